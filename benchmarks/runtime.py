@@ -1,0 +1,126 @@
+"""Speed of `streamparts run` on a 1280x720 H.264 clip: python -m benchmarks.runtime
+
+Each stage is timed alone first, with the threads it has in the whole; then the whole, with and without overlay. The
+share says how well the stages overlap: 100 % is as quick as the slowest stage alone, or as all stages' processor time
+spread over all cores, whichever is slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import streamparts
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from streamparts.bundle import Bundle
+from streamparts.data import Tracks
+from streamparts.rescale import Rescaler
+from streamparts.segment import PartSegmenter
+from streamparts.sinks.drawing import draw_tracks
+from streamparts.sinks.mp4 import Mp4Writer
+from streamparts.source import open_source
+from streamparts.stream import Summary, run
+from train.puppets import render_clip, write_clip
+
+
+def timed(work: Callable[[], int]) -> tuple[float, float]:
+    """Wall and processor milliseconds per frame; `work` returns its number of frames."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = work()
+    return 1e3 * (time.perf_counter() - wall) / count, 1e3 * (time.process_time() - cpu) / count
+
+
+def decode(video: str) -> int:
+    with open_source(video) as source:
+        return sum(1 for _ in source)
+
+
+def stages_alone(video: str, bundle: Bundle, sample: int, scratch: Path) -> dict[str, tuple[float, float]]:
+    """(wall, processor) milliseconds per frame of each stage by itself."""
+    results: list[Tracks] = []
+    for tracks in streamparts.track(video, model=bundle):
+        results.append(tracks)
+        if len(results) == sample:
+            break
+    segmenter, rescaler = PartSegmenter(bundle, OnnxRuntimeBackend(bundle)), Rescaler()
+    frames = [tracks.frame for tracks in results]
+    prepared = [segmenter.prepare(frame) for frame in frames]
+    pictures = [rescaler.rgb(frame).copy() for frame in frames]
+
+    def draw() -> int:
+        for tracks in results:
+            draw_tracks(rescaler.rgb(tracks.frame).copy(), tracks)
+        return sample
+
+    def encode() -> int:
+        first = frames[0]
+        writer = Mp4Writer(scratch / "alone.mp4", (first.height, first.width), first.time_base, Fraction(30), first.pts)
+        for frame, picture in zip(frames, pictures, strict=True):
+            writer.write(picture, frame.pts)
+        writer.close()
+        return sample
+
+    return {
+        "decode": timed(lambda: decode(video)),
+        "prepare": timed(lambda: len([segmenter.prepare(frame) for frame in frames])),
+        "infer": timed(lambda: len([segmenter.infer(item) for item in prepared])),
+        "draw": timed(draw),
+        "encode": timed(encode),
+    }
+
+
+def whole(video: str, bundle: Bundle, scratch: Path, overlay: bool) -> Summary:
+    return run(
+        video,
+        bundle,
+        overlay=scratch / "overlay.mp4" if overlay else None,
+        tracks=scratch / "tracks.jsonl",
+        force=True,
+    )
+
+
+def report(video: str, bundle: Bundle, repeats: int, sample: int, scratch: Path) -> dict[str, object]:
+    alone = stages_alone(video, bundle, sample, scratch)
+    rows: dict[str, object] = {"stages alone, ms (wall, cpu)": {k: [round(x, 2) for x in v] for k, v in alone.items()}}
+    for name, stages in (("with overlay", list(alone)), ("tracks only", ["decode", "prepare", "infer"])):
+        runs = [whole(video, bundle, scratch, overlay="overlay" in name) for _ in range(repeats)]
+        fps = statistics.median(run.fps for run in runs)
+        slowest = max(alone[stage][0] for stage in stages)
+        cores = sum(alone[stage][1] for stage in stages) / (os.cpu_count() or 1)
+        rows[name] = {
+            "fps": round(fps, 1),
+            "age p50 ms": round(statistics.median(run.age_p50_ms for run in runs), 1),
+            "age p95 ms": round(statistics.median(run.age_p95_ms for run in runs), 1),
+            "slowest stage alone, fps": round(1e3 / slowest, 1),
+            "all cores busy, fps": round(1e3 / cores, 1),
+            "share of the slower limit": round(fps * max(slowest, cores) / 1e3, 2),
+            "share of the slowest stage": round(fps * slowest / 1e3, 2),
+        }
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=None, help="default: the shipped model")
+    parser.add_argument("--num-frames", type=int, default=240)
+    parser.add_argument("--sample", type=int, default=60, help="frames kept in memory for the stages alone")
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "clip.mp4"
+        write_clip(render_clip("human", 100_500, args.num_frames, (720, 1280)), video)
+        rows = report(str(video), streamparts.load_model(args.model), args.repeats, args.sample, Path(folder))
+    rows["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    print(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

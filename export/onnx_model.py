@@ -1,0 +1,162 @@
+"""Export a training run: python -m export.onnx_model runs/x -o x.onnx
+
+The graph takes uint8 RGB at the model's size and gives labels, affines and scores; it is compared with the network
+on real frames first, and beyond tolerance nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import platform
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import onnx
+import torch
+
+import streamparts
+from export.parity import Parity, collect_frames, compare
+from streamparts.bundle import METADATA_KEY, Bundle, ModelSpec, check_model
+from streamparts.errors import ModelError, StreampartsError
+from streamparts.models.checkpoint import load_weights, read_metadata
+from streamparts.models.readout import ExportedStudent
+from streamparts.models.student import Student, StudentConfig
+
+OPSET = 18
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".gif")
+
+
+def load_student(run: Path) -> Student:
+    """The trained student of a run folder. Raises ModelError without one."""
+    checkpoint = run / "student.safetensors"
+    step, saved = read_metadata(checkpoint)
+    wanted = json.loads((run / "config.json").read_text()).get("student_steps", step)
+    if step < wanted:
+        raise ModelError(f"{run} stopped at step {step} of {wanted}; finish it with --resume first")
+    known = {field.name for field in fields(StudentConfig)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known}
+    return load_weights(checkpoint, Student(StudentConfig(**values))).eval()  # type: ignore[arg-type]
+
+
+def to_onnx(student: Student, spec: ModelSpec) -> bytes:
+    """The student as an ONNX file, weights and description inside."""
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    example = torch.zeros(2, *spec.input_hw, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own deprecations, nothing a user can act on
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # nor on a missing torchvision
+        program = torch.onnx.export(
+            ExportedStudent(student).eval(),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes={"image": {0: batch}},
+            input_names=["image"],
+            output_names=["labels", "affines", "scores"],
+            opset_version=OPSET,
+        )
+    if program is None:
+        raise ModelError("torch gave no ONNX program")
+    model = program.model_proto
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, spec.to_json()
+    strip_traces(model)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def strip_traces(model: onnx.ModelProto) -> None:
+    """Drop the exporter's stack traces: they name files of this machine and make up half of a small model."""
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+
+
+def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argparse.Namespace) -> Parity:
+    """Export, compare on real frames, then write. Raises StreampartsError and writes nothing when they differ."""
+    student = load_student(run)
+    size = student.config.image_size
+    spec = ModelSpec(
+        name=args.name or output.stem,
+        method="assembly",
+        parts=tuple(f"part{k}" for k in range(student.config.num_parts)),
+        input_hw=(size, size),
+        description=args.description,
+        training=args.training,
+        license=args.license,
+        versions={
+            "streamparts": streamparts.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    )
+    data = to_onnx(student, spec)
+    bundle = Bundle(check_model(data), output, hashlib.sha256(data).hexdigest(), data)
+    parity = compare(ExportedStudent(student), bundle, collect_frames(frames_from, bundle, args.num_frames))
+    parity.require()
+    partial = output.with_suffix(".tmp")
+    partial.write_bytes(data)
+    partial.replace(output)
+    return parity
+
+
+def videos_in(path: Path) -> list[Path]:
+    """The video itself, or all videos below a folder."""
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    return [path]
+
+
+def training_clips(run: Path) -> Path:
+    """The folder of clips that a run was trained on."""
+    try:
+        return Path(json.loads((run / "config.json").read_text())["clips"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="python -m export.onnx_model", description=__doc__.split("\n")[0])
+    out.add_argument("run", type=Path, help="folder of a finished training run")
+    out.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
+    out.add_argument("--frames", type=Path, help="video or folder to compare on (default: the training clips)")
+    out.add_argument("--num-frames", type=int, default=32, help="frames to compare on")
+    out.add_argument("--name", default="", help="name of the model (default: the file's)")
+    out.add_argument("--description", default="", help="what it finds, in a sentence")
+    out.add_argument("--training", default="", help="what it was trained on, and how")
+    out.add_argument("--license", default="", help="licence of the weights")
+    out.add_argument("--force", action="store_true", help="replace an existing file")
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    args = parser().parse_args(argv)
+    try:
+        if args.output.exists() and not args.force:
+            raise ModelError(f"{args.output} exists; give --force to replace it")
+        if not args.output.absolute().parent.is_dir():
+            raise ModelError(f"{args.output.parent} is not a folder")
+        parity = export_run(args.run, args.output, videos_in(args.frames or training_clips(args.run)), args)
+    except (StreampartsError, OSError, ValueError) as error:
+        print(f"export: error: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, agrees with the network on "
+        f"{parity.num_frames} frames (labels differ on {parity.label_mismatch:.1e} of pixels at worst, "
+        f"poses by {parity.pose_error_px:.1e} px, scores by {parity.score_error:.1e})"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

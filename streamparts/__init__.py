@@ -1,0 +1,58 @@
+"""Streams video through a network that found an object's parts by itself.
+
+    import streamparts
+
+    for tracks in streamparts.track("dance.mp4"):
+        print(tracks.pts_seconds, tracks.centers[tracks.visible])
+
+Importing this package loads numpy only; video, network and drawing libraries are loaded when first needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from streamparts.data import Frame, Parts, Tracks
+from streamparts.errors import MissingExtraError, ModelError, StreampartsError, VideoError
+from streamparts.geometry import Letterbox
+
+if TYPE_CHECKING:
+    from streamparts.bundle import load_model as load_model
+    from streamparts.source import open_source as open_source
+    from streamparts.stream import run as run
+    from streamparts.stream import track as track
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Frame",
+    "Letterbox",
+    "MissingExtraError",
+    "ModelError",
+    "Parts",
+    "StreampartsError",
+    "Tracks",
+    "VideoError",
+    "load_model",
+    "open_source",
+    "run",
+    "track",
+]
+
+_HOME_OF = {
+    "load_model": "streamparts.bundle",
+    "open_source": "streamparts.source",
+    "run": "streamparts.stream",
+    "track": "streamparts.stream",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'streamparts' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,126 @@
+"""The values that flow: Frame -> Parts -> Tracks. Frozen, numpy only, checked when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+    from streamparts.geometry import Letterbox
+
+FloatArray = NDArray[np.float32]
+ByteArray = NDArray[np.uint8]
+
+
+def require_shape(name: str, array: NDArray[np.generic], shape: Sequence[int | None]) -> None:
+    """Raise ValueError unless `array` has `shape`, where None stands for any length."""
+    fits = array.ndim == len(shape) and all(
+        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} has shape {array.shape}, expected ({wanted})")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a video with its time. `image` stays as decoded; `rescale.Rescaler` reads it."""
+
+    index: int
+    """Position in the video, counted from 0 in display order."""
+    pts: int
+    """Presentation time in units of `time_base`, as the file states it."""
+    time_base: Fraction
+    """Seconds per tick of `pts`."""
+    image: VideoFrame | ByteArray
+    """A decoded PyAV frame before rotation, or an (H, W, 3) uint8 RGB array as displayed."""
+    rotation: int
+    """Degrees counter-clockwise by which `image` must be turned for display: 0, 90, 180 or 270."""
+    height: int
+    """Height as displayed, in pixels."""
+    width: int
+    """Width as displayed, in pixels."""
+    decoded_at: float
+    """`time.perf_counter()` when the frame left the decoder; the age of a result counts from here."""
+
+    @property
+    def pts_seconds(self) -> float:
+        return float(self.pts * self.time_base)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the network says of one frame, in its own normalised coordinates (see geometry.py)."""
+
+    labels: ByteArray
+    """(h, w) at model resolution: 0 is background, k + 1 is part k."""
+    affines: FloatArray
+    """(K, 2, 3) canonical -> model image, normalised to [-1, 1]."""
+    scores: FloatArray
+    """(K,) in [0, 1]; 0 where a part owns no pixel."""
+
+    def __post_init__(self) -> None:
+        require_shape("labels", self.labels, (None, None))
+        require_shape("affines", self.affines, (None, 2, 3))
+        require_shape("scores", self.scores, (len(self.affines),))
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """The parts of one frame with their identity over time, in pixels of the frame as displayed."""
+
+    frame: Frame
+    """The picture itself; its `index` and `pts_seconds` are repeated below for convenience."""
+    letterbox: Letterbox
+    """Maps model pixels to displayed pixels."""
+    names: tuple[str, ...]
+    """(K,) one per part, fixed by the model."""
+    labels: ByteArray
+    """(h, w) at model resolution: 0 is background, k + 1 is part k."""
+    affines: FloatArray
+    """(K, 2, 3) canonical -> displayed pixels; the unit circle becomes the part's ellipse
+    (geometry.CANONICAL_SIGMAS standard deviations)."""
+    scores: FloatArray
+    """(K,) in [0, 1]."""
+    areas: FloatArray
+    """(K,) visible area in square displayed pixels."""
+    visible: NDArray[np.bool_]
+    """(K,) whether the part is seen in this frame."""
+
+    def __post_init__(self) -> None:
+        num_parts = len(self.names)
+        require_shape("labels", self.labels, (None, None))
+        require_shape("affines", self.affines, (num_parts, 2, 3))
+        for name in ("scores", "areas", "visible"):
+            require_shape(name, getattr(self, name), (num_parts,))
+
+    @property
+    def index(self) -> int:
+        return self.frame.index
+
+    @property
+    def pts_seconds(self) -> float:
+        return self.frame.pts_seconds
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.names)
+
+    @property
+    def centers(self) -> FloatArray:
+        """(K, 2) x, y in displayed pixels: the last column of each affine."""
+        return self.affines[:, :, 2]
+
+    def mask(self, part: int) -> NDArray[np.bool_]:
+        """(h, w) at model resolution: the pixels that belong to part `part`, counted from 0."""
+        if not 0 <= part < self.num_parts:
+            raise ValueError(f"part {part} is outside 0..{self.num_parts - 1}")
+        mask: NDArray[np.bool_] = self.labels == part + 1
+        return mask

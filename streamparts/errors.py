@@ -1,0 +1,17 @@
+"""One tree of errors. Wrong arguments are ValueError; everything the world can do to us is below."""
+
+
+class StreampartsError(Exception):
+    """Base of all errors of this library; its message is one line: what is wrong and what to do."""
+
+
+class VideoError(StreampartsError, OSError):
+    """A video could not be opened or decoded, or an output could not be written."""
+
+
+class ModelError(StreampartsError):
+    """A model file is missing, damaged, or not a model of this library."""
+
+
+class MissingExtraError(StreampartsError, ImportError):
+    """A feature needs an optional package; the message names the pip extra."""

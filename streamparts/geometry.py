@@ -1,0 +1,132 @@
+"""Coordinates, once, for everybody.
+
+Continuous pixels: origin at the image's top-left corner, pixel centres at +0.5, x right, y down. Normalised
+coordinates are 2x/W - 1 and 2y/H - 1 (what `align_corners=False` means), so scaling an image is a pure
+multiplication and cropping a pure addition. A part's affine maps its canonical frame to the image:
+u = A p + t with A = R(theta) diag(sx, sy). Numpy only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray, FloatArray, require_shape
+
+FloatLike = NDArray[np.floating]
+
+CANONICAL_SIGMAS = 2.2
+"""c of A A^T = c^2 Sigma: a part's canonical unit circle spans c standard deviations, so that it encloses
+the part. The paper's Eq. 9 with c = 1 would cut limbs off at one sigma."""
+
+
+def normalised_grid(height: int, width: int) -> FloatArray:
+    """(height, width, 2) normalised x, y of the pixel centres."""
+    y = (2 * np.arange(height, dtype=np.float32) + 1) / height - 1
+    x = (2 * np.arange(width, dtype=np.float32) + 1) / width - 1
+    return np.stack(np.meshgrid(x, y, indexing="xy"), axis=-1)
+
+
+def normalised_to_pixels(points: FloatLike, height: int, width: int) -> FloatLike:
+    """(..., 2) normalised x, y -> continuous pixels."""
+    return (points + 1) * np.array([width / 2, height / 2], points.dtype)
+
+
+def pixels_to_normalised(points: FloatLike, height: int, width: int) -> FloatLike:
+    """(..., 2) continuous pixels -> normalised x, y."""
+    return points / np.array([width / 2, height / 2], points.dtype) - 1
+
+
+def mask_moments(mask: NDArray[np.number | np.bool_], threshold: float = 0.0) -> tuple[FloatArray, FloatArray, float]:
+    """Mean (2,), covariance (2, 2) in normalised coordinates and mass of an (H, W) mask: Eq. 10 and 11 of Gao
+    et al. 2021 over the pixels above `threshold`. An empty mask gives zeros and mass 0."""
+    require_shape("mask", mask, (None, None))
+    weights = np.where(mask > threshold, mask, 0).astype(np.float32).ravel()
+    mass = float(weights.sum())
+    if mass <= 0:
+        return np.zeros(2, np.float32), np.zeros((2, 2), np.float32), 0.0
+    points = normalised_grid(*mask.shape).reshape(-1, 2)
+    mean = weights @ points / mass
+    centred = points - mean
+    covariance = (centred * weights[:, None]).T @ centred / mass
+    return mean.astype(np.float32), covariance.astype(np.float32), mass
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """Fits a displayed frame into a model's input without changing its shape; the rest is padding.
+
+    The frame is scaled to `inner_hw` and placed with its top-left corner at `offset_xy` of the model's input.
+    """
+
+    frame_hw: tuple[int, int]
+    """Displayed frame, in pixels."""
+    model_hw: tuple[int, int]
+    """Model input, in pixels."""
+    inner_hw: tuple[int, int]
+    """The scaled frame inside the model input, in whole model pixels."""
+    offset_xy: tuple[int, int]
+    """Left and top padding, in model pixels."""
+
+    @classmethod
+    def fit(cls, frame_hw: tuple[int, int], model_hw: tuple[int, int]) -> Letterbox:
+        """The largest centred placement that keeps the frame's proportions to within a model pixel."""
+        if min(*frame_hw, *model_hw) < 1:
+            raise ValueError(f"sizes must be positive, got frame {frame_hw} and model {model_hw}")
+        scale = min(model_hw[0] / frame_hw[0], model_hw[1] / frame_hw[1])
+        inner = (max(1, round(frame_hw[0] * scale)), max(1, round(frame_hw[1] * scale)))
+        offset = ((model_hw[1] - inner[1]) // 2, (model_hw[0] - inner[0]) // 2)
+        return cls(frame_hw, model_hw, inner, offset)
+
+    @property
+    def scale_xy(self) -> FloatArray:
+        """(2,) displayed pixels per model pixel."""
+        return np.array([self.frame_hw[1] / self.inner_hw[1], self.frame_hw[0] / self.inner_hw[0]], np.float32)
+
+    @property
+    def inner_slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the model input that hold the frame."""
+        (x, y), (height, width) = self.offset_xy, self.inner_hw
+        return slice(y, y + height), slice(x, x + width)
+
+    def pad(self, inner: ByteArray) -> ByteArray:
+        """(inner_h, inner_w, 3) -> (model_h, model_w, 3): the scaled frame on black."""
+        require_shape("inner", inner, (*self.inner_hw, 3))
+        if self.inner_hw == self.model_hw:
+            return inner
+        canvas = np.zeros((*self.model_hw, 3), np.uint8)
+        canvas[self.inner_slices] = inner
+        return canvas
+
+    def model_to_frame(self, points: FloatLike) -> FloatLike:
+        """(..., 2) model pixels -> displayed pixels."""
+        return (points - np.array(self.offset_xy, points.dtype)) * self.scale_xy.astype(points.dtype)
+
+    def frame_to_model(self, points: FloatLike) -> FloatLike:
+        """(..., 2) displayed pixels -> model pixels."""
+        return points / self.scale_xy.astype(points.dtype) + np.array(self.offset_xy, points.dtype)
+
+    def affines_to_frame(self, affines: FloatArray) -> FloatArray:
+        """(K, 2, 3) canonical -> normalised model coordinates, to canonical -> displayed pixels."""
+        require_shape("affines", affines, (None, 2, 3))
+        half = np.array([self.model_hw[1] / 2, self.model_hw[0] / 2], np.float32)
+        out = affines * half[:, None]
+        out[:, :, 2] += half
+        out[:, :, 2] = self.model_to_frame(out[:, :, 2])
+        out[:, :, :2] *= self.scale_xy[:, None]
+        return out
+
+    def areas_to_frame(self, areas: FloatArray) -> FloatArray:
+        """Square model pixels -> square displayed pixels."""
+        return areas * np.float32(self.scale_xy.prod())
+
+
+def affine_from_moments(mean: FloatArray, covariance: FloatArray, sigmas: float = CANONICAL_SIGMAS) -> FloatArray:
+    """(2, 3) affine whose unit circle is the `sigmas` ellipse of a Gaussian; the first axis is the longest."""
+    values, vectors = np.linalg.eigh(np.asarray(covariance, np.float64))
+    long_axis = vectors[:, 1]
+    rotation = np.stack([long_axis, [-long_axis[1], long_axis[0]]], axis=1)
+    scales = sigmas * np.sqrt(np.maximum(values[::-1], 1e-12))
+    return np.concatenate([rotation * scales, np.asarray(mean)[:, None]], axis=1).astype(np.float32)

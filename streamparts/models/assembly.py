@@ -1,0 +1,147 @@
+"""Assembly: parts as latent maps that move by affine transforms and assemble into the image.
+
+After Gao et al., "Unsupervised Co-part Segmentation through Assembly", ICML 2021, in a `fast` form: a slim
+encoder, translation by soft-argmax, and an ellipse gate that ties each part's mask to its pose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from streamparts.models.layers import Affine, ConvBlock, PoseHead, UNet, image_grid, transform_points, warp
+
+
+@dataclass(frozen=True)
+class AssemblyConfig:
+    """The shape of the network; saved beside its weights."""
+
+    num_parts: int = 14
+    """K, without the background; more than the subject has, unused and welded ones are merged after training."""
+    image_size: int = 64
+    """Side of the square input in pixels, a multiple of 32."""
+    latent_channels: int = 12
+    """C of the part latents V_k at a quarter of the image's side."""
+    widths: tuple[int, ...] = (24, 48, 96, 128, 160)
+    """Encoder channels at strides 2, 4, 8, 16, 32."""
+    feature_channels: int = 64
+    """Encoder output channels at stride 4."""
+    decoder_width: int = 32
+    """Decoder channels at stride 4."""
+
+
+class Encoding(NamedTuple):
+    """What the encoder E says of an image."""
+
+    parts: Tensor
+    """(B, K, C, h, w) latents V_k."""
+    background: Tensor
+    """(B, 1, C, h, w) latent V_0."""
+    affine: Affine
+    """T_k: canonical -> image."""
+
+    def select(self, rows: slice) -> Encoding:
+        return Encoding(self.parts[rows], self.background[rows], Affine(*(x[rows] for x in self.affine)))
+
+
+class Decoding(NamedTuple):
+    """What the decoder D makes of part latents."""
+
+    image: Tensor
+    """(B, 3, S, S) assembled image, sum_k M_k * P_k."""
+    masks: Tensor
+    """(B, 1 + K, S, S), background first, summing to 1: Eq. 3."""
+    part_images: Tensor
+    """(B, 1 + K, 3, S, S) appearance P_k of each slot."""
+
+
+class PartDecoder(nn.Module):
+    """(N, C, S/4, S/4) -> (N, 4, S, S): RGB and a depth logit, shared by all parts and background.
+
+    The first three latent channels are the coarse colours: added to the output, they make the picture roughly right
+    from the first steps, so that poses learn early. The last doubling of the resolution is a pixel shuffle: no layer
+    works at full resolution. Training runs these layers in bfloat16: most of its time is spent here.
+    """
+
+    def __init__(self, latent_channels: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(latent_channels, width, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            nn.Conv2d(width, width * 3 // 4, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width * 3 // 4, 16, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Colours (N, 3, S, S), unbounded, and depth logits (N, 1, S, S)."""
+        coarse = F.interpolate(latents[:, :3], scale_factor=4.0, mode="bilinear", align_corners=False)
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=self.training):
+            decoded = self.layers(latents)
+        colours, depth = decoded.float().split((3, 1), dim=1)
+        return colours + coarse, depth
+
+
+class Assembly(nn.Module):
+    """Encoder E, decoder D and the assembly between them. Images are (B, 3, S, S) RGB in [0, 1]."""
+
+    def __init__(self, config: AssemblyConfig) -> None:
+        super().__init__()
+        if config.image_size % 32:
+            raise ValueError(f"image_size must be a multiple of 32, got {config.image_size}")
+        self.config = config
+        k, c = config.num_parts, config.latent_channels
+        self.encoder = UNet(config.widths, config.feature_channels)
+        self.refine = ConvBlock(config.feature_channels, config.feature_channels)
+        self.latents = nn.Conv2d(config.feature_channels + 48, (k + 1) * c, 1)
+        self.pose = PoseHead(k, config.feature_channels, config.widths[-1])
+        self.decoder = PartDecoder(c, config.decoder_width)
+
+    def encode(self, images: Tensor) -> Encoding:
+        features, _, summary = self.encoder(images)
+        c = self.config.latent_channels
+        pixels = F.pixel_unshuffle(images, 4)
+        maps = self.latents(torch.cat([self.refine(features), pixels], dim=1))
+        latents = maps.reshape(len(maps), -1, c, *maps.shape[-2:])
+        return Encoding(latents[:, 1:], latents[:, :1], self.pose(features, summary))
+
+    def canonical(self, encoding: Encoding) -> Tensor:
+        """(B, K, C, h, w) canonical latents V*_k = T_k^-1 V_k."""
+        return warp(encoding.parts, encoding.affine.matrix())
+
+    def assemble(self, canonical: Tensor, background: Tensor, affine: Affine, gate: float) -> Decoding:
+        """Place canonical parts by `affine`, decode all in one batch, blend by depth (Eq. 3).
+
+        `gate` >= 0 lowers a part's depth logit outside its ellipse by gate * (|T^-1 u|^2 - 1), at most 12, so that
+        a mask stays where its pose is.
+        """
+        inverse = affine.inverse_matrix()
+        latents = torch.cat([background, warp(canonical, inverse)], dim=1)
+        colours, depth = self.decoder(latents.flatten(0, 1))
+        part_images = colours.reshape(*latents.shape[:2], *colours.shape[1:])
+        depth = depth.reshape(*latents.shape[:2], *depth.shape[2:])
+        depth = torch.cat([depth[:, :1], depth[:, 1:] + self._gate(inverse, gate)], dim=1)
+        masks = depth.softmax(dim=1)
+        image = (masks.unsqueeze(2) * part_images).sum(dim=1)
+        return Decoding(image, masks, part_images)
+
+    def _gate(self, inverse: Tensor, strength: float) -> Tensor:
+        size = self.config.image_size
+        points = transform_points(inverse, image_grid(size, size, inverse.device))
+        outside = (points.square().sum(-1) - 1).clamp(min=0)
+        logits: Tensor = (-strength * outside).clamp(min=-12.0)
+        return logits.reshape(*logits.shape[:2], size, size)
+
+    def forward(self, images: Tensor, gate: float = 3.0) -> tuple[Decoding, Affine]:
+        """Segment images by themselves: masks of the recovered parts, and their poses."""
+        encoding = self.encode(images)
+        decoding = self.assemble(self.canonical(encoding), encoding.background, encoding.affine, gate)
+        return decoding, encoding.affine

@@ -1,0 +1,71 @@
+"""Checkpoints: one safetensors file with the network, the optimiser and the step. No pickle anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from streamparts.errors import ModelError
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def save_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer | None,
+    step: int,
+    config: dict[str, object],
+) -> None:
+    """Write everything that going on needs. The file appears whole or not at all."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    state = optimiser.state_dict()["state"] if optimiser else {}
+    for index, values in state.items():
+        for name, value in values.items():
+            tensors[f"optimiser.{index}.{name}"] = torch.as_tensor(value)
+    metadata = {"step": str(step), "config": json.dumps(config)}
+    partial = path.with_suffix(".tmp")
+    safetensors.torch.save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata)
+    partial.replace(path)
+
+
+def read_metadata(path: Path) -> tuple[int, dict[str, object]]:
+    """Step and configuration of a checkpoint. Raises ModelError when there is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        return int(metadata["step"]), json.loads(metadata["config"])
+    except FileNotFoundError as error:
+        raise ModelError(f"no checkpoint at {path}; has the training run?") from error
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} is not a checkpoint of streamparts ({error})") from error
+
+
+def load_weights(path: Path, network: Module) -> Module:
+    """Fill `network` from a checkpoint. Raises ModelError when the tensors do not fit."""
+    tensors = _section(path, "network.")
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not fit the network: {str(error).splitlines()[0]}") from error
+    return network
+
+
+def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
+    """Put the optimiser's state back as it was at the checkpoint's step."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in _section(path, "optimiser.").items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _section(path: Path, prefix: str) -> dict[str, Tensor]:
+    tensors = safetensors.torch.load_file(path)
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,165 @@
+"""Building blocks shared by the networks: a small U-Net, the pose head, and warps of feature maps.
+
+Normalisation is a choice of each network: GroupNorm, or BatchNorm where it shall fold into the convolutions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Norm = Callable[[int], nn.Module]
+
+
+class Affine(NamedTuple):
+    """Part transforms T: canonical -> image, u = R diag(s) p + t, in normalised coordinates."""
+
+    rotation: Tensor
+    """(B, K, 2) unit vector (cos, sin) of the angle."""
+    scale: Tensor
+    """(B, K, 2) sx, sy > 0."""
+    translation: Tensor
+    """(B, K, 2) x, y."""
+
+    def matrix(self) -> Tensor:
+        """(B, K, 2, 3) [A | t] with A = R diag(sx, sy): Eq. 1 and 2 of Gao et al. 2021."""
+        cos, sin = self.rotation.unbind(-1)
+        sx, sy = self.scale.unbind(-1)
+        x, y = self.translation.unbind(-1)
+        return _stack_rows([cos * sx, -sin * sy, x], [sin * sx, cos * sy, y])
+
+    def inverse_matrix(self) -> Tensor:
+        """(B, K, 2, 3) of T^-1 in closed form: A^-1 = diag(1/s) R^T."""
+        cos, sin = self.rotation.unbind(-1)
+        sx, sy = self.scale.unbind(-1)
+        linear = _stack_rows([cos / sx, sin / sx], [-sin / sy, cos / sy])
+        shift = -(linear @ self.translation.unsqueeze(-1))
+        return torch.cat([linear, shift], dim=-1)
+
+    def covariance(self) -> Tensor:
+        """(B, K, 2, 2) A A^T."""
+        linear = self.matrix()[..., :2]
+        return linear @ linear.transpose(-1, -2)
+
+
+def _stack_rows(*rows: list[Tensor]) -> Tensor:
+    """Rows of entries, each (...,), -> (..., rows, columns)."""
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def image_grid(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """(height * width, 2) normalised x, y of the pixel centres (align_corners=False)."""
+    y = (torch.arange(height, device=device) * 2 + 1) / height - 1
+    x = (torch.arange(width, device=device) * 2 + 1) / width - 1
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
+    """(..., 2, 3) applied to (N, 2) -> (..., N, 2)."""
+    return points @ matrix[..., :2].transpose(-1, -2) + matrix[..., None, :, 2]
+
+
+def warp(maps: Tensor, sampling: Tensor, size_hw: tuple[int, int] | None = None) -> Tensor:
+    """Bilinear warp of (B, K, C, h, w) by (B, K, 2, 3) matrices that map output to input coordinates; outside is
+    zero. Warping by T gives canonical maps, by T^-1 the image's: Eq. 4 of Gao et al. 2021."""
+    b, k, c, h, w = maps.shape
+    out_h, out_w = size_hw or (h, w)
+    grid = transform_points(sampling, image_grid(out_h, out_w, maps.device))
+    flat = F.grid_sample(maps.reshape(b * k, c, h, w), grid.reshape(b * k, out_h, out_w, 2), align_corners=False)
+    return flat.reshape(b, k, c, out_h, out_w)
+
+
+def group_norm(channels: int) -> nn.Module:
+    """Normalises each sample by itself: a frame's result does not depend on its batch, in training either."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 convolution, normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, norm: Norm = group_norm) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            norm(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class UNet(nn.Module):
+    """(B, 3, S, S) -> features (B, out_channels, S/4, S/4), the stem's (B, widths[0], S/2, S/2) and the
+    bottleneck's mean (B, widths[-1]). `widths` are the channels at strides 2, 4, 8, 16, 32."""
+
+    def __init__(self, widths: tuple[int, ...], out_channels: int, norm: Norm = group_norm) -> None:
+        super().__init__()
+        self.stem = ConvBlock(3, widths[0], stride=2, norm=norm)
+        self.down = nn.ModuleList(
+            nn.Sequential(ConvBlock(a, b, stride=2, norm=norm), ConvBlock(b, b, norm=norm)) for a, b in pairwise(widths)
+        )
+        self.context = nn.Linear(widths[-1], widths[-1])
+        skips = widths[-2:0:-1]
+        outs = (*skips[:-1], out_channels)
+        self.up = nn.ModuleList(
+            ConvBlock(below + skip, out, norm=norm)
+            for below, skip, out in zip((widths[-1], *outs), skips, outs, strict=False)
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stem = self.stem(images - 0.5)
+        levels = [stem]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        x = levels[-1]
+        summary = x.mean(dim=(2, 3))
+        x = x + self.context(summary)[:, :, None, None]
+        for up, skip in zip(self.up, levels[-2:0:-1], strict=True):
+            x = up(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
+        return x, stem, summary
+
+
+class PartLinear(nn.Module):
+    """A linear layer with its own weights for every part: (B, K, in) -> (B, K, out)."""
+
+    def __init__(self, num_parts: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(in_features)
+        self.weight = nn.Parameter(torch.empty(num_parts, in_features, out_features).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(num_parts, 1, out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)
+
+
+class PoseHead(nn.Module):
+    """Part transforms from feature maps, built from two points per part, each a soft-argmax that moves with the image:
+    the part's centre t and the end of its first axis, t + A (1, 0). They give translation, rotation and sx; sy comes
+    from the features around the part."""
+
+    def __init__(
+        self, num_parts: int, channels: int, context: int, scale_range: tuple[float, float] = (0.03, 0.8)
+    ) -> None:
+        super().__init__()
+        self.scale_range = scale_range
+        self.heat = nn.Conv2d(channels, 2 * num_parts, 1)
+        nn.init.normal_(self.heat.weight, std=0.3)
+        self.hidden = PartLinear(num_parts, channels + context, 64)
+        self.breadth = PartLinear(num_parts, 64, 1)
+
+    def forward(self, features: Tensor, summary: Tensor) -> Affine:
+        _, _, height, width = features.shape
+        heat = self.heat(features).flatten(2).softmax(dim=-1)
+        translation, tip = (heat @ image_grid(height, width, features.device)).chunk(2, dim=1)
+        pooled = heat.chunk(2, dim=1)[0] @ features.flatten(2).transpose(1, 2)
+        around = torch.cat([pooled, summary.unsqueeze(1).expand(-1, pooled.shape[1], -1)], dim=-1)
+        raw = self.breadth(F.relu(self.hidden(around)))
+        low, high = self.scale_range
+        breadth = low * (high / low) ** torch.sigmoid(raw)
+        axis = tip - translation
+        length = axis.square().sum(-1, keepdim=True).add(low**2).sqrt()
+        rotation = axis / axis.square().sum(-1, keepdim=True).add(1e-8).sqrt()
+        return Affine(rotation, torch.cat([length, breadth], dim=-1), translation)

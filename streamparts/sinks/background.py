@@ -1,0 +1,57 @@
+"""A sink behind a short queue, so that drawing and encoding overlap with the network."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from streamparts.channel import Channel
+from streamparts.data import Tracks
+from streamparts.sinks import Sink
+
+
+class BackgroundSink:
+    """Hands tracks to `sink` in a thread. When the queue is full, `write` waits: nothing is dropped.
+
+    An error of the sink is raised by the next `write`, or by `close`.
+    """
+
+    def __init__(self, sink: Sink, depth: int = 2, written: Callable[[Tracks], None] | None = None) -> None:
+        """`written` is called in the thread after each frame."""
+        self._sink = sink
+        self._written = written
+        self._channel: Channel[Tracks] = Channel(depth)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="streamparts-sink", daemon=True)
+        self._thread.start()
+
+    def write(self, tracks: Tracks) -> None:
+        """Queue one frame; raises the sink's error if it has failed."""
+        if not self._channel.put(tracks):
+            self.close()
+
+    def close(self) -> None:
+        """Write what is queued, close the sink and wait for it. Raises the sink's error, once."""
+        self._channel.finish()
+        self._thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _work(self) -> None:
+        try:
+            for tracks in self._channel:
+                self._sink.write(tracks)
+                if self._written:
+                    self._written(tracks)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._channel.cancel()
+            self._close_sink()
+
+    def _close_sink(self) -> None:
+        try:
+            self._sink.close()
+        except BaseException as error:
+            self._error = self._error or error

@@ -1,0 +1,218 @@
+"""The loop: frames in, tracks out; and the same with files at the other end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from streamparts.backends import Backend
+from streamparts.bundle import Bundle, load_model
+from streamparts.channel import prefetch
+from streamparts.data import Tracks
+from streamparts.errors import VideoError
+from streamparts.meter import AgeMeter, StageClock
+from streamparts.segment import PartSegmenter
+from streamparts.sinks import Sink
+from streamparts.sinks.background import BackgroundSink
+from streamparts.source import Source, open_source
+from streamparts.tracker import PartTracker
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+PREFETCH_DEPTH = 2
+"""Frames that may wait, decoded, for the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did and how long it took."""
+
+    num_frames: int
+    """Frames that went through all stages."""
+    seconds: float
+    """Wall time from the first frame asked for to the last output closed."""
+    age_p50_ms: float
+    """Median age of a result: from leaving the decoder to written by the last output. nan without frames."""
+    age_p95_ms: float
+    """95th percentile of the same."""
+    stage_ms: dict[str, float]
+    """Mean milliseconds per frame in each stage; stages in different threads overlap."""
+    decode_errors: int
+    """Packets of the source that could not be decoded."""
+    repaired_times: int
+    """Frames whose time was missing or not increasing in the source, and was continued."""
+    outputs: tuple[Path, ...]
+    """Files written."""
+    interrupted: bool
+    """Whether `stop` ended the run."""
+
+    @property
+    def fps(self) -> float:
+        return self.num_frames / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    num_frames: int
+    """Frames so far."""
+    total: int | None
+    """Estimate of all frames; None if unknown."""
+    age_p50_ms: float
+    """Median age of the results so far."""
+
+
+def track(
+    source: str | Path | Source,
+    model: str | Path | Bundle | None = None,
+    *,
+    backend: Backend | None = None,
+    clock: StageClock | None = None,
+) -> Generator[Tracks]:
+    """Tracks of every frame of a video, in order.
+
+    `model` None is the default model, `backend` None is ONNX Runtime on the CPU. A source given as a path is opened
+    here and closed at the end; a Source stays the caller's. Raises VideoError or ModelError: what is wrong from the
+    start at once, a failure on the way at its frame, after the tracks before it.
+    """
+    bundle = model if isinstance(model, Bundle) else load_model(model)
+    backend = backend or _default_backend(bundle)
+    stack = ExitStack()
+    frames = _opened(source, stack)
+    return _tracks(frames, bundle, backend, clock or StageClock(), stack)
+
+
+def _tracks(frames: Source, bundle: Bundle, backend: Backend, clock: StageClock, stack: ExitStack) -> Generator[Tracks]:
+    segmenter = PartSegmenter(bundle, backend)
+    tracker = PartTracker(bundle.spec.parts)
+    decoded = clock.time_each("decode", frames)
+    prepared = _timed_map(clock, "prepare", segmenter.prepare, decoded)
+    with stack, closing(prefetch(prepared, PREFETCH_DEPTH)) as ready:
+        for item in ready:
+            with clock.time("infer"):
+                parts = segmenter.infer(item)
+            with clock.time("track"):
+                tracks = tracker.update(item.frame, item.letterbox, parts)
+            yield tracks
+
+
+def run(
+    source: str | Path | Source,
+    model: str | Path | Bundle | None = None,
+    *,
+    overlay: str | Path | None = None,
+    tracks: str | Path | None = None,
+    masks: bool = False,
+    force: bool = False,
+    backend: Backend | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Track a video and write what is asked for: an overlay video, and tracks as JSON lines.
+
+    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced. Setting `stop`, from another
+    thread or a signal handler, ends the run after the frame at hand with all outputs complete. `progress` is called
+    after each frame. Raises VideoError or ModelError; an error in any stage ends the run, and what was written
+    before it stays readable.
+    """
+    outputs = tuple(Path(path) for path in (overlay, tracks) if path is not None)
+    check_outputs(outputs, _paths_of(source, model), force)
+    bundle = model if isinstance(model, Bundle) else load_model(model)
+    clock, num_frames = StageClock(), 0
+    with ExitStack() as stack:
+        frames = _opened(source, stack)
+        results = stack.enter_context(closing(track(frames, bundle, backend=backend, clock=clock)))
+        ages = AgeMeter(num_sinks=len(outputs))
+        writers: list[BackgroundSink] = []
+        started = time.perf_counter()
+        for sink in _sinks(overlay, tracks, frames, bundle, masks, clock):
+            writer = BackgroundSink(sink, written=lambda t: ages.written(t.index, t.frame.decoded_at))
+            writers.append(stack.enter_context(closing(writer)))
+        for result in results:
+            for writer in writers:
+                writer.write(result)
+            num_frames += 1
+            if progress:
+                progress(Progress(num_frames, frames.num_frames, ages.quantile_ms(0.5)))
+            if stop and stop.is_set():
+                break
+    return Summary(
+        num_frames=num_frames,
+        seconds=time.perf_counter() - started,
+        age_p50_ms=ages.quantile_ms(0.5),
+        age_p95_ms=ages.quantile_ms(0.95),
+        stage_ms=clock.mean_ms(),
+        decode_errors=frames.decode_errors,
+        repaired_times=frames.repaired_times,
+        outputs=outputs,
+        interrupted=bool(stop and stop.is_set()),
+    )
+
+
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) -> None:
+    """Raise VideoError unless every output can be written without destroying an input or, unforced, anything."""
+    for number, output in enumerate(outputs):
+        if any(_is_same_file(output, other) for other in (*inputs, *outputs[:number])):
+            raise VideoError(f"{output}: is also an input or another output; give every file its own name")
+        if not output.parent.is_dir():
+            raise VideoError(f"{output}: the folder {output.parent} does not exist; create it first")
+        if output.is_dir():
+            raise VideoError(f"{output}: is a folder; give the name of a file in it")
+        if output.is_file() and not force:
+            raise VideoError(f"{output}: exists already; use --force (in Python: force=True) to replace it")
+        if not os.access(output if output.exists() else output.parent, os.W_OK):
+            raise VideoError(f"{output}: no permission to write there; choose another folder")
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _paths_of(source: object, model: object) -> list[Path]:
+    """The input files, as far as they are known to be files."""
+    candidates = [getattr(source, "path", source), getattr(model, "path", model)]
+    return [Path(item) for item in candidates if isinstance(item, str | Path)]
+
+
+def _opened(source: str | Path | Source, stack: ExitStack) -> Source:
+    """A source given as a path is opened, and closed by `stack`; a Source stays the caller's to close."""
+    return stack.enter_context(open_source(source)) if isinstance(source, str | Path) else source
+
+
+def _default_backend(bundle: Bundle) -> Backend:
+    from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend(bundle)
+
+
+def _sinks(
+    overlay: str | Path | None,
+    tracks: str | Path | None,
+    source: Source,
+    bundle: Bundle,
+    masks: bool,
+    clock: StageClock,
+) -> Iterator[Sink]:
+    if overlay is not None:
+        from streamparts.sinks.overlay import OverlaySink  # loads OpenCV
+
+        yield OverlaySink(overlay, source.rate, clock)
+    if tracks is not None:
+        from streamparts.sinks.jsonl import JsonlSink
+
+        yield JsonlSink(tracks, bundle, source, masks, clock)
+
+
+def _timed_map(clock: StageClock, stage: str, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    for item in items:
+        with clock.time(stage):
+            result = function(item)
+        yield result

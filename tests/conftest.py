@@ -1,0 +1,70 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streamparts.bundle import Bundle, load_model
+from tests.media import numbered_video
+from tests.tiny_model import write_tiny_model
+
+ROOT = Path(__file__).parent.parent
+REAL_VIDEOS = ROOT.parent / "shared" / "data" / "decoder"
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def bundle(model_path: Path) -> Bundle:
+    return load_model(model_path)
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 numbered frames, 128x96, 30 per second."""
+    return numbered_video(tmp_path_factory.mktemp("video") / "numbered.mp4", 40)
+
+
+@pytest.fixture(scope="session")
+def real_videos() -> Path:
+    """Folder of awkward videos from the wild, see its README."""
+    if not REAL_VIDEOS.is_dir():
+        pytest.skip("the real videos are not here: ../shared/data/decoder is missing")
+    return REAL_VIDEOS
+
+
+@pytest.fixture
+def no_threads_left() -> Iterator[None]:
+    """Fails the test if a thread of the library outlives it."""
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("streamparts")]
+    assert left == []
+
+
+@pytest.fixture
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python -m streamparts ...` in a process of its own."""
+
+    def run(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "streamparts", *map(str, args)]
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]
+            words, capture_output=True, text=True, timeout=60, cwd=options.pop("cwd", ROOT), env=environment()
+        )
+
+    return run
+
+
+def environment() -> dict[str, str]:
+    """The environment of a child process that finds this checkout from any folder."""
+    import os
+
+    return {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -1,0 +1,123 @@
+"""Videos made by the tests. A frame's number is written into it as blocks of black and white, one per bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from streamparts.data import Frame
+
+NUM_BITS = 12
+RED, GREEN, GREY = (220, 40, 40), (40, 200, 40), (110, 110, 110)
+
+
+def picture(number: int, height: int = 96, width: int = 128) -> np.ndarray:
+    """(height, width, 3) RGB: a red disc that moves with `number`, a green square, and `number` along the top."""
+    image = np.full((height, width, 3), GREY, np.uint8)
+    y, x = np.mgrid[:height, :width] + 0.5
+    center, radius = red_center(number, height, width), height / 6
+    image[(x - center[0]) ** 2 + (y - center[1]) ** 2 < radius**2] = RED
+    side = height // 4
+    image[-side - 4 : -4, -side - 4 : -4] = GREEN
+    block_w, block_h = width // NUM_BITS, height // 8
+    for bit in range(NUM_BITS):
+        value = 235 if number >> bit & 1 else 20
+        image[:block_h, bit * block_w : (bit + 1) * block_w] = value
+    return image
+
+
+def red_center(number: int, height: int = 96, width: int = 128) -> tuple[float, float]:
+    """x, y of the red disc's centre in `picture(number)`, in continuous pixels."""
+    return width * (0.25 + 0.02 * (number % 10)), height * 0.55
+
+
+def read_number(image: np.ndarray) -> int:
+    """The number that `picture` wrote into an RGB image, whatever its scale."""
+    height, width = image.shape[:2]
+    row = image[height // 16].mean(axis=-1)
+    block = width // NUM_BITS
+    return sum(int(row[bit * block + block // 2] > 128) << bit for bit in range(NUM_BITS))
+
+
+def write_video(
+    path: Path,
+    images: Iterable[np.ndarray],
+    *,
+    codec: str = "libx264",
+    pts: Sequence[int] | None = None,
+    time_base: Fraction = Fraction(1, 30),
+    rotation: int = 0,
+    options: dict[str, str] | None = None,
+    pix_fmt: str = "yuv420p",
+) -> Path:
+    """Encode RGB images; `pts` in ticks of `time_base`, by default 0, 1, 2..."""
+    with av.open(str(path), "w") as container:
+        stream = None
+        for index, image in enumerate(images):
+            if stream is None:
+                stream = container.add_stream(codec, rate=30, options=options or {})
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt = pix_fmt
+                stream.time_base = stream.codec_context.time_base = time_base
+                if rotation:
+                    stream.set_display_rotation(rotation)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+            frame.pts, frame.time_base = (pts[index] if pts else index), time_base
+            container.mux(stream.encode(frame))
+        assert stream is not None
+        container.mux(stream.encode(None))
+    return path
+
+
+def numbered_video(path: Path, num_frames: int, height: int = 96, width: int = 128, **options: object) -> Path:
+    """A video of `picture(0)`, `picture(1)` and so on."""
+    images = (picture(number, height, width) for number in range(num_frames))
+    return write_video(path, images, **options)  # type: ignore[arg-type]
+
+
+def decode(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
+    """RGB picture and time in seconds of every frame that PyAV itself gives."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base
+
+
+class ArraySource:
+    """A Source whose frames are made on demand; raises `error` instead of frame `fail_at`."""
+
+    name = "arrays"
+    description = "arrays"
+    rate = Fraction(30)
+    time_base = Fraction(1, 30)
+    decode_errors = 0
+    repaired_times = 0
+
+    def __init__(
+        self,
+        num_frames: int,
+        height: int = 48,
+        width: int = 64,
+        fail_at: int | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        self.num_frames = num_frames
+        self.height, self.width = height, width
+        self._fail_at, self._error = fail_at, error
+        self.num_made = 0
+        self.closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self.num_frames):
+            if index == self._fail_at and self._error:
+                raise self._error
+            self.num_made += 1
+            image = picture(index, self.height, self.width)
+            yield Frame(index, index, self.time_base, image, 0, self.height, self.width, time.perf_counter())
+
+    def close(self) -> None:
+        self.closed = True

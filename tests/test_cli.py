@@ -1,0 +1,266 @@
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import streamparts
+from streamparts.cli import main
+from tests.media import decode, read_number
+from tests.test_source import bad_inputs
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def one_error_line(text: str) -> str:
+    """The text after `streamparts: error: `, if that line is all there is."""
+    match = re.fullmatch(r"streamparts: error: (.+)\n", text)
+    assert match, f"expected exactly one error line, got: {text!r}"
+    return match[1]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    assert main([str(arg) for arg in args]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    return one_error_line(err)
+
+
+def test_the_main_job_writes_both_files_into_the_current_folder(
+    command: Command, tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    result = command("run", video, "--model", model_path, cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert "40 frames in" in result.stdout
+    assert "wrote numbered.overlay.mp4" in result.stdout
+    numbers = [read_number(image) for image, _ in decode(tmp_path / "numbered.overlay.mp4")]
+    assert numbers == list(range(40))
+    assert (tmp_path / "numbered.tracks.jsonl").read_bytes().count(b"\n") == 41
+
+
+def test_the_summary_names_speed_ages_and_stages(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    assert main(["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl")]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"40 frames in [\d.]+ s: [\d.]+ fps, age of result p50 \d+ ms, p95 \d+ ms", out)
+    assert re.search(r"ms per frame: decode [\d.]+, prepare [\d.]+, infer [\d.]+", out)
+    assert not (tmp_path / "numbered.overlay.mp4").exists()
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path) -> None:
+    args = ["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl"), "--quiet"]
+    assert main(args) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_masks_go_into_the_tracks(tmp_path: Path, video: Path, model_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    assert main(["run", str(video), "--model", str(model_path), "--tracks", str(path), "--masks"]) == 0
+    assert b'"mask":{"size":[64,64],"counts":' in path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "audio", "webcam"])
+def test_a_bad_video_gives_one_line_and_no_outputs(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    video: Path,
+    model_path: Path,
+    kind: str,
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    path, reason = bad_inputs(tmp_path, video)[kind]
+    assert reason in refused(capsys, "run", path, "--model", model_path)
+    assert list(work.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "truncated"])
+def test_a_bad_video_gives_one_line_in_a_process_of_its_own(
+    command: Command, tmp_path: Path, video: Path, model_path: Path, kind: str
+) -> None:
+    path, reason = bad_inputs(tmp_path, video)[kind]
+    result = command("run", path, "--model", model_path, "--tracks", tmp_path / "t.jsonl")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert reason in one_error_line(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "no such model file"), (b"", "is empty"), (b"text", "not a usable ONNX model")]
+)
+def test_a_bad_model_gives_one_line(
+    command: Command, tmp_path: Path, video: Path, content: bytes | None, reason: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    result = command("run", video, "--model", path, "--tracks", tmp_path / "t.jsonl")
+    assert result.returncode == 1
+    assert reason in one_error_line(result.stderr)
+    assert not (tmp_path / "t.jsonl").exists()
+
+
+def test_outputs_that_exist_are_kept_unless_forced(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    overlay, tracks = tmp_path / "o.mp4", tmp_path / "t.jsonl"
+    tracks.write_text("precious")
+    args = ["run", video, "--model", model_path, "--overlay", overlay, "--tracks", tracks]
+    assert "--force" in refused(capsys, *args)
+    assert tracks.read_text() == "precious"
+    assert not overlay.exists(), "all outputs are checked before any is written"
+    assert main([*map(str, args), "--force"]) == 0
+    assert tracks.read_bytes().count(b"\n") == 41
+
+
+def test_force_does_not_destroy_outputs_when_the_video_is_bad(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model_path: Path
+) -> None:
+    tracks = tmp_path / "t.jsonl"
+    tracks.write_text("precious")
+    refused(capsys, "run", tmp_path / "none.mp4", "--model", model_path, "--tracks", tracks, "--force")
+    assert tracks.read_text() == "precious"
+
+
+def test_a_missing_output_folder_gives_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    tracks = tmp_path / "none" / "t.jsonl"
+    assert "does not exist" in refused(capsys, "run", video, "--model", model_path, "--tracks", tracks)
+
+
+def test_an_output_that_is_a_folder_gives_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    assert "is a folder" in refused(capsys, "run", video, "--model", model_path, "--tracks", tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_gives_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        text = refused(capsys, "run", video, "--model", model_path, "--tracks", tmp_path / "t.jsonl")
+    finally:
+        tmp_path.chmod(0o700)
+    assert "no permission" in text
+
+
+def test_an_output_may_not_be_the_input(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    copy, link = tmp_path / "copy.mp4", tmp_path / "link.mp4"
+    copy.write_bytes(video.read_bytes())
+    link.hardlink_to(copy)
+    for output in (copy, link, tmp_path / "." / ".." / tmp_path.name / "copy.mp4"):
+        args = ("run", copy, "--model", model_path, "--overlay", output, "--force")
+        assert "also an input" in refused(capsys, *args)
+    assert copy.read_bytes() == video.read_bytes()
+
+
+def test_two_outputs_may_not_be_the_same_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    path = tmp_path / "o.mp4"
+    args = ("run", video, "--model", model_path, "--overlay", path, "--tracks", path)
+    assert "another output" in refused(capsys, *args)
+
+
+def test_an_output_may_not_be_the_model(capsys: pytest.CaptureFixture[str], video: Path, model_path: Path) -> None:
+    args = ("run", video, "--model", model_path, "--tracks", model_path, "--force")
+    assert "also an input" in refused(capsys, *args)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["run"],
+        ["fly", "video.mp4"],
+        ["run", "video.mp4", "--nonsense"],
+        ["run", "video.mp4", "--over", "abbreviated.mp4"],
+        ["run", "video.mp4", "--overlay", "video.avi"],
+        ["run", "video.mp4", "--overlay", "o.mp4", "--masks"],
+    ],
+)
+def test_wrong_usage_exits_with_two(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["run", "--help"], ["info", "--help"]])
+def test_help_shows_an_example(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert caught.value.code == 0
+    assert f"examples:\n  streamparts {args[0]} " in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(command: Command) -> None:
+    assert command("--version").stdout == f"streamparts {streamparts.__version__}\n"
+
+
+def test_debug_shows_the_traceback(command: Command, tmp_path: Path, model_path: Path) -> None:
+    result = command("run", tmp_path / "none.mp4", "--model", model_path, "--debug")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_an_unexpected_error_is_one_line_that_asks_for_a_report(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    video: Path,
+    model_path: Path,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("never seen\nbefore")
+
+    monkeypatch.setattr("streamparts.tracker.PartTracker.update", fail)
+    text = refused(capsys, "run", video, "--model", model_path, "--tracks", tmp_path / "t.jsonl")
+    assert text.startswith("unexpected ZeroDivisionError: never seen before; run again with --debug")
+
+
+def test_info_describes_a_model(capsys: pytest.CaptureFixture[str], model_path: Path) -> None:
+    assert main(["info", str(model_path)]) == 0
+    out = capsys.readouterr().out
+    assert "tiny (assembly)" in out
+    assert "2: red, green" in out
+    assert "64x64 pixels" in out
+
+
+def test_info_describes_a_video(capsys: pytest.CaptureFixture[str], video: Path) -> None:
+    assert main(["info", str(video)]) == 0
+    assert "128x96 h264, 30 fps, about 40 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nonsense", "none.onnx", "none.mp4"])
+def test_info_on_what_is_not_there_gives_one_line(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert name in refused(capsys, "info", name)
+
+
+def test_a_terminal_gets_a_progress_bar(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    video: Path,
+    model_path: Path,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    args = ["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl")]
+    assert main(args) == 0
+    bar = capsys.readouterr().err
+    assert "numbered.mp4: 100%" in bar
+    assert "40/40" in bar
+    assert re.search(r"age \d+ ms", bar)

@@ -1,0 +1,85 @@
+"""Who may import whom: the house's rules, read from the source text."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, environment
+
+HEAVY = ("torch", "cv2", "onnxruntime", "msgspec", "tqdm")
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of the modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the layers"
+            yield node.module or ""
+
+
+def top_levels(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+@pytest.mark.parametrize("path", modules("streamparts"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_package_needs_nothing_that_is_not_deployed(path: Path) -> None:
+    assert not top_levels(path) & {"train", "export", "tests", "benchmarks", "examples"}
+
+
+@pytest.mark.parametrize("path", modules("streamparts"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_torch_stays_in_the_models_and_its_backend(path: Path) -> None:
+    inside = path.relative_to(ROOT / "streamparts")
+    may = inside.parts[0] == "models" or (inside.parts[0] == "backends" and inside.stem.startswith("torch"))
+    assert may or not top_levels(path) & {"torch", "torchvision", "safetensors"}
+
+
+@pytest.mark.parametrize(("folder", "other"), [("train", "export"), ("export", "train")])
+def test_training_and_export_do_not_know_each_other(folder: str, other: str) -> None:
+    assert [path for path in modules(folder) if other in top_levels(path)] == []
+
+
+def loaded_by(code: str) -> set[str]:
+    listing = f"{code}\nimport sys; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True, env=environment()
+    )
+    return {name.split(".")[0] for name in result.stdout.split()}
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not loaded_by("import streamparts") & set(HEAVY)
+
+
+def test_opening_a_video_loads_no_network_and_no_drawing() -> None:
+    assert not loaded_by("import streamparts; streamparts.open_source") & {"torch", "cv2", "onnxruntime"}
+
+
+def test_the_command_line_shows_its_help_without_loading_anything_heavy() -> None:
+    assert not loaded_by("import streamparts.cli; streamparts.cli._parser()") & set(HEAVY)
+
+
+def test_running_a_video_loads_no_torch(video: Path, model_path: Path, tmp_path: Path) -> None:
+    code = (
+        f"import streamparts\nstreamparts.run({str(video)!r}, {str(model_path)!r}, overlay={str(tmp_path / 'o.mp4')!r})"
+    )
+    assert "torch" not in loaded_by(code)
+
+
+def test_every_public_name_is_there() -> None:
+    import streamparts
+
+    assert {name for name in streamparts.__all__ if not hasattr(streamparts, name)} == set()
+    assert callable(streamparts.track), "a module must not shadow the function"
+    assert set(streamparts.__all__) <= set(dir(streamparts))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        streamparts.nonsense  # noqa: B018

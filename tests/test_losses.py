@@ -1,0 +1,140 @@
+"""Each equation on values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
+from streamparts.models.layers import Affine, transform_points  # noqa: E402
+from train import losses  # noqa: E402
+from train.augment import random_similarity  # noqa: E402
+from train.student import compose  # noqa: E402
+
+
+def box_mask(size: int, rows: slice, columns: slice) -> torch.Tensor:
+    mask = torch.zeros(1, 1, size, size)
+    mask[:, :, rows, columns] = 1
+    return mask
+
+
+def affine_of(angle: float, scale: tuple[float, float], translation: tuple[float, float]) -> Affine:
+    rotation = torch.tensor([[[math.cos(angle), math.sin(angle)]]])
+    return Affine(rotation, torch.tensor([[scale]]), torch.tensor([[translation]]))
+
+
+def test_mask_moments_of_a_box_are_its_centre_and_the_variance_of_a_uniform_grid() -> None:
+    mean, covariance, mass = losses.mask_moments(box_mask(16, slice(0, 4), slice(8, 16)))
+    assert mass.item() == 32
+    assert mean[0, 0].tolist() == pytest.approx([0.5, -0.75])
+    step = 2 / 16
+    assert covariance[0, 0, 0, 0].item() == pytest.approx(step**2 * (8**2 - 1) / 12, rel=1e-4)
+    assert covariance[0, 0, 1, 1].item() == pytest.approx(step**2 * (4**2 - 1) / 12, rel=1e-4)
+    assert covariance[0, 0, 0, 1].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_moments_do_not_depend_on_how_opaque_the_mask_is() -> None:
+    box = box_mask(16, slice(2, 6), slice(3, 9))
+    for full, faint in zip(losses.mask_moments(box)[:2], losses.mask_moments(0.1 * box)[:2], strict=True):
+        assert torch.allclose(full, faint, atol=1e-6)
+
+
+def test_pixels_at_or_below_the_threshold_do_not_count() -> None:
+    mask = box_mask(16, slice(0, 2), slice(0, 2)) + 0.02 * box_mask(16, slice(8, 16), slice(8, 16))
+    mean, _, mass = losses.mask_moments(mask, threshold=0.02)
+    assert mass.item() == 4
+    assert mean[0, 0].tolist() == pytest.approx([-0.875, -0.875])
+
+
+def test_transformation_loss_is_zero_for_the_pose_of_its_own_mask() -> None:
+    mask = box_mask(32, slice(8, 16), slice(4, 24))
+    mean, covariance, _ = losses.mask_moments(mask)
+    scale = CANONICAL_SIGMAS * covariance[0, 0].diagonal().sqrt()
+    affine = Affine(torch.tensor([[[1.0, 0.0]]]), scale[None, None], mean)
+    translation, shape = losses.transformation_loss(mask, affine)
+    assert translation.item() == pytest.approx(0, abs=1e-6)
+    assert shape.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_translation_loss_is_the_l1_distance_of_the_centres() -> None:
+    mask = box_mask(16, slice(4, 12), slice(4, 12))
+    translation, _ = losses.transformation_loss(mask, affine_of(0, (0.5, 0.5), (0.3, -0.1)))
+    assert translation.item() == pytest.approx(0.4, abs=1e-6)
+
+
+def test_parts_without_a_pixel_do_not_pull_on_any_pose() -> None:
+    translation, shape = losses.transformation_loss(torch.zeros(1, 1, 16, 16), affine_of(0, (0.5, 0.5), (1, 1)))
+    assert (translation.item(), shape.item()) == (0, 0)
+
+
+def test_equivariance_loss_is_zero_for_an_exactly_equivariant_encoder() -> None:
+    generator = torch.Generator().manual_seed(3)
+    transform = random_similarity(1, 60, (0.5, 1.5), 0.3, generator)
+    affine = affine_of(0.7, (0.3, 0.1), (0.2, -0.4))
+    assert losses.equivariance_loss(compose(transform, affine), affine, transform).item() < 1e-6
+
+
+def test_equivariance_loss_is_the_1_norm_of_the_matrix_difference() -> None:
+    identity = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    moved, still = affine_of(0, (0.5, 0.25), (0.1, 0.2)), affine_of(0, (0.25, 0.25), (0, 0))
+    assert losses.equivariance_loss(moved, still, identity).item() == pytest.approx(0.25 + 0.1 + 0.2)
+
+
+def test_background_loss_is_zero_only_for_pure_background() -> None:
+    masks = torch.zeros(2, 3, 8, 8)
+    masks[:, 0] = 1
+    assert losses.background_loss(masks).item() == 0
+    masks[:, 0], masks[:, 1] = 0.5, 0.5
+    assert losses.background_loss(masks).item() == pytest.approx(0.5 + 0.25)
+
+
+def test_concentration_loss_is_the_sum_of_both_variances() -> None:
+    mask = box_mask(16, slice(0, 4), slice(8, 16))
+    expected = (2 / 16) ** 2 * ((8**2 - 1) + (4**2 - 1)) / 12
+    assert losses.concentration_loss(mask).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_image_difference_counts_values_and_forward_differences() -> None:
+    image, other = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    other[..., 2:] = 1.0
+    assert losses.image_difference(other, image, l1=1, gradient=0).item() == pytest.approx(0.5)
+    assert losses.image_difference(other, image, l1=0, gradient=1).item() == pytest.approx(1 / 3)
+
+
+def test_silhouette_likelihood_is_the_gaussian_density_at_its_only_pixel() -> None:
+    silhouette = box_mask(8, slice(4, 5), slice(4, 5))
+    affine = affine_of(0.4, (0.2 * CANONICAL_SIGMAS, 0.1 * CANONICAL_SIGMAS), (0.125, 0.125))
+    expected = math.log(2 * math.pi * 0.2 * 0.1)
+    likelihood, shares = losses.silhouette_likelihood(affine, silhouette)
+    assert likelihood.item() == pytest.approx(expected, abs=1e-4)
+    assert shares.sum(1).eq(1).all()
+
+
+def test_responsibility_loss_is_least_where_masks_are_the_shares_of_the_moving_pixels() -> None:
+    silhouette = box_mask(8, slice(2, 6), slice(2, 6))
+    shares = torch.full((1, 2, 8, 8), 0.5)
+    right = torch.cat([1 - silhouette, silhouette * shares], dim=1)
+    wrong = torch.cat([1 - silhouette, silhouette, silhouette * 0], dim=1)
+    known = torch.ones(1)
+    least = losses.responsibility_loss(right, silhouette, shares, known).item()
+    assert least == pytest.approx(math.log(2) * 16 / 64, rel=1e-5)
+    assert losses.responsibility_loss(wrong, silhouette, shares, known).item() > least
+    assert losses.responsibility_loss(wrong, silhouette, shares, torch.zeros(1)).item() == 0
+
+
+def test_inverse_matrix_undoes_the_matrix() -> None:
+    affine = affine_of(1.1, (0.4, 0.07), (0.3, -0.6))
+    points = torch.tensor([[0.2, -0.9], [0.0, 0.5]])
+    back = transform_points(affine.inverse_matrix()[0, 0], transform_points(affine.matrix()[0, 0], points))
+    assert torch.allclose(back, points, atol=1e-5)
+
+
+def test_losses_do_not_depend_on_the_size_of_the_batch() -> None:
+    torch.manual_seed(0)
+    masks = torch.rand(1, 4, 16, 16)
+    doubled = masks.repeat(2, 1, 1, 1)
+    for loss in (losses.background_loss, losses.concentration_loss):
+        assert loss(masks).item() == pytest.approx(loss(doubled).item(), rel=1e-5)

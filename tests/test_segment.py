@@ -1,0 +1,102 @@
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from streamparts.bundle import Bundle, load_model
+from streamparts.data import ByteArray, FloatArray, Frame
+from streamparts.errors import ModelError
+from streamparts.geometry import affine_from_moments, mask_moments
+from streamparts.segment import PartSegmenter
+from tests.media import picture, red_center
+from tests.tiny_model import write_tiny_model
+
+
+def as_frame(image: np.ndarray) -> Frame:
+    return Frame(0, 0, Fraction(1, 30), image, 0, image.shape[0], image.shape[1], 0.0)
+
+
+@pytest.fixture(scope="module")
+def segmenter(bundle: Bundle) -> PartSegmenter:
+    return PartSegmenter(bundle, OnnxRuntimeBackend(bundle, threads=1))
+
+
+def test_the_tiny_model_agrees_with_moments_in_numpy(segmenter: PartSegmenter) -> None:
+    _, parts = segmenter(as_frame(picture(4)))
+    for part in (0, 1):
+        mean, covariance, mass = mask_moments(parts.labels == part + 1)
+        expected = affine_from_moments(mean, covariance)
+        assert mass > 50
+        assert np.allclose(parts.affines[part, :, 2], mean, atol=1e-5)
+        ours, theirs = parts.affines[part, :, :2], expected[:, :2]
+        assert np.allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-5)
+
+
+def test_a_part_is_found_where_it_is_in_the_frame(segmenter: PartSegmenter) -> None:
+    letterbox, parts = segmenter(as_frame(picture(7, 480, 640)))
+    center = letterbox.affines_to_frame(parts.affines)[0, :, 2]
+    assert np.abs(center - red_center(7, 480, 640)).max() < 2
+
+
+def test_the_prepared_image_keeps_the_proportions_of_the_frame(segmenter: PartSegmenter) -> None:
+    prepared = segmenter.prepare(as_frame(np.full((50, 100, 3), 200, np.uint8)))
+    assert prepared.image.shape == (64, 64, 3)
+    assert prepared.image[16:48].min() == 200
+    assert prepared.image[:16].max() == prepared.image[48:].max() == 0
+
+
+def test_preparing_and_inferring_apart_gives_the_same(segmenter: PartSegmenter) -> None:
+    frame = as_frame(picture(2))
+    _, together = segmenter(frame)
+    apart = segmenter.infer(segmenter.prepare(frame))
+    assert np.array_equal(together.labels, apart.labels)
+    assert np.array_equal(together.affines, apart.affines)
+
+
+def test_a_batch_gives_what_its_pictures_give_one_by_one(bundle: Bundle) -> None:
+    backend = OnnxRuntimeBackend(bundle)
+    images = np.stack([picture(number, 64, 64) for number in range(3)])
+    batch = backend.run(images)
+    for number in range(3):
+        for whole, single in zip(batch, backend.run(images[number : number + 1]), strict=True):
+            assert np.allclose(whole[number], single[0], atol=1e-6)
+
+
+def test_an_empty_picture_has_no_parts_and_finite_numbers(segmenter: PartSegmenter) -> None:
+    _, parts = segmenter(as_frame(np.zeros((64, 64, 3), np.uint8)))
+    assert parts.scores.tolist() == [0, 0]
+    assert not parts.labels.any()
+    assert np.isfinite(parts.affines).all()
+
+
+def test_pictures_of_the_wrong_size_are_a_model_error(bundle: Bundle) -> None:
+    with pytest.raises(ModelError, match=r"tiny.onnx failed on a \(1, 32, 64, 3\) image"):
+        OnnxRuntimeBackend(bundle).run(np.zeros((1, 32, 64, 3), np.uint8))
+
+
+def test_a_negative_number_of_threads_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="threads"):
+        OnnxRuntimeBackend(bundle, threads=-1)
+
+
+def test_what_was_checked_is_what_runs(tmp_path: Path) -> None:
+    """The file may change between loading and running; the bundle holds what it described."""
+    path = write_tiny_model(tmp_path / "model.onnx")
+    bundle = load_model(path)
+    path.write_bytes(b"")
+    labels, _, _ = OnnxRuntimeBackend(bundle).run(np.zeros((1, 64, 64, 3), np.uint8))
+    assert labels.shape == (1, 64, 64)
+
+
+class NanBackend:
+    def run(self, images: ByteArray) -> tuple[ByteArray, FloatArray, FloatArray]:
+        num, height, width = images.shape[:3]
+        affines = np.full((num, 2, 2, 3), np.nan, np.float32)
+        return np.zeros((num, height, width), np.uint8), affines, np.ones((num, 2), np.float32)
+
+
+def test_numbers_that_are_not_finite_are_a_model_error(bundle: Bundle) -> None:
+    with pytest.raises(ModelError, match="not finite at frame 0"):
+        PartSegmenter(bundle, NanBackend())(as_frame(picture(0)))

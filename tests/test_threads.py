@@ -1,0 +1,115 @@
+"""The pieces that threads meet in: channel, prefetch, background sink, meters."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from streamparts.channel import Channel, prefetch
+from streamparts.data import Tracks
+from streamparts.meter import AgeMeter, StageClock
+from streamparts.sinks.background import BackgroundSink
+from tests.test_data import make_tracks
+
+pytestmark = pytest.mark.usefixtures("no_threads_left")
+
+
+class Broken(Exception):
+    """Raised by the stage under test."""
+
+
+def test_prefetch_gives_the_same_items() -> None:
+    assert list(prefetch(range(100), 3)) == list(range(100))
+
+
+def test_prefetch_of_nothing_ends() -> None:
+    assert list(prefetch([], 1)) == []
+
+
+def test_prefetch_closed_while_its_thread_waits_for_room_ends_the_thread() -> None:
+    items = prefetch(itertools.count(), 2)
+    assert next(items) == 0
+    time.sleep(0.05)
+    items.close()
+
+
+def test_a_channel_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="depth"):
+        Channel(0)
+
+
+def test_a_channel_gives_what_was_put_before_an_error_first() -> None:
+    channel: Channel[int] = Channel(3)
+    channel.put(1)
+    channel.put(2)
+    channel.finish(Broken("after"))
+    seen = []
+    with pytest.raises(Broken):
+        for item in channel:
+            seen.append(item)
+    assert seen == [1, 2]
+
+
+def test_putting_into_a_cancelled_channel_says_so() -> None:
+    channel: Channel[int] = Channel(1)
+    channel.cancel()
+    assert not channel.put(1)
+
+
+class SlowSink:
+    def __init__(self) -> None:
+        self.indices: list[int] = []
+        self.closed = False
+
+    def write(self, tracks: Tracks) -> None:
+        time.sleep(0.01)
+        self.indices.append(tracks.index)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_closing_a_background_sink_writes_what_is_queued() -> None:
+    slow = SlowSink()
+    sink = BackgroundSink(slow, depth=4)
+    for _ in range(6):
+        sink.write(make_tracks())
+    sink.close()
+    assert len(slow.indices) == 6
+    assert slow.closed
+
+
+def test_an_error_of_a_background_sink_is_raised_once() -> None:
+    class FailingSink(SlowSink):
+        def write(self, tracks: Tracks) -> None:
+            raise Broken("sink")
+
+    inner = FailingSink()
+    sink = BackgroundSink(inner)
+    with pytest.raises(Broken):
+        for _ in range(100):
+            sink.write(make_tracks())
+    sink.close()
+    assert inner.closed
+
+
+def test_ages_are_known_to_two_percent_once_the_last_sink_has_written() -> None:
+    meter = AgeMeter(num_sinks=2)
+    for index in range(100):
+        decoded_at = time.perf_counter() - (index + 1) / 10
+        meter.written(index, decoded_at)
+        if index == 0:
+            assert np.isnan(meter.quantile_ms(0.5))
+        meter.written(index, decoded_at)
+    assert meter.quantile_ms(0.5) == pytest.approx(5000, rel=0.03)
+    assert meter.quantile_ms(0.95) == pytest.approx(9500, rel=0.03)
+
+
+def test_a_clock_means_over_the_turns_of_each_stage() -> None:
+    clock = StageClock()
+    clock.add("a", 0.001)
+    clock.add("a", 0.003)
+    assert clock.mean_ms() == {"a": 2.0}
+    assert list(clock.time_each("b", "xyz")) == ["x", "y", "z"]
+    assert clock.mean_ms()["b"] < 1

@@ -1,0 +1,147 @@
+"""The whole line at a tiny size: raw clips -> teacher -> parts -> student -> ONNX -> tracks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
+
+import streamparts  # noqa: E402
+from export import onnx_model  # noqa: E402
+from export.parity import Parity  # noqa: E402
+from streamparts.bundle import load_model  # noqa: E402
+from streamparts.errors import ModelError, StreampartsError, VideoError  # noqa: E402
+from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
+from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
+from train.assembly import TrainingConfig, train  # noqa: E402
+from train.puppets import write_clips  # noqa: E402
+
+SMALL = AssemblyConfig(
+    num_parts=5, latent_channels=6, widths=(8, 12, 16, 24, 24), feature_channels=24, decoder_width=12
+)
+
+
+def tiny(clips: Path, out: Path, **changes: object) -> TrainingConfig:
+    base = TrainingConfig(
+        clips=clips, out=out, steps=60, student_steps=40, batch_size=4, bootstrap_steps=40, gate_steps=20,
+        student_size=64, checkpoint_every=20, network=SMALL, learning_rate=3e-3, device="cpu",
+    )  # fmt: skip
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    write_clips(folder, "human", num_clips=3, num_frames=24, size_hw=(96, 96))
+    (folder / "broken.mp4").write_text("not a video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(tiny(clips, out))
+    return out
+
+
+def log_of(run: Path, stage: str) -> list[dict[str, float]]:
+    return [row for row in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if row["stage"] == stage]
+
+
+def test_the_teacher_learns_to_rebuild_a_few_clips(run: Path) -> None:
+    first, *_, last = log_of(run, "teacher")
+    assert last["target"] < 0.75 * first["target"]
+    assert last["silhouette"] < 0.75 * first["silhouette"]
+
+
+def test_the_student_learns_from_the_teacher(run: Path) -> None:
+    first, *_, last = log_of(run, "student")
+    assert last["masks"] < 0.9 * first["masks"]
+
+
+def test_a_run_leaves_a_contact_sheet_of_its_parts(run: Path) -> None:
+    assert (run / "parts.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interrupted_run_resumes_to_the_very_same_weights(clips: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "resumed"
+    short = tiny(clips, out)
+
+    class Stopped(Exception): ...
+
+    def stop_at_40(self: object, step: int, terms: object) -> None:
+        if step == 40:
+            raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.assembly.RunLog.add", stop_at_40)
+        with pytest.raises(Stopped):
+            train(short)
+    assert read_metadata(out / "teacher.safetensors")[0] == 40
+    train(replace(short, resume=True))
+    for name in ("teacher", "student"):
+        resumed, whole = (load_file(folder / f"{name}.safetensors") for folder in (out, run))
+        assert resumed.keys() == whole.keys()
+        assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+
+
+def test_two_runs_are_never_mixed_in_one_folder(clips: Path, run: Path) -> None:
+    with pytest.raises(StreampartsError, match="--resume"):
+        train(tiny(clips, run))
+
+
+def test_a_folder_without_videos_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="no video in"):
+        train(tiny(tmp_path, tmp_path / "out"))
+
+
+def test_weights_of_another_shape_are_refused(run: Path) -> None:
+    with pytest.raises(ModelError, match="does not fit"):
+        load_weights(run / "teacher.safetensors", Assembly(replace(SMALL, num_parts=7)))
+
+
+def test_one_frames_result_does_not_depend_on_its_batch() -> None:
+    torch.manual_seed(0)
+    network = Assembly(SMALL).eval()
+    images = torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        together, alone = network(images)[0].masks[1], network(images[1:2])[0].masks[0]
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_the_exported_run_streams_a_clip(clips: Path, run: Path, tmp_path: Path) -> None:
+    model = tmp_path / "small.onnx"
+    assert onnx_model.main([str(run), "-o", str(model), "--num-frames", "6"]) == 0
+    spec = load_model(model).spec
+    assert spec.input_hw == (64, 64) and spec.method == "assembly"
+    found = list(streamparts.track(str(clips / "clip_0000.mp4"), model=str(model)))
+    assert len(found) == 24
+    assert all(np.isfinite(tracks.affines).all() for tracks in found)
+    assert found[0].centers.shape == (spec.num_parts, 2)
+
+
+def test_nothing_is_written_when_the_graph_differs_from_the_network(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "bad.onnx"
+    monkeypatch.setattr("export.parity.MAX_POSE_ERROR_PX", -1.0)
+    assert onnx_model.main([str(run), "-o", str(model), "--num-frames", "2"]) == 1
+    assert "Nothing was written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_says_in_one_line_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert onnx_model.main([str(tmp_path), "-o", str(tmp_path / "x.onnx")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_parity_names_the_worst_frame() -> None:
+    with pytest.raises(ModelError, match="worst frame 7"):
+        Parity(num_frames=9, label_mismatch=0.5, pose_error_px=0, score_error=0, worst_frame=7).require()

@@ -1,0 +1,337 @@
+"""Learn parts from raw clips: python -m train.assembly CLIPS_FOLDER --out runs/x
+
+Two loops that read top to bottom: the teacher (Assembly) discovers the parts, then the student learns to give them
+in one pass. The losses are in losses.py and student.py, the networks in streamparts/models.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
+
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from streamparts.errors import StreampartsError, VideoError
+from streamparts.models.assembly import Assembly, AssemblyConfig, Decoding
+from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata, save_checkpoint
+from streamparts.models.layers import Affine
+from streamparts.models.student import Student, StudentConfig
+from train import losses
+from train.augment import Pair, prepare_pair, random_similarity, warp_images
+from train.clips import ClipFolder, PairSampler
+from train.merge import PartGroups, find_parts
+from train.report import write_contact_sheet
+from train.student import StudentLoss, cosine_rate, prepare_lesson, student_loss
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+
+TEACHER, STUDENT, PARTS, CONFIG = "teacher.safetensors", "student.safetensors", "parts.json", "config.json"
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """One weight per term of the objective."""
+
+    source: float = 0.5
+    """lambda_s of Eq. 6; the target's lambda_t is 1."""
+    l1: float = 4.0
+    """lambda_1 of Eq. 5."""
+    gradient: float = 3.0
+    """lambda_2 of Eq. 5."""
+    background: float = 0.02
+    """Eq. 7."""
+    translation: float = 1.0
+    """Eq. 8."""
+    rotation_scale: float = 2.0
+    """Eq. 9."""
+    equivariance: float = 0.1
+    """Eq. 12."""
+    concentration: float = 0.02
+    """Eq. 13."""
+    bootstrap: float = 0.15
+    """Ellipses explain the moving pixels; fades out over `bootstrap_steps`."""
+    bootstrap_masks: float = 0.5
+    """Masks follow these ellipses; fades out with them."""
+    silhouette: float = 1.0
+    """Masks explain the moving pixels."""
+
+
+class PairResult(NamedTuple):
+    """Everything that the losses look at."""
+
+    recovered: Decoding
+    """The source from its own parts."""
+    retargeted: Decoding
+    """The target from the source's parts."""
+    source: Affine
+    target: Affine
+    warped: Affine
+    """Poses of the target image after `transform`."""
+    transform: Tensor
+    """(B, 2, 3) image -> warped image."""
+
+
+def forward_pair(network: Assembly, pair: Pair, gate: float, transform: Tensor) -> PairResult:
+    """Encode source, target and the warped target in one batch; decode the source's parts at both poses."""
+    batch = len(pair.source)
+    images = torch.cat([pair.source, pair.target, warp_images(pair.target, transform)])
+    encoding = network.encode(images)
+    source, target, warped = (encoding.select(slice(i * batch, (i + 1) * batch)) for i in range(3))
+    canonical = network.canonical(source)
+    both = Affine(*(torch.cat(pair) for pair in zip(source.affine, target.affine, strict=True)))
+    decoded = network.assemble(canonical.repeat(2, 1, 1, 1, 1), source.background.repeat(2, 1, 1, 1, 1), both, gate)
+    recovered, retargeted = (Decoding(*(x[rows] for x in decoded)) for rows in (slice(batch), slice(batch, None)))
+    return PairResult(recovered, retargeted, source.affine, target.affine, warped.affine, transform)
+
+
+def objective(result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float) -> dict[str, Tensor]:
+    """The weighted terms by name; their sum is minimised. `bootstrap` in [0, 1] fades the ellipses' likelihood."""
+    masks = torch.cat([result.recovered.masks, result.retargeted.masks])
+    affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
+    silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
+    translation, shape = losses.transformation_loss(masks[:, 1:], affine)
+    w = weights
+    terms = {
+        "source": w.source * losses.image_difference(result.recovered.image, pair.source, w.l1, w.gradient),
+        "target": losses.image_difference(result.retargeted.image, pair.target, w.l1, w.gradient),
+        "background": w.background * losses.background_loss(masks),
+        "translation": w.translation * translation,
+        "rotation_scale": w.rotation_scale * shape,
+        "equivariance": w.equivariance * losses.equivariance_loss(result.warped, result.target, result.transform),
+        "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
+        "silhouette": w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
+    }
+    if bootstrap > 0:
+        known = pair.known.repeat(2)
+        likelihood, shares = losses.silhouette_likelihood(affine, silhouette * known[:, None, None, None])
+        terms["bootstrap"] = bootstrap * w.bootstrap * likelihood
+        terms["bootstrap_masks"] = (
+            bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
+        )
+    return terms
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that a run depends on; saved as config.json in its folder."""
+
+    clips: Annotated[Path, tyro.conf.Positional]
+    """Folder of video clips of one kind of thing."""
+    out: Path
+    """Folder of the run: checkpoints, log.jsonl, parts.png."""
+    resume: bool = False
+    """Go on with the run in `out`."""
+    steps: int = 6000
+    """Optimiser steps of the teacher."""
+    student_steps: int = 3000
+    """Optimiser steps of the student."""
+    batch_size: int = 8
+    """Frame pairs a step."""
+    learning_rate: float = 1e-3
+    """Peak rate of Adam; half a cosine down to zero."""
+    bootstrap_steps: int = 600
+    """Steps until the ellipses' likelihood of the moving pixels has faded out."""
+    gate_steps: int = 500
+    """Steps over which the ellipse gate tightens from 1 to `gate`."""
+    gate: float = 3.0
+    """Final strength of the ellipse gate."""
+    rotation_degrees: float = 10.0
+    """A pair is turned by up to this much, both frames alike."""
+    colour_jitter: float = 0.3
+    """Strength of the colour jitter, both frames alike."""
+    seed: int = 0
+    """Draws weights, pairs and augmentation; equal seeds on one machine give equal runs."""
+    device: str = "auto"
+    """"cpu", "cuda" or "auto"."""
+    threads: int = 0
+    """CPU threads, 0 for torch's choice."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints and log lines."""
+    network: AssemblyConfig = field(default_factory=AssemblyConfig)
+    student_size: int = 128
+    """Side of the exported network's input in pixels."""
+    loss: LossWeights = field(default_factory=LossWeights)
+    student_loss: StudentLoss = field(default_factory=StudentLoss)
+
+
+def run_device(name: str) -> torch.device:
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def generator_for(seed: int, step: int) -> torch.Generator:
+    """Random numbers of one step, the same after a resume."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+class RunLog:
+    """Means of the loss terms, shown in the progress bar and appended to log.jsonl."""
+
+    def __init__(self, path: Path, stage: str, start: int, steps: int, every: int) -> None:
+        self.path, self.stage, self.every = path, stage, every
+        self.bar = tqdm(desc=stage, initial=start, total=steps, unit="step", mininterval=1.0, disable=None)
+        self.sums: dict[str, float] = {}
+        self.count, self.began = 0, time.monotonic()
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+        self.count += 1
+        self.bar.update()
+        if (step + 1) % self.every == 0 or step + 1 == self.bar.total:
+            self._write(step + 1)
+
+    def _write(self, step: int) -> None:
+        means = {name: round(value / self.count, 5) for name, value in self.sums.items()}
+        self.bar.set_postfix(loss=round(sum(means.values()), 3))
+        seconds = round(time.monotonic() - self.began, 1)
+        with self.path.open("a") as file:
+            file.write(json.dumps({"stage": self.stage, "step": step, "seconds": seconds, **means}) + "\n")
+        self.sums, self.count = {}, 0
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def train_teacher(config: TrainingConfig, folder: ClipFolder, device: torch.device) -> Assembly:
+    """Discover the parts: reconstruct one frame of a pair from the parts of the other."""
+    torch.manual_seed(config.seed)
+    network = channels_last(Assembly(config.network).to(device))
+    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.9, 0.99))
+    checkpoint = config.out / TEACHER
+    start = restore(checkpoint, network, optimiser)
+    log = RunLog(config.out / "log.jsonl", "teacher", start, config.steps, config.checkpoint_every)
+    sampler = PairSampler(folder, config.batch_size, config.seed)
+    for step in range(start, config.steps):
+        generator = generator_for(config.seed, step)
+        pair = prepare_pair(sampler.batch(step), device, generator, config.rotation_degrees, config.colour_jitter)
+        transform = random_similarity(config.batch_size, 45, (0.8, 1.1), 0.1, generator).to(device)
+        gate = 1 + (config.gate - 1) * min(1.0, step / config.gate_steps)
+        bootstrap = min(1.0, max(0.0, (config.bootstrap_steps - step) / (0.3 * config.bootstrap_steps)))
+        terms = objective(forward_pair(network, pair, gate, transform), pair, config.loss, bootstrap)
+        descend(network, optimiser, terms, cosine_rate(step, config.steps, config.learning_rate))
+        log.add(step, terms)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            save_checkpoint(checkpoint, network, optimiser, step + 1, asdict(config.network))
+    log.close()
+    network.eval()
+    return network
+
+
+def train_student(
+    config: TrainingConfig, folder: ClipFolder, teacher: Assembly, groups: PartGroups, device: torch.device
+) -> Student:
+    """Distil: one pass gives what the teacher gives in K + 1."""
+    torch.manual_seed(config.seed)
+    network = Student(StudentConfig(groups.num_parts, config.student_size))
+    network = channels_last(network.to(device))
+    optimiser = torch.optim.Adam(network.parameters(), 2 * config.learning_rate, betas=(0.9, 0.99))
+    checkpoint = config.out / STUDENT
+    start = restore(checkpoint, network, optimiser)
+    log = RunLog(config.out / "log.jsonl", "student", start, config.student_steps, config.checkpoint_every)
+    sampler = PairSampler(folder, 2 * config.batch_size, config.seed + 1)
+    for step in range(start, config.student_steps):
+        generator = generator_for(config.seed + 1, step)
+        lesson = prepare_lesson(sampler.batch(step), teacher, groups, config.gate, generator)
+        terms = student_loss(network(lesson.images), lesson, config.student_loss)
+        descend(network, optimiser, terms, cosine_rate(step, config.student_steps, 2 * config.learning_rate))
+        log.add(step, terms)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.student_steps:
+            save_checkpoint(checkpoint, network, optimiser, step + 1, asdict(network.config))
+    log.close()
+    network.eval()
+    return network
+
+
+def channels_last(network: Module) -> Module:
+    """The memory layout in which convolutions on a CPU take half the time."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def restore(checkpoint: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Fill both from `checkpoint` if it exists; the step to go on with."""
+    if not checkpoint.exists():
+        return 0
+    load_weights(checkpoint, network)
+    load_optimiser(checkpoint, optimiser)
+    return read_metadata(checkpoint)[0]
+
+
+def descend(network: torch.nn.Module, optimiser: torch.optim.Optimizer, terms: dict[str, Tensor], rate: float) -> None:
+    """One optimiser step down the sum of the terms, gradients clipped to norm 1."""
+    loss = torch.stack(list(terms.values())).sum()
+    if not torch.isfinite(loss):
+        raise StreampartsError(f"the loss is {loss.item()}; try a lower --learning-rate")
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+
+
+def open_run(config: TrainingConfig) -> None:
+    """Make the run's folder; refuse to mix two runs."""
+    saved = config.out / CONFIG
+    wanted = json.dumps(asdict(config), indent=2, default=str)
+    if saved.exists() and not config.resume:
+        raise StreampartsError(f"{config.out} holds a run; go on with --resume or choose another --out")
+    config.out.mkdir(parents=True, exist_ok=True)
+    saved.write_text(wanted + "\n")
+
+
+def train(config: TrainingConfig) -> None:
+    """Clips in, run folder out: teacher, parts, student, contact sheet."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = run_device(config.device)
+    open_run(config)
+    small = ClipFolder.open(config.clips, config.network.image_size)
+    large = ClipFolder.open(config.clips, config.student_size)
+    for failure in small.failures:
+        tqdm.write(f"skipped: {failure}", file=sys.stderr)
+    tqdm.write(f"{len(small.clips)} clips, {small.num_frames} frames, on {device}", file=sys.stderr)
+    teacher = train_teacher(config, small, device)
+    groups = load_or_find_parts(config, teacher, small)
+    student = train_student(config, large, teacher, groups, device)
+    write_contact_sheet(config.out / "parts.png", student, large)
+    tqdm.write(
+        f"{groups.num_parts} parts; look at {config.out / 'parts.png'}, then: "
+        f"python -m export.onnx_model {config.out} -o {config.out.name}.onnx",
+        file=sys.stderr,
+    )
+
+
+def load_or_find_parts(config: TrainingConfig, teacher: Assembly, folder: ClipFolder) -> PartGroups:
+    """The grouping of slots into parts, kept beside the checkpoints."""
+    path = config.out / PARTS
+    if path.exists():
+        return PartGroups(**json.loads(path.read_text()))
+    groups = find_parts(teacher, folder, config.gate)
+    if not groups.num_parts:
+        raise StreampartsError("no part found: nothing moves in these clips, or training was too short")
+    path.write_text(json.dumps(asdict(groups), indent=2) + "\n")
+    return groups
+
+
+def main() -> int:
+    config = tyro.cli(TrainingConfig, description=__doc__, prog="python -m train.assembly")
+    try:
+        train(config)
+    except (StreampartsError, VideoError) as error:
+        print(f"train.assembly: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nstopped; go on with --resume --out {config.out}", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

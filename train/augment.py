@@ -1,0 +1,92 @@
+"""What happens to a batch between the sampler and the network: floats, silhouettes, colour jitter, rotation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from train.clips import PairBatch
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A batch of pairs as the losses take it; images are (B, 3, S, S) in [0, 1]."""
+
+    source: Tensor
+    target: Tensor
+    source_silhouette: Tensor
+    """(B, 1, S, S) in [0, 1]: how much a pixel differs from its clip's still background."""
+    target_silhouette: Tensor
+    known: Tensor
+    """(B,) 1 where the silhouettes can be trusted, 0 where the whole picture moves."""
+
+
+def to_images(frames: Tensor) -> Tensor:
+    """(B, S, S, 3) uint8 -> (B, 3, S, S) in [0, 1]."""
+    return frames.permute(0, 3, 1, 2).float() / 255
+
+
+def silhouette(images: Tensor, background: Tensor) -> Tensor:
+    """sigmoid(60 (|I - background| - 0.07)) with the largest difference over the colour channels."""
+    return torch.sigmoid(60 * ((images - background).abs().amax(dim=1, keepdim=True) - 0.07))
+
+
+def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """(B, 2, 3) from angles in radians (B,), scales (B,) and shifts (B, 2)."""
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    rows = [torch.stack([cos, -sin, shift[:, 0]], dim=-1), torch.stack([sin, cos, shift[:, 1]], dim=-1)]
+    return torch.stack(rows, dim=-2)
+
+
+def invert(matrix: Tensor) -> Tensor:
+    """(B, 2, 3) inverse affine of a similarity."""
+    linear = matrix[:, :, :2]
+    determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
+    inverse = linear.transpose(1, 2) / determinant[:, None, None]
+    return torch.cat([inverse, -inverse @ matrix[:, :, 2:]], dim=-1)
+
+
+def warp_images(images: Tensor, transform: Tensor) -> Tensor:
+    """Move (B, C, S, S) by (B, 2, 3) `transform`, image -> warped image; the border is repeated outward."""
+    grid = F.affine_grid(invert(transform), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def random_similarity(
+    batch: int, degrees: float, scale: tuple[float, float], shift: float, generator: torch.Generator
+) -> Tensor:
+    """(B, 2, 3): angle in +-degrees, scale in the given range, shift in +-`shift` normalised units."""
+    uniform = torch.rand(batch, 4, generator=generator)
+    angle = (uniform[:, 0] * 2 - 1) * math.radians(degrees)
+    size = scale[0] + (scale[1] - scale[0]) * uniform[:, 1]
+    return similarity(angle, size, (uniform[:, 2:] * 2 - 1) * shift)
+
+
+def jitter_colour(pair: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+    """The same random contrast, brightness and channel gains for all frames of a (B, F, 3, S, S) pair."""
+    batch = len(pair)
+    gain = 1 + strength * (torch.rand(batch, 1, 3, 1, 1, generator=generator) * 2 - 1)
+    contrast = 1 + strength * (torch.rand(batch, 1, 1, 1, 1, generator=generator) * 2 - 1)
+    brightness = strength * 0.5 * (torch.rand(batch, 1, 1, 1, 1, generator=generator) * 2 - 1)
+    device = pair.device
+    shifted = (pair * gain.to(device) - 0.5) * contrast.to(device) + 0.5 + brightness.to(device)
+    return shifted.clamp(0, 1)
+
+
+def prepare_pair(
+    batch: PairBatch, device: torch.device, generator: torch.Generator, degrees: float, colour: float
+) -> Pair:
+    """Both frames of a pair get the same rotation (+-degrees) and the same colour jitter."""
+    source, target, background = (
+        to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.target, batch.background)
+    )
+    silhouettes = torch.cat([silhouette(source, background), silhouette(target, background)], dim=1)
+    turn = random_similarity(len(source), degrees, (1.0, 1.0), 0.0, generator).to(device)
+    turned = warp_images(torch.cat([source, target, silhouettes], dim=1), turn)
+    images = jitter_colour(turned[:, :6].reshape(len(turned), 2, 3, *turned.shape[2:]), generator, colour)
+    known = (silhouettes.mean((1, 2, 3)) < 0.5).float()
+    return Pair(images[:, 0], images[:, 1], turned[:, 6:7], turned[:, 7:8], known)

@@ -1,0 +1,110 @@
+"""The losses of Gao et al. 2021, each a function named after its equation, and the two label-free additions.
+
+Masks are (B, K, H, W) without the background unless said otherwise; coordinates are normalised. Every loss is a
+mean over batch and parts, so that its weight depends on neither.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from streamparts.geometry import CANONICAL_SIGMAS
+from streamparts.models.layers import Affine, image_grid, transform_points
+
+
+def image_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward differences along x and y of (B, C, H, W)."""
+    return images[..., :, 1:] - images[..., :, :-1], images[..., 1:, :] - images[..., :-1, :]
+
+
+def image_difference(predicted: Tensor, image: Tensor, l1: float, gradient: float) -> Tensor:
+    """Eq. 5 without its perceptual term (see `Perceptual`): l1 * |I - I'| + gradient * |dI - dI'|."""
+    dx, dy = image_gradient(predicted - image)
+    return l1 * (predicted - image).abs().mean() + gradient * (dx.abs().mean() + dy.abs().mean())
+
+
+def background_loss(masks: Tensor) -> Tensor:
+    """Eq. 7: pushes the background to one and the parts to zero. `masks` is (B, 1 + K, H, W), background first."""
+    return (1 - masks[:, 0]).abs().mean() + masks[:, 1:].mean()
+
+
+def mask_moments(masks: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Eq. 10, 11 and 14: mean (B, K, 2), covariance (B, K, 2, 2) and mass (B, K) over the pixels above `threshold`."""
+    _, _, height, width = masks.shape
+    weights = torch.where(masks > threshold, masks, 0).flatten(2)
+    mass = weights.sum(-1)
+    weights = weights / mass.clamp(min=1e-6).unsqueeze(-1)
+    x, y = image_grid(height, width, masks.device).unbind(-1)
+    first = weights @ torch.stack([x, y], dim=-1)
+    second = weights @ torch.stack([x * x, x * y, y * y], dim=-1)
+    xx, xy, yy = (
+        second - torch.stack([first[..., 0] ** 2, first[..., 0] * first[..., 1], first[..., 1] ** 2], dim=-1)
+    ).unbind(-1)
+    covariance = torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], dim=-2)
+    return first, covariance, mass
+
+
+def transformation_loss(masks: Tensor, affine: Affine, threshold: float = 0.02) -> tuple[Tensor, Tensor]:
+    """Eq. 8 and 9: the pose's translation is its mask's mean, and A A^T its covariance times CANONICAL_SIGMAS^2.
+
+    Parts that own less than a pixel are left out: their moments mean nothing.
+    """
+    mean, covariance, mass = mask_moments(masks, threshold)
+    seen = (mass > 1.0).float()
+    translation = (affine.translation - mean).abs().sum(-1)
+    difference = affine.covariance() - CANONICAL_SIGMAS**2 * covariance
+    shape = difference.square().sum((-1, -2)).add(1e-12).sqrt()
+    total = seen.sum().clamp(min=1)
+    return (translation * seen).sum() / total, (shape * seen).sum() / total
+
+
+def concentration_loss(masks: Tensor) -> Tensor:
+    """Eq. 13: the variance of each part's mask about its own centre."""
+    _, covariance, _ = mask_moments(masks)
+    return covariance.diagonal(dim1=-2, dim2=-1).sum(-1).mean()
+
+
+def equivariance_loss(warped: Affine, affine: Affine, transform: Tensor) -> Tensor:
+    """Eq. 12: |T^w T_k - T_k^w|_1, poses of the warped image against the warp of the poses.
+
+    `transform` is (B, 2, 3), image -> warped image; a similarity, so that T^w T_k has the form R diag(s) too.
+    """
+    matrix = affine.matrix()
+    moved = transform[:, None, :, :2] @ matrix
+    moved = torch.cat([moved[..., :2], moved[..., 2:] + transform[:, None, :, 2:]], dim=-1)
+    return (moved - warped.matrix()).abs().sum((-1, -2)).mean()
+
+
+def silhouette_likelihood(affine: Affine, silhouette: Tensor) -> tuple[Tensor, Tensor]:
+    """The K ellipses as a Gaussian mixture must explain the moving pixels (B, 1, H, W): starts the poses.
+
+    Also returns the responsibilities (B, K, H, W): the share of each ellipse in each pixel, summing to 1 over K.
+    """
+    _, _, height, width = silhouette.shape
+    offsets = transform_points(affine.inverse_matrix(), image_grid(height, width, silhouette.device))
+    log_scale = (affine.scale / CANONICAL_SIGMAS).log().sum(-1, keepdim=True)
+    log_density = -0.5 * CANONICAL_SIGMAS**2 * offsets.square().sum(-1) - log_scale - math.log(2 * math.pi)
+    mixture = torch.logsumexp(log_density, dim=1) - math.log(log_density.shape[1])
+    weight = silhouette.flatten(1)
+    likelihood = (weight * mixture).sum() / weight.sum().clamp(min=1.0)
+    responsibilities = log_density.softmax(dim=1).reshape(*log_density.shape[:2], height, width)
+    return -likelihood, responsibilities
+
+
+def responsibility_loss(masks: Tensor, silhouette: Tensor, responsibilities: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy of the masks (B, 1 + K, H, W) against the moving pixels as the mixture shares them out: starts the
+    masks, so that no slot dies before it has a mask to be seen with. Gradients reach the masks alone."""
+    target = torch.cat([1 - silhouette, silhouette * responsibilities.detach()], dim=1)
+    loss = -(target * masks.clamp(min=1e-4).log()).sum(1).mean((1, 2))
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def silhouette_loss(masks: Tensor, silhouette: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy of 1 - background against the moving pixels, over the clips where they are `known` (B,)."""
+    foreground = (1 - masks[:, :1]).clamp(1e-4, 1 - 1e-4)
+    loss = F.binary_cross_entropy(foreground, silhouette, reduction="none").mean((1, 2, 3))
+    return (loss * known).sum() / known.sum().clamp(min=1)

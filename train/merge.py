@@ -1,0 +1,180 @@
+"""From over-provisioned slots to parts: drop the slots that are never seen, join those that move as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from streamparts.data import FloatArray
+from streamparts.geometry import CANONICAL_SIGMAS
+from streamparts.models.assembly import Assembly
+from streamparts.models.layers import Affine, transform_points
+from train import losses
+from train.augment import to_images
+from train.clips import ClipFolder
+
+MIN_AREA = 0.002
+"""A slot with a smaller mean share of the picture is not a part."""
+MIN_SEEN = 0.02
+"""Nor is one that owns pixels in a smaller share of the frames."""
+WELD_RESIDUAL = 0.25
+"""Two slots are one part when each predicts the other's centre to within this many of its own mean radii."""
+
+
+@dataclass(frozen=True)
+class SlotPoses:
+    """What the teacher says of F frames: hard areas and poses of its K slots."""
+
+    areas: FloatArray
+    """(F, K) share of the picture that a slot owns."""
+    affines: FloatArray
+    """(F, K, 2, 3)"""
+
+
+@dataclass(frozen=True)
+class PartGroups:
+    """Which slots make which part, and where the part's own frame lies in its leading slot's."""
+
+    groups: tuple[tuple[int, ...], ...]
+    """Slots of each part; the first leads: its pose carries the part's."""
+    offsets: tuple[tuple[float, float], ...]
+    """Centre of the part in the leading slot's canonical frame."""
+    angles: tuple[float, ...]
+    """Radians from the leading slot's first axis to the part's."""
+    ratios: tuple[tuple[float, float], ...]
+    """Scale of the part over the scale of the leading slot."""
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.groups)
+
+    def join_masks(self, masks: Tensor) -> Tensor:
+        """(B, 1 + K, S, S) of slots -> (B, 1 + P, S, S) of parts; dropped slots fall to the background."""
+        parts = torch.stack([masks[:, [k + 1 for k in group]].sum(1) for group in self.groups], dim=1)
+        return torch.cat([1 - parts.sum(1, keepdim=True), parts], dim=1)
+
+    def join_poses(self, affine: Affine) -> Affine:
+        """Poses of slots (B, K, ...) -> poses of parts (B, P, ...)."""
+        leaders = [group[0] for group in self.groups]
+        lead = Affine(*(value[:, leaders] for value in affine))
+        device = lead.scale.device
+        offsets = torch.tensor(self.offsets, device=device)[:, :, None]
+        translation = (lead.matrix()[..., :2] @ offsets).squeeze(-1) + lead.translation
+        turn = torch.tensor(self.angles, device=device)
+        cos, sin = lead.rotation.unbind(-1)
+        rotation = torch.stack([cos * turn.cos() - sin * turn.sin(), sin * turn.cos() + cos * turn.sin()], dim=-1)
+        return Affine(rotation, lead.scale * torch.tensor(self.ratios, device=device), translation)
+
+
+def spread_frames(folder: ClipFolder, num_frames: int) -> NDArray[np.uint8]:
+    """(F, S, S, 3) frames spread evenly over all clips, at least one of each."""
+    per_clip = max(1, num_frames // len(folder.clips))
+    picked = [
+        clip.frames[np.linspace(0, len(clip.frames) - 1, min(per_clip, len(clip.frames))).round().astype(int)]
+        for clip in folder.clips
+    ]
+    return np.concatenate(picked)
+
+
+@torch.no_grad()
+def observe(teacher: Assembly, frames: NDArray[np.uint8], gate: float, batch: int = 16) -> SlotPoses:
+    """Run the teacher over frames (F, S, S, 3)."""
+    areas, affines = [], []
+    device = next(teacher.parameters()).device
+    for start in range(0, len(frames), batch):
+        decoding, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
+        owned = torch.nn.functional.one_hot(decoding.masks.argmax(1), decoding.masks.shape[1])
+        areas.append(owned.float().mean((1, 2))[:, 1:].cpu().numpy())
+        affines.append(affine.matrix().cpu().numpy())
+    return SlotPoses(np.concatenate(areas), np.concatenate(affines))
+
+
+def living_slots(poses: SlotPoses) -> list[int]:
+    """Slots that own enough of enough frames."""
+    seen = (poses.areas > MIN_AREA / 4).mean(0)
+    return [k for k in range(poses.areas.shape[1]) if poses.areas[:, k].mean() > MIN_AREA and seen[k] > MIN_SEEN]
+
+
+def weld_residual(poses: SlotPoses, i: int, j: int) -> float:
+    """How badly slot i, as a rigid body, predicts the centre of slot j, in mean radii of slot i; the median over
+    the frames that show both. 0 for two slots on one rigid part."""
+    both = (poses.areas[:, i] > MIN_AREA / 4) & (poses.areas[:, j] > MIN_AREA / 4)
+    if both.sum() < 8:
+        return float("inf")
+    a, t = poses.affines[both, i, :, :2], poses.affines[both, i, :, 2]
+    rotation = a / np.linalg.norm(a, axis=1, keepdims=True)
+    offset = np.einsum("fji,fj->fi", rotation, poses.affines[both, j, :, 2] - t)
+    residual = np.linalg.norm(offset - np.median(offset, axis=0), axis=1)
+    radius = np.sqrt(np.abs(np.linalg.det(a))).mean()
+    return float(np.median(residual) / radius)
+
+
+def weld(poses: SlotPoses, slots: list[int], limit: float = WELD_RESIDUAL) -> list[list[int]]:
+    """Join slots greedily, closest first, as long as every pair inside a group passes both ways."""
+    residual = {(i, j): max(weld_residual(poses, i, j), weld_residual(poses, j, i)) for i, j in combinations(slots, 2)}
+    groups = [[k] for k in slots]
+    for (i, j), _ in sorted(residual.items(), key=lambda item: item[1]):
+        first, second = (next(g for g in groups if k in g) for k in (i, j))
+        pairs = [(min(a, b), max(a, b)) for a in first for b in second]
+        if first is not second and all(residual[pair] < limit for pair in pairs):
+            groups.remove(second)
+            first.extend(second)
+    return groups
+
+
+@torch.no_grad()
+def find_parts(teacher: Assembly, folder: ClipFolder, gate: float, num_frames: int = 512) -> PartGroups:
+    """Group the teacher's slots into parts by how they move in the training clips; the largest part first."""
+    frames = spread_frames(folder, num_frames)
+    poses = observe(teacher, frames, gate)
+    areas = poses.areas.mean(0)
+    groups = [sorted(group, key=lambda k: -areas[k]) for group in weld(poses, living_slots(poses))]
+    groups.sort(key=lambda group: -areas[group].sum())
+    fits = [PartFit() if len(group) == 1 else fit_part(teacher, frames, gate, group) for group in groups]
+    return PartGroups(
+        tuple(tuple(group) for group in groups),
+        tuple(fit.offset for fit in fits),
+        tuple(fit.angle for fit in fits),
+        tuple(fit.ratio for fit in fits),
+    )
+
+
+class PartFit(NamedTuple):
+    """A joined part's frame in its leading slot's frame; see PartGroups."""
+
+    offset: tuple[float, float] = (0.0, 0.0)
+    angle: float = 0.0
+    ratio: tuple[float, float] = (1.0, 1.0)
+
+
+@torch.no_grad()
+def fit_part(teacher: Assembly, frames: NDArray[np.uint8], gate: float, group: list[int], batch: int = 16) -> PartFit:
+    """Medians over the frames of where the joined mask's ellipse lies in the leading slot's frame."""
+    device = next(teacher.parameters()).device
+    rows = []
+    for start in range(0, len(frames), batch):
+        decoding, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
+        joined = decoding.masks[:, [k + 1 for k in group]].sum(1, keepdim=True)
+        lead = Affine(*(value[:, group[:1]] for value in affine))
+        rows.append(relative_ellipse(joined, lead)[joined.mean((1, 2, 3)) > MIN_AREA].cpu())
+    x = torch.cat(rows)
+    turn = 0.5 * torch.atan2((2 * x[:, 2]).sin().median(), (2 * x[:, 2]).cos().median())
+    middle = x.median(dim=0).values.tolist()
+    return PartFit((middle[0], middle[1]), float(turn), (middle[3], middle[4]))
+
+
+def relative_ellipse(masks: Tensor, lead: Affine) -> Tensor:
+    """(B, 5) offset x, y, angle, and scale ratios of the ellipses of (B, 1, S, S) masks in the frames of `lead`."""
+    mean, covariance, _ = losses.mask_moments(masks, 0.02)
+    offset = transform_points(lead.inverse_matrix(), mean)[..., 0, :]
+    xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
+    middle, spread = (xx + yy) / 2, (((xx - yy) / 2).square() + xy.square()).sqrt()
+    scales = CANONICAL_SIGMAS * torch.stack([middle + spread, middle - spread], -1).clamp(min=1e-6).sqrt()
+    angle = 0.5 * torch.atan2(2 * xy, xx - yy) - torch.atan2(lead.rotation[..., 1], lead.rotation[..., 0])
+    return torch.cat([offset, angle[..., None], scales / lead.scale], dim=-1)[:, 0]

@@ -1,0 +1,71 @@
+"""Pictures of what was learned: each part over several frames, on one contact sheet."""
+
+from __future__ import annotations
+
+import colorsys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray, FloatArray
+from streamparts.models.readout import read_out
+from streamparts.models.student import Student
+from train.augment import to_images
+from train.clips import ClipFolder
+from train.merge import spread_frames
+
+TILE = 128
+
+
+def part_colours(num_parts: int) -> ByteArray:
+    """(1 + num_parts, 3) RGB, background first: hues a golden angle apart."""
+    hues = [(k * 0.381966) % 1.0 for k in range(num_parts)]
+    colours = [colorsys.hsv_to_rgb(h, 0.85, 1.0) for h in hues]
+    return np.array([(0, 0, 0), *[tuple(round(255 * c) for c in colour) for colour in colours]], np.uint8)
+
+
+def draw_parts(image: ByteArray, labels: ByteArray, affines: FloatArray, only: int | None = None) -> ByteArray:
+    """(S, S, 3) picture with its parts coloured and their ellipses; `only` shows a single part on a dimmed frame."""
+    colours = part_colours(len(affines))
+    size = (TILE, TILE)
+    large = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    marked = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    chosen = marked > 0 if only is None else marked == only + 1
+    dimmed = large * (0.7 if only is None else 0.35)
+    out = np.where(chosen[..., None], 0.45 * large + 0.55 * colours[marked], dimmed).astype(np.uint8)
+    for k in range(len(affines)) if only is None else [only]:
+        if (labels == k + 1).any():
+            _draw_ellipse(out, affines[k])
+    return out
+
+
+def _draw_ellipse(image: NDArray[np.uint8], affine: FloatArray) -> None:
+    turns = np.linspace(0, 2 * np.pi, 25)
+    circle = np.stack([np.cos(turns), np.sin(turns)])
+    points = (affine[:, :2] @ circle + affine[:, 2:] + 1) * (TILE / 2)
+    outline = np.concatenate([points.T[:-1], ((affine[:, 2:] + 1) * (TILE / 2)).T, points.T[:1]])
+    fixed = np.round(outline * 16).astype(np.int32)
+    cv2.polylines(image, [fixed], False, (255, 255, 255), 1, cv2.LINE_AA, shift=4)
+
+
+@torch.no_grad()
+def contact_sheet(student: Student, frames: NDArray[np.uint8]) -> ByteArray:
+    """One column per frame of (F, S, S, 3); the first row shows all parts, then one row per part."""
+    device = next(student.parameters()).device
+    output = student(to_images(torch.from_numpy(frames).to(device)))
+    read = [x.cpu().numpy() for x in read_out(output.logits.softmax(dim=1), output.affine)]
+    labels, affines = read[0], read[1]
+    rows = [None, *range(affines.shape[1])]
+    tiles = [[draw_parts(*column, only=row) for column in zip(frames, labels, affines, strict=True)] for row in rows]
+    return np.concatenate([np.concatenate(row, axis=1) for row in tiles], axis=0)
+
+
+def write_contact_sheet(path: Path, student: Student, folder: ClipFolder, columns: int = 10) -> None:
+    """Write the sheet of `columns` frames spread over the clips as PNG."""
+    frames = spread_frames(folder, columns)
+    chosen = frames[np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int)]
+    sheet = contact_sheet(student, chosen)
+    path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())

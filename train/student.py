@@ -1,0 +1,100 @@
+"""Distil a trained teacher into the one-pass student that is exported.
+
+The student sees a turned, scaled, shifted and recoloured frame and must give what the frozen teacher said of the
+plain one, moved alike. The moving pixels sharpen its silhouette beyond the teacher's resolution.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from streamparts.models.assembly import Assembly
+from streamparts.models.layers import Affine
+from streamparts.models.student import StudentOutput
+from train import losses
+from train.augment import jitter_colour, random_similarity, silhouette, to_images, warp_images
+from train.clips import PairBatch
+from train.merge import PartGroups
+
+
+@dataclass(frozen=True)
+class StudentLoss:
+    """One weight per term."""
+
+    masks: float = 1.0
+    """Cross-entropy against the teacher's masks."""
+    translation: float = 4.0
+    """L1 between centres, normalised units, weighted by how much of the part is seen."""
+    shape: float = 2.0
+    """L1 between the entries of A."""
+    silhouette: float = 0.3
+    """Cross-entropy of the foreground against the moving pixels."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A batch of what the student sees and should say."""
+
+    images: Tensor
+    """(B, 3, S, S)"""
+    masks: Tensor
+    """(B, 1 + P, S, S) of the teacher's parts, moved with the image."""
+    affine: Affine
+    """Poses of the teacher's parts, moved with the image."""
+    silhouette: Tensor
+    """(B, 1, S, S)"""
+    known: Tensor
+    """(B,) 1 where the silhouette can be trusted."""
+
+
+def compose(transform: Tensor, affine: Affine) -> Affine:
+    """Poses after a similarity (B, 2, 3): turned by its angle, scaled by its scale, moved."""
+    linear = transform[:, None, :, :2]
+    scale = linear[..., 0].norm(dim=-1, keepdim=True)
+    turned = (linear @ affine.rotation.unsqueeze(-1)).squeeze(-1) / scale
+    moved = (linear @ affine.translation.unsqueeze(-1)).squeeze(-1) + transform[:, None, :, 2]
+    return Affine(turned, affine.scale * scale, moved)
+
+
+@torch.no_grad()
+def prepare_lesson(
+    batch: PairBatch, teacher: Assembly, groups: PartGroups, gate: float, generator: torch.Generator
+) -> Lesson:
+    """Let the teacher segment the sources, then move frame and answer by one random similarity."""
+    device = next(teacher.parameters()).device
+    frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.background))
+    size = teacher.config.image_size
+    decoding, slots = teacher(F.interpolate(frames, size=(size, size), mode="area"), gate)
+    masks = F.interpolate(groups.join_masks(decoding.masks), frames.shape[-2:], mode="bilinear", align_corners=False)
+    moving = silhouette(frames, background)
+    known = (moving.mean((1, 2, 3)) < 0.5).float()
+    transform = random_similarity(len(frames), 20, (0.75, 1.15), 0.15, generator).to(device)
+    moved = warp_images(torch.cat([frames, masks, moving], dim=1), transform)
+    images = jitter_colour(moved[:, None, :3], generator, 0.3)[:, 0]
+    return Lesson(images, moved[:, 3:-1], compose(transform, groups.join_poses(slots)), moved[:, -1:], known)
+
+
+def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) -> dict[str, Tensor]:
+    """The weighted terms by name."""
+    log_masks = output.logits.log_softmax(dim=1)
+    seen = lesson.masks[:, 1:].mean((2, 3))
+    trust = seen / (seen + 0.002)
+    centres = (output.affine.translation - lesson.affine.translation).abs().sum(-1)
+    shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
+    masks = log_masks.exp()
+    return {
+        "masks": -weights.masks * (lesson.masks * log_masks).sum(1).mean(),
+        "translation": weights.translation * (centres * trust).mean(),
+        "shape": weights.shape * (shapes * trust).mean(),
+        "silhouette": weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),
+    }
+
+
+def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+    """Learning rate: linear warm-up, then a half cosine down to zero."""
+    return peak * min(1.0, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
