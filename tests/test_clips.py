@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("decord")
 
-from streamparts.errors import VideoError  # noqa: E402
-from train.clips import ClipFolder, PairSampler, cache_key, decode_clip, load_clip  # noqa: E402
-from train.puppets import render_clip, write_clip  # noqa: E402
+from streamparts.errors import VideoError
+from train.clips import ClipFolder, PairSampler, cache_key, decode_clip, load_clip
+from train.puppets import render_clip, write_clip
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from streamparts.errors import StreampartsError, VideoError
 from streamparts.models.assembly import Assembly, AssemblyConfig, Decoding
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata, save_checkpoint
-from streamparts.models.layers import Affine
+from streamparts.models.layers import Affine, compose, warp
 from streamparts.models.student import Student, StudentConfig
 from train import losses
 from train.augment import Pair, prepare_pair, random_similarity, warp_images
@@ -55,6 +55,10 @@ class LossWeights:
     """Eq. 12."""
     concentration: float = 0.02
     """Eq. 13."""
+    motion: float = 20.0
+    """Pixels belong to the part whose motion explains them; fades in over `bootstrap_steps`."""
+    rigidity: float = 0.5
+    """A part keeps its size within a clip."""
     bootstrap: float = 0.15
     """Ellipses explain the moving pixels; fades out over `bootstrap_steps`."""
     bootstrap_masks: float = 0.5
@@ -91,8 +95,19 @@ def forward_pair(network: Assembly, pair: Pair, gate: float, transform: Tensor) 
     return PairResult(recovered, retargeted, source.affine, target.affine, warped.affine, transform)
 
 
-def objective(result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float) -> dict[str, Tensor]:
-    """The weighted terms by name; their sum is minimised. `bootstrap` in [0, 1] fades the ellipses' likelihood."""
+def motion_term(result: PairResult, pair: Pair) -> Tensor:
+    """losses.motion_loss of the target, every part carrying the source picture along."""
+    sampling = compose(result.source.matrix(), result.target.inverse_matrix())
+    pictures = pair.source.unsqueeze(1).expand(-1, sampling.shape[1], -1, -1, -1)
+    moved = warp(pictures, sampling, padding="border")
+    return losses.motion_loss(result.retargeted.masks, moved, pair.background, pair.target, pair.known)
+
+
+def objective(
+    result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float, motion: float
+) -> dict[str, Tensor]:
+    """The weighted terms by name; their sum is minimised. `bootstrap` and `motion` in [0, 1] fade
+    the ellipses' likelihood out and the explanation by motion in."""
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
@@ -105,6 +120,8 @@ def objective(result: PairResult, pair: Pair, weights: LossWeights, bootstrap: f
         "translation": w.translation * translation,
         "rotation_scale": w.rotation_scale * shape,
         "equivariance": w.equivariance * losses.equivariance_loss(result.warped, result.target, result.transform),
+        "rigidity": w.rigidity * losses.rigidity_loss(result.source, result.target),
+        "motion": motion * w.motion * motion_term(result, pair),
         "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
         "silhouette": w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
     }
@@ -130,13 +147,13 @@ class TrainingConfig:
     """Go on with the run in `out`."""
     steps: int = 6000
     """Optimiser steps of the teacher."""
-    student_steps: int = 3000
+    student_steps: int = 2500
     """Optimiser steps of the student."""
-    batch_size: int = 8
+    batch_size: int = 6
     """Frame pairs a step."""
     learning_rate: float = 1e-3
     """Peak rate of Adam; half a cosine down to zero."""
-    bootstrap_steps: int = 600
+    bootstrap_steps: int = 1000
     """Steps until the ellipses' likelihood of the moving pixels has faded out."""
     gate_steps: int = 500
     """Steps over which the ellipse gate tightens from 1 to `gate`."""
@@ -213,8 +230,9 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, device: torch.devi
         pair = prepare_pair(sampler.batch(step), device, generator, config.rotation_degrees, config.colour_jitter)
         transform = random_similarity(config.batch_size, 45, (0.8, 1.1), 0.1, generator).to(device)
         gate = 1 + (config.gate - 1) * min(1.0, step / config.gate_steps)
-        bootstrap = min(1.0, max(0.0, (config.bootstrap_steps - step) / (0.3 * config.bootstrap_steps)))
-        terms = objective(forward_pair(network, pair, gate, transform), pair, config.loss, bootstrap)
+        bootstrap = min(1.0, max(0.0, (config.bootstrap_steps - step) / (0.5 * config.bootstrap_steps)))
+        motion = min(1.0, step / config.bootstrap_steps)
+        terms = objective(forward_pair(network, pair, gate, transform), pair, config.loss, bootstrap, motion)
         descend(network, optimiser, terms, cosine_rate(step, config.steps, config.learning_rate))
         log.add(step, terms)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:

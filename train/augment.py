@@ -21,8 +21,10 @@ class Pair:
     source_silhouette: Tensor
     """(B, 1, S, S) in [0, 1]: how much a pixel differs from its clip's still background."""
     target_silhouette: Tensor
+    background: Tensor
+    """(B, 3, S, S) what stays while the subject moves, turned and coloured as the frames."""
     known: Tensor
-    """(B,) 1 where the silhouettes can be trusted, 0 where the whole picture moves."""
+    """(B,) 1 where background and silhouettes can be trusted, 0 where the whole picture moves."""
 
 
 def to_images(frames: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ def prepare_pair(
     )
     silhouettes = torch.cat([silhouette(source, background), silhouette(target, background)], dim=1)
     turn = random_similarity(len(source), degrees, (1.0, 1.0), 0.0, generator).to(device)
-    turned = warp_images(torch.cat([source, target, silhouettes], dim=1), turn)
-    images = jitter_colour(turned[:, :6].reshape(len(turned), 2, 3, *turned.shape[2:]), generator, colour)
+    turned = warp_images(torch.cat([source, target, background, silhouettes], dim=1), turn)
+    images = jitter_colour(turned[:, :9].reshape(len(turned), 3, 3, *turned.shape[2:]), generator, colour)
     known = (silhouettes.mean((1, 2, 3)) < 0.5).float()
-    return Pair(images[:, 0], images[:, 1], turned[:, 6:7], turned[:, 7:8], known)
+    return Pair(images[:, 0], images[:, 1], turned[:, 9:10], turned[:, 10:], images[:, 2], known)

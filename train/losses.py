@@ -62,6 +62,24 @@ def transformation_loss(masks: Tensor, affine: Affine, threshold: float = 0.02) 
     return (translation * seen).sum() / total, (shape * seen).sum() / total
 
 
+def rigidity_loss(source: Affine, target: Affine) -> Tensor:
+    """|log s^s_k - log s^t_k|: a rigid part keeps its size from frame to frame of a clip. A slot that reaches over a
+    joint is longer when the limb is stretched than when it is bent, so this pulls the borders onto the joints."""
+    return (source.scale.log() - target.scale.log()).abs().mean()
+
+
+def motion_loss(masks: Tensor, moved: Tensor, background: Tensor, image: Tensor, known: Tensor) -> Tensor:
+    """Each pixel should belong to the part whose motion explains it: sum_k M_k(u) |I_k(u) - I_t(u)|, mean over u.
+
+    `moved` is (B, K, 3, H, W), the source picture carried by each part's motion, as sharp as the picture itself from
+    the first step, where the decoder's is still blurred; `background` (B, 3, H, W) stands for slot 0.
+    """
+    slots = torch.cat([background.unsqueeze(1), moved], dim=1)
+    errors = (slots - image.unsqueeze(1)).abs().mean(dim=2)
+    loss = (masks * errors).sum(dim=1).mean((1, 2))
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
 def concentration_loss(masks: Tensor) -> Tensor:
     """Eq. 13: the variance of each part's mask about its own centre."""
     _, covariance, _ = mask_moments(masks)
@@ -80,14 +98,12 @@ def equivariance_loss(warped: Affine, affine: Affine, transform: Tensor) -> Tens
 
 
 def silhouette_likelihood(affine: Affine, silhouette: Tensor) -> tuple[Tensor, Tensor]:
-    """The K ellipses as a Gaussian mixture must explain the moving pixels (B, 1, H, W): starts the poses.
-
-    Also returns the responsibilities (B, K, H, W): the share of each ellipse in each pixel, summing to 1 over K.
-    """
+    """The K ellipses as a Gaussian mixture of equal weights must explain the moving pixels (B, 1, H, W): starts the
+    poses. Also returns the responsibilities (B, K, H, W): each ellipse's share in each pixel, summing to 1 over K."""
     _, _, height, width = silhouette.shape
     offsets = transform_points(affine.inverse_matrix(), image_grid(height, width, silhouette.device))
-    log_scale = (affine.scale / CANONICAL_SIGMAS).log().sum(-1, keepdim=True)
-    log_density = -0.5 * CANONICAL_SIGMAS**2 * offsets.square().sum(-1) - log_scale - math.log(2 * math.pi)
+    log_area = (affine.scale / CANONICAL_SIGMAS).log().sum(-1, keepdim=True) + math.log(2 * math.pi)
+    log_density = -0.5 * CANONICAL_SIGMAS**2 * offsets.square().sum(-1) - log_area
     mixture = torch.logsumexp(log_density, dim=1) - math.log(log_density.shape[1])
     weight = silhouette.flatten(1)
     likelihood = (weight * mixture).sum() / weight.sum().clamp(min=1.0)

@@ -14,7 +14,7 @@ from torch import Tensor
 from streamparts.data import FloatArray
 from streamparts.geometry import CANONICAL_SIGMAS
 from streamparts.models.assembly import Assembly
-from streamparts.models.layers import Affine, transform_points
+from streamparts.models.layers import Affine
 from train import losses
 from train.augment import to_images
 from train.clips import ClipFolder
@@ -23,8 +23,10 @@ MIN_AREA = 0.002
 """A slot with a smaller mean share of the picture is not a part."""
 MIN_SEEN = 0.02
 """Nor is one that owns pixels in a smaller share of the frames."""
-WELD_RESIDUAL = 0.25
-"""Two slots are one part when each predicts the other's centre to within this many of its own mean radii."""
+WELD_RESIDUAL = 0.15
+"""Two slots are one part when each predicts the other's centre to within this many of its own mean radii ..."""
+WELD_DEGREES = 5.0
+"""... and the angle between them stays within this. Both are strict: a wrong merge costs more than a split part."""
 
 
 @dataclass(frozen=True)
@@ -102,27 +104,45 @@ def living_slots(poses: SlotPoses) -> list[int]:
 
 
 def weld_residual(poses: SlotPoses, i: int, j: int) -> float:
-    """How badly slot i, as a rigid body, predicts the centre of slot j, in mean radii of slot i; the median over
-    the frames that show both. 0 for two slots on one rigid part."""
+    """How far slots i and j are from being one rigid body; at most 1 passes as welded.
+
+    The larger of: the error with which either predicts the other's centre, in units of WELD_RESIDUAL mean radii, and
+    the spread of the angle between them, in units of WELD_DEGREES; medians over the frames that show both.
+    """
     both = (poses.areas[:, i] > MIN_AREA / 4) & (poses.areas[:, j] > MIN_AREA / 4)
     if both.sum() < 8:
         return float("inf")
-    a, t = poses.affines[both, i, :, :2], poses.affines[both, i, :, 2]
-    rotation = a / np.linalg.norm(a, axis=1, keepdims=True)
-    offset = np.einsum("fji,fj->fi", rotation, poses.affines[both, j, :, 2] - t)
-    residual = np.linalg.norm(offset - np.median(offset, axis=0), axis=1)
-    radius = np.sqrt(np.abs(np.linalg.det(a))).mean()
-    return float(np.median(residual) / radius)
+    one, other = poses.affines[both, i], poses.affines[both, j]
+    turn = _first_axis(one) * _first_axis(other).conj()
+    spread = np.degrees(np.median(np.abs(np.angle(turn * turn.mean().conj()))))
+    error = max(_prediction_error(one, other), _prediction_error(other, one))
+    return float(max(error / WELD_RESIDUAL, spread / WELD_DEGREES))
 
 
-def weld(poses: SlotPoses, slots: list[int], limit: float = WELD_RESIDUAL) -> list[list[int]]:
-    """Join slots greedily, closest first, as long as every pair inside a group passes both ways."""
-    residual = {(i, j): max(weld_residual(poses, i, j), weld_residual(poses, j, i)) for i, j in combinations(slots, 2)}
+def _first_axis(affines: FloatArray) -> NDArray[np.complex64]:
+    """(F,) unit complex numbers along the first canonical axis."""
+    axis = affines[:, 0, 0] + 1j * affines[:, 1, 0]
+    return np.asarray(axis / np.maximum(np.abs(axis), 1e-9), np.complex64)
+
+
+def _prediction_error(body: FloatArray, other: FloatArray) -> float:
+    """Median distance of `other`'s centre from where it usually is, seen from `body` turned upright, over the mean
+    radius of `body`."""
+    linear = body[:, :, :2]
+    upright = linear / np.linalg.norm(linear, axis=1, keepdims=True)
+    offset = np.einsum("fji,fj->fi", upright, other[:, :, 2] - body[:, :, 2])
+    distance = np.linalg.norm(offset - np.median(offset, axis=0), axis=1)
+    return float(np.median(distance) / np.sqrt(np.abs(np.linalg.det(linear))).mean())
+
+
+def weld(poses: SlotPoses, slots: list[int]) -> list[list[int]]:
+    """Join slots greedily, closest first, as long as every pair inside a group passes."""
+    residual = {(i, j): weld_residual(poses, i, j) for i, j in combinations(slots, 2)}
     groups = [[k] for k in slots]
-    for (i, j), _ in sorted(residual.items(), key=lambda item: item[1]):
+    for i, j in sorted(residual, key=lambda pair: residual[pair]):
         first, second = (next(g for g in groups if k in g) for k in (i, j))
         pairs = [(min(a, b), max(a, b)) for a in first for b in second]
-        if first is not second and all(residual[pair] < limit for pair in pairs):
+        if first is not second and all(residual[pair] <= 1 for pair in pairs):
             groups.remove(second)
             first.extend(second)
     return groups
@@ -172,7 +192,8 @@ def fit_part(teacher: Assembly, frames: NDArray[np.uint8], gate: float, group: l
 def relative_ellipse(masks: Tensor, lead: Affine) -> Tensor:
     """(B, 5) offset x, y, angle, and scale ratios of the ellipses of (B, 1, S, S) masks in the frames of `lead`."""
     mean, covariance, _ = losses.mask_moments(masks, 0.02)
-    offset = transform_points(lead.inverse_matrix(), mean)[..., 0, :]
+    inverse = lead.inverse_matrix()
+    offset = (inverse[..., :2] @ mean.unsqueeze(-1)).squeeze(-1) + inverse[..., 2]
     xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
     middle, spread = (xx + yy) / 2, (((xx - yy) / 2).square() + xy.square()).sqrt()
     scales = CANONICAL_SIGMAS * torch.stack([middle + spread, middle - spread], -1).clamp(min=1e-6).sqrt()

@@ -73,7 +73,7 @@ def prepare_lesson(
     masks = F.interpolate(groups.join_masks(decoding.masks), frames.shape[-2:], mode="bilinear", align_corners=False)
     moving = silhouette(frames, background)
     known = (moving.mean((1, 2, 3)) < 0.5).float()
-    transform = random_similarity(len(frames), 20, (0.75, 1.15), 0.15, generator).to(device)
+    transform = random_similarity(len(frames), 20, (0.5, 1.15), 0.15, generator).to(device)
     moved = warp_images(torch.cat([frames, masks, moving], dim=1), transform)
     images = jitter_colour(moved[:, None, :3], generator, 0.3)[:, 0]
     return Lesson(images, moved[:, 3:-1], compose(transform, groups.join_poses(slots)), moved[:, -1:], known)

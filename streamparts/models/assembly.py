@@ -20,7 +20,7 @@ from streamparts.models.layers import Affine, ConvBlock, PoseHead, UNet, image_g
 class AssemblyConfig:
     """The shape of the network; saved beside its weights."""
 
-    num_parts: int = 14
+    num_parts: int = 16
     """K, without the background; more than the subject has, unused and welded ones are merged after training."""
     image_size: int = 64
     """Side of the square input in pixels, a multiple of 32."""

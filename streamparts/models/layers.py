@@ -65,19 +65,26 @@ def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
     return points @ matrix[..., :2].transpose(-1, -2) + matrix[..., None, :, 2]
 
 
-def warp(maps: Tensor, sampling: Tensor, size_hw: tuple[int, int] | None = None) -> Tensor:
+def warp(maps: Tensor, sampling: Tensor, size_hw: tuple[int, int] | None = None, padding: str = "zeros") -> Tensor:
     """Bilinear warp of (B, K, C, h, w) by (B, K, 2, 3) matrices that map output to input coordinates; outside is
     zero. Warping by T gives canonical maps, by T^-1 the image's: Eq. 4 of Gao et al. 2021."""
     b, k, c, h, w = maps.shape
     out_h, out_w = size_hw or (h, w)
     grid = transform_points(sampling, image_grid(out_h, out_w, maps.device))
-    flat = F.grid_sample(maps.reshape(b * k, c, h, w), grid.reshape(b * k, out_h, out_w, 2), align_corners=False)
+    grid = grid.reshape(b * k, out_h, out_w, 2)
+    flat = F.grid_sample(maps.reshape(b * k, c, h, w), grid, padding_mode=padding, align_corners=False)
     return flat.reshape(b, k, c, out_h, out_w)
 
 
 def group_norm(channels: int) -> nn.Module:
     """Normalises each sample by itself: a frame's result does not depend on its batch, in training either."""
     return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+def compose(first: Tensor, second: Tensor) -> Tensor:
+    """(..., 2, 3) of the map that applies `second`, then `first`."""
+    linear = first[..., :2] @ second[..., :2]
+    return torch.cat([linear, first[..., :2] @ second[..., 2:] + first[..., 2:]], dim=-1)
 
 
 class ConvBlock(nn.Sequential):
