@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
-from streamparts.models.layers import Affine, transform_points  # noqa: E402
+from streamparts.models.layers import Affine, compose, transform_points, warp  # noqa: E402
 from train import losses  # noqa: E402
 from train.augment import random_similarity  # noqa: E402
-from train.student import compose  # noqa: E402
+from train.student import moved_poses  # noqa: E402
 
 
 def box_mask(size: int, rows: slice, columns: slice) -> torch.Tensor:
@@ -74,7 +74,7 @@ def test_equivariance_loss_is_zero_for_an_exactly_equivariant_encoder() -> None:
     generator = torch.Generator().manual_seed(3)
     transform = random_similarity(1, 60, (0.5, 1.5), 0.3, generator)
     affine = affine_of(0.7, (0.3, 0.1), (0.2, -0.4))
-    assert losses.equivariance_loss(compose(transform, affine), affine, transform).item() < 1e-6
+    assert losses.equivariance_loss(moved_poses(transform, affine), affine, transform).item() < 1e-6
 
 
 def test_equivariance_loss_is_the_1_norm_of_the_matrix_difference() -> None:
@@ -138,3 +138,27 @@ def test_losses_do_not_depend_on_the_size_of_the_batch() -> None:
     doubled = masks.repeat(2, 1, 1, 1)
     for loss in (losses.background_loss, losses.concentration_loss):
         assert loss(masks).item() == pytest.approx(loss(doubled).item(), rel=1e-5)
+
+
+def test_motion_loss_asks_each_pixel_for_the_part_whose_motion_explains_it() -> None:
+    image, black = torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    moved = torch.stack([image, black], dim=1)  # part 0 explains the picture, part 1 and the background do not
+    known = torch.ones(1)
+    for slot, expected in ((0, 1.0), (1, 0.0), (2, 1.0)):
+        masks = torch.zeros(1, 3, 4, 4)
+        masks[:, slot] = 1
+        assert losses.motion_loss(masks, moved, black, image, known).item() == pytest.approx(expected)
+    assert losses.motion_loss(masks, moved, black, image, torch.zeros(1)).item() == 0
+
+
+def test_a_part_carries_the_source_picture_to_where_its_pose_moved() -> None:
+    source = box_mask(16, slice(4, 8), slice(4, 8)).expand(1, 3, 16, 16)
+    here, there = affine_of(0, (0.3, 0.3), (-0.25, -0.25)), affine_of(0, (0.3, 0.3), (0.25, 0.0))
+    sampling = compose(here.matrix(), there.inverse_matrix())
+    moved = warp(source.unsqueeze(1), sampling, padding="border")[:, 0]
+    assert torch.allclose(moved, box_mask(16, slice(6, 10), slice(8, 12)).expand(1, 3, 16, 16), atol=1e-5)
+
+
+def test_rigidity_loss_is_the_change_of_the_logarithm_of_the_size() -> None:
+    one, other = affine_of(0, (0.2, 0.1), (0, 0)), affine_of(2, (0.2 * math.e, 0.1), (1, 1))
+    assert losses.rigidity_loss(one, other).item() == pytest.approx(0.5)

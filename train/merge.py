@@ -27,6 +27,8 @@ WELD_RESIDUAL = 0.15
 """Two slots are one part when each predicts the other's centre to within this many of its own mean radii ..."""
 WELD_DEGREES = 5.0
 """... and the angle between them stays within this. Both are strict: a wrong merge costs more than a split part."""
+QUANTILE = 0.8
+"""Share of the frames in which both must hold: joints rest for a while, and some poses are outliers."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,14 @@ def weld_residual(poses: SlotPoses, i: int, j: int) -> float:
     """How far slots i and j are from being one rigid body; at most 1 passes as welded.
 
     The larger of: the error with which either predicts the other's centre, in units of WELD_RESIDUAL mean radii, and
-    the spread of the angle between them, in units of WELD_DEGREES; medians over the frames that show both.
+    the spread of the angle between them, in units of WELD_DEGREES; QUANTILE of the frames that show both pass.
     """
     both = (poses.areas[:, i] > MIN_AREA / 4) & (poses.areas[:, j] > MIN_AREA / 4)
     if both.sum() < 8:
         return float("inf")
     one, other = poses.affines[both, i], poses.affines[both, j]
     turn = _first_axis(one) * _first_axis(other).conj()
-    spread = np.degrees(np.median(np.abs(np.angle(turn * turn.mean().conj()))))
+    spread = np.degrees(np.quantile(np.abs(np.angle(turn * turn.mean().conj())), QUANTILE))
     error = max(_prediction_error(one, other), _prediction_error(other, one))
     return float(max(error / WELD_RESIDUAL, spread / WELD_DEGREES))
 
@@ -126,13 +128,13 @@ def _first_axis(affines: FloatArray) -> NDArray[np.complex64]:
 
 
 def _prediction_error(body: FloatArray, other: FloatArray) -> float:
-    """Median distance of `other`'s centre from where it usually is, seen from `body` turned upright, over the mean
+    """Distance of `other`'s centre from where it usually is, seen from `body` turned upright, over the mean
     radius of `body`."""
     linear = body[:, :, :2]
     upright = linear / np.linalg.norm(linear, axis=1, keepdims=True)
     offset = np.einsum("fji,fj->fi", upright, other[:, :, 2] - body[:, :, 2])
     distance = np.linalg.norm(offset - np.median(offset, axis=0), axis=1)
-    return float(np.median(distance) / np.sqrt(np.abs(np.linalg.det(linear))).mean())
+    return float(np.quantile(distance, QUANTILE) / np.sqrt(np.abs(np.linalg.det(linear))).mean())
 
 
 def weld(poses: SlotPoses, slots: list[int]) -> list[list[int]]:

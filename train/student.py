@@ -52,7 +52,7 @@ class Lesson:
     """(B,) 1 where the silhouette can be trusted."""
 
 
-def compose(transform: Tensor, affine: Affine) -> Affine:
+def moved_poses(transform: Tensor, affine: Affine) -> Affine:
     """Poses after a similarity (B, 2, 3): turned by its angle, scaled by its scale, moved."""
     linear = transform[:, None, :, :2]
     scale = linear[..., 0].norm(dim=-1, keepdim=True)
@@ -76,7 +76,7 @@ def prepare_lesson(
     transform = random_similarity(len(frames), 20, (0.5, 1.15), 0.15, generator).to(device)
     moved = warp_images(torch.cat([frames, masks, moving], dim=1), transform)
     images = jitter_colour(moved[:, None, :3], generator, 0.3)[:, 0]
-    return Lesson(images, moved[:, 3:-1], compose(transform, groups.join_poses(slots)), moved[:, -1:], known)
+    return Lesson(images, moved[:, 3:-1], moved_poses(transform, groups.join_poses(slots)), moved[:, -1:], known)
 
 
 def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) -> dict[str, Tensor]:
