@@ -1,7 +1,7 @@
 """Learn parts from raw clips: python -m train.assembly CLIPS_FOLDER --out runs/x
 
 Two loops that read top to bottom: the teacher (Assembly) discovers the parts, then the student learns to give them
-in one pass. The losses are in losses.py and student.py, the networks in streamparts/models.
+in one pass. What they minimise is in objective.py, losses.py and student.py, the networks in streamparts/models.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 import tyro
@@ -19,120 +19,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from streamparts.errors import StreampartsError, VideoError
-from streamparts.models.assembly import Assembly, AssemblyConfig, Decoding
+from streamparts.models.assembly import Assembly, AssemblyConfig
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata, save_checkpoint
-from streamparts.models.layers import Affine, compose, warp
 from streamparts.models.student import Student, StudentConfig
-from train import losses
-from train.augment import Pair, prepare_pair, random_similarity, warp_images
+from train.augment import prepare_pair, random_similarity
 from train.clips import ClipFolder, PairSampler
 from train.merge import PartGroups, find_parts
+from train.objective import LossWeights, forward_pair, objective
 from train.report import write_contact_sheet
 from train.student import StudentLoss, cosine_rate, prepare_lesson, student_loss
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 TEACHER, STUDENT, PARTS, CONFIG = "teacher.safetensors", "student.safetensors", "parts.json", "config.json"
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """One weight per term of the objective."""
-
-    source: float = 0.5
-    """lambda_s of Eq. 6; the target's lambda_t is 1."""
-    l1: float = 4.0
-    """lambda_1 of Eq. 5."""
-    gradient: float = 3.0
-    """lambda_2 of Eq. 5."""
-    background: float = 0.02
-    """Eq. 7."""
-    translation: float = 1.0
-    """Eq. 8."""
-    rotation_scale: float = 2.0
-    """Eq. 9."""
-    equivariance: float = 0.1
-    """Eq. 12."""
-    concentration: float = 0.02
-    """Eq. 13."""
-    motion: float = 20.0
-    """Pixels belong to the part whose motion explains them; fades in over `bootstrap_steps`."""
-    rigidity: float = 0.5
-    """A part keeps its size within a clip."""
-    bootstrap: float = 0.15
-    """Ellipses explain the moving pixels; fades out over `bootstrap_steps`."""
-    bootstrap_masks: float = 0.5
-    """Masks follow these ellipses; fades out with them."""
-    silhouette: float = 1.0
-    """Masks explain the moving pixels."""
-
-
-class PairResult(NamedTuple):
-    """Everything that the losses look at."""
-
-    recovered: Decoding
-    """The source from its own parts."""
-    retargeted: Decoding
-    """The target from the source's parts."""
-    source: Affine
-    target: Affine
-    warped: Affine
-    """Poses of the target image after `transform`."""
-    transform: Tensor
-    """(B, 2, 3) image -> warped image."""
-
-
-def forward_pair(network: Assembly, pair: Pair, gate: float, transform: Tensor) -> PairResult:
-    """Encode source, target and the warped target in one batch; decode the source's parts at both poses."""
-    batch = len(pair.source)
-    images = torch.cat([pair.source, pair.target, warp_images(pair.target, transform)])
-    encoding = network.encode(images)
-    source, target, warped = (encoding.select(slice(i * batch, (i + 1) * batch)) for i in range(3))
-    canonical = network.canonical(source)
-    both = Affine(*(torch.cat(pair) for pair in zip(source.affine, target.affine, strict=True)))
-    decoded = network.assemble(canonical.repeat(2, 1, 1, 1, 1), source.background.repeat(2, 1, 1, 1, 1), both, gate)
-    recovered, retargeted = (Decoding(*(x[rows] for x in decoded)) for rows in (slice(batch), slice(batch, None)))
-    return PairResult(recovered, retargeted, source.affine, target.affine, warped.affine, transform)
-
-
-def motion_term(result: PairResult, pair: Pair) -> Tensor:
-    """losses.motion_loss of the target, every part carrying the source picture along."""
-    sampling = compose(result.source.matrix(), result.target.inverse_matrix())
-    pictures = pair.source.unsqueeze(1).expand(-1, sampling.shape[1], -1, -1, -1)
-    moved = warp(pictures, sampling, padding="border")
-    return losses.motion_loss(result.retargeted.masks, moved, pair.background, pair.target, pair.known)
-
-
-def objective(
-    result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float, motion: float
-) -> dict[str, Tensor]:
-    """The weighted terms by name; their sum is minimised. `bootstrap` and `motion` in [0, 1] fade
-    the ellipses' likelihood out and the explanation by motion in."""
-    masks = torch.cat([result.recovered.masks, result.retargeted.masks])
-    affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
-    silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
-    translation, shape = losses.transformation_loss(masks[:, 1:], affine)
-    w = weights
-    terms = {
-        "source": w.source * losses.image_difference(result.recovered.image, pair.source, w.l1, w.gradient),
-        "target": losses.image_difference(result.retargeted.image, pair.target, w.l1, w.gradient),
-        "background": w.background * losses.background_loss(masks),
-        "translation": w.translation * translation,
-        "rotation_scale": w.rotation_scale * shape,
-        "equivariance": w.equivariance * losses.equivariance_loss(result.warped, result.target, result.transform),
-        "rigidity": w.rigidity * losses.rigidity_loss(result.source, result.target),
-        "motion": motion * w.motion * motion_term(result, pair),
-        "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
-        "silhouette": w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
-    }
-    if bootstrap > 0:
-        known = pair.known.repeat(2)
-        likelihood, shares = losses.silhouette_likelihood(affine, silhouette * known[:, None, None, None])
-        terms["bootstrap"] = bootstrap * w.bootstrap * likelihood
-        terms["bootstrap_masks"] = (
-            bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
-        )
-    return terms
 
 
 @dataclass(frozen=True)
@@ -145,9 +44,9 @@ class TrainingConfig:
     """Folder of the run: checkpoints, log.jsonl, parts.png."""
     resume: bool = False
     """Go on with the run in `out`."""
-    steps: int = 6000
+    steps: int = 4500
     """Optimiser steps of the teacher."""
-    student_steps: int = 2500
+    student_steps: int = 2200
     """Optimiser steps of the student."""
     batch_size: int = 6
     """Frame pairs a step."""

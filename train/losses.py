@@ -80,6 +80,23 @@ def motion_loss(masks: Tensor, moved: Tensor, background: Tensor, image: Tensor,
     return (loss * known).sum() / known.sum().clamp(min=1)
 
 
+def edge_loss(masks: Tensor, image: Tensor, reach: tuple[int, ...] = (1, 2, 4), contrast: float = 15.0) -> Tensor:
+    """Pixels of like colour belong to the same slot: borders between parts are drawn to edges of the picture.
+
+    Mean over pixel pairs, `reach` pixels apart along x or y, of exp(-contrast |I(u) - I(v)|) sum_k |M_k(u) - M_k(v)|.
+    `masks` is (B, 1 + K, H, W), `image` (B, 3, H, W) in [0, 1].
+    """
+    total = masks.new_zeros(())
+    for distance in reach:
+        for axis in (2, 3):
+            length = masks.shape[axis] - distance
+            near_m, far_m = masks.narrow(axis, 0, length), masks.narrow(axis, distance, length)
+            near_i, far_i = image.narrow(axis, 0, length), image.narrow(axis, distance, length)
+            likeness = torch.exp(-contrast * (near_i - far_i).abs().mean(dim=1))
+            total = total + (likeness * (near_m - far_m).abs().sum(dim=1)).mean()
+    return total / (2 * len(reach))
+
+
 def concentration_loss(masks: Tensor) -> Tensor:
     """Eq. 13: the variance of each part's mask about its own centre."""
     _, covariance, _ = mask_moments(masks)

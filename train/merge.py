@@ -23,10 +23,10 @@ MIN_AREA = 0.002
 """A slot with a smaller mean share of the picture is not a part."""
 MIN_SEEN = 0.02
 """Nor is one that owns pixels in a smaller share of the frames."""
-WELD_RESIDUAL = 0.15
+WELD_RESIDUAL = 0.3
 """Two slots are one part when each predicts the other's centre to within this many of its own mean radii ..."""
-WELD_DEGREES = 5.0
-"""... and the angle between them stays within this. Both are strict: a wrong merge costs more than a split part."""
+WELD_DEGREES = 10.0
+"""... and the angle between them stays within this."""
 QUANTILE = 0.8
 """Share of the frames in which both must hold: joints rest for a while, and some poses are outliers."""
 

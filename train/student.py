@@ -34,6 +34,8 @@ class StudentLoss:
     """L1 between the entries of A."""
     silhouette: float = 0.3
     """Cross-entropy of the foreground against the moving pixels."""
+    edges: float = 1.0
+    """Borders between parts are drawn to edges of the picture, finer than the teacher saw them."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) ->
         "translation": weights.translation * (centres * trust).mean(),
         "shape": weights.shape * (shapes * trust).mean(),
         "silhouette": weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),
+        "edges": weights.edges * losses.edge_loss(masks, lesson.images, reach=(1, 3)),
     }
 
 
