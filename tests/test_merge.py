@@ -16,14 +16,13 @@ def rotation(angle: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)], -2)
 
 
-def body_with_split_part(num_frames: int = 60) -> SlotPoses:
-    """The human puppet's true poses, its torso a second time as a piece at the torso's end, and a dead slot."""
-    clip = render_clip("human", seed=4, num_frames=num_frames, size_hw=(64, 64))
-    torso = clip.affines[:, :1]
-    piece = torso.copy()
-    piece[..., 2] += 0.6 * torso[..., 0]
+def body_with_split_part() -> SlotPoses:
+    """True poses of four human puppets, the torso a second time as a piece at its end, and a dead slot."""
+    bodies = np.concatenate([render_clip("human", seed, 48, (64, 64)).affines for seed in range(4)])
+    piece = bodies[:, :1].copy()
+    piece[..., 2] += 0.6 * piece[..., 0]
     piece[..., :2] *= 0.5
-    affines = np.concatenate([clip.affines, piece, np.zeros_like(torso)], axis=1)
+    affines = np.concatenate([bodies, piece, np.zeros_like(piece)], axis=1)
     areas = np.full(affines.shape[:2], 0.02, np.float32)
     areas[:, -1] = 0
     return SlotPoses(areas, affines)
