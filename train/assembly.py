@@ -44,16 +44,16 @@ class TrainingConfig:
     """Folder of the run: checkpoints, log.jsonl, parts.png."""
     resume: bool = False
     """Go on with the run in `out`."""
-    steps: int = 4500
+    steps: int = 4000
     """Optimiser steps of the teacher."""
-    student_steps: int = 2200
+    student_steps: int = 2000
     """Optimiser steps of the student."""
     batch_size: int = 6
     """Frame pairs a step."""
     learning_rate: float = 1e-3
     """Peak rate of Adam; half a cosine down to zero."""
     bootstrap_steps: int = 1000
-    """Steps until the ellipses' likelihood of the moving pixels has faded out."""
+    """Steps until the ellipses' likelihood of the moving pixels has faded out and motion has taken over."""
     gate_steps: int = 500
     """Steps over which the ellipse gate tightens from 1 to `gate`."""
     gate: float = 3.0
@@ -129,9 +129,9 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, device: torch.devi
         pair = prepare_pair(sampler.batch(step), device, generator, config.rotation_degrees, config.colour_jitter)
         transform = random_similarity(config.batch_size, 45, (0.8, 1.1), 0.1, generator).to(device)
         gate = 1 + (config.gate - 1) * min(1.0, step / config.gate_steps)
-        bootstrap = min(1.0, max(0.0, (config.bootstrap_steps - step) / (0.5 * config.bootstrap_steps)))
-        motion = min(1.0, step / config.bootstrap_steps)
-        terms = objective(forward_pair(network, pair, gate, transform), pair, config.loss, bootstrap, motion)
+        age = step / config.bootstrap_steps
+        fades = (1 - ramp(age, 0.5, 1.0), ramp(age, 0.0, 1.0), ramp(age, 1.5, 2.5))
+        terms = objective(forward_pair(network, pair, gate, transform), pair, config.loss, *fades)
         descend(network, optimiser, terms, cosine_rate(step, config.steps, config.learning_rate))
         log.add(step, terms)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
@@ -139,6 +139,11 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, device: torch.devi
     log.close()
     network.eval()
     return network
+
+
+def ramp(value: float, start: float, end: float) -> float:
+    """0 up to `start`, 1 from `end` on, straight between."""
+    return min(1.0, max(0.0, (value - start) / (end - start)))
 
 
 def train_student(

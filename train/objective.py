@@ -36,8 +36,8 @@ class LossWeights:
     """Eq. 13."""
     motion: float = 20.0
     """Pixels belong to the part whose motion explains them; fades in over `bootstrap_steps`."""
-    edges: float = 5.0
-    """Borders between parts are drawn to edges of the picture; fades in with `motion`."""
+    edges: float = 4.0
+    """Borders between parts are drawn to edges of the picture; fades in once parts are settled, or weak slots die."""
     rigidity: float = 0.5
     """A part keeps its size within a clip."""
     bootstrap: float = 0.15
@@ -85,10 +85,10 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
 
 
 def objective(
-    result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float, motion: float
+    result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float, motion: float, edges: float
 ) -> dict[str, Tensor]:
-    """The weighted terms by name; their sum is minimised. `bootstrap` and `motion` in [0, 1] fade
-    the ellipses' likelihood out and the explanation by motion in."""
+    """The weighted terms by name; their sum is minimised. `bootstrap`, `motion` and `edges` in
+    [0, 1] fade the ellipses' likelihood out and those two terms in."""
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
@@ -103,7 +103,7 @@ def objective(
         "equivariance": w.equivariance * losses.equivariance_loss(result.warped, result.target, result.transform),
         "rigidity": w.rigidity * losses.rigidity_loss(result.source, result.target),
         "motion": motion * w.motion * motion_term(result, pair),
-        "edges": motion * w.edges * losses.edge_loss(masks, torch.cat([pair.source, pair.target])),
+        "edges": edges * w.edges * losses.edge_loss(masks, torch.cat([pair.source, pair.target])),
         "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
         "silhouette": w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
     }
