@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 import streamparts
 from streamparts.data import Tracks
 from train.evaluate import Confusion, center_errors
-from train.puppets import FIGURES, load_truth, write_clips
+from train.puppet_figures import FIGURES
+from train.puppets import load_truth, write_clips
 
 UNSEEN_SEED = 100_000
 """Training uses seeds from 0 on."""

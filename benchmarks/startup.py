@@ -23,9 +23,7 @@ print(time.perf_counter() - begin, "torch" in sys.modules)
 def import_seconds(python: str, repeats: int) -> tuple[float, bool]:
     """Median seconds of the import in a new process, and whether it loaded torch."""
     command = [python, "-c", IMPORT]
-    lines = [
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(repeats)
-    ]
+    lines = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(repeats)]
     return statistics.median(float(seconds) for seconds, _ in lines), any(torch == "True" for _, torch in lines)
 
 

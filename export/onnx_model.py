@@ -93,6 +93,7 @@ def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argpa
         description=args.description,
         training=args.training,
         license=args.license,
+        metrics=read_metrics(args.metrics),
         versions={
             "streamparts": streamparts.__version__,
             "torch": str(torch.__version__),
@@ -107,6 +108,14 @@ def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argpa
     partial.write_bytes(data)
     partial.replace(output)
     return parity
+
+
+def read_metrics(path: Path | None) -> dict[str, float]:
+    """The numbers at the top level of a JSON file, as benchmarks.accuracy --out leaves them."""
+    if path is None:
+        return {}
+    values = json.loads(path.read_text())
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
 
 
 def videos_in(path: Path) -> list[Path]:
@@ -134,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--description", default="", help="what it finds, in a sentence")
     out.add_argument("--training", default="", help="what it was trained on, and how")
     out.add_argument("--license", default="", help="licence of the weights")
+    out.add_argument("--metrics", type=Path, help="JSON of measured quality, to be stored with the model")
     out.add_argument("--force", action="store_true", help="replace an existing file")
     return out
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from train.evaluate import Confusion, center_errors  # noqa: E402
+from train.evaluate import Confusion, center_errors
 
 TRUTH = np.array([[0, 1, 1, 2], [0, 1, 1, 2]], np.uint8)
 

@@ -162,3 +162,11 @@ def test_a_part_carries_the_source_picture_to_where_its_pose_moved() -> None:
 def test_rigidity_loss_is_the_change_of_the_logarithm_of_the_size() -> None:
     one, other = affine_of(0, (0.2, 0.1), (0, 0)), affine_of(2, (0.2 * math.e, 0.1), (1, 1))
     assert losses.rigidity_loss(one, other).item() == pytest.approx(0.5)
+
+
+def test_edge_loss_is_zero_where_borders_lie_on_edges_and_counts_them_elsewhere() -> None:
+    image = box_mask(16, slice(0, 16), slice(8, 16)).expand(1, 3, 16, 16)
+    on_edge = torch.cat([1 - image[:, :1], image[:, :1]], dim=1)
+    beside = torch.roll(on_edge, 4, dims=3)
+    assert losses.edge_loss(on_edge, image, reach=(1,)).item() < 1e-5
+    assert losses.edge_loss(beside, image, reach=(1,)).item() == pytest.approx(0.5 * 2 * 2 / 15, rel=0.01)

@@ -30,7 +30,7 @@ SMALL = AssemblyConfig(
 
 def tiny(clips: Path, out: Path, **changes: object) -> TrainingConfig:
     base = TrainingConfig(
-        clips=clips, out=out, steps=60, student_steps=40, batch_size=4, bootstrap_steps=40, gate_steps=20,
+        clips=clips, out=out, steps=60, student_steps=40, batch_size=4, bootstrap_steps=30, gate_steps=20,
         student_size=64, checkpoint_every=20, network=SMALL, learning_rate=3e-3, device="cpu",
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]

@@ -103,7 +103,6 @@ def objective(
         "equivariance": w.equivariance * losses.equivariance_loss(result.warped, result.target, result.transform),
         "rigidity": w.rigidity * losses.rigidity_loss(result.source, result.target),
         "motion": motion * w.motion * motion_term(result, pair),
-        "edges": edges * w.edges * losses.edge_loss(masks, torch.cat([pair.source, pair.target])),
         "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
         "silhouette": w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
     }
@@ -114,4 +113,6 @@ def objective(
         terms["bootstrap_masks"] = (
             bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
         )
+    if edges > 0:
+        terms["edges"] = edges * w.edges * losses.edge_loss(masks, torch.cat([pair.source, pair.target]))
     return terms
