@@ -23,9 +23,9 @@ MIN_AREA = 0.002
 """A slot with a smaller mean share of the picture is not a part."""
 MIN_SEEN = 0.02
 """Nor is one that owns pixels in a smaller share of the frames."""
-WELD_RESIDUAL = 0.3
+WELD_RESIDUAL = 0.25
 """Two slots are one part when each predicts the other's centre to within this many of its own mean radii ..."""
-WELD_DEGREES = 10.0
+WELD_DEGREES = 8.0
 """... and the angle between them stays within this."""
 QUANTILE = 0.8
 """Share of the frames in which both must hold: joints rest for a while, and some poses are outliers."""

@@ -1,0 +1,43 @@
+"""Draws the README's picture from the shipped model and the demo clip: python -m benchmarks.picture docs/overlay.png"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import streamparts
+from streamparts.data import ByteArray
+from streamparts.rescale import Rescaler
+from streamparts.sinks.drawing import draw_tracks
+
+
+def sheet(video: str, model: str | None, columns: int, rows: int, tile: int) -> ByteArray:
+    """(rows * tile, columns * tile, 3) RGB: frames spread over the video, drawn as in the overlay."""
+    with streamparts.open_source(video) as source:
+        every = max(1, (source.num_frames or 1) // (columns * rows))
+    rescaler, tiles = Rescaler(), list[ByteArray]()
+    for tracks in streamparts.track(video, model=model):
+        if tracks.index % every == 0 and len(tiles) < columns * rows:
+            picture = rescaler.rgb(tracks.frame).copy()
+            draw_tracks(picture, tracks)
+            tiles.append(np.asarray(cv2.resize(picture, (tile, tile), interpolation=cv2.INTER_AREA), np.uint8))
+    return np.concatenate([np.concatenate(tiles[r * columns : (r + 1) * columns], axis=1) for r in range(rows)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--video", default="examples/puppet.mp4")
+    parser.add_argument("--model", default=None, help="default: the shipped model")
+    parser.add_argument("--tile", type=int, default=240)
+    args = parser.parse_args()
+    picture = sheet(args.video, args.model, columns=4, rows=2, tile=args.tile)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_bytes(cv2.imencode(args.out.suffix, picture[..., ::-1])[1].tobytes())
+
+
+if __name__ == "__main__":
+    main()
