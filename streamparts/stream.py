@@ -18,7 +18,6 @@ from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.meter import AgeMeter, StageClock
 from streamparts.segment import PartSegmenter
-from streamparts.sinks import Sink
 from streamparts.sinks.background import BackgroundSink
 from streamparts.source import Source, open_source
 from streamparts.tracker import PartTracker
@@ -131,10 +130,9 @@ def run(
         frames = _opened(source, stack)
         results = stack.enter_context(closing(track(frames, bundle, backend=backend, clock=clock)))
         ages = AgeMeter(num_sinks=len(outputs))
-        writers: list[BackgroundSink] = []
+        writers: list[BackgroundSink[Tracks]] = []
         started = time.perf_counter()
-        for sink in _sinks(overlay, tracks, frames, bundle, masks, clock):
-            writer = BackgroundSink(sink, written=lambda t: ages.written(t.index, t.frame.decoded_at))
+        for writer in _writers(overlay, tracks, frames, bundle, masks, clock, ages):
             writers.append(stack.enter_context(closing(writer)))
         for result in results:
             for writer in writers:
@@ -193,22 +191,28 @@ def _default_backend(bundle: Bundle) -> Backend:
     return OnnxRuntimeBackend(bundle)
 
 
-def _sinks(
+def _writers(
     overlay: str | Path | None,
     tracks: str | Path | None,
     source: Source,
     bundle: Bundle,
     masks: bool,
     clock: StageClock,
-) -> Iterator[Sink]:
+    ages: AgeMeter,
+) -> Iterator[BackgroundSink[Tracks]]:
+    """The outputs asked for, each in a thread of its own that tells `ages` when a frame is written."""
+
+    def written(result: Tracks) -> None:
+        ages.written(result.index, result.frame.decoded_at)
+
     if overlay is not None:
         from streamparts.sinks.overlay import OverlaySink  # loads OpenCV
 
-        yield OverlaySink(overlay, source.rate, clock)
+        yield BackgroundSink(OverlaySink(overlay, source.rate, clock, written))
     if tracks is not None:
         from streamparts.sinks.jsonl import JsonlSink
 
-        yield JsonlSink(tracks, bundle, source, masks, clock)
+        yield BackgroundSink(JsonlSink(tracks, bundle, source, masks, clock), written=written)
 
 
 def _timed_map(clock: StageClock, stage: str, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import onnxruntime
 
 from streamparts.bundle import Bundle
@@ -14,10 +16,14 @@ OUTPUTS = ["labels", "affines", "scores"]
 class OnnxRuntimeBackend:
     """One optimised session of a bundle's network."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        """`threads` compute one frame together; 0 takes all cores. Raises ModelError if the model cannot run."""
-        if threads < 0:
-            raise ValueError(f"threads must be 0 or more, got {threads}")
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        """`threads` compute one frame together; None takes half of the cores: decoding and encoding need some.
+
+        Raises ModelError if the model cannot run.
+        """
+        threads = max(1, (os.cpu_count() or 1) // 2) if threads is None else threads
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

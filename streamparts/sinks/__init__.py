@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from streamparts.data import Tracks
+Item = TypeVar("Item", contravariant=True)
 
 
-class Sink(Protocol):
-    """Takes the tracks of every frame, in order, from one thread, and is closed once."""
+class Sink(Protocol[Item]):
+    """Takes something for every frame, its tracks most often, in order, from one thread, and is closed once."""
 
-    def write(self, tracks: Tracks) -> None:
+    def write(self, item: Item, /) -> None:
         """Write one frame. Raises VideoError when the output fails."""
 
     def close(self) -> None:

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from streamparts.channel import Channel
-from streamparts.data import Tracks
 from streamparts.sinks import Sink
 
+Item = TypeVar("Item")
 
-class BackgroundSink:
-    """Hands tracks to `sink` in a thread. When the queue is full, `write` waits: nothing is dropped.
+
+class BackgroundSink(Generic[Item]):
+    """Hands each frame's item to `sink` in a thread. When the queue is full, `write` waits: nothing is dropped.
 
     An error of the sink is raised by the next `write`, or by `close`.
     """
 
-    def __init__(self, sink: Sink, depth: int = 2, written: Callable[[Tracks], None] | None = None) -> None:
+    def __init__(self, sink: Sink[Item], depth: int = 2, written: Callable[[Item], None] | None = None) -> None:
         """`written` is called in the thread after each frame."""
         self._sink = sink
         self._written = written
-        self._channel: Channel[Tracks] = Channel(depth)
+        self._channel: Channel[Item] = Channel(depth)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="streamparts-sink", daemon=True)
         self._thread.start()
 
-    def write(self, tracks: Tracks) -> None:
+    def write(self, item: Item) -> None:
         """Queue one frame; raises the sink's error if it has failed."""
-        if not self._channel.put(tracks):
+        if not self._channel.put(item):
             self.close()
 
     def close(self) -> None:
@@ -40,10 +42,11 @@ class BackgroundSink:
 
     def _work(self) -> None:
         try:
-            for tracks in self._channel:
-                self._sink.write(tracks)
+            for item in self._channel:
+                self._sink.write(item)
                 if self._written:
-                    self._written(tracks)
+                    self._written(item)
+                del item  # else this thread would keep one frame alive while it waits
         except BaseException as error:
             self._error = error
         finally:

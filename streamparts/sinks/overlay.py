@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from streamparts.data import Frame, Tracks
+from streamparts.data import ByteArray, Frame, Tracks
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.rescale import Rescaler
+from streamparts.sinks.background import BackgroundSink
 from streamparts.sinks.drawing import draw_tracks
 from streamparts.sinks.mp4 import Mp4Writer
 
@@ -20,33 +23,69 @@ LATEST_START_SECONDS = 10
 players would show nothing until then. All other overlays keep the source's timestamps."""
 
 
-class OverlaySink:
-    """Draws each frame's tracks on the frame and writes an mp4 file. See Mp4Writer for its properties."""
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A frame with its parts drawn in."""
 
-    def __init__(self, path: str | Path, rate: Fraction | None = None, clock: StageClock | None = None) -> None:
-        """Creates, or empties, the file. `rate` as announced by the source. Raises VideoError."""
+    tracks: Tracks
+    picture: ByteArray
+    """(H, W, 3) uint8 RGB as displayed."""
+
+
+class OverlaySink:
+    """Draws each frame's tracks on the frame and writes an mp4 file. See Mp4Writer for its properties.
+
+    Encoding has a thread of its own, so that it overlaps with drawing: its errors come with a later `write`, or with
+    `close`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        rate: Fraction | None = None,
+        clock: StageClock | None = None,
+        written: Callable[[Tracks], None] | None = None,
+    ) -> None:
+        """Creates, or empties, the file. `rate` as announced by the source; `written` is called after each frame.
+
+        Raises VideoError.
+        """
         self.path = Path(path)
-        self._rate = rate or FALLBACK_RATE
         self._clock = clock or StageClock()
         self._rescaler = Rescaler()
-        self._writer: Mp4Writer | None = None
-        self._shift = 0
         try:
             self.path.open("wb").close()
         except OSError as error:
             raise VideoError(f"{self.path}: cannot be written ({error.strerror})") from error
+        encoder = _Encoder(self.path, rate or FALLBACK_RATE, self._clock)
+        self._encoder = BackgroundSink(encoder, written=written and (lambda drawn: written(drawn.tracks)))
 
     def write(self, tracks: Tracks) -> None:
-        """Draw and encode one frame. Raises VideoError when writing fails."""
+        """Draw one frame and hand it to the encoder. Raises VideoError when writing has failed."""
         with self._clock.time("draw"):
-            canvas = self._rescaler.rgb(tracks.frame).copy()
-            draw_tracks(canvas, tracks)
-        with self._clock.time("encode"):
-            writer = self._writer = self._writer or self._open(tracks.frame)
-            writer.write(canvas, tracks.frame.pts - self._shift)
+            picture = self._rescaler.rgb(tracks.frame).copy()
+            draw_tracks(picture, tracks)
+        self._encoder.write(Drawn(tracks, picture))
 
     def close(self) -> None:
         """Finish the file; killed before this, it is playable up to the last half second."""
+        self._encoder.close()
+
+
+class _Encoder:
+    """The sink behind the sink: pictures to the file, which begins with the first of them."""
+
+    def __init__(self, path: Path, rate: Fraction, clock: StageClock) -> None:
+        self._path, self._rate, self._clock = path, rate, clock
+        self._writer: Mp4Writer | None = None
+        self._shift = 0
+
+    def write(self, drawn: Drawn) -> None:
+        with self._clock.time("encode"):
+            writer = self._writer = self._writer or self._open(drawn.tracks.frame)
+            writer.write(drawn.picture, drawn.tracks.frame.pts - self._shift)
+
+    def close(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
@@ -54,4 +93,4 @@ class OverlaySink:
     def _open(self, first: Frame) -> Mp4Writer:
         self._shift = first.pts if first.pts_seconds > LATEST_START_SECONDS else 0
         size_hw = (first.height, first.width)
-        return Mp4Writer(self.path, size_hw, first.time_base, self._rate, first.pts - self._shift)
+        return Mp4Writer(self._path, size_hw, first.time_base, self._rate, first.pts - self._shift)
