@@ -88,7 +88,7 @@ def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argpa
     spec = ModelSpec(
         name=args.name or output.stem,
         method="assembly",
-        parts=tuple(f"part{k}" for k in range(student.config.num_parts)),
+        parts=part_names(args.parts, student.config.num_parts),
         input_hw=(size, size),
         description=args.description,
         training=args.training,
@@ -108,6 +108,14 @@ def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argpa
     partial.write_bytes(data)
     partial.replace(output)
     return parity
+
+
+def part_names(given: str, num_parts: int) -> tuple[str, ...]:
+    """The names given, separated by commas, or part0, part1, ... Raises ModelError when their number is wrong."""
+    names = tuple(name.strip() for name in given.split(",")) if given else tuple(f"part{k}" for k in range(num_parts))
+    if len(names) != num_parts:
+        raise ModelError(f"--parts gives {len(names)} names, but the network has {num_parts} parts")
+    return names
 
 
 def read_metrics(path: Path | None) -> dict[str, float]:
@@ -140,6 +148,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--frames", type=Path, help="video or folder to compare on (default: the training clips)")
     out.add_argument("--num-frames", type=int, default=32, help="frames to compare on")
     out.add_argument("--name", default="", help="name of the model (default: the file's)")
+    out.add_argument("--parts", default="", help="names of the parts in their order, separated by commas")
     out.add_argument("--description", default="", help="what it finds, in a sentence")
     out.add_argument("--training", default="", help="what it was trained on, and how")
     out.add_argument("--license", default="", help="licence of the weights")

@@ -137,6 +137,16 @@ def test_nothing_is_written_when_the_graph_differs_from_the_network(
     assert not list(tmp_path.iterdir())
 
 
+def test_parts_are_named_once_at_export_and_the_number_of_names_must_fit(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    num_parts = len(json.loads((run / "parts.json").read_text())["groups"])
+    assert onnx_model.part_names("a, b", 2) == ("a", "b")
+    names = ",".join(f"limb{k}" for k in range(num_parts + 1))
+    assert onnx_model.main([str(run), "-o", str(tmp_path / "x.onnx"), "--parts", names]) == 1
+    assert f"the network has {num_parts} parts" in capsys.readouterr().err
+
+
 def test_export_says_in_one_line_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert onnx_model.main([str(tmp_path), "-o", str(tmp_path / "x.onnx")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
