@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray, FloatArray
 from streamparts.models.readout import read_out
 from streamparts.models.student import Student
+from streamparts.sinks.drawing import part_color
 from train.augment import to_images
 from train.clips import ClipFolder
 from train.merge import spread_frames
@@ -20,16 +20,9 @@ from train.merge import spread_frames
 TILE = 128
 
 
-def part_colours(num_parts: int) -> ByteArray:
-    """(1 + num_parts, 3) RGB, background first: hues a golden angle apart."""
-    hues = [(k * 0.381966) % 1.0 for k in range(num_parts)]
-    colours = [colorsys.hsv_to_rgb(h, 0.85, 1.0) for h in hues]
-    return np.array([(0, 0, 0), *[tuple(round(255 * c) for c in colour) for colour in colours]], np.uint8)
-
-
 def draw_parts(image: ByteArray, labels: ByteArray, affines: FloatArray, only: int | None = None) -> ByteArray:
     """(S, S, 3) picture with its parts coloured and their ellipses; `only` shows a single part on a dimmed frame."""
-    colours = part_colours(len(affines))
+    colours = np.array([(0, 0, 0), *map(part_color, range(len(affines)))], np.uint8)
     size = (TILE, TILE)
     large = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
     marked = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
