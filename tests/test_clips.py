@@ -73,7 +73,7 @@ def test_pairs_come_from_one_clip_and_depend_on_seed_and_step_only(video: Path, 
     sampler, again = PairSampler(folder, 6, seed=3), PairSampler(folder, 6, seed=3)
     batch = sampler.batch(5)
     assert batch.source.shape == batch.target.shape == batch.background.shape == (6, 32, 32, 3)
-    assert (next(again.stream(5)).source == batch.source).all()
+    assert (again.batch(5).source == batch.source).all()
     assert (sampler.batch(6).source != batch.source).any()
     assert all((s != t).any() for s, t in zip(batch.source, batch.target, strict=True))
 

@@ -4,9 +4,7 @@ everything else in training, come from there: some hundred times quicker than de
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,10 +125,6 @@ class ClipFolder:
     def num_frames(self) -> int:
         return sum(len(clip.frames) for clip in self.clips)
 
-    def describe(self) -> str:
-        """One line of JSON for logs and model cards."""
-        return json.dumps({"clips": len(self.clips), "frames": self.num_frames, "failed": len(self.failures)})
-
 
 @dataclass(frozen=True)
 class PairBatch:
@@ -164,10 +158,3 @@ class PairSampler:
             np.stack([clip.frames[b] for clip, (_, b) in zip(chosen, pairs, strict=True)]),
             np.stack([clip.background for clip in chosen]),
         )
-
-    def stream(self, start: int) -> Iterator[PairBatch]:
-        """Batches from step `start` on, for ever."""
-        step = start
-        while True:
-            yield self.batch(step)
-            step += 1

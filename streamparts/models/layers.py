@@ -65,15 +65,13 @@ def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
     return points @ matrix[..., :2].transpose(-1, -2) + matrix[..., None, :, 2]
 
 
-def warp(maps: Tensor, sampling: Tensor, size_hw: tuple[int, int] | None = None, padding: str = "zeros") -> Tensor:
+def warp(maps: Tensor, sampling: Tensor, padding: str = "zeros") -> Tensor:
     """Bilinear warp of (B, K, C, h, w) by (B, K, 2, 3) matrices that map output to input coordinates; outside is
     zero. Warping by T gives canonical maps, by T^-1 the image's: Eq. 4 of Gao et al. 2021."""
     b, k, c, h, w = maps.shape
-    out_h, out_w = size_hw or (h, w)
-    grid = transform_points(sampling, image_grid(out_h, out_w, maps.device))
-    grid = grid.reshape(b * k, out_h, out_w, 2)
+    grid = transform_points(sampling, image_grid(h, w, maps.device)).reshape(b * k, h, w, 2)
     flat = F.grid_sample(maps.reshape(b * k, c, h, w), grid, padding_mode=padding, align_corners=False)
-    return flat.reshape(b, k, c, out_h, out_w)
+    return flat.reshape(maps.shape)
 
 
 def group_norm(channels: int) -> nn.Module:
