@@ -12,6 +12,7 @@ from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
 from streamparts.models.layers import Affine, compose, transform_points, warp  # noqa: E402
 from train import losses  # noqa: E402
 from train.augment import random_similarity  # noqa: E402
+from train.objective import emphasis  # noqa: E402
 from train.student import moved_poses  # noqa: E402
 
 
@@ -170,3 +171,9 @@ def test_edge_loss_is_zero_where_borders_lie_on_edges_and_counts_them_elsewhere(
     beside = torch.roll(on_edge, 4, dims=3)
     assert losses.edge_loss(on_edge, image, reach=(1,)).item() < 1e-5
     assert losses.edge_loss(beside, image, reach=(1,)).item() == pytest.approx(0.5 * 2 * 2 / 15, rel=0.01)
+
+
+def test_a_small_subject_weighs_as_much_as_one_that_fills_a_fifth_of_the_picture() -> None:
+    assert emphasis(torch.full((2, 1, 8, 8), 0.5)) == 1
+    assert emphasis(torch.full((2, 1, 8, 8), 0.05)) == pytest.approx(4)
+    assert emphasis(torch.zeros(2, 1, 8, 8)) == 10

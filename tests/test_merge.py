@@ -23,7 +23,7 @@ def body_with_split_part() -> SlotPoses:
     piece[..., 2] += 0.6 * piece[..., 0]
     piece[..., :2] *= 0.5
     affines = np.concatenate([bodies, piece, np.zeros_like(piece)], axis=1)
-    areas = np.full(affines.shape[:2], 0.02, np.float32)
+    areas = np.full(affines.shape[:2], 0.1, np.float32)
     areas[:, -1] = 0
     return SlotPoses(areas, affines)
 

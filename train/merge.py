@@ -19,8 +19,8 @@ from train import losses
 from train.augment import to_images
 from train.clips import ClipFolder
 
-MIN_AREA = 0.002
-"""A slot with a smaller mean share of the picture is not a part."""
+MIN_AREA = 0.02
+"""A slot with a smaller mean share of the subject is not a part."""
 MIN_SEEN = 0.02
 """Nor is one that owns pixels in a smaller share of the frames."""
 WELD_RESIDUAL = 0.25
@@ -36,7 +36,7 @@ class SlotPoses:
     """What the teacher says of F frames: hard areas and poses of its K slots."""
 
     areas: FloatArray
-    """(F, K) share of the picture that a slot owns."""
+    """(F, K) pixels that a slot owns, as a share of the subject's mean area."""
     affines: FloatArray
     """(F, K, 2, 3)"""
 
@@ -96,7 +96,9 @@ def observe(teacher: Assembly, frames: NDArray[np.uint8], gate: float, batch: in
         owned = torch.nn.functional.one_hot(decoding.masks.argmax(1), decoding.masks.shape[1])
         areas.append(owned.float().mean((1, 2))[:, 1:].cpu().numpy())
         affines.append(affine.matrix().cpu().numpy())
-    return SlotPoses(np.concatenate(areas), np.concatenate(affines))
+    owned_pixels = np.concatenate(areas)
+    subject = max(float(owned_pixels.sum(1).mean()), 1e-9)
+    return SlotPoses((owned_pixels / subject).astype(np.float32), np.concatenate(affines))
 
 
 def living_slots(poses: SlotPoses) -> list[int]:
@@ -184,8 +186,9 @@ def fit_part(teacher: Assembly, frames: NDArray[np.uint8], gate: float, group: l
         decoding, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
         joined = decoding.masks[:, [k + 1 for k in group]].sum(1, keepdim=True)
         lead = Affine(*(value[:, group[:1]] for value in affine))
-        rows.append(relative_ellipse(joined, lead)[joined.mean((1, 2, 3)) > MIN_AREA].cpu())
-    x = torch.cat(rows)
+        rows.append(torch.cat([joined.sum((1, 2, 3))[:, None], relative_ellipse(joined, lead)], dim=1).cpu())
+    table = torch.cat(rows)
+    x = table[table[:, 0] >= table[:, 0].median(), 1:]
     turn = 0.5 * torch.atan2((2 * x[:, 2]).sin().median(), (2 * x[:, 2]).cos().median())
     middle = x.median(dim=0).values.tolist()
     return PartFit((middle[0], middle[1]), float(turn), (middle[3], middle[4]))

@@ -84,6 +84,12 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
     return losses.motion_loss(result.retargeted.masks, moved, pair.background, pair.target, pair.known)
 
 
+def emphasis(silhouette: Tensor) -> float:
+    """Factor on the terms that are means over all pixels but concern the subject: 1 where it fills a fifth of the
+    picture or more, the larger the smaller it is, up to 10, so that a small subject is not given up for background."""
+    return float((0.2 / silhouette.mean().clamp(min=1e-6)).clamp(1.0, 10.0))
+
+
 def objective(
     result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float, motion: float, edges: float
 ) -> dict[str, Tensor]:
@@ -93,7 +99,7 @@ def objective(
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
     translation, shape = losses.transformation_loss(masks[:, 1:], affine)
-    w = weights
+    w, scale = weights, emphasis(silhouette)
     terms = {
         "source": w.source * losses.image_difference(result.recovered.image, pair.source, w.l1, w.gradient),
         "target": losses.image_difference(result.retargeted.image, pair.target, w.l1, w.gradient),
@@ -102,16 +108,16 @@ def objective(
         "rotation_scale": w.rotation_scale * shape,
         "equivariance": w.equivariance * losses.equivariance_loss(result.warped, result.target, result.transform),
         "rigidity": w.rigidity * losses.rigidity_loss(result.source, result.target),
-        "motion": motion * w.motion * motion_term(result, pair),
+        "motion": scale * motion * w.motion * motion_term(result, pair),
         "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
-        "silhouette": w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
+        "silhouette": scale * w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
     }
     if bootstrap > 0:
         known = pair.known.repeat(2)
         likelihood, shares = losses.silhouette_likelihood(affine, silhouette * known[:, None, None, None])
         terms["bootstrap"] = bootstrap * w.bootstrap * likelihood
         terms["bootstrap_masks"] = (
-            bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
+            scale * bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
         )
     if edges > 0:
         terms["edges"] = edges * w.edges * losses.edge_loss(masks, torch.cat([pair.source, pair.target]))
