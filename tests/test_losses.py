@@ -12,7 +12,6 @@ from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
 from streamparts.models.layers import Affine, compose, transform_points, warp  # noqa: E402
 from train import losses  # noqa: E402
 from train.augment import random_similarity  # noqa: E402
-from train.objective import emphasis  # noqa: E402
 from train.student import moved_poses  # noqa: E402
 
 
@@ -174,6 +173,6 @@ def test_edge_loss_is_zero_where_borders_lie_on_edges_and_counts_them_elsewhere(
 
 
 def test_a_small_subject_weighs_as_much_as_one_that_fills_a_fifth_of_the_picture() -> None:
-    assert emphasis(torch.full((2, 1, 8, 8), 0.5)) == 1
-    assert emphasis(torch.full((2, 1, 8, 8), 0.05)) == pytest.approx(4)
-    assert emphasis(torch.zeros(2, 1, 8, 8)) == 10
+    assert losses.emphasis(torch.full((2, 1, 8, 8), 0.5)) == 1
+    assert losses.emphasis(torch.full((2, 1, 8, 8), 0.05)) == pytest.approx(4)
+    assert losses.emphasis(torch.zeros(2, 1, 8, 8)) == 10

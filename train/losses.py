@@ -136,6 +136,12 @@ def responsibility_loss(masks: Tensor, silhouette: Tensor, responsibilities: Ten
     return (loss * known).sum() / known.sum().clamp(min=1)
 
 
+def emphasis(silhouette: Tensor) -> float:
+    """Factor on the terms that are means over all pixels but concern the subject: 1 where it fills a fifth of the
+    picture or more, the larger the smaller it is, up to 10, so that a small subject is not given up for background."""
+    return float((0.2 / silhouette.mean().clamp(min=1e-6)).clamp(1.0, 10.0))
+
+
 def silhouette_loss(masks: Tensor, silhouette: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy of 1 - background against the moving pixels, over the clips where they are `known` (B,)."""
     foreground = (1 - masks[:, :1]).clamp(1e-4, 1 - 1e-4)

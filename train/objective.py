@@ -84,12 +84,6 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
     return losses.motion_loss(result.retargeted.masks, moved, pair.background, pair.target, pair.known)
 
 
-def emphasis(silhouette: Tensor) -> float:
-    """Factor on the terms that are means over all pixels but concern the subject: 1 where it fills a fifth of the
-    picture or more, the larger the smaller it is, up to 10, so that a small subject is not given up for background."""
-    return float((0.2 / silhouette.mean().clamp(min=1e-6)).clamp(1.0, 10.0))
-
-
 def objective(
     result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float, motion: float, edges: float
 ) -> dict[str, Tensor]:
@@ -99,7 +93,7 @@ def objective(
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
     translation, shape = losses.transformation_loss(masks[:, 1:], affine)
-    w, scale = weights, emphasis(silhouette)
+    w, scale = weights, losses.emphasis(silhouette)
     terms = {
         "source": w.source * losses.image_difference(result.recovered.image, pair.source, w.l1, w.gradient),
         "target": losses.image_difference(result.retargeted.image, pair.target, w.l1, w.gradient),

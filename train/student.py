@@ -88,12 +88,12 @@ def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) ->
     trust = seen / (seen + 0.002)
     centres = (output.affine.translation - lesson.affine.translation).abs().sum(-1)
     shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
-    masks = log_masks.exp()
+    masks, scale = log_masks.exp(), losses.emphasis(lesson.silhouette)
     return {
-        "masks": -weights.masks * (lesson.masks * log_masks).sum(1).mean(),
+        "masks": -scale * weights.masks * (lesson.masks * log_masks).sum(1).mean(),
         "translation": weights.translation * (centres * trust).mean(),
         "shape": weights.shape * (shapes * trust).mean(),
-        "silhouette": weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),
+        "silhouette": scale * weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),
         "edges": weights.edges * losses.edge_loss(masks, lesson.images, reach=(1, 3)),
     }
 
