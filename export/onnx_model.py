@@ -27,9 +27,9 @@ from streamparts.errors import ModelError, StreampartsError
 from streamparts.models.checkpoint import load_weights, read_metadata
 from streamparts.models.readout import ExportedStudent
 from streamparts.models.student import Student, StudentConfig
+from streamparts.source import find_videos
 
 OPSET = 18
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".gif")
 
 
 def load_student(run: Path) -> Student:
@@ -126,13 +126,6 @@ def read_metrics(path: Path | None) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
 
 
-def videos_in(path: Path) -> list[Path]:
-    """The video itself, or all videos below a folder."""
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
-    return [path]
-
-
 def training_clips(run: Path) -> Path:
     """The folder of clips that a run was trained on."""
     try:
@@ -165,7 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ModelError(f"{args.output} exists; give --force to replace it")
         if not args.output.absolute().parent.is_dir():
             raise ModelError(f"{args.output.parent} is not a folder")
-        parity = export_run(args.run, args.output, videos_in(args.frames or training_clips(args.run)), args)
+        chosen = args.frames or training_clips(args.run)
+        videos = find_videos(chosen) if chosen.is_dir() else [chosen]
+        parity = export_run(args.run, args.output, videos, args)
     except (StreampartsError, OSError, ValueError) as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 1

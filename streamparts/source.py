@@ -17,6 +17,9 @@ from av.video.stream import VideoStream
 from streamparts.data import Frame
 from streamparts.errors import VideoError
 
+VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
+"""What a folder of videos is searched for."""
+
 FALLBACK_RATE = Fraction(25)
 """Frames per second that stand in where a file states neither times nor a rate (raw streams)."""
 
@@ -178,6 +181,16 @@ class FileSource:
                 self.decode_errors += 1
                 continue
             yield from images
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """All videos below `folder`, sorted. Raises VideoError when there is none."""
+    if not folder.is_dir():
+        raise VideoError(f"{folder} is not a folder of video clips")
+    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+    if not videos:
+        raise VideoError(f"no video in {folder} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    return videos
 
 
 def open_source(source: str | Path) -> FileSource:

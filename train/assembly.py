@@ -7,6 +7,7 @@ in one pass. What they minimise is in objective.py, losses.py and student.py, th
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -27,7 +28,7 @@ from train.clips import ClipFolder, PairSampler
 from train.merge import PartGroups, find_parts
 from train.objective import LossWeights, forward_pair, objective
 from train.report import write_contact_sheet
-from train.student import StudentLoss, cosine_rate, prepare_lesson, student_loss
+from train.student import StudentLoss, prepare_lesson, student_loss
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -144,6 +145,11 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, device: torch.devi
 def ramp(value: float, start: float, end: float) -> float:
     """0 up to `start`, 1 from `end` on, straight between."""
     return min(1.0, max(0.0, (value - start) / (end - start)))
+
+
+def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+    """Learning rate: linear warm-up, then a half cosine down to zero."""
+    return peak * min(1.0, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
 
 
 def train_student(

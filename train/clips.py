@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
+from streamparts.source import find_videos
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
 MEDIAN_FRAMES = 49
 """Frames, spread over the clip, whose median is its still background."""
 
@@ -32,16 +32,6 @@ class Clip:
     """(F, S, S, 3) RGB, letterboxed to the model's size."""
     background: ByteArray
     """(S, S, 3) median over time: what stays while the subject moves."""
-
-
-def find_videos(folder: Path) -> list[Path]:
-    """All videos below `folder`, sorted. Raises VideoError when there is none."""
-    if not folder.is_dir():
-        raise VideoError(f"{folder} is not a folder of video clips")
-    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
-    if not videos:
-        raise VideoError(f"no video in {folder} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
-    return videos
 
 
 def cache_key(video: Path, image_size: int) -> str:

@@ -6,7 +6,6 @@ plain one, moved alike. The moving pixels sharpen its silhouette beyond the teac
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -96,8 +95,3 @@ def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) ->
         "silhouette": scale * weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),
         "edges": weights.edges * losses.edge_loss(masks, lesson.images, reach=(1, 3)),
     }
-
-
-def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Learning rate: linear warm-up, then a half cosine down to zero."""
-    return peak * min(1.0, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
