@@ -176,3 +176,36 @@ def test_a_small_subject_weighs_as_much_as_one_that_fills_a_fifth_of_the_picture
     assert losses.emphasis(torch.full((2, 1, 8, 8), 0.5)) == 1
     assert losses.emphasis(torch.full((2, 1, 8, 8), 0.05)) == pytest.approx(4)
     assert losses.emphasis(torch.zeros(2, 1, 8, 8)) == 10
+
+
+def strip_of_two_colours(like: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (1, 3, 200) and colours of background, then 60 red pixels of part 1, then 60 of part 2: blue, or red too
+    if `like`. Where part 2 begins, 15 pixels lean to part 1."""
+    logits = torch.zeros(1, 3, 200)
+    logits[:, 0, :80], logits[:, 1, 80:155], logits[:, 2, 155:] = 6, 6, 6
+    logits[:, 1, 140:155], logits[:, 2, 140:155] = 2, 1
+    colours = torch.zeros(1, 3, 200)
+    colours[:, 0, 80:] = 1
+    if not like:
+        colours[:, 0, 140:], colours[:, 2, 140:] = 0, 1
+    return logits.requires_grad_(), colours
+
+
+def test_appearance_loss_gives_pixels_to_the_part_with_their_colours_and_leaves_the_background_alone() -> None:
+    pulls = {}
+    for like in (False, True):
+        logits, colours = strip_of_two_colours(like)
+        losses.appearance_loss(logits.softmax(1), colours, 0.5).backward()
+        slope = logits.grad[0]
+        pulls[like] = (slope[1] - slope[2])[140:155]  # positive: a step downhill leads from part 1 to part 2
+        assert slope[0, :80].abs().max() < 1e-5
+    assert (pulls[False] > 1e-4).all()
+    assert pulls[True].abs().max() < 0.02 * pulls[False].min()
+
+
+def test_systematic_samples_fall_where_the_importance_is_and_stand_for_all_pixels() -> None:
+    importance = torch.tensor([[1.0] * 60 + [3.0] * 20])
+    drawn = losses.systematic_sample(importance, 40, 0.5)
+    assert (drawn.pixel >= 60).sum() == 20
+    assert drawn.weight.sum().item() == pytest.approx(80)
+    assert drawn.weight[0, -1].item() == pytest.approx(1.0)

@@ -7,8 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
+from streamparts.models.assembly import Decoding  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
-from train.merge import PartGroups, SlotPoses, living_slots, relative_ellipse, weld, weld_residual  # noqa: E402
+from train.merge import PartGroups, SlotPoses, fit_ellipse, living_slots, weld, weld_residual, whole_shapes  # noqa: E402
 from train.puppets import render_clip  # noqa: E402
 
 
@@ -60,13 +62,42 @@ def test_joined_masks_sum_to_one_and_dropped_slots_fall_to_the_background() -> N
     assert torch.allclose(joined[:, 0], masks[:, 0] + masks[:, 3], atol=1e-6)
 
 
-def test_a_joined_pose_is_the_ellipse_found_relative_to_its_leading_slot() -> None:
-    mask = torch.zeros(1, 1, 64, 64)
-    mask[:, :, 20:30, 10:50] = 1
-    lead = Affine(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[0.2, 0.1]]]), torch.tensor([[[-0.3, -0.2]]]))
-    x, y, angle, *ratios = relative_ellipse(mask, lead)[0].tolist()
-    groups = PartGroups(((0,),), ((x, y),), (angle,), ((ratios[0], ratios[1]),))
-    pose = groups.join_poses(lead)
-    assert pose.translation[0, 0].tolist() == pytest.approx([60 / 64 - 1, 50 / 64 - 1], abs=1e-4)
-    assert abs(pose.rotation[0, 0, 0].item()) == pytest.approx(1, abs=1e-4)
-    assert pose.scale[0, 0, 0].item() / pose.scale[0, 0, 1].item() == pytest.approx(4, rel=0.01)
+def test_a_part_pose_is_the_ellipse_of_its_whole_shape() -> None:
+    lead = Affine(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[0.4, 0.1]]]), torch.tensor([[[-0.3, -0.2]]]))
+    shape = torch.zeros(64, 64)
+    shape[24:40, 20:60] = 0.9  # canonical x from -0.6 to 1.4, y from -0.4 to 0.4
+    shape[24:40, 60:] = 0.1  # too seldom
+    fit = fit_ellipse(shape, lead.scale[0, 0])
+    pose = PartGroups(((0,),), (fit.offset,), (fit.angle,), (fit.ratio,)).join_poses(lead)
+    assert pose.translation[0, 0].tolist() == pytest.approx([-0.3, -0.2 + 0.4 * 0.4], abs=1e-3)
+    assert pose.rotation[0, 0].tolist() == pytest.approx([0, 1], abs=1e-3)
+    sides = [2.0 * 0.4, 0.8 * 0.1]
+    assert pose.scale[0, 0].tolist() == pytest.approx([CANONICAL_SIGMAS * side / 12**0.5 for side in sides], rel=0.01)
+
+
+class TwoSlots(torch.nn.Module):
+    """A teacher that shows the left half of a bar in dark frames and its right half in bright ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device_holder = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor, gate: float) -> tuple[Decoding, Affine]:
+        bright = images.mean((1, 2, 3)) > 0.5
+        masks = torch.zeros(len(images), 2, 32, 32)
+        masks[~bright, 1, 12:20, 8:18] = 1
+        masks[bright, 1, 12:20, 14:24] = 1
+        masks[:, 0] = 1 - masks[:, 1]
+        one = torch.ones(len(images), 1, 1)
+        pose = Affine(torch.cat([one, 0 * one], -1), torch.cat([0.5 * one, 0.5 * one], -1), torch.cat([0 * one] * 2, -1))
+        return Decoding(images, masks, masks), pose
+
+
+def test_what_one_clip_hides_another_shows() -> None:
+    frames = np.zeros((8, 32, 32, 3), np.uint8)
+    frames[4:] = 255
+    shapes, scales = whole_shapes(TwoSlots(), frames, 3.0, [[0]], batch=3)
+    fit = fit_ellipse(shapes[0], scales[0])
+    assert fit.offset == pytest.approx((0, 0), abs=0.02)
+    width = fit.ratio[0] * 0.5 / CANONICAL_SIGMAS * 12**0.5
+    assert width == pytest.approx(16 / 32 * 2, rel=0.05)

@@ -26,7 +26,7 @@ from streamparts.models.student import Student, StudentConfig
 from train.augment import prepare_pair, random_similarity
 from train.clips import ClipFolder, PairSampler
 from train.merge import PartGroups, find_parts
-from train.objective import LossWeights, forward_pair, objective
+from train.objective import Fades, LossWeights, forward_pair, objective
 from train.report import write_contact_sheet
 from train.student import StudentLoss, prepare_lesson, student_loss
 
@@ -131,8 +131,9 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, device: torch.devi
         transform = random_similarity(config.batch_size, 45, (0.8, 1.1), 0.1, generator).to(device)
         gate = 1 + (config.gate - 1) * min(1.0, step / config.gate_steps)
         age = step / config.bootstrap_steps
-        fades = (1 - ramp(age, 0.5, 1.0), ramp(age, 0.0, 1.0), ramp(age, 1.5, 2.5))
-        terms = objective(forward_pair(network, pair, gate, transform), pair, config.loss, *fades)
+        fades = Fades(bootstrap=1 - ramp(age, 0.5, 1.0), motion=ramp(age, 0.0, 1.0), borders=ramp(age, 1.5, 2.5))
+        offset = float(torch.rand((), generator=generator))
+        terms = objective(forward_pair(network, pair, gate, transform), pair, config.loss, fades, offset)
         descend(network, optimiser, terms, cosine_rate(step, config.steps, config.learning_rate))
         log.add(step, terms)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:

@@ -7,6 +7,7 @@ mean over batch and parts, so that its weight depends on neither.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -95,6 +96,60 @@ def edge_loss(masks: Tensor, image: Tensor, reach: tuple[int, ...] = (1, 2, 4), 
             likeness = torch.exp(-contrast * (near_i - far_i).abs().mean(dim=1))
             total = total + (likeness * (near_m - far_m).abs().sum(dim=1)).mean()
     return total / (2 * len(reach))
+
+
+def appearance_loss(
+    masks: Tensor,
+    colours: Tensor,
+    offset: float,
+    sharpness: float = 3.0,
+    spread: float = 0.06,
+    samples: tuple[int, int] = (1536, 320),
+) -> Tensor:
+    """A rigid part keeps its colours, so what has a part's colours should be that part: cross-entropy of the masks
+    against their own foreground, shared out anew in proportion to M_k(u) p_k(c_u)^sharpness.
+
+    p_k is the density of part k's colours, a sum of Gaussians of deviation `spread` around the colours of the pixels
+    that it owns. This carries a border over an evenly coloured region to the region's rim, however far; parts of like
+    colours are left as they are. `masks` (B, 1 + K, P) and `colours` (B, 3, P), in [0, 1], hold the pixels of all
+    frames that share their colours. `samples` are the pixels compared and the Gaussians, drawn where the foreground
+    is; `offset` in [0, 1) moves the draw. Gradients reach the compared masks alone.
+    """
+    fixed = masks.detach()
+    foreground = 1.1 - fixed[:, 0]
+    compared, references = (systematic_sample(foreground, n, offset) for n in samples)
+    distance = torch.cdist(take(colours, compared.pixel).mT, take(colours, references.pixel).mT)
+    owned = take(fixed[:, 1:], references.pixel) * references.weight.unsqueeze(1)
+    kernel = torch.exp(-0.5 * (distance / spread).square())
+    density = owned @ kernel.mT / (owned.sum(-1, keepdim=True) + 0.0025 * masks.shape[-1]) + 1e-4
+    own = take(fixed, compared.pixel)
+    shares = own[:, 1:] * density**sharpness
+    shares = (1 - own[:, :1]) * shares / shares.sum(1, keepdim=True).clamp(min=1e-12)
+    entropy = -(torch.cat([own[:, :1], shares], dim=1) * take(masks, compared.pixel).clamp(min=1e-4).log()).sum(1)
+    return (entropy * compared.weight).sum(1).div(compared.weight.sum(1)).mean()
+
+
+class Sample(NamedTuple):
+    """Pixels drawn in proportion to their importance."""
+
+    pixel: Tensor
+    """(B, n)"""
+    weight: Tensor
+    """(B, n) how many pixels each stands for."""
+
+
+def systematic_sample(importance: Tensor, count: int, offset: float) -> Sample:
+    """Draw `count` of P pixels from `importance` (B, P) > 0 at even steps of its running sum."""
+    running = importance.cumsum(-1)
+    total = running[:, -1:]
+    steps = (torch.arange(count, device=importance.device) + offset) / count
+    index = torch.searchsorted(running, total * steps).clamp(max=importance.shape[1] - 1)
+    return Sample(index, total / (count * importance.gather(1, index)))
+
+
+def take(values: Tensor, index: Tensor) -> Tensor:
+    """(B, C, P) at (B, n) -> (B, C, n)."""
+    return values.gather(2, index.unsqueeze(1).expand(-1, values.shape[1], -1))
 
 
 def concentration_loss(masks: Tensor) -> Tensor:

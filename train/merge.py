@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from torch import Tensor
 from streamparts.data import FloatArray
 from streamparts.geometry import CANONICAL_SIGMAS
 from streamparts.models.assembly import Assembly
-from streamparts.models.layers import Affine
+from streamparts.models.layers import Affine, compose, warp
 from train import losses
 from train.augment import to_images
 from train.clips import ClipFolder
@@ -27,6 +28,10 @@ WELD_RESIDUAL = 0.25
 """Two slots are one part when each predicts the other's centre to within this many of its own mean radii ..."""
 WELD_DEGREES = 8.0
 """... and the angle between them stays within this."""
+SHAPE_REACH = 1.6
+"""A part's whole shape is looked for this far around its slot's centre, in canonical units."""
+SHAPE_SHARE = 0.3
+"""Its points are those that are the part's in this share of the frames, against the most certain one."""
 QUANTILE = 0.8
 """Share of the frames in which both must hold: joints rest for a while, and some poses are outliers."""
 
@@ -160,7 +165,8 @@ def find_parts(teacher: Assembly, folder: ClipFolder, gate: float, num_frames: i
     areas = poses.areas.mean(0)
     groups = [sorted(group, key=lambda k: -areas[k]) for group in weld(poses, living_slots(poses))]
     groups.sort(key=lambda group: -areas[group].sum())
-    fits = [PartFit() if len(group) == 1 else fit_part(teacher, frames, gate, group) for group in groups]
+    shapes, scales = whole_shapes(teacher, frames, gate, groups)
+    fits = [fit_ellipse(shape, scale) for shape, scale in zip(shapes, scales, strict=True)]
     return PartGroups(
         tuple(tuple(group) for group in groups),
         tuple(fit.offset for fit in fits),
@@ -170,7 +176,7 @@ def find_parts(teacher: Assembly, folder: ClipFolder, gate: float, num_frames: i
 
 
 class PartFit(NamedTuple):
-    """A joined part's frame in its leading slot's frame; see PartGroups."""
+    """A part's frame in its leading slot's frame; see PartGroups."""
 
     offset: tuple[float, float] = (0.0, 0.0)
     angle: float = 0.0
@@ -178,29 +184,38 @@ class PartFit(NamedTuple):
 
 
 @torch.no_grad()
-def fit_part(teacher: Assembly, frames: NDArray[np.uint8], gate: float, group: list[int], batch: int = 16) -> PartFit:
-    """Medians over the frames of where the joined mask's ellipse lies in the leading slot's frame."""
+def whole_shapes(
+    teacher: Assembly, frames: NDArray[np.uint8], gate: float, groups: list[list[int]], batch: int = 16
+) -> tuple[Tensor, Tensor]:
+    """(P, S, S) how often each point of a part's leading slot's canonical plane, x and y up to SHAPE_REACH, belongs to
+    the part, over the frames that show the part; and (P, 2) that slot's mean scale. One clip hides this end of a part
+    behind its neighbour, another that one: over all of them it is whole."""
     device = next(teacher.parameters()).device
-    rows = []
+    window = torch.tensor([[SHAPE_REACH, 0.0, 0.0], [0.0, SHAPE_REACH, 0.0]], device=device)
+    leaders = [group[0] for group in groups]
+    owned, looked, scales, shown = (torch.zeros((), device=device) for _ in range(4))
     for start in range(0, len(frames), batch):
         decoding, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
-        joined = decoding.masks[:, [k + 1 for k in group]].sum(1, keepdim=True)
-        lead = Affine(*(value[:, group[:1]] for value in affine))
-        rows.append(torch.cat([joined.sum((1, 2, 3))[:, None], relative_ellipse(joined, lead)], dim=1).cpu())
-    table = torch.cat(rows)
-    x = table[table[:, 0] >= table[:, 0].median(), 1:]
-    turn = 0.5 * torch.atan2((2 * x[:, 2]).sin().median(), (2 * x[:, 2]).cos().median())
-    middle = x.median(dim=0).values.tolist()
-    return PartFit((middle[0], middle[1]), float(turn), (middle[3], middle[4]))
+        lead = Affine(*(value[:, leaders] for value in affine))
+        masks = torch.stack([decoding.masks[:, [k + 1 for k in group]].sum(1) for group in groups], dim=1)
+        seen = (masks.sum((2, 3)) > 1.0).float()
+        both = torch.stack([masks, torch.ones_like(masks)], dim=2)
+        part, inside = (warp(both, compose(lead.matrix(), window)) * seen[:, :, None, None, None]).sum(0).unbind(1)
+        owned, looked = owned + part, looked + inside
+        scales, shown = scales + (lead.scale * seen[..., None]).sum(0), shown + seen.sum(0)[:, None]
+    return (owned / looked.clamp(min=1.0)).cpu(), (scales / shown.clamp(min=1.0)).cpu()
 
 
-def relative_ellipse(masks: Tensor, lead: Affine) -> Tensor:
-    """(B, 5) offset x, y, angle, and scale ratios of the ellipses of (B, 1, S, S) masks in the frames of `lead`."""
-    mean, covariance, _ = losses.mask_moments(masks, 0.02)
-    inverse = lead.inverse_matrix()
-    offset = (inverse[..., :2] @ mean.unsqueeze(-1)).squeeze(-1) + inverse[..., 2]
-    xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
-    middle, spread = (xx + yy) / 2, (((xx - yy) / 2).square() + xy.square()).sqrt()
-    scales = CANONICAL_SIGMAS * torch.stack([middle + spread, middle - spread], -1).clamp(min=1e-6).sqrt()
-    angle = 0.5 * torch.atan2(2 * xy, xx - yy) - torch.atan2(lead.rotation[..., 1], lead.rotation[..., 0])
-    return torch.cat([offset, angle[..., None], scales / lead.scale], dim=-1)[:, 0]
+def fit_ellipse(shape: Tensor, scale: Tensor) -> PartFit:
+    """The ellipse of the points of `shape` (S, S) that belong to the part in more than SHAPE_SHARE of the frames that
+    the most certain one does; `scale` (2,) is that of the slot in whose canonical plane they lie. Of the ellipse's
+    axes, the one nearer to the slot's first is the first."""
+    whole = (shape > SHAPE_SHARE * shape.max()).float()[None, None]
+    mean, covariance, _ = losses.mask_moments(whole)
+    upright = (CANONICAL_SIGMAS * SHAPE_REACH * scale).double().diag()
+    values, vectors = torch.linalg.eigh(upright @ covariance[0, 0].double() @ upright)
+    first = int(vectors[0].abs().argmax())
+    axis = vectors[:, first] * vectors[0, first].sign()
+    lengths = values[[first, 1 - first]].clamp(min=1e-8).sqrt() / scale
+    x, y = (SHAPE_REACH * mean[0, 0]).tolist()
+    return PartFit((x, y), math.atan2(axis[1], axis[0]), (float(lengths[0]), float(lengths[1])))

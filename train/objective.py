@@ -38,6 +38,8 @@ class LossWeights:
     """Pixels belong to the part whose motion explains them; fades in over `bootstrap_steps`."""
     edges: float = 4.0
     """Borders between parts are drawn to edges of the picture; fades in once parts are settled, or weak slots die."""
+    appearance: float = 8.0
+    """Pixels with a part's colours belong to that part; fades in with the edges."""
     rigidity: float = 0.5
     """A part keeps its size within a clip."""
     bootstrap: float = 0.15
@@ -46,6 +48,15 @@ class LossWeights:
     """Masks follow these ellipses; fades out with them."""
     silhouette: float = 1.0
     """Masks explain the moving pixels."""
+
+
+class Fades(NamedTuple):
+    """Factors in [0, 1] on the terms that come or go in the course of training."""
+
+    bootstrap: float
+    motion: float
+    borders: float
+    """Of edges and appearance."""
 
 
 class PairResult(NamedTuple):
@@ -85,10 +96,10 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
 
 
 def objective(
-    result: PairResult, pair: Pair, weights: LossWeights, bootstrap: float, motion: float, edges: float
+    result: PairResult, pair: Pair, weights: LossWeights, fades: Fades, offset: float = 0.5
 ) -> dict[str, Tensor]:
-    """The weighted terms by name; their sum is minimised. `bootstrap`, `motion` and `edges` in
-    [0, 1] fade the ellipses' likelihood out and those two terms in."""
+    """The weighted terms by name; their sum is minimised. `fades` fade the ellipses' likelihood out, the others in;
+    `offset` in [0, 1) moves the draw of the pixels whose colours are compared."""
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
@@ -102,17 +113,21 @@ def objective(
         "rotation_scale": w.rotation_scale * shape,
         "equivariance": w.equivariance * losses.equivariance_loss(result.warped, result.target, result.transform),
         "rigidity": w.rigidity * losses.rigidity_loss(result.source, result.target),
-        "motion": scale * motion * w.motion * motion_term(result, pair),
+        "motion": scale * fades.motion * w.motion * motion_term(result, pair),
         "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
         "silhouette": scale * w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
     }
-    if bootstrap > 0:
+    if fades.bootstrap > 0:
         known = pair.known.repeat(2)
         likelihood, shares = losses.silhouette_likelihood(affine, silhouette * known[:, None, None, None])
-        terms["bootstrap"] = bootstrap * w.bootstrap * likelihood
+        terms["bootstrap"] = fades.bootstrap * w.bootstrap * likelihood
         terms["bootstrap_masks"] = (
-            scale * bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
+            scale * fades.bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
         )
-    if edges > 0:
-        terms["edges"] = edges * w.edges * losses.edge_loss(masks, torch.cat([pair.source, pair.target]))
+    if fades.borders > 0:
+        images = torch.cat([pair.source, pair.target])
+        pixels, colours = (torch.cat([x.flatten(2) for x in both.chunk(2)], dim=2) for both in (masks, images))
+        terms["edges"] = fades.borders * w.edges * losses.edge_loss(masks, images)
+        appearance = losses.appearance_loss(pixels, colours, offset)
+        terms["appearance"] = scale * fades.borders * w.appearance * appearance
     return terms

@@ -35,6 +35,8 @@ class StudentLoss:
     """Cross-entropy of the foreground against the moving pixels."""
     edges: float = 1.0
     """Borders between parts are drawn to edges of the picture, finer than the teacher saw them."""
+    appearance: float = 1.0
+    """Pixels with a part's colours belong to that part."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Lesson:
     """(B, 1, S, S)"""
     known: Tensor
     """(B,) 1 where the silhouette can be trusted."""
+    offset: float
+    """In [0, 1), moves the draw of the pixels whose colours are compared."""
 
 
 def moved_poses(transform: Tensor, affine: Affine) -> Affine:
@@ -77,7 +81,8 @@ def prepare_lesson(
     transform = random_similarity(len(frames), 20, (0.5, 1.15), 0.15, generator).to(device)
     moved = warp_images(torch.cat([frames, masks, moving], dim=1), transform)
     images = jitter_colour(moved[:, None, :3], generator, 0.3)[:, 0]
-    return Lesson(images, moved[:, 3:-1], moved_poses(transform, groups.join_poses(slots)), moved[:, -1:], known)
+    poses, offset = moved_poses(transform, groups.join_poses(slots)), float(torch.rand((), generator=generator))
+    return Lesson(images, moved[:, 3:-1], poses, moved[:, -1:], known, offset)
 
 
 def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) -> dict[str, Tensor]:
@@ -88,10 +93,12 @@ def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) ->
     centres = (output.affine.translation - lesson.affine.translation).abs().sum(-1)
     shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
     masks, scale = log_masks.exp(), losses.emphasis(lesson.silhouette)
+    appearance = losses.appearance_loss(masks.flatten(2), lesson.images.flatten(2), lesson.offset)
     return {
         "masks": -scale * weights.masks * (lesson.masks * log_masks).sum(1).mean(),
         "translation": weights.translation * (centres * trust).mean(),
         "shape": weights.shape * (shapes * trust).mean(),
         "silhouette": scale * weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),
         "edges": weights.edges * losses.edge_loss(masks, lesson.images, reach=(1, 3)),
+        "appearance": scale * weights.appearance * appearance,
     }
