@@ -45,9 +45,9 @@ class TrainingConfig:
     """Folder of the run: checkpoints, log.jsonl, parts.png."""
     resume: bool = False
     """Go on with the run in `out`."""
-    steps: int = 4000
+    steps: int = 5000
     """Optimiser steps of the teacher."""
-    student_steps: int = 2000
+    student_steps: int = 2500
     """Optimiser steps of the student."""
     batch_size: int = 6
     """Frame pairs a step."""
