@@ -89,7 +89,9 @@ class TwoSlots(torch.nn.Module):
         masks[bright, 1, 12:20, 14:24] = 1
         masks[:, 0] = 1 - masks[:, 1]
         one = torch.ones(len(images), 1, 1)
-        pose = Affine(torch.cat([one, 0 * one], -1), torch.cat([0.5 * one, 0.5 * one], -1), torch.cat([0 * one] * 2, -1))
+        pose = Affine(
+            torch.cat([one, 0 * one], -1), torch.cat([0.5 * one, 0.5 * one], -1), torch.cat([0 * one] * 2, -1)
+        )
         return Decoding(images, masks, masks), pose
 
 
