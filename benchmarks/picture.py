@@ -11,6 +11,7 @@ import numpy as np
 import streamparts
 from streamparts.data import ByteArray
 from streamparts.rescale import Rescaler
+from streamparts.sinks.canvas import rgb_canvas
 from streamparts.sinks.drawing import draw_tracks
 
 
@@ -22,7 +23,7 @@ def sheet(video: str, model: str | None, columns: int, rows: int, tile: int) -> 
     for tracks in streamparts.track(video, model=model):
         if tracks.index % every == 0 and len(tiles) < columns * rows:
             picture = rescaler.rgb(tracks.frame).copy()
-            draw_tracks(picture, tracks)
+            draw_tracks(rgb_canvas(picture), tracks)
             tiles.append(np.asarray(cv2.resize(picture, (tile, tile), interpolation=cv2.INTER_AREA), np.uint8))
     return np.concatenate([np.concatenate(tiles[r * columns : (r + 1) * columns], axis=1) for r in range(rows)])
 

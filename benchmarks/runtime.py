@@ -24,6 +24,7 @@ from streamparts.bundle import Bundle
 from streamparts.data import Tracks
 from streamparts.rescale import Rescaler
 from streamparts.segment import PartSegmenter
+from streamparts.sinks.canvas import yuv_canvas
 from streamparts.sinks.drawing import draw_tracks
 from streamparts.sinks.mp4 import Mp4Writer
 from streamparts.source import open_source
@@ -53,16 +54,16 @@ def stages_alone(video: str, bundle: Bundle, sample: int, scratch: Path) -> dict
     segmenter, rescaler = PartSegmenter(bundle, OnnxRuntimeBackend(bundle)), Rescaler()
     frames = [tracks.frame for tracks in results]
     prepared = [segmenter.prepare(frame) for frame in frames]
-    pictures = [rescaler.rgb(frame).copy() for frame in frames]
+    pictures = [rescaler.yuv(frame) for frame in frames]
 
     def draw() -> int:
         for tracks in results:
-            draw_tracks(rescaler.rgb(tracks.frame).copy(), tracks)
+            draw_tracks(yuv_canvas(rescaler.yuv(tracks.frame)), tracks)
         return sample
 
     def encode() -> int:
         first = frames[0]
-        writer = Mp4Writer(scratch / "alone.mp4", (first.height, first.width), first.time_base, Fraction(30), first.pts)
+        writer = Mp4Writer(scratch / "alone.mp4", pictures[0], first.time_base, Fraction(30), first.pts)
         for frame, picture in zip(frames, pictures, strict=True):
             writer.write(picture, frame.pts)
         writer.close()

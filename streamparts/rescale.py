@@ -1,10 +1,10 @@
-"""One small job, done cheaply: a decoded frame to an RGB array of a wanted size, upright and in true colours."""
+"""One small job, done cheaply: a decoded frame as the network or the overlay wants it, upright and in true colours."""
 
 from __future__ import annotations
 
 import numpy as np
 from av import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from streamparts.data import ByteArray, Frame, require_shape
 
@@ -30,6 +30,39 @@ class Rescaler:
             return _resize_array(frame.image, size_hw)
         return self._convert(frame.image, size_hw, frame.rotation)
 
+    def yuv(self, frame: Frame) -> VideoFrame:
+        """A yuv420p picture of `frame` as displayed, of limited range and with its colours tagged, to draw on.
+
+        What is yuv420p already keeps its colour space, bit by bit; all else becomes BT.709. Odd sizes grow by one
+        pixel, a copy of the last row or column, because H.264 wants even ones.
+        """
+        image = frame.image if isinstance(frame.image, VideoFrame) else VideoFrame.from_ndarray(frame.image, "rgb24")
+        plain = image.format.name == "yuv420p" and image.color_range != ColorRange.JPEG
+        source = image if plain else self._to_bt709(image)
+        picture = VideoFrame(frame.width + frame.width % 2, frame.height + frame.height % 2, "yuv420p")
+        for old, new in zip(plane_arrays(source), plane_arrays(picture), strict=True):
+            upright = np.rot90(old, frame.rotation // 90)
+            height, width = upright.shape
+            new[:height, :width] = upright
+            new[height:] = new[height - 1]
+            new[:, width:] = new[:, width - 1 : width]
+        picture.colorspace = image.colorspace if plain else int(Colorspace.ITU709)
+        picture.color_primaries = image.color_primaries if plain else int(ColorPrimaries.BT709)
+        picture.color_trc = image.color_trc if plain else int(ColorTrc.BT709)
+        picture.color_range = int(ColorRange.MPEG)
+        return picture
+
+    def _to_bt709(self, image: VideoFrame) -> VideoFrame:
+        is_rgb = image.format.is_rgb
+        return self._reformatter.reformat(
+            image,
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            src_color_range=None if is_rgb else int(image.color_range),
+            threads=1,
+        )
+
     def _convert(self, image: VideoFrame, size_hw: tuple[int, int], rotation: int) -> ByteArray:
         height, width = size_hw if rotation % 180 == 0 else size_hw[::-1]
         shrinks = height < image.height or width < image.width
@@ -44,6 +77,14 @@ class Rescaler:
         )
         upright = np.asarray(small.to_ndarray(), np.uint8)
         return np.ascontiguousarray(np.rot90(upright, rotation // 90)) if rotation else upright
+
+
+def plane_arrays(picture: VideoFrame) -> list[ByteArray]:
+    """Each 8-bit plane as (h, w), sharing the frame's memory."""
+    return [
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]  # type: ignore[call-overload]
+        for plane in picture.planes
+    ]
 
 
 def _resize_array(image: ByteArray, size_hw: tuple[int, int]) -> ByteArray:

@@ -80,6 +80,13 @@ def numbered_video(path: Path, num_frames: int, height: int = 96, width: int = 1
     return write_video(path, images, **options)  # type: ignore[arg-type]
 
 
+def frame_of(image: np.ndarray | av.VideoFrame, rotation: int = 0, index: int = 0) -> Frame:
+    """A Frame of an RGB array, or of a PyAV frame that is to be turned by `rotation`."""
+    hw = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+    height, width = hw if rotation % 180 == 0 else hw[::-1]
+    return Frame(index, index, Fraction(1, 30), image, rotation, height, width, decoded_at=0.0)
+
+
 def decode(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
     """RGB picture and time in seconds of every frame that PyAV itself gives."""
     with av.open(str(path)) as container:

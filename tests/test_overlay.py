@@ -13,13 +13,15 @@ from streamparts.bundle import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
+from streamparts.rescale import Rescaler, plane_arrays
+from streamparts.sinks.canvas import rgb_canvas, yuv_canvas
 from streamparts.sinks.drawing import PALETTE, draw_tracks, part_color, part_outline
 from streamparts.sinks.mp4 import Mp4Writer
 from streamparts.sinks.overlay import OverlaySink
 from streamparts.source import open_source
 from streamparts.stream import run
 from tests.conftest import environment
-from tests.media import decode, numbered_video, picture, read_number, write_video
+from tests.media import decode, frame_of, numbered_video, picture, read_number, write_video
 
 GREY = 128
 
@@ -47,7 +49,7 @@ def drawn(tracks: Tracks) -> np.ndarray:
     image = tracks.frame.image
     assert isinstance(image, np.ndarray)
     canvas = image.copy()
-    draw_tracks(canvas, tracks)
+    draw_tracks(rgb_canvas(canvas), tracks)
     return canvas
 
 
@@ -62,6 +64,46 @@ def test_a_part_is_coloured_where_it_is(hw: tuple[int, int]) -> None:
     changed = np.argwhere((image != GREY).any(axis=-1)) + 0.5
     middle = (changed.min(axis=0) + changed.max(axis=0)) / 2
     assert np.abs(middle - np.array(hw) / 2).max() <= 1.5
+
+
+def test_drawing_on_a_decoded_picture_looks_like_drawing_on_rgb() -> None:
+    tracks = tracks_of_square((720, 1280))
+    picture = Rescaler().yuv(tracks.frame)
+    draw_tracks(yuv_canvas(picture), tracks)
+    # At a quarter of the size, because colour has half the resolution there.
+    got, wanted = (image.reshape(180, 4, 320, 4, 3).mean((1, 3)) for image in (rgb_of(picture), drawn(tracks)))
+    difference = np.abs(got - wanted).max(axis=-1)
+    assert difference.mean() < 1.0
+    assert np.quantile(difference, 0.95) < 4  # the rest are thin lines
+    inside = tracks.letterbox.model_to_frame(np.array([21.0, 21.0])).astype(int) // 4
+    assert difference[inside[1], inside[0]] < 3
+
+
+def rgb_of(picture: av.VideoFrame) -> np.ndarray:
+    return picture.to_ndarray(format="rgb24", src_colorspace=picture.colorspace, src_color_range=1)
+
+
+@pytest.mark.parametrize("colorspace", [1, 2, 6])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_what_is_not_drawn_on_stays_as_it_was_bit_by_bit(colorspace: int, rotation: int) -> None:
+    image = av.VideoFrame.from_ndarray(np.random.default_rng(0).integers(16, 235, (48, 32), np.uint8), "yuv420p")
+    image.colorspace, image.color_range = colorspace, 1
+    picture = Rescaler().yuv(frame_of(image, rotation))
+    assert (picture.colorspace, picture.color_range) == (colorspace, 1)
+    for old, new in zip(plane_arrays(image), plane_arrays(picture), strict=True):
+        assert np.array_equal(new, np.rot90(old, rotation // 90))
+        assert not np.shares_memory(old, new)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuvj420p", "yuv444p", "gray", "yuv420p10le", "rgb24", "yuva420p"])
+def test_any_pixel_format_is_drawn_in_its_colours(pix_fmt: str) -> None:
+    color = (120, 120, 120) if pix_fmt == "gray" else (200, 60, 30)
+    image = av.VideoFrame.from_ndarray(np.full((50, 71, 3), color, np.uint8), "rgb24").reformat(format=pix_fmt)
+    if pix_fmt == "yuvj420p":
+        image.color_range = 2
+    picture = Rescaler().yuv(frame_of(image))
+    assert (picture.height, picture.width, picture.format.name) == (50, 72, "yuv420p")
+    assert np.abs(rgb_of(picture).astype(int) - color).max() <= 4
 
 
 def test_a_hidden_part_is_not_drawn() -> None:
@@ -115,9 +157,10 @@ def test_the_video_is_what_browsers_play(tmp_path: Path) -> None:
 
 
 def test_colours_survive_the_way_through_the_file(tmp_path: Path) -> None:
-    writer = Mp4Writer(tmp_path / "c.mp4", (96, 128), Fraction(1, 30), Fraction(30), 0)
     image = np.full((96, 128, 3), (200, 60, 30), np.uint8)
-    writer.write(image, 0)
+    picture = Rescaler().yuv(frame_of(image))
+    writer = Mp4Writer(tmp_path / "c.mp4", picture, Fraction(1, 30), Fraction(30), 0)
+    writer.write(picture, 0)
     writer.close()
     ((got, _),) = decode(tmp_path / "c.mp4")
     assert np.abs(got.astype(int) - image).max() <= 4
@@ -168,11 +211,13 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 from streamparts.sinks.mp4 import Mp4Writer
-from tests.media import picture
+from streamparts.rescale import Rescaler
+from tests.media import frame_of, picture
 
-writer = Mp4Writer(Path(sys.argv[1]), (96, 128), Fraction(1, 30), Fraction(30), 5)
-for number in range(100):
-    writer.write(picture(number), 5 + number)
+pictures = [Rescaler().yuv(frame_of(picture(number))) for number in range(100)]
+writer = Mp4Writer(Path(sys.argv[1]), pictures[0], Fraction(1, 30), Fraction(30), 5)
+for number, image in enumerate(pictures):
+    writer.write(image, 5 + number)
 print("written", flush=True)
 sys.stdin.read()
 """

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, FloatArray, Tracks
+from streamparts.data import FloatArray, Tracks
 from streamparts.geometry import FloatLike, Letterbox
+from streamparts.sinks.canvas import Canvas, Color, Plane
 
-PALETTE: tuple[tuple[int, int, int], ...] = (
+PALETTE: tuple[Color, ...] = (
     (0, 158, 225),
     (245, 130, 20),
     (20, 170, 110),
@@ -28,8 +31,9 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 OPACITY = 0.5
 """Share of the drawing in a part's area and in its ellipse."""
 
-Lines = list[NDArray[np.int32]]
-"""Closed outlines, each (n, 1, 2) in cv2's fixed point."""
+Line = NDArray[np.int32]
+"""(n, 1, 2) points in cv2's fixed point."""
+Lines = list[Line]
 
 _SUBPIXEL_BITS = 4
 _FAR = 2**26  # keeps the arithmetic of cv2 from overflowing
@@ -40,26 +44,66 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1).astype(np.float32
 _WHITE, _DARK = (255, 255, 255), (25, 25, 30)
 
 
-def part_color(part: int) -> tuple[int, int, int]:
+def part_color(part: int) -> Color:
     """RGB of part `part`, always the same; colours repeat after the palette's length."""
     return PALETTE[part % len(PALETTE)]
 
 
-def draw_tracks(image: ByteArray, tracks: Tracks) -> None:
-    """Draw the visible parts of one frame into `image`, (H, W, 3) uint8 RGB as displayed, in place."""
+@dataclass(frozen=True, slots=True)
+class _Strokes:
+    """Where to draw, in displayed pixels as cv2's fixed point."""
+
+    outlines: dict[int, Lines]
+    ellipses: list[Line]
+    axes: list[tuple[Line, int]]
+    """Lines and by how much each is thicker."""
+    numbers: dict[int, Line]
+    """Centres by part."""
+    thickness: int
+    text_scale: float
+
+    def halved(self) -> _Strokes:
+        """The same on a plane of half the size."""
+        return _Strokes(
+            {part: [_halved(line) for line in lines] for part, lines in self.outlines.items()},
+            [_halved(line) for line in self.ellipses],
+            [(_halved(line), extra) for line, extra in self.axes],
+            {part: _halved(center) for part, center in self.numbers.items()},
+            max(1, self.thickness // 2),
+            self.text_scale / 2,
+        )
+
+
+def draw_tracks(canvas: Canvas, tracks: Tracks) -> None:
+    """Draw the visible parts of one frame, in place, on a canvas of its picture as displayed."""
     parts = [int(part) for part in np.flatnonzero(tracks.visible)]
     if not parts:
         return
-    thickness = max(1, round(min(image.shape[:2]) / 360))
-    outlines = {part: part_outline(tracks.mask(part), tracks.letterbox) for part in parts}
-    ellipses = {part: _to_fixed_point(_ellipse(tracks.affines[part])) for part in parts}
-    _blend_areas(image, outlines, ellipses, thickness)
-    for part, outline in outlines.items():
-        cv2.polylines(image, outline, True, part_color(part), thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-    for part in parts:
-        _draw_axes(image, tracks.affines[part], thickness)
-    for part in parts:
-        _draw_number(image, tracks.centers[part], part, thickness)
+    side = min(canvas[0].image.shape[:2])
+    axes = [(_axis(tracks.affines[part], axis), extra) for part in parts for axis, extra in ((1, 0), (0, 1))]
+    full = _Strokes(
+        {part: part_outline(tracks.mask(part), tracks.letterbox) for part in parts},
+        [_to_fixed_point(_ellipse(tracks.affines[part])) for part in parts],
+        axes,
+        {part: _to_fixed_point(tracks.centers[part][None]) for part in parts},
+        max(1, round(side / 360)),
+        0.12 + side / 1250,
+    )
+    half = full.halved() if any(plane.halvings for plane in canvas) else full
+    for plane in canvas:
+        _draw_strokes(plane, half if plane.halvings else full)
+
+
+def _draw_strokes(plane: Plane, strokes: _Strokes) -> None:
+    _blend_areas(plane, strokes)
+    white, image = plane.values(_WHITE), plane.image
+    for part, outline in strokes.outlines.items():
+        color = plane.values(part_color(part))
+        cv2.polylines(image, outline, True, color, strokes.thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for line, extra in strokes.axes:
+        cv2.polylines(image, [line], False, white, strokes.thickness + extra, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for part, center in strokes.numbers.items():
+        _draw_number(plane, center, part, strokes)
 
 
 def part_outline(mask: NDArray[np.bool_], letterbox: Letterbox) -> Lines:
@@ -87,32 +131,36 @@ def _smoothed(line: NDArray[np.number]) -> FloatLike:
     return np.stack([np.convolve(closed[:, axis], _SMOOTHING, "valid") for axis in (0, 1)], axis=1)
 
 
-def _to_fixed_point(points: FloatLike) -> NDArray[np.int32]:
+def _to_fixed_point(points: FloatLike) -> Line:
     """(n, 2) continuous pixels -> (n, 1, 2) in cv2's fixed point, whose origin is a pixel's centre."""
     fixed = np.round((points - 0.5) * 2**_SUBPIXEL_BITS)
-    lines: NDArray[np.int32] = np.clip(fixed, -_FAR, _FAR).astype(np.int32)[:, None]
+    lines: Line = np.clip(fixed, -_FAR, _FAR).astype(np.int32)[:, None]
     return lines
 
 
-def _blend_areas(
-    image: ByteArray, outlines: dict[int, Lines], ellipses: dict[int, NDArray[np.int32]], thickness: int
-) -> None:
+def _halved(line: Line) -> Line:
+    """Fixed point of full size -> of half size: a pixel's centre is the origin in both."""
+    half: Line = (line >> 1) - 2 ** (_SUBPIXEL_BITS - 2)
+    return half
+
+
+def _blend_areas(plane: Plane, strokes: _Strokes) -> None:
     """Half-transparent colour over each part's area, and its ellipse; only the rectangle around them is touched."""
-    lines = [line for outline in outlines.values() for line in outline]
-    corners = np.concatenate([*lines, *ellipses.values()])[:, 0] >> _SUBPIXEL_BITS
-    margin = 2 * thickness
+    lines = [line for outline in strokes.outlines.values() for line in outline]
+    corners = np.concatenate([*lines, *strokes.ellipses])[:, 0] >> _SUBPIXEL_BITS
+    margin = 2 * strokes.thickness
     left, top = np.maximum(corners.min(axis=0) - margin, 0).tolist()
     right, bottom = np.maximum(corners.max(axis=0) + margin, 0).tolist()
-    region = image[top:bottom, left:right]
+    region = plane.image[top:bottom, left:right]
     if not region.size:
         return
     layer = region.copy()
     shift = np.array([left, top]) << _SUBPIXEL_BITS
-    for part, outline in outlines.items():
+    for part, outline in strokes.outlines.items():
         moved = [line - shift for line in outline]
-        cv2.fillPoly(layer, moved, part_color(part), cv2.LINE_8, _SUBPIXEL_BITS)
-    for ellipse in ellipses.values():
-        cv2.polylines(layer, [ellipse - shift], True, _WHITE, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.fillPoly(layer, moved, plane.values(part_color(part)), cv2.LINE_8, _SUBPIXEL_BITS)
+    moved = [ellipse - shift for ellipse in strokes.ellipses]
+    cv2.polylines(layer, moved, True, plane.values(_WHITE), strokes.thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     cv2.addWeighted(layer, OPACITY, region, 1 - OPACITY, 0, dst=region)
 
 
@@ -122,20 +170,19 @@ def _ellipse(affine: FloatArray) -> FloatArray:
     return points
 
 
-def _draw_axes(image: ByteArray, affine: FloatArray, thickness: int) -> None:
-    """From the centre along the two canonical axes; the first is drawn bolder."""
+def _axis(affine: FloatArray, axis: int) -> Line:
+    """From the centre along a canonical axis, to the ellipse."""
     center = affine[:, 2]
-    for axis, width in ((1, thickness), (0, thickness + 1)):
-        line = _to_fixed_point(np.stack([center, center + affine[:, axis]]))
-        cv2.polylines(image, [line], False, _WHITE, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return _to_fixed_point(np.stack([center, center + affine[:, axis]]))
 
 
-def _draw_number(image: ByteArray, center: FloatArray, part: int, thickness: int) -> None:
+def _draw_number(plane: Plane, center: Line, part: int, strokes: _Strokes) -> None:
     """White on a dark disc: readable on everything, and alike in the font renderers of OpenCV 4 and 5."""
-    font, text, scale = cv2.FONT_HERSHEY_SIMPLEX, str(part), 0.12 + min(image.shape[:2]) / 1250
-    (width, height), _ = cv2.getTextSize(text, font, scale, thickness)
-    x, y = _to_fixed_point(center[None])[0, 0].tolist()
+    text, scale, thickness = str(part), strokes.text_scale, strokes.thickness
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    x, y = center[0, 0].tolist()
     radius = round(0.55 * max(1.35 * height, width)) + thickness
-    cv2.circle(image, (x, y), radius << _SUBPIXEL_BITS, _DARK, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    dark, white = plane.values(_DARK), plane.values(_WHITE)
+    cv2.circle(plane.image, (x, y), radius << _SUBPIXEL_BITS, dark, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
     origin = ((x >> _SUBPIXEL_BITS) - width // 2, (y >> _SUBPIXEL_BITS) + (height + 1) // 2)
-    cv2.putText(image, text, origin, font, scale, _WHITE, thickness, cv2.LINE_AA)
+    cv2.putText(plane.image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, white, thickness, cv2.LINE_AA)

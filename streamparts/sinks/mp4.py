@@ -7,11 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 from av import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
-from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 
 FRAGMENT_SECONDS = 0.5
@@ -29,42 +26,26 @@ _BROKEN = (av.FFmpegError, OSError, ValueError)
 
 
 class Mp4Writer:
-    """Encodes RGB pictures of one size. Written as BT.709, limited range, and tagged so.
+    """Encodes pictures of one size and colour space."""
 
-    Odd sizes grow by one pixel, a copy of the last column or row, because H.264 wants even ones.
-    """
-
-    def __init__(
-        self, path: Path, size_hw: tuple[int, int], time_base: Fraction, rate: Fraction, first_pts: int
-    ) -> None:
-        """`rate` is announced to players and spaces key frames; it decides no time. Raises VideoError."""
+    def __init__(self, path: Path, like: VideoFrame, time_base: Fraction, rate: Fraction, first_pts: int) -> None:
+        """`like` has the size, even, the pixel format and the colour tags of all pictures. `rate` is announced to
+        players and spaces key frames; it decides no time. Raises VideoError."""
         self.path = path
         self._time_base = time_base
-        self._padding = tuple(n % 2 for n in size_hw)
-        self._reformatter = VideoReformatter()
         try:
             self._container = av.open(f"file:{path}", "w", format="mp4", options=_muxer_options(first_pts, time_base))
             self._stream = self._container.add_stream("libx264", rate=rate, options=_ENCODER)
         except _BROKEN as error:
             raise VideoError(f"{path}: the video cannot be written ({error})") from error
-        self._stream.height, self._stream.width = (n + n % 2 for n in size_hw)
-        self._stream.pix_fmt = "yuv420p"
+        self._stream.height, self._stream.width = like.height, like.width
+        self._stream.pix_fmt = like.format.name
         self._stream.time_base = self._stream.codec_context.time_base = time_base
         self._stream.codec_context.gop_size = max(1, round(rate))
-        _tag_bt709(self._stream.codec_context)
+        _tag_colours(self._stream.codec_context, like)
 
-    def write(self, image: ByteArray, pts: int) -> None:
-        """Encode one (H, W, 3) uint8 RGB picture; `pts` in ticks of the time base. Raises VideoError."""
-        bottom, right = self._padding
-        if bottom or right:
-            image = np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge")
-        picture = self._reformatter.reformat(
-            VideoFrame.from_ndarray(image, "rgb24"),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            threads=1,
-        )
+    def write(self, picture: VideoFrame, pts: int) -> None:
+        """Encode one picture; `pts` in ticks of the time base. Raises VideoError."""
         picture.pts, picture.time_base = pts, self._time_base
         try:
             self._container.mux(self._stream.encode(picture))
@@ -96,8 +77,8 @@ def _muxer_options(first_pts: int, time_base: Fraction) -> dict[str, str]:
     }
 
 
-def _tag_bt709(codec: av.VideoCodecContext) -> None:
-    codec.colorspace = int(Colorspace.ITU709)
-    codec.color_range = int(ColorRange.MPEG)
-    codec.color_primaries = int(ColorPrimaries.BT709)
-    codec.color_trc = int(ColorTrc.BT709)
+def _tag_colours(codec: av.VideoCodecContext, like: VideoFrame) -> None:
+    codec.colorspace = like.colorspace
+    codec.color_range = like.color_range
+    codec.color_primaries = like.color_primaries
+    codec.color_trc = like.color_trc

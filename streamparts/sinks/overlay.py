@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from streamparts.data import ByteArray, Frame, Tracks
+from av import VideoFrame
+
+from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.rescale import Rescaler
 from streamparts.sinks.background import BackgroundSink
+from streamparts.sinks.canvas import yuv_canvas
 from streamparts.sinks.drawing import draw_tracks
 from streamparts.sinks.mp4 import Mp4Writer
 
@@ -28,8 +31,8 @@ class Drawn:
     """A frame with its parts drawn in."""
 
     tracks: Tracks
-    picture: ByteArray
-    """(H, W, 3) uint8 RGB as displayed."""
+    picture: VideoFrame
+    """yuv420p, as displayed."""
 
 
 class OverlaySink:
@@ -63,8 +66,8 @@ class OverlaySink:
     def write(self, tracks: Tracks) -> None:
         """Draw one frame and hand it to the encoder. Raises VideoError when writing has failed."""
         with self._clock.time("draw"):
-            picture = self._rescaler.rgb(tracks.frame).copy()
-            draw_tracks(picture, tracks)
+            picture = self._rescaler.yuv(tracks.frame)
+            draw_tracks(yuv_canvas(picture), tracks)
         self._encoder.write(Drawn(tracks, picture))
 
     def close(self) -> None:
@@ -82,7 +85,7 @@ class _Encoder:
 
     def write(self, drawn: Drawn) -> None:
         with self._clock.time("encode"):
-            writer = self._writer = self._writer or self._open(drawn.tracks.frame)
+            writer = self._writer = self._writer or self._open(drawn)
             writer.write(drawn.picture, drawn.tracks.frame.pts - self._shift)
 
     def close(self) -> None:
@@ -90,7 +93,7 @@ class _Encoder:
         if writer is not None:
             writer.close()
 
-    def _open(self, first: Frame) -> Mp4Writer:
+    def _open(self, drawn: Drawn) -> Mp4Writer:
+        first = drawn.tracks.frame
         self._shift = first.pts if first.pts_seconds > LATEST_START_SECONDS else 0
-        size_hw = (first.height, first.width)
-        return Mp4Writer(self._path, size_hw, first.time_base, self._rate, first.pts - self._shift)
+        return Mp4Writer(self._path, drawn.picture, first.time_base, self._rate, first.pts - self._shift)
