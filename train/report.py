@@ -49,7 +49,7 @@ def contact_sheet(student: Student, frames: NDArray[np.uint8]) -> ByteArray:
     """One column per frame of (F, S, S, 3); the first row shows all parts, then one row per part."""
     device = next(student.parameters()).device
     output = student(to_images(torch.from_numpy(frames).to(device)))
-    read = [x.cpu().numpy() for x in read_out(output.logits.softmax(dim=1), output.affine)]
+    read = [x.cpu().numpy() for x in read_out(*output)]
     labels, affines = read[0], read[1]
     rows = [None, *range(affines.shape[1])]
     tiles = [[draw_parts(*column, only=row) for column in zip(frames, labels, affines, strict=True)] for row in rows]
