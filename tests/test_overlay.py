@@ -73,7 +73,7 @@ def test_drawing_on_a_decoded_picture_looks_like_drawing_on_rgb() -> None:
     # At a quarter of the size, because colour has half the resolution there.
     got, wanted = (image.reshape(180, 4, 320, 4, 3).mean((1, 3)) for image in (rgb_of(picture), drawn(tracks)))
     difference = np.abs(got - wanted).max(axis=-1)
-    assert difference.mean() < 1.0
+    assert difference.mean() < 2.0
     assert np.quantile(difference, 0.95) < 4  # the rest are thin lines
     inside = tracks.letterbox.model_to_frame(np.array([21.0, 21.0])).astype(int) // 4
     assert difference[inside[1], inside[0]] < 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -39,8 +40,10 @@ _SUBPIXEL_BITS = 4
 _FAR = 2**26  # keeps the arithmetic of cv2 from overflowing
 _UPSCALE = 2
 _SMOOTHING = np.hanning(21)[1:-1] / np.hanning(21).sum()
+_THINNING = 3
 _ANGLES = np.linspace(0, 2 * np.pi, 48, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1).astype(np.float32)
+_AXES = np.array([[[0, 0], [1, 0]], [[0, 0], [0, 1]]], np.float32)
 _WHITE, _DARK = (255, 255, 255), (25, 25, 30)
 
 
@@ -55,8 +58,8 @@ class _Strokes:
 
     outlines: dict[int, Lines]
     ellipses: list[Line]
-    axes: list[tuple[Line, int]]
-    """Lines and by how much each is thicker."""
+    axes: list[Lines]
+    """The first axes of all parts, then the second."""
     numbers: dict[int, Line]
     """Centres by part."""
     thickness: int
@@ -67,7 +70,7 @@ class _Strokes:
         return _Strokes(
             {part: [_halved(line) for line in lines] for part, lines in self.outlines.items()},
             [_halved(line) for line in self.ellipses],
-            [(_halved(line), extra) for line, extra in self.axes],
+            [[_halved(line) for line in lines] for lines in self.axes],
             {part: _halved(center) for part, center in self.numbers.items()},
             max(1, self.thickness // 2),
             self.text_scale / 2,
@@ -80,12 +83,12 @@ def draw_tracks(canvas: Canvas, tracks: Tracks) -> None:
     if not parts:
         return
     side = min(canvas[0].image.shape[:2])
-    axes = [(_axis(tracks.affines[part], axis), extra) for part in parts for axis, extra in ((1, 0), (0, 1))]
+    affines = tracks.affines[parts]
     full = _Strokes(
         {part: part_outline(tracks.mask(part), tracks.letterbox) for part in parts},
-        [_to_fixed_point(_ellipse(tracks.affines[part])) for part in parts],
-        axes,
-        {part: _to_fixed_point(tracks.centers[part][None]) for part in parts},
+        list(_to_fixed_point(_on_ellipses(affines, _CIRCLE))),
+        [list(_to_fixed_point(_on_ellipses(affines, axis))) for axis in _AXES],
+        dict(zip(parts, _to_fixed_point(affines[:, None, :, 2]), strict=True)),
         max(1, round(side / 360)),
         0.12 + side / 1250,
     )
@@ -96,14 +99,19 @@ def draw_tracks(canvas: Canvas, tracks: Tracks) -> None:
 
 def _draw_strokes(plane: Plane, strokes: _Strokes) -> None:
     _blend_areas(plane, strokes)
-    white, image = plane.values(_WHITE), plane.image
+    white, image, line_type = plane.values(_WHITE), plane.image, _line_type(plane)
     for part, outline in strokes.outlines.items():
         color = plane.values(part_color(part))
-        cv2.polylines(image, outline, True, color, strokes.thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-    for line, extra in strokes.axes:
-        cv2.polylines(image, [line], False, white, strokes.thickness + extra, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.polylines(image, outline, True, color, strokes.thickness, line_type, _SUBPIXEL_BITS)
+    for extra, lines in ((1, strokes.axes[0]), (0, strokes.axes[1])):
+        cv2.polylines(image, lines, False, white, strokes.thickness + extra, line_type, _SUBPIXEL_BITS)
     for part, center in strokes.numbers.items():
         _draw_number(plane, center, part, strokes)
+
+
+def _line_type(plane: Plane) -> int:
+    """Smooth lines where the eye sees them, quick ones in half-size colour."""
+    return cv2.LINE_8 if plane.halvings else cv2.LINE_AA
 
 
 def part_outline(mask: NDArray[np.bool_], letterbox: Letterbox) -> Lines:
@@ -123,18 +131,19 @@ def part_outline(mask: NDArray[np.bool_], letterbox: Letterbox) -> Lines:
 
 
 def _smoothed(line: NDArray[np.number]) -> FloatLike:
-    """Weighted mean of each point of a closed (n, 2) line with its neighbours along the line."""
+    """Weighted means of points of a closed (n, 2) line with their neighbours along the line, one in _THINNING."""
     half = len(_SMOOTHING) // 2
     if len(line) <= 2 * half:
         return line.astype(np.float64)
     closed = np.concatenate([line[-half:], line, line[:half]]).astype(np.float64)
-    return np.stack([np.convolve(closed[:, axis], _SMOOTHING, "valid") for axis in (0, 1)], axis=1)
+    smooth = np.stack([np.convolve(closed[:, axis], _SMOOTHING, "valid") for axis in (0, 1)], axis=1)
+    return smooth[::_THINNING]
 
 
 def _to_fixed_point(points: FloatLike) -> Line:
-    """(n, 2) continuous pixels -> (n, 1, 2) in cv2's fixed point, whose origin is a pixel's centre."""
-    fixed = np.round((points - 0.5) * 2**_SUBPIXEL_BITS)
-    lines: Line = np.clip(fixed, -_FAR, _FAR).astype(np.int32)[:, None]
+    """(..., n, 2) continuous pixels -> (..., n, 1, 2) in cv2's fixed point, whose origin is a pixel's centre."""
+    fixed = np.rint((points - 0.5) * 2**_SUBPIXEL_BITS)
+    lines: Line = np.minimum(np.maximum(fixed, -_FAR), _FAR).astype(np.int32)[..., None, :]
     return lines
 
 
@@ -160,29 +169,31 @@ def _blend_areas(plane: Plane, strokes: _Strokes) -> None:
         moved = [line - shift for line in outline]
         cv2.fillPoly(layer, moved, plane.values(part_color(part)), cv2.LINE_8, _SUBPIXEL_BITS)
     moved = [ellipse - shift for ellipse in strokes.ellipses]
-    cv2.polylines(layer, moved, True, plane.values(_WHITE), strokes.thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.polylines(layer, moved, True, plane.values(_WHITE), strokes.thickness, _line_type(plane), _SUBPIXEL_BITS)
     cv2.addWeighted(layer, OPACITY, region, 1 - OPACITY, 0, dst=region)
 
 
-def _ellipse(affine: FloatArray) -> FloatArray:
-    """(n, 2) points of the canonical unit circle seen through the affine."""
-    points: FloatArray = _CIRCLE @ affine[:, :2].T + affine[:, 2]
-    return points
-
-
-def _axis(affine: FloatArray, axis: int) -> Line:
-    """From the centre along a canonical axis, to the ellipse."""
-    center = affine[:, 2]
-    return _to_fixed_point(np.stack([center, center + affine[:, axis]]))
+def _on_ellipses(affines: FloatArray, points: FloatArray) -> FloatArray:
+    """Canonical points (n, 2) seen through each of (P, 2, 3) -> (P, n, 2)."""
+    seen: FloatArray = points @ affines[:, :, :2].transpose(0, 2, 1) + affines[:, None, :, 2]
+    return seen
 
 
 def _draw_number(plane: Plane, center: Line, part: int, strokes: _Strokes) -> None:
     """White on a dark disc: readable on everything, and alike in the font renderers of OpenCV 4 and 5."""
     text, scale, thickness = str(part), strokes.text_scale, strokes.thickness
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    width, height = _text_size(text, scale, thickness)
     x, y = center[0, 0].tolist()
     radius = round(0.55 * max(1.35 * height, width)) + thickness
     dark, white = plane.values(_DARK), plane.values(_WHITE)
     cv2.circle(plane.image, (x, y), radius << _SUBPIXEL_BITS, dark, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    if plane.halvings:
+        return  # both are grey
     origin = ((x >> _SUBPIXEL_BITS) - width // 2, (y >> _SUBPIXEL_BITS) + (height + 1) // 2)
     cv2.putText(plane.image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, white, thickness, cv2.LINE_AA)
+
+
+@lru_cache(256)
+def _text_size(text: str, scale: float, thickness: int) -> tuple[int, int]:
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    return width, height
