@@ -88,7 +88,7 @@ def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argpa
     spec = ModelSpec(
         name=args.name or output.stem,
         method="assembly",
-        parts=part_names(args.parts, student.config.num_parts),
+        parts=part_names(given_names(args.parts, run), student.config.num_parts),
         input_hw=(size, size),
         description=args.description,
         training=args.training,
@@ -110,11 +110,20 @@ def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argpa
     return parity
 
 
-def part_names(given: str, num_parts: int) -> tuple[str, ...]:
-    """The names given, separated by commas, or part0, part1, ... Raises ModelError when their number is wrong."""
-    names = tuple(name.strip() for name in given.split(",")) if given else tuple(f"part{k}" for k in range(num_parts))
+def given_names(flag: str, run: Path) -> tuple[str, ...]:
+    """The names of --parts, separated by commas, or else those in the run's names.txt, if any."""
+    if flag:
+        return tuple(name.strip() for name in flag.split(","))
+    path = run / "names.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
+    """The names given, or part0, part1, ... Raises ModelError when their number is wrong."""
+    names = given or tuple(f"part{k}" for k in range(num_parts))
     if len(names) != num_parts:
-        raise ModelError(f"--parts gives {len(names)} names, but the network has {num_parts} parts")
+        raise ModelError(f"--parts or names.txt gives {len(names)} names, but the network has {num_parts} parts")
     return names
 
 
@@ -141,7 +150,11 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--frames", type=Path, help="video or folder to compare on (default: the training clips)")
     out.add_argument("--num-frames", type=int, default=32, help="frames to compare on")
     out.add_argument("--name", default="", help="name of the model (default: the file's)")
-    out.add_argument("--parts", default="", help="names of the parts in their order, separated by commas")
+    out.add_argument(
+        "--parts",
+        default="",
+        help="names of the parts in their order, separated by commas (default: the run's names.txt)",
+    )
     out.add_argument("--description", default="", help="what it finds, in a sentence")
     out.add_argument("--training", default="", help="what it was trained on, and how")
     out.add_argument("--license", default="", help="licence of the weights")

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
 from streamparts.models.layers import Affine, compose, transform_points, warp  # noqa: E402
 from train import losses  # noqa: E402
-from train.augment import random_similarity  # noqa: E402
+from train.augment import Draws, random_similarity  # noqa: E402
 from train.student import moved_poses  # noqa: E402
 
 
@@ -71,8 +71,7 @@ def test_parts_without_a_pixel_do_not_pull_on_any_pose() -> None:
 
 
 def test_equivariance_loss_is_zero_for_an_exactly_equivariant_encoder() -> None:
-    generator = torch.Generator().manual_seed(3)
-    transform = random_similarity(1, 60, (0.5, 1.5), 0.3, generator)
+    transform = random_similarity(Draws(3, 0, 1), 60, (0.5, 1.5), 0.3)
     affine = affine_of(0.7, (0.3, 0.1), (0.2, -0.4))
     assert losses.equivariance_loss(moved_poses(transform, affine), affine, transform).item() < 1e-6
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +24,11 @@ from streamparts.bundle import load_model  # noqa: E402
 from streamparts.errors import ModelError, StreampartsError, VideoError  # noqa: E402
 from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
-from train.assembly import TrainingConfig, train  # noqa: E402
+from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
+from train.assembly import main, train  # noqa: E402
+from train.config import TrainingConfig, parse_config  # noqa: E402
 from train.puppets import write_clips  # noqa: E402
+from train.run_folder import RunLog, require_finite  # noqa: E402
 
 SMALL = AssemblyConfig(
     num_parts=5, latent_channels=6, widths=(8, 12, 16, 24, 24), feature_channels=24, decoder_width=12
@@ -31,7 +38,7 @@ SMALL = AssemblyConfig(
 def tiny(clips: Path, out: Path, **changes: object) -> TrainingConfig:
     base = TrainingConfig(
         clips=clips, out=out, steps=60, student_steps=40, batch_size=4, bootstrap_steps=30, gate_steps=20,
-        student_size=64, checkpoint_every=20, network=SMALL, learning_rate=3e-3, device="cpu",
+        student_pixels=64, checkpoint_every=20, network=SMALL, learning_rate=3e-3, device="cpu",
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -76,9 +83,12 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(clips: Path, run: P
 
     class Stopped(Exception): ...
 
-    def stop_at_40(self: object, step: int, terms: object) -> None:
+    add = RunLog.add
+
+    def stop_at_40(self: RunLog, step: int, terms: dict[str, torch.Tensor]) -> None:
         if step == 40:
             raise Stopped
+        add(self, step, terms)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.assembly.RunLog.add", stop_at_40)
@@ -90,6 +100,83 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(clips: Path, run: P
         resumed, whole = (load_file(folder / f"{name}.safetensors") for folder in (out, run))
         assert resumed.keys() == whole.keys()
         assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+
+
+def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
+    clips: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "stopped"
+
+    add = RunLog.add
+
+    def stop_at_7(self: RunLog, step: int, terms: dict[str, torch.Tensor]) -> None:
+        add(self, step, terms)
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.assembly.RunLog.add", stop_at_7)
+        patch.setattr("train.assembly.parse_config", lambda *_: tiny(clips, out))
+        assert main([]) == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM at step 7; go on with --resume" in capsys.readouterr().err
+    assert read_metadata(out / "teacher.safetensors")[0] == 7
+    train(tiny(clips, out, resume=True, student_steps=2))
+    resumed, whole = (load_file(folder / "teacher.safetensors") for folder in (out, run))
+    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_step() -> None:
+    terms = {"source": torch.tensor(1.0), "motion": torch.tensor(float("nan"))}
+    with pytest.raises(StreampartsError, match="teacher, step 12: motion is nan"):
+        require_finite("teacher", 12, terms)
+
+
+def test_a_preset_changes_the_defaults_and_flags_change_the_preset(tmp_path: Path) -> None:
+    cpu = parse_config([str(tmp_path), "--out", "x"], "", "t")
+    gpu = parse_config([str(tmp_path), "--out", "x", "--preset", "gpu", "--steps", "7"], "", "t")
+    assert cpu == TrainingConfig(tmp_path, Path("x"))
+    assert (gpu.steps, gpu.batch_size, gpu.network.image_size) == (7, 32, 128)
+
+
+@pytest.mark.parametrize(("size", "millions"), [("nano", 0.5), ("small", 1.0), ("base", 3.0)])
+def test_the_students_have_the_sizes_they_are_sold_as(size: StudentSize, millions: float) -> None:
+    network = Student(StudentConfig(10, **STUDENT_SIZES[size]))
+    count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    assert 0.8 * millions <= count <= millions
+
+
+TWO_PROCESSES = """
+import json, sys
+from pathlib import Path
+from tests.test_training import tiny
+from train.assembly import train
+
+clips, out, batch_size = sys.argv[1:]
+train(tiny(Path(clips), Path(out), steps=6, student_steps=1, batch_size=int(batch_size), checkpoint_every=3, threads=1))
+"""
+
+
+def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(clips: Path, tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    root = str(Path(__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, launcher, batch_size in (("one", [sys.executable], 4), ("two", torchrun, 2)):
+        words = [*launcher, str(script), str(clips), str(tmp_path / name), str(batch_size)]
+        done = subprocess.run(words, env=environment, cwd=root, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+    one, two = (log_of(tmp_path / name, "teacher") for name in ("one", "two"))
+    assert len(one) == len(two) == 2
+    # Terms that weigh by how much is seen in the batch differ a little between its halves.
+    for term, tolerance in {
+        "source": 0.003,
+        "target": 0.003,
+        "rigidity": 0.003,
+        "silhouette": 0.05,
+        "bootstrap": 0.05,
+    }.items():
+        assert two[0][term] == pytest.approx(one[0][term], rel=tolerance), term
 
 
 def test_two_runs_are_never_mixed_in_one_folder(clips: Path, run: Path) -> None:
@@ -141,7 +228,10 @@ def test_parts_are_named_once_at_export_and_the_number_of_names_must_fit(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     num_parts = len(json.loads((run / "parts.json").read_text())["groups"])
-    assert onnx_model.part_names("a, b", 2) == ("a", "b")
+    assert onnx_model.part_names(onnx_model.given_names("a, b", run), 2) == ("a", "b")
+    assert onnx_model.given_names("", run) == tuple(f"part{k}" for k in range(num_parts))
+    (tmp_path / "names.txt").write_text("# a note\nhead\n\n tail \n")
+    assert onnx_model.given_names("", tmp_path) == ("head", "tail")
     names = ",".join(f"limb{k}" for k in range(num_parts + 1))
     assert onnx_model.main([str(run), "-o", str(tmp_path / "x.onnx"), "--parts", names]) == 1
     assert f"the network has {num_parts} parts" in capsys.readouterr().err

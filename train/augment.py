@@ -58,37 +58,51 @@ def warp_images(images: Tensor, transform: Tensor) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def random_similarity(
-    batch: int, degrees: float, scale: tuple[float, float], shift: float, generator: torch.Generator
-) -> Tensor:
+class Draws:
+    """The random numbers of one step: the same after a resume, and the same for a pair whether one process draws the
+    whole batch or several share it."""
+
+    def __init__(self, seed: int, step: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        """`batch_size` rows are this process's, those from rank * batch_size on."""
+        self._generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        self._total = batch_size * world_size
+        self._rows = slice(rank * batch_size, (rank + 1) * batch_size)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """(B, *shape) in [0, 1)."""
+        return torch.rand(self._total, *shape, generator=self._generator)[self._rows]
+
+    def offset(self) -> float:
+        """One number in [0, 1) for the whole step."""
+        return float(torch.rand((), generator=self._generator))
+
+
+def random_similarity(draws: Draws, degrees: float, scale: tuple[float, float], shift: float) -> Tensor:
     """(B, 2, 3): angle in +-degrees, scale in the given range, shift in +-`shift` normalised units."""
-    uniform = torch.rand(batch, 4, generator=generator)
+    uniform = draws.uniform(4)
     angle = (uniform[:, 0] * 2 - 1) * math.radians(degrees)
     size = scale[0] + (scale[1] - scale[0]) * uniform[:, 1]
     return similarity(angle, size, (uniform[:, 2:] * 2 - 1) * shift)
 
 
-def jitter_colour(pair: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+def jitter_colour(pair: Tensor, draws: Draws, strength: float) -> Tensor:
     """The same random contrast, brightness and channel gains for all frames of a (B, F, 3, S, S) pair."""
-    batch = len(pair)
-    gain = 1 + strength * (torch.rand(batch, 1, 3, 1, 1, generator=generator) * 2 - 1)
-    contrast = 1 + strength * (torch.rand(batch, 1, 1, 1, 1, generator=generator) * 2 - 1)
-    brightness = strength * 0.5 * (torch.rand(batch, 1, 1, 1, 1, generator=generator) * 2 - 1)
+    gain = 1 + strength * (draws.uniform(1, 3, 1, 1) * 2 - 1)
+    contrast = 1 + strength * (draws.uniform(1, 1, 1, 1) * 2 - 1)
+    brightness = strength * 0.5 * (draws.uniform(1, 1, 1, 1) * 2 - 1)
     device = pair.device
     shifted = (pair * gain.to(device) - 0.5) * contrast.to(device) + 0.5 + brightness.to(device)
     return shifted.clamp(0, 1)
 
 
-def prepare_pair(
-    batch: PairBatch, device: torch.device, generator: torch.Generator, degrees: float, colour: float
-) -> Pair:
+def prepare_pair(batch: PairBatch, device: torch.device, draws: Draws, degrees: float, colour: float) -> Pair:
     """Both frames of a pair get the same rotation (+-degrees) and the same colour jitter."""
     source, target, background = (
         to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.target, batch.background)
     )
     silhouettes = torch.cat([silhouette(source, background), silhouette(target, background)], dim=1)
-    turn = random_similarity(len(source), degrees, (1.0, 1.0), 0.0, generator).to(device)
+    turn = random_similarity(draws, degrees, (1.0, 1.0), 0.0).to(device)
     turned = warp_images(torch.cat([source, target, background, silhouettes], dim=1), turn)
-    images = jitter_colour(turned[:, :9].reshape(len(turned), 3, 3, *turned.shape[2:]), generator, colour)
+    images = jitter_colour(turned[:, :9].reshape(len(turned), 3, 3, *turned.shape[2:]), draws, colour)
     known = (silhouettes.mean((1, 2, 3)) < 0.5).float()
     return Pair(images[:, 0], images[:, 1], turned[:, 9:10], turned[:, 10:], images[:, 2], known)

@@ -134,15 +134,20 @@ class PairSampler:
     Batch number `step` depends only on (seed, step): a resumed run goes on with the very pairs it would have drawn.
     """
 
-    def __init__(self, folder: ClipFolder, batch_size: int, seed: int) -> None:
+    def __init__(self, folder: ClipFolder, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        """Of the pairs that `world_size` processes draw together, this one gets the `rank`th `batch_size`."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.folder, self.batch_size, self.seed = folder, batch_size, seed
+        self.rank, self.world_size = rank, world_size
 
     def batch(self, step: int) -> PairBatch:
         rng = np.random.default_rng((self.seed, step))
-        chosen = [self.folder.clips[i] for i in rng.integers(len(self.folder.clips), size=self.batch_size)]
-        pairs = [rng.choice(len(clip.frames), size=2, replace=False) for clip in chosen]
+        drawn = rng.integers(len(self.folder.clips), size=self.batch_size * self.world_size)
+        mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        all_clips = [self.folder.clips[i] for i in drawn]
+        pairs = [rng.choice(len(clip.frames), size=2, replace=False) for clip in all_clips][mine]
+        chosen = all_clips[mine]
         return PairBatch(
             np.stack([clip.frames[a] for clip, (a, _) in zip(chosen, pairs, strict=True)]),
             np.stack([clip.frames[b] for clip, (_, b) in zip(chosen, pairs, strict=True)]),

@@ -28,6 +28,8 @@ WELD_RESIDUAL = 0.25
 """Two slots are one part when each predicts the other's centre to within this many of its own mean radii ..."""
 WELD_DEGREES = 8.0
 """... and the angle between them stays within this."""
+NEARLY = 2.0
+"""Pairs of parts within this many times those limits are suggested as merges."""
 SHAPE_REACH = 1.6
 """A part's whole shape is looked for this far around its slot's centre, in canonical units."""
 SHAPE_SHARE = 0.3
@@ -58,6 +60,8 @@ class PartGroups:
     """Radians from the leading slot's first axis to the part's."""
     ratios: tuple[tuple[float, float], ...]
     """Scale of the part over the scale of the leading slot."""
+    near: tuple[tuple[int, int, float], ...] = ()
+    """Pairs of parts that nearly move as one, and by how many times they missed the limit: merges to think about."""
 
     @property
     def num_parts(self) -> int:
@@ -157,6 +161,15 @@ def weld(poses: SlotPoses, slots: list[int]) -> list[list[int]]:
     return groups
 
 
+def nearly_one(poses: SlotPoses, groups: list[list[int]]) -> list[tuple[int, int, float]]:
+    """Pairs of groups whose leading slots pass as welded within NEARLY times the limits, closest first."""
+    residual = {
+        (i, j): weld_residual(poses, groups[i][0], groups[j][0]) for i, j in combinations(range(len(groups)), 2)
+    }
+    near = [(i, j, round(value, 2)) for (i, j), value in residual.items() if value <= NEARLY]
+    return sorted(near, key=lambda pair: pair[2])
+
+
 @torch.no_grad()
 def find_parts(teacher: Assembly, folder: ClipFolder, gate: float, num_frames: int = 512) -> PartGroups:
     """Group the teacher's slots into parts by how they move in the training clips; the largest part first."""
@@ -172,6 +185,7 @@ def find_parts(teacher: Assembly, folder: ClipFolder, gate: float, num_frames: i
         tuple(fit.offset for fit in fits),
         tuple(fit.angle for fit in fits),
         tuple(fit.ratio for fit in fits),
+        tuple(nearly_one(poses, groups)),
     )
 
 

@@ -87,6 +87,17 @@ def forward_pair(network: Assembly, pair: Pair, gate: float, transform: Tensor) 
     return PairResult(recovered, retargeted, source.affine, target.affine, warped.affine, transform)
 
 
+class PairForward(torch.nn.Module):
+    """`forward_pair` as a module: what several processes run in step must be one call."""
+
+    def __init__(self, network: Assembly) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pair: Pair, gate: float, transform: Tensor) -> PairResult:
+        return forward_pair(self.network, pair, gate, transform)
+
+
 def motion_term(result: PairResult, pair: Pair) -> Tensor:
     """losses.motion_loss of the target, every part carrying the source picture along."""
     sampling = compose(result.source.matrix(), result.target.inverse_matrix())

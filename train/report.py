@@ -13,9 +13,10 @@ from streamparts.data import ByteArray, FloatArray
 from streamparts.models.readout import read_out
 from streamparts.models.student import Student
 from streamparts.sinks.drawing import part_color
-from train.augment import to_images
+from train.augment import Pair, to_images
 from train.clips import ClipFolder
-from train.merge import spread_frames
+from train.merge import PartGroups, spread_frames
+from train.objective import PairResult
 
 TILE = 128
 
@@ -56,9 +57,30 @@ def contact_sheet(student: Student, frames: NDArray[np.uint8]) -> ByteArray:
     return np.concatenate([np.concatenate(row, axis=1) for row in tiles], axis=0)
 
 
+def reconstruction_sheet(pair: Pair, result: PairResult, rows: int = 4) -> ByteArray:
+    """One row per pair: source, target, target from the source's parts, and its masks in colours."""
+    count = result.retargeted.masks.shape[1] - 1
+    colours = torch.tensor([(20, 20, 20), *map(part_color, range(count))], dtype=torch.float32) / 255
+    masks = torch.einsum("bkhw,kc->bchw", result.retargeted.masks[:rows].detach().float().cpu(), colours)
+    images = [pair.source, pair.target, result.retargeted.image.detach()]
+    columns = [image[:rows].float().cpu().clamp(0, 1) for image in images] + [masks]
+    sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
+    return np.ascontiguousarray((sheet * 255).round().byte().permute(1, 2, 0).numpy())
+
+
 def write_contact_sheet(path: Path, student: Student, folder: ClipFolder, columns: int = 10) -> None:
     """Write the sheet of `columns` frames spread over the clips as PNG."""
     frames = spread_frames(folder, columns)
     chosen = frames[np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int)]
     sheet = contact_sheet(student, chosen)
     path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+
+
+def write_names(path: Path, groups: PartGroups) -> None:
+    """A file to edit, unless it is there: one name per part, in the order of the contact sheet's rows."""
+    if path.exists():
+        return
+    notes = ["One name per part, in the order of the rows of parts.png; export stores them with the model."]
+    notes += [f"Parts {i} and {j} move nearly as one ({times:.1f} times the limit)." for i, j, times in groups.near]
+    names = [f"part{k}" for k in range(groups.num_parts)]
+    path.write_text("\n".join([*(f"# {note}" for note in notes), *names]) + "\n")

@@ -16,7 +16,7 @@ from streamparts.models.assembly import Assembly
 from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 from train import losses
-from train.augment import jitter_colour, random_similarity, silhouette, to_images, warp_images
+from train.augment import Draws, jitter_colour, random_similarity, silhouette, to_images, warp_images
 from train.clips import PairBatch
 from train.merge import PartGroups
 
@@ -67,9 +67,7 @@ def moved_poses(transform: Tensor, affine: Affine) -> Affine:
 
 
 @torch.no_grad()
-def prepare_lesson(
-    batch: PairBatch, teacher: Assembly, groups: PartGroups, gate: float, generator: torch.Generator
-) -> Lesson:
+def prepare_lesson(batch: PairBatch, teacher: Assembly, groups: PartGroups, gate: float, draws: Draws) -> Lesson:
     """Let the teacher segment the sources, then move frame and answer by one random similarity."""
     device = next(teacher.parameters()).device
     frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.background))
@@ -78,10 +76,10 @@ def prepare_lesson(
     masks = F.interpolate(groups.join_masks(decoding.masks), frames.shape[-2:], mode="bilinear", align_corners=False)
     moving = silhouette(frames, background)
     known = (moving.mean((1, 2, 3)) < 0.5).float()
-    transform = random_similarity(len(frames), 20, (0.5, 1.15), 0.15, generator).to(device)
+    transform = random_similarity(draws, 20, (0.5, 1.15), 0.15).to(device)
     moved = warp_images(torch.cat([frames, masks, moving], dim=1), transform)
-    images = jitter_colour(moved[:, None, :3], generator, 0.3)[:, 0]
-    poses, offset = moved_poses(transform, groups.join_poses(slots)), float(torch.rand((), generator=generator))
+    images = jitter_colour(moved[:, None, :3], draws, 0.3)[:, 0]
+    poses, offset = moved_poses(transform, groups.join_poses(slots)), draws.offset()
     return Lesson(images, moved[:, 3:-1], poses, moved[:, -1:], known, offset)
 
 

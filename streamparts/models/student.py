@@ -6,7 +6,7 @@ It learns from a trained teacher (Assembly), which needs a decoder pass per part
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,16 @@ class StudentConfig:
     """Encoder output channels at stride 4."""
     mask_channels: int = 24
     """Channels of the mask head at stride 2."""
+
+
+StudentSize = Literal["nano", "small", "base"]
+
+STUDENT_SIZES: dict[StudentSize, dict[str, Any]] = {
+    "nano": {"widths": (12, 24, 48, 64, 80), "feature_channels": 40, "mask_channels": 16},
+    "small": {},
+    "base": {"widths": (24, 56, 112, 160, 208), "feature_channels": 96, "mask_channels": 32},
+}
+"""What each size changes of StudentConfig's defaults: about 0.4, 1 and 2.8 million parameters."""
 
 
 class StudentOutput(NamedTuple):

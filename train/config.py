@@ -1,0 +1,92 @@
+"""Everything that a training run depends on, its presets, and the flags made from both."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from streamparts.models.assembly import AssemblyConfig
+from streamparts.models.student import StudentSize
+from train.objective import LossWeights
+from train.student import StudentLoss
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that a run depends on; saved as config.json in its folder."""
+
+    clips: Annotated[Path, tyro.conf.Positional]
+    """Folder of video clips of one kind of thing."""
+    out: Path
+    """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""
+    resume: bool = False
+    """Go on with the run in `out`."""
+    steps: int = 5000
+    """Optimiser steps of the teacher."""
+    student_steps: int = 2500
+    """Optimiser steps of the student."""
+    batch_size: int = 6
+    """Frame pairs a step and process."""
+    learning_rate: float = 1e-3
+    """Peak rate of Adam; half a cosine down to zero."""
+    bootstrap_steps: int = 1000
+    """Steps until the ellipses' likelihood of the moving pixels has faded out and motion has taken over."""
+    gate_steps: int = 500
+    """Steps over which the ellipse gate tightens from 1 to `gate`."""
+    gate: float = 3.0
+    """Final strength of the ellipse gate."""
+    rotation_degrees: float = 10.0
+    """A pair is turned by up to this much, both frames alike."""
+    colour_jitter: float = 0.3
+    """Strength of the colour jitter, both frames alike."""
+    seed: int = 0
+    """Draws weights, pairs and augmentation; equal seeds on one machine give equal runs."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Of the networks' arithmetic. The decoder, most of the work, computes in bfloat16 in any case."""
+    threads: int = 0
+    """CPU threads, 0 for torch's choice."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints, log lines and pictures."""
+    network: AssemblyConfig = field(default_factory=AssemblyConfig)
+    student_size: StudentSize = "small"
+    """The exported network: nano, small or base."""
+    student_pixels: int = 128
+    """Side of the exported network's input."""
+    loss: LossWeights = field(default_factory=LossWeights)
+    student_loss: StudentLoss = field(default_factory=StudentLoss)
+
+
+Preset = Literal["cpu", "gpu"]
+
+PRESETS: dict[str, tuple[str, dict[str, object]]] = {
+    "cpu": ("about 40 minutes on two CPU cores (the default)", {}),
+    "gpu": (
+        "twice the resolution and sixty times the pairs, for one data-centre GPU",
+        {
+            "network": AssemblyConfig(image_size=128),
+            "steps": 12000,
+            "student_steps": 6000,
+            "batch_size": 32,
+            "bootstrap_steps": 2000,
+            "gate_steps": 1000,
+        },
+    ),
+}
+"""Name -> what it costs, and what it changes of TrainingConfig's defaults."""
+
+
+def parse_config(args: Sequence[str], description: str | None, prog: str) -> TrainingConfig:
+    """Flags on top of a preset. `--help` lists the presets and every flag with the preset's value."""
+    first = argparse.ArgumentParser(prog=prog, add_help=False)
+    first.add_argument("--preset", choices=sorted(PRESETS), default="cpu")
+    chosen, rest = first.parse_known_args(args)
+    costs = "; ".join(f"--preset {name}: {cost}" for name, (cost, _) in PRESETS.items())
+    base = replace(TrainingConfig(tyro.MISSING, tyro.MISSING), **PRESETS[chosen.preset][1])  # type: ignore[arg-type]
+    return tyro.cli(TrainingConfig, args=rest, default=base, description=f"{description}\n\n{costs}.", prog=prog)

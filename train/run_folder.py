@@ -1,0 +1,155 @@
+"""A run's folder: its log, its pictures, its checkpoints, and how a run is stopped without losing a step."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from streamparts.data import ByteArray
+from streamparts.errors import StreampartsError
+from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata
+from train.config import TrainingConfig
+
+CONFIG = "config.json"
+
+
+class Stopped(Exception):
+    """A signal ended the run after a whole step, with its checkpoint written."""
+
+    def __init__(self, signum: int, step: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name} at step {step}")
+        self.signum = signum
+
+
+class StopRequest:
+    """Whether SIGTERM or Ctrl-C came; asked once a step."""
+
+    def __init__(self) -> None:
+        self.signum = 0
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """Take the signals over; the second one of a kind acts as it always did. Only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._before = before
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        signal.signal(signum, self._before[signal.Signals(signum)])
+
+
+def open_run(config: TrainingConfig) -> None:
+    """Make the run's folder; refuse to mix two runs."""
+    saved = config.out / CONFIG
+    wanted = json.dumps(asdict(config), indent=2, default=str)
+    if saved.exists() and not config.resume:
+        raise StreampartsError(f"{config.out} holds a run; go on with --resume or choose another --out")
+    config.out.mkdir(parents=True, exist_ok=True)
+    saved.write_text(wanted + "\n")
+
+
+class RunLog:
+    """Means of the loss terms since the last line: in the progress bar, in log.jsonl and as TensorBoard curves."""
+
+    def __init__(self, folder: Path, stage: str, start: int, steps: int, every: int, fabric: Fabric) -> None:
+        """Of several processes the first shows and writes, the means of all."""
+        self._fabric, quiet = fabric, not fabric.is_global_zero
+        self.path, self.stage, self.every = folder / "log.jsonl", stage, every
+        self.bar = tqdm(
+            desc=stage, initial=start, total=steps, unit="step", mininterval=1.0, disable=quiet or None,
+            dynamic_ncols=True,
+        )  # fmt: skip
+        self.board = None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        self.steps = steps
+        self.last: dict[str, float] = {}
+        self._best = math.inf
+        self.sums: dict[str, float] = {}
+        self.count, self.began = 0, time.monotonic()
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+        self.count += 1
+        self.bar.update()
+        if self.due(step):
+            self._write(step + 1)
+
+    def due(self, step: int) -> bool:
+        """Whether a line, a checkpoint and a picture follow this step."""
+        return (step + 1) % self.every == 0 or step + 1 == self.steps
+
+    def is_best(self, names: Sequence[str]) -> bool:
+        """Whether the sum of these terms is lower in the last line than in all before, since the start or resume."""
+        total = sum(self.last[name] for name in names)
+        better, self._best = total < self._best, min(total, self._best)
+        return better
+
+    def _write(self, step: int) -> None:
+        means = self._over_all_processes({name: value / self.count for name, value in self.sums.items()})
+        self.last = means
+        self.sums, self.count = {}, 0
+        if not self.board:
+            return
+        self.bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
+        seconds = round(time.monotonic() - self.began, 1)
+        with self.path.open("a") as file:
+            file.write(json.dumps({"stage": self.stage, "step": step, "seconds": seconds, **means}) + "\n")
+        for name, value in {**means, "sum": sum(means.values())}.items():
+            self.board.add_scalar(f"{self.stage}/{name}", value, step)
+
+    def _over_all_processes(self, means: dict[str, float]) -> dict[str, float]:
+        values = torch.tensor(list(means.values()), dtype=torch.float64)
+        if self._fabric.world_size > 1:
+            gathered = torch.as_tensor(self._fabric.all_gather(values.float().to(self._fabric.device)))
+            values = gathered.double().mean(0).cpu()
+        return {name: round(float(value), 5) for name, value in zip(means, values, strict=True)}
+
+    def picture(self, name: str, image: ByteArray, step: int) -> None:
+        """Show an (H, W, 3) picture in TensorBoard."""
+        if self.board:
+            self.board.add_image(f"{self.stage}/{name}", image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self.bar.close()
+        if self.board:
+            self.board.close()
+
+
+def restore(checkpoint: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Fill both from `checkpoint` if it exists; the step to go on with."""
+    if not checkpoint.exists():
+        return 0
+    load_weights(checkpoint, network)
+    load_optimiser(checkpoint, optimiser)
+    return read_metadata(checkpoint)[0]
+
+
+def require_finite(stage: str, step: int, terms: dict[str, Tensor]) -> Tensor:
+    """The sum of the terms. Raises StreampartsError that names the step and the terms that are not finite."""
+    loss = torch.stack(list(terms.values())).sum()
+    if not torch.isfinite(loss):
+        wrong = ", ".join(f"{name} is {value.item()}" for name, value in terms.items() if not torch.isfinite(value))
+        raise StreampartsError(f"{stage}, step {step}: {wrong or 'the sum is too large'}; try a lower --learning-rate")
+    return loss
