@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ ROWS = (
     ("  ARI on the subject", "parts.foreground_ari"),
     ("landmark frames, fit", "landmarks.fit_frames"),
     ("landmark frames, test", "landmarks.test_frames"),
+    ("landmark features", "landmarks.num_features"),
     ("landmarks, sum at 256", "landmarks.hard.sum_px256"),
     ("  from the poses", "landmarks.affine.sum_px256"),
     ("  constant", "landmarks.constant.sum_px256"),
@@ -157,7 +159,7 @@ def run(args: argparse.Namespace) -> None:
     sections: dict[str, Section] = {}
     for labelled in labelled_sets:
         name = _unique_name(labelled.name, sections)
-        sheet = args.pictures / f"{name.replace(':', '_')}.png" if args.pictures else None
+        sheet = args.pictures / f"{re.sub('[:/#]', '_', name)}.png" if args.pictures else None
         sections[name] = evaluate(finder, labelled, args.seed, sheet)
     print(table(sections))
     if args.out:

@@ -19,7 +19,7 @@ from train.labels.values import LabelledFrame
 TILE = 320
 """Side of one picture in pixels."""
 COLUMNS = 3
-WHITE, YELLOW, BLACK = (255, 255, 255), (255, 225, 0), (0, 0, 0)
+WHITE, YELLOW, CYAN, BLACK = (255, 255, 255), (255, 225, 0), (0, 220, 255), (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _outline(tile: ByteArray, box: Letterbox, mask: NDArray[np.bool_]) -> None:
         mask.astype(np.uint8), box.inner_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT
     )
     lines, _ = cv2.findContours(full, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.polylines(tile, lines, True, YELLOW, 2, cv2.LINE_AA)
+    cv2.polylines(tile, lines, True, CYAN, 2, cv2.LINE_AA)
 
 
 def _ellipses(tile: ByteArray, box: Letterbox, affines: FloatArray) -> None:

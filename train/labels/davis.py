@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from train.labels.pictures import list_images, read_mask, read_rgb
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, spread
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name, spread
 
 
 def open_davis(folder: Path, max_frames: int) -> EvaluationSet:
@@ -27,4 +27,4 @@ def open_davis(folder: Path, max_frames: int) -> EvaluationSet:
             mask = read_mask(clips[number] / "masks" / f"{path.stem}.png", image.shape[:2])
             yield LabelledFrame(image, number, mask=mask)
 
-    return EvaluationSet(f"davis:{folder.name}", "true", len(chosen), read)
+    return EvaluationSet(set_name("davis", folder), "true", len(chosen), read)

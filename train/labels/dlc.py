@@ -16,7 +16,7 @@ import numpy as np
 
 from streamparts.data import FloatArray
 from train.labels.pictures import read_rgb
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, spread
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name, spread
 
 HEADER = ("scorer", "bodyparts", "coords")
 PIXEL_CENTER = 0.5
@@ -45,7 +45,7 @@ def open_dlc(folder: Path, max_frames: int) -> EvaluationSet:
         for row in chosen:
             yield LabelledFrame(read_rgb(path.parent / table.images[row]), row, landmarks=table.points[row])
 
-    return EvaluationSet(f"dlc:{path.parent.name}", "true", len(chosen), read, landmark_names=table.names)
+    return EvaluationSet(set_name("dlc", path.parent), "true", len(chosen), read, landmark_names=table.names)
 
 
 def _find_csv(folder: Path) -> Path:

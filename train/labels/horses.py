@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from train.labels.pictures import list_images, read_mask, read_rgb
-from train.labels.values import EvaluationSet, LabelledFrame, spread
+from train.labels.values import EvaluationSet, LabelledFrame, set_name, spread
 
 
 def open_horses(folder: Path, max_frames: int) -> EvaluationSet:
@@ -19,4 +19,4 @@ def open_horses(folder: Path, max_frames: int) -> EvaluationSet:
             image = read_rgb(images[row])
             yield LabelledFrame(image, row, mask=read_mask(folder / "mask" / images[row].name, image.shape[:2]))
 
-    return EvaluationSet(f"horses:{folder.name}", "true", len(chosen), read)
+    return EvaluationSet(set_name("horses", folder), "true", len(chosen), read)

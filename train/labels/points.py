@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamparts.data import FloatArray
 from streamparts.source import find_videos
 from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, spread
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name, spread
 
 MIN_SCORE = 0.5
 """What the detector was less sure of counts as missing."""
@@ -49,7 +49,7 @@ def open_points(folder: Path, max_frames: int, *, top_half: bool) -> EvaluationS
     num_frames, num_points = sum(map(len, chosen)), clips[0].points.shape[1]
     names = tuple(str(number) for number in range(num_points))
     kind = "taichi" if top_half else "face"
-    return EvaluationSet(f"{kind}:{folder.name}", "pseudo", num_frames, read, landmark_names=names)
+    return EvaluationSet(set_name(kind, folder), "pseudo", num_frames, read, landmark_names=names)
 
 
 def _npz_of(video: Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from streamparts.data import ByteArray, FloatArray
 from streamparts.source import find_videos
 from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
 from train.puppet_figures import FIGURES
 from train.puppets import PuppetTruth, load_truth, render_clip
 
@@ -62,7 +62,7 @@ def open_folder(folder: Path, max_frames: int) -> EvaluationSet:
                 yield labelled(image, truth, index, number)
 
     names = truths[0].part_names
-    return EvaluationSet(f"puppets:{folder.name}", "true", sum(lengths), read, part_names=names, consecutive=True)
+    return EvaluationSet(set_name("puppets", folder), "true", sum(lengths), read, part_names=names, consecutive=True)
 
 
 def _truth_of(video: Path) -> PuppetTruth:

@@ -21,7 +21,7 @@ from streamparts.data import FloatArray
 from streamparts.errors import MissingExtraError
 from streamparts.source import VIDEO_SUFFIXES
 from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, Truth, spread
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, Truth, set_name, spread
 
 PIXEL_CENTER = 0.5
 """From whole numbers at pixel centres to continuous pixels."""
@@ -55,7 +55,7 @@ def open_sleap(labels: Path, video: Path | None, max_frames: int) -> EvaluationS
         for index, image in video_frames(video, list(row_of)):
             yield LabelledFrame(image, 0, landmarks=table.points[row_of[index]])
 
-    return EvaluationSet(f"sleap:{labels.stem}", table.truth, len(chosen), read, landmark_names=table.names)
+    return EvaluationSet(set_name("sleap", labels), table.truth, len(chosen), read, landmark_names=table.names)
 
 
 def _video_beside(labels: Path, name: str) -> Path:
