@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from streamparts.models.layers import Affine, ConvBlock, PoseHead, UNet
 
@@ -51,9 +52,14 @@ class Student(nn.Module):
         self.pose = PoseHead(config.num_parts, config.feature_channels, config.widths[-1])
         self.lift = nn.Sequential(nn.Conv2d(config.feature_channels, 4 * mask, 1), nn.PixelShuffle(2))
         self.sharpen = ConvBlock(mask + config.widths[0], mask, norm=nn.BatchNorm2d)
-        self.mask = nn.Sequential(nn.Conv2d(mask, 4 * (config.num_parts + 1), 1), nn.PixelShuffle(2))
+        self.mask = nn.Sequential(nn.Conv2d(mask, 4 * (config.num_parts + 1), 1))
 
     def forward(self, images: Tensor) -> StudentOutput:
+        quarters, affine = self.quarters(images)
+        return StudentOutput(F.pixel_shuffle(quarters.flatten(1, 2), 2), affine)
+
+    def quarters(self, images: Tensor) -> tuple[Tensor, Affine]:
+        """Logits as (B, 1 + K, 4, S/2, S/2), the four pixels of every two by two in the third dimension, and poses."""
         features, stem, summary = self.encoder(images)
         fine = self.sharpen(torch.cat([self.lift(features), stem], dim=1))
-        return StudentOutput(self.mask(fine), self.pose(features, summary))
+        return self.mask(fine).unflatten(1, (-1, 4)), self.pose(features, summary)
