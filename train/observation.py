@@ -134,6 +134,8 @@ def _foreground_iou(subject: NDArray[np.bool_], found: Found) -> tuple[float, fl
 
 
 def foreground_section(observed: Observed) -> Section | None:
+    """`iou` counts the pixels of all frames together, from hard labels; `iou_mean` is the papers' mean over frames,
+    from masks scaled up bilinearly (here to the frame's size, there to 256), without and with the rule of 0.8."""
     if observed.foreground is None:
         return None
     plain, certain = zip(*observed.foreground_ious, strict=True)

@@ -24,7 +24,7 @@ def open_davis(folder: Path, max_frames: int) -> EvaluationSet:
     def read() -> Iterator[LabelledFrame]:
         for number, path in chosen:
             image = read_rgb(path)
-            mask = read_mask(clips[number] / "masks" / f"{path.stem}.png", image.shape[:2])
+            mask = read_mask(clips[number] / "masks" / f"{path.stem}.png", image.shape[:2], threshold=0)
             yield LabelledFrame(image, number, mask=mask)
 
     return EvaluationSet(set_name("davis", folder), "true", len(chosen), read)

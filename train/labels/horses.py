@@ -8,6 +8,9 @@ from pathlib import Path
 from train.labels.pictures import list_images, read_mask, read_rgb
 from train.labels.values import EvaluationSet, LabelledFrame, set_name, spread
 
+JPEG_THRESHOLD = 127
+"""The masks are JPEG too: their two levels are blurred."""
+
 
 def open_horses(folder: Path, max_frames: int) -> EvaluationSet:
     """Stills thinned evenly to `max_frames`."""
@@ -17,6 +20,7 @@ def open_horses(folder: Path, max_frames: int) -> EvaluationSet:
     def read() -> Iterator[LabelledFrame]:
         for row in chosen:
             image = read_rgb(images[row])
-            yield LabelledFrame(image, row, mask=read_mask(folder / "mask" / images[row].name, image.shape[:2]))
+            mask = read_mask(folder / "mask" / images[row].name, image.shape[:2], JPEG_THRESHOLD)
+            yield LabelledFrame(image, row, mask=mask)
 
     return EvaluationSet(set_name("horses", folder), "true", len(chosen), read)

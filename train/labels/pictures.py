@@ -30,12 +30,12 @@ def read_rgb(path: Path) -> ByteArray:
     return np.ascontiguousarray(_decode(path, cv2.IMREAD_COLOR)[..., ::-1])
 
 
-def read_mask(path: Path, size_hw: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-    """(H, W) pixels above 127, scaled to `size_hw` by taking the nearest."""
+def read_mask(path: Path, size_hw: tuple[int, int], threshold: int) -> NDArray[np.bool_]:
+    """(H, W) pixels above `threshold` of 255, scaled to `size_hw` by taking the nearest."""
     grey = _decode(path, cv2.IMREAD_GRAYSCALE)
-    if size_hw is not None and grey.shape != size_hw:
+    if grey.shape != size_hw:
         grey = np.asarray(cv2.resize(grey, size_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
-    return np.asarray(grey > 127)
+    return np.asarray(grey > threshold)
 
 
 def _decode(path: Path, mode: int) -> ByteArray:

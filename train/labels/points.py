@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray
+from streamparts.data import ByteArray, FloatArray
 from streamparts.source import find_videos
 from train.labels.pictures import video_frames
 from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name, spread
@@ -30,8 +30,14 @@ class DetectedPoints:
     video: Path
     points: FloatArray
     """(F, L, 2) continuous pixels, nan where missing."""
-    masks: NDArray[np.bool_] | None
-    """(F, H, W)"""
+    packed_masks: ByteArray | None
+    """(F, H, W / 8) bits."""
+
+    def mask(self, row: int) -> NDArray[np.bool_] | None:
+        """(H, W) the subject in frame `row`."""
+        if self.packed_masks is None:
+            return None
+        return np.unpackbits(self.packed_masks[row], axis=1).astype(np.bool_)
 
 
 def open_points(folder: Path, max_frames: int, *, top_half: bool) -> EvaluationSet:
@@ -43,8 +49,7 @@ def open_points(folder: Path, max_frames: int, *, top_half: bool) -> EvaluationS
         for number, (clip, rows) in enumerate(zip(clips, chosen, strict=True)):
             for row, image in video_frames(clip.video, rows):
                 picture = image[: len(image) // 2] if top_half else image
-                mask = None if clip.masks is None else clip.masks[row]
-                yield LabelledFrame(picture, number, landmarks=clip.points[row], mask=mask)
+                yield LabelledFrame(picture, number, landmarks=clip.points[row], mask=clip.mask(row))
 
     num_frames, num_points = sum(map(len, chosen)), clips[0].points.shape[1]
     names = tuple(str(number) for number in range(num_points))
@@ -76,5 +81,4 @@ def read_points(video: Path, path: Path) -> DetectedPoints:
             packed = stored.get("mask")
     except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
         raise LabelsError(f"{path}: not readable as detected points ({error})") from error
-    masks = None if packed is None else np.unpackbits(packed, axis=2).astype(np.bool_)
-    return DetectedPoints(video, np.where(sure[..., None], points, np.float32(np.nan)), masks)
+    return DetectedPoints(video, np.where(sure[..., None], points, np.float32(np.nan)), packed)
