@@ -21,6 +21,7 @@ from tqdm import tqdm
 from streamparts.errors import StreampartsError
 from train.finding import Finder, Found, open_finder
 from train.labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
+from train.labels.values import spread
 from train.landmarks import LandmarkScore, split_frames
 from train.observation import Section, landmark_scores, observe, report
 from train.side_by_side import Sample, write_sheet
@@ -66,13 +67,13 @@ ROWS = (
 def evaluate(finder: Finder, labelled: EvaluationSet, seed: int, sheet: Path | None = None) -> Section:
     """Run the model over a set and score it; `seed` splits the frames of the landmark regression."""
     samples: dict[int, Sample] = {}
-    every = max(1, labelled.num_frames // NUM_PICTURES) if sheet else 0
+    chosen = set(spread(labelled.num_frames, NUM_PICTURES) if sheet else [])
 
     def found() -> Iterator[tuple[LabelledFrame, Found]]:
         frames = tqdm(labelled.read(), labelled.name, labelled.num_frames, unit="frame", disable=None, leave=False)
         for row, frame in enumerate(frames):
             parts = finder(frame.image)
-            if every and row % every == every // 2 and len(samples) < NUM_PICTURES:
+            if row in chosen:
                 samples[row] = Sample(frame, parts)
             yield frame, parts
 
