@@ -9,62 +9,49 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 import streamparts
-from streamparts.data import Tracks
-from train.evaluate import Confusion, center_errors
+from streamparts.rescale import Rescaler
+from train.evaluate import rounded
+from train.finding import Found
+from train.labels import LabelledFrame
+from train.labels.puppets import UNSEEN_SEED, labelled
+from train.observation import observe, parts_section, pose_section
 from train.puppet_figures import FIGURES
 from train.puppets import load_truth, write_clips
 
-UNSEEN_SEED = 100_000
-"""Training uses seeds from 0 on."""
 
-
-def displayed_labels(tracks: Tracks) -> NDArray[np.uint8]:
-    """(H, W) labels at the size of the frame as displayed."""
-    inner = tracks.labels[tracks.letterbox.inner_slices]
-    size = (tracks.frame.width, tracks.frame.height)
-    return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+def stream(model: str | None, clips: list[Path]) -> Iterator[tuple[LabelledFrame, Found]]:
+    """Every frame as the runtime streams it, with its truth."""
+    rescaler = Rescaler()
+    for number, path in enumerate(clips):
+        truth = load_truth(path)
+        for index, tracks in enumerate(streamparts.track(str(path), model=model)):
+            yield labelled(rescaler.rgb(tracks.frame), truth, index, number), Found.of_tracks(tracks)
 
 
 def measure(model: str | None, kind: str, num_clips: int, num_frames: int, size: int) -> dict[str, object]:
     """Stream unseen clips and score them."""
-    num_true = len(FIGURES[kind].bones)
-    confusion: Confusion | None = None
-    true_centers, found_centers, seen = [], [], []
+    names = tuple(bone.name for bone in FIGURES[kind].bones)
     with tempfile.TemporaryDirectory() as folder:
-        for path in write_clips(folder, kind, num_clips, UNSEEN_SEED, num_frames, (size, size)):
-            truth = load_truth(path)
-            for index, tracks in enumerate(streamparts.track(str(path), model=model)):
-                counts = Confusion.of(truth.labels[index], displayed_labels(tracks), num_true, tracks.num_parts)
-                confusion = counts if confusion is None else confusion + counts
-                true_centers.append(truth.affines[index, :, :, 2])
-                found_centers.append(tracks.centers / (size / 2) - 1)
-                seen.append(truth.visible_fraction[index] > 0.5)
-    if confusion is None:
+        clips = write_clips(folder, kind, num_clips, UNSEEN_SEED, num_frames, (size, size))
+        observed = observe(stream(model, clips), len(names))
+    parts, pose = parts_section(observed, names), pose_section(observed)
+    if observed.foreground is None or parts is None or pose is None:
         raise SystemExit("no frame was streamed")
-    names = load_names(kind)
-    errors = center_errors(np.stack(true_centers), np.stack(found_centers), confusion.match(), np.stack(seen))
-    ious = confusion.part_ious()
-    return {
+    result = {
         "kind": kind,
-        "frames": len(seen),
-        "foreground_iou": round(confusion.foreground_iou(), 4),
-        "part_iou": round(float(ious.mean()), 4),
-        "center_error": round(float(errors.mean()), 4),
-        "center_error_median": round(float(np.median(errors)), 4),
-        "part_iou_each": {name: round(float(iou), 3) for name, iou in zip(names, ious, strict=True)},
-        "matched_part": dict(zip(names, confusion.match().tolist(), strict=True)),
+        "frames": len(observed.clips),
+        "foreground_iou": observed.foreground.foreground_iou(),
+        "part_iou": parts["iou"],
+        "center_error": pose["center_share"],
+        "center_error_median": pose["center_share_median"],
+        "part_iou_each": parts["iou_each"],
+        "matched_part": parts["matched_part"],
     }
-
-
-def load_names(kind: str) -> list[str]:
-    return [bone.name for bone in FIGURES[kind].bones]
+    return {name: rounded(value, 3 if name == "part_iou_each" else 4) for name, value in result.items()}
 
 
 def main() -> None:

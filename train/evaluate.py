@@ -1,65 +1,183 @@
-"""Compare found parts with exact truth: foreground IoU, part IoU after Hungarian matching, and centre error."""
+"""Evaluate a model on labelled sets: python -m train.evaluate MODEL SET [SET ...]
+
+MODEL is an .onnx file, the name of a shipped model, or the folder of a training run. Figures go to the screen, with
+--out to a JSON file, and --pictures leaves one sheet per set. What each figure means stands in metrics.py,
+landmarks.py and observation.py. The foreground IoU with the papers' rule (background only above a probability of 0.8)
+needs soft masks: it is there for run folders and not for .onnx files, which give hard labels.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
 
-from streamparts.data import FloatArray, require_shape
+from streamparts.errors import StreampartsError
+from train.finding import Finder, Found, open_finder
+from train.labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
+from train.labels.values import spread
+from train.landmarks import LandmarkScore, split_frames
+from train.observation import Section, landmark_scores, observe, report
+from train.side_by_side import Sample, write_sheet
+
+NUM_PICTURES = 12
+"""Frames on a sheet, spread over the set."""
+
+ROWS = (
+    ("truth", "truth"),
+    ("frames", "frames"),
+    ("foreground IoU", "foreground.iou"),
+    ("  mean of frames", "foreground.iou_mean"),
+    ("  the same, rule of 0.8", "foreground.iou_mean_08"),
+    ("part IoU, one to one", "parts.iou"),
+    ("part IoU, merged", "parts.merged_iou"),
+    ("NMI", "parts.nmi"),
+    ("ARI", "parts.ari"),
+    ("  NMI on the subject", "parts.foreground_nmi"),
+    ("  ARI on the subject", "parts.foreground_ari"),
+    ("landmark frames, fit", "landmarks.fit_frames"),
+    ("landmark frames, test", "landmarks.test_frames"),
+    ("landmark features", "landmarks.num_features"),
+    ("landmarks, sum at 256", "landmarks.hard.sum_px256"),
+    ("  from the poses", "landmarks.affine.sum_px256"),
+    ("  constant", "landmarks.constant.sum_px256"),
+    ("landmarks, px at 256", "landmarks.hard.mean_px256"),
+    ("  from the poses", "landmarks.affine.mean_px256"),
+    ("  constant", "landmarks.constant.mean_px256"),
+    ("landmarks, px", "landmarks.hard.mean_px"),
+    ("  from the poses", "landmarks.affine.mean_px"),
+    ("  constant", "landmarks.constant.mean_px"),
+    ("centre error, % of side", "pose.center_share"),
+    ("centre error, px", "pose.center_px"),
+    ("angle error, degrees", "pose.angle_degrees"),
+    ("  without each part's own", "pose.steady_angle_degrees"),
+    ("log-scale error", "pose.log_scale"),
+    ("jitter at rest, px", "time.jitter_px"),
+    ("switches per 10,000 frames", "time.switches_per_10000_frames"),
+)
+"""Name on the screen, and where the figure is in the report."""
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """Pixel counts over a whole test set, true parts against found ones; index 0 is background on both axes."""
+def evaluate(finder: Finder, labelled: EvaluationSet, seed: int, sheet: Path | None = None) -> Section:
+    """Run the model over a set and score it; `seed` splits the frames of the landmark regression."""
+    samples: dict[int, Sample] = {}
+    chosen = set(spread(labelled.num_frames, NUM_PICTURES) if sheet else [])
 
-    counts: NDArray[np.int64]
-    """(1 + true parts, 1 + found parts)"""
+    def found() -> Iterator[tuple[LabelledFrame, Found]]:
+        frames = tqdm(labelled.read(), labelled.name, labelled.num_frames, unit="frame", disable=None, leave=False)
+        for row, frame in enumerate(frames):
+            parts = finder(frame.image)
+            if row in chosen:
+                samples[row] = Sample(frame, parts)
+            yield frame, parts
 
-    @classmethod
-    def of(cls, truth: NDArray[np.uint8], found: NDArray[np.uint8], num_true: int, num_found: int) -> Confusion:
-        """Count two label arrays of equal shape."""
-        require_shape("found", found, truth.shape)
-        joint = truth.astype(np.int64) * (num_found + 1) + found
-        counts = np.bincount(joint.ravel(), minlength=(num_true + 1) * (num_found + 1))
-        return cls(counts.reshape(num_true + 1, num_found + 1))
-
-    def __add__(self, other: Confusion) -> Confusion:
-        return Confusion(self.counts + other.counts)
-
-    def foreground_iou(self) -> float:
-        """Everything but background as one class."""
-        both = self.counts[1:, 1:].sum()
-        return float(both / max(self.counts.sum() - self.counts[0, 0], 1))
-
-    def iou(self) -> NDArray[np.float64]:
-        """(true parts, found parts) intersection over union."""
-        union = self.counts.sum(1)[1:, None] + self.counts.sum(0)[None, 1:] - self.counts[1:, 1:]
-        return np.asarray(self.counts[1:, 1:] / np.maximum(union, 1))
-
-    def match(self) -> NDArray[np.int64]:
-        """(true parts,) the found part, counted from 0, of each true one; -1 where there are too few. One to one,
-        the sum of IoUs at its largest."""
-        rows, columns = linear_sum_assignment(-self.iou())
-        out = np.full(len(self.counts) - 1, -1)
-        out[rows] = columns
-        return out
-
-    def part_ious(self) -> NDArray[np.float64]:
-        """(true parts,) IoU with the matched part, 0 without one."""
-        match, iou = self.match(), self.iou()
-        return np.array([iou[i, j] if j >= 0 else 0.0 for i, j in enumerate(match)])
+    observed = observe(found(), len(labelled.part_names))
+    fit = split_frames(observed.clips, seed)
+    scores = landmark_scores(observed, fit)
+    if sheet:
+        shown = [_with_landmarks(sample, scores, row, bool(fit[row])) for row, sample in samples.items()]
+        write_sheet(sheet, shown, observed.parts.match() if observed.parts else None)
+    return report(labelled, observed, scores, fit)
 
 
-def center_errors(
-    truth: FloatArray, found: FloatArray, match: NDArray[np.int64], seen: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Distances between matched centres, as a fraction of the image side (normalised units are halves of it).
+def _with_landmarks(sample: Sample, scores: dict[str, LandmarkScore], row: int, fitted: bool) -> Sample:
+    return sample if fitted or not scores else sample.with_prediction(scores["hard"].predicted_px[row])
 
-    `truth` (F, true, 2) and `found` (F, found, 2) normalised x, y; `seen` (F, true) chooses what counts.
-    """
-    matched = match >= 0
-    distance = np.linalg.norm(truth[:, matched] - found[:, match[matched]], axis=-1) / 2
-    return np.asarray(distance[seen[:, matched]], np.float64)
+
+def table(sets: dict[str, Section]) -> str:
+    """One column per set, one line per figure that any set has."""
+    columns = {name: [_cell(section, path) for _, path in ROWS] for name, section in sets.items()}
+    lines = [["", *columns], *([name, *cells] for (name, _), *cells in zip(ROWS, *columns.values(), strict=True))]
+    kept = [line for line in lines if any(cell != "-" for cell in line[1:])]
+    widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        for line in kept
+    )
+
+
+def _cell(section: Section, path: str) -> str:
+    value: object = section
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    if isinstance(value, float):
+        return f"{100 * value:.2f}" if path == "pose.center_share" else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+    return "-" if value is None else str(value)
+
+
+def rounded(value: object, digits: int = 5) -> object:
+    """The same with floats rounded, None for nan, so that it is JSON for everybody."""
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, float):
+        return round(value, digits) if np.isfinite(value) else None
+    return value
+
+
+def _unique_name(name: str, taken: dict[str, Section]) -> str:
+    """Two sets may be called alike; the second gets a number."""
+    names = [name, *(f"{name}#{number}" for number in range(2, len(taken) + 2))]
+    return next(candidate for candidate in names if candidate not in taken)
+
+
+def parser() -> argparse.ArgumentParser:
+    kinds = "\n".join(f"  {text}" for text in KINDS.values())
+    out = argparse.ArgumentParser(
+        prog="python -m train.evaluate",
+        description=__doc__,
+        epilog=f"sets:\n{kinds}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    out.add_argument("model", metavar="MODEL", help=".onnx file, name of a shipped model, or folder of a run")
+    out.add_argument("sets", metavar="SET", nargs="+", help="see below")
+    out.add_argument("--out", type=Path, help="also write all figures there as JSON")
+    out.add_argument("--pictures", type=Path, metavar="DIR", help="write a sheet per set: truth beside what was found")
+    out.add_argument("--max-frames", type=int, default=400, help="of each set, spread evenly; default: %(default)s")
+    out.add_argument("--seed", type=int, default=0, help="splits the frames of the landmark regression")
+    options = PuppetOptions()
+    for flag in ("num_clips", "num_frames", "size"):
+        name, value = f"--puppet-{flag.replace('_', '-')}", getattr(options, flag)
+        out.add_argument(name, type=int, default=value, help="of rendered puppets; default: %(default)s")
+    return out
+
+
+def run(args: argparse.Namespace) -> None:
+    """Open everything before the first frame is read, so that a wrong name is told at once."""
+    if min(args.max_frames, args.puppet_num_clips, args.puppet_num_frames) < 1:
+        raise LabelsError("--max-frames and the numbers of puppets must be at least 1")
+    for path in (args.out.parent if args.out else None, args.pictures):
+        if path and not path.is_dir():
+            raise LabelsError(f"{path} is not a folder; create it first")
+    finder = open_finder(args.model)
+    puppets = PuppetOptions(args.puppet_num_clips, args.puppet_num_frames, args.puppet_size)
+    labelled_sets = [open_set(text, args.max_frames, puppets) for text in args.sets]
+    sections: dict[str, Section] = {}
+    for labelled in labelled_sets:
+        name = _unique_name(labelled.name, sections)
+        sheet = args.pictures / f"{re.sub('[:/#]', '_', name)}.png" if args.pictures else None
+        sections[name] = evaluate(finder, labelled, args.seed, sheet)
+    print(table(sections))
+    if args.out:
+        result = {"model": finder.description, "parts": list(finder.part_names), "seed": args.seed, "sets": sections}
+        args.out.write_text(json.dumps(rounded(result), indent=2) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    args = parser().parse_args(argv)
+    try:
+        run(args)
+    except (StreampartsError, OSError, ValueError) as error:
+        print(f"train.evaluate: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

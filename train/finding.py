@@ -1,0 +1,155 @@
+"""What is evaluated: an exported model, or the student of a run folder, as one function from a picture to parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from streamparts.bundle import load_model
+from streamparts.data import ByteArray, FloatArray, Frame, Tracks
+from streamparts.errors import ModelError
+from streamparts.geometry import Letterbox
+from streamparts.rescale import Rescaler
+from train.metrics import mask_centers
+
+CERTAIN_BACKGROUND = 0.8
+"""Gao et al. count a pixel as background only where its probability is higher than this, at evaluation only."""
+
+
+class RawParts(NamedTuple):
+    """What a network says, at the size of its input."""
+
+    labels: ByteArray
+    """(h, w)"""
+    affines: FloatArray
+    """(K, 2, 3) canonical -> normalised coordinates."""
+    background: FloatArray | None
+    """(h, w) probability, where the network tells it: exported graphs give hard labels only."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The parts of one frame."""
+
+    frame_hw: tuple[int, int]
+    labels: ByteArray
+    """(h, w) over the frame, without the letterbox's borders, at the model's resolution."""
+    affines: FloatArray
+    """(K, 2, 3) canonical -> pixels of the frame."""
+    background: FloatArray | None = None
+    """(h, w) probability of background."""
+
+    @classmethod
+    def of_tracks(cls, tracks: Tracks) -> Found:
+        """What the runtime streams."""
+        return cls(
+            (tracks.frame.height, tracks.frame.width), tracks.labels[tracks.letterbox.inner_slices], tracks.affines
+        )
+
+    def labels_at_frame(self) -> ByteArray:
+        """(H, W) labels at the frame's size."""
+        return np.asarray(cv2.resize(self.labels, self.frame_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+    def hard_centers(self) -> FloatArray:
+        """(K, 2) pixels of the frame, from the masks; a missing part is at the frame's centre."""
+        centers, _ = mask_centers(self.labels, len(self.affines))
+        return np.asarray((centers + 1) * np.array(self.frame_hw[::-1]) / 2, np.float32)
+
+    def foreground(self) -> FloatArray:
+        """(H, W) in [0, 1]: all that belongs to a part, scaled up bilinearly."""
+        return self._scaled(self.labels > 0)
+
+    def uncertain_foreground(self) -> FloatArray | None:
+        """(H, W) in [0, 1]: all but what is background with a probability above CERTAIN_BACKGROUND; None where the
+        network does not tell it."""
+        if self.background is None:
+            return None
+        return self._scaled((self.labels > 0) | (self.background <= CERTAIN_BACKGROUND))
+
+    def _scaled(self, subject: NDArray[np.bool_]) -> FloatArray:
+        scaled = cv2.resize(subject.astype(np.float32), self.frame_hw[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(scaled, np.float32)
+
+
+@dataclass(frozen=True)
+class Finder:
+    """A network ready to run."""
+
+    description: dict[str, object]
+    """What it is, for the report."""
+    part_names: tuple[str, ...]
+    input_hw: tuple[int, int]
+    run: Callable[[ByteArray], RawParts]
+    """From a picture at the size of its input."""
+
+    def __call__(self, image: ByteArray) -> Found:
+        """Parts of an (H, W, 3) RGB picture of any size, letterboxed as the runtime does it."""
+        hw = height, width = image.shape[:2]
+        box = Letterbox.fit(hw, self.input_hw)
+        frame = Frame(0, 0, Fraction(1), image, 0, height, width, decoded_at=0.0)
+        raw = self.run(box.pad(Rescaler().rgb(frame, box.inner_hw)))
+        background = None if raw.background is None else raw.background[box.inner_slices]
+        return Found(hw, raw.labels[box.inner_slices], box.affines_to_frame(raw.affines), background)
+
+
+def open_finder(model: str) -> Finder:
+    """An .onnx file, the name of a shipped model, or the folder of a training run. Raises ModelError."""
+    return open_student(Path(model)) if Path(model).is_dir() else open_onnx(model)
+
+
+def open_onnx(model: str) -> Finder:
+    bundle = load_model(model)
+    backend = OnnxRuntimeBackend(bundle)
+
+    def run(image: ByteArray) -> RawParts:
+        labels, affines, _ = backend.run(image[None])
+        return RawParts(labels[0], affines[0], None)
+
+    description: dict[str, object] = {"name": bundle.spec.name, "sha256": bundle.sha256}
+    return Finder(description, bundle.spec.parts, bundle.spec.input_hw, run)
+
+
+def open_student(folder: Path) -> Finder:
+    """The student as its last checkpoint has it, finished or not."""
+    import torch
+
+    from streamparts.models.checkpoint import load_weights, read_metadata
+    from streamparts.models.readout import read_out
+    from streamparts.models.student import Student, StudentConfig
+
+    checkpoint = folder / "student.safetensors"
+    step, saved = read_metadata(checkpoint)
+    known = {field.name for field in fields(StudentConfig)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known}
+    try:
+        config = StudentConfig(**values)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ModelError(f"{checkpoint} does not describe a student ({error})") from error
+    student = load_weights(checkpoint, Student(config)).eval()
+
+    @torch.inference_mode()
+    def run(image: ByteArray) -> RawParts:
+        output = student(torch.from_numpy(image[None]).float().permute(0, 3, 1, 2) / 255)
+        read = read_out(*output)
+        background: NDArray[np.float32] = output.logits.softmax(1)[0, 0].numpy()
+        return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), background)
+
+    description: dict[str, object] = {"name": folder.name, "student_step": step, "student_steps": _wanted_steps(folder)}
+    names = tuple(f"part{k}" for k in range(config.num_parts))
+    return Finder(description, names, (config.image_size, config.image_size), run)
+
+
+def _wanted_steps(folder: Path) -> object:
+    try:
+        return json.loads((folder / "config.json").read_text()).get("student_steps")
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,50 @@
+"""Label formats, one file each, all read into the values of `values.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from train.labels.davis import open_davis
+from train.labels.dlc import open_dlc
+from train.labels.horses import open_horses
+from train.labels.points import open_points
+from train.labels.puppets import PuppetOptions, open_folder, open_rendered
+from train.labels.sleap import open_sleap
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError
+
+__all__ = ["KINDS", "EvaluationSet", "LabelledFrame", "LabelsError", "PuppetOptions", "open_set"]
+
+KINDS = {
+    "puppets": "puppets, puppets:KIND (rendered) or puppets:FOLDER (clips with .npz truth)",
+    "dlc": "dlc:FOLDER (DeepLabCut stills with CollectedData*.csv)",
+    "sleap": "sleap:LABELS[,VIDEO] (.slp or analysis .h5; needs the extra sleap)",
+    "davis": "davis:FOLDER (frames/ and masks/, or folders of them)",
+    "taichi": "taichi:FOLDER (stacked clips and pseudo_gt/*.npz)",
+    "face": "face:FOLDER (clips and pseudo_gt/*.npz)",
+    "horses": "horses:FOLDER (rgb/ and mask/)",
+}
+"""How each kind of set is written."""
+
+
+def open_set(text: str, max_frames: int, puppets: PuppetOptions) -> EvaluationSet:
+    """A set as the command line names it. Raises LabelsError, saying what was expected."""
+    kind, _, where = text.partition(":")
+    if kind not in KINDS or not (where or kind == "puppets"):
+        raise LabelsError(f"{text!r} names no set; write one of: {'; '.join(KINDS.values())}")
+    path = Path(where)
+    match kind:
+        case "puppets":
+            return (
+                open_folder(path, max_frames) if where and path.is_dir() else open_rendered(where or "human", puppets)
+            )
+        case "dlc":
+            return open_dlc(path, max_frames)
+        case "sleap":
+            labels, _, video = where.partition(",")
+            return open_sleap(Path(labels), Path(video) if video else None, max_frames)
+        case "davis":
+            return open_davis(path, max_frames)
+        case "horses":
+            return open_horses(path, max_frames)
+        case _:
+            return open_points(path, max_frames, top_half=kind == "taichi")

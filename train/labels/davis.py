@@ -1,0 +1,30 @@
+"""DAVIS clips: FOLDER/frames/*.jpg with FOLDER/masks/*.png of the same stems, or a folder of such folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from train.labels.pictures import list_images, read_mask, read_rgb
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name, spread
+
+
+def open_davis(folder: Path, max_frames: int) -> EvaluationSet:
+    """Clips thinned evenly to `max_frames` together."""
+    clips = [folder] if (folder / "frames").is_dir() else sorted(p.parent for p in folder.glob("*/frames"))
+    if not clips:
+        raise LabelsError(f"{folder}: neither it nor its folders hold frames/ and masks/")
+    images = [list_images(clip / "frames") for clip in clips]
+    chosen = [
+        (number, files[row])
+        for number, files in enumerate(images)
+        for row in spread(len(files), max(1, max_frames // len(clips)))
+    ]
+
+    def read() -> Iterator[LabelledFrame]:
+        for number, path in chosen:
+            image = read_rgb(path)
+            mask = read_mask(clips[number] / "masks" / f"{path.stem}.png", image.shape[:2], threshold=0)
+            yield LabelledFrame(image, number, mask=mask)
+
+    return EvaluationSet(set_name("davis", folder), "true", len(chosen), read)

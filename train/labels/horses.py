@@ -1,0 +1,26 @@
+"""Weizmann horses: FOLDER/rgb/*.jpg with FOLDER/mask/*.jpg of the same names, at another scale of equal proportions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from train.labels.pictures import list_images, read_mask, read_rgb
+from train.labels.values import EvaluationSet, LabelledFrame, set_name, spread
+
+JPEG_THRESHOLD = 127
+"""The masks are JPEG too: their two levels are blurred."""
+
+
+def open_horses(folder: Path, max_frames: int) -> EvaluationSet:
+    """Stills thinned evenly to `max_frames`."""
+    images = list_images(folder / "rgb")
+    chosen = spread(len(images), max_frames)
+
+    def read() -> Iterator[LabelledFrame]:
+        for row in chosen:
+            image = read_rgb(images[row])
+            mask = read_mask(folder / "mask" / images[row].name, image.shape[:2], JPEG_THRESHOLD)
+            yield LabelledFrame(image, row, mask=mask)
+
+    return EvaluationSet(set_name("horses", folder), "true", len(chosen), read)

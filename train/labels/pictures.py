@@ -1,0 +1,63 @@
+"""Reads the pictures that labels belong to: image files, and chosen frames of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray
+from streamparts.rescale import Rescaler
+from streamparts.source import open_source
+from train.labels.values import LabelsError
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Sorted images of a folder. Raises LabelsError when there is none."""
+    images = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise LabelsError(f"{folder}: no such folder, or no image in it")
+    return images
+
+
+def read_rgb(path: Path) -> ByteArray:
+    """(H, W, 3)"""
+    return np.ascontiguousarray(_decode(path, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def read_mask(path: Path, size_hw: tuple[int, int], threshold: int) -> NDArray[np.bool_]:
+    """(H, W) pixels above `threshold` of 255, scaled to `size_hw` by taking the nearest."""
+    grey = _decode(path, cv2.IMREAD_GRAYSCALE)
+    if grey.shape != size_hw:
+        grey = np.asarray(cv2.resize(grey, size_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+    return np.asarray(grey > threshold)
+
+
+def _decode(path: Path, mode: int) -> ByteArray:
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise LabelsError(f"{path}: cannot be read ({error.strerror})") from error
+    image = cv2.imdecode(data, mode) if len(data) else None
+    if image is None:
+        raise LabelsError(f"{path}: not a readable image")
+    return np.asarray(image, np.uint8)
+
+
+def video_frames(video: Path, indices: Sequence[int]) -> Iterator[tuple[int, ByteArray]]:
+    """(index, (H, W, 3) RGB as displayed) of the frames at `indices`, which increase."""
+    wanted, rescaler, last = set(indices), Rescaler(), indices[-1] if indices else -1
+    index = -1
+    with open_source(video) as source:
+        for frame in source:
+            index = frame.index
+            if index in wanted:
+                yield index, rescaler.rgb(frame)
+            if index >= last:
+                return
+    raise LabelsError(f"{video}: ends after {index + 1} frames, but frame {last} is labelled; is it the right video?")

@@ -1,0 +1,84 @@
+"""Clips with a detector's points: FOLDER/NAME.mp4 with FOLDER/pseudo_gt/PREFIX_NAME.npz, of tai-chi and of faces.
+
+The npz holds `kps` (F, L, 2) in continuous pixels and `score` (F,) of the detection; tai-chi also `vis` (F, L) and
+`mask`, packed bits along rows. The tai-chi videos show the frame above a reference picture: only the top half counts.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray, FloatArray
+from streamparts.source import find_videos
+from train.labels.pictures import video_frames
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name, spread
+
+MIN_SCORE = 0.5
+"""What the detector was less sure of counts as missing."""
+
+
+@dataclass(frozen=True)
+class DetectedPoints:
+    """The detections of one clip."""
+
+    video: Path
+    points: FloatArray
+    """(F, L, 2) continuous pixels, nan where missing."""
+    packed_masks: ByteArray | None
+    """(F, H, W / 8) bits."""
+
+    def mask(self, row: int) -> NDArray[np.bool_] | None:
+        """(H, W) the subject in frame `row`."""
+        if self.packed_masks is None:
+            return None
+        return np.unpackbits(self.packed_masks[row], axis=1).astype(np.bool_)
+
+
+def open_points(folder: Path, max_frames: int, *, top_half: bool) -> EvaluationSet:
+    """Clips thinned evenly to `max_frames` together; `top_half` cuts each picture there."""
+    clips = [read_points(video, _npz_of(video)) for video in find_videos(folder)]
+    chosen = [spread(len(clip.points), max(1, max_frames // len(clips))) for clip in clips]
+
+    def read() -> Iterator[LabelledFrame]:
+        for number, (clip, rows) in enumerate(zip(clips, chosen, strict=True)):
+            for row, image in video_frames(clip.video, rows):
+                picture = image[: len(image) // 2] if top_half else image
+                yield LabelledFrame(picture, number, landmarks=clip.points[row], mask=clip.mask(row))
+
+    num_frames, num_points = sum(map(len, chosen)), clips[0].points.shape[1]
+    names = tuple(str(number) for number in range(num_points))
+    kind = "taichi" if top_half else "face"
+    return EvaluationSet(set_name(kind, folder), "pseudo", num_frames, read, landmark_names=names)
+
+
+def _npz_of(video: Path) -> Path:
+    """The file whose name ends in `_NAME`; numbers may have leading zeros."""
+    folder = video.parent / "pseudo_gt"
+    found = [p for p in sorted(folder.glob("*.npz")) if _short(p.stem.rpartition("_")[2]) == _short(video.stem)]
+    if len(found) != 1:
+        raise LabelsError(f"{video}: expected one *_{video.stem}.npz in {folder}, found {len(found)}")
+    return found[0]
+
+
+def _short(name: str) -> str:
+    return name.lstrip("0") or "0"
+
+
+def read_points(video: Path, path: Path) -> DetectedPoints:
+    """Raises LabelsError unless the file holds what it should."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            points = np.asarray(stored["kps"], np.float32)
+            sure = np.broadcast_to(stored["score"][:, None] >= MIN_SCORE, points.shape[:2])
+            if "vis" in stored:
+                sure = sure & (stored["vis"] >= MIN_SCORE)
+            packed = stored.get("mask")
+    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+        raise LabelsError(f"{path}: not readable as detected points ({error})") from error
+    return DetectedPoints(video, np.where(sure[..., None], points, np.float32(np.nan)), packed)

@@ -1,0 +1,92 @@
+"""Puppets with exact truth: rendered on the fly, or a folder of clips that `python -m train.puppets` left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from streamparts.data import ByteArray, FloatArray
+from streamparts.source import find_videos
+from train.labels.pictures import video_frames
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
+from train.puppet_figures import FIGURES
+from train.puppets import PuppetTruth, load_truth, render_clip
+
+UNSEEN_SEED = 100_000
+"""Training uses seeds from 0 on."""
+
+
+@dataclass(frozen=True)
+class PuppetOptions:
+    """What is rendered."""
+
+    num_clips: int = 8
+    num_frames: int = 48
+    """Of each clip."""
+    size: int = 256
+    """Side in pixels."""
+
+
+def open_rendered(kind: str, options: PuppetOptions) -> EvaluationSet:
+    """Clips of seeds that no training uses: textures, colours, backgrounds and motions are new."""
+    if kind not in FIGURES:
+        raise LabelsError(f"no puppet called {kind!r}; choose from {', '.join(FIGURES)}, or give a folder")
+    size_hw = (options.size, options.size)
+
+    def read() -> Iterator[LabelledFrame]:
+        for number in range(options.num_clips):
+            clip = render_clip(kind, UNSEEN_SEED + number, options.num_frames, size_hw)
+            for index, image in enumerate(clip.frames):
+                yield labelled(image, clip, index, number)
+
+    names = tuple(bone.name for bone in FIGURES[kind].bones)
+    num_frames = options.num_clips * options.num_frames
+    return EvaluationSet(f"puppets:{kind}", "true", num_frames, read, part_names=names, consecutive=True)
+
+
+def open_folder(folder: Path, max_frames: int) -> EvaluationSet:
+    """The first frames of every clip, about `max_frames` together."""
+    videos = find_videos(folder)
+    truths = [_truth_of(video) for video in videos]
+    if len({truth.part_names for truth in truths}) != 1:
+        raise LabelsError(f"{folder}: its clips show puppets of several kinds; give each its own folder")
+    lengths = [min(len(truth.labels), max(2, max_frames // len(videos))) for truth in truths]
+
+    def read() -> Iterator[LabelledFrame]:
+        for number, (video, length) in enumerate(zip(videos, lengths, strict=True)):
+            truth = _truth_of(video)
+            for index, image in video_frames(video, range(length)):
+                yield labelled(image, truth, index, number)
+
+    names = truths[0].part_names
+    return EvaluationSet(set_name("puppets", folder), "true", sum(lengths), read, part_names=names, consecutive=True)
+
+
+def _truth_of(video: Path) -> PuppetTruth:
+    try:
+        return load_truth(video)
+    except (OSError, KeyError, ValueError) as error:
+        raise LabelsError(f"{video}: no readable truth beside it ({error})") from error
+
+
+def labelled(image: ByteArray, truth: PuppetTruth, index: int, clip: int) -> LabelledFrame:
+    """One frame of a clip, poses in pixels."""
+    return LabelledFrame(
+        image,
+        clip,
+        landmarks=truth.joints[index],
+        labels=truth.labels[index],
+        affines=_to_pixels(truth.affines[index], truth.labels.shape[1:]),
+        visible_fraction=truth.visible_fraction[index],
+    )
+
+
+def _to_pixels(affines: FloatArray, size_hw: tuple[int, ...]) -> FloatArray:
+    """(T, 2, 3) canonical -> normalised coordinates, to canonical -> pixels."""
+    half = np.array([size_hw[1] / 2, size_hw[0] / 2], np.float32)
+    out = affines * half[:, None]
+    out[:, :, 2] += half
+    return out
