@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streamparts.models.assembly import Assembly
+from streamparts.models.assembly import PartNetwork
 from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 from train import losses
@@ -68,7 +68,7 @@ def moved_poses(transform: Tensor, affine: Affine) -> Affine:
 
 @torch.no_grad()
 def prepare_lesson(
-    batch: PairBatch, teacher: Assembly, groups: PartGroups, gate: float, generator: torch.Generator
+    batch: PairBatch, teacher: PartNetwork, groups: PartGroups, gate: float, generator: torch.Generator
 ) -> Lesson:
     """Let the teacher segment the sources, then move frame and answer by one random similarity."""
     device = next(teacher.parameters()).device
