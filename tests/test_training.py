@@ -19,10 +19,12 @@ from safetensors.torch import load_file  # noqa: E402
 
 import streamparts  # noqa: E402
 from export import onnx_model  # noqa: E402
+from export.onnx_model import load_student  # noqa: E402
 from export.parity import Parity  # noqa: E402
 from streamparts.bundle import load_model  # noqa: E402
 from streamparts.errors import ModelError, StreampartsError, VideoError  # noqa: E402
 from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
+from streamparts.models.assembly_paper import PaperAssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
 from train.assembly import main, train  # noqa: E402
@@ -37,8 +39,9 @@ SMALL = AssemblyConfig(
 
 def tiny(clips: Path, out: Path, **changes: object) -> TrainingConfig:
     base = TrainingConfig(
-        clips=clips, out=out, steps=60, student_steps=40, batch_size=4, bootstrap_steps=30, gate_steps=20,
-        student_pixels=64, checkpoint_every=20, network=SMALL, learning_rate=3e-3, device="cpu",
+        clips=clips, out=out, steps=60, student_steps=40, batch_size=4, student_batch_size=8, student_pixels=64,
+        bootstrap_steps=30, gate_steps=20, checkpoint_every=20, network=SMALL, learning_rate=3e-3,
+        student_learning_rate=6e-3, device="cpu",
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -125,6 +128,21 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
     assert all(torch.equal(resumed[key], whole[key]) for key in whole)
 
 
+def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> None:
+    words = [str(clips), "--out", str(tmp_path / "paper"), "--preset", "paper", "--perceptual", "random"]
+    preset = parse_config([*words, "--device", "cpu"], "", "t")
+    shape = PaperAssemblyConfig(3, 64, 4, (8, 8, 8), (16, 16, 16), 32, (8, 8, 8, 8, 8))
+    out = replace(preset, network=shape, steps=3, student_steps=2, student_pixels=64, checkpoint_every=2)
+    train(out)
+    assert log_of(tmp_path / "paper", "teacher")[-1].keys() >= {
+        "source",
+        "target",
+        "equivariance",
+        "canonical_concentration",
+    }
+    assert load_student(tmp_path / "paper").config.image_size == 64
+
+
 def test_a_loss_that_is_not_finite_is_named_with_its_step() -> None:
     terms = {"source": torch.tensor(1.0), "motion": torch.tensor(float("nan"))}
     with pytest.raises(StreampartsError, match="teacher, step 12: motion is nan"):
@@ -135,6 +153,8 @@ def test_a_preset_changes_the_defaults_and_flags_change_the_preset(tmp_path: Pat
     cpu = parse_config([str(tmp_path), "--out", "x"], "", "t")
     gpu = parse_config([str(tmp_path), "--out", "x", "--preset", "gpu", "--steps", "7"], "", "t")
     assert cpu == TrainingConfig(tmp_path, Path("x"))
+    paper = parse_config([str(tmp_path), "--out", "x", "--preset", "paper", "--network.num-parts", "6"], "", "t")
+    assert (paper.network, paper.gate) == (PaperAssemblyConfig(num_parts=6), 0)
     assert (gpu.steps, gpu.batch_size, gpu.network.image_size) == (7, 32, 128)
 
 

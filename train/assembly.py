@@ -1,4 +1,4 @@
-"""Learn parts from raw clips: python -m train.assembly CLIPS_FOLDER --out runs/x [--preset cpu|gpu]
+"""Learn parts from raw clips: python -m train.assembly CLIPS_FOLDER --out runs/x [--preset cpu|gpu|paper]
 
 Two loops that read top to bottom: the teacher (Assembly) discovers the parts, then the student learns to give them
 in one pass. What they minimise is in objective.py, losses.py and student.py, the networks in streamparts/models.
@@ -20,14 +20,16 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from streamparts.errors import StreampartsError, VideoError
-from streamparts.models.assembly import Assembly
+from streamparts.models.assembly import Assembly, AssemblyConfig, PartNetwork
+from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
 from train.augment import Draws, prepare_pair, random_similarity
 from train.clips import ClipFolder, PairSampler
 from train.config import TrainingConfig, parse_config
 from train.merge import PartGroups, find_parts
-from train.objective import Fades, PairForward, objective
+from train.objective import Fades, PairForward, objective, paper_transform
+from train.perceptual import load_perceptual
 from train.report import reconstruction_sheet, write_contact_sheet, write_names
 from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
 from train.student import prepare_lesson, student_loss
@@ -46,25 +48,29 @@ def launch(config: TrainingConfig) -> Fabric:
     return fabric
 
 
-def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, stop: StopRequest) -> Assembly:
+def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, stop: StopRequest) -> PartNetwork:
     """Discover the parts: reconstruct one frame of a pair from the parts of the other."""
     torch.manual_seed(config.seed)
-    network = channels_last(Assembly(config.network))
-    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.9, 0.99))
+    network = channels_last(build_teacher(config.network))
+    features = load_perceptual(*config.perceptual).to(fabric.device) if config.loss.perceptual else None
+    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate, betas=config.betas)
     start = restore(config.out / TEACHER, network, optimiser)
-    forward, stepper = fabric.setup(PairForward(network), optimiser)
+    forward, stepper = fabric.setup(PairForward(network, config.loss.canonical_concentration > 0), optimiser)
     log = RunLog(config.out, "teacher", start, config.steps, config.checkpoint_every, fabric)
     sampler = PairSampler(folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
     for step in range(start, config.steps):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
         pair = prepare_pair(sampler.batch(step), fabric.device, draws, config.rotation_degrees, config.colour_jitter)
-        transform = random_similarity(draws, 45, (0.8, 1.1), 0.1).to(fabric.device)
-        gate = 1 + (config.gate - 1) * min(1.0, step / config.gate_steps)
+        transform = (
+            paper_transform(draws) if config.warp == "paper" else random_similarity(draws, 45, (0.8, 1.1), 0.1)
+        ).to(fabric.device)
+        gate = min(config.gate, 1 + (config.gate - 1) * min(1.0, step / config.gate_steps))
         age = step / config.bootstrap_steps
         fades = Fades(bootstrap=1 - ramp(age, 0.5, 1.0), motion=ramp(age, 0.0, 1.0), borders=ramp(age, 1.5, 2.5))
         result = forward(pair, gate, transform)
-        terms = objective(result, pair, config.loss, fades, draws.offset())
-        set_rate(optimiser, cosine_rate(step, config.steps, config.learning_rate))
+        terms = objective(result, pair, config.loss, fades, draws.offset(), features)
+        if config.schedule == "cosine":
+            set_rate(optimiser, cosine_rate(step, config.steps, config.learning_rate))
         fabric.backward(require_finite("teacher", step, terms))
         fabric.clip_gradients(forward, stepper, max_norm=1.0)
         stepper.step()
@@ -84,25 +90,29 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
 
 
 def train_student(
-    config: TrainingConfig, folder: ClipFolder, teacher: Assembly, groups: PartGroups, fabric: Fabric, stop: StopRequest
+    config: TrainingConfig,
+    folder: ClipFolder,
+    teacher: PartNetwork,
+    groups: PartGroups,
+    fabric: Fabric,
+    stop: StopRequest,
 ) -> Student:
     """Distil: one pass gives what the teacher gives in K + 1."""
     torch.manual_seed(config.seed)
     shape = StudentConfig(groups.num_parts, config.student_pixels, **STUDENT_SIZES[config.student_size])
     network = channels_last(Student(shape))
-    peak = 2 * config.learning_rate
-    optimiser = torch.optim.Adam(network.parameters(), peak, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(network.parameters(), config.student_learning_rate, betas=(0.9, 0.99))
     start = restore(config.out / STUDENT, network, optimiser)
     forward, stepper = fabric.setup(network, optimiser)
     steps = config.student_steps
     log = RunLog(config.out, "student", start, steps, config.checkpoint_every, fabric)
-    batch_size, seed = 2 * config.batch_size, config.seed + 1
+    batch_size, seed = config.student_batch_size, config.seed + 1
     sampler = PairSampler(folder, batch_size, seed, fabric.global_rank, fabric.world_size)
     for step in range(start, steps):
         draws = Draws(seed, step, batch_size, fabric.global_rank, fabric.world_size)
         lesson = prepare_lesson(sampler.batch(step), teacher, groups, config.gate, draws)
         terms = student_loss(forward(lesson.images), lesson, config.student_loss)
-        set_rate(optimiser, cosine_rate(step, steps, peak))
+        set_rate(optimiser, cosine_rate(step, steps, config.student_learning_rate))
         fabric.backward(require_finite("student", step, terms))
         fabric.clip_gradients(forward, stepper, max_norm=1.0)
         stepper.step()
@@ -118,6 +128,11 @@ def train_student(
     log.close()
     network.eval()
     return network
+
+
+def build_teacher(config: AssemblyConfig | PaperAssemblyConfig) -> PartNetwork:
+    """The network whose shape `config` is."""
+    return PaperAssembly(config) if isinstance(config, PaperAssemblyConfig) else Assembly(config)
 
 
 def anyone(fabric: Fabric, stop: StopRequest) -> int:
@@ -176,7 +191,7 @@ def train(config: TrainingConfig) -> None:
         )
 
 
-def load_or_find_parts(config: TrainingConfig, teacher: Assembly, folder: ClipFolder) -> PartGroups:
+def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: ClipFolder) -> PartGroups:
     """The grouping of slots into parts, kept beside the checkpoints."""
     path = config.out / PARTS
     if path.exists():

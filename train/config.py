@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import tyro
 
 from streamparts.models.assembly import AssemblyConfig
+from streamparts.models.assembly_paper import PaperAssemblyConfig
 from streamparts.models.student import StudentSize
-from train.objective import LossWeights
+from train.objective import PAPER_WEIGHTS, LossWeights
 from train.student import StudentLoss
 
 
@@ -32,14 +33,24 @@ class TrainingConfig:
     """Optimiser steps of the student."""
     batch_size: int = 6
     """Frame pairs a step and process."""
+    student_batch_size: int = 12
+    """Frames a step and process."""
     learning_rate: float = 1e-3
-    """Peak rate of Adam; half a cosine down to zero."""
+    """Peak rate of the teacher's Adam."""
+    student_learning_rate: float = 2e-3
+    """Peak rate of the student's Adam, which falls to zero along half a cosine."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """The teacher's rate: warm-up, then half a cosine down to zero; or always the same."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Of the teacher's Adam."""
     bootstrap_steps: int = 1000
     """Steps until the ellipses' likelihood of the moving pixels has faded out and motion has taken over."""
     gate_steps: int = 500
     """Steps over which the ellipse gate tightens from 1 to `gate`."""
     gate: float = 3.0
     """Final strength of the ellipse gate."""
+    warp: Literal["similarity", "paper"] = "similarity"
+    """How a picture is moved for Eq. 12: by up to 45 degrees, or by any angle and stretched as in the paper."""
     rotation_degrees: float = 10.0
     """A pair is turned by up to this much, both frames alike."""
     colour_jitter: float = 0.3
@@ -54,16 +65,16 @@ class TrainingConfig:
     """CPU threads, 0 for torch's choice."""
     checkpoint_every: int = 250
     """Steps between checkpoints, log lines and pictures."""
-    network: AssemblyConfig = field(default_factory=AssemblyConfig)
+    network: tyro.conf.AvoidSubcommands[AssemblyConfig | PaperAssemblyConfig] = field(default_factory=AssemblyConfig)
     student_size: StudentSize = "small"
     """The exported network: nano, small or base."""
     student_pixels: int = 128
     """Side of the exported network's input."""
+    perceptual: tuple[str, ...] = ("torchvision",)
+    """Where the perceptual term's features come from, if it has a weight: torchvision, random, or .npz files."""
     loss: LossWeights = field(default_factory=LossWeights)
     student_loss: StudentLoss = field(default_factory=StudentLoss)
 
-
-Preset = Literal["cpu", "gpu"]
 
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
     "cpu": ("about 40 minutes on two CPU cores (the default)", {}),
@@ -74,8 +85,24 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
             "steps": 12000,
             "student_steps": 6000,
             "batch_size": 32,
+            "student_batch_size": 64,
             "bootstrap_steps": 2000,
             "gate_steps": 1000,
+        },
+    ),
+    "paper": (
+        "the paper's network, losses and rates, 112 M parameters; for a GPU, days by the paper's own pace",
+        {
+            "network": PaperAssemblyConfig(),
+            "loss": PAPER_WEIGHTS,
+            "steps": 200_000,
+            "batch_size": 2,
+            "learning_rate": 5e-5,
+            "schedule": "constant",
+            "betas": (0.9, 0.999),
+            "gate": 0.0,
+            "warp": "paper",
+            "colour_jitter": 0.1,
         },
     ),
 }

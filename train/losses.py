@@ -1,4 +1,5 @@
-"""The losses of Gao et al. 2021, each a function named after its equation, and the two label-free additions.
+"""The losses of Gao et al. 2021, each a function named after its equation, and the label-free additions. Eq. 1 to 4
+are in streamparts/models/layers.py.
 
 Masks are (B, K, H, W) without the background unless said otherwise; coordinates are normalised. Every loss is a
 mean over batch and parts, so that its weight depends on neither.
@@ -7,6 +8,7 @@ mean over batch and parts, so that its weight depends on neither.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,21 +18,38 @@ from torch.nn import functional as F
 from streamparts.geometry import CANONICAL_SIGMAS
 from streamparts.models.layers import Affine, image_grid, transform_points
 
+FeatureDifference = Callable[[Tensor, Tensor], Tensor]
+"""(predicted, image), each (B, 3, H, W) in [0, 1] -> the scalar |phi(I) - phi(I')| of Eq. 5."""
+
 
 def image_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
     """Forward differences along x and y of (B, C, H, W)."""
     return images[..., :, 1:] - images[..., :, :-1], images[..., 1:, :] - images[..., :-1, :]
 
 
-def image_difference(predicted: Tensor, image: Tensor, l1: float, gradient: float) -> Tensor:
-    """Eq. 5 without its perceptual term (see `Perceptual`): l1 * |I - I'| + gradient * |dI - dI'|."""
+def image_difference(
+    predicted: Tensor,
+    image: Tensor,
+    l1: float,
+    gradient: float,
+    perceptual: float = 0.0,
+    features: FeatureDifference | None = None,
+) -> Tensor:
+    """Eq. 5: l1 |I - I'| + gradient |dI - dI'| + perceptual |phi(I) - phi(I')|, each a mean; `features` gives the last
+    of (predicted, image), see perceptual.Perceptual, and is not asked where its weight is 0."""
     dx, dy = image_gradient(predicted - image)
-    return l1 * (predicted - image).abs().mean() + gradient * (dx.abs().mean() + dy.abs().mean())
+    difference = l1 * (predicted - image).abs().mean() + gradient * (dx.abs().mean() + dy.abs().mean())
+    if perceptual == 0:
+        return difference
+    if features is None:
+        raise ValueError(f"the perceptual term has the weight {perceptual} but no features to compare")
+    return difference + perceptual * features(predicted, image)
 
 
-def background_loss(masks: Tensor) -> Tensor:
-    """Eq. 7: pushes the background to one and the parts to zero. `masks` is (B, 1 + K, H, W), background first."""
-    return (1 - masks[:, 0]).abs().mean() + masks[:, 1:].mean()
+def background_loss(masks: Tensor, background: float = 1.0, parts: float = 1.0) -> Tensor:
+    """Eq. 7: pushes the background to one and the parts to zero, with a weight each. `masks` is (B, 1 + K, H, W),
+    background first."""
+    return background * (1 - masks[:, 0]).abs().mean() + parts * masks[:, 1:].mean()
 
 
 def mask_moments(masks: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,16 +68,29 @@ def mask_moments(masks: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor,
     return first, covariance, mass
 
 
-def transformation_loss(masks: Tensor, affine: Affine, threshold: float = 0.02) -> tuple[Tensor, Tensor]:
-    """Eq. 8 and 9: the pose's translation is its mask's mean, and A A^T its covariance times CANONICAL_SIGMAS^2.
+def translation_loss(translation: Tensor, mean: Tensor) -> Tensor:
+    """Eq. 8 of each part, (B, K): |t_k - u_k|_1 of (B, K, 2) translations and mask means."""
+    return (translation - mean).abs().sum(-1)
+
+
+def rotation_scale_loss(affine: Affine, covariance: Tensor, sigmas: float = CANONICAL_SIGMAS) -> Tensor:
+    """Eq. 9 of each part, (B, K): |A_k A_k^T - sigmas^2 Sigma_k|_F of mask covariances (B, K, 2, 2). The paper's
+    `sigmas` is 1: its canonical frames hold a part up to one deviation."""
+    difference = affine.covariance() - sigmas**2 * covariance
+    return difference.square().sum((-1, -2)).add(1e-12).sqrt()
+
+
+def transformation_loss(
+    masks: Tensor, affine: Affine, threshold: float = 0.02, sigmas: float = CANONICAL_SIGMAS
+) -> tuple[Tensor, Tensor]:
+    """L_tran and L_rots, Eq. 8 and 9, against the moments of the masks above the paper's zeta = 0.02.
 
     Parts that own less than a pixel are left out: their moments mean nothing.
     """
     mean, covariance, mass = mask_moments(masks, threshold)
     seen = (mass > 1.0).float()
-    translation = (affine.translation - mean).abs().sum(-1)
-    difference = affine.covariance() - CANONICAL_SIGMAS**2 * covariance
-    shape = difference.square().sum((-1, -2)).add(1e-12).sqrt()
+    translation = translation_loss(affine.translation, mean)
+    shape = rotation_scale_loss(affine, covariance, sigmas)
     total = seen.sum().clamp(min=1)
     return (translation * seen).sum() / total, (shape * seen).sum() / total
 
@@ -156,6 +188,13 @@ def concentration_loss(masks: Tensor) -> Tensor:
     """Eq. 13: the variance of each part's mask about its own centre."""
     _, covariance, _ = mask_moments(masks)
     return covariance.diagonal(dim1=-2, dim2=-1).sum(-1).mean()
+
+
+def canonical_concentration_loss(masks: Tensor) -> Tensor:
+    """Eq. 13 of canonical masks, about (0, 0) in place of their own centres: what puts parts into the middle of their
+    frames."""
+    mean, covariance, _ = mask_moments(masks)
+    return (covariance.diagonal(dim1=-2, dim2=-1).sum(-1) + mean.square().sum(-1)).mean()
 
 
 def equivariance_loss(warped: Affine, affine: Affine, transform: Tensor) -> Tensor:

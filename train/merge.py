@@ -14,7 +14,7 @@ from torch import Tensor
 
 from streamparts.data import FloatArray
 from streamparts.geometry import CANONICAL_SIGMAS
-from streamparts.models.assembly import Assembly
+from streamparts.models.assembly import PartNetwork
 from streamparts.models.layers import Affine, compose, warp
 from train import losses
 from train.augment import to_images
@@ -96,7 +96,7 @@ def spread_frames(folder: ClipFolder, num_frames: int) -> NDArray[np.uint8]:
 
 
 @torch.no_grad()
-def observe(teacher: Assembly, frames: NDArray[np.uint8], gate: float, batch: int = 16) -> SlotPoses:
+def observe(teacher: PartNetwork, frames: NDArray[np.uint8], gate: float, batch: int = 16) -> SlotPoses:
     """Run the teacher over frames (F, S, S, 3)."""
     areas, affines = [], []
     device = next(teacher.parameters()).device
@@ -171,7 +171,7 @@ def nearly_one(poses: SlotPoses, groups: list[list[int]]) -> list[tuple[int, int
 
 
 @torch.no_grad()
-def find_parts(teacher: Assembly, folder: ClipFolder, gate: float, num_frames: int = 512) -> PartGroups:
+def find_parts(teacher: PartNetwork, folder: ClipFolder, gate: float, num_frames: int = 512) -> PartGroups:
     """Group the teacher's slots into parts by how they move in the training clips; the largest part first."""
     frames = spread_frames(folder, num_frames)
     poses = observe(teacher, frames, gate)
@@ -199,7 +199,7 @@ class PartFit(NamedTuple):
 
 @torch.no_grad()
 def whole_shapes(
-    teacher: Assembly, frames: NDArray[np.uint8], gate: float, groups: list[list[int]], batch: int = 16
+    teacher: PartNetwork, frames: NDArray[np.uint8], gate: float, groups: list[list[int]], batch: int = 16
 ) -> tuple[Tensor, Tensor]:
     """(P, S, S) how often each point of a part's leading slot's canonical plane, x and y up to SHAPE_REACH, belongs to
     the part, over the frames that show the part; and (P, 2) that slot's mean scale. One clip hides this end of a part

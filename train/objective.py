@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from streamparts.models.assembly import Assembly, Decoding
-from streamparts.models.layers import Affine, compose, warp
+from streamparts.models.assembly import Decoding, PartNetwork
+from streamparts.models.layers import Affine, compose, invert, warp
 from train import losses
-from train.augment import Pair, warp_images
+from train.augment import Draws, Pair
+from train.losses import FeatureDifference
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """One weight per term of the objective."""
+    """One weight per term of the objective; a term of weight 0 is not computed."""
 
     source: float = 0.5
     """lambda_s of Eq. 6; the target's lambda_t is 1."""
@@ -24,8 +28,10 @@ class LossWeights:
     """lambda_1 of Eq. 5."""
     gradient: float = 3.0
     """lambda_2 of Eq. 5."""
+    perceptual: float = 0.0
+    """lambda_3 of Eq. 5, on the features of a perceptual.Perceptual."""
     background: float = 0.02
-    """Eq. 7."""
+    """Eq. 7, both its terms."""
     translation: float = 1.0
     """Eq. 8."""
     rotation_scale: float = 2.0
@@ -34,6 +40,8 @@ class LossWeights:
     """Eq. 12."""
     concentration: float = 0.02
     """Eq. 13."""
+    canonical_concentration: float = 0.0
+    """Eq. 13 of the canonical parts, about (0, 0)."""
     motion: float = 20.0
     """Pixels belong to the part whose motion explains them; fades in over `bootstrap_steps`."""
     edges: float = 4.0
@@ -48,6 +56,33 @@ class LossWeights:
     """Masks follow these ellipses; fades out with them."""
     silhouette: float = 1.0
     """Masks explain the moving pixels."""
+
+
+PAPER_WEIGHTS = LossWeights(
+    source=0.1,
+    l1=1.0,
+    gradient=5.0,
+    perceptual=10.0,
+    background=0.5,
+    translation=0.5,
+    rotation_scale=0.1,
+    equivariance=0.02 / 9,
+    concentration=0.35 * 10,
+    canonical_concentration=0.035 * 10,
+    motion=0.0,
+    edges=0.0,
+    appearance=0.0,
+    rigidity=0.0,
+    bootstrap=0.0,
+    bootstrap_masks=0.0,
+    silhouette=0.0,
+)
+"""The weights that Gao et al. published for TaiChi, K = 10, batch 2, for terms that are means over batch and parts.
+
+Theirs count sums over parts in Eq. 13 (so times K), means over coordinates in Eq. 8 (1 / 2) and over the nine entries
+of homogeneous matrices in Eq. 12 (1 / 9), and one norm over all B * K parts in Eq. 9 (0.1 sqrt(B K) = 0.45 of the mean
+norm, which CANONICAL_SIGMAS^2 makes 4.84 times as large). For Vox they have background 0.05, equivariance 0.05 / 9.
+"""
 
 
 class Fades(NamedTuple):
@@ -72,30 +107,53 @@ class PairResult(NamedTuple):
     """Poses of the target image after `transform`."""
     transform: Tensor
     """(B, 2, 3) image -> warped image."""
+    canonical: Decoding | None = None
+    """The source's parts in their own frames, where asked for."""
 
 
-def forward_pair(network: Assembly, pair: Pair, gate: float, transform: Tensor) -> PairResult:
-    """Encode source, target and the warped target in one batch; decode the source's parts at both poses."""
+def paper_transform(draws: Draws) -> Tensor:
+    """(B, 2, 3) of the paper's equivariance warp: sx and sy in (0.75, 1) apart, any angle, shifts in (0, 0.2)."""
+    uniform = draws.uniform(1, 5)
+    angle = 2 * math.pi * uniform[..., 0]
+    rotation = torch.stack([angle.cos(), angle.sin()], dim=-1)
+    return Affine(rotation, 0.75 + 0.25 * uniform[..., 1:3], 0.2 * uniform[..., 3:5]).matrix()[:, 0]
+
+
+def forward_pair(
+    network: PartNetwork, pair: Pair, gate: float, transform: Tensor, canonical: bool = False
+) -> PairResult:
+    """Encode source, target and the warped target in one batch; decode the source's parts at both poses and, if
+    `canonical`, at the identity."""
     batch = len(pair.source)
-    images = torch.cat([pair.source, pair.target, warp_images(pair.target, transform)])
-    encoding = network.encode(images)
+    moved = warp(pair.target.unsqueeze(1), invert(transform).unsqueeze(1), padding="border").squeeze(1)
+    encoding = network.encode(torch.cat([pair.source, pair.target, moved]))
     source, target, warped = (encoding.select(slice(i * batch, (i + 1) * batch)) for i in range(3))
-    canonical = network.canonical(source)
-    both = Affine(*(torch.cat(pair) for pair in zip(source.affine, target.affine, strict=True)))
-    decoded = network.assemble(canonical.repeat(2, 1, 1, 1, 1), source.background.repeat(2, 1, 1, 1, 1), both, gate)
-    recovered, retargeted = (Decoding(*(x[rows] for x in decoded)) for rows in (slice(batch), slice(batch, None)))
-    return PairResult(recovered, retargeted, source.affine, target.affine, warped.affine, transform)
+    poses = [source.affine, target.affine, *([identity_like(source.affine)] if canonical else [])]
+    parts, background = network.canonical(source).repeat(len(poses), 1, 1, 1, 1), source.background
+    placed = Affine(*(torch.cat(values) for values in zip(*poses, strict=True)))
+    decoded = network.assemble(parts, background.repeat(len(poses), 1, 1, 1, 1), placed, gate)
+    decodings = [Decoding(*(x[i * batch : (i + 1) * batch] for x in decoded)) for i in range(len(poses))]
+    recovered, retargeted = decodings[:2]
+    centred = decodings[2] if canonical else None
+    return PairResult(recovered, retargeted, source.affine, target.affine, warped.affine, transform, centred)
+
+
+def identity_like(affine: Affine) -> Affine:
+    """Poses that leave canonical parts where they are."""
+    rotation = torch.zeros_like(affine.rotation)
+    rotation[..., 0] = 1
+    return Affine(rotation, torch.ones_like(affine.scale), torch.zeros_like(affine.translation))
 
 
 class PairForward(torch.nn.Module):
     """`forward_pair` as a module: what several processes run in step must be one call."""
 
-    def __init__(self, network: Assembly) -> None:
+    def __init__(self, network: PartNetwork, canonical: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.canonical = network, canonical
 
     def forward(self, pair: Pair, gate: float, transform: Tensor) -> PairResult:
-        return forward_pair(self.network, pair, gate, transform)
+        return forward_pair(self.network, pair, gate, transform, self.canonical)
 
 
 def motion_term(result: PairResult, pair: Pair) -> Tensor:
@@ -106,39 +164,81 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
     return losses.motion_loss(result.retargeted.masks, moved, pair.background, pair.target, pair.known)
 
 
+def reconstruction_loss(
+    result: PairResult, pair: Pair, weights: LossWeights, features: FeatureDifference | None = None
+) -> dict[str, Tensor]:
+    """Eq. 6: its summands, "source" lambda_s L(I_s, I_s') and "target" lambda_t L(I_t, I_t') with lambda_t = 1."""
+    w = weights
+    sides = {
+        "source": (w.source, result.recovered.image, pair.source),
+        "target": (1.0, result.retargeted.image, pair.target),
+    }
+    return {
+        name: weight * losses.image_difference(predicted, image, w.l1, w.gradient, w.perceptual, features)
+        for name, (weight, predicted, image) in sides.items()
+        if weight
+    }
+
+
 def objective(
-    result: PairResult, pair: Pair, weights: LossWeights, fades: Fades, offset: float = 0.5
+    result: PairResult,
+    pair: Pair,
+    weights: LossWeights,
+    fades: Fades,
+    offset: float = 0.5,
+    features: FeatureDifference | None = None,
 ) -> dict[str, Tensor]:
     """The weighted terms by name; their sum is minimised. `fades` fade the ellipses' likelihood out, the others in;
-    `offset` in [0, 1) moves the draw of the pixels whose colours are compared."""
+    `offset` in [0, 1) moves the draw of the pixels whose colours are compared. `features` serve the perceptual term,
+    the result's canonical parts their concentration: both are needed where those weights are not 0."""
+    w, silhouette = weights, torch.cat([pair.source_silhouette, pair.target_silhouette])
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
+    images = torch.cat([pair.source, pair.target])
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
-    silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
-    translation, shape = losses.transformation_loss(masks[:, 1:], affine)
-    w, scale = weights, losses.emphasis(silhouette)
-    terms = {
-        "source": w.source * losses.image_difference(result.recovered.image, pair.source, w.l1, w.gradient),
-        "target": losses.image_difference(result.retargeted.image, pair.target, w.l1, w.gradient),
-        "background": w.background * losses.background_loss(masks),
-        "translation": w.translation * translation,
-        "rotation_scale": w.rotation_scale * shape,
-        "equivariance": w.equivariance * losses.equivariance_loss(result.warped, result.target, result.transform),
-        "rigidity": w.rigidity * losses.rigidity_loss(result.source, result.target),
-        "motion": scale * fades.motion * w.motion * motion_term(result, pair),
-        "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
-        "silhouette": scale * w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
-    }
-    if fades.bootstrap > 0:
-        known = pair.known.repeat(2)
-        likelihood, shares = losses.silhouette_likelihood(affine, silhouette * known[:, None, None, None])
-        terms["bootstrap"] = fades.bootstrap * w.bootstrap * likelihood
-        terms["bootstrap_masks"] = (
-            scale * fades.bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
-        )
-    if fades.borders > 0:
-        images = torch.cat([pair.source, pair.target])
+    known, scale = pair.known.repeat(2), losses.emphasis(silhouette)
+
+    @cache
+    def transformation() -> tuple[Tensor, Tensor]:
+        return losses.transformation_loss(masks[:, 1:], affine)
+
+    @cache
+    def mixture() -> tuple[Tensor, Tensor]:
+        return losses.silhouette_likelihood(affine, silhouette * known[:, None, None, None])
+
+    def appearance() -> Tensor:
         pixels, colours = (torch.cat([x.flatten(2) for x in both.chunk(2)], dim=2) for both in (masks, images))
-        terms["edges"] = fades.borders * w.edges * losses.edge_loss(masks, images)
-        appearance = losses.appearance_loss(pixels, colours, offset)
-        terms["appearance"] = scale * fades.borders * w.appearance * appearance
-    return terms
+        return losses.appearance_loss(pixels, colours, offset)
+
+    terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
+        "background": (w.background, lambda: losses.background_loss(masks)),
+        "translation": (w.translation, lambda: transformation()[0]),
+        "rotation_scale": (w.rotation_scale, lambda: transformation()[1]),
+        "equivariance": (
+            w.equivariance,
+            lambda: losses.equivariance_loss(result.warped, result.target, result.transform),
+        ),
+        "rigidity": (w.rigidity, lambda: losses.rigidity_loss(result.source, result.target)),
+        "motion": (scale * fades.motion * w.motion, lambda: motion_term(result, pair)),
+        "concentration": (w.concentration, lambda: losses.concentration_loss(masks[:, 1:])),
+        "canonical_concentration": (
+            w.canonical_concentration,
+            lambda: losses.canonical_concentration_loss(canonical_masks(result)),
+        ),
+        "silhouette": (scale * w.silhouette, lambda: losses.silhouette_loss(masks, silhouette, known)),
+        "bootstrap": (fades.bootstrap * w.bootstrap, lambda: mixture()[0]),
+        "bootstrap_masks": (
+            scale * fades.bootstrap * w.bootstrap_masks,
+            lambda: losses.responsibility_loss(masks, silhouette, mixture()[1], known),
+        ),
+        "edges": (fades.borders * w.edges, lambda: losses.edge_loss(masks, images)),
+        "appearance": (scale * fades.borders * w.appearance, appearance),
+    }
+    weighted = {name: weight * term() for name, (weight, term) in terms.items() if weight}
+    return reconstruction_loss(result, pair, weights, features) | weighted
+
+
+def canonical_masks(result: PairResult) -> Tensor:
+    """(B, K, S, S) of the parts in their own frames."""
+    if result.canonical is None:
+        raise ValueError("the canonical parts were not decoded: call forward_pair with canonical=True")
+    return result.canonical.masks[:, 1:]

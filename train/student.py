@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streamparts.models.assembly import Assembly
+from streamparts.models.assembly import PartNetwork
 from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 from train import losses
@@ -67,7 +67,7 @@ def moved_poses(transform: Tensor, affine: Affine) -> Affine:
 
 
 @torch.no_grad()
-def prepare_lesson(batch: PairBatch, teacher: Assembly, groups: PartGroups, gate: float, draws: Draws) -> Lesson:
+def prepare_lesson(batch: PairBatch, teacher: PartNetwork, groups: PartGroups, gate: float, draws: Draws) -> Lesson:
     """Let the teacher segment the sources, then move frame and answer by one random similarity."""
     device = next(teacher.parameters()).device
     frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.background))

@@ -6,14 +6,25 @@ encoder, translation by soft-argmax, and an ellipse gate that ties each part's m
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from streamparts.models.layers import Affine, ConvBlock, PoseHead, UNet, image_grid, transform_points, warp
+from streamparts.models.layers import (
+    Affine,
+    ConvBlock,
+    PoseHead,
+    UNet,
+    assemble_image,
+    image_grid,
+    part_masks,
+    transform_points,
+    warp,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,62 @@ class Decoding(NamedTuple):
     """(B, 1 + K, 3, S, S) appearance P_k of each slot."""
 
 
+class NetworkConfig(Protocol):
+    """What every form of the network says of its shape."""
+
+    @property
+    def num_parts(self) -> int: ...
+
+    @property
+    def image_size(self) -> int: ...
+
+
+class PartNetwork(nn.Module, ABC):
+    """An encoder E, a decoder D shared by all slots, and the assembly between them: what is trained, whose slots are
+    merged, and what teaches the student. Images are (B, 3, S, S) RGB in [0, 1]."""
+
+    config: NetworkConfig
+    decoder: nn.Module
+    """(N, C, h, w) -> part images (N, 3, S, S) and depth logits (N, 1, S, S)."""
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Encoding:
+        """Latents and poses of the parts in `images`."""
+
+    def canonical(self, encoding: Encoding) -> Tensor:
+        """(B, K, C, h, w) canonical latents V*_k = T_k^-1 V_k."""
+        return warp(encoding.parts, encoding.affine.matrix())
+
+    def assemble(self, canonical: Tensor, background: Tensor, affine: Affine, gate: float) -> Decoding:
+        """Place canonical parts by `affine`, decode all in one batch, blend by depth (Eq. 3).
+
+        `gate` > 0 lowers a part's depth logit outside its ellipse by gate * (|T^-1 u|^2 - 1), at most 12, so that
+        a mask stays where its pose is; 0 is the paper's assembly.
+        """
+        inverse = affine.inverse_matrix()
+        latents = torch.cat([background, warp(canonical, inverse)], dim=1)
+        colours, depth = self.decoder(latents.flatten(0, 1))
+        part_images = colours.reshape(*latents.shape[:2], *colours.shape[1:])
+        depth = depth.reshape(*latents.shape[:2], *depth.shape[2:])
+        if gate > 0:
+            depth = torch.cat([depth[:, :1], depth[:, 1:] + self._gate(inverse, gate)], dim=1)
+        masks = part_masks(depth)
+        return Decoding(assemble_image(masks, part_images), masks, part_images)
+
+    def _gate(self, inverse: Tensor, strength: float) -> Tensor:
+        size = self.config.image_size
+        points = transform_points(inverse, image_grid(size, size, inverse.device))
+        outside = (points.square().sum(-1) - 1).clamp(min=0)
+        logits: Tensor = (-strength * outside).clamp(min=-12.0)
+        return logits.reshape(*logits.shape[:2], size, size)
+
+    def forward(self, images: Tensor, gate: float = 0.0) -> tuple[Decoding, Affine]:
+        """Segment images by themselves: masks of the recovered parts, and their poses."""
+        encoding = self.encode(images)
+        decoding = self.assemble(self.canonical(encoding), encoding.background, encoding.affine, gate)
+        return decoding, encoding.affine
+
+
 class PartDecoder(nn.Module):
     """(N, C, S/4, S/4) -> (N, 4, S, S): RGB and a depth logit, shared by all parts and background.
 
@@ -90,8 +157,10 @@ class PartDecoder(nn.Module):
         return colours + coarse, depth
 
 
-class Assembly(nn.Module):
-    """Encoder E, decoder D and the assembly between them. Images are (B, 3, S, S) RGB in [0, 1]."""
+class Assembly(PartNetwork):
+    """The `fast` form, which is used with the ellipse gate."""
+
+    config: AssemblyConfig
 
     def __init__(self, config: AssemblyConfig) -> None:
         super().__init__()
@@ -113,35 +182,5 @@ class Assembly(nn.Module):
         latents = maps.reshape(len(maps), -1, c, *maps.shape[-2:])
         return Encoding(latents[:, 1:], latents[:, :1], self.pose(features, summary))
 
-    def canonical(self, encoding: Encoding) -> Tensor:
-        """(B, K, C, h, w) canonical latents V*_k = T_k^-1 V_k."""
-        return warp(encoding.parts, encoding.affine.matrix())
-
-    def assemble(self, canonical: Tensor, background: Tensor, affine: Affine, gate: float) -> Decoding:
-        """Place canonical parts by `affine`, decode all in one batch, blend by depth (Eq. 3).
-
-        `gate` >= 0 lowers a part's depth logit outside its ellipse by gate * (|T^-1 u|^2 - 1), at most 12, so that
-        a mask stays where its pose is.
-        """
-        inverse = affine.inverse_matrix()
-        latents = torch.cat([background, warp(canonical, inverse)], dim=1)
-        colours, depth = self.decoder(latents.flatten(0, 1))
-        part_images = colours.reshape(*latents.shape[:2], *colours.shape[1:])
-        depth = depth.reshape(*latents.shape[:2], *depth.shape[2:])
-        depth = torch.cat([depth[:, :1], depth[:, 1:] + self._gate(inverse, gate)], dim=1)
-        masks = depth.softmax(dim=1)
-        image = (masks.unsqueeze(2) * part_images).sum(dim=1)
-        return Decoding(image, masks, part_images)
-
-    def _gate(self, inverse: Tensor, strength: float) -> Tensor:
-        size = self.config.image_size
-        points = transform_points(inverse, image_grid(size, size, inverse.device))
-        outside = (points.square().sum(-1) - 1).clamp(min=0)
-        logits: Tensor = (-strength * outside).clamp(min=-12.0)
-        return logits.reshape(*logits.shape[:2], size, size)
-
     def forward(self, images: Tensor, gate: float = 3.0) -> tuple[Decoding, Affine]:
-        """Segment images by themselves: masks of the recovered parts, and their poses."""
-        encoding = self.encode(images)
-        decoding = self.assemble(self.canonical(encoding), encoding.background, encoding.affine, gate)
-        return decoding, encoding.affine
+        return super().forward(images, gate)

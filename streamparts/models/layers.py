@@ -74,6 +74,16 @@ def warp(maps: Tensor, sampling: Tensor, padding: str = "zeros") -> Tensor:
     return flat.reshape(maps.shape)
 
 
+def part_masks(depth: Tensor) -> Tensor:
+    """Eq. 3 of Gao et al. 2021: inverse depths D_k (B, 1 + K, S, S) -> masks M_k, the nearest slot in front."""
+    return depth.softmax(dim=1)
+
+
+def assemble_image(masks: Tensor, part_images: Tensor) -> Tensor:
+    """sum_k M_k * P_k: masks (B, 1 + K, S, S) and part images (B, 1 + K, 3, S, S) -> (B, 3, S, S)."""
+    return (masks.unsqueeze(2) * part_images).sum(dim=1)
+
+
 def group_norm(channels: int) -> nn.Module:
     """Normalises each sample by itself: a frame's result does not depend on its batch, in training either."""
     return nn.GroupNorm(math.gcd(8, channels), channels)
@@ -83,6 +93,14 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
     """(..., 2, 3) of the map that applies `second`, then `first`."""
     linear = first[..., :2] @ second[..., :2]
     return torch.cat([linear, first[..., :2] @ second[..., 2:] + first[..., 2:]], dim=-1)
+
+
+def invert(matrix: Tensor) -> Tensor:
+    """(..., 2, 3) of the inverse of any affine map."""
+    (a, b), (c, d) = (row.unbind(-1) for row in matrix[..., :2].unbind(-2))
+    determinant = a * d - b * c
+    linear = _stack_rows([d, -b], [-c, a]) / determinant[..., None, None]
+    return torch.cat([linear, -linear @ matrix[..., 2:]], dim=-1)
 
 
 class ConvBlock(nn.Sequential):

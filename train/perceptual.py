@@ -1,0 +1,235 @@
+"""The perceptual term of Eq. 5 of Gao et al. 2021: differences between the features of a fixed, trained network.
+
+The paper's features are relu1_1 to relu5_1 of VGG-19. Where its weights cannot be had, a .npz file of another
+network does: arrays `<layer>.weight` (O, I, h, w) and `<layer>.bias` (O,), the layers named as in the classes below.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from streamparts.errors import StreampartsError
+
+STRIDE_WEIGHTS = {1: 1 / 32, 2: 1 / 16, 4: 1 / 8, 8: 1 / 4, 16: 1.0}
+"""Weight of the features by their stride; in VGG-19 relu1_1, relu2_1, relu3_1, relu4_1, relu5_1."""
+
+VGG_BLOCKS = (2, 2, 4, 4, 1)
+"""Convolutions between the poolings of VGG-19, up to conv5_1."""
+VGG_WIDTHS = (64, 128, 256, 512, 512)
+VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+"""torchvision's weights of VGG-19, trained on ImageNet; the name holds the checksum."""
+
+RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet, values in [0, 1]."""
+CAFFE_MEAN = (104.0, 117.0, 123.0)
+"""Of ImageNet, BGR values in [0, 255]."""
+
+Weights = Mapping[str, Tensor]
+Padding = Literal["reflect", "constant"]
+
+
+class FeatureNetwork(nn.Module):
+    """Images (B, 3, H, W), RGB in [0, 1] -> features by stride, at most one map for each of STRIDE_WEIGHTS. Its
+    weights are buffers: nothing here is ever trained."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        for name, value in weights.items():
+            self.register_buffer(name.replace(".", "/"), value.float())
+
+    def has(self, layer: str) -> bool:
+        return f"{layer}/weight".replace(".", "/") in self._buffers
+
+    def convolve(self, layer: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+        weight, bias = (self.get_buffer(f"{layer}.{part}".replace(".", "/")) for part in ("weight", "bias"))
+        return F.conv2d(x, weight, bias, stride, padding)
+
+
+class Vgg(FeatureNetwork):
+    """VGG-19 of any width, as far as its layers go: conv0 (1x1, the scaling of the input) and conv1_1 to conv5_1. A
+    layer convX_1_aux (1x1) brings slim features to the full network's channels."""
+
+    def __init__(self, weights: Weights, padding: Padding) -> None:
+        super().__init__(weights)
+        self.padding = padding
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        x = self.convolve("conv0", images)
+        features: dict[int, Tensor] = {}
+        for block, count in enumerate(VGG_BLOCKS):
+            for layer in (f"conv{block + 1}_{i + 1}" for i in range(count)):
+                if not self.has(layer):
+                    return features
+                if block and layer.endswith("_1"):
+                    x = F.max_pool2d(x, 2)
+                x = F.relu(self.convolve(layer, F.pad(x, (1, 1, 1, 1), mode=self.padding)))
+                if layer.endswith("_1"):
+                    full = F.relu(self.convolve(f"{layer}_aux", x)) if self.has(f"{layer}_aux") else x
+                    features[2**block] = full
+        return features
+
+
+class SqueezeNet(FeatureNetwork):
+    """SqueezeNet 1.1 of the Caffe model: conv1, fire3, fire5 and fire9."""
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        x = images.flip(1) * 255 - torch.tensor(CAFFE_MEAN, device=images.device)[:, None, None]
+        x = F.relu(self.convolve("conv1", x, stride=2))
+        features = {2: x}
+        for stride, fires in ((4, (2, 3)), (8, (4, 5)), (16, (6, 7, 8, 9))):
+            x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            for index in fires:
+                x = self._fire(f"fire{index}", x)
+            features[stride] = x
+        return features
+
+    def _fire(self, layer: str, x: Tensor) -> Tensor:
+        x = F.relu(self.convolve(f"{layer}.squeeze1x1", x))
+        both = [self.convolve(f"{layer}.expand1x1", x), self.convolve(f"{layer}.expand3x3", x, padding=1)]
+        return F.relu(torch.cat(both, dim=1))
+
+
+class ResNet50(FeatureNetwork):
+    """ResNet-50 whose BatchNorms are folded into its convolutions, each block's stride on its first one: conv1,
+    layer1, layer2 and layer3."""
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (RGB_MEAN, RGB_STD))
+        x = F.relu(self.convolve("conv1", (images - mean) / std, stride=2, padding=3))
+        features = {2: x}
+        x = F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, 2)
+        for layer, (stride, count) in enumerate(((4, 3), (8, 4), (16, 6)), start=1):
+            for block in range(count):
+                x = self._bottleneck(f"layer{layer}.{block}", x, 2 if layer > 1 and block == 0 else 1)
+            features[stride] = x
+        return features
+
+    def _bottleneck(self, block: str, x: Tensor, stride: int) -> Tensor:
+        y = F.relu(self.convolve(f"{block}.conv1", x, stride))
+        y = F.relu(self.convolve(f"{block}.conv2", y, padding=1))
+        aside = f"{block}.downsample.0"
+        return F.relu(self.convolve(f"{block}.conv3", y) + (self.convolve(aside, x, stride) if self.has(aside) else x))
+
+
+class Perceptual(nn.Module):
+    """|phi(I) - phi(I')| of Eq. 5: the weighted sum over strides of the features' mean absolute differences. Of
+    several networks, the first that has a stride gives its features. Gradients reach the prediction alone."""
+
+    def __init__(self, networks: Sequence[FeatureNetwork]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def features(self, images: Tensor) -> dict[int, Tensor]:
+        found: dict[int, Tensor] = {}
+        for network in self.networks:
+            found = network(images) | found
+        return found
+
+    def forward(self, predicted: Tensor, image: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.features(image)
+        given = self.features(predicted)
+        differences = [STRIDE_WEIGHTS[stride] * (given[stride] - wanted[stride]).abs().mean() for stride in wanted]
+        return torch.stack(differences).sum()
+
+
+def load_perceptual(*sources: str | Path) -> Perceptual:
+    """The perceptual term with features from each source: "torchvision" (its VGG-19, downloaded once), "random" (VGG-19
+    without training), or a .npz file. Raises StreampartsError.
+
+    The paper's weight is meant for VGG-19. Between two photos the term is about 2 with the file of a VGG whose
+    features have mean 1, 0.6 at random, 20 with Caffe's SqueezeNet 1.1 and 0.2 with ResNet-50.
+    """
+    if not sources:
+        raise ValueError("name at least one source of features")
+    return Perceptual([_open(source) for source in sources]).eval()
+
+
+def _open(source: str | Path) -> FeatureNetwork:
+    if source == "torchvision":
+        return Vgg(_with_scaling(_download()), "constant")
+    if source == "random":
+        return Vgg(_with_scaling(random_vgg(torch.Generator().manual_seed(0))), "constant")
+    return load_features(Path(source))
+
+
+def load_features(path: Path) -> FeatureNetwork:
+    """The network in a .npz file, told by the names of its layers. Raises StreampartsError with one line."""
+    try:
+        network = _network_of(_read(path))
+        maps = network(torch.full((1, 3, 64, 64), 0.5))
+    except FileNotFoundError as error:
+        raise StreampartsError(f"no file of features at {path}") from error
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StreampartsError(f"{path} is not a file of features: {reason}") from error
+    if not all(value.isfinite().all() for value in maps.values()):
+        raise StreampartsError(f"{path} gives features that are not finite")
+    return network
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is not a .npz file")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
+
+
+def _network_of(weights: Weights) -> FeatureNetwork:
+    if "conv1_1.weight" in weights:
+        return Vgg(weights, "reflect")
+    if "fire2.squeeze1x1.weight" in weights:
+        return SqueezeNet(weights)
+    if "layer1.0.conv1.weight" in weights:
+        return ResNet50(weights)
+    raise ValueError("its layers are not those of VGG-19, SqueezeNet 1.1 or ResNet-50")
+
+
+def _download() -> dict[str, Tensor]:
+    """conv1_1 to conv5_1 of torchvision's VGG-19, from its cache or the network."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    try:
+        saved = torch.hub.load_state_dict_from_url(VGG_URL, map_location="cpu", check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StreampartsError(
+            f"VGG-19 could not be had ({reason}): put {VGG_URL} into {folder}, or name a .npz file of features"
+        ) from error
+    weights, index = {}, 0
+    for block, count in enumerate(VGG_BLOCKS):
+        for i in range(count):
+            for part in ("weight", "bias"):
+                weights[f"conv{block + 1}_{i + 1}.{part}"] = saved[f"features.{index}.{part}"]
+            index += 2
+        index += 1
+    return weights
+
+
+def random_vgg(generator: torch.Generator, widths: Sequence[int] = VGG_WIDTHS) -> dict[str, Tensor]:
+    """Weights of a VGG-19 that has learned nothing, scaled to keep the size of its features from layer to layer."""
+    weights, channels = {}, 3
+    for block, (count, width) in enumerate(zip(VGG_BLOCKS, widths, strict=True)):
+        for i in range(count):
+            layer, deviation = f"conv{block + 1}_{i + 1}", math.sqrt(2 / (9 * channels))
+            weights[f"{layer}.weight"] = deviation * torch.randn(width, channels, 3, 3, generator=generator)
+            weights[f"{layer}.bias"] = torch.zeros(width)
+            channels = width
+    return weights
+
+
+def _with_scaling(weights: Weights) -> dict[str, Tensor]:
+    """Adds the conv0 that takes off ImageNet's mean and divides by its deviation."""
+    mean, std = torch.tensor(RGB_MEAN), torch.tensor(RGB_STD)
+    return {**weights, "conv0.weight": std.reciprocal().diag()[:, :, None, None], "conv0.bias": -mean / std}
