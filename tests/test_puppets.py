@@ -186,7 +186,7 @@ def test_a_number_out_of_range_is_refused(wrong: dict[str, int]) -> None:
 
 
 def test_the_command_line_writes_clips_of_the_asked_size(tmp_path: Path) -> None:
-    flags = "--num-clips 1 --num-frames 2 --size 64 --width 96 --seed 4 --moving-camera"
+    flags = "--num-clips 1 --num-frames 2 --size 64 --width 96 --seed 4 --camera moving"
     assert puppets.main(["human", "--out", str(tmp_path), *flags.split()]) == 0
     assert decode(tmp_path / "clip_0000.mp4").shape == (2, 64, 96, 3)
 

@@ -92,7 +92,7 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
     sampling = compose(result.source.matrix(), result.target.inverse_matrix())
     pictures = pair.source.unsqueeze(1).expand(-1, sampling.shape[1], -1, -1, -1)
     moved = warp(pictures, sampling, padding="border")
-    return losses.motion_loss(result.retargeted.masks, moved, pair.background, pair.target, pair.known)
+    return losses.motion_loss(result.retargeted.masks, moved, pair.target_background, pair.target, pair.target_known)
 
 
 def objective(
@@ -103,8 +103,9 @@ def objective(
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     silhouette = torch.cat([pair.source_silhouette, pair.target_silhouette])
+    known = torch.cat([pair.source_known, pair.target_known])
     translation, shape = losses.transformation_loss(masks[:, 1:], affine)
-    w, scale = weights, losses.emphasis(silhouette)
+    w, scale = weights, losses.emphasis(silhouette, known)
     terms = {
         "source": w.source * losses.image_difference(result.recovered.image, pair.source, w.l1, w.gradient),
         "target": losses.image_difference(result.retargeted.image, pair.target, w.l1, w.gradient),
@@ -115,11 +116,10 @@ def objective(
         "rigidity": w.rigidity * losses.rigidity_loss(result.source, result.target),
         "motion": scale * fades.motion * w.motion * motion_term(result, pair),
         "concentration": w.concentration * losses.concentration_loss(masks[:, 1:]),
-        "silhouette": scale * w.silhouette * losses.silhouette_loss(masks, silhouette, pair.known.repeat(2)),
+        "silhouette": scale * w.silhouette * losses.silhouette_loss(masks, silhouette, known),
     }
     if fades.bootstrap > 0:
-        known = pair.known.repeat(2)
-        likelihood, shares = losses.silhouette_likelihood(affine, silhouette * known[:, None, None, None])
+        likelihood, shares = losses.silhouette_likelihood(affine, silhouette * known)
         terms["bootstrap"] = fades.bootstrap * w.bootstrap * likelihood
         terms["bootstrap_masks"] = (
             scale * fades.bootstrap * w.bootstrap_masks * losses.responsibility_loss(masks, silhouette, shares, known)
