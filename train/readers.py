@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -138,27 +140,28 @@ def letterboxed(image: ByteArray, size: int) -> ByteArray:
     return box.pad(np.asarray(inner, np.uint8))
 
 
+@lru_cache(maxsize=16)
+def kept_open(clip: Path) -> Reader:
+    """The reader of a clip, kept for the next frame."""
+    return open_reader(clip)
+
+
+# Decord's threads do not survive a fork, and a child that meets its parent's reader hangs: let go of them first.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=kept_open.cache_clear)
+
+
+@dataclass(frozen=True)
 class SeekingFrames:
-    """The frames of a clip decoded on demand, as if they were an (F, S, S, 3) array.
+    """The frames of a clip decoded on demand, as if they were an (F, S, S, 3) array."""
 
-    The file is opened by the process that asks for a frame: decord hangs in a forked process that uses what its parent
-    opened.
-    """
-
-    def __init__(self, clip: Path, image_size: int, wanted: NDArray[np.intp]) -> None:
-        self.clip, self.image_size, self.wanted = clip, image_size, wanted
-        self._opened: tuple[int, Reader] | None = None
+    clip: Path
+    image_size: int
+    wanted: NDArray[np.intp]
+    """(F,) their numbers in the file."""
 
     def __len__(self) -> int:
         return len(self.wanted)
 
     def __getitem__(self, index: int) -> ByteArray:
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), open_reader(self.clip)
-        return letterboxed(self._opened[1][int(self.wanted[index])], self.image_size)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_opened": None}
-
-    def close(self) -> None:
-        self._opened = None
+        return letterboxed(kept_open(self.clip)[int(self.wanted[index])], self.image_size)

@@ -41,7 +41,7 @@ MIN_CHANGE = 1.5
 """Grey levels by which most pixels must change over the clip for the camera to be thought to move at all."""
 MAX_REST = 0.92
 """It moves only where undoing its motion leaves this share of that change or less ..."""
-MIN_GAIN = 0.1
+MIN_GAIN = 0.2
 """... or where its background explains this much more of the pixels than a still camera's."""
 MAX_UNEXPLAINED = 0.5
 """A frame of which more than this share is not explained has no known background."""
