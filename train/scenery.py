@@ -46,7 +46,6 @@ MIN_GAIN = 0.2
 MAX_UNEXPLAINED = 0.5
 """A frame of which more than this share is not explained has no known background."""
 
-NEAR = np.ones((3, 3), np.uint8)
 NO_BOX = Box(0, 0, 0, 0)
 
 Mask = NDArray[np.bool_]
@@ -73,8 +72,8 @@ class Scenery:
     def behind(self, index: int, frame: ByteArray) -> tuple[ByteArray, Mask]:
         """(S, S, 3) background of frame `index`, which is `frame`, and (S, S) where it is known.
 
-        Where the camera moves, edges lie up to a pixel off: of the background's values within one pixel, the one
-        nearest to the frame's is given.
+        Where the camera moves, edges lie a little off: of the background's values within a 64th of the picture, the
+        one nearest to the frame's is given.
         """
         known = np.full(frame.shape[:2], self.trusted)
         if self.to_picture is None or self.seen is None:
@@ -86,7 +85,8 @@ class Scenery:
             return background, known
         inner_known &= view(self.seen.astype(np.uint8) * 255, matrix, inner.shape[:2]) == 255
         picture = view(self.picture, matrix, inner.shape[:2])
-        inner[:] = np.clip(inner, cv2.erode(picture, NEAR), cv2.dilate(picture, NEAR))
+        near = np.ones((2 * max(1, round(len(frame) / 64)) + 1,) * 2, np.uint8)
+        inner[:] = np.clip(inner, cv2.erode(picture, near), cv2.dilate(picture, near))
         return background, known
 
 
