@@ -1,5 +1,5 @@
-"""Frame pairs per second for training, augmentation included: from the decoded cache, by seeking with decord on the fly,
-and by seeking with PyAV, drawn from the same clips by the same sampler in two processes of one thread each.
+"""Frame pairs per second for training, augmentation included: from the decoded cache, by seeking with decord, and by
+seeking with PyAV, drawn from the same clips by the same sampler in two processes of one thread each.
 
 python -m benchmarks.sampler [CLIPS_FOLDER] [--camera moving]
 """
@@ -97,7 +97,7 @@ def pairs_per_second(folder: ClipFolder, augment: bool, seconds: float, processe
     ]
     for worker in workers:
         worker.start()
-    total = sum(results.get() for _ in workers)
+    total = sum([results.get() for _ in workers], 0.0)
     for worker in workers:
         worker.join()
     return total

@@ -85,26 +85,27 @@ def prepare_pair(
     batch: PairBatch, device: torch.device, generator: torch.Generator, degrees: float, colour: float
 ) -> Pair:
     """Both frames of a pair get the same rotation (+-degrees) and the same colour jitter."""
-    images = [
-        to_images(torch.from_numpy(x).to(device))
-        for x in (batch.source, batch.target, batch.source_background, batch.target_background)
-    ]
-    source, target, source_background, target_background = images
+    stored = [batch.source, batch.target, batch.source_background]
+    if batch.target_background is not batch.source_background:
+        stored.append(batch.target_background)
+    images = [to_images(torch.from_numpy(x).to(device)) for x in stored]
+    silhouettes = [silhouette(images[0], images[2]), silhouette(images[1], images[-1])]
     known = torch.stack([torch.from_numpy(x).to(device) for x in (batch.source_known, batch.target_known)], dim=1)
-    silhouettes = torch.cat([silhouette(source, source_background), silhouette(target, target_background)], dim=1)
-    turn = random_similarity(len(source), degrees, (1.0, 1.0), 0.0, generator).to(device)
-    turned = warp_images(torch.cat([*images, silhouettes, trusted(silhouettes, known)], dim=1), turn)
-    coloured = jitter_colour(turned[:, :12].reshape(len(turned), 4, 3, *turned.shape[2:]), generator, colour)
-    whole = (turned[:, 14:] > 0.99).float()
+    known = trusted(torch.cat(silhouettes, dim=1), known)
+    turn = random_similarity(len(known), degrees, (1.0, 1.0), 0.0, generator).to(device)
+    turned = warp_images(torch.cat([*images, *silhouettes], dim=1), turn)
+    coloured = jitter_colour(turned[:, :-2].reshape(len(turned), -1, 3, *turned.shape[2:]), generator, colour)
+    if not batch.known_wholly:
+        known = (warp_images(known, turn) > 0.99).float()
     return Pair(
         source=coloured[:, 0],
         target=coloured[:, 1],
-        source_silhouette=turned[:, 12:13],
-        target_silhouette=turned[:, 13:14],
+        source_silhouette=turned[:, -2:-1],
+        target_silhouette=turned[:, -1:],
         source_background=coloured[:, 2],
-        target_background=coloured[:, 3],
-        source_known=whole[:, :1],
-        target_known=whole[:, 1:],
+        target_background=coloured[:, -1],
+        source_known=known[:, :1],
+        target_known=known[:, 1:],
     )
 
 

@@ -214,11 +214,16 @@ class PairBatch:
     source_background: ByteArray
     """(B, S, S, 3) what lies behind the subject in each source."""
     target_background: ByteArray
-    """(B, S, S, 3)"""
+    """(B, S, S, 3), the very same array where no camera of the batch moves."""
     source_known: NDArray[np.bool_]
     """(B, S, S) where the source's background is known."""
     target_known: NDArray[np.bool_]
     """(B, S, S)"""
+
+    @property
+    def known_wholly(self) -> bool:
+        """True where each pair's background is known as a whole, or not at all."""
+        return all((known.all((1, 2)) | ~known.any((1, 2))).all() for known in (self.source_known, self.target_known))
 
 
 class PairSampler:
@@ -241,11 +246,14 @@ class PairSampler:
         rng = np.random.default_rng((self.seed, step))
         chosen = [self.folder.clips[i] for i in rng.integers(len(self.folder.clips), size=self.batch_size)]
         pairs = [rng.choice(len(clip.frames), size=2, replace=False) for clip in chosen]
-        sides = []
-        for side in (0, 1):
-            drawn = [(clip, int(pair[side])) for clip, pair in zip(chosen, pairs, strict=True)]
-            frames = [clip.frames[index] for clip, index in drawn]
-            behind = [clip.scenery.behind(index, frame) for (clip, index), frame in zip(drawn, frames, strict=True)]
-            sides.append([np.stack(x) for x in (frames, *zip(*behind, strict=True))])
-        (source, source_background, source_known), (target, target_background, target_known) = sides
+        source, source_background, source_known = self._side(chosen, [int(pair[0]) for pair in pairs])
+        target, target_background, target_known = self._side(chosen, [int(pair[1]) for pair in pairs])
+        if not any(clip.scenery.moves for clip in chosen):
+            target_background = source_background
         return PairBatch(source, target, source_background, target_background, source_known, target_known)
+
+    def _side(self, clips: list[Clip], indices: list[int]) -> tuple[ByteArray, ByteArray, NDArray[np.bool_]]:
+        """One frame of each clip, its background, and where that is known."""
+        frames = [clip.frames[index] for clip, index in zip(clips, indices, strict=True)]
+        behind = [clip.scenery.behind(i, frame) for clip, i, frame in zip(clips, indices, frames, strict=True)]
+        return np.stack(frames), np.stack([picture for picture, _ in behind]), np.stack([known for _, known in behind])
