@@ -104,15 +104,23 @@ def pairs_per_second(folder: ClipFolder, augment: bool, seconds: float, processe
 
 
 def with_pyav(folder: ClipFolder, paths: dict[str, Path], image_size: int) -> ClipFolder:
+    """The same clips, sought in with PyAV."""
+
     def sought(clip: Clip) -> Clip:
         return replace(clip, frames=PyavFrames(paths[clip.name], image_size, len(clip.frames)))
 
     return replace(folder, clips=tuple(sought(clip) for clip in folder.clips))
 
 
+def videos_of(folder: ClipFolder, paths: dict[str, Path]) -> ClipFolder:
+    return replace(folder, clips=tuple(clip for clip in folder.clips if clip.name in paths))
+
+
 def measure(clips: Path, cache_folder: Path, args: argparse.Namespace) -> dict[str, object]:
     paths = {str(path.relative_to(clips)): path for path in find_clips(clips) if path.is_file()}
-    cached, on_the_fly = (ClipFolder.open(clips, args.size, cache_folder, on_the_fly=fly) for fly in (False, True))
+    cached, on_the_fly = (
+        videos_of(ClipFolder.open(clips, args.size, cache_folder, on_the_fly=fly), paths) for fly in (False, True)
+    )
     kinds = {
         "cache": (cached, True),
         "cache, not augmented": (cached, False),
