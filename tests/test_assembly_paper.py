@@ -114,7 +114,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
 def test_it_learns_under_the_papers_objective(network: PaperAssembly) -> None:
     frames = torch.rand(2, 3, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
     empty = torch.zeros(2, 1, 32, 32)
-    pair = Pair(frames, frames.roll(4, dims=3), empty, empty, frames, torch.ones(2))
+    pair = Pair(frames, frames.roll(4, dims=3), empty, empty, frames, frames, empty + 1, empty + 1)
     weights, draws = replace(PAPER_WEIGHTS, perceptual=0.0), Draws(0, 0, 2)
     optimiser, seen = torch.optim.Adam(network.parameters(), 3e-3), []
     for _ in range(40):
@@ -136,6 +136,8 @@ def test_its_slots_are_observed_and_taught_as_those_of_the_other_form(network: P
     assert shapes.shape == (2, 32, 32) and scales.shape == (2, 2)
     groups = PartGroups(((0,), (1, 2)), ((0.0, 0.0),) * 2, (0.0, 0.0), ((1.0, 1.0),) * 2)
     large = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    lesson = prepare_lesson(PairBatch(large, large, large), network, groups, 0.0, Draws(0, 0, 2))
+    everywhere = np.ones((2, 64, 64), np.bool_)
+    batch = PairBatch(large, large, large, large, everywhere, everywhere)
+    lesson = prepare_lesson(batch, network, groups, 0.0, Draws(0, 0, 2))
     assert lesson.masks.shape == (2, 3, 64, 64)
     assert isinstance(lesson.affine, Affine)

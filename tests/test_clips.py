@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 pytest.importorskip("decord")
 
 from streamparts.errors import VideoError
-from train.clips import ClipFolder, PairSampler, cache_key, decode_clip, load_clip
+from train.clips import Clip, ClipFolder, PairBatch, PairSampler, cache_key, decode_clip, load_clip
 from train.puppets import render_clip, write_clip
+from train.scenery import Scenery
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +75,19 @@ def test_pairs_come_from_one_clip_and_depend_on_seed_and_step_only(video: Path, 
     folder = ClipFolder.open(tmp_path, 32)
     sampler, again = PairSampler(folder, 6, seed=3), PairSampler(folder, 6, seed=3)
     batch = sampler.batch(5)
-    assert batch.source.shape == batch.target.shape == batch.background.shape == (6, 32, 32, 3)
+    assert batch.source.shape == batch.target.shape == batch.target_background.shape == (6, 32, 32, 3)
+    assert batch.source_known.shape == (6, 32, 32) and batch.source_known.all() and batch.target_known.all()
     assert (again.batch(5).source == batch.source).all()
     assert (sampler.batch(6).source != batch.source).any()
     assert all((s != t).any() for s, t in zip(batch.source, batch.target, strict=True))
 
 
-def test_both_orders_of_time_are_drawn(tmp_path: Path) -> None:
+def test_half_of_the_pairs_run_backwards_in_time() -> None:
     counting = np.arange(8, dtype=np.uint8)[:, None, None, None].repeat(32, 1).repeat(32, 2).repeat(3, 3)
-    from train.clips import Clip
-
-    folder = ClipFolder((Clip("counting", counting, counting[0]),), ())
-    batch = PairSampler(folder, 64, seed=0).batch(0)
+    folder = ClipFolder((Clip("counting", counting, Scenery(counting[0])),), ())
+    batch = PairSampler(folder, 400, seed=0).batch(0)
     later = batch.source[:, 0, 0, 0] > batch.target[:, 0, 0, 0]
-    assert 16 < later.sum() < 48
+    assert 160 < later.sum() < 240
 
 
 def test_the_median_background_forgets_what_moves(tmp_path: Path) -> None:
@@ -95,4 +97,32 @@ def test_the_median_background_forgets_what_moves(tmp_path: Path) -> None:
     still = (clip.labels == 0).mean(0) > 0.6
     empty = np.nanmedian(np.where(clip.labels[..., None] == 0, clip.frames, np.nan)[:, still], axis=0)
     assert still.mean() > 0.5
-    assert np.nanmean(np.abs(stored.background[still] - empty)) < 8
+    assert np.nanmean(np.abs(stored.scenery.picture[still] - empty)) < 8
+
+
+def test_a_long_clip_says_how_many_of_its_frames_are_used(video: Path, tmp_path: Path) -> None:
+    assert load_clip(video, 32, tmp_path, max_frames=5).notes == ("5 of its 20 frames are used",)
+
+
+def test_frames_sought_on_the_fly_are_those_of_the_cache(video: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "a.mp4").write_bytes(video.read_bytes())
+    sought, cached = (
+        ClipFolder.open(clips, 32, tmp_path / name, on_the_fly=name == "sought") for name in ("sought", "cached")
+    )
+    assert not list((tmp_path / "sought").glob("*.npy"))
+    batches = [PairSampler(folder, 5, seed=1).batch(2) for folder in (sought, cached)]
+    for field in fields(PairBatch):
+        one, other = (getattr(batch, field.name) for batch in batches)
+        assert (one == other).all(), field.name
+
+
+def test_a_pickled_sampler_names_its_files_and_draws_the_same(video: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes())
+    for on_the_fly in (False, True):
+        sampler = PairSampler(ClipFolder.open(tmp_path, 64, on_the_fly=on_the_fly), 2, seed=0)
+        before = sampler[0]
+        text = pickle.dumps(sampler)
+        assert len(text) < 64 * 64 * 3 + 4000  # the background, not the frames
+        assert (pickle.loads(text)[0].source == before.source).all()

@@ -117,11 +117,11 @@ def test_responsibility_loss_is_least_where_masks_are_the_shares_of_the_moving_p
     shares = torch.full((1, 2, 8, 8), 0.5)
     right = torch.cat([1 - silhouette, silhouette * shares], dim=1)
     wrong = torch.cat([1 - silhouette, silhouette, silhouette * 0], dim=1)
-    known = torch.ones(1)
+    known = torch.ones(1, 1, 8, 8)
     least = losses.responsibility_loss(right, silhouette, shares, known).item()
     assert least == pytest.approx(math.log(2) * 16 / 64, rel=1e-5)
     assert losses.responsibility_loss(wrong, silhouette, shares, known).item() > least
-    assert losses.responsibility_loss(wrong, silhouette, shares, torch.zeros(1)).item() == 0
+    assert losses.responsibility_loss(wrong, silhouette, shares, 0 * known).item() == 0
 
 
 def test_inverse_matrix_undoes_the_matrix() -> None:
@@ -142,12 +142,12 @@ def test_losses_do_not_depend_on_the_size_of_the_batch() -> None:
 def test_motion_loss_asks_each_pixel_for_the_part_whose_motion_explains_it() -> None:
     image, black = torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
     moved = torch.stack([image, black], dim=1)  # part 0 explains the picture, part 1 and the background do not
-    known = torch.ones(1)
+    known = torch.ones(1, 1, 4, 4)
     for slot, expected in ((0, 1.0), (1, 0.0), (2, 1.0)):
         masks = torch.zeros(1, 3, 4, 4)
         masks[:, slot] = 1
         assert losses.motion_loss(masks, moved, black, image, known).item() == pytest.approx(expected)
-    assert losses.motion_loss(masks, moved, black, image, torch.zeros(1)).item() == 0
+    assert losses.motion_loss(masks, moved, black, image, 0 * known).item() == 0
 
 
 def test_a_part_carries_the_source_picture_to_where_its_pose_moved() -> None:
@@ -172,9 +172,22 @@ def test_edge_loss_is_zero_where_borders_lie_on_edges_and_counts_them_elsewhere(
 
 
 def test_a_small_subject_weighs_as_much_as_one_that_fills_a_fifth_of_the_picture() -> None:
-    assert losses.emphasis(torch.full((2, 1, 8, 8), 0.5)) == 1
-    assert losses.emphasis(torch.full((2, 1, 8, 8), 0.05)) == pytest.approx(4)
-    assert losses.emphasis(torch.zeros(2, 1, 8, 8)) == 10
+    known = torch.ones(2, 1, 8, 8)
+    assert losses.emphasis(0.5 * known, known) == 1
+    assert losses.emphasis(0.05 * known, known) == pytest.approx(4)
+    assert losses.emphasis(0 * known, known) == 10
+
+
+def test_what_is_not_known_of_a_silhouette_counts_for_nothing() -> None:
+    known, silhouette = torch.zeros(2, 1, 8, 8), torch.rand(2, 1, 8, 8)
+    known[0, :, :4] = 1
+    silhouette[0, :, :4] = 0.05
+    masks = torch.rand(2, 3, 8, 8).softmax(1)
+    assert losses.emphasis(silhouette, known) == pytest.approx(4)
+    assert losses.emphasis(silhouette, 0 * known) == 1
+    before = losses.silhouette_loss(masks, silhouette, known)
+    assert losses.silhouette_loss(masks, torch.where(known > 0, silhouette, 1 - silhouette), known) == before
+    assert losses.silhouette_loss(masks, silhouette, 0 * known) == 0
 
 
 def strip_of_two_colours(like: bool) -> tuple[torch.Tensor, torch.Tensor]:

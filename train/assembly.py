@@ -176,6 +176,8 @@ def train(config: TrainingConfig) -> None:
     if fabric.is_global_zero:
         for failure in small.failures:
             tqdm.write(f"skipped: {failure}", file=sys.stderr)
+        for note in small.notes:
+            tqdm.write(f"note: {note}", file=sys.stderr)
         tqdm.write(f"{len(small.clips)} clips, {small.num_frames} frames, on {fabric.device}", file=sys.stderr)
     with StopRequest().listening() as stop:
         teacher = train_teacher(config, small, fabric, stop)

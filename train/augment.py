@@ -19,12 +19,14 @@ class Pair:
     source: Tensor
     target: Tensor
     source_silhouette: Tensor
-    """(B, 1, S, S) in [0, 1]: how much a pixel differs from its clip's still background."""
+    """(B, 1, S, S) in [0, 1]: how much a pixel differs from its frame's background."""
     target_silhouette: Tensor
-    background: Tensor
-    """(B, 3, S, S) what stays while the subject moves, turned and coloured as the frames."""
-    known: Tensor
-    """(B,) 1 where background and silhouettes can be trusted, 0 where the whole picture moves."""
+    source_background: Tensor
+    """(B, 3, S, S) what lies behind the subject, turned and coloured as the frame."""
+    target_background: Tensor
+    source_known: Tensor
+    """(B, 1, S, S) 1 where background and silhouette can be trusted, 0 where they are not known."""
+    target_known: Tensor
 
 
 def to_images(frames: Tensor) -> Tensor:
@@ -97,12 +99,31 @@ def jitter_colour(pair: Tensor, draws: Draws, strength: float) -> Tensor:
 
 def prepare_pair(batch: PairBatch, device: torch.device, draws: Draws, degrees: float, colour: float) -> Pair:
     """Both frames of a pair get the same rotation (+-degrees) and the same colour jitter."""
-    source, target, background = (
-        to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.target, batch.background)
-    )
-    silhouettes = torch.cat([silhouette(source, background), silhouette(target, background)], dim=1)
+    stored = [batch.source, batch.target, batch.source_background]
+    if batch.target_background is not batch.source_background:
+        stored.append(batch.target_background)
+    images = [to_images(torch.from_numpy(x).to(device)) for x in stored]
+    silhouettes = [silhouette(images[0], images[2]), silhouette(images[1], images[-1])]
+    known = torch.stack([torch.from_numpy(x).to(device) for x in (batch.source_known, batch.target_known)], dim=1)
+    known = trusted(torch.cat(silhouettes, dim=1), known)
     turn = random_similarity(draws, degrees, (1.0, 1.0), 0.0).to(device)
-    turned = warp_images(torch.cat([source, target, background, silhouettes], dim=1), turn)
-    images = jitter_colour(turned[:, :9].reshape(len(turned), 3, 3, *turned.shape[2:]), draws, colour)
-    known = (silhouettes.mean((1, 2, 3)) < 0.5).float()
-    return Pair(images[:, 0], images[:, 1], turned[:, 9:10], turned[:, 10:], images[:, 2], known)
+    turned = warp_images(torch.cat([*images, *silhouettes], dim=1), turn)
+    coloured = jitter_colour(turned[:, :-2].reshape(len(turned), -1, 3, *turned.shape[2:]), draws, colour)
+    if not batch.known_wholly:
+        known = (warp_images(known, turn) > 0.99).float()
+    return Pair(
+        source=coloured[:, 0],
+        target=coloured[:, 1],
+        source_silhouette=turned[:, -2:-1],
+        target_silhouette=turned[:, -1:],
+        source_background=coloured[:, 2],
+        target_background=coloured[:, -1],
+        source_known=known[:, :1],
+        target_known=known[:, 1:],
+    )
+
+
+def trusted(silhouettes: Tensor, known: Tensor) -> Tensor:
+    """(B, C, S, S) floats: `known`, but nothing of a pair of which half would be foreground."""
+    share = (silhouettes * known).mean((1, 2, 3)) / known.float().mean((1, 2, 3)).clamp(min=1e-6)
+    return known * (share < 0.5).float()[:, None, None, None]

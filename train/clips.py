@@ -1,94 +1,173 @@
-"""Frame pairs from a folder of clips. Decord decodes each clip once into a small memory-mapped array; pairs, and
-everything else in training, come from there: some hundred times quicker than decoding per pair."""
+"""Frame pairs from a folder of clips. Each clip is decoded once into a small memory-mapped array; pairs, and everything
+else in training, come from there: some hundred times quicker than decoding per pair. Where the disk is too small for
+that, `on_the_fly` seeks to each frame instead."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
-import av  # noqa: F401  (before decord: whoever comes first binds the FFmpeg symbols of both)
-import cv2
-import decord
 import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
-from streamparts.geometry import Letterbox
-from streamparts.source import find_videos
+from train.camera import Box
+from train.readers import (
+    READING_ERRORS,
+    Reader,
+    SeekingFrames,
+    find_clips,
+    letterboxed,
+    open_reader,
+    reason_of,
+    thinned,
+)
+from train.scenery import Scenery, find_scenery
 
-MEDIAN_FRAMES = 49
-"""Frames, spread over the clip, whose median is its still background."""
+MAX_FRAMES = 2000
+"""Longer clips are thinned evenly to this many frames."""
+
+
+class Frames(Protocol):
+    """(F, S, S, 3) RGB frames, letterboxed to the network's size: a memory-mapped array, or SeekingFrames."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> ByteArray: ...
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One decoded clip, memory-mapped."""
+    """One clip. Pickled, it names its mapped file instead of copying it, so a worker process maps it again."""
 
     name: str
-    frames: NDArray[np.uint8]
-    """(F, S, S, 3) RGB, letterboxed to the model's size."""
-    background: ByteArray
-    """(S, S, 3) median over time: what stays while the subject moves."""
+    frames: Frames
+    scenery: Scenery
+    """What lies behind the subject in each frame."""
+    notes: tuple[str, ...] = ()
+    """What is unusual about it, a few words each."""
+
+    def __getstate__(self) -> dict[str, object]:
+        mapped = isinstance(self.frames, np.memmap) and self.frames.filename is not None
+        return {**self.__dict__, "frames": Path(str(self.frames.filename)) if mapped else self.frames}  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        frames = state["frames"]
+        self.__dict__.update(state, frames=np.load(frames, mmap_mode="r") if isinstance(frames, Path) else frames)
 
 
-def cache_key(video: Path, image_size: int) -> str:
-    """Names the decoded form of a file: another path, size, time or resolution gives another key."""
-    stat = video.stat()
-    text = f"{video.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{image_size}|1"
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+def cache_key(clip: Path, image_size: int) -> str:
+    """Names the decoded form of a clip: another path, size, time or resolution gives another key."""
+    files = sorted(p for p in clip.iterdir() if p.is_file()) if clip.is_dir() else [clip]
+    stats = "|".join(f"{stat.st_size}|{stat.st_mtime_ns}" for stat in (file.stat() for file in files))
+    return hashlib.sha256(f"{clip.resolve()}|{stats}|{image_size}|1".encode()).hexdigest()[:20]
 
 
-def decode_clip(video: Path, image_size: int, target: Path, max_frames: int) -> None:
-    """Decode `video` into `target` (.npy, (F, S, S, 3) uint8), written under another name until it is whole.
+def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file under another name until it is whole."""
+    partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    with partial.open("wb") as file:
+        write(file)
+    partial.replace(target)
 
-    Longer clips are thinned evenly to `max_frames`. Raises VideoError with decord's reason.
-    """
+
+def open_clip(clip: Path) -> Reader:
+    """Raises VideoError unless it has two frames at least."""
     try:
-        reader = decord.VideoReader(str(video), num_threads=2)
+        reader = open_reader(clip)
         total = len(reader)
-        if total < 2:
-            raise VideoError(f"{video.name}: {total} frame(s); a pair needs two")
-        wanted = np.unique(np.linspace(0, total - 1, min(total, max_frames)).round().astype(int))
-        partial = target.with_suffix(f".{os.getpid()}.tmp")
-        frames = np.lib.format.open_memmap(
-            partial, mode="w+", dtype=np.uint8, shape=(len(wanted), image_size, image_size, 3)
-        )
+    except READING_ERRORS as error:
+        raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
+    if total < 2:
+        raise VideoError(f"{clip.name}: {total} frame(s); a pair needs two")
+    return reader
+
+
+def decode_frames(clip: Path, reader: Reader, wanted: NDArray[np.intp], out: NDArray[np.uint8]) -> None:
+    """Fill `out` (F, S, S, 3) with the wanted frames. Raises VideoError with the reader's reason."""
+    try:
         for row, index in enumerate(wanted.tolist()):
-            frames[row] = letterboxed(without_row_padding(reader[index].asnumpy()), image_size)
+            out[row] = letterboxed(reader[index], out.shape[1])
+    except READING_ERRORS as error:
+        raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
+
+
+def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> None:
+    """Decode `clip` into `target` (.npy, (F, S, S, 3) uint8), written under another name until it is whole.
+
+    Longer clips are thinned evenly to `max_frames`. Raises VideoError with the reader's reason.
+    """
+    reader = open_clip(clip)
+    wanted = thinned(len(reader), max_frames)
+    partial = target.with_suffix(f".{os.getpid()}.tmp")
+    shape = (len(wanted), image_size, image_size, 3)
+    try:
+        frames = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        decode_frames(clip, reader, wanted, frames)
         frames.flush()
         partial.replace(target)
-    except (RuntimeError, decord.DECORDError) as error:
-        reason = str(error).strip().splitlines()[0][:120]
-        raise VideoError(f"{video.name}: cannot be decoded ({reason})") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def without_row_padding(image: ByteArray) -> ByteArray:
-    """decord2 3.4 hands out some narrow pictures (96 wide, say) with the padding of their rows taken for a fourth
-    channel, and its get_batch refuses them."""
-    height, width, _ = image.shape
-    return image.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
+def save_scenery(path: Path, scenery: Scenery, notes: tuple[str, ...]) -> None:
+    arrays: dict[str, NDArray[np.generic]] = {"picture": scenery.picture, "trusted": np.array(scenery.trusted)}
+    if scenery.seen is not None and scenery.to_picture is not None:
+        arrays |= {"seen": scenery.seen, "to_picture": scenery.to_picture}
+    arrays |= {"box": np.array(scenery.box), "notes": np.array(notes, str)}
+    write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
-def letterboxed(image: ByteArray, size: int) -> ByteArray:
-    """(H, W, 3) -> (size, size, 3), as the runtime prepares its frames."""
-    box = Letterbox.fit(image.shape[:2], (size, size))
-    inner = cv2.resize(image, box.inner_hw[::-1], interpolation=cv2.INTER_AREA)
-    return box.pad(np.asarray(inner, np.uint8))
+def read_scenery(path: Path) -> tuple[Scenery, tuple[str, ...]]:
+    with np.load(path, allow_pickle=False) as stored:
+        scenery = Scenery(stored["picture"], bool(stored["trusted"]), box=Box(*stored["box"].tolist()))
+        if "to_picture" in stored:
+            scenery = replace(scenery, seen=stored["seen"], to_picture=stored["to_picture"])
+        return scenery, tuple(stored["notes"].tolist())
 
 
-def load_clip(video: Path, image_size: int, cache: Path, max_frames: int = 2000) -> Clip:
-    """The clip from the cache, decoded into it first when it is not there yet."""
+def notes_of(reader: Reader, scenery: Scenery, num_frames: int) -> tuple[str, ...]:
+    notes = [*reader.notes]
+    if num_frames < len(reader):
+        notes.append(f"{num_frames} of its {len(reader)} frames are used")
+    if scenery.to_picture is not None:
+        placed = num_frames - int(np.isnan(scenery.to_picture).any((1, 2)).sum())
+        notes.append(f"the camera moves; the background is known for {placed} of {num_frames} frames")
+    elif not scenery.trusted:
+        notes.append("the whole picture moves and could not be followed; the background is not known")
+    return tuple(notes)
+
+
+def load_clip(
+    clip: Path, image_size: int, cache: Path, max_frames: int = MAX_FRAMES, *, on_the_fly: bool = False
+) -> Clip:
+    """The clip from the cache, decoded into it first when it is not there yet.
+
+    `on_the_fly` keeps no frames: the clip is decoded through once, to find its background, and then sought in.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    stored = cache / f"{cache_key(video, image_size)}.npy"
-    if not stored.exists():
-        decode_clip(video, image_size, stored, max_frames)
-    frames = np.load(stored, mmap_mode="r")
-    spread = np.linspace(0, len(frames) - 1, min(len(frames), MEDIAN_FRAMES)).round().astype(int)
-    background = np.median(frames[spread], axis=0).astype(np.uint8)
-    return Clip(video.name, frames, background)
+    key = cache_key(clip, image_size)
+    stored, about = cache / f"{key}.npy", cache / f"{key}.scenery1.npz"
+    frames: Frames
+    if on_the_fly:
+        frames = SeekingFrames(clip, image_size, thinned(len(open_clip(clip)), max_frames))
+    else:
+        if not stored.exists():
+            decode_clip(clip, image_size, stored, max_frames)
+        frames = np.load(stored, mmap_mode="r")
+    if not about.exists():
+        reader, whole = open_clip(clip), frames
+        if isinstance(frames, SeekingFrames):
+            whole = np.empty((len(frames), image_size, image_size, 3), np.uint8)
+            decode_frames(clip, reader, frames.wanted, whole)
+        scenery = find_scenery(np.asarray(whole))
+        save_scenery(about, scenery, notes_of(reader, scenery, len(frames)))
+    return Clip(clip.name, frames, *read_scenery(about))
 
 
 @dataclass(frozen=True)
@@ -99,14 +178,17 @@ class ClipFolder:
     failures: tuple[str, ...]
 
     @classmethod
-    def open(cls, folder: Path, image_size: int, cache: Path | None = None) -> ClipFolder:
-        """Raises VideoError when no clip is usable."""
+    def open(cls, folder: Path, image_size: int, cache: Path | None = None, *, on_the_fly: bool = False) -> ClipFolder:
+        """Videos and folders of pictures below `folder`. Raises VideoError when no clip is usable."""
         clips, failures = [], []
-        for video in find_videos(folder):
+        for path in find_clips(folder):
             try:
-                clips.append(load_clip(video, image_size, cache or folder / ".streamparts-cache"))
+                place = cache or folder / ".streamparts-cache"
+                clip = load_clip(path, image_size, place, on_the_fly=on_the_fly)
             except VideoError as error:
                 failures.append(str(error))
+            else:
+                clips.append(replace(clip, name=str(path.relative_to(folder)) if path != folder else path.name))
         if not clips:
             raise VideoError(f"no usable clip in {folder}: {'; '.join(failures[:3])}")
         return cls(tuple(clips), tuple(failures))
@@ -114,6 +196,11 @@ class ClipFolder:
     @property
     def num_frames(self) -> int:
         return sum(len(clip.frames) for clip in self.clips)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is unusual about the clips in use, one line each."""
+        return tuple(f"{clip.name}: {note}" for clip in self.clips for note in clip.notes)
 
 
 @dataclass(frozen=True)
@@ -124,14 +211,27 @@ class PairBatch:
     """(B, S, S, 3)"""
     target: ByteArray
     """(B, S, S, 3)"""
-    background: ByteArray
-    """(B, S, S, 3) the median background of each pair's clip."""
+    source_background: ByteArray
+    """(B, S, S, 3) what lies behind the subject in each source."""
+    target_background: ByteArray
+    """(B, S, S, 3), the very same array where no camera of the batch moves."""
+    source_known: NDArray[np.bool_]
+    """(B, S, S) where the source's background is known."""
+    target_known: NDArray[np.bool_]
+    """(B, S, S)"""
+
+    @property
+    def known_wholly(self) -> bool:
+        """True where each pair's background is known as a whole, or not at all."""
+        return all((known.all((1, 2)) | ~known.any((1, 2))).all() for known in (self.source_known, self.target_known))
 
 
 class PairSampler:
     """Draws frame pairs: a clip uniformly, then two of its frames uniformly, in either order of time.
 
     Batch number `step` depends only on (seed, step): a resumed run goes on with the very pairs it would have drawn.
+    It pickles small, so that worker processes started in any way can draw from it; `sampler[step]` is for torch's
+    DataLoader, with `batch_size=None` and the steps as its sampler.
     """
 
     def __init__(self, folder: ClipFolder, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -141,6 +241,9 @@ class PairSampler:
         self.folder, self.batch_size, self.seed = folder, batch_size, seed
         self.rank, self.world_size = rank, world_size
 
+    def __getitem__(self, step: int) -> PairBatch:
+        return self.batch(step)
+
     def batch(self, step: int) -> PairBatch:
         rng = np.random.default_rng((self.seed, step))
         drawn = rng.integers(len(self.folder.clips), size=self.batch_size * self.world_size)
@@ -148,8 +251,14 @@ class PairSampler:
         all_clips = [self.folder.clips[i] for i in drawn]
         pairs = [rng.choice(len(clip.frames), size=2, replace=False) for clip in all_clips][mine]
         chosen = all_clips[mine]
-        return PairBatch(
-            np.stack([clip.frames[a] for clip, (a, _) in zip(chosen, pairs, strict=True)]),
-            np.stack([clip.frames[b] for clip, (_, b) in zip(chosen, pairs, strict=True)]),
-            np.stack([clip.background for clip in chosen]),
-        )
+        source, source_background, source_known = self._side(chosen, [int(pair[0]) for pair in pairs])
+        target, target_background, target_known = self._side(chosen, [int(pair[1]) for pair in pairs])
+        if not any(clip.scenery.moves for clip in chosen):
+            target_background = source_background
+        return PairBatch(source, target, source_background, target_background, source_known, target_known)
+
+    def _side(self, clips: list[Clip], indices: list[int]) -> tuple[ByteArray, ByteArray, NDArray[np.bool_]]:
+        """One frame of each clip, its background, and where that is known."""
+        frames = [clip.frames[index] for clip, index in zip(clips, indices, strict=True)]
+        behind = [clip.scenery.behind(i, frame) for clip, i, frame in zip(clips, indices, frames, strict=True)]
+        return np.stack(frames), np.stack([picture for picture, _ in behind]), np.stack([known for _, known in behind])

@@ -105,12 +105,18 @@ def motion_loss(masks: Tensor, moved: Tensor, background: Tensor, image: Tensor,
     """Each pixel should belong to the part whose motion explains it: sum_k M_k(u) |I_k(u) - I_t(u)|, mean over u.
 
     `moved` is (B, K, 3, H, W), the source picture carried by each part's motion, as sharp as the picture itself from
-    the first step, where the decoder's is still blurred; `background` (B, 3, H, W) stands for slot 0.
+    the first step, where the decoder's is still blurred; `background` (B, 3, H, W) stands for slot 0. Over the pixels
+    where it is `known` (B, 1, H, W).
     """
     slots = torch.cat([background.unsqueeze(1), moved], dim=1)
     errors = (slots - image.unsqueeze(1)).abs().mean(dim=2)
-    loss = (masks * errors).sum(dim=1).mean((1, 2))
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return known_mean((masks * errors).sum(dim=1, keepdim=True), known)
+
+
+def known_mean(loss: Tensor, known: Tensor) -> Tensor:
+    """Mean of a loss (B, 1, H, W) over the pixels that are `known`, an array of 0 and 1 like it; less where they are
+    fewer than one picture has."""
+    return (loss * known).mean((1, 2, 3)).sum() / known.mean((1, 2, 3)).sum().clamp(min=1)
 
 
 def edge_loss(masks: Tensor, image: Tensor, reach: tuple[int, ...] = (1, 2, 4), contrast: float = 15.0) -> Tensor:
@@ -224,20 +230,21 @@ def silhouette_likelihood(affine: Affine, silhouette: Tensor) -> tuple[Tensor, T
 
 def responsibility_loss(masks: Tensor, silhouette: Tensor, responsibilities: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy of the masks (B, 1 + K, H, W) against the moving pixels as the mixture shares them out: starts the
-    masks, so that no slot dies before it has a mask to be seen with. Gradients reach the masks alone."""
+    masks, so that no slot dies before it has a mask to be seen with. Over the pixels where they are `known`
+    (B, 1, H, W). Gradients reach the masks alone."""
     target = torch.cat([1 - silhouette, silhouette * responsibilities.detach()], dim=1)
-    loss = -(target * masks.clamp(min=1e-4).log()).sum(1).mean((1, 2))
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return known_mean(-(target * masks.clamp(min=1e-4).log()).sum(1, keepdim=True), known)
 
 
-def emphasis(silhouette: Tensor) -> float:
+def emphasis(silhouette: Tensor, known: Tensor) -> float:
     """Factor on the terms that are means over all pixels but concern the subject: 1 where it fills a fifth of the
-    picture or more, the larger the smaller it is, up to 10, so that a small subject is not given up for background."""
-    return float((0.2 / silhouette.mean().clamp(min=1e-6)).clamp(1.0, 10.0))
+    picture or more, the larger the smaller it is, up to 10, so that a small subject is not given up for background;
+    1 where nothing is `known` of it."""
+    share = (silhouette * known).mean() / known.mean()
+    return float((0.2 / share.clamp(min=1e-6)).clamp(1.0, 10.0).nan_to_num(1.0))
 
 
 def silhouette_loss(masks: Tensor, silhouette: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy of 1 - background against the moving pixels, over the clips where they are `known` (B,)."""
+    """Cross-entropy of 1 - background against the moving pixels, where they are `known` (B, 1, H, W)."""
     foreground = (1 - masks[:, :1]).clamp(1e-4, 1 - 1e-4)
-    loss = F.binary_cross_entropy(foreground, silhouette, reduction="none").mean((1, 2, 3))
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return known_mean(F.binary_cross_entropy(foreground, silhouette, reduction="none"), known)

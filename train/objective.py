@@ -161,7 +161,7 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
     sampling = compose(result.source.matrix(), result.target.inverse_matrix())
     pictures = pair.source.unsqueeze(1).expand(-1, sampling.shape[1], -1, -1, -1)
     moved = warp(pictures, sampling, padding="border")
-    return losses.motion_loss(result.retargeted.masks, moved, pair.background, pair.target, pair.known)
+    return losses.motion_loss(result.retargeted.masks, moved, pair.target_background, pair.target, pair.target_known)
 
 
 def reconstruction_loss(
@@ -195,7 +195,8 @@ def objective(
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
     images = torch.cat([pair.source, pair.target])
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
-    known, scale = pair.known.repeat(2), losses.emphasis(silhouette)
+    known = torch.cat([pair.source_known, pair.target_known])
+    scale = losses.emphasis(silhouette, known)
 
     @cache
     def transformation() -> tuple[Tensor, Tensor]:
@@ -203,7 +204,7 @@ def objective(
 
     @cache
     def mixture() -> tuple[Tensor, Tensor]:
-        return losses.silhouette_likelihood(affine, silhouette * known[:, None, None, None])
+        return losses.silhouette_likelihood(affine, silhouette * known)
 
     def appearance() -> Tensor:
         pixels, colours = (torch.cat([x.flatten(2) for x in both.chunk(2)], dim=2) for both in (masks, images))

@@ -189,7 +189,8 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{flag}", type=int, default=value, help=f"default: {value}")
     for flag in ("width", "height"):
         parser.add_argument(f"--{flag}", type=int, help="in pixels, default: --size")
-    parser.add_argument("--moving-camera", action="store_true", help="the background pans, zooms and turns")
+    camera = "a moving one pans, zooms and turns over a larger background; default: still"
+    parser.add_argument("--camera", choices=("still", "moving"), default="still", help=camera)
     return parser
 
 
@@ -197,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 for a wrong value or a folder that cannot be written, 2 for wrong usage."""
     args = _parser().parse_args(argv)
     height, width = (args.size if side is None else side for side in (args.height, args.width))
-    looks = {"moving_camera": args.moving_camera, "fps": args.fps}
+    looks = {"moving_camera": args.camera == "moving", "fps": args.fps}
     try:
         write_clips(args.out, args.kind, args.num_clips, args.seed, args.num_frames, (height, width), **looks)
     except (ValueError, OSError, av.FFmpegError) as error:

@@ -16,7 +16,7 @@ from streamparts.models.assembly import PartNetwork
 from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 from train import losses
-from train.augment import Draws, jitter_colour, random_similarity, silhouette, to_images, warp_images
+from train.augment import Draws, jitter_colour, random_similarity, silhouette, to_images, trusted, warp_images
 from train.clips import PairBatch
 from train.merge import PartGroups
 
@@ -52,7 +52,7 @@ class Lesson:
     silhouette: Tensor
     """(B, 1, S, S)"""
     known: Tensor
-    """(B,) 1 where the silhouette can be trusted."""
+    """(B, 1, S, S) 1 where the silhouette can be trusted."""
     offset: float
     """In [0, 1), moves the draw of the pixels whose colours are compared."""
 
@@ -70,17 +70,17 @@ def moved_poses(transform: Tensor, affine: Affine) -> Affine:
 def prepare_lesson(batch: PairBatch, teacher: PartNetwork, groups: PartGroups, gate: float, draws: Draws) -> Lesson:
     """Let the teacher segment the sources, then move frame and answer by one random similarity."""
     device = next(teacher.parameters()).device
-    frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.background))
+    frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.source_background))
     size = teacher.config.image_size
     decoding, slots = teacher(F.interpolate(frames, size=(size, size), mode="area"), gate)
     masks = F.interpolate(groups.join_masks(decoding.masks), frames.shape[-2:], mode="bilinear", align_corners=False)
     moving = silhouette(frames, background)
-    known = (moving.mean((1, 2, 3)) < 0.5).float()
+    known = trusted(moving, torch.from_numpy(batch.source_known).to(device)[:, None])
     transform = random_similarity(draws, 20, (0.5, 1.15), 0.15).to(device)
-    moved = warp_images(torch.cat([frames, masks, moving], dim=1), transform)
+    moved = warp_images(torch.cat([frames, masks, moving, known], dim=1), transform)
     images = jitter_colour(moved[:, None, :3], draws, 0.3)[:, 0]
     poses, offset = moved_poses(transform, groups.join_poses(slots)), draws.offset()
-    return Lesson(images, moved[:, 3:-1], poses, moved[:, -1:], known, offset)
+    return Lesson(images, moved[:, 3:-2], poses, moved[:, -2:-1], (moved[:, -1:] > 0.99).float(), offset)
 
 
 def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) ->
     trust = seen / (seen + 0.002)
     centres = (output.affine.translation - lesson.affine.translation).abs().sum(-1)
     shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
-    masks, scale = log_masks.exp(), losses.emphasis(lesson.silhouette)
+    masks, scale = log_masks.exp(), losses.emphasis(lesson.silhouette, lesson.known)
     appearance = losses.appearance_loss(masks.flatten(2), lesson.images.flatten(2), lesson.offset)
     return {
         "masks": -scale * weights.masks * (lesson.masks * log_masks).sum(1).mean(),

@@ -1,0 +1,68 @@
+"""From the sampler's bytes to what the losses take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("decord")
+
+from train.augment import Draws, Pair, prepare_pair, silhouette, to_images  # noqa: E402
+from train.clips import PairBatch  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def batch_of(
+    source: np.ndarray, target: np.ndarray, background: np.ndarray, known: np.ndarray | None = None
+) -> PairBatch:
+    everywhere = np.ones(source.shape[:3], np.bool_)
+    return PairBatch(source, target, background, background, everywhere if known is None else known, everywhere)
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (3, 16, 16, 3), np.uint8)
+
+
+def prepared(batch: PairBatch, degrees: float = 10.0, colour: float = 0.3) -> Pair:
+    return prepare_pair(batch, CPU, Draws(1, 0, len(batch.source)), degrees, colour)
+
+
+def test_both_frames_and_backgrounds_of_a_pair_are_turned_and_coloured_alike() -> None:
+    same = noise(0)
+    pair = prepared(batch_of(same, same, same))
+    for other in (pair.target, pair.source_background, pair.target_background):
+        assert torch.equal(pair.source, other)
+    assert not torch.allclose(pair.source, to_images(torch.from_numpy(same)), atol=0.02)
+
+
+def test_pairs_of_a_batch_are_turned_and_coloured_differently() -> None:
+    same = noise(0)[:1].repeat(3, 0)
+    pair = prepared(batch_of(same, same, same))
+    assert not torch.allclose(pair.source[0], pair.source[1], atol=0.02)
+
+
+def test_each_frames_silhouette_is_against_its_own_background() -> None:
+    source, target = noise(0), noise(1)
+    batch = PairBatch(source, target, source, target, *[np.ones((3, 16, 16), np.bool_)] * 2)
+    pair = prepared(batch, degrees=0, colour=0)
+    nothing = silhouette(pair.source, pair.source)
+    torch.testing.assert_close(pair.source_silhouette, nothing, atol=1e-3, rtol=0)
+    torch.testing.assert_close(pair.target_silhouette, nothing, atol=1e-3, rtol=0)
+
+
+def test_what_is_not_known_turns_with_the_picture_and_known_stays_exactly_one() -> None:
+    same = noise(0)
+    known = np.ones((3, 16, 16), np.bool_)
+    known[:, :8] = False
+    pair = prepared(batch_of(same, same, same, known))
+    assert pair.target_known.eq(1).all()
+    assert set(pair.source_known.unique().tolist()) == {0.0, 1.0}
+    assert 0.35 < pair.source_known.mean() <= 0.5
+
+
+def test_a_pair_most_of_which_differs_from_its_background_is_not_known() -> None:
+    dark, bright = np.zeros((3, 16, 16, 3), np.uint8), np.full((3, 16, 16, 3), 200, np.uint8)
+    pair = prepared(batch_of(bright, bright, dark))
+    assert not pair.source_known.any() and not pair.target_known.any()

@@ -1,0 +1,167 @@
+"""Clips on disk, as videos or as folders of pictures, read by frame number and letterboxed to the network's size."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import av  # noqa: F401  (before decord: whoever comes first binds the FFmpeg symbols of both)
+import cv2
+import decord
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray
+from streamparts.errors import VideoError
+from streamparts.geometry import Letterbox
+from streamparts.source import VIDEO_SUFFIXES
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+"""What makes a folder a clip of pictures."""
+
+
+class Reader(Protocol):
+    """Random access to the frames of a clip, in display order and as displayed: rotation applied."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> ByteArray:
+        """(H, W, 3) RGB."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is unusual about the clip, a few words each."""
+
+
+class VideoReader:
+    """A video file through decord, which seeks to the frame, applies rotation and gives no times."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = decord.VideoReader(str(path), num_threads=2)
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def __getitem__(self, index: int) -> ByteArray:
+        return without_row_padding(self._reader[index].asnumpy())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        times = self._reader.get_frame_timestamp(range(len(self)))[:, 0]
+        steps = np.diff(times)
+        varies = len(steps) > 1 and steps.max() > 1.5 * max(float(np.median(steps)), 1e-6)
+        return ("variable frame rate",) if varies else ()
+
+
+class PictureReader:
+    """A folder of pictures of one size; EXIF orientation is applied."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = pictures_in(folder)
+        self._shape: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> ByteArray:
+        image = cv2.imread(str(self._paths[index]), cv2.IMREAD_COLOR)
+        if image is None:
+            raise VideoError(f"{self._paths[index].name} cannot be read as a picture")
+        self._shape = self._shape or image.shape
+        if image.shape != self._shape:
+            was, now = (f"{width}x{height}" for height, width, _ in (self._shape, image.shape))
+            raise VideoError(f"the size changes from {was} to {now} at {self._paths[index].name}")
+        return np.ascontiguousarray(image[..., ::-1], np.uint8)
+
+
+def without_row_padding(image: ByteArray) -> ByteArray:
+    """decord2 3.4 hands out some narrow pictures (96 wide, say) with the padding of their rows taken for a fourth
+    channel, and its get_batch refuses them."""
+    height, width, _ = image.shape
+    return image.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
+
+
+def open_reader(clip: Path) -> Reader:
+    """Raises VideoError, or decord's own errors (see `reason_of`)."""
+    return PictureReader(clip) if clip.is_dir() else VideoReader(clip)
+
+
+READING_ERRORS = (RuntimeError, decord.DECORDError, VideoError)
+"""What opening or reading a clip may raise."""
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of a reader's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sorts frame_2 before frame_10."""
+    return [(int(word), "") if word.isdigit() else (-1, word.lower()) for word in re.split(r"(\d+)", path.name)]
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, in natural order."""
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+
+
+def find_clips(folder: Path) -> list[Path]:
+    """All clips below `folder`, sorted: videos, and folders whose files are pictures. Hidden folders and pictures
+    that lie beside a video are left alone. Raises VideoError when there is none."""
+    if not folder.is_dir():
+        raise VideoError(f"{folder} is not a folder of video clips")
+    clips: list[Path] = []
+    for place in (folder, *sorted(p for p in folder.rglob("*") if p.is_dir())):
+        if any(part.startswith(".") for part in place.relative_to(folder).parts):
+            continue
+        videos = [p for p in place.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+        clips += videos or ([place] if pictures_in(place) else [])
+    if not clips:
+        looked = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise VideoError(f"no video in {folder} (looked for {looked}, and for folders of pictures)")
+    return sorted(clips)
+
+
+def thinned(total: int, most: int) -> NDArray[np.intp]:
+    """At most `most` of `total` frame numbers, evenly."""
+    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.intp))
+
+
+def letterboxed(image: ByteArray, size: int) -> ByteArray:
+    """(H, W, 3) -> (size, size, 3), as the runtime prepares its frames."""
+    box = Letterbox.fit(image.shape[:2], (size, size))
+    inner = cv2.resize(image, box.inner_hw[::-1], interpolation=cv2.INTER_AREA)
+    return box.pad(np.asarray(inner, np.uint8))
+
+
+@lru_cache(maxsize=16)
+def kept_open(clip: Path) -> Reader:
+    """The reader of a clip, kept for the next frame."""
+    return open_reader(clip)
+
+
+# Decord's threads do not survive a fork, and a child that meets its parent's reader hangs: let go of them first.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=kept_open.cache_clear)
+
+
+@dataclass(frozen=True)
+class SeekingFrames:
+    """The frames of a clip decoded on demand, as if they were an (F, S, S, 3) array."""
+
+    clip: Path
+    image_size: int
+    wanted: NDArray[np.intp]
+    """(F,) their numbers in the file."""
+
+    def __len__(self) -> int:
+        return len(self.wanted)
+
+    def __getitem__(self, index: int) -> ByteArray:
+        return letterboxed(kept_open(self.clip)[int(self.wanted[index])], self.image_size)
