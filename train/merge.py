@@ -33,7 +33,7 @@ NEARLY = 2.0
 """Pairs of parts within this many times those limits are suggested as merges."""
 SHAPE_REACH = 1.6
 """A part's whole shape is looked for this far around its slot's centre, in canonical units."""
-SHAPE_SHARE = 0.3
+SHAPE_SHARE = 0.1
 """Its points are those that are the part's in this share of the frames, against the most certain one."""
 QUANTILE = 0.8
 """Share of the frames in which both must hold: joints rest for a while, and some poses are outliers."""

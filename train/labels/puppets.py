@@ -15,8 +15,8 @@ from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_n
 from train.puppet_figures import FIGURES
 from train.puppets import PuppetTruth, load_truth, render_clip
 
-UNSEEN_SEED = 100_000
-"""Training uses seeds from 0 on."""
+UNSEEN_SEED = 700_000
+"""Training uses seeds from 0 on; methods were chosen on seeds from 100,000 on; these serve for nothing but figures."""
 
 
 @dataclass(frozen=True)
