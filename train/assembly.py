@@ -13,10 +13,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor
 from tqdm import tqdm
 
 from streamparts.errors import StreampartsError, VideoError
@@ -71,19 +74,11 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
         terms = objective(result, pair, config.loss, fades, draws.offset(), features)
         if config.schedule == "cosine":
             set_rate(optimiser, cosine_rate(step, config.steps, config.learning_rate))
-        fabric.backward(require_finite("teacher", step, terms))
-        fabric.clip_gradients(forward, stepper, max_norm=1.0)
-        stepper.step()
-        stepper.zero_grad()
+        descend(fabric, forward, stepper, require_finite("teacher", step, terms))
         log.add(step, terms)
-        stopped = anyone(fabric, stop)
-        if (log.due(step) or stopped) and fabric.is_global_zero:
-            save_checkpoint(config.out / TEACHER, network, optimiser, step + 1, asdict(config.network))
+        if log.due(step):
             log.picture("reconstruction", reconstruction_sheet(pair, result), step + 1)
-        if log.due(step) and fabric.is_global_zero and log.is_best(("source", "target")):
-            save_checkpoint(config.out / f"best-{TEACHER}", network, None, step + 1, asdict(config.network))
-        if stopped:
-            raise Stopped(stopped, step + 1)
+        keep(fabric, log, stop, step, ("source", "target"), config.out / TEACHER, network, optimiser, config.network)
     log.close()
     network.eval()
     return network
@@ -113,21 +108,42 @@ def train_student(
         lesson = prepare_lesson(sampler.batch(step), teacher, groups, config.gate, draws)
         terms = student_loss(forward(lesson.images), lesson, config.student_loss)
         set_rate(optimiser, cosine_rate(step, steps, config.student_learning_rate))
-        fabric.backward(require_finite("student", step, terms))
-        fabric.clip_gradients(forward, stepper, max_norm=1.0)
-        stepper.step()
-        stepper.zero_grad()
+        descend(fabric, forward, stepper, require_finite("student", step, terms))
         log.add(step, terms)
-        stopped = anyone(fabric, stop)
-        if (log.due(step) or stopped) and fabric.is_global_zero:
-            save_checkpoint(config.out / STUDENT, network, optimiser, step + 1, asdict(network.config))
-        if log.due(step) and fabric.is_global_zero and log.is_best(tuple(terms)):
-            save_checkpoint(config.out / f"best-{STUDENT}", network, None, step + 1, asdict(network.config))
-        if stopped:
-            raise Stopped(stopped, step + 1)
+        keep(fabric, log, stop, step, tuple(terms), config.out / STUDENT, network, optimiser, shape)
     log.close()
     network.eval()
     return network
+
+
+def descend(fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor) -> None:
+    """One optimiser step down `loss`, gradients clipped to norm 1."""
+    fabric.backward(loss)
+    fabric.clip_gradients(module, optimiser, max_norm=1.0)
+    optimiser.step()
+    optimiser.zero_grad()
+
+
+def keep(
+    fabric: Fabric,
+    log: RunLog,
+    stop: StopRequest,
+    step: int,
+    best_by: Sequence[str],
+    path: Path,
+    network: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    shape: AssemblyConfig | PaperAssemblyConfig | StudentConfig,
+) -> None:
+    """After a step: the checkpoint when it is due, a second one of the lowest sum of the terms `best_by` so far. Raises
+    Stopped, with the checkpoint written, when a signal has come."""
+    stopped = anyone(fabric, stop)
+    if fabric.is_global_zero and (log.due(step) or stopped):
+        save_checkpoint(path, network, optimiser, step + 1, asdict(shape))
+    if fabric.is_global_zero and log.due(step) and log.is_best(best_by):
+        save_checkpoint(path.with_name(f"best-{path.name}"), network, None, step + 1, asdict(shape))
+    if stopped:
+        raise Stopped(stopped, step + 1)
 
 
 def build_teacher(config: AssemblyConfig | PaperAssemblyConfig) -> PartNetwork:

@@ -79,7 +79,7 @@ class TrainingConfig:
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
     "cpu": ("about 40 minutes on two CPU cores (the default)", {}),
     "gpu": (
-        "twice the resolution and sixty times the pairs, for one data-centre GPU",
+        "twice the resolution and thirteen times the pairs, for one data-centre GPU",
         {
             "network": AssemblyConfig(image_size=128),
             "steps": 12000,
