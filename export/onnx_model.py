@@ -27,7 +27,7 @@ from streamparts.errors import ModelError, StreampartsError
 from streamparts.models.checkpoint import load_weights, read_metadata
 from streamparts.models.readout import ExportedStudent
 from streamparts.models.student import Student, StudentConfig
-from streamparts.source import find_videos
+from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
 
 OPSET = 18
 
@@ -143,11 +143,23 @@ def training_clips(run: Path) -> Path:
         raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error
 
 
+def media_in(folder: Path, num_frames: int) -> list[Path]:
+    """The videos below `folder`, or, where it holds pictures alone, that many of them, evenly spread."""
+    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not pictures or any(p.suffix.lower() in VIDEO_SUFFIXES for p in folder.rglob("*")):
+        return find_videos(folder)
+    return pictures[:: max(1, len(pictures) // num_frames)]
+
+
 def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(prog="python -m export.onnx_model", description=__doc__.split("\n")[0])
     out.add_argument("run", type=Path, help="folder of a finished training run")
     out.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
-    out.add_argument("--frames", type=Path, help="video or folder to compare on (default: the training clips)")
+    out.add_argument(
+        "--frames",
+        type=Path,
+        help="video or folder to compare on (default: the training clips)",
+    )
     out.add_argument("--num-frames", type=int, default=32, help="frames to compare on")
     out.add_argument("--name", default="", help="name of the model (default: the file's)")
     out.add_argument(
@@ -172,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.output.absolute().parent.is_dir():
             raise ModelError(f"{args.output.parent} is not a folder")
         chosen = args.frames or training_clips(args.run)
-        videos = find_videos(chosen) if chosen.is_dir() else [chosen]
+        videos = media_in(chosen, args.num_frames) if chosen.is_dir() else [chosen]
         parity = export_run(args.run, args.output, videos, args)
     except (StreampartsError, OSError, ValueError) as error:
         print(f"export: error: {error}", file=sys.stderr)

@@ -18,6 +18,7 @@ from streamparts.data import Frame
 from streamparts.errors import VideoError
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 """What a folder of videos is searched for."""
 
 FALLBACK_RATE = Fraction(25)

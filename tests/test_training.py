@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -232,6 +233,16 @@ def test_the_exported_run_streams_a_clip(clips: Path, run: Path, tmp_path: Path)
     assert len(found) == 24
     assert all(np.isfinite(tracks.affines).all() for tracks in found)
     assert found[0].centers.shape == (spec.num_parts, 2)
+
+
+def test_pictures_serve_for_the_comparison_where_there_are_no_videos(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(9):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 60, 3), 20 * number, np.uint8))
+    assert len(onnx_model.media_in(folder, 3)) == 3
+    words = [str(run), "-o", str(tmp_path / "x.onnx"), "--frames", str(folder), "--num-frames", "3"]
+    assert onnx_model.main(words) == 0
 
 
 def test_nothing_is_written_when_the_graph_differs_from_the_network(

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.source import VIDEO_SUFFIXES
+from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 """What makes a folder a clip of pictures."""
 
 
