@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("decord")
 
-from train.augment import Draws, Pair, prepare_pair, silhouette, to_images  # noqa: E402
+from train.augment import Draws, Pair, jitter_hue, prepare_pair, silhouette, to_images  # noqa: E402
 from train.clips import PairBatch  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -66,3 +66,17 @@ def test_a_pair_most_of_which_differs_from_its_background_is_not_known() -> None
     dark, bright = np.zeros((3, 16, 16, 3), np.uint8), np.full((3, 16, 16, 3), 200, np.uint8)
     pair = prepared(batch_of(bright, bright, dark))
     assert not pair.source_known.any() and not pair.target_known.any()
+
+
+def test_hue_jitter_turns_colours_alike_in_all_frames_and_leaves_grey_and_brightness_alone() -> None:
+    grey = torch.full((2, 1, 3, 4, 4), 0.4)
+    assert torch.allclose(jitter_hue(grey, Draws(0, 0, 2), 0.3), grey, atol=1e-3)
+    colour = torch.tensor([0.6, 0.4, 0.4])[:, None, None].expand(2, 2, 3, 4, 4)
+    turned = jitter_hue(colour, Draws(0, 0, 2), 0.1)
+    assert torch.equal(turned[:, 0], turned[:, 1])
+    assert not torch.allclose(turned[0], turned[1], atol=0.01)
+    assert not torch.allclose(turned, colour, atol=0.01)
+    brightness = torch.tensor([0.299, 0.587, 0.114])
+    before, after = (torch.einsum("c,bfchw->bfhw", brightness, x) for x in (colour, turned))
+    assert torch.allclose(before, after, atol=1e-3)
+    assert torch.allclose(jitter_hue(colour, Draws(0, 0, 2), 0.0), colour, atol=1e-3)

@@ -63,7 +63,9 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
     sampler = PairSampler(folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
     for step in range(start, config.steps):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
-        pair = prepare_pair(sampler.batch(step), fabric.device, draws, config.rotation_degrees, config.colour_jitter)
+        pair = prepare_pair(
+            sampler.batch(step), fabric.device, draws, config.rotation_degrees, config.colour_jitter, config.hue_jitter
+        )
         transform = (
             paper_transform(draws) if config.warp == "paper" else random_similarity(draws, 45, (0.8, 1.1), 0.1)
         ).to(fabric.device)

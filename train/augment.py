@@ -97,8 +97,24 @@ def jitter_colour(pair: Tensor, draws: Draws, strength: float) -> Tensor:
     return shifted.clamp(0, 1)
 
 
-def prepare_pair(batch: PairBatch, device: torch.device, draws: Draws, degrees: float, colour: float) -> Pair:
-    """Both frames of a pair get the same rotation (+-degrees) and the same colour jitter."""
+_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+
+
+def jitter_hue(pair: Tensor, draws: Draws, strength: float) -> Tensor:
+    """The same random hue, up to +-`strength` of a full turn, and saturation, by a factor of 1 +- `strength`, for all
+    frames of a (B, F, 3, S, S) pair: the plane of equal brightness (I and Q of YIQ) is turned and stretched."""
+    uniform = draws.uniform(2) * 2 - 1
+    angle, stretch = 2 * math.pi * strength * uniform[:, 0], 1 + strength * uniform[:, 1]
+    cos, sin, zero, one = stretch * angle.cos(), stretch * angle.sin(), 0 * angle, 1 + 0 * angle
+    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).reshape(-1, 3, 3)
+    matrix = (torch.linalg.inv(_TO_YIQ) @ turn @ _TO_YIQ).to(pair.device)
+    return torch.einsum("bij,bfjhw->bfihw", matrix, pair).clamp(0, 1)
+
+
+def prepare_pair(
+    batch: PairBatch, device: torch.device, draws: Draws, degrees: float, colour: float, hue: float = 0.0
+) -> Pair:
+    """Both frames of a pair get the same rotation (+-degrees) and the same jitter of colour and hue."""
     stored = [batch.source, batch.target, batch.source_background]
     if batch.target_background is not batch.source_background:
         stored.append(batch.target_background)
@@ -109,6 +125,8 @@ def prepare_pair(batch: PairBatch, device: torch.device, draws: Draws, degrees: 
     turn = random_similarity(draws, degrees, (1.0, 1.0), 0.0).to(device)
     turned = warp_images(torch.cat([*images, *silhouettes], dim=1), turn)
     coloured = jitter_colour(turned[:, :-2].reshape(len(turned), -1, 3, *turned.shape[2:]), draws, colour)
+    if hue:
+        coloured = jitter_hue(coloured, draws, hue)
     if not batch.known_wholly:
         known = (warp_images(known, turn) > 0.99).float()
     return Pair(

@@ -55,6 +55,8 @@ class TrainingConfig:
     """A pair is turned by up to this much, both frames alike."""
     colour_jitter: float = 0.3
     """Strength of the colour jitter, both frames alike."""
+    hue_jitter: float = 0.0
+    """Strength of the jitter of hue, in turns, and of saturation, both frames alike."""
     seed: int = 0
     """Draws weights, pairs and augmentation; equal seeds on one machine give equal runs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -103,6 +105,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
             "gate": 0.0,
             "warp": "paper",
             "colour_jitter": 0.1,
+            "hue_jitter": 0.1,
         },
     ),
 }
