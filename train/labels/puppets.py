@@ -16,7 +16,7 @@ from train.puppet_figures import FIGURES
 from train.puppets import PuppetTruth, load_truth, render_clip
 
 UNSEEN_SEED = 700_000
-"""Training uses seeds from 0 on; methods were chosen on seeds from 100,000 on; these serve for nothing but figures."""
+"""Training uses seeds from 0 on; methods were chosen on seeds from 100,000 on."""
 
 
 @dataclass(frozen=True)
