@@ -30,7 +30,8 @@ from streamparts.geometry import Letterbox
 from train.augment import Draws, prepare_pair
 from train.clips import Clip, ClipFolder, PairSampler
 from train.puppets import write_clips
-from train.readers import find_clips, thinned
+from train.readers import find_clips
+from train.spread import spread
 
 BATCH = 6
 """Pairs a step, as the trainer draws them."""
@@ -57,7 +58,7 @@ class PyavFrames:
 
     def __getitem__(self, index: int) -> ByteArray:
         container, times, scaler = opened(self.path)
-        wanted = times[int(thinned(len(times), self.num_frames)[index])]
+        wanted = times[spread(len(times), self.num_frames)[index]]
         stream = container.streams.video[0]
         container.seek(wanted, stream=stream)
         frame = next(frame for frame in container.decode(stream) if frame.pts is not None and frame.pts >= wanted)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from streamparts.models.layers import invert
 from train.clips import PairBatch
 
 
@@ -46,16 +47,8 @@ def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.stack(rows, dim=-2)
 
 
-def invert(matrix: Tensor) -> Tensor:
-    """(B, 2, 3) inverse affine of a similarity."""
-    linear = matrix[:, :, :2]
-    determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
-    inverse = linear.transpose(1, 2) / determinant[:, None, None]
-    return torch.cat([inverse, -inverse @ matrix[:, :, 2:]], dim=-1)
-
-
 def warp_images(images: Tensor, transform: Tensor) -> Tensor:
-    """Move (B, C, S, S) by (B, 2, 3) `transform`, image -> warped image; the border is repeated outward."""
+    """Move (B, C, S, S) by (B, 2, 3) affine `transform`, image -> warped image; the border is repeated outward."""
     grid = F.affine_grid(invert(transform), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
+from train.spread import spread
 
 MEDIAN_FRAMES = 49
 """Frames, spread over the clip, whose median is a still camera's background."""
@@ -42,11 +43,6 @@ def view(picture: ByteArray, matrix: Matrix, hw: Sequence[int]) -> ByteArray:
     """What a frame of size `hw` shows of the picture; black outside."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpPerspective(picture, matrix, (hw[1], hw[0]), flags=flags), np.uint8)
-
-
-def spread(count: int, most: int) -> list[int]:
-    """At most `most` of `count` indices, evenly."""
-    return [int(i) for i in np.linspace(0, count - 1, min(count, most)).round()]
 
 
 def grey(image: ByteArray) -> ByteArray:

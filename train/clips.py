@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -25,9 +25,9 @@ from train.readers import (
     letterboxed,
     open_reader,
     reason_of,
-    thinned,
 )
 from train.scenery import Scenery, find_scenery
+from train.spread import spread
 
 MAX_FRAMES = 2000
 """Longer clips are thinned evenly to this many frames."""
@@ -88,10 +88,10 @@ def open_clip(clip: Path) -> Reader:
     return reader
 
 
-def decode_frames(clip: Path, reader: Reader, wanted: NDArray[np.intp], out: NDArray[np.uint8]) -> None:
+def decode_frames(clip: Path, reader: Reader, wanted: Sequence[int], out: NDArray[np.uint8]) -> None:
     """Fill `out` (F, S, S, 3) with the wanted frames. Raises VideoError with the reader's reason."""
     try:
-        for row, index in enumerate(wanted.tolist()):
+        for row, index in enumerate(wanted):
             out[row] = letterboxed(reader[index], out.shape[1])
     except READING_ERRORS as error:
         raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
@@ -103,7 +103,7 @@ def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> N
     Longer clips are thinned evenly to `max_frames`. Raises VideoError with the reader's reason.
     """
     reader = open_clip(clip)
-    wanted = thinned(len(reader), max_frames)
+    wanted = spread(len(reader), max_frames)
     partial = target.with_suffix(f".{os.getpid()}.tmp")
     shape = (len(wanted), image_size, image_size, 3)
     try:
@@ -155,7 +155,7 @@ def load_clip(
     stored, about = cache / f"{key}.npy", cache / f"{key}.scenery1.npz"
     frames: Frames
     if on_the_fly:
-        frames = SeekingFrames(clip, image_size, thinned(len(open_clip(clip)), max_frames))
+        frames = SeekingFrames(clip, image_size, spread(len(open_clip(clip)), max_frames))
     else:
         if not stored.exists():
             decode_clip(clip, image_size, stored, max_frames)

@@ -21,10 +21,10 @@ from tqdm import tqdm
 from streamparts.errors import StreampartsError
 from train.finding import Finder, Found, open_finder
 from train.labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
-from train.labels.values import spread
 from train.landmarks import LandmarkScore, split_frames
 from train.observation import Section, landmark_scores, observe, report
 from train.side_by_side import Sample, write_sheet
+from train.spread import spread
 
 NUM_PICTURES = 12
 """Frames on a sheet, spread over the set."""

@@ -19,7 +19,7 @@ from streamparts.models.layers import Affine, compose, warp
 from train import losses
 from train.augment import to_images
 from train.clips import ClipFolder
-from train.readers import thinned
+from train.spread import spread
 
 MIN_AREA = 0.02
 """A slot with a smaller mean share of the subject is not a part."""
@@ -89,7 +89,7 @@ class PartGroups:
 def spread_frames(folder: ClipFolder, num_frames: int) -> NDArray[np.uint8]:
     """(F, S, S, 3) frames spread evenly over all clips, at least one of each."""
     per_clip = max(1, num_frames // len(folder.clips))
-    return np.stack([clip.frames[int(i)] for clip in folder.clips for i in thinned(len(clip.frames), per_clip)])
+    return np.stack([clip.frames[int(i)] for clip in folder.clips for i in spread(len(clip.frames), per_clip)])
 
 
 @torch.no_grad()

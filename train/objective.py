@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from streamparts.models.assembly import Decoding, PartNetwork
-from streamparts.models.layers import Affine, compose, invert, warp
+from streamparts.models.layers import Affine, compose, warp
 from train import losses
-from train.augment import Draws, Pair
+from train.augment import Draws, Pair, warp_images
 from train.losses import FeatureDifference
 
 
@@ -125,7 +125,7 @@ def forward_pair(
     """Encode source, target and the warped target in one batch; decode the source's parts at both poses and, if
     `canonical`, at the identity."""
     batch = len(pair.source)
-    moved = warp(pair.target.unsqueeze(1), invert(transform).unsqueeze(1), padding="border").squeeze(1)
+    moved = warp_images(pair.target, transform)
     encoding = network.encode(torch.cat([pair.source, pair.target, moved]))
     source, target, warped = (encoding.select(slice(i * batch, (i + 1) * batch)) for i in range(3))
     poses = [source.affine, target.affine, *([identity_like(source.affine)] if canonical else [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,14 +14,11 @@ import av  # noqa: F401  (before decord: whoever comes first binds the FFmpeg sy
 import cv2
 import decord
 import numpy as np
-from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-
-"""What makes a folder a clip of pictures."""
 
 
 class Reader(Protocol):
@@ -127,11 +125,6 @@ def find_clips(folder: Path) -> list[Path]:
     return sorted(clips)
 
 
-def thinned(total: int, most: int) -> NDArray[np.intp]:
-    """At most `most` of `total` frame numbers, evenly."""
-    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.intp))
-
-
 def letterboxed(image: ByteArray, size: int) -> ByteArray:
     """(H, W, 3) -> (size, size, 3), as the runtime prepares its frames."""
     box = Letterbox.fit(image.shape[:2], (size, size))
@@ -156,11 +149,11 @@ class SeekingFrames:
 
     clip: Path
     image_size: int
-    wanted: NDArray[np.intp]
+    wanted: Sequence[int]
     """(F,) their numbers in the file."""
 
     def __len__(self) -> int:
         return len(self.wanted)
 
     def __getitem__(self, index: int) -> ByteArray:
-        return letterboxed(kept_open(self.clip)[int(self.wanted[index])], self.image_size)
+        return letterboxed(kept_open(self.clip)[self.wanted[index]], self.image_size)

@@ -17,6 +17,7 @@ from train.augment import Pair, to_images
 from train.clips import ClipFolder
 from train.merge import PartGroups, spread_frames
 from train.objective import PairResult
+from train.spread import spread
 
 TILE = 128
 
@@ -71,7 +72,7 @@ def reconstruction_sheet(pair: Pair, result: PairResult, rows: int = 4) -> ByteA
 def write_contact_sheet(path: Path, student: Student, folder: ClipFolder, columns: int = 10) -> None:
     """Write the sheet of `columns` frames spread over the clips as PNG."""
     frames = spread_frames(folder, columns)
-    chosen = frames[np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int)]
+    chosen = frames[spread(len(frames), columns)]
     sheet = contact_sheet(student, chosen)
     path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import threading
 import time
@@ -83,8 +82,6 @@ class RunLog:
         )  # fmt: skip
         self.board = None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start)
         self.steps = steps
-        self.last: dict[str, float] = {}
-        self._best = math.inf
         self.sums: dict[str, float] = {}
         self.count, self.began = 0, time.monotonic()
 
@@ -101,14 +98,13 @@ class RunLog:
         return (step + 1) % self.every == 0 or step + 1 == self.steps
 
     def is_best(self, names: Sequence[str]) -> bool:
-        """Whether the sum of these terms is lower in the last line than in all before, since the start or resume."""
-        total = sum(self.last[name] for name in names)
-        better, self._best = total < self._best, min(total, self._best)
-        return better
+        """Whether the sum of these terms is lower in the last line than in all before, those before a resume too."""
+        rows = [row for row in map(json.loads, self.path.read_text().splitlines()) if row["stage"] == self.stage]
+        totals = [sum(row.get(name, 0.0) for name in names) for row in rows]
+        return bool(totals[-1] <= min(totals))
 
     def _write(self, step: int) -> None:
         means = self._over_all_processes({name: value / self.count for name, value in self.sums.items()})
-        self.last = means
         self.sums, self.count = {}, 0
         if not self.board:
             return

@@ -23,9 +23,9 @@ from train.camera import (
     grey,
     largest_shift,
     projected,
-    spread,
     view,
 )
+from train.spread import spread
 
 MOSAIC_FRAMES = 150
 """Frames laid over each other when the camera moves: each place is seen by a few of them only."""

@@ -16,7 +16,8 @@ import numpy as np
 
 from streamparts.data import FloatArray
 from train.labels.pictures import read_rgb
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name, spread
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
+from train.spread import spread
 
 HEADER = ("scorer", "bodyparts", "coords")
 PIXEL_CENTER = 0.5

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from train.labels.pictures import list_images, read_mask, read_rgb
-from train.labels.values import EvaluationSet, LabelledFrame, set_name, spread
+from train.labels.values import EvaluationSet, LabelledFrame, set_name
+from train.spread import spread
 
 JPEG_THRESHOLD = 127
 """The masks are JPEG too: their two levels are blurred."""

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray, FloatArray
 from streamparts.source import find_videos
 from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name, spread
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
+from train.spread import spread
 
 MIN_SCORE = 0.5
 """What the detector was less sure of counts as missing."""

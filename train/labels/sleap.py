@@ -21,7 +21,8 @@ from streamparts.data import FloatArray
 from streamparts.errors import MissingExtraError
 from streamparts.source import VIDEO_SUFFIXES
 from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, Truth, set_name, spread
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, Truth, set_name
+from train.spread import spread
 
 PIXEL_CENTER = 0.5
 """From whole numbers at pixel centres to continuous pixels."""

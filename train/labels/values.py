@@ -72,11 +72,6 @@ class EvaluationSet:
     """Whether no frame is left out within a clip, so that metrics over time make sense."""
 
 
-def spread(total: int, wanted: int) -> list[int]:
-    """At most `wanted` numbers out of range(total), evenly spread, the first and the last among them."""
-    return np.unique(np.linspace(0, total - 1, min(total, wanted)).round().astype(int)).tolist() if total else []
-
-
 def set_name(kind: str, path: Path) -> str:
     """The kind and the last two names of the path, enough to tell sets apart."""
     return f"{kind}:{'/'.join(path.absolute().parts[-2:])}"
