@@ -1,6 +1,6 @@
 """Speed of `streamparts run` on a 1280x720 H.264 clip: python -m benchmarks.runtime
 
-Each stage is timed alone first, with the threads it has in the whole; then the whole, with and without overlay. How
+The whole is timed first, with and without overlay; then each stage alone, with the threads it has in the whole. How
 well the stages overlap is said in three ways. Against the slowest stage in the run: how much of the time that stage,
 slowed down by the others on the same cores, is at work; 100 % is a perfect pipeline. Against the slowest stage alone:
 within reach only where each stage has a core of its own. Against all cores busy: the stages' processor time spread
@@ -91,10 +91,14 @@ def whole(video: str, bundle: Bundle, scratch: Path, overlay: bool) -> Summary:
 
 
 def report(video: str, bundle: Bundle, repeats: int, sample: int, scratch: Path) -> dict[str, object]:
+    modes = {"with overlay": True, "tracks only": False}
+    whole_runs = {
+        name: [whole(video, bundle, scratch, overlay) for _ in range(repeats)] for name, overlay in modes.items()
+    }
     alone = stages_alone(video, bundle, sample, scratch)
     rows: dict[str, object] = {"stages alone, ms (wall, cpu)": {k: [round(x, 2) for x in v] for k, v in alone.items()}}
-    for name, stages in (("with overlay", list(alone)), ("tracks only", ["decode", "prepare", "infer"])):
-        runs = [whole(video, bundle, scratch, overlay="overlay" in name) for _ in range(repeats)]
+    for name, runs in whole_runs.items():
+        stages = list(alone) if modes[name] else ["decode", "prepare", "infer"]
         fps = statistics.median(run.fps for run in runs)
         slowest = max(alone[stage][0] for stage in stages)
         cores = sum(alone[stage][1] for stage in stages) / (os.cpu_count() or 1)

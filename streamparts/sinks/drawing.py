@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import FloatArray, Tracks
-from streamparts.geometry import FloatLike, Letterbox
+from streamparts.geometry import FloatLike
 from streamparts.sinks.canvas import Canvas, Color, Plane
 
 PALETTE: tuple[Color, ...] = (
@@ -34,14 +35,13 @@ OPACITY = 0.5
 
 Line = NDArray[np.int32]
 """(n, 1, 2) points in cv2's fixed point."""
-Lines = list[Line]
 
 _SUBPIXEL_BITS = 4
 _FAR = 2**26  # keeps the arithmetic of cv2 from overflowing
 _UPSCALE = 2
 _SMOOTHING = np.hanning(21)[1:-1] / np.hanning(21).sum()
 _THINNING = 3
-_ANGLES = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+_ANGLES = np.linspace(0, 2 * np.pi, 32, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1).astype(np.float32)
 _AXES = np.array([[[0, 0], [1, 0]], [[0, 0], [0, 1]]], np.float32)
 _WHITE, _DARK = (255, 255, 255), (25, 25, 30)
@@ -54,58 +54,76 @@ def part_color(part: int) -> Color:
 
 @dataclass(frozen=True, slots=True)
 class _Strokes:
-    """Where to draw, in displayed pixels as cv2's fixed point."""
+    """Where to draw. All points lie in one array, so that each step of geometry is one call."""
 
-    outlines: dict[int, Lines]
-    ellipses: list[Line]
-    axes: list[Lines]
+    points: Line
+    """Displayed pixels as cv2's fixed point."""
+    outlines: list[list[slice]]
+    """Closed lines, by part."""
+    ellipses: list[slice]
+    axes: list[list[slice]]
     """The first axes of all parts, then the second."""
-    numbers: dict[int, Line]
-    """Centres by part."""
+    centers: list[slice]
+    parts: list[int]
+    """Numbers of the parts drawn."""
     thickness: int
     text_scale: float
 
+    def lines(self, pieces: list[slice]) -> list[Line]:
+        return [self.points[piece] for piece in pieces]
+
     def halved(self) -> _Strokes:
-        """The same on a plane of half the size."""
-        return _Strokes(
-            {part: [_halved(line) for line in lines] for part, lines in self.outlines.items()},
-            [_halved(line) for line in self.ellipses],
-            [[_halved(line) for line in lines] for lines in self.axes],
-            {part: _halved(center) for part, center in self.numbers.items()},
-            max(1, self.thickness // 2),
-            self.text_scale / 2,
-        )
+        """The same on a plane of half the size, where a pixel's centre is the origin too."""
+        points = (self.points >> 1) - 2 ** (_SUBPIXEL_BITS - 2)
+        return replace(self, points=points, thickness=max(1, self.thickness // 2), text_scale=self.text_scale / 2)
+
+    def moved(self, x: int, y: int) -> _Strokes:
+        """The same by whole pixels to the right and down."""
+        return replace(self, points=self.points + (np.array([x, y]) << _SUBPIXEL_BITS))
 
 
 def draw_tracks(canvas: Canvas, tracks: Tracks) -> None:
     """Draw the visible parts of one frame, in place, on a canvas of its picture as displayed."""
-    parts = [int(part) for part in np.flatnonzero(tracks.visible)]
+    parts: list[int] = np.flatnonzero(tracks.visible).tolist()
     if not parts:
         return
-    side = min(canvas[0].image.shape[:2])
-    affines = tracks.affines[parts]
-    full = _Strokes(
-        {part: part_outline(tracks.mask(part), tracks.letterbox) for part in parts},
-        list(_to_fixed_point(_on_ellipses(affines, _CIRCLE))),
-        [list(_to_fixed_point(_on_ellipses(affines, axis))) for axis in _AXES],
-        dict(zip(parts, _to_fixed_point(affines[:, None, :, 2]), strict=True)),
-        max(1, round(side / 360)),
-        0.12 + side / 1250,
-    )
+    full = _strokes(tracks, parts, min(canvas[0].image.shape[:2]))
     half = full.halved() if any(plane.halvings for plane in canvas) else full
     for plane in canvas:
         _draw_strokes(plane, half if plane.halvings else full)
 
 
+def _strokes(tracks: Tracks, parts: list[int], side: int) -> _Strokes:
+    """For a picture whose shorter side is `side` pixels."""
+    pieces, end = list[FloatLike](), 0
+
+    def add(lines: Iterable[FloatLike]) -> list[slice]:
+        nonlocal end
+        first = len(pieces)
+        pieces.extend(lines)
+        return [slice(end, end := end + len(line)) for line in pieces[first:]]
+
+    affines = tracks.affines[parts]
+    outlines = [add(part_outline(tracks.mask(part))) for part in parts]
+    num_model_points = end
+    ellipses = add(_on_ellipses(affines, _CIRCLE))
+    axes = [add(_on_ellipses(affines, axis)) for axis in _AXES]
+    centers = add(affines[:, None, :, 2])
+    points = np.concatenate(pieces)
+    points[:num_model_points] = tracks.letterbox.model_to_frame(points[:num_model_points])
+    thickness = max(1, round(side / 360))
+    return _Strokes(_to_fixed_point(points), outlines, ellipses, axes, centers, parts, thickness, 0.12 + side / 1250)
+
+
 def _draw_strokes(plane: Plane, strokes: _Strokes) -> None:
-    _blend_areas(plane, strokes)
+    colors = [plane.values(part_color(part)) for part in strokes.parts]
+    _blend_areas(plane, strokes, colors)
     white, image, line_type = plane.values(_WHITE), plane.image, _line_type(plane)
-    for part, outline in strokes.outlines.items():
-        color = plane.values(part_color(part))
-        cv2.polylines(image, outline, True, color, strokes.thickness, line_type, _SUBPIXEL_BITS)
-    for extra, lines in ((1, strokes.axes[0]), (0, strokes.axes[1])):
-        cv2.polylines(image, lines, False, white, strokes.thickness + extra, line_type, _SUBPIXEL_BITS)
-    for part, center in strokes.numbers.items():
+    for outline, color in zip(strokes.outlines, colors, strict=True):
+        cv2.polylines(image, strokes.lines(outline), True, color, strokes.thickness, line_type, _SUBPIXEL_BITS)
+    for extra, axes in ((1, strokes.axes[0]), (0, strokes.axes[1])):
+        cv2.polylines(image, strokes.lines(axes), False, white, strokes.thickness + extra, line_type, _SUBPIXEL_BITS)
+    for part, center in zip(strokes.parts, strokes.lines(strokes.centers), strict=True):
         _draw_number(plane, center, part, strokes)
 
 
@@ -114,8 +132,8 @@ def _line_type(plane: Plane) -> int:
     return cv2.LINE_8 if plane.halvings else cv2.LINE_AA
 
 
-def part_outline(mask: NDArray[np.bool_], letterbox: Letterbox) -> Lines:
-    """Closed outlines of a mask at model resolution, in displayed pixels, for cv2 with `_SUBPIXEL_BITS`.
+def part_outline(mask: NDArray[np.bool_]) -> list[FloatLike]:
+    """Closed outlines (n, 2) of a mask, in its own continuous pixels.
 
     The mask's staircase is averaged away along the outline; holes have outlines of their own.
     """
@@ -125,51 +143,41 @@ def part_outline(mask: NDArray[np.bool_], letterbox: Letterbox) -> Lines:
         return []
     large = cv2.resize(crop, None, fx=_UPSCALE, fy=_UPSCALE, interpolation=cv2.INTER_NEAREST)
     found, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    offset = np.array([x, y])
-    smooth = [(_smoothed(line[:, 0]) + 0.5) / _UPSCALE + offset for line in found]
-    return [_to_fixed_point(letterbox.model_to_frame(line)) for line in smooth]
+    corner = np.array([x + 0.5 / _UPSCALE, y + 0.5 / _UPSCALE])
+    return [_smoothed(line[:, 0].astype(np.float64)) / _UPSCALE + corner for line in found]
 
 
-def _smoothed(line: NDArray[np.number]) -> FloatLike:
+def _smoothed(line: FloatLike) -> FloatLike:
     """Weighted means of points of a closed (n, 2) line with their neighbours along the line, one in _THINNING."""
     half = len(_SMOOTHING) // 2
     if len(line) <= 2 * half:
-        return line.astype(np.float64)
-    closed = np.concatenate([line[-half:], line, line[:half]]).astype(np.float64)
-    smooth = np.stack([np.convolve(closed[:, axis], _SMOOTHING, "valid") for axis in (0, 1)], axis=1)
-    return smooth[::_THINNING]
+        return line
+    closed = np.concatenate([line[-half:], line, line[:half]]).view(np.complex128)[:, 0]
+    means: FloatLike = np.convolve(closed, _SMOOTHING, "valid")[::_THINNING, None].copy().view(np.float64)
+    return means
 
 
 def _to_fixed_point(points: FloatLike) -> Line:
-    """(..., n, 2) continuous pixels -> (..., n, 1, 2) in cv2's fixed point, whose origin is a pixel's centre."""
+    """(n, 2) continuous pixels -> (n, 1, 2) in cv2's fixed point, whose origin is a pixel's centre."""
     fixed = np.rint((points - 0.5) * 2**_SUBPIXEL_BITS)
-    lines: Line = np.minimum(np.maximum(fixed, -_FAR), _FAR).astype(np.int32)[..., None, :]
-    return lines
+    line: Line = np.minimum(np.maximum(fixed, -_FAR), _FAR).astype(np.int32)[:, None]
+    return line
 
 
-def _halved(line: Line) -> Line:
-    """Fixed point of full size -> of half size: a pixel's centre is the origin in both."""
-    half: Line = (line >> 1) - 2 ** (_SUBPIXEL_BITS - 2)
-    return half
-
-
-def _blend_areas(plane: Plane, strokes: _Strokes) -> None:
+def _blend_areas(plane: Plane, strokes: _Strokes, colors: list[tuple[int, ...]]) -> None:
     """Half-transparent colour over each part's area, and its ellipse; only the rectangle around them is touched."""
-    lines = [line for outline in strokes.outlines.values() for line in outline]
-    corners = np.concatenate([*lines, *strokes.ellipses])[:, 0] >> _SUBPIXEL_BITS
+    corners = strokes.points[:, 0] >> _SUBPIXEL_BITS
     margin = 2 * strokes.thickness
     left, top = np.maximum(corners.min(axis=0) - margin, 0).tolist()
     right, bottom = np.maximum(corners.max(axis=0) + margin, 0).tolist()
     region = plane.image[top:bottom, left:right]
     if not region.size:
         return
-    layer = region.copy()
-    shift = np.array([left, top]) << _SUBPIXEL_BITS
-    for part, outline in strokes.outlines.items():
-        moved = [line - shift for line in outline]
-        cv2.fillPoly(layer, moved, plane.values(part_color(part)), cv2.LINE_8, _SUBPIXEL_BITS)
-    moved = [ellipse - shift for ellipse in strokes.ellipses]
-    cv2.polylines(layer, moved, True, plane.values(_WHITE), strokes.thickness, _line_type(plane), _SUBPIXEL_BITS)
+    layer, inner, white = region.copy(), strokes.moved(-left, -top), plane.values(_WHITE)
+    for outline, color in zip(inner.outlines, colors, strict=True):
+        cv2.fillPoly(layer, inner.lines(outline), color, cv2.LINE_8, _SUBPIXEL_BITS)
+    ellipses = inner.lines(inner.ellipses)
+    cv2.polylines(layer, ellipses, True, white, strokes.thickness, _line_type(plane), _SUBPIXEL_BITS)
     cv2.addWeighted(layer, OPACITY, region, 1 - OPACITY, 0, dst=region)
 
 
