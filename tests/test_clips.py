@@ -82,10 +82,25 @@ def test_pairs_come_from_one_clip_and_depend_on_seed_and_step_only(video: Path, 
     assert all((s != t).any() for s, t in zip(batch.source, batch.target, strict=True))
 
 
+def counting_folder(num_frames: int) -> ClipFolder:
+    """One clip whose pixels are the number of their frame."""
+    counting = np.arange(num_frames, dtype=np.uint8)[:, None, None, None].repeat(32, 1).repeat(32, 2).repeat(3, 3)
+    return ClipFolder((Clip("counting", counting, Scenery(counting[0])),), ())
+
+
+def test_a_triplet_has_its_target_in_the_middle() -> None:
+    folder = counting_folder(8)
+    batch, pairs = (PairSampler(folder, 300, seed=0, neighbours=n).batch(0) for n in (3, 0))
+    assert (batch.source == pairs.source).all() and (batch.target == pairs.target).all() and pairs.before is None
+    assert batch.before is not None and batch.after is not None
+    before, middle, after = (x[:, 0, 0, 0].astype(int) for x in (batch.before, batch.target, batch.after))
+    assert (after - middle == middle - before).all()
+    assert set(after - middle) == {0, 1, 2, 3}
+    assert ((after == middle) == np.isin(middle, (0, 7))).all()
+
+
 def test_half_of_the_pairs_run_backwards_in_time() -> None:
-    counting = np.arange(8, dtype=np.uint8)[:, None, None, None].repeat(32, 1).repeat(32, 2).repeat(3, 3)
-    folder = ClipFolder((Clip("counting", counting, Scenery(counting[0])),), ())
-    batch = PairSampler(folder, 400, seed=0).batch(0)
+    batch = PairSampler(counting_folder(8), 400, seed=0).batch(0)
     later = batch.source[:, 0, 0, 0] > batch.target[:, 0, 0, 0]
     assert 160 < later.sum() < 240
 
@@ -115,7 +130,7 @@ def test_frames_sought_on_the_fly_are_those_of_the_cache(video: Path, tmp_path: 
     batches = [PairSampler(folder, 5, seed=1).batch(2) for folder in (sought, cached)]
     for field in fields(PairBatch):
         one, other = (getattr(batch, field.name) for batch in batches)
-        assert (one == other).all(), field.name
+        assert np.array_equal(one, other), field.name
 
 
 def test_a_pickled_sampler_names_its_files_and_draws_the_same(video: Path, tmp_path: Path) -> None:

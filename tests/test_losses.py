@@ -146,8 +146,51 @@ def test_motion_loss_asks_each_pixel_for_the_part_whose_motion_explains_it() -> 
     for slot, expected in ((0, 1.0), (1, 0.0), (2, 1.0)):
         masks = torch.zeros(1, 3, 4, 4)
         masks[:, slot] = 1
+        assert losses.motion_loss(masks, [moved], black, image, known).item() == pytest.approx(expected)
+    assert losses.motion_loss(masks, [moved], black, image, 0 * known).item() == 0
+
+
+def test_motion_loss_lets_a_second_source_explain_what_the_first_does_not_show() -> None:
+    image, black = torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    hidden, shown = (torch.full((1, 1, 3, 4, 4), value) for value in (0.0, 0.75))
+    masks = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
+    known = torch.ones(1, 1, 4, 4)
+    for moved, expected in (([hidden], 1.0), ([hidden, shown], 0.25), ([shown, hidden], 0.25)):
         assert losses.motion_loss(masks, moved, black, image, known).item() == pytest.approx(expected)
-    assert losses.motion_loss(masks, moved, black, image, 0 * known).item() == 0
+
+
+def test_least_difference_counts_each_pixel_by_its_best_prediction() -> None:
+    image = torch.zeros(1, 3, 4, 4)
+    left, right = image.clone(), image.clone()
+    left[..., :2], right[..., 2:] = 1.0, 0.5
+    assert losses.least_difference([left], image, 1.0, 0.0).item() == pytest.approx(0.5)
+    assert losses.least_difference([left, right], image, 1.0, 0.0).item() == 0
+    # Alone, left has one step of 1 a row; the last column has no difference to its right.
+    assert losses.least_difference([left], image, 0.0, 1.0).item() == pytest.approx(0.25)
+    assert losses.image_difference(left, image, 0.0, 1.0).item() == pytest.approx(1 / 3)
+
+
+def test_velocity_loss_is_zero_on_a_straight_way_and_counts_a_jump() -> None:
+    def pose(x: float, angle: float = 0.0, scale: float = 0.2) -> Affine:
+        return affine_of(angle, (scale, scale), (x, 0.0))
+
+    owned = torch.ones(1, 1)
+    steady = [pose(x, scale=scale) for x, scale in ((-0.1, 0.1), (0.1, 0.2), (0.3, 0.4))]
+    assert losses.velocity_loss(*steady, owned).item() == pytest.approx(0.0, abs=1e-6)
+    jump = [pose(0.0), pose(0.3), pose(0.0)]
+    assert losses.velocity_loss(*jump, owned, softness=0.0).item() == pytest.approx(0.6)
+    turned = [pose(0.0), pose(0.0, math.pi), pose(0.0)]
+    assert losses.velocity_loss(*turned, owned, softness=0.0).item() == pytest.approx(4.0)
+    assert losses.velocity_loss(*jump, 0 * owned).item() == 0
+
+
+def test_velocity_loss_leaves_out_what_is_not_seen() -> None:
+    still, away = affine_of(0.0, (0.2, 0.2), (0.0, 0.0)), affine_of(0.0, (0.2, 0.2), (0.8, 0.0))
+    at = Affine(*(torch.cat(values, dim=1) for values in zip(still, away, strict=True)))
+    around = Affine(*(torch.cat([value, value], dim=1) for value in still))
+    seen, hidden = torch.tensor([[20.0, 20.0]]), torch.tensor([[20.0, 0.0]])
+    assert losses.velocity_loss(around, at, around, seen).item() > 0.5
+    assert losses.velocity_loss(around, at, around, hidden).item() == 0
 
 
 def test_a_part_carries_the_source_picture_to_where_its_pose_moved() -> None:

@@ -14,6 +14,9 @@ from train.augment import Draws, Pair, random_similarity  # noqa: E402
 from train.objective import Fades, LossWeights, PairResult, forward_pair, objective  # noqa: E402
 
 FADES = Fades(bootstrap=0.5, motion=0.5, borders=0.5)
+SHAPE = AssemblyConfig(
+    image_size=32, num_parts=3, latent_channels=6, widths=(8, 12, 16, 24, 24), feature_channels=24, decoder_width=12
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +35,8 @@ def pair() -> Pair:
 @pytest.fixture(scope="module")
 def result(pair: Pair) -> PairResult:
     torch.manual_seed(0)
-    config = AssemblyConfig(
-        image_size=32, num_parts=3, latent_channels=6, widths=(8, 12, 16, 24, 24), feature_channels=24, decoder_width=12
-    )
     transform = random_similarity(Draws(0, 0, 2), 45, (0.8, 1.1), 0.1)
-    return forward_pair(Assembly(config), pair, 2.0, transform)
+    return forward_pair(Assembly(SHAPE), pair, 2.0, transform)
 
 
 def test_what_stands_where_the_background_is_not_known_changes_nothing(pair: Pair, result: PairResult) -> None:
@@ -59,6 +59,22 @@ def test_of_a_pair_without_known_background_the_other_terms_remain(pair: Pair, r
     for name in ("silhouette", "motion", "bootstrap", "bootstrap_masks"):
         assert terms[name].item() == 0
     assert terms["target"].item() > 0 and all(torch.isfinite(value) for value in terms.values())
+
+
+def test_a_triplet_adds_a_velocity_and_explains_no_pixel_worse(pair: Pair) -> None:
+    torch.manual_seed(0)
+    network = Assembly(SHAPE)
+    transform = random_similarity(Draws(0, 0, 2), 45, (0.8, 1.1), 0.1)
+    around = replace(pair, before=torch.rand_like(pair.target), after=torch.rand_like(pair.target))
+    alone, together = (forward_pair(network, x, 2.0, transform) for x in (pair, around))
+    torch.testing.assert_close(alone.retargeted.image, together.retargeted.image, atol=1e-4, rtol=1e-3)
+    weights = LossWeights(velocity=2.0)
+    without, with_it = (objective(result, x, weights, FADES) for result, x in ((alone, pair), (together, around)))
+    assert with_it.keys() - without.keys() == {"velocity"} and with_it["velocity"].item() > 0
+    assert with_it["motion"].item() < without["motion"].item()
+    same = replace(pair, before=pair.target, after=pair.target)
+    assert objective(forward_pair(network, same, 2.0, transform), same, weights, FADES)["velocity"].item() < 1e-5
+    assert with_it["target"].item() < objective(together._replace(triplet=None), around, weights, FADES)["target"]
 
 
 def test_the_motion_term_takes_the_targets_background(pair: Pair, result: PairResult) -> None:

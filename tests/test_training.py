@@ -144,6 +144,12 @@ def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> Non
     assert load_student(tmp_path / "paper").config.image_size == 64
 
 
+def test_triplets_of_frames_train_to_the_end(clips: Path, tmp_path: Path) -> None:
+    train(tiny(clips, tmp_path / "triplets", neighbours=2, steps=20, student_steps=10))
+    rows = log_of(tmp_path / "triplets", "teacher")
+    assert all(row["velocity"] > 0 for row in rows) and rows[-1]["target"] > 0
+
+
 def test_a_loss_that_is_not_finite_is_named_with_its_step() -> None:
     terms = {"source": torch.tensor(1.0), "motion": torch.tensor(float("nan"))}
     with pytest.raises(StreampartsError, match="teacher, step 12: motion is nan"):

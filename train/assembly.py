@@ -60,7 +60,9 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
     start = restore(config.out / TEACHER, network, optimiser)
     forward, stepper = fabric.setup(PairForward(network, config.loss.canonical_concentration > 0), optimiser)
     log = RunLog(config.out, "teacher", start, config.steps, config.checkpoint_every, fabric)
-    sampler = PairSampler(folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+    sampler = PairSampler(
+        folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size, config.neighbours
+    )
     for step in range(start, config.steps):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
         pair = prepare_pair(

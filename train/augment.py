@@ -28,6 +28,9 @@ class Pair:
     source_known: Tensor
     """(B, 1, S, S) 1 where background and silhouette can be trusted, 0 where they are not known."""
     target_known: Tensor
+    before: Tensor | None = None
+    """(B, 3, S, S) the frames around the target, turned and coloured as it is, where the sampler draws triplets."""
+    after: Tensor | None = None
 
 
 def to_images(frames: Tensor) -> Tensor:
@@ -111,8 +114,11 @@ def prepare_pair(
     stored = [batch.source, batch.target, batch.source_background]
     if batch.target_background is not batch.source_background:
         stored.append(batch.target_background)
+    num_sides = len(stored)
+    if batch.before is not None and batch.after is not None:
+        stored += [batch.before, batch.after]
     images = [to_images(torch.from_numpy(x).to(device)) for x in stored]
-    silhouettes = [silhouette(images[0], images[2]), silhouette(images[1], images[-1])]
+    silhouettes = [silhouette(images[0], images[2]), silhouette(images[1], images[num_sides - 1])]
     known = torch.stack([torch.from_numpy(x).to(device) for x in (batch.source_known, batch.target_known)], dim=1)
     known = trusted(torch.cat(silhouettes, dim=1), known)
     turn = random_similarity(draws, degrees, (1.0, 1.0), 0.0).to(device)
@@ -128,9 +134,11 @@ def prepare_pair(
         source_silhouette=turned[:, -2:-1],
         target_silhouette=turned[:, -1:],
         source_background=coloured[:, 2],
-        target_background=coloured[:, -1],
+        target_background=coloured[:, num_sides - 1],
         source_known=known[:, :1],
         target_known=known[:, 1:],
+        before=coloured[:, -2] if len(stored) > num_sides else None,
+        after=coloured[:, -1] if len(stored) > num_sides else None,
     )
 
 

@@ -219,6 +219,10 @@ class PairBatch:
     """(B, S, S) where the source's background is known."""
     target_known: NDArray[np.bool_]
     """(B, S, S)"""
+    before: ByteArray | None = None
+    """(B, S, S, 3) a frame shortly before each target and one as long after it, where the sampler draws triplets; the
+    target itself at either end of a clip."""
+    after: ByteArray | None = None
 
     @property
     def known_wholly(self) -> bool:
@@ -234,11 +238,16 @@ class PairSampler:
     DataLoader, with `batch_size=None` and the steps as its sampler.
     """
 
-    def __init__(self, folder: ClipFolder, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        """Of the pairs that `world_size` processes draw together, this one gets the `rank`th `batch_size`."""
+    def __init__(
+        self, folder: ClipFolder, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, neighbours: int = 0
+    ) -> None:
+        """Of the pairs that `world_size` processes draw together, this one gets the `rank`th `batch_size`.
+
+        With `neighbours` above 0 each target comes with the frames before and after it, 1 to `neighbours` away.
+        """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.folder, self.batch_size, self.seed = folder, batch_size, seed
+        self.folder, self.batch_size, self.seed, self.neighbours = folder, batch_size, seed, neighbours
         self.rank, self.world_size = rank, world_size
 
     def __getitem__(self, step: int) -> PairBatch:
@@ -255,7 +264,16 @@ class PairSampler:
         target, target_background, target_known = self._side(chosen, [int(pair[1]) for pair in pairs])
         if not any(clip.scenery.moves for clip in chosen):
             target_background = source_background
-        return PairBatch(source, target, source_background, target_background, source_known, target_known)
+        batch = PairBatch(source, target, source_background, target_background, source_known, target_known)
+        if not self.neighbours:
+            return batch
+        reach = rng.integers(1, self.neighbours + 1, size=len(all_clips))[mine]
+        before, after = [], []
+        for clip, (_, middle), far in zip(chosen, pairs, reach, strict=True):
+            step = min(int(far), int(middle), len(clip.frames) - 1 - int(middle))
+            before.append(clip.frames[int(middle) - step])
+            after.append(clip.frames[int(middle) + step])
+        return replace(batch, before=np.stack(before), after=np.stack(after))
 
     def _side(self, clips: list[Clip], indices: list[int]) -> tuple[ByteArray, ByteArray, NDArray[np.bool_]]:
         """One frame of each clip, its background, and where that is known."""

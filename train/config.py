@@ -35,6 +35,9 @@ class TrainingConfig:
     """Frame pairs a step and process."""
     student_batch_size: int = 12
     """Frames a step and process."""
+    neighbours: int = 0
+    """Above 0, frames around the target, up to this many away, make a triplet: each pixel is explained by the source or
+    by the frame after, whichever shows it, and parts keep their velocity."""
     learning_rate: float = 1e-3
     """Peak rate of the teacher's Adam."""
     student_learning_rate: float = 2e-3

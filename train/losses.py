@@ -8,7 +8,7 @@ mean over batch and parts, so that its weight depends on neither.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -44,6 +44,17 @@ def image_difference(
     if features is None:
         raise ValueError(f"the perceptual term has the weight {perceptual} but no features to compare")
     return difference + perceptual * features(predicted, image)
+
+
+def least_difference(predictions: Sequence[Tensor], image: Tensor, l1: float, gradient: float) -> Tensor:
+    """Eq. 5 without features, each pixel counted by the best of several predictions of one image: what is hidden in
+    one source is seen in another (the minimum reprojection of Godard et al., ICCV 2019)."""
+    differences = []
+    for predicted in predictions:
+        dx, dy = image_gradient(predicted - image)
+        errors = F.pad(dx.abs(), (0, 1)) + F.pad(dy.abs(), (0, 0, 0, 1))
+        differences.append((l1 * (predicted - image).abs() + gradient * errors).mean(dim=1))
+    return torch.stack(differences).amin(dim=0).mean()
 
 
 def background_loss(masks: Tensor, background: float = 1.0, parts: float = 1.0) -> Tensor:
@@ -101,16 +112,29 @@ def rigidity_loss(source: Affine, target: Affine) -> Tensor:
     return (source.scale.log() - target.scale.log()).abs().mean()
 
 
-def motion_loss(masks: Tensor, moved: Tensor, background: Tensor, image: Tensor, known: Tensor) -> Tensor:
+def motion_loss(masks: Tensor, moved: Sequence[Tensor], background: Tensor, image: Tensor, known: Tensor) -> Tensor:
     """Each pixel should belong to the part whose motion explains it: sum_k M_k(u) |I_k(u) - I_t(u)|, mean over u.
 
-    `moved` is (B, K, 3, H, W), the source picture carried by each part's motion, as sharp as the picture itself from
-    the first step, where the decoder's is still blurred; `background` (B, 3, H, W) stands for slot 0. Over the pixels
-    where it is `known` (B, 1, H, W).
+    Each of `moved` is (B, K, 3, H, W), one source picture carried by each part's motion, as sharp as the picture itself
+    from the first step, where the decoder's is still blurred; of several, the one that explains a pixel best counts.
+    `background` (B, 3, H, W) stands for slot 0. Over the pixels where it is `known` (B, 1, H, W).
     """
-    slots = torch.cat([background.unsqueeze(1), moved], dim=1)
-    errors = (slots - image.unsqueeze(1)).abs().mean(dim=2)
-    return known_mean((masks * errors).sum(dim=1, keepdim=True), known)
+    behind = (background - image).abs().mean(dim=1, keepdim=True)
+    errors = torch.stack([(one - image.unsqueeze(1)).abs().mean(dim=2) for one in moved]).amin(dim=0)
+    return known_mean((masks * torch.cat([behind, errors], dim=1)).sum(dim=1, keepdim=True), known)
+
+
+def velocity_loss(before: Affine, at: Affine, after: Affine, owned: Tensor, softness: float = 0.02) -> Tensor:
+    """Parts keep their velocity over three frames at equal distances: Charbonnier of the second difference of (log s,
+    (cos, sin), t), so that a part that jumps to another limb, or turns over, pays twice and a gentle bend hardly.
+
+    Mean over parts, weighted by `owned` (B, K), the pixels that each has in the middle frame, no gradient there.
+    """
+    poses = [torch.cat([pose.scale.log(), pose.rotation, pose.translation], dim=-1) for pose in (before, at, after)]
+    bend = (poses[0] - 2 * poses[1] + poses[2]).square().sum(-1)
+    weight = owned.detach().clamp(max=10.0)
+    jump = (bend + softness**2).sqrt() - softness
+    return (jump * weight).sum() / weight.sum().clamp(min=1.0)
 
 
 def known_mean(loss: Tensor, known: Tensor) -> Tensor:

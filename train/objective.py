@@ -48,6 +48,8 @@ class LossWeights:
     """Borders between parts are drawn to edges of the picture; fades in once parts are settled, or weak slots die."""
     appearance: float = 8.0
     """Pixels with a part's colours belong to that part; fades in with the edges."""
+    velocity: float = 0.5
+    """Parts keep their velocity over a triplet of frames; only where triplets are drawn, fades in with the motion."""
     rigidity: float = 0.5
     """A part keeps its size within a clip."""
     bootstrap: float = 0.15
@@ -72,6 +74,7 @@ PAPER_WEIGHTS = LossWeights(
     motion=0.0,
     edges=0.0,
     appearance=0.0,
+    velocity=0.0,
     rigidity=0.0,
     bootstrap=0.0,
     bootstrap_masks=0.0,
@@ -109,6 +112,17 @@ class PairResult(NamedTuple):
     """(B, 2, 3) image -> warped image."""
     canonical: Decoding | None = None
     """The source's parts in their own frames, where asked for."""
+    triplet: Triplet | None = None
+    """Where the pair has neighbours."""
+
+
+class Triplet(NamedTuple):
+    """What the frames around the target add."""
+
+    before: Affine
+    after: Affine
+    retargeted: Decoding
+    """The target from the parts of the frame after it."""
 
 
 def paper_transform(draws: Draws) -> Tensor:
@@ -122,20 +136,32 @@ def paper_transform(draws: Draws) -> Tensor:
 def forward_pair(
     network: PartNetwork, pair: Pair, gate: float, transform: Tensor, canonical: bool = False
 ) -> PairResult:
-    """Encode source, target and the warped target in one batch; decode the source's parts at both poses and, if
-    `canonical`, at the identity."""
+    """Encode all frames and the warped target in one batch; decode the source's parts at both poses, those of the
+    frame after the target, if there is one, at the target's and, if `canonical`, the source's at the identity."""
     batch = len(pair.source)
-    moved = warp_images(pair.target, transform)
-    encoding = network.encode(torch.cat([pair.source, pair.target, moved]))
-    source, target, warped = (encoding.select(slice(i * batch, (i + 1) * batch)) for i in range(3))
-    poses = [source.affine, target.affine, *([identity_like(source.affine)] if canonical else [])]
-    parts, background = network.canonical(source).repeat(len(poses), 1, 1, 1, 1), source.background
-    placed = Affine(*(torch.cat(values) for values in zip(*poses, strict=True)))
-    decoded = network.assemble(parts, background.repeat(len(poses), 1, 1, 1, 1), placed, gate)
-    decodings = [Decoding(*(x[i * batch : (i + 1) * batch] for x in decoded)) for i in range(len(poses))]
-    recovered, retargeted = decodings[:2]
-    centred = decodings[2] if canonical else None
-    return PairResult(recovered, retargeted, source.affine, target.affine, warped.affine, transform, centred)
+    around = [] if pair.before is None or pair.after is None else [pair.before, pair.after]
+    images = [pair.source, pair.target, warp_images(pair.target, transform), *around]
+    encoding = network.encode(torch.cat(images))
+    source, target, warped, *others = (encoding.select(slice(i * batch, (i + 1) * batch)) for i in range(len(images)))
+    placements = [(source, source.affine), (source, target.affine)]
+    if canonical:
+        placements.append((source, identity_like(source.affine)))
+    if others:
+        placements.append((others[1], target.affine))
+    placed = Affine(*(torch.cat(values) for values in zip(*(pose for _, pose in placements), strict=True)))
+    parts = torch.cat([network.canonical(owner) for owner, _ in placements])
+    decoded = network.assemble(parts, torch.cat([owner.background for owner, _ in placements]), placed, gate)
+    decodings = [Decoding(*(x[i * batch : (i + 1) * batch] for x in decoded)) for i in range(len(placements))]
+    return PairResult(
+        recovered=decodings[0],
+        retargeted=decodings[1],
+        source=source.affine,
+        target=target.affine,
+        warped=warped.affine,
+        transform=transform,
+        canonical=decodings[2] if canonical else None,
+        triplet=Triplet(others[0].affine, others[1].affine, decodings[-1]) if others else None,
+    )
 
 
 def identity_like(affine: Affine) -> Affine:
@@ -157,27 +183,38 @@ class PairForward(torch.nn.Module):
 
 
 def motion_term(result: PairResult, pair: Pair) -> Tensor:
-    """losses.motion_loss of the target, every part carrying the source picture along."""
-    sampling = compose(result.source.matrix(), result.target.inverse_matrix())
-    pictures = pair.source.unsqueeze(1).expand(-1, sampling.shape[1], -1, -1, -1)
-    moved = warp(pictures, sampling, padding="border")
+    """losses.motion_loss of the target, every part carrying the source picture along, and that of the frame after the
+    target in a triplet."""
+    carried = [(pair.source, result.source)]
+    if result.triplet and pair.after is not None:
+        carried.append((pair.after, result.triplet.after))
+    moved = []
+    for picture, pose in carried:
+        sampling = compose(pose.matrix(), result.target.inverse_matrix())
+        pictures = picture.unsqueeze(1).expand(-1, sampling.shape[1], -1, -1, -1)
+        moved.append(warp(pictures, sampling, padding="border"))
     return losses.motion_loss(result.retargeted.masks, moved, pair.target_background, pair.target, pair.target_known)
 
 
 def reconstruction_loss(
     result: PairResult, pair: Pair, weights: LossWeights, features: FeatureDifference | None = None
 ) -> dict[str, Tensor]:
-    """Eq. 6: its summands, "source" lambda_s L(I_s, I_s') and "target" lambda_t L(I_t, I_t') with lambda_t = 1."""
+    """Eq. 6: its summands, "source" lambda_s L(I_s, I_s') and "target" lambda_t L(I_t, I_t') with lambda_t = 1. In a
+    triplet the target is counted pixel by pixel from where it is seen best, the perceptual term aside."""
     w = weights
-    sides = {
-        "source": (w.source, result.recovered.image, pair.source),
-        "target": (1.0, result.retargeted.image, pair.target),
-    }
-    return {
-        name: weight * losses.image_difference(predicted, image, w.l1, w.gradient, w.perceptual, features)
-        for name, (weight, predicted, image) in sides.items()
-        if weight
-    }
+    terms = {}
+    if w.source:
+        terms["source"] = w.source * losses.image_difference(
+            result.recovered.image, pair.source, w.l1, w.gradient, w.perceptual, features
+        )
+    l1, gradient = (0.0, 0.0) if result.triplet else (w.l1, w.gradient)
+    terms["target"] = losses.image_difference(
+        result.retargeted.image, pair.target, l1, gradient, w.perceptual, features
+    )
+    if result.triplet:
+        predictions = (result.retargeted.image, result.triplet.retargeted.image)
+        terms["target"] = terms["target"] + losses.least_difference(predictions, pair.target, w.l1, w.gradient)
+    return terms
 
 
 def objective(
@@ -219,6 +256,7 @@ def objective(
             lambda: losses.equivariance_loss(result.warped, result.target, result.transform),
         ),
         "rigidity": (w.rigidity, lambda: losses.rigidity_loss(result.source, result.target)),
+        "velocity": (fades.motion * w.velocity if result.triplet else 0.0, lambda: velocity_term(result)),
         "motion": (scale * fades.motion * w.motion, lambda: motion_term(result, pair)),
         "concentration": (w.concentration, lambda: losses.concentration_loss(masks[:, 1:])),
         "canonical_concentration": (
@@ -236,6 +274,14 @@ def objective(
     }
     weighted = {name: weight * term() for name, (weight, term) in terms.items() if weight}
     return reconstruction_loss(result, pair, weights, features) | weighted
+
+
+def velocity_term(result: PairResult) -> Tensor:
+    """losses.velocity_loss of the target and the frames around it."""
+    if result.triplet is None:
+        raise ValueError("the pair has no neighbours: draw triplets")
+    owned = result.retargeted.masks[:, 1:].sum((2, 3))
+    return losses.velocity_loss(result.triplet.before, result.target, result.triplet.after, owned)
 
 
 def canonical_masks(result: PairResult) -> Tensor:
