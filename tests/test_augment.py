@@ -8,8 +8,19 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("decord")
 
-from train.augment import Draws, Pair, jitter_hue, prepare_pair, silhouette, to_images  # noqa: E402
+from train.augment import (  # noqa: E402
+    Draws,
+    Pair,
+    jitter_hue,
+    prepare_pair,
+    random_similarity,
+    silhouette,
+    to_images,
+    turned,
+    warp_images,
+)
 from train.clips import PairBatch  # noqa: E402
+from train.puppets import render_clip  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -41,6 +52,16 @@ def test_pairs_of_a_batch_are_turned_and_coloured_differently() -> None:
     same = noise(0)[:1].repeat(3, 0)
     pair = prepared(batch_of(same, same, same))
     assert not torch.allclose(pair.source[0], pair.source[1], atol=0.02)
+
+
+def test_opencv_turns_pictures_as_torch_does() -> None:
+    smooth = render_clip("human", seed=0, num_frames=3, size_hw=(64, 64)).frames
+    moves = random_similarity(Draws(0, 0, 3), 180, (0.8, 1.1), 0.1)
+    expected = warp_images(to_images(torch.from_numpy(smooth)), moves)
+    difference = (turned([smooth], moves, CPU)[:, 0] - expected).abs()
+    assert difference.mean() < 0.003 and difference.quantile(0.999) < 0.03
+    still = torch.eye(2, 3).repeat(3, 1, 1)
+    assert torch.equal(turned([smooth], still, CPU)[:, 0], to_images(torch.from_numpy(smooth)))
 
 
 def test_each_frames_silhouette_is_against_its_own_background() -> None:

@@ -24,9 +24,11 @@ from export.onnx_model import load_student  # noqa: E402
 from export.parity import Parity  # noqa: E402
 from streamparts.bundle import load_model  # noqa: E402
 from streamparts.errors import ModelError, StreampartsError, VideoError  # noqa: E402
+from streamparts.models import assembly  # noqa: E402
 from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
 from streamparts.models.assembly_paper import PaperAssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
+from streamparts.models.layers import has_bfloat16  # noqa: E402
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
 from train.assembly import main, train  # noqa: E402
 from train.config import TrainingConfig, parse_config  # noqa: E402
@@ -282,3 +284,16 @@ def test_export_says_in_one_line_what_is_missing(tmp_path: Path, capsys: pytest.
 def test_parity_names_the_worst_frame() -> None:
     with pytest.raises(ModelError, match="worst frame 7"):
         Parity(num_frames=9, label_mismatch=0.5, pose_error_px=0, score_error=0, worst_frame=7).require()
+
+
+@pytest.mark.parametrize(("known", "expected"), [({"avx2": True}, False), ({"amx_bf16": True}, True), ({}, False)])
+def test_bfloat16_is_used_only_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert has_bfloat16.__wrapped__("cpu") is expected
+    monkeypatch.setattr(assembly, "has_bfloat16", has_bfloat16.__wrapped__)
+    decoder, used = assembly.PartDecoder(6, 8).train(), list[torch.dtype]()
+    decoder.layers.register_forward_hook(lambda module, inputs, output: used.append(output.dtype))
+    decoder(torch.rand(1, 6, 4, 4))
+    assert used == [torch.bfloat16 if expected else torch.float32]

@@ -65,7 +65,7 @@ class TrainingConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Of the networks' arithmetic. The decoder, most of the work, computes in bfloat16 in any case."""
+    """Of the networks' arithmetic. The decoder, most of the work, computes in bfloat16 wherever the machine can."""
     threads: int = 0
     """CPU threads, 0 for torch's choice."""
     checkpoint_every: int = 250

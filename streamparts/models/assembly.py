@@ -20,6 +20,7 @@ from streamparts.models.layers import (
     PoseHead,
     UNet,
     assemble_image,
+    has_bfloat16,
     image_grid,
     part_masks,
     transform_points,
@@ -131,7 +132,8 @@ class PartDecoder(nn.Module):
 
     The first three latent channels are the coarse colours: added to the output, they make the picture roughly right
     from the first steps, so that poses learn early. The last doubling of the resolution is a pixel shuffle: no layer
-    works at full resolution. Training runs these layers in bfloat16: most of its time is spent here.
+    works at full resolution. Training runs these layers in bfloat16 where the machine has it: most of its time is
+    spent here.
     """
 
     def __init__(self, latent_channels: int, width: int) -> None:
@@ -151,7 +153,8 @@ class PartDecoder(nn.Module):
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Colours (N, 3, S, S), unbounded, and depth logits (N, 1, S, S)."""
         coarse = F.interpolate(latents[:, :3], scale_factor=4.0, mode="bilinear", align_corners=False)
-        with torch.autocast(latents.device.type, torch.bfloat16, enabled=self.training):
+        device = latents.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.training and has_bfloat16(device)):
             decoded = self.layers(latents)
         colours, depth = decoded.float().split((3, 1), dim=1)
         return colours + coarse, depth
