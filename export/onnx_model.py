@@ -14,7 +14,6 @@ import platform
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import onnx
@@ -24,7 +23,7 @@ import streamparts
 from export.parity import Parity, collect_frames, compare
 from streamparts.bundle import METADATA_KEY, Bundle, ModelSpec, check_model
 from streamparts.errors import ModelError, StreampartsError
-from streamparts.models.checkpoint import load_weights, read_metadata
+from streamparts.models.checkpoint import load_weights, read_config, read_metadata
 from streamparts.models.readout import ExportedStudent
 from streamparts.models.student import Student, StudentConfig
 from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
@@ -35,13 +34,11 @@ OPSET = 18
 def load_student(run: Path) -> Student:
     """The trained student of a run folder. Raises ModelError without one."""
     checkpoint = run / "student.safetensors"
-    step, saved = read_metadata(checkpoint)
+    step, _ = read_metadata(checkpoint)
     wanted = json.loads((run / "config.json").read_text()).get("student_steps", step)
     if step < wanted:
         raise ModelError(f"{run} stopped at step {step} of {wanted}; finish it with --resume first")
-    known = {field.name for field in fields(StudentConfig)}
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known}
-    return load_weights(checkpoint, Student(StudentConfig(**values))).eval()  # type: ignore[arg-type]
+    return load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
 
 
 def to_onnx(student: Student, spec: ModelSpec) -> bytes:

@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 import streamparts  # noqa: E402
+from benchmarks.ablation import VARIANTS, row  # noqa: E402
 from export import onnx_model  # noqa: E402
 from export.onnx_model import load_student  # noqa: E402
 from export.parity import Parity  # noqa: E402
@@ -30,8 +31,10 @@ from streamparts.models.assembly_paper import PaperAssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
 from streamparts.models.layers import has_bfloat16  # noqa: E402
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
+from train import evaluate  # noqa: E402
 from train.assembly import main, train  # noqa: E402
 from train.config import TrainingConfig, parse_config  # noqa: E402
+from train.finding import open_finder  # noqa: E402
 from train.puppets import write_clips  # noqa: E402
 from train.run_folder import RunLog, require_finite  # noqa: E402
 
@@ -72,6 +75,45 @@ def test_the_teacher_learns_to_rebuild_a_few_clips(run: Path) -> None:
     first, *_, last = log_of(run, "teacher")
     assert last["target"] < 0.75 * first["target"]
     assert last["silhouette"] < 0.75 * first["silhouette"]
+
+
+def test_the_teacher_is_evaluated_as_the_student_is(run: Path, tmp_path: Path) -> None:
+    sets, few = {}, ["--puppet-num-clips", "1", "--puppet-num-frames", "6", "--puppet-size", "96"]
+    for name, model in (("teacher", run / "teacher.safetensors"), ("student", run)):
+        out = tmp_path / f"{name}.json"
+        assert evaluate.main([str(model), "puppets", *few, "--out", str(out)]) == 0
+        sets[name] = json.loads(out.read_text())
+    num_parts = len(json.loads((run / "parts.json").read_text())["groups"])
+    assert len(sets["teacher"]["parts"]) == len(sets["student"]["parts"]) == num_parts
+    (teacher,), (student,) = (x["sets"].values() for x in sets.values())
+    assert 0 < teacher["foreground"]["iou"] <= 1 and teacher["frames"] == student["frames"]
+    with pytest.raises(ModelError, match=r"parts\.json and config\.json"):
+        (tmp_path / "teacher.safetensors").write_bytes((run / "teacher.safetensors").read_bytes())
+        open_finder(str(tmp_path / "teacher.safetensors"))
+
+
+@pytest.mark.parametrize("change", [{"merge": False}, {"follow_camera": False}, {"soft_argmax": False}])
+def test_each_addition_can_be_left_out(clips: Path, tmp_path: Path, change: dict[str, bool]) -> None:
+    network = replace(SMALL, soft_argmax=change.pop("soft_argmax", True))
+    train(tiny(clips, tmp_path / "x", network=network, steps=20, student_steps=0, **change))
+    groups = json.loads((tmp_path / "x" / "parts.json").read_text())["groups"]
+    assert not (tmp_path / "x" / "student.safetensors").exists()
+    assert all(len(group) == 1 for group in groups) or change != {"merge": False}
+    assert open_finder(str(tmp_path / "x" / "teacher.safetensors")).part_names
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_variant_of_the_ablation_changes_the_run(variant: str) -> None:
+    default, changed = (parse_config(["x", "--out", "y", *VARIANTS[name]], "", "") for name in ("default", variant))
+    assert (changed == default) == (variant == "default")
+
+
+def test_the_ablation_tells_means_and_seeds(tmp_path: Path) -> None:
+    for seed, iou in enumerate((0.4, 0.6)):
+        figures = {"foreground": {"iou": 0.9}, "parts": {"iou": iou, "merged_iou": 0.7}, "pose": None, "time": None}
+        (tmp_path / f"{seed}.json").write_text(json.dumps({"sets": {"puppets:human": figures}}))
+    paths = [tmp_path / f"{seed}.json" for seed in (0, 1)]
+    assert row("default", paths) == "| default | 0.9 | 0.5 | 0.7 | - | - | 0.400, 0.600 |"
 
 
 def test_the_student_learns_from_the_teacher(run: Path) -> None:

@@ -191,8 +191,10 @@ def train(config: TrainingConfig) -> None:
     if fabric.is_global_zero:
         open_run(config)
     with fabric.rank_zero_first():
-        small = ClipFolder.open(config.clips, config.network.image_size)
-        large = ClipFolder.open(config.clips, config.student_pixels)
+        small, large = (
+            ClipFolder.open(config.clips, pixels, follow_camera=config.follow_camera)
+            for pixels in (config.network.image_size, config.student_pixels)
+        )
     if fabric.is_global_zero:
         for failure in small.failures:
             tqdm.write(f"skipped: {failure}", file=sys.stderr)
@@ -203,6 +205,8 @@ def train(config: TrainingConfig) -> None:
         teacher = train_teacher(config, small, fabric, stop)
         with fabric.rank_zero_first():
             groups = load_or_find_parts(config, teacher, small)
+        if not config.student_steps:
+            return
         student = train_student(config, large, teacher, groups, fabric, stop)
     if fabric.is_global_zero:
         write_contact_sheet(config.out / "parts.png", student, large)
@@ -218,7 +222,7 @@ def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: Cli
     path = config.out / PARTS
     if path.exists():
         return PartGroups(**json.loads(path.read_text()))
-    groups = find_parts(teacher, folder, config.gate)
+    groups = find_parts(teacher, folder, config.gate, merge=config.merge)
     if not groups.num_parts:
         raise StreampartsError("no part found: nothing moves in these clips, or training was too short")
     path.write_text(json.dumps(asdict(groups), indent=2) + "\n")

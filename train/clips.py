@@ -144,15 +144,22 @@ def notes_of(reader: Reader, scenery: Scenery, num_frames: int) -> tuple[str, ..
 
 
 def load_clip(
-    clip: Path, image_size: int, cache: Path, max_frames: int = MAX_FRAMES, *, on_the_fly: bool = False
+    clip: Path,
+    image_size: int,
+    cache: Path,
+    max_frames: int = MAX_FRAMES,
+    *,
+    on_the_fly: bool = False,
+    follow_camera: bool = True,
 ) -> Clip:
     """The clip from the cache, decoded into it first when it is not there yet.
 
-    `on_the_fly` keeps no frames: the clip is decoded through once, to find its background, and then sought in.
+    `on_the_fly` keeps no frames: the clip is decoded through once, to find its background, and then sought in. Without
+    `follow_camera` the background of a moving camera stays unknown.
     """
     cache.mkdir(parents=True, exist_ok=True)
     key = cache_key(clip, image_size)
-    stored, about = cache / f"{key}.npy", cache / f"{key}.scenery1.npz"
+    stored, about = cache / f"{key}.npy", cache / f"{key}.{'scenery1' if follow_camera else 'still1'}.npz"
     frames: Frames
     if on_the_fly:
         frames = SeekingFrames(clip, image_size, spread(len(open_clip(clip)), max_frames))
@@ -165,7 +172,7 @@ def load_clip(
         if isinstance(frames, SeekingFrames):
             whole = np.empty((len(frames), image_size, image_size, 3), np.uint8)
             decode_frames(clip, reader, frames.wanted, whole)
-        scenery = find_scenery(np.asarray(whole))
+        scenery = find_scenery(np.asarray(whole), follow=follow_camera)
         save_scenery(about, scenery, notes_of(reader, scenery, len(frames)))
     return Clip(clip.name, frames, *read_scenery(about))
 
@@ -178,13 +185,21 @@ class ClipFolder:
     failures: tuple[str, ...]
 
     @classmethod
-    def open(cls, folder: Path, image_size: int, cache: Path | None = None, *, on_the_fly: bool = False) -> ClipFolder:
+    def open(
+        cls,
+        folder: Path,
+        image_size: int,
+        cache: Path | None = None,
+        *,
+        on_the_fly: bool = False,
+        follow_camera: bool = True,
+    ) -> ClipFolder:
         """Videos and folders of pictures below `folder`. Raises VideoError when no clip is usable."""
         clips, failures = [], []
         for path in find_clips(folder):
             try:
                 place = cache or folder / ".streamparts-cache"
-                clip = load_clip(path, image_size, place, on_the_fly=on_the_fly)
+                clip = load_clip(path, image_size, place, on_the_fly=on_the_fly, follow_camera=follow_camera)
             except VideoError as error:
                 failures.append(str(error))
             else:

@@ -30,7 +30,7 @@ class TrainingConfig:
     steps: int = 5000
     """Optimiser steps of the teacher."""
     student_steps: int = 2500
-    """Optimiser steps of the student."""
+    """Optimiser steps of the student; 0 stops when the teacher's parts are found."""
     batch_size: int = 6
     """Frame pairs a step and process."""
     student_batch_size: int = 12
@@ -54,6 +54,10 @@ class TrainingConfig:
     """Final strength of the ellipse gate."""
     warp: Literal["similarity", "paper"] = "similarity"
     """How a picture is moved for Eq. 12: by up to 45 degrees, or by any angle and stretched as in the paper."""
+    merge: bool = True
+    """Slots that move as one become one part."""
+    follow_camera: bool = True
+    """Find what lies behind the subject where the camera moves too."""
     rotation_degrees: float = 10.0
     """A pair is turned by up to this much, both frames alike."""
     colour_jitter: float = 0.3

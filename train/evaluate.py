@@ -1,9 +1,10 @@
 """Evaluate a model on labelled sets: python -m train.evaluate MODEL SET [SET ...]
 
-MODEL is an .onnx file, the name of a shipped model, or the folder of a training run. Figures go to the screen, with
---out to a JSON file, and --pictures leaves one sheet per set. What each figure means stands in metrics.py,
-landmarks.py and observation.py. The foreground IoU with the papers' rule (background only above a probability of 0.8)
-needs soft masks: it is there for run folders and not for .onnx files, which give hard labels.
+MODEL is an .onnx file, the name of a shipped model, the folder of a training run (its student), or the
+teacher.safetensors in that folder. Figures go to the screen, with --out to a JSON file, and --pictures leaves one
+sheet per set. What each figure means stands in metrics.py, landmarks.py and observation.py. The foreground IoU with
+the papers' rule (background only above a probability of 0.8) needs soft masks: it is there for runs and not for
+.onnx files, which give hard labels.
 """
 
 from __future__ import annotations
@@ -134,7 +135,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"sets:\n{kinds}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    out.add_argument("model", metavar="MODEL", help=".onnx file, name of a shipped model, or folder of a run")
+    out.add_argument(
+        "model", metavar="MODEL", help=".onnx file, name of a shipped model, folder or teacher.safetensors of a run"
+    )
     out.add_argument("sets", metavar="SET", nargs="+", help="see below")
     out.add_argument("--out", type=Path, help="also write all figures there as JSON")
     out.add_argument("--pictures", type=Path, metavar="DIR", help="write a sheet per set: truth beside what was found")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -102,8 +102,12 @@ class Finder:
 
 
 def open_finder(model: str) -> Finder:
-    """An .onnx file, the name of a shipped model, or the folder of a training run. Raises ModelError."""
-    return open_student(Path(model)) if Path(model).is_dir() else open_onnx(model)
+    """An .onnx file, the name of a shipped model, the folder of a training run for its student, or the teacher's
+    checkpoint in that folder. Raises ModelError."""
+    path = Path(model)
+    if path.is_dir():
+        return open_student(path)
+    return open_teacher(path) if path.suffix == ".safetensors" else open_onnx(model)
 
 
 def open_onnx(model: str) -> Finder:
@@ -122,18 +126,13 @@ def open_student(folder: Path) -> Finder:
     """The student as its last checkpoint has it, finished or not."""
     import torch
 
-    from streamparts.models.checkpoint import load_weights, read_metadata
+    from streamparts.models.checkpoint import load_weights, read_config, read_metadata
     from streamparts.models.readout import read_out
     from streamparts.models.student import Student, StudentConfig
 
     checkpoint = folder / "student.safetensors"
-    step, saved = read_metadata(checkpoint)
-    known = {field.name for field in fields(StudentConfig)}
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known}
-    try:
-        config = StudentConfig(**values)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise ModelError(f"{checkpoint} does not describe a student ({error})") from error
+    step, _ = read_metadata(checkpoint)
+    config = read_config(checkpoint, StudentConfig)
     student = load_weights(checkpoint, Student(config)).eval()
 
     @torch.inference_mode()
@@ -146,6 +145,41 @@ def open_student(folder: Path) -> Finder:
     description: dict[str, object] = {"name": folder.name, "student_step": step, "student_steps": _wanted_steps(folder)}
     names = tuple(f"part{k}" for k in range(config.num_parts))
     return Finder(description, names, (config.image_size, config.image_size), run)
+
+
+def open_teacher(checkpoint: Path) -> Finder:
+    """The teacher of a run folder, its slots joined to the parts that were found there."""
+    import torch
+
+    from streamparts.models.assembly import AssemblyConfig
+    from streamparts.models.assembly_paper import PaperAssemblyConfig
+    from streamparts.models.checkpoint import load_weights, read_config, read_metadata
+    from train.assembly import PARTS, build_teacher
+    from train.augment import to_images
+    from train.merge import PartGroups
+
+    step, saved = read_metadata(checkpoint)
+    config = (
+        read_config(checkpoint, AssemblyConfig)
+        if "decoder_width" in saved
+        else read_config(checkpoint, PaperAssemblyConfig)
+    )
+    teacher = load_weights(checkpoint, build_teacher(config)).eval()
+    try:
+        groups = PartGroups(**json.loads((checkpoint.parent / PARTS).read_text()))
+        gate = float(json.loads((checkpoint.parent / "config.json").read_text())["gate"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{checkpoint}: {PARTS} and config.json of its run are not beside it ({error})") from error
+
+    @torch.inference_mode()
+    def run(image: ByteArray) -> RawParts:
+        decoding, slots = teacher(to_images(torch.from_numpy(image[None])), gate)
+        masks, affines = groups.join_masks(decoding.masks)[0], groups.join_poses(slots).matrix()[0]
+        return RawParts(masks.argmax(0).byte().numpy(), affines.numpy(), masks[0].numpy())
+
+    description: dict[str, object] = {"name": f"{checkpoint.parent.name}/{checkpoint.name}", "teacher_step": step}
+    names, side = tuple(f"part{k}" for k in range(groups.num_parts)), teacher.config.image_size
+    return Finder(description, names, (side, side), run)
 
 
 def _wanted_steps(folder: Path) -> object:

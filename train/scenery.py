@@ -99,17 +99,20 @@ def inner_box(frames: ByteArray) -> Box:
     return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
 
 
-def find_scenery(frames: ByteArray) -> Scenery:
-    """Still or moving camera, and the background of (F, S, S, 3) frames either way."""
+def find_scenery(frames: ByteArray, *, follow: bool = True) -> Scenery:
+    """Still or moving camera, and the background of (F, S, S, 3) frames either way; without `follow` a moving one's is
+    not looked for."""
     sample = frames[spread(len(frames), MEDIAN_FRAMES)]
     median = np.median(sample, axis=0).astype(np.uint8)
     box = inner_box(sample)
     still = Scenery(median, box=box)
     if min(box.bottom - box.top, box.right - box.left) < 16:
         return still
+    rest = unexplained(still, frames)
+    if not follow:
+        return replace(still, trusted=rest < MAX_UNEXPLAINED)
     pictures = [grey(box.crop(frame)) for frame in frames]
     path = follow_camera(pictures)
-    rest = unexplained(still, frames)
     change = change_of(pictures, path)
     if largest_shift(path, box) < STILL * min(pictures[0].shape) or change.before < MIN_CHANGE:
         return replace(still, trusted=rest < MAX_UNEXPLAINED)

@@ -44,6 +44,8 @@ class AssemblyConfig:
     """Encoder output channels at stride 4."""
     decoder_width: int = 32
     """Decoder channels at stride 4."""
+    soft_argmax: bool = True
+    """Where a part is: a soft-argmax of a heat map, or regressed from the whole picture as in the paper."""
 
 
 class Encoding(NamedTuple):
@@ -174,7 +176,7 @@ class Assembly(PartNetwork):
         self.encoder = UNet(config.widths, config.feature_channels)
         self.refine = ConvBlock(config.feature_channels, config.feature_channels)
         self.latents = nn.Conv2d(config.feature_channels + 48, (k + 1) * c, 1)
-        self.pose = PoseHead(k, config.feature_channels, config.widths[-1])
+        self.pose = PoseHead(k, config.feature_channels, config.widths[-1], soft_argmax=config.soft_argmax)
         self.decoder = PartDecoder(c, config.decoder_width)
 
     def encode(self, images: Tensor) -> Encoding:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import safetensors.torch
 import torch
@@ -13,7 +14,11 @@ from torch import Tensor, nn
 
 from streamparts.errors import ModelError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Module = TypeVar("Module", bound=nn.Module)
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def save_checkpoint(
@@ -45,6 +50,17 @@ def read_metadata(path: Path) -> tuple[int, dict[str, object]]:
         raise ModelError(f"no checkpoint at {path}; has the training run?") from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is not a checkpoint of streamparts ({error})") from error
+
+
+def read_config(path: Path, kind: type[Config]) -> Config:
+    """The shape, a dataclass of `kind`, of the network in a checkpoint. Raises ModelError."""
+    saved = read_metadata(path)[1]
+    known = {field.name for field in fields(kind)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known}
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ModelError(f"{path} does not describe a network of {kind.__name__} ({error})") from error
 
 
 def load_weights(path: Path, network: Module) -> Module:

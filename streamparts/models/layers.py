@@ -6,7 +6,7 @@ Normalisation is a choice of each network: GroupNorm, or BatchNorm where it shal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -170,25 +170,31 @@ class PartLinear(nn.Module):
 
 
 class PoseHead(nn.Module):
-    """Part transforms from feature maps, built from two points per part, each a soft-argmax that moves with the image:
-    the part's centre t and the end of its first axis, t + A (1, 0). They give translation, rotation and sx; sy comes
-    from the features around the part."""
+    """Part transforms from feature maps, built from two points per part: the part's centre t and the end of its first
+    axis, t + A (1, 0). They give translation, rotation and sx; sy comes from the features around the part. The points
+    are soft-argmaxes, which move with the image; without `soft_argmax` they are regressed from the `summary`, as in
+    the paper."""
 
     def __init__(
-        self, num_parts: int, channels: int, context: int, scale_range: tuple[float, float] = (0.03, 0.8)
+        self,
+        num_parts: int,
+        channels: int,
+        context: int,
+        scale_range: tuple[float, float] = (0.03, 0.8),
+        soft_argmax: bool = True,
     ) -> None:
         super().__init__()
         self.scale_range = scale_range
-        self.heat = nn.Conv2d(channels, 2 * num_parts, 1)
-        nn.init.normal_(self.heat.weight, std=0.3)
+        if soft_argmax:
+            self.heat = nn.Conv2d(channels, 2 * num_parts, 1)
+            nn.init.normal_(self.heat.weight, std=0.3)
+        else:
+            self.points = nn.Linear(context, 4 * num_parts)
         self.hidden = PartLinear(num_parts, channels + context, 64)
         self.breadth = PartLinear(num_parts, 64, 1)
 
     def forward(self, features: Tensor, summary: Tensor) -> Affine:
-        _, _, height, width = features.shape
-        heat = self.heat(features).flatten(2).softmax(dim=-1)
-        translation, tip = (heat @ image_grid(height, width, features.device)).chunk(2, dim=1)
-        pooled = heat.chunk(2, dim=1)[0] @ features.flatten(2).transpose(1, 2)
+        (translation, tip), pooled = self._located(features, summary)
         around = torch.cat([pooled, summary.unsqueeze(1).expand(-1, pooled.shape[1], -1)], dim=-1)
         raw = self.breadth(F.relu(self.hidden(around)))
         low, high = self.scale_range
@@ -197,3 +203,13 @@ class PoseHead(nn.Module):
         length = axis.square().sum(-1, keepdim=True).add(low**2).sqrt()
         rotation = axis / axis.square().sum(-1, keepdim=True).add(1e-8).sqrt()
         return Affine(rotation, torch.cat([length, breadth], dim=-1), translation)
+
+    def _located(self, features: Tensor, summary: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """Centres and tips (B, K, 2), and the features (B, K, C) around the centres."""
+        batch, _, height, width = features.shape
+        if hasattr(self, "points"):
+            points = torch.tanh(self.points(summary)).reshape(batch, -1, 2).chunk(2, dim=1)
+            return points, features.mean((2, 3)).unsqueeze(1).expand(-1, points[0].shape[1], -1)
+        heat = self.heat(features).flatten(2).softmax(dim=-1)
+        points = (heat @ image_grid(height, width, features.device)).chunk(2, dim=1)
+        return points, heat.chunk(2, dim=1)[0] @ features.flatten(2).transpose(1, 2)
