@@ -139,6 +139,34 @@ def test_losses_do_not_depend_on_the_size_of_the_batch() -> None:
         assert loss(masks).item() == pytest.approx(loss(doubled).item(), rel=1e-5)
 
 
+def test_each_loss_is_the_mean_of_its_frames() -> None:
+    torch.manual_seed(0)
+    masks, silhouette = torch.rand(4, 4, 16, 16).softmax(1), torch.rand(4, 1, 16, 16)
+    masks[0, 1] = 0
+    silhouette[1:] *= 0.3
+    known = (torch.rand(4, 1, 16, 16) > 0.3).float()
+    affine = Affine(*(torch.cat([x] * 4).repeat(1, 3, 1) for x in affine_of(0.4, (0.3, 0.2), (0.1, -0.2))))
+    moved, image, colours = torch.rand(4, 3, 3, 16, 16), torch.rand(4, 3, 16, 16), torch.rand(4, 3, 256)
+
+    def terms(rows: slice) -> list[torch.Tensor]:
+        poses = Affine(*(value[rows] for value in affine))
+        likelihood, shares = losses.silhouette_likelihood(poses, silhouette[rows])
+        return [
+            *losses.transformation_loss(masks[rows, 1:], poses),
+            likelihood,
+            losses.responsibility_loss(masks[rows], silhouette[rows], shares, known[rows]),
+            losses.silhouette_loss(masks[rows], silhouette[rows], known[rows]),
+            losses.motion_loss(masks[rows], [moved[rows]], image[rows], image[rows], known[rows]),
+            losses.edge_loss(masks[rows], image[rows]),
+            losses.appearance_loss(masks[rows].flatten(2), colours[rows], 0.3, samples=(40, 20)),
+            losses.velocity_loss(poses, poses, Affine(*(2 * value for value in poses)), masks[rows, 1:].sum((2, 3))),
+        ]
+
+    halves = zip(terms(slice(0, 2)), terms(slice(2, 4)), strict=True)
+    for whole, (first, second) in zip(terms(slice(0, 4)), halves, strict=True):
+        assert whole.item() == pytest.approx((first.item() + second.item()) / 2, rel=1e-4)
+
+
 def test_motion_loss_asks_each_pixel_for_the_part_whose_motion_explains_it() -> None:
     image, black = torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
     moved = torch.stack([image, black], dim=1)  # part 0 explains the picture, part 1 and the background do not
@@ -215,10 +243,11 @@ def test_edge_loss_is_zero_where_borders_lie_on_edges_and_counts_them_elsewhere(
 
 
 def test_a_small_subject_weighs_as_much_as_one_that_fills_a_fifth_of_the_picture() -> None:
-    known = torch.ones(2, 1, 8, 8)
-    assert losses.emphasis(0.5 * known, known) == 1
-    assert losses.emphasis(0.05 * known, known) == pytest.approx(4)
-    assert losses.emphasis(0 * known, known) == 10
+    assert losses.emphasis(0.5, 1.0) == 1
+    assert losses.emphasis(0.05, 1.0) == pytest.approx(4)
+    assert losses.emphasis(0.05, 0.5) == pytest.approx(8)
+    assert losses.emphasis(0.0, 1.0) == 10
+    assert losses.emphasis(0.0, 0.0) == 1
 
 
 def test_what_is_not_known_of_a_silhouette_counts_for_nothing() -> None:
@@ -226,8 +255,6 @@ def test_what_is_not_known_of_a_silhouette_counts_for_nothing() -> None:
     known[0, :, :4] = 1
     silhouette[0, :, :4] = 0.05
     masks = torch.rand(2, 3, 8, 8).softmax(1)
-    assert losses.emphasis(silhouette, known) == pytest.approx(4)
-    assert losses.emphasis(silhouette, 0 * known) == 1
     before = losses.silhouette_loss(masks, silhouette, known)
     assert losses.silhouette_loss(masks, torch.where(known > 0, silhouette, 1 - silhouette), known) == before
     assert losses.silhouette_loss(masks, silhouette, 0 * known) == 0

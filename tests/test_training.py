@@ -239,15 +239,8 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(clips: Path
         assert done.returncode == 0, done.stderr
     one, two = (log_of(tmp_path / name, "teacher") for name in ("one", "two"))
     assert len(one) == len(two) == 2
-    # Terms that weigh by how much is seen in the batch differ a little between its halves.
-    for term, tolerance in {
-        "source": 0.003,
-        "target": 0.003,
-        "rigidity": 0.003,
-        "silhouette": 0.05,
-        "bootstrap": 0.05,
-    }.items():
-        assert two[0][term] == pytest.approx(one[0][term], rel=tolerance), term
+    for term in one[0].keys() - {"stage", "step", "seconds"}:
+        assert two[0][term] == pytest.approx(one[0][term], rel=0.003), term
 
 
 def test_two_runs_are_never_mixed_in_one_folder(clips: Path, run: Path) -> None:

@@ -27,7 +27,8 @@ from streamparts.models.assembly import Assembly, AssemblyConfig, PartNetwork
 from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
-from train.augment import Draws, prepare_pair, random_similarity
+from train import losses
+from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.clips import ClipFolder, PairSampler
 from train.config import TrainingConfig, parse_config
 from train.merge import PartGroups, find_parts
@@ -54,7 +55,7 @@ def launch(config: TrainingConfig) -> Fabric:
 def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, stop: StopRequest) -> PartNetwork:
     """Discover the parts: reconstruct one frame of a pair from the parts of the other."""
     torch.manual_seed(config.seed)
-    network = channels_last(build_teacher(config.network))
+    network, emphasis = channels_last(build_teacher(config.network)), losses.emphasis(*subject_share(folder))
     features = load_perceptual(*config.perceptual).to(fabric.device) if config.loss.perceptual else None
     optimiser = torch.optim.Adam(network.parameters(), config.learning_rate, betas=config.betas)
     start = restore(config.out / TEACHER, network, optimiser)
@@ -75,7 +76,7 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
         age = step / config.bootstrap_steps
         fades = Fades(bootstrap=1 - ramp(age, 0.5, 1.0), motion=ramp(age, 0.0, 1.0), borders=ramp(age, 1.5, 2.5))
         result = forward(pair, gate, transform)
-        terms = objective(result, pair, config.loss, fades, draws.offset(), features)
+        terms = objective(result, pair, config.loss, fades, draws.offset(), features, emphasis)
         if config.schedule == "cosine":
             set_rate(optimiser, cosine_rate(step, config.steps, config.learning_rate))
         descend(fabric, forward, stepper, require_finite("teacher", step, terms))
@@ -99,7 +100,7 @@ def train_student(
     """Distil: one pass gives what the teacher gives in K + 1."""
     torch.manual_seed(config.seed)
     shape = StudentConfig(groups.num_parts, config.student_pixels, **STUDENT_SIZES[config.student_size])
-    network = channels_last(Student(shape))
+    network, emphasis = channels_last(Student(shape)), losses.emphasis(*subject_share(folder))
     optimiser = torch.optim.Adam(network.parameters(), config.student_learning_rate, betas=(0.9, 0.99))
     start = restore(config.out / STUDENT, network, optimiser)
     forward, stepper = fabric.setup(network, optimiser)
@@ -110,7 +111,7 @@ def train_student(
     for step in range(start, steps):
         draws = Draws(seed, step, batch_size, fabric.global_rank, fabric.world_size)
         lesson = prepare_lesson(sampler.batch(step), teacher, groups, config.gate, draws)
-        terms = student_loss(forward(lesson.images), lesson, config.student_loss)
+        terms = student_loss(forward(lesson.images), lesson, config.student_loss, emphasis)
         set_rate(optimiser, cosine_rate(step, steps, config.student_learning_rate))
         descend(fabric, forward, stepper, require_finite("student", step, terms))
         log.add(step, terms)

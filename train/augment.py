@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from streamparts.data import ByteArray
 from streamparts.models.layers import invert
-from train.clips import PairBatch
+from train.clips import ClipFolder, PairBatch
+from train.spread import spread
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,22 @@ def turned(stored: Sequence[ByteArray], transform: Tensor, device: torch.device)
             cv2.warpAffine(frames[row], move, (side, side), dst=moved, borderMode=cv2.BORDER_REPLICATE)
             images[row, column].copy_(as_image)
     return images.div_(255)
+
+
+def subject_share(folder: ClipFolder, num_frames: int = 256) -> tuple[float, float]:
+    """What share of the known pixels the moving subject fills, and what share of all pixels is known, over frames
+    spread evenly over the clips."""
+    moving, seen = 0.0, 0.0
+    per_clip = max(1, num_frames // len(folder.clips))
+    chosen = [(clip, i) for clip in folder.clips for i in spread(len(clip.frames), per_clip)]
+    for clip, index in chosen:
+        frame = clip.frames[index]
+        background, known = clip.scenery.behind(index, frame)
+        image, behind = (to_images(torch.from_numpy(np.array(x))[None]) for x in (frame, background))
+        moved = silhouette(image, behind)
+        counted = trusted(moved, torch.from_numpy(known)[None, None])
+        moving, seen = moving + float((moved * counted).mean()), seen + float(counted.float().mean())
+    return moving / max(seen, 1e-9), seen / len(chosen)
 
 
 def trusted(silhouettes: Tensor, known: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 are in streamparts/models/layers.py.
 
 Masks are (B, K, H, W) without the background unless said otherwise; coordinates are normalised. Every loss is a
-mean over batch and parts, so that its weight depends on neither.
+mean over the frames of the batch of what each has by itself, so that several processes have the loss of one with the
+whole batch; and a mean over parts, so that its weight depends on neither.
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ def transformation_loss(
     seen = (mass > 1.0).float()
     translation = translation_loss(affine.translation, mean)
     shape = rotation_scale_loss(affine, covariance, sigmas)
-    total = seen.sum().clamp(min=1)
-    return (translation * seen).sum() / total, (shape * seen).sum() / total
+    share = seen / seen.sum(-1, keepdim=True).clamp(min=1)
+    return (translation * share).sum(-1).mean(), (shape * share).sum(-1).mean()
 
 
 def rigidity_loss(source: Affine, target: Affine) -> Tensor:
@@ -134,13 +135,13 @@ def velocity_loss(before: Affine, at: Affine, after: Affine, owned: Tensor, soft
     bend = (poses[0] - 2 * poses[1] + poses[2]).square().sum(-1)
     weight = owned.detach().clamp(max=10.0)
     jump = (bend + softness**2).sqrt() - softness
-    return (jump * weight).sum() / weight.sum().clamp(min=1.0)
+    return ((jump * weight).sum(-1) / weight.sum(-1).clamp(min=1.0)).mean()
 
 
 def known_mean(loss: Tensor, known: Tensor) -> Tensor:
-    """Mean of a loss (B, 1, H, W) over the pixels that are `known`, an array of 0 and 1 like it; less where they are
-    fewer than one picture has."""
-    return (loss * known).mean((1, 2, 3)).sum() / known.mean((1, 2, 3)).sum().clamp(min=1)
+    """Mean of a loss (B, 1, H, W) that is 0 where a pixel is not `known`, an array of 0 and 1 like it. `emphasis` makes
+    up for the pixels that do not count."""
+    return (loss * known).mean()
 
 
 def edge_loss(masks: Tensor, image: Tensor, reach: tuple[int, ...] = (1, 2, 4), contrast: float = 15.0) -> Tensor:
@@ -247,7 +248,7 @@ def silhouette_likelihood(affine: Affine, silhouette: Tensor) -> tuple[Tensor, T
     log_density = -0.5 * CANONICAL_SIGMAS**2 * offsets.square().sum(-1) - log_area
     mixture = torch.logsumexp(log_density, dim=1) - math.log(log_density.shape[1])
     weight = silhouette.flatten(1)
-    likelihood = (weight * mixture).sum() / weight.sum().clamp(min=1.0)
+    likelihood = ((weight * mixture).sum(-1) / weight.sum(-1).clamp(min=1.0)).mean()
     responsibilities = log_density.softmax(dim=1).reshape(*log_density.shape[:2], height, width)
     return -likelihood, responsibilities
 
@@ -260,12 +261,12 @@ def responsibility_loss(masks: Tensor, silhouette: Tensor, responsibilities: Ten
     return known_mean(-(target * masks.clamp(min=1e-4).log()).sum(1, keepdim=True), known)
 
 
-def emphasis(silhouette: Tensor, known: Tensor) -> float:
+def emphasis(subject: float, known: float) -> float:
     """Factor on the terms that are means over all pixels but concern the subject: 1 where it fills a fifth of the
     picture or more, the larger the smaller it is, up to 10, so that a small subject is not given up for background;
-    1 where nothing is `known` of it."""
-    share = (silhouette * known).mean() / known.mean()
-    return float((0.2 / share.clamp(min=1e-6)).clamp(1.0, 10.0).nan_to_num(1.0))
+    and more where the background is not known of each pixel. `subject` is its share of the `known` pixels, and
+    those are a share of all; 1 where none is known."""
+    return min(10.0, max(1.0, 0.2 / max(subject, 1e-6))) / max(known, 0.1) if known else 1.0
 
 
 def silhouette_loss(masks: Tensor, silhouette: Tensor, known: Tensor) -> Tensor:

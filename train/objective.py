@@ -224,16 +224,17 @@ def objective(
     fades: Fades,
     offset: float = 0.5,
     features: FeatureDifference | None = None,
+    emphasis: float = 1.0,
 ) -> dict[str, Tensor]:
     """The weighted terms by name; their sum is minimised. `fades` fade the ellipses' likelihood out, the others in;
     `offset` in [0, 1) moves the draw of the pixels whose colours are compared. `features` serve the perceptual term,
-    the result's canonical parts their concentration: both are needed where those weights are not 0."""
+    the result's canonical parts their concentration: both are needed where those weights are not 0. `emphasis` is the
+    clips' own, see losses.emphasis."""
     w, silhouette = weights, torch.cat([pair.source_silhouette, pair.target_silhouette])
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
     images = torch.cat([pair.source, pair.target])
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     known = torch.cat([pair.source_known, pair.target_known])
-    scale = losses.emphasis(silhouette, known)
 
     @cache
     def transformation() -> tuple[Tensor, Tensor]:
@@ -257,20 +258,20 @@ def objective(
         ),
         "rigidity": (w.rigidity, lambda: losses.rigidity_loss(result.source, result.target)),
         "velocity": (fades.motion * w.velocity if result.triplet else 0.0, lambda: velocity_term(result)),
-        "motion": (scale * fades.motion * w.motion, lambda: motion_term(result, pair)),
+        "motion": (emphasis * fades.motion * w.motion, lambda: motion_term(result, pair)),
         "concentration": (w.concentration, lambda: losses.concentration_loss(masks[:, 1:])),
         "canonical_concentration": (
             w.canonical_concentration,
             lambda: losses.canonical_concentration_loss(canonical_masks(result)),
         ),
-        "silhouette": (scale * w.silhouette, lambda: losses.silhouette_loss(masks, silhouette, known)),
+        "silhouette": (emphasis * w.silhouette, lambda: losses.silhouette_loss(masks, silhouette, known)),
         "bootstrap": (fades.bootstrap * w.bootstrap, lambda: mixture()[0]),
         "bootstrap_masks": (
-            scale * fades.bootstrap * w.bootstrap_masks,
+            emphasis * fades.bootstrap * w.bootstrap_masks,
             lambda: losses.responsibility_loss(masks, silhouette, mixture()[1], known),
         ),
         "edges": (fades.borders * w.edges, lambda: losses.edge_loss(masks, images)),
-        "appearance": (scale * fades.borders * w.appearance, appearance),
+        "appearance": (emphasis * fades.borders * w.appearance, appearance),
     }
     weighted = {name: weight * term() for name, (weight, term) in terms.items() if weight}
     return reconstruction_loss(result, pair, weights, features) | weighted

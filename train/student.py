@@ -83,20 +83,22 @@ def prepare_lesson(batch: PairBatch, teacher: PartNetwork, groups: PartGroups, g
     return Lesson(images, moved[:, 3:-2], poses, moved[:, -2:-1], (moved[:, -1:] > 0.99).float(), offset)
 
 
-def student_loss(output: StudentOutput, lesson: Lesson, weights: StudentLoss) -> dict[str, Tensor]:
-    """The weighted terms by name."""
+def student_loss(
+    output: StudentOutput, lesson: Lesson, weights: StudentLoss, emphasis: float = 1.0
+) -> dict[str, Tensor]:
+    """The weighted terms by name. `emphasis` is the clips' own, see losses.emphasis."""
     log_masks = output.logits.log_softmax(dim=1)
     seen = lesson.masks[:, 1:].mean((2, 3))
     trust = seen / (seen + 0.002)
     centres = (output.affine.translation - lesson.affine.translation).abs().sum(-1)
     shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
-    masks, scale = log_masks.exp(), losses.emphasis(lesson.silhouette, lesson.known)
+    masks = log_masks.exp()
     appearance = losses.appearance_loss(masks.flatten(2), lesson.images.flatten(2), lesson.offset)
     return {
-        "masks": -scale * weights.masks * (lesson.masks * log_masks).sum(1).mean(),
+        "masks": -emphasis * weights.masks * (lesson.masks * log_masks).sum(1).mean(),
         "translation": weights.translation * (centres * trust).mean(),
         "shape": weights.shape * (shapes * trust).mean(),
-        "silhouette": scale * weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),
+        "silhouette": emphasis * weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),
         "edges": weights.edges * losses.edge_loss(masks, lesson.images, reach=(1, 3)),
-        "appearance": scale * weights.appearance * appearance,
+        "appearance": emphasis * weights.appearance * appearance,
     }
