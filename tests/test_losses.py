@@ -178,6 +178,17 @@ def test_motion_loss_asks_each_pixel_for_the_part_whose_motion_explains_it() -> 
     assert losses.motion_loss(masks, [moved], black, image, 0 * known).item() == 0
 
 
+def test_a_subject_that_is_given_up_is_still_pulled_back_by_its_silhouette() -> None:
+    silhouette, known = box_mask(8, slice(2, 4), slice(2, 4))[:, :1], torch.ones(1, 1, 8, 8)
+    logits = torch.zeros(1, 3, 8, 8)
+    logits[:, 0] = 14.0
+    logits.requires_grad_()
+    losses.silhouette_loss(logits.softmax(1), silhouette, known).backward()
+    assert logits.grad is not None
+    inside = logits.grad[0, :, 2:4, 2:4]
+    assert (inside[0] > 0.9 / 64).all() and (inside[1:] < -0.4 / 64).all()
+
+
 def test_motion_loss_lets_a_second_source_explain_what_the_first_does_not_show() -> None:
     image, black = torch.ones(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
     hidden, shown = (torch.full((1, 1, 3, 4, 4), value) for value in (0.0, 0.75))

@@ -23,6 +23,12 @@ FeatureDifference = Callable[[Tensor, Tensor], Tensor]
 """(predicted, image), each (B, 3, H, W) in [0, 1] -> the scalar |phi(I) - phi(I')| of Eq. 5."""
 
 
+FLOOR = 1e-8
+"""Masks count as this at least in the cross-entropies against the silhouette. Below it they have no gradient, so it is
+far below what the first steps do: while a small subject is not told from its surroundings yet, all becomes background,
+and a floor of 1e-4 would leave it there."""
+
+
 def image_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
     """Forward differences along x and y of (B, C, H, W)."""
     return images[..., :, 1:] - images[..., :, :-1], images[..., 1:, :] - images[..., :-1, :]
@@ -258,7 +264,7 @@ def responsibility_loss(masks: Tensor, silhouette: Tensor, responsibilities: Ten
     masks, so that no slot dies before it has a mask to be seen with. Over the pixels where they are `known`
     (B, 1, H, W). Gradients reach the masks alone."""
     target = torch.cat([1 - silhouette, silhouette * responsibilities.detach()], dim=1)
-    return known_mean(-(target * masks.clamp(min=1e-4).log()).sum(1, keepdim=True), known)
+    return known_mean(-(target * masks.clamp(min=FLOOR).log()).sum(1, keepdim=True), known)
 
 
 def emphasis(subject: float, known: float) -> float:
@@ -271,5 +277,6 @@ def emphasis(subject: float, known: float) -> float:
 
 def silhouette_loss(masks: Tensor, silhouette: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy of 1 - background against the moving pixels, where they are `known` (B, 1, H, W)."""
-    foreground = (1 - masks[:, :1]).clamp(1e-4, 1 - 1e-4)
-    return known_mean(F.binary_cross_entropy(foreground, silhouette, reduction="none"), known)
+    foreground, background = masks[:, 1:].sum(1, keepdim=True), masks[:, :1]
+    logs = [x.clamp(min=FLOOR).log() for x in (foreground, background)]
+    return known_mean(-(silhouette * logs[0] + (1 - silhouette) * logs[1]), known)
