@@ -88,9 +88,10 @@ def random_similarity(draws: Draws, degrees: float, scale: tuple[float, float], 
     return similarity(angle, size, (uniform[:, 2:] * 2 - 1) * shift)
 
 
-def jitter_colour(pair: Tensor, draws: Draws, strength: float) -> Tensor:
-    """The same random contrast, brightness and channel gains for all frames of a (B, F, 3, S, S) pair; in place."""
-    gain = 1 + strength * (draws.uniform(1, 3, 1, 1) * 2 - 1)
+def jitter_colour(pair: Tensor, draws: Draws, strength: float, gains: float | None = None) -> Tensor:
+    """The same random contrast, brightness and channel gains for all frames of a (B, F, 3, S, S) pair; in place. The
+    gains have a strength of their own where it is given."""
+    gain = 1 + (strength if gains is None else gains) * (draws.uniform(1, 3, 1, 1) * 2 - 1)
     contrast = 1 + strength * (draws.uniform(1, 1, 1, 1) * 2 - 1)
     brightness = strength * 0.5 * (draws.uniform(1, 1, 1, 1) * 2 - 1)
     factor, offset = gain * contrast, 0.5 * (1 - contrast) + brightness

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ STRIDE_WEIGHTS = {1: 1 / 32, 2: 1 / 16, 4: 1 / 8, 8: 1 / 4, 16: 1.0}
 """Weight of the features by their stride; in VGG-19 relu1_1, relu2_1, relu3_1, relu4_1, relu5_1."""
 
 VGG_BLOCKS = (2, 2, 4, 4, 1)
-"""Convolutions between the poolings of VGG-19, up to conv5_1."""
+"""Convolutions between the poolings of VGG-19, up to conv5_1, the last that the perceptual term looks at."""
+ALL_VGG_BLOCKS = (2, 2, 4, 4, 4)
+"""The same up to its last, conv5_4."""
 VGG_WIDTHS = (64, 128, 256, 512, 512)
 VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 """torchvision's weights of VGG-19, trained on ImageNet; the name holds the checksum."""
@@ -39,13 +41,34 @@ Padding = Literal["reflect", "constant"]
 
 
 class FeatureNetwork(nn.Module):
-    """Images (B, 3, H, W), RGB in [0, 1] -> features by stride, at most one map for each of STRIDE_WEIGHTS. Its
-    weights are buffers: nothing here is ever trained."""
+    """Images (B, 3, H, W), RGB in [0, 1] -> features, each after its ReLU: by stride, at most one map for each of
+    STRIDE_WEIGHTS, or by layer. Its weights are buffers: nothing here is ever trained."""
+
+    strides: ClassVar[Mapping[str, int]]
+    """Of the layers that stand for their stride."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
         for name, value in weights.items():
             self.register_buffer(name.replace(".", "/"), value.float())
+
+    def walk(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Each layer's name and features, from the first to the last that there is. A layer is computed when it is
+        asked for."""
+        raise NotImplementedError
+
+    def layers(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """The features of those of the named layers that there are; none after the last of them is computed."""
+        found: dict[str, Tensor] = {}
+        for name, features in self.walk(images):
+            if name in names:
+                found[name] = features
+            if len(found) == len(names):
+                break
+        return found
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        return {self.strides[name]: features for name, features in self.layers(images, self.strides).items()}
 
     def has(self, layer: str) -> bool:
         return f"{layer}/weight".replace(".", "/") in self._buffers
@@ -56,42 +79,42 @@ class FeatureNetwork(nn.Module):
 
 
 class Vgg(FeatureNetwork):
-    """VGG-19 of any width, as far as its layers go: conv0 (1x1, the scaling of the input) and conv1_1 to conv5_1. A
-    layer convX_1_aux (1x1) brings slim features to the full network's channels."""
+    """VGG-19 of any width, as far as its layers go: conv0 (1x1, the scaling of the input) and conv1_1 to conv5_4, its
+    features named relu1_1 to relu5_4. A layer convX_1_aux (1x1) brings slim features to the full network's channels."""
+
+    strides: ClassVar[Mapping[str, int]] = {f"relu{block + 1}_1": 2**block for block in range(len(VGG_BLOCKS))}
 
     def __init__(self, weights: Weights, padding: Padding) -> None:
         super().__init__(weights)
         self.padding = padding
 
-    def forward(self, images: Tensor) -> dict[int, Tensor]:
+    def walk(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = self.convolve("conv0", images)
-        features: dict[int, Tensor] = {}
-        for block, count in enumerate(VGG_BLOCKS):
-            for layer in (f"conv{block + 1}_{i + 1}" for i in range(count)):
+        for block, count in enumerate(ALL_VGG_BLOCKS, start=1):
+            for name in (f"{block}_{i + 1}" for i in range(count)):
+                layer = f"conv{name}"
                 if not self.has(layer):
-                    return features
-                if block and layer.endswith("_1"):
+                    return
+                if block > 1 and name.endswith("_1"):
                     x = F.max_pool2d(x, 2)
                 x = F.relu(self.convolve(layer, F.pad(x, (1, 1, 1, 1), mode=self.padding)))
-                if layer.endswith("_1"):
-                    full = F.relu(self.convolve(f"{layer}_aux", x)) if self.has(f"{layer}_aux") else x
-                    features[2**block] = full
-        return features
+                yield f"relu{name}", F.relu(self.convolve(f"{layer}_aux", x)) if self.has(f"{layer}_aux") else x
 
 
 class SqueezeNet(FeatureNetwork):
-    """SqueezeNet 1.1 of the Caffe model: conv1, fire3, fire5 and fire9."""
+    """SqueezeNet 1.1 of the Caffe model: conv1 and fire2 to fire9."""
 
-    def forward(self, images: Tensor) -> dict[int, Tensor]:
+    strides: ClassVar[Mapping[str, int]] = {"conv1": 2, "fire3": 4, "fire5": 8, "fire9": 16}
+
+    def walk(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = images.flip(1) * 255 - torch.tensor(CAFFE_MEAN, device=images.device)[:, None, None]
         x = F.relu(self.convolve("conv1", x, stride=2))
-        features = {2: x}
-        for stride, fires in ((4, (2, 3)), (8, (4, 5)), (16, (6, 7, 8, 9))):
+        yield "conv1", x
+        for fires in ((2, 3), (4, 5), (6, 7, 8, 9)):
             x = F.max_pool2d(x, 3, 2, ceil_mode=True)
             for index in fires:
                 x = self._fire(f"fire{index}", x)
-            features[stride] = x
-        return features
+                yield f"fire{index}", x
 
     def _fire(self, layer: str, x: Tensor) -> Tensor:
         x = F.relu(self.convolve(f"{layer}.squeeze1x1", x))
@@ -100,19 +123,20 @@ class SqueezeNet(FeatureNetwork):
 
 
 class ResNet50(FeatureNetwork):
-    """ResNet-50 whose BatchNorms are folded into its convolutions, each block's stride on its first one: conv1,
-    layer1, layer2 and layer3."""
+    """ResNet-50 whose BatchNorms are folded into its convolutions, each block's stride on its first one: conv1 and
+    layer1.0 to layer3.5."""
 
-    def forward(self, images: Tensor) -> dict[int, Tensor]:
+    strides: ClassVar[Mapping[str, int]] = {"conv1": 2, "layer1.2": 4, "layer2.3": 8, "layer3.5": 16}
+
+    def walk(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
         mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (RGB_MEAN, RGB_STD))
         x = F.relu(self.convolve("conv1", (images - mean) / std, stride=2, padding=3))
-        features = {2: x}
+        yield "conv1", x
         x = F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 3, 2)
-        for layer, (stride, count) in enumerate(((4, 3), (8, 4), (16, 6)), start=1):
+        for layer, count in enumerate((3, 4, 6), start=1):
             for block in range(count):
                 x = self._bottleneck(f"layer{layer}.{block}", x, 2 if layer > 1 and block == 0 else 1)
-            features[stride] = x
-        return features
+                yield f"layer{layer}.{block}", x
 
     def _bottleneck(self, block: str, x: Tensor, stride: int) -> Tensor:
         y = F.relu(self.convolve(f"{block}.conv1", x, stride))
@@ -152,14 +176,15 @@ def load_perceptual(*sources: str | Path) -> Perceptual:
     """
     if not sources:
         raise ValueError("name at least one source of features")
-    return Perceptual([_open(source) for source in sources]).eval()
+    return Perceptual([open_network(source) for source in sources]).eval()
 
 
-def _open(source: str | Path) -> FeatureNetwork:
+def open_network(source: str | Path, blocks: Sequence[int] = VGG_BLOCKS) -> FeatureNetwork:
+    """Of "torchvision", "random" or a .npz file, see `load_perceptual`; of VGG-19 the layers in `blocks`."""
     if source == "torchvision":
-        return Vgg(_with_scaling(_download()), "constant")
+        return Vgg(_with_scaling(_download(blocks)), "constant")
     if source == "random":
-        return Vgg(_with_scaling(random_vgg(torch.Generator().manual_seed(0))), "constant")
+        return Vgg(_with_scaling(random_vgg(torch.Generator().manual_seed(0), blocks=blocks)), "constant")
     return load_features(Path(source))
 
 
@@ -197,8 +222,8 @@ def _network_of(weights: Weights) -> FeatureNetwork:
     raise ValueError("its layers are not those of VGG-19, SqueezeNet 1.1 or ResNet-50")
 
 
-def _download() -> dict[str, Tensor]:
-    """conv1_1 to conv5_1 of torchvision's VGG-19, from its cache or the network."""
+def _download(blocks: Sequence[int]) -> dict[str, Tensor]:
+    """The layers in `blocks` of torchvision's VGG-19, from its cache or the network."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
         saved = torch.hub.load_state_dict_from_url(VGG_URL, map_location="cpu", check_hash=True, weights_only=True)
@@ -208,7 +233,7 @@ def _download() -> dict[str, Tensor]:
             f"VGG-19 could not be had ({reason}): put {VGG_URL} into {folder}, or name a .npz file of features"
         ) from error
     weights, index = {}, 0
-    for block, count in enumerate(VGG_BLOCKS):
+    for block, count in enumerate(blocks):
         for i in range(count):
             for part in ("weight", "bias"):
                 weights[f"conv{block + 1}_{i + 1}.{part}"] = saved[f"features.{index}.{part}"]
@@ -217,10 +242,12 @@ def _download() -> dict[str, Tensor]:
     return weights
 
 
-def random_vgg(generator: torch.Generator, widths: Sequence[int] = VGG_WIDTHS) -> dict[str, Tensor]:
+def random_vgg(
+    generator: torch.Generator, widths: Sequence[int] = VGG_WIDTHS, blocks: Sequence[int] = VGG_BLOCKS
+) -> dict[str, Tensor]:
     """Weights of a VGG-19 that has learned nothing, scaled to keep the size of its features from layer to layer."""
     weights, channels = {}, 3
-    for block, (count, width) in enumerate(zip(VGG_BLOCKS, widths, strict=True)):
+    for block, (count, width) in enumerate(zip(blocks, widths, strict=True)):
         for i in range(count):
             layer, deviation = f"conv{block + 1}_{i + 1}", math.sqrt(2 / (9 * channels))
             weights[f"{layer}.weight"] = deviation * torch.randn(width, channels, 3, 3, generator=generator)

@@ -1,0 +1,256 @@
+"""The losses of Hung et al., CVPR 2019 (SCOPS), each a function named after its equation, and the objective.
+
+Masks R are (B, 1 + K, H, W), the background first; coordinates are normalised. As in train.losses every loss is a mean
+over the frames of the batch of what each frame has by itself, and a mean over parts, coordinates, channels and cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.losses import concentration_loss, mask_moments
+from train.warps import Warp
+
+
+class PartBasis(nn.Module):
+    """The part features w_k of Eq. 4, (K, C), learned, the same for all images: relu of a parameter, as both V and the
+    basis shall be without sign."""
+
+    def __init__(self, num_parts: int, channels: int, size: float = 1.0) -> None:
+        """Starts at `size` |N(0, 1)|. The release's size is 1, for VGG-19; see `basis_size` for other features."""
+        super().__init__()
+        self.weight = nn.Parameter(size * torch.randn(num_parts, channels).abs())
+
+    def forward(self) -> Tensor:
+        return F.relu(self.weight)
+
+
+def basis_size(features: Tensor) -> float:
+    """The size at which a basis starts with the mean square of the features V, of any shape."""
+    return float(features.square().mean().sqrt())
+
+
+def geometric_concentration(masks: Tensor, floor: float = 1e-3) -> Tensor:
+    """Eq. 2: the variance, over x and y, of each part's mask about its own centre, Eq. 1.
+
+    The release adds the `floor` to each pixel of R_k before; the paper has none. With it a part that owns little
+    counts as spread over the picture, so that parts grow and none can pay nothing by vanishing.
+    """
+    return concentration_loss(masks[:, 1:] + floor)
+
+
+def mask_equivariance(target: Tensor, logits: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Eq. 3, masks: KL(T_s(R) || R'), summed over the slots of a pixel, a mean over the `valid` pixels (B, 1, H, W) of
+    each frame, or over all of them.
+
+    `target` is T_s(R), which gets no gradient; `logits` are those whose softmax is R'. The paper writes the divergence
+    the other way round; this is the release's. A frame without valid pixels counts 0.
+    """
+    target = target.detach()
+    divergence = F.kl_div(logits.log_softmax(dim=1), target, reduction="none").sum(dim=1, keepdim=True)
+    if valid is None:
+        return divergence.mean()
+    return ((divergence * valid).sum((1, 2, 3)) / valid.sum((1, 2, 3)).clamp(min=1)).mean()
+
+
+def centre_equivariance(warped: Tensor, moved: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Eq. 3, centres: the mean square of <c'_k> - T_s(<c_k>) over both coordinates and over the parts `seen` (B, K), or
+    all. `warped` are the centres in the warped image, `moved` the image's after T_s, (B, K, 2). A frame without seen
+    parts counts 0."""
+    squared = (warped - moved).square().mean(dim=-1)
+    if seen is None:
+        return squared.mean()
+    return ((squared * seen).sum(-1) / seen.sum(-1).clamp(min=1)).mean()
+
+
+def inside(points: Tensor) -> Tensor:
+    """(B, K) 1 where points (B, K, 2) lie in the picture, no gradient."""
+    return (points.detach().abs() <= 1).all(dim=-1).to(points.dtype)
+
+
+def salient_features(features: Tensor, saliency: Tensor) -> Tensor:
+    """Eq. 6, the constraint in the form D * V: V (B, C, h, w) times the saliency (B, 1, S, S) in [0, 1], brought to
+    the cells of V by area averaging. Where D is 0, sum_k R_k w_k must be 0: no parts on the background."""
+    return features * to_cells(saliency, features)
+
+
+def to_cells(maps: Tensor, features: Tensor) -> Tensor:
+    """(B, N, S, S) -> (B, N, h, w) of `features`, by area averaging."""
+    _, _, height, width = features.shape
+    return F.adaptive_avg_pool2d(maps, (height, width))
+
+
+def semantic_consistency(masks: Tensor, features: Tensor, basis: Tensor) -> Tensor:
+    """Eq. 4 at the grid of V: |V - sum_k R_k w_k|^2, a mean over cells and channels, with the masks averaged over the
+    area of each cell. `features` are V (B, C, h, w) or D * V, `basis` the w_k (K, C), none for the background.
+
+    Where V is the same at all pixels of a cell and the cells divide the picture evenly, the full form exceeds this one
+    by exactly the variance of sum_k R_k w_k within cells, a mean over cells and channels. So the two agree where masks
+    are constant within cells; elsewhere this one alone lets a cell mix its features from parts side by side in it. The
+    same holds of D * V, with the variance of D V - sum_k R_k w_k.
+    """
+    explained = torch.einsum("bkhw,kc->bchw", to_cells(masks[:, 1:], features), basis)
+    return (features - explained).square().mean()
+
+
+def semantic_consistency_full(masks: Tensor, features: Tensor, basis: Tensor) -> Tensor:
+    """Eq. 4 at each pixel of the masks, as written, with `features` (B, C, S, S) at their size: what
+    `semantic_consistency` is compared with. Needs the memory of B * C * S * S numbers several times."""
+    return (features - torch.einsum("bkhw,kc->bchw", masks[:, 1:], basis)).square().mean()
+
+
+def orthonormal(basis: Tensor) -> Tensor:
+    """Eq. 5: the mean square of the K x K entries of W^ W^T - I, with the rows of W^ the w_k over
+    sqrt(|w_k|^2 + 1e-6)."""
+    rows = basis / (basis.square().sum(-1, keepdim=True) + 1e-6).sqrt()
+    return (rows @ rows.T - torch.eye(len(rows), device=rows.device)).square().mean()
+
+
+def separation(centres: Tensor, sigma: float = 0.16) -> Tensor:
+    """Of the baseline, Zhang et al., CVPR 2018: exp(-|c_i - c_j|^2 / (2 sigma^2)) of centres (B, K, 2), a mean over the
+    pairs i != j. Their deviation for ten landmarks is 0.08 of the picture's side, which is 2 here."""
+    num_parts = centres.shape[1]
+    if num_parts < 2:
+        raise ValueError(f"separation needs at least two parts, got {num_parts}")
+    squared = (centres.unsqueeze(1) - centres.unsqueeze(2)).square().sum(-1)
+    others = 1 - torch.eye(num_parts, device=centres.device)
+    nearness = (torch.exp(-squared / (2 * sigma**2)) * others).sum((1, 2))
+    return nearness.mean() / (num_parts * (num_parts - 1))
+
+
+@dataclass(frozen=True)
+class ScopsWeights:
+    """One weight per term of the objective; a term of weight 0 is not computed.
+
+    The defaults are the release's for CelebA, K = 8 and batch 6, for terms that are means. Its concentration of weight
+    10 sums over parts and divides by the batch twice: 10 K / B = 10 * 8 / 6. Its divergence of masks, 1e3, is a mean
+    over the 1 + K slots too, where ours is a sum over them: 1e3 / 9. Its centres, 1e2, and its semantic consistency,
+    1e4, are means as ours. Its orthonormal constraint, 0.1, sums the K^2 entries: 0.1 * 64. With another K keep
+    the concentration and divergence as they are: means over parts make up for it.
+    """
+
+    concentration: float = 10 * 8 / 6
+    """Eq. 2."""
+    equivariance: float = 1.0
+    """A factor on both terms of Eq. 3."""
+    masks: float = 1e3 / 9
+    """lambda_eqv^s of Eq. 3."""
+    centres: float = 1e2
+    """lambda_eqv^c of Eq. 3."""
+    semantic: float = 1e4
+    """Eq. 4."""
+    orthonormal: float = 0.1 * 8**2
+    """Eq. 5."""
+    saliency: bool = True
+    """Eq. 6: whether V is multiplied by the saliency."""
+    separation: float = 0.0
+    """Of the baseline: centres keep apart."""
+    reconstruction: float = 0.0
+    """Of the baseline: the mean square of the decoded picture's error, train.uld."""
+
+
+_FULL = ScopsWeights()
+ABLATIONS: Mapping[str, ScopsWeights] = MappingProxyType(
+    {
+        "full": _FULL,
+        "only_semantic": replace(_FULL, concentration=0.0, equivariance=0.0),
+        "no_semantic": replace(_FULL, semantic=0.0, orthonormal=0.0),
+        "no_concentration": replace(_FULL, concentration=0.0),
+        "no_equivariance": replace(_FULL, equivariance=0.0),
+        "no_saliency": replace(_FULL, saliency=False),
+        "uld": replace(_FULL, masks=0.0, semantic=0.0, orthonormal=0.0, separation=20.0, reconstruction=100.0),
+    }
+)
+"""The rows of Table 1, right, by name, and the baseline of Table 1, left, called ULD.
+
+"Only L_sc" keeps the constraints on the basis, Eq. 5 and 6; without L_sc nothing teaches the basis, so Eq. 5 goes too.
+The paper tells no weights of its ULD: the concentration and the centres are those of SCOPS, the other two were set so
+that at the start each term has about the size of the concentration; they are not tuned.
+"""
+
+
+class ScopsResult(NamedTuple):
+    """Everything that the losses look at."""
+
+    logits: Tensor
+    """(B, 1 + K, S, S) of the image, at full size; their softmax is R."""
+    warped_logits: Tensor
+    """The same of the warped and recoloured image."""
+    warp: Warp
+    """T_s."""
+    basis: Tensor | None = None
+    """(K, C) what `PartBasis` returns; Eq. 4 and 5 need it."""
+    features: Tensor | None = None
+    """(B, C, h, w) V of the image; Eq. 4 needs it."""
+    saliency: Tensor | None = None
+    """(B, 1, S, S) D in [0, 1]; Eq. 6 needs it."""
+    image: Tensor | None = None
+    """(B, 3, S, S); the baseline's reconstruction needs it."""
+    decoded: Tensor | None = None
+    """(B, 3, S, S) what train.uld.UldDecoder makes of the parts."""
+
+
+def scops_objective(result: ScopsResult, weights: ScopsWeights, everywhere: bool = False) -> dict[str, Tensor]:
+    """The weighted terms by name; their sum is minimised. Raises ValueError where a term with a weight lacks its input.
+
+    Eq. 3 looks only at what is in view: at pixels that the warp interpolates from the image, and at parts whose moved
+    centres lie in it. With `everywhere` it is the release's: T_s warps the logits, padded with zeros, so that the
+    target is uniform outside, and the centres compared are those of this target.
+    """
+    w = weights
+    masks = result.logits.softmax(dim=1)
+    pull = w.equivariance
+    terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
+        "concentration": (w.concentration, lambda: geometric_concentration(masks)),
+        "mask_equivariance": (pull * w.masks, lambda: _mask_term(result, masks, everywhere)),
+        "centre_equivariance": (pull * w.centres, lambda: _centre_term(result, masks, everywhere)),
+        "semantic": (w.semantic, lambda: _semantic_term(result, masks, w.saliency)),
+        "orthonormal": (w.orthonormal, lambda: orthonormal(_needed(result.basis, "a basis"))),
+        "separation": (w.separation, lambda: separation(part_centres(masks))),
+        "reconstruction": (w.reconstruction, lambda: _reconstruction_term(result)),
+    }
+    return {name: weight * term() for name, (weight, term) in terms.items() if weight}
+
+
+def part_centres(masks: Tensor) -> Tensor:
+    """Eq. 1: the centres (B, K, 2) of all slots but the first."""
+    return mask_moments(masks[:, 1:])[0]
+
+
+def _mask_term(result: ScopsResult, masks: Tensor, everywhere: bool) -> Tensor:
+    if everywhere:
+        return mask_equivariance(result.warp.apply(result.logits.detach()).softmax(dim=1), result.warped_logits)
+    valid = result.warp.valid(*masks.shape[-2:])
+    return mask_equivariance(result.warp.apply(masks.detach()), result.warped_logits, valid)
+
+
+def _centre_term(result: ScopsResult, masks: Tensor, everywhere: bool) -> Tensor:
+    warped = part_centres(result.warped_logits.softmax(dim=1))
+    if everywhere:
+        return centre_equivariance(warped, part_centres(result.warp.apply(result.logits).softmax(dim=1)))
+    moved = result.warp.points(part_centres(masks))
+    return centre_equivariance(warped, moved, inside(moved))
+
+
+def _semantic_term(result: ScopsResult, masks: Tensor, saliency: bool) -> Tensor:
+    features = _needed(result.features, "semantic features")
+    if saliency:
+        features = salient_features(features, _needed(result.saliency, "a saliency map"))
+    return semantic_consistency(masks, features, _needed(result.basis, "a basis"))
+
+
+def _reconstruction_term(result: ScopsResult) -> Tensor:
+    return F.mse_loss(_needed(result.decoded, "a decoded picture"), _needed(result.image, "the image"))
+
+
+def _needed(value: Tensor | None, what: str) -> Tensor:
+    if value is None:
+        raise ValueError(f"a term that has a weight needs {what}")
+    return value
