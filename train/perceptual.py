@@ -157,7 +157,7 @@ def load_perceptual(*sources: str | Path) -> Perceptual:
 
 def _open(source: str | Path) -> FeatureNetwork:
     if source == "torchvision":
-        return Vgg(_with_scaling(_download()), "constant")
+        return Vgg(_with_scaling(_download_vgg()), "constant")
     if source == "random":
         return Vgg(_with_scaling(random_vgg(torch.Generator().manual_seed(0))), "constant")
     return load_features(Path(source))
@@ -166,7 +166,7 @@ def _open(source: str | Path) -> FeatureNetwork:
 def load_features(path: Path) -> FeatureNetwork:
     """The network in a .npz file, told by the names of its layers. Raises StreampartsError with one line."""
     try:
-        network = _network_of(_read(path))
+        network = _network_of(read_npz(path))
         maps = network(torch.full((1, 3, 64, 64), 0.5))
     except FileNotFoundError as error:
         raise StreampartsError(f"no file of features at {path}") from error
@@ -178,7 +178,8 @@ def load_features(path: Path) -> FeatureNetwork:
     return network
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_npz(path: Path) -> dict[str, Tensor]:
+    """The arrays of a .npz file as float32. Raises OSError, ValueError, BadZipFile or zlib.error."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is not a .npz file")
@@ -197,16 +198,22 @@ def _network_of(weights: Weights) -> FeatureNetwork:
     raise ValueError("its layers are not those of VGG-19, SqueezeNet 1.1 or ResNet-50")
 
 
-def _download() -> dict[str, Tensor]:
-    """conv1_1 to conv5_1 of torchvision's VGG-19, from its cache or the network."""
+def download(name: str, url: str) -> dict[str, Tensor]:
+    """Weights from torch's cache or the network, checked by the hash in their name. Raises StreampartsError."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
-        saved = torch.hub.load_state_dict_from_url(VGG_URL, map_location="cpu", check_hash=True, weights_only=True)
+        saved = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StreampartsError(
-            f"VGG-19 could not be had ({reason}): put {VGG_URL} into {folder}, or name a .npz file of features"
+            f"{name} could not be had ({reason}): put {url} into {folder}, or name a .npz file of features"
         ) from error
+    return saved
+
+
+def _download_vgg() -> dict[str, Tensor]:
+    """conv1_1 to conv5_1 of torchvision's VGG-19."""
+    saved = download("VGG-19", VGG_URL)
     weights, index = {}, 0
     for block, count in enumerate(VGG_BLOCKS):
         for i in range(count):
