@@ -14,42 +14,80 @@ import platform
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx
 import torch
+from torch import nn
 
 import streamparts
 from export.parity import Parity, collect_frames, compare
 from streamparts.bundle import METADATA_KEY, Bundle, ModelSpec, check_model
 from streamparts.errors import ModelError, StreampartsError
 from streamparts.models.checkpoint import load_weights, read_config, read_metadata
-from streamparts.models.readout import ExportedStudent
+from streamparts.models.readout import ExportedScops, ExportedStudent
+from streamparts.models.scops import Scops, ScopsConfig
 from streamparts.models.student import Student, StudentConfig
 from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
 
 OPSET = 18
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a run folder has to export."""
+
+    network: nn.Module
+    """(B, S, S, 3) uint8 RGB -> Readout."""
+    method: Literal["assembly", "scops"]
+    num_parts: int
+    image_size: int
+    """S in pixels."""
+
+
+def load_trained(run: Path) -> Trained:
+    """The finished network of a run folder: scops.safetensors, or else a student. Raises ModelError without one."""
+    if (run / "scops.safetensors").exists():
+        scops = load_scops(run)
+        return Trained(ExportedScops(scops).eval(), "scops", scops.config.num_parts, scops.config.image_size)
+    student = load_student(run)
+    return Trained(ExportedStudent(student).eval(), "assembly", student.config.num_parts, student.config.image_size)
+
+
 def load_student(run: Path) -> Student:
     """The trained student of a run folder. Raises ModelError without one."""
     checkpoint = run / "student.safetensors"
-    step, _ = read_metadata(checkpoint)
-    wanted = json.loads((run / "config.json").read_text()).get("student_steps", step)
-    if step < wanted:
-        raise ModelError(f"{run} stopped at step {step} of {wanted}; finish it with --resume first")
+    require_finished(run, checkpoint, "student_steps")
     return load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
 
 
-def to_onnx(student: Student, spec: ModelSpec) -> bytes:
-    """The student as an ONNX file, weights and description inside."""
+def load_scops(run: Path) -> Scops:
+    """The trained SCOPS network of a run folder. Raises ModelError without one."""
+    checkpoint = run / "scops.safetensors"
+    require_finished(run, checkpoint, "steps")
+    return load_weights(checkpoint, Scops(read_config(checkpoint, ScopsConfig))).eval()
+
+
+def require_finished(run: Path, checkpoint: Path, steps: str) -> None:
+    """Raises ModelError unless the checkpoint has as many steps as the entry `steps` of the run's config.json, if it
+    is there, asks for."""
+    step, _ = read_metadata(checkpoint)
+    wanted = json.loads((run / "config.json").read_text()).get(steps, step)
+    if step < wanted:
+        raise ModelError(f"{run} stopped at step {step} of {wanted}; finish it with --resume first")
+
+
+def to_onnx(network: nn.Module, spec: ModelSpec) -> bytes:
+    """A network from (B, S, S, 3) uint8 to a Readout as an ONNX file, weights and description inside."""
     batch = torch.export.Dim("batch", min=1, max=1024)
     example = torch.zeros(2, *spec.input_hw, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own deprecations, nothing a user can act on
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # nor on a missing torchvision
         program = torch.onnx.export(
-            ExportedStudent(student).eval(),
+            network,
             (example,),
             dynamo=True,
             verbose=False,
@@ -80,13 +118,12 @@ def strip_traces(model: onnx.ModelProto) -> None:
 
 def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argparse.Namespace) -> Parity:
     """Export, compare on real frames, then write. Raises StreampartsError and writes nothing when they differ."""
-    student = load_student(run)
-    size = student.config.image_size
+    trained = load_trained(run)
     spec = ModelSpec(
         name=args.name or output.stem,
-        method="assembly",
-        parts=part_names(given_names(args.parts, run), student.config.num_parts),
-        input_hw=(size, size),
+        method=trained.method,
+        parts=part_names(given_names(args.parts, run), trained.num_parts),
+        input_hw=(trained.image_size, trained.image_size),
         description=args.description,
         training=args.training,
         license=args.license,
@@ -97,9 +134,9 @@ def export_run(run: Path, output: Path, frames_from: Sequence[Path], args: argpa
             "python": platform.python_version(),
         },
     )
-    data = to_onnx(student, spec)
+    data = to_onnx(trained.network, spec)
     bundle = Bundle(check_model(data), output, hashlib.sha256(data).hexdigest(), data)
-    parity = compare(ExportedStudent(student), bundle, collect_frames(frames_from, bundle, args.num_frames))
+    parity = compare(trained.network, bundle, collect_frames(frames_from, bundle, args.num_frames))
     parity.require()
     partial = output.with_suffix(".tmp")
     partial.write_bytes(data)

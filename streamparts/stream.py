@@ -91,7 +91,7 @@ def track(
 
 def _tracks(frames: Source, bundle: Bundle, backend: Backend, clock: StageClock, stack: ExitStack) -> Generator[Tracks]:
     segmenter = PartSegmenter(bundle, backend)
-    tracker = PartTracker(bundle.spec.parts)
+    tracker = PartTracker(bundle.spec.parts, undirected=bundle.spec.method == "scops")
     decoded = clock.time_each("decode", frames)
     prepared = _timed_map(clock, "prepare", segmenter.prepare, decoded)
     with stack, closing(prefetch(prepared, PREFETCH_DEPTH)) as ready:

@@ -83,3 +83,33 @@ def test_levels_the_wrong_way_round_are_refused() -> None:
 def test_parts_of_another_model_are_refused() -> None:
     with pytest.raises(ValueError):
         update(PartTracker(("one", "two")), as_parts())
+
+
+def angles(given: list[float], undirected: bool = True, scores: list[float] | None = None) -> list[float]:
+    """Degrees of the first axis that come out where these go in."""
+    tracker = PartTracker(("part",), undirected=undirected)
+    out = []
+    for angle, score in zip(np.radians(given), scores or [1.0] * len(given), strict=True):
+        parts = as_parts(score)
+        parts.affines[0, :, :2] = 0.2 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        x, y = update(tracker, parts).affines[0, :, 0]
+        out.append(round(float(np.degrees(np.arctan2(y, x)))))
+    return out
+
+
+def test_an_axis_without_a_direction_keeps_the_one_it_had() -> None:
+    assert angles([70, 85, -80, -65, -20]) == [70, 85, 100, 115, 160]
+
+
+def test_an_axis_that_really_turns_is_followed_all_the_way_round() -> None:
+    turning = list(range(0, 361, 40))
+    folded = [(angle + 90) % 180 - 90 for angle in turning]
+    assert [angle % 360 for angle in angles(folded)] == [angle % 360 for angle in turning]
+
+
+def test_a_hidden_part_does_not_set_the_direction() -> None:
+    assert angles([80, 10, -70, -80], scores=[1.0, 0.0, 0.0, 1.0]) == [80, 10, 110, 100]
+
+
+def test_axes_with_a_direction_are_left_alone() -> None:
+    assert angles([85, -80, 100], undirected=False) == [85, -80, 100]

@@ -182,7 +182,7 @@ def load_perceptual(*sources: str | Path) -> Perceptual:
 def open_network(source: str | Path, blocks: Sequence[int] = VGG_BLOCKS) -> FeatureNetwork:
     """Of "torchvision", "random" or a .npz file, see `load_perceptual`; of VGG-19 the layers in `blocks`."""
     if source == "torchvision":
-        return Vgg(_with_scaling(_download(blocks)), "constant")
+        return Vgg(_with_scaling(_download_vgg(blocks)), "constant")
     if source == "random":
         return Vgg(_with_scaling(random_vgg(torch.Generator().manual_seed(0), blocks=blocks)), "constant")
     return load_features(Path(source))
@@ -191,7 +191,7 @@ def open_network(source: str | Path, blocks: Sequence[int] = VGG_BLOCKS) -> Feat
 def load_features(path: Path) -> FeatureNetwork:
     """The network in a .npz file, told by the names of its layers. Raises StreampartsError with one line."""
     try:
-        network = _network_of(_read(path))
+        network = _network_of(read_npz(path))
         maps = network(torch.full((1, 3, 64, 64), 0.5))
     except FileNotFoundError as error:
         raise StreampartsError(f"no file of features at {path}") from error
@@ -203,7 +203,8 @@ def load_features(path: Path) -> FeatureNetwork:
     return network
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_npz(path: Path) -> dict[str, Tensor]:
+    """The arrays of a .npz file as float32. Raises OSError, ValueError, BadZipFile or zlib.error."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is not a .npz file")
@@ -222,16 +223,22 @@ def _network_of(weights: Weights) -> FeatureNetwork:
     raise ValueError("its layers are not those of VGG-19, SqueezeNet 1.1 or ResNet-50")
 
 
-def _download(blocks: Sequence[int]) -> dict[str, Tensor]:
-    """The layers in `blocks` of torchvision's VGG-19, from its cache or the network."""
+def download(name: str, url: str) -> dict[str, Tensor]:
+    """Weights from torch's cache or the network, checked by the hash in their name. Raises StreampartsError."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
-        saved = torch.hub.load_state_dict_from_url(VGG_URL, map_location="cpu", check_hash=True, weights_only=True)
+        saved = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StreampartsError(
-            f"VGG-19 could not be had ({reason}): put {VGG_URL} into {folder}, or name a .npz file of features"
+            f"{name} could not be had ({reason}): put {url} into {folder}, or name a .npz file of features"
         ) from error
+    return saved
+
+
+def _download_vgg(blocks: Sequence[int]) -> dict[str, Tensor]:
+    """The layers in `blocks` of torchvision's VGG-19."""
+    saved = download("VGG-19", VGG_URL)
     weights, index = {}, 0
     for block, count in enumerate(blocks):
         for i in range(count):

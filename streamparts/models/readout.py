@@ -1,4 +1,4 @@
-"""From a network's mask logits and poses to what the runtime reads; the same inside every exported graph."""
+"""From a network's masks and poses to what the runtime reads; the same inside every exported graph."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamparts.models.layers import Affine
+from streamparts.models.moments import mask_moments, pixel_variance, pose_from_moments
+from streamparts.models.scops import Scops, part_labels
 from streamparts.models.student import Student
 
 
@@ -49,3 +51,30 @@ class ExportedStudent(nn.Module):
         labels, affines, scores = read_out(*self.student.quarters(images))
         # Labels are put in order after the choice among the slots: an eleventh of the bytes for ten parts.
         return Readout(F.pixel_shuffle(labels, 2).squeeze(1), affines, scores)
+
+
+class ExportedScops(nn.Module):
+    """(B, S, S, 3) uint8 RGB -> Readout; poses are moments of the masks, their first axis without a direction."""
+
+    def __init__(self, scops: Scops) -> None:
+        super().__init__()
+        self.scops = scops
+
+    def forward(self, image: Tensor) -> Readout:
+        return read_masks(self.scops.masks(image.float().permute(0, 3, 1, 2) / 255))
+
+
+def read_masks(masks: Tensor) -> Readout:
+    """Soft masks (B, 1 + K, S, S), background first -> labels by part_labels, and the poses and scores of the parts.
+
+    A pose is made of the part's probabilities on the pixels it owns: the softmax's tails elsewhere would draw it to the
+    middle of the image, and hard masks would let it jump by whole pixels. The score is the mean probability under
+    the same weights.
+    """
+    labels = part_labels(masks)
+    numbers = torch.arange(1, masks.shape[1], device=masks.device)[:, None, None]
+    owned = torch.where(labels.unsqueeze(1) == numbers, masks[:, 1:], 0.0)
+    moments = mask_moments(owned)
+    scores = owned.square().sum((2, 3)) / moments.mass.clamp(min=1e-12)
+    affine = pose_from_moments(moments, pixel_variance(*masks.shape[-2:]))
+    return Readout(labels.to(torch.uint8), affine.matrix(), scores)

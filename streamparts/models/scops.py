@@ -1,0 +1,150 @@
+"""SCOPS: part masks that one convolutional network sees in single images, trained by what parts are like.
+
+After Hung et al., "SCOPS: Self-Supervised Co-Part Segmentation", CVPR 2019: the paper's DeepLab-V2, and a `fast` form
+that streams on a CPU and learns from scratch. The losses are a matter of training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from streamparts.models.layers import ConvBlock, UNet
+from streamparts.models.resnet import AtrousPyramid, ResNet50, init_logits
+
+Backbone = Literal["fast", "resnet50", "resnet50-half"]
+
+FAST_WIDTHS = (24, 48, 80, 128, 160)
+"""Channels of the fast form at strides 2, 4, 8, 16, 32."""
+FAST_FEATURES = 64
+"""Of the fast form at stride 4."""
+
+BACKGROUND_LEVEL = 0.1
+"""A pixel is a part's where the part reaches more than this share of its own peak."""
+LEVELS = 1024
+"""Steps into which that share is rounded. On a plain picture a part is at its peak everywhere: without steps, rounding
+errors would choose among such parts; with them, the first one has the pixel, in every engine."""
+
+
+@dataclass(frozen=True)
+class ScopsConfig:
+    """The shape of the network; saved beside its weights."""
+
+    num_parts: int = 8
+    """K, without the background."""
+    image_size: int = 256
+    """Side of the square input in pixels, a multiple of 32 (fast) or 8; 128 makes the fast form four times as fast."""
+    backbone: Backbone = "fast"
+    """A slim U-Net; ResNet-50, whose 2048 channels all reach the head; or the published network, where the second half
+    of them does."""
+
+
+class ParameterGroups(NamedTuple):
+    """What may want learning rates of its own: every parameter once, in one of the two."""
+
+    backbone: list[nn.Parameter]
+    head: list[nn.Parameter]
+
+
+class FastBackbone(nn.Module):
+    """Images (B, 3, S, S) RGB in [0, 1] -> features (B, C, S/4, S/4). BatchNorm, so that it folds."""
+
+    out_channels = FAST_FEATURES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = UNet(FAST_WIDTHS, FAST_FEATURES, norm=nn.BatchNorm2d)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers(images)[0]
+        return features
+
+
+class FastHead(nn.Sequential):
+    """(B, C, h, w) -> logits (B, out_channels, h, w)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        logits = nn.Conv2d(in_channels, out_channels, 1)
+        init_logits(logits)
+        super().__init__(ConvBlock(in_channels, in_channels, norm=nn.BatchNorm2d), logits)
+
+
+class Scops(nn.Module):
+    """Images (B, 3, S, S) RGB in [0, 1] -> coarse logits (B, 1 + K, h, w), background first; the pictures' mean is
+    taken off inside. h = w is S/4 in the fast form, S/8 + 1 with ResNet-50.
+
+    Coarse cells are spread over the image as everywhere here (align_corners=False). ResNet-50's S/8 + 1 cells reach
+    half a cell beyond the image on each side, so that the rim of its masks lies up to 4 pixels further in than what
+    its cells are centred on; the head learns this with the rest.
+    """
+
+    def __init__(self, config: ScopsConfig) -> None:
+        super().__init__()
+        if config.backbone not in get_args(Backbone):
+            raise ValueError(f"backbone must be one of {', '.join(get_args(Backbone))}, got {config.backbone!r}")
+        multiple = 32 if config.backbone == "fast" else 8
+        if config.image_size < multiple or config.image_size % multiple:
+            raise ValueError(f"image_size must be a multiple of {multiple}, got {config.image_size}")
+        if not 1 <= config.num_parts <= 254:
+            raise ValueError(f"num_parts must be 1 to 254, got {config.num_parts}")
+        self.config = config
+        slots = config.num_parts + 1
+        self.backbone: FastBackbone | ResNet50
+        self.head: FastHead | AtrousPyramid
+        if config.backbone == "fast":
+            self.backbone = FastBackbone()
+            self.head = FastHead(self.backbone.out_channels, slots)
+        else:
+            self.backbone = ResNet50()
+            share = 2 if config.backbone == "resnet50-half" else 1
+            self.head = AtrousPyramid(self.backbone.out_channels // share, slots)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.backbone(images))
+        return logits
+
+    def masks(self, images: Tensor) -> Tensor:
+        """Soft masks (B, 1 + K, S, S) of images, background first, summing to 1."""
+        return upsampled_masks(self(images), self.config.image_size)
+
+    @property
+    def parameter_groups(self) -> ParameterGroups:
+        """The parameters; the head's learning rate is ten times the backbone's in the paper's training."""
+        return ParameterGroups(list(self.backbone.parameters()), list(self.head.parameters()))
+
+    def freeze_norms(self, statistics: bool = False) -> None:
+        """Keep gamma and beta of ResNet-50's norms, all but those of its shortcuts, as they are: the paper's training.
+
+        Their statistics go on following the batches, as the paper's do. `statistics` True keeps these too, and the
+        shortcuts' norms: what small batches want, and weights whose norms were folded into convolutions. The
+        fast form, which learns from scratch, has no norms to be kept.
+        """
+        if isinstance(self.backbone, ResNet50):
+            self.backbone.freeze_norms(statistics)
+
+
+def upsampled_masks(logits: Tensor, size: int) -> Tensor:
+    """Coarse logits (B, 1 + K, h, w) -> soft masks (B, 1 + K, size, size); the softmax comes after the upsampling.
+
+    It is written out: ONNX Runtime's own softmax over channels takes several times as long.
+    """
+    fine = F.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)
+    powers = (fine - fine.amax(dim=1, keepdim=True)).exp()
+    return powers / powers.sum(dim=1, keepdim=True)
+
+
+def part_labels(masks: Tensor) -> Tensor:
+    """Soft masks (B, 1 + K, S, S), background first -> labels (B, S, S), 0 background, k + 1 part k.
+
+    Each part is divided by its own peak in the image, and the largest share has the pixel where it exceeds
+    BACKGROUND_LEVEL: the release's rule, under which every part that is nowhere covered by a stronger one is found,
+    however unsure. The part's score tells how sure.
+    """
+    parts = masks[:, 1:]
+    peaks = parts.amax(dim=(2, 3), keepdim=True).clamp(min=1e-30)
+    share, part = (parts / peaks * LEVELS).round().max(dim=1)
+    return torch.where(share > BACKGROUND_LEVEL * LEVELS, part + 1, 0)

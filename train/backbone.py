@@ -1,0 +1,111 @@
+"""What the network knows before training: weights of ResNet-50 for SCOPS's backbone."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from streamparts.errors import StreampartsError
+from streamparts.models.resnet import ResNet50
+from streamparts.models.scops import Scops
+from train.perceptual import RGB_MEAN, RGB_STD, download, read_npz
+
+RESNET_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
+"""torchvision's weights of ResNet-50, trained on ImageNet; the name holds the checksum."""
+
+
+def load_backbone(network: Scops, source: str | Path) -> tuple[str, ...]:
+    """Fill the ResNet-50 of `network` from a source, and give the names of the layers that keep their first weights.
+
+    "scratch" leaves all of them; "torchvision" is its ResNet-50, downloaded once; anything else is a .npz or
+    .safetensors file with the layers' names as in streamparts.models.resnet, complete or not. `mean` and `std` of
+    the pictures, RGB in [0, 255], come from the file too, or else are ImageNet's usual ones.
+
+    torchvision's blocks have their stride on the 3x3 convolution, this network on the 1x1 before it. The tensors are
+    the same; but in layer2's first block, the only one with a stride, the 3x3 finds every second position where
+    in its own training it found each: its results differ there, and training has to make up for that.
+
+    A file whose norms are folded into `<layer>.bias` leaves norms that change nothing as long as they keep their
+    statistics: train it with freeze_norms(statistics=True). Raises StreampartsError with one line.
+    """
+    backbone = network.backbone
+    if source == "scratch":
+        return _layers(backbone)
+    if not isinstance(backbone, ResNet50):
+        raise StreampartsError(f"the fast backbone learns from scratch; {source} is for resnet50 and resnet50-half")
+    weights = _torchvision() if source == "torchvision" else _read(Path(source))
+    try:
+        return _fill(backbone, _unfolded(weights))
+    except (ValueError, KeyError) as error:
+        raise StreampartsError(f"{source} does not hold a ResNet-50's weights: {error.args[0]}") from error
+
+
+def _torchvision() -> dict[str, Tensor]:
+    return download("ResNet-50", RESNET_URL)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, as float32."""
+    if path.suffix not in (".npz", ".safetensors"):
+        raise StreampartsError(f'{path} is not "torchvision", "scratch", a .npz or a .safetensors file of weights')
+    try:
+        tensors = read_npz(path) if path.suffix == ".npz" else safetensors.torch.load_file(path)
+    except FileNotFoundError as error:
+        raise StreampartsError(
+            f'no file of weights at {path}; "torchvision" downloads them, "scratch" does without'
+        ) from error
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StreampartsError(f"{path} is not a file of weights: {reason}") from error
+    return {name: value.float() for name, value in tensors.items()}
+
+
+def _unfolded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A folded convolution's bias becomes that of a norm which does nothing else."""
+    out = {name: value for name, value in weights.items() if not name.startswith("fc.")}
+    for name in weights:
+        layer, _, part = name.rpartition(".")
+        if part == "bias" and f"{layer}.weight" in weights and weights[f"{layer}.weight"].ndim == 4:
+            bias, norm = out.pop(name), _norm_of(layer)
+            one = torch.ones_like(bias)
+            # running_var + eps is 1 then
+            fresh = {"weight": one, "bias": bias, "running_mean": 0 * one, "running_var": one - 1e-5}
+            out |= {f"{norm}.{key}": value for key, value in fresh.items()}
+    return out
+
+
+def _norm_of(convolution: str) -> str:
+    """layer1.0.conv2 -> layer1.0.bn2, layer1.0.downsample.0 -> layer1.0.downsample.1."""
+    if convolution.endswith("downsample.0"):
+        return f"{convolution[:-1]}1"
+    return convolution.replace("conv", "bn")
+
+
+def _fill(backbone: ResNet50, weights: dict[str, Tensor]) -> tuple[str, ...]:
+    """Copies by name and shape; raises ValueError for a tensor that has no place, KeyError without the first layer."""
+    if "conv1.weight" not in weights:
+        raise KeyError("there is no conv1.weight in it")
+    mean, std = (255 * torch.tensor(value) for value in (RGB_MEAN, RGB_STD))
+    weights = {"mean": mean, "std": std, **weights}
+    own = backbone.state_dict()
+    for name, value in weights.items():
+        if name not in own:
+            raise ValueError(f"it has {name}, the network has not")
+        if own[name].shape != value.shape:
+            raise ValueError(f"its {name} is {tuple(value.shape)}, the network's {tuple(own[name].shape)}")
+        if not value.isfinite().all():
+            raise ValueError(f"its {name} is not finite")
+    backbone.load_state_dict(weights, strict=False)
+    return tuple(layer for layer in _layers(backbone) if f"{layer}.weight" not in weights)
+
+
+def _layers(module: torch.nn.Module) -> tuple[str, ...]:
+    """Names of everything in `module` that has a weight."""
+    return tuple(name.removesuffix(".weight") for name, _ in module.named_parameters() if name.endswith(".weight"))
