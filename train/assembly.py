@@ -8,29 +8,23 @@ Several processes: torchrun --nproc-per-node N -m train.assembly ...; each takes
 from __future__ import annotations
 
 import json
-import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
-from torch import Tensor
 from tqdm import tqdm
 
 from streamparts.errors import StreampartsError, VideoError
 from streamparts.models.assembly import Assembly, AssemblyConfig, PartNetwork
 from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig
-from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
 from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.clips import ClipFolder, PairSampler
 from train.config import TrainingConfig, parse_config
+from train.loop import channels_last, cosine_rate, descend, keep, launch, ramp, set_rate
 from train.merge import PartGroups, find_parts
 from train.objective import Fades, PairForward, objective, paper_transform
 from train.perceptual import load_perceptual
@@ -38,18 +32,7 @@ from train.report import reconstruction_sheet, write_contact_sheet, write_names
 from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
 from train.student import prepare_lesson, student_loss
 
-Module = TypeVar("Module", bound=torch.nn.Module)
-
 TEACHER, STUDENT, PARTS, NAMES = "teacher.safetensors", "student.safetensors", "parts.json", "names.txt"
-
-
-def launch(config: TrainingConfig) -> Fabric:
-    """One process, or as many as torchrun has started."""
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
-    fabric = Fabric(accelerator=config.device, devices=local, num_nodes=nodes, precision=config.precision)
-    fabric.launch()
-    return fabric
 
 
 def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, stop: StopRequest) -> PartNetwork:
@@ -121,76 +104,18 @@ def train_student(
     return network
 
 
-def descend(fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor) -> None:
-    """One optimiser step down `loss`, gradients clipped to norm 1."""
-    fabric.backward(loss)
-    fabric.clip_gradients(module, optimiser, max_norm=1.0)
-    optimiser.step()
-    optimiser.zero_grad()
-
-
-def keep(
-    fabric: Fabric,
-    log: RunLog,
-    stop: StopRequest,
-    step: int,
-    best_by: Sequence[str],
-    path: Path,
-    network: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    shape: AssemblyConfig | PaperAssemblyConfig | StudentConfig,
-) -> None:
-    """After a step: the checkpoint when it is due, a second one of the lowest sum of the terms `best_by` so far. Raises
-    Stopped, with the checkpoint written, when a signal has come."""
-    stopped = anyone(fabric, stop)
-    if fabric.is_global_zero and (log.due(step) or stopped):
-        save_checkpoint(path, network, optimiser, step + 1, asdict(shape))
-    if fabric.is_global_zero and log.due(step) and log.is_best(best_by):
-        save_checkpoint(path.with_name(f"best-{path.name}"), network, None, step + 1, asdict(shape))
-    if stopped:
-        raise Stopped(stopped, step + 1)
-
-
 def build_teacher(config: AssemblyConfig | PaperAssemblyConfig) -> PartNetwork:
     """The network whose shape `config` is."""
     return PaperAssembly(config) if isinstance(config, PaperAssemblyConfig) else Assembly(config)
-
-
-def anyone(fabric: Fabric, stop: StopRequest) -> int:
-    """The signal that came to this process or another, 0 for none: all of them stop at the same step."""
-    if fabric.world_size == 1:
-        return stop.signum
-    signums = fabric.all_gather(torch.tensor(stop.signum, device=fabric.device))
-    return int(torch.as_tensor(signums).max())
-
-
-def ramp(value: float, start: float, end: float) -> float:
-    """0 up to `start`, 1 from `end` on, straight between."""
-    return min(1.0, max(0.0, (value - start) / (end - start)))
-
-
-def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Learning rate: linear warm-up, then a half cosine down to zero."""
-    return peak * min(1.0, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
-
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
-def channels_last(network: Module) -> Module:
-    """The memory layout in which convolutions on a CPU take half the time."""
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def train(config: TrainingConfig) -> None:
     """Clips in, run folder out: teacher, parts, student, contact sheet."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    fabric = launch(config)
+    fabric = launch(config.device, config.precision)
     if fabric.is_global_zero:
-        open_run(config)
+        open_run(config.out, config, config.resume)
     with fabric.rank_zero_first():
         small, large = (
             ClipFolder.open(config.clips, pixels, follow_camera=config.follow_camera)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import torch
 from lightning_fabric import Fabric
@@ -21,7 +22,9 @@ from tqdm import tqdm
 from streamparts.data import ByteArray
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata
-from train.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 CONFIG = "config.json"
 
@@ -59,13 +62,13 @@ class StopRequest:
         signal.signal(signum, self._before[signal.Signals(signum)])
 
 
-def open_run(config: TrainingConfig) -> None:
-    """Make the run's folder; refuse to mix two runs."""
-    saved = config.out / CONFIG
+def open_run(folder: Path, config: DataclassInstance, resume: bool) -> None:
+    """Make the run's folder with its config.json; refuse to mix two runs."""
+    saved = folder / CONFIG
     wanted = json.dumps(asdict(config), indent=2, default=str)
-    if saved.exists() and not config.resume:
-        raise StreampartsError(f"{config.out} holds a run; go on with --resume or choose another --out")
-    config.out.mkdir(parents=True, exist_ok=True)
+    if saved.exists() and not resume:
+        raise StreampartsError(f"{folder} holds a run; go on with --resume or choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
     saved.write_text(wanted + "\n")
 
 

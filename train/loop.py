@@ -1,0 +1,90 @@
+"""What the loops of the trainers share: processes, the optimiser's step, learning rates, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor
+
+from streamparts.models.checkpoint import save_checkpoint
+from train.run_folder import RunLog, Stopped, StopRequest
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+
+
+def launch(device: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"]) -> Fabric:
+    """One process, or as many as torchrun has started; `device` is auto, cpu or cuda."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
+    fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def descend(fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor) -> None:
+    """One optimiser step down `loss`, gradients clipped to norm 1."""
+    fabric.backward(loss)
+    fabric.clip_gradients(module, optimiser, max_norm=1.0)
+    optimiser.step()
+    optimiser.zero_grad()
+
+
+def keep(
+    fabric: Fabric,
+    log: RunLog,
+    stop: StopRequest,
+    step: int,
+    best_by: Sequence[str],
+    path: Path,
+    network: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    shape: DataclassInstance,
+) -> None:
+    """After a step: the checkpoint when it is due, a second one of the lowest sum of the terms `best_by` so far. Raises
+    Stopped, with the checkpoint written, when a signal has come."""
+    stopped = anyone(fabric, stop)
+    if fabric.is_global_zero and (log.due(step) or stopped):
+        save_checkpoint(path, network, optimiser, step + 1, asdict(shape))
+    if fabric.is_global_zero and log.due(step) and log.is_best(best_by):
+        save_checkpoint(path.with_name(f"best-{path.name}"), network, None, step + 1, asdict(shape))
+    if stopped:
+        raise Stopped(stopped, step + 1)
+
+
+def anyone(fabric: Fabric, stop: StopRequest) -> int:
+    """The signal that came to this process or another, 0 for none: all of them stop at the same step."""
+    if fabric.world_size == 1:
+        return stop.signum
+    signums = fabric.all_gather(torch.tensor(stop.signum, device=fabric.device))
+    return int(torch.as_tensor(signums).max())
+
+
+def ramp(value: float, start: float, end: float) -> float:
+    """0 up to `start`, 1 from `end` on, straight between."""
+    return min(1.0, max(0.0, (value - start) / (end - start)))
+
+
+def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+    """Learning rate: linear warm-up, then a half cosine down to zero."""
+    return peak * min(1.0, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def channels_last(network: Module) -> Module:
+    """The memory layout in which convolutions on a CPU take half the time."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
