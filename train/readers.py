@@ -19,6 +19,7 @@ from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from train.pictures import PictureError, read_rgb
 
 
 class Reader(Protocol):
@@ -67,14 +68,15 @@ class PictureReader:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> ByteArray:
-        image = cv2.imread(str(self._paths[index]), cv2.IMREAD_COLOR)
-        if image is None:
-            raise VideoError(f"{self._paths[index].name} cannot be read as a picture")
+        try:
+            image = read_rgb(self._paths[index])
+        except PictureError as error:
+            raise VideoError(f"{self._paths[index].name}: {error}") from error
         self._shape = self._shape or image.shape
         if image.shape != self._shape:
             was, now = (f"{width}x{height}" for height, width, _ in (self._shape, image.shape))
             raise VideoError(f"the size changes from {was} to {now} at {self._paths[index].name}")
-        return np.ascontiguousarray(image[..., ::-1], np.uint8)
+        return image
 
 
 def without_row_padding(image: ByteArray) -> ByteArray:

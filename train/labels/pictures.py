@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray
 from streamparts.rescale import Rescaler
 from streamparts.source import open_source
+from train import pictures
 from train.labels.values import LabelsError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
@@ -27,26 +28,22 @@ def list_images(folder: Path) -> list[Path]:
 
 def read_rgb(path: Path) -> ByteArray:
     """(H, W, 3)"""
-    return np.ascontiguousarray(_decode(path, cv2.IMREAD_COLOR)[..., ::-1])
+    return _of_labels(path, pictures.read_rgb)
 
 
 def read_mask(path: Path, size_hw: tuple[int, int], threshold: int) -> NDArray[np.bool_]:
     """(H, W) pixels above `threshold` of 255, scaled to `size_hw` by taking the nearest."""
-    grey = _decode(path, cv2.IMREAD_GRAYSCALE)
+    grey = _of_labels(path, pictures.read_grey)
     if grey.shape != size_hw:
         grey = np.asarray(cv2.resize(grey, size_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
     return np.asarray(grey > threshold)
 
 
-def _decode(path: Path, mode: int) -> ByteArray:
+def _of_labels(path: Path, read: Callable[[Path], ByteArray]) -> ByteArray:
     try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise LabelsError(f"{path}: cannot be read ({error.strerror})") from error
-    image = cv2.imdecode(data, mode) if len(data) else None
-    if image is None:
-        raise LabelsError(f"{path}: not a readable image")
-    return np.asarray(image, np.uint8)
+        return read(path)
+    except pictures.PictureError as error:
+        raise LabelsError(f"{path}: {error}") from error
 
 
 def video_frames(video: Path, indices: Sequence[int]) -> Iterator[tuple[int, ByteArray]]:

@@ -1,0 +1,83 @@
+"""Saliency maps against true masks: python -m benchmarks.saliency SET [SET ...], sets as in train.evaluate.
+
+Prints, as papers on saliency do: max F (beta^2 = 0.3, the best of 256 thresholds, precision and recall averaged over
+the pictures at each), mean absolute error, and milliseconds a picture on this machine. The second line of each set is
+a blob in the middle of every picture, which knows nothing of it: subjects in the middle make that a high bar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from streamparts.data import ByteArray, FloatArray
+from streamparts.geometry import normalised_grid
+from train.labels import KINDS, EvaluationSet, PuppetOptions, open_set
+from train.saliency import saliency_map
+
+BETA_SQUARED = 0.3
+
+Curve = NDArray[np.float64]
+
+
+def middle(image: ByteArray) -> FloatArray:
+    """(H, W, 3) -> (H, W) a Gaussian with a standard deviation of a quarter of each side."""
+    squared = (normalised_grid(*image.shape[:2]) ** 2).sum(-1)
+    return np.asarray(np.exp(-squared / (2 * 0.5**2)), np.float32)
+
+
+def precision_recall(saliency: FloatArray, mask: NDArray[np.bool_]) -> Curve:
+    """(2, 256) of the pixels at or above each threshold of 255; precision is 1 where there is none."""
+    levels = np.round(saliency * 255).astype(np.uint8)
+    found, hit = (np.bincount(some, minlength=256)[::-1].cumsum()[::-1] for some in (levels.ravel(), levels[mask]))
+    return np.stack([np.where(found > 0, hit / np.maximum(found, 1), 1), hit / mask.sum()])
+
+
+def max_f(curves: Curve) -> float:
+    """Of (P, 2, 256) curves."""
+    precision, recall = curves.mean(0)
+    bottom = BETA_SQUARED * precision + recall
+    return float(((1 + BETA_SQUARED) * precision * recall / np.maximum(bottom, 1e-12)).max())
+
+
+def measure(labelled: EvaluationSet, method: Callable[[ByteArray], FloatArray]) -> dict[str, float]:
+    curves, errors, seconds = [], [], []
+    for frame in tqdm(labelled.read(), labelled.name, labelled.num_frames, disable=None, leave=False):
+        if frame.foreground is None or not frame.foreground.any():
+            continue
+        start = time.perf_counter()
+        saliency = method(frame.image)
+        seconds.append(time.perf_counter() - start)
+        curves.append(precision_recall(saliency, frame.foreground))
+        errors.append(float(np.abs(saliency - frame.foreground).mean()))
+    if not curves:
+        raise SystemExit(f"{labelled.name} has no masks")
+    return {
+        "pictures": len(curves),
+        "max_f": round(max_f(np.stack(curves)), 4),
+        "mae": round(float(np.mean(errors)), 4),
+        "ms": round(1000 * float(np.median(seconds)), 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", metavar="SET", help="; ".join(KINDS.values()))
+    parser.add_argument("--max-frames", type=int, default=100, help="of each set, spread evenly; default: %(default)s")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    for text in args.sets:
+        labelled = open_set(text, args.max_frames, PuppetOptions())
+        for name, method in (("background detection", saliency_map), ("middle of the picture", middle)):
+            print(json.dumps({"set": labelled.name, "method": name, **measure(labelled, method)}))
+
+
+if __name__ == "__main__":
+    main()

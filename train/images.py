@@ -1,0 +1,234 @@
+"""A collection of pictures with their saliency maps, from a folder of image files and videos: what SCOPS learns from.
+Each is decoded once into a memory-mapped array, as clips are; batches come from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from streamparts.data import ByteArray, FloatArray
+from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from train.boxes import Rectangle, read_boxes
+from train.camera import Box
+from train.clips import write_whole
+from train.maps import ComputedMaps, MapsOfAnotherTool, Picture
+from train.pictures import PictureError
+from train.readers import READING_ERRORS, letterboxed, open_reader, reason_of
+from train.spread import spread
+
+Fit = Literal["letterbox", "stretch"]
+"""How a picture becomes a square: with black at two sides, as the runtime prepares its frames and so that a turned
+subject keeps its shape; or stretched, as SCOPS does."""
+
+Maps = Callable[[Picture, ByteArray, Box], ByteArray]
+
+
+def fitted(image: ByteArray, size: int, fit: Fit) -> ByteArray:
+    """(H, W, 3) -> (size, size, 3)"""
+    if fit == "letterbox":
+        return letterboxed(image, size)
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def find_files(folder: Path, apart: Path | None = None) -> list[Path]:
+    """Images and videos below `folder`, sorted, without hidden folders and what is in `apart`. Raises PictureError."""
+    wanted = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in wanted
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not (apart and path.resolve().is_relative_to(apart.resolve()))
+    ]
+    if not files:
+        raise PictureError(f"no picture and no video in {folder} (looked for {', '.join(sorted(wanted))})")
+    return files
+
+
+def pictures_of(file: Path, name: str, frames_per_video: int) -> list[Picture]:
+    """The file itself, or frames of a video, spread evenly. Raises one of READING_ERRORS."""
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        return [Picture(name, file)]
+    return [Picture(f"{name}#{index}", file, index) for index in spread(len(open_reader(file)), frames_per_video)]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the pictures of one folder are brought into the array."""
+
+    folder: Path
+    files: Sequence[Path]
+    image_size: int
+    fit: Fit
+    frames_per_video: int
+    boxes: dict[str, Rectangle]
+    """By name of the picture; the name of a video is that of all its frames."""
+    maps: Maps
+    failures: list[str]
+    """What was not used and why; filled on the way."""
+    notes: list[str]
+
+    def rows(self) -> Iterator[tuple[str, ByteArray, ByteArray]]:
+        """Name, (S, S, 3) picture and (S, S) saliency of every one that can be used."""
+        unused = set(self.boxes)
+        for file in tqdm(self.files, "pictures", disable=None, leave=False):
+            name = file.relative_to(self.folder).as_posix()
+            unused -= {name}
+            try:
+                pictures = pictures_of(file, name, self.frames_per_video)
+            except READING_ERRORS as error:
+                self.failures.append(f"{name}: cannot be decoded ({reason_of(error)})")
+                continue
+            for picture in pictures:
+                unused -= {picture.name}
+                try:
+                    yield (picture.name, *self._prepared(picture, self.boxes.get(picture.name, self.boxes.get(name))))
+                except (PictureError, *READING_ERRORS) as error:
+                    self.failures.append(f"{picture.name}: {reason_of(error)}")
+        if unused:
+            some = ", ".join(sorted(unused)[:3])
+            self.failures.append(f"{len(unused)} box(es) belong to no picture in use: {some}")
+
+    def _prepared(self, picture: Picture, rectangle: Rectangle | None) -> tuple[ByteArray, ByteArray]:
+        image = picture.read()
+        hw = image.shape[:2]
+        box = rectangle.within(hw) if rectangle else Box(0, hw[0], 0, hw[1])
+        if rectangle and rectangle.sticks_out(hw):
+            self.notes.append(f"{picture.name}: its box sticks out of the picture and was cut")
+        saliency = np.repeat(self.maps(picture, image, box)[..., None], 3, axis=2)
+        return fitted(box.crop(image), self.image_size, self.fit), fitted(saliency, self.image_size, self.fit)[..., 0]
+
+
+def write_prepared(preparation: Preparation, stored: Path) -> None:
+    """`stored` (JSON) last of all: where it is, the arrays beside it are whole."""
+    names: list[str] = []
+
+    def write(images: BinaryIO, saliency: BinaryIO) -> None:
+        for name, image, weight in preparation.rows():
+            images.write(image.tobytes())
+            saliency.write(weight.tobytes())
+            names.append(name)
+
+    files = (stored.with_suffix(".images"), stored.with_suffix(".saliency"))
+    write_whole(files[0], lambda images: write_whole(files[1], lambda saliency: write(images, saliency)))
+    if not names:
+        raise PictureError(f"no usable picture in {preparation.folder}: {'; '.join(preparation.failures[:3])}")
+    about = {"names": names, "size": preparation.image_size, "fit": preparation.fit}
+    about |= {"failures": preparation.failures, "notes": preparation.notes}
+    write_whole(stored, lambda file: file.write(json.dumps(about).encode()))
+
+
+def read_prepared(stored: Path) -> ImageFolder:
+    about = json.loads(stored.read_text())
+    shape = (len(about["names"]), about["size"], about["size"])
+    return ImageFolder(
+        tuple(about["names"]),
+        np.memmap(stored.with_suffix(".images"), np.uint8, "r", shape=(*shape, 3)),
+        np.memmap(stored.with_suffix(".saliency"), np.uint8, "r", shape=shape),
+        tuple(about["failures"]),
+        tuple(about["notes"]),
+        stored,
+    )
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """N pictures. Pickled, it names its mapped files instead of copying them."""
+
+    names: tuple[str, ...]
+    images: ByteArray
+    """(N, S, S, 3) RGB"""
+    saliency: ByteArray
+    """(N, S, S) 255 is most salient; 0 in the padding of a letterbox."""
+    failures: tuple[str, ...]
+    """What could not be used, one line each."""
+    notes: tuple[str, ...]
+    """What is unusual about those in use, one line each."""
+    stored: Path
+    """Describes the mapped files beside it."""
+
+    def __reduce__(self) -> tuple[Callable[[Path], ImageFolder], tuple[Path]]:
+        return read_prepared, (self.stored,)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        image_size: int,
+        cache: Path | None = None,
+        *,
+        fit: Fit = "letterbox",
+        boxes: Path | None = None,
+        saliency: Path | None = None,
+        frames_per_video: int = 50,
+    ) -> ImageFolder:
+        """Images and videos below `folder`, cut to their boxes where `boxes` (CSV or JSON) has one.
+
+        Maps are computed unless `saliency` is a folder of them. Raises PictureError when there is nothing to use.
+        """
+        if image_size < 1 or frames_per_video < 1:
+            raise ValueError(f"image_size and frames_per_video must be above 0: {image_size}, {frames_per_video}")
+        files = find_files(folder, saliency)
+        place = cache or folder / ".streamparts-cache"
+        maps = MapsOfAnotherTool(saliency) if saliency else ComputedMaps(place / "saliency")
+        rectangles = read_boxes(boxes) if boxes else {}
+        looked_at = [*files, *(maps.files if isinstance(maps, MapsOfAnotherTool) else [])]
+        stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in looked_at]
+        key = repr((stats, image_size, fit, frames_per_video, sorted(rectangles.items()), saliency, 1))
+        stored = place / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.json"
+        if not stored.exists():
+            place.mkdir(parents=True, exist_ok=True)
+            write_prepared(
+                Preparation(folder, files, image_size, fit, frames_per_video, rectangles, maps, [], []), stored
+            )
+        return read_prepared(stored)
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """B pictures with their saliency."""
+
+    images: ByteArray
+    """(B, S, S, 3) RGB"""
+    saliency: FloatArray
+    """(B, S, S) in [0, 1]"""
+
+
+class ImageSampler:
+    """Draws batches; each picture comes once before any comes again. Batch `step` depends only on (seed, step)."""
+
+    def __init__(self, folder: ImageFolder, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        """Of the pictures that `world_size` processes draw together, this one gets the `rank`th `batch_size`."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.folder, self.batch_size, self.seed = folder, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+
+    def __getitem__(self, step: int) -> ImageBatch:
+        return self.batch(step)
+
+    def batch(self, step: int) -> ImageBatch:
+        chosen = self.drawn(step)
+        saliency = np.asarray(self.folder.saliency[chosen] / 255, np.float32)
+        return ImageBatch(self.folder.images[chosen], saliency)
+
+    def drawn(self, step: int) -> list[int]:
+        """The numbers of the pictures."""
+        total = len(self.folder)
+        first = (step * self.world_size + self.rank) * self.batch_size
+        rounds = range(first // total, (first + self.batch_size - 1) // total + 1)
+        order = np.concatenate([np.random.default_rng((self.seed, number)).permutation(total) for number in rounds])
+        start = first - rounds[0] * total
+        return [int(index) for index in order[start : start + self.batch_size]]
