@@ -152,7 +152,7 @@ def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: Cli
     if not groups.num_parts:
         raise StreampartsError("no part found: nothing moves in these clips, or training was too short")
     path.write_text(json.dumps(asdict(groups), indent=2) + "\n")
-    write_names(config.out / NAMES, groups)
+    write_names(config.out / NAMES, groups.num_parts, groups.near)
     return groups
 
 

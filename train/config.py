@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
@@ -15,6 +15,11 @@ from streamparts.models.assembly_paper import PaperAssemblyConfig
 from streamparts.models.student import StudentSize
 from train.objective import PAPER_WEIGHTS, LossWeights
 from train.student import StudentLoss
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -120,10 +125,23 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def parse_config(args: Sequence[str], description: str | None, prog: str) -> TrainingConfig:
-    """Flags on top of a preset. `--help` lists the presets and every flag with the preset's value."""
+    """The flags of train.assembly, see `parse_flags`."""
+    return parse_flags(args, TrainingConfig, PRESETS, "cpu", description, prog)
+
+
+def parse_flags(
+    args: Sequence[str],
+    kind: type[Config],
+    presets: Mapping[str, tuple[str, dict[str, object]]],
+    default: str,
+    description: str | None,
+    prog: str,
+) -> Config:
+    """Flags of a dataclass whose first two fields are its input and `out`, on top of a preset. `--help` lists the
+    presets and every flag with the preset's value."""
     first = argparse.ArgumentParser(prog=prog, add_help=False)
-    first.add_argument("--preset", choices=sorted(PRESETS), default="cpu")
+    first.add_argument("--preset", choices=sorted(presets), default=default)
     chosen, rest = first.parse_known_args(args)
-    costs = "; ".join(f"--preset {name}: {cost}" for name, (cost, _) in PRESETS.items())
-    base = replace(TrainingConfig(tyro.MISSING, tyro.MISSING), **PRESETS[chosen.preset][1])  # type: ignore[arg-type]
-    return tyro.cli(TrainingConfig, args=rest, default=base, description=f"{description}\n\n{costs}.", prog=prog)
+    costs = "; ".join(f"--preset {name}: {cost}" for name, (cost, _) in presets.items())
+    base = replace(kind(tyro.MISSING, tyro.MISSING), **presets[chosen.preset][1])  # type: ignore[call-arg]
+    return tyro.cli(kind, args=rest, default=base, description=f"{description}\n\n{costs}.", prog=prog)

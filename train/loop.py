@@ -32,10 +32,12 @@ def launch(device: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"])
     return fabric
 
 
-def descend(fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor) -> None:
-    """One optimiser step down `loss`, gradients clipped to norm 1."""
+def descend(
+    fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor, max_norm: float = 1.0
+) -> None:
+    """One optimiser step down `loss`, gradients clipped to a norm."""
     fabric.backward(loss)
-    fabric.clip_gradients(module, optimiser, max_norm=1.0)
+    fabric.clip_gradients(module, optimiser, max_norm=max_norm)
     optimiser.step()
     optimiser.zero_grad()
 

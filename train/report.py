@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from streamparts.data import ByteArray, FloatArray
-from streamparts.models.readout import read_out
+from streamparts.models.readout import Readout, read_out
 from streamparts.models.student import Student
 from streamparts.sinks.drawing import part_color
 from train.augment import Pair, to_images
 from train.clips import ClipFolder
-from train.merge import PartGroups, spread_frames
+from train.merge import spread_frames
 from train.objective import PairResult
 from train.spread import spread
 
@@ -47,11 +49,10 @@ def _draw_ellipse(image: NDArray[np.uint8], affine: FloatArray) -> None:
 
 
 @torch.no_grad()
-def contact_sheet(student: Student, frames: NDArray[np.uint8]) -> ByteArray:
-    """One column per frame of (F, S, S, 3); the first row shows all parts, then one row per part."""
-    device = next(student.parameters()).device
-    output = student(to_images(torch.from_numpy(frames).to(device)))
-    read = [x.cpu().numpy() for x in read_out(*output)]
+def contact_sheet(find: Callable[[Tensor], Readout], frames: NDArray[np.uint8], device: torch.device) -> ByteArray:
+    """One column per frame of (F, S, S, 3); the first row shows all parts, then one row per part. `find` takes images
+    (F, 3, S, S) in [0, 1]."""
+    read = [x.cpu().numpy() for x in find(to_images(torch.from_numpy(frames).to(device)))]
     labels, affines = read[0], read[1]
     rows = [None, *range(affines.shape[1])]
     tiles = [[draw_parts(*column, only=row) for column in zip(frames, labels, affines, strict=True)] for row in rows]
@@ -73,15 +74,21 @@ def write_contact_sheet(path: Path, student: Student, folder: ClipFolder, column
     """Write the sheet of `columns` frames spread over the clips as PNG."""
     frames = spread_frames(folder, columns)
     chosen = frames[spread(len(frames), columns)]
-    sheet = contact_sheet(student, chosen)
-    path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    device = next(student.parameters()).device
+    write_png(path, contact_sheet(lambda images: read_out(*student(images)), chosen, device))
 
 
-def write_names(path: Path, groups: PartGroups) -> None:
-    """A file to edit, unless it is there: one name per part, in the order of the contact sheet's rows."""
+def write_png(path: Path, image: ByteArray) -> None:
+    """(H, W, 3) RGB"""
+    path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+
+
+def write_names(path: Path, num_parts: int, near: Sequence[tuple[int, int, float]] = ()) -> None:
+    """A file to edit, unless it is there: one name per part, in the order of the contact sheet's rows. `near` are
+    PartGroups's merges to think about."""
     if path.exists():
         return
     notes = ["One name per part, in the order of the rows of parts.png; export stores them with the model."]
-    notes += [f"Parts {i} and {j} move nearly as one ({times:.1f} times the limit)." for i, j, times in groups.near]
-    names = [f"part{k}" for k in range(groups.num_parts)]
+    notes += [f"Parts {i} and {j} move nearly as one ({times:.1f} times the limit)." for i, j, times in near]
+    names = [f"part{k}" for k in range(num_parts)]
     path.write_text("\n".join([*(f"# {note}" for note in notes), *names]) + "\n")

@@ -1,0 +1,227 @@
+"""Learn the parts of a category from pictures: python -m train.scops IMAGES_FOLDER --out runs/x [--preset fast|paper]
+
+The folder holds images, videos or both, of different horses, faces, birds. One loop that reads top to bottom; what it
+minimises is in scops_losses.py, how a picture is perturbed in warps.py, the network in streamparts/models/scops.py.
+Several processes: torchrun --nproc-per-node N -m train.scops ...; each takes `batch_size` pictures a step.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from streamparts.errors import StreampartsError
+from streamparts.models.checkpoint import save_checkpoint
+from streamparts.models.readout import read_masks
+from streamparts.models.scops import Scops
+from train.augment import Draws, to_images
+from train.backbone import load_backbone
+from train.config import parse_flags
+from train.images import ImageBatch, ImageFolder, ImageSampler
+from train.loop import channels_last, descend, keep, launch
+from train.report import contact_sheet, write_names, write_png
+from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
+from train.scops_config import PRESETS, ScopsTrainingConfig
+from train.scops_losses import PartBasis, ScopsResult, basis_size, part_centres, scops_objective
+from train.semantic import SemanticFeatures, load_semantic
+from train.spread import spread
+from train.uld import UldDecoder, pooled_features
+from train.warps import Warp, perturb_colours, random_warp
+
+LEARNER, SCOPS, NAMES = "learner.safetensors", "scops.safetensors", "names.txt"
+
+
+class Learned(NamedTuple):
+    """What a step's networks say."""
+
+    logits: Tensor
+    """(B, 1 + K, S, S)"""
+    warped_logits: Tensor
+    """(B, 1 + K, S, S)"""
+    basis: Tensor
+    """(K, C)"""
+    decoded: Tensor | None
+    """(B, 3, S, S), by the baseline's decoder."""
+
+
+class Learner(nn.Module):
+    """All that is trained, as one call: the network, the part basis and, for the baseline, its decoder."""
+
+    def __init__(self, network: Scops, basis: PartBasis, decoder: UldDecoder | None = None) -> None:
+        super().__init__()
+        self.network, self.basis, self.decoder = network, basis, decoder
+
+    def forward(self, images: Tensor, warped: Tensor, features: Tensor) -> Learned:
+        """Images and warped images (B, 3, S, S), V (B, C, h, w)."""
+        coarse = self.network(torch.cat([images, warped]))
+        logits, warped_logits = F.interpolate(
+            coarse, size=images.shape[-2:], mode="bilinear", align_corners=False
+        ).chunk(2)
+        decoded = None
+        if self.decoder is not None:
+            masks = logits.softmax(dim=1)
+            decoded = self.decoder(part_centres(masks), pooled_features(features, masks))
+        return Learned(logits, warped_logits, self.basis(), decoded)
+
+
+class Lesson(NamedTuple):
+    """A batch on the device, perturbed."""
+
+    images: Tensor
+    """(B, 3, S, S) in [0, 1]"""
+    warped: Tensor
+    """(B, 3, S, S) recoloured, then warped."""
+    warp: Warp
+    saliency: Tensor
+    """(B, 1, S, S) in [0, 1]"""
+
+
+def prepare_lesson(batch: ImageBatch, draws: Draws, device: torch.device) -> Lesson:
+    """T_a, then T_s of Eq. 3."""
+    images = to_images(torch.from_numpy(batch.images).to(device))
+    warp = random_warp(draws, device=device)
+    warped = warp.apply(perturb_colours(images, draws), padding="border")
+    return Lesson(images, warped, warp, torch.from_numpy(batch.saliency).to(device)[:, None])
+
+
+def feature_size(semantic: SemanticFeatures, folder: ImageFolder, device: torch.device, num_images: int = 32) -> float:
+    """The root mean square of V over pictures spread over the collection: V is divided by it, so that weights mean the
+    same whatever network it comes from."""
+    chosen = folder.images[spread(len(folder), num_images)]
+    return basis_size(torch.cat([semantic(to_images(torch.from_numpy(x[None]).to(device))) for x in chosen]))
+
+
+def build_learner(config: ScopsTrainingConfig, channels: int) -> Learner:
+    """The networks at their start; the backbone's weights from where the config says."""
+    network = Scops(config.network)
+    missing = load_backbone(network, config.backbone_weights)
+    if missing:
+        tqdm.write(f"{len(missing)} layers of the backbone start from scratch", file=sys.stderr)
+    network.freeze_norms(statistics=config.backbone_weights.endswith(".npz"))
+    size, parts = config.network.image_size, config.network.num_parts
+    decoder = UldDecoder(parts, channels, size) if config.loss.reconstruction else None
+    return channels_last(Learner(network, PartBasis(parts, channels), decoder))
+
+
+def build_optimiser(config: ScopsTrainingConfig, learner: Learner) -> torch.optim.Optimizer:
+    """Groups: backbone, head, and what is not deployed; each parameter once, those frozen left out."""
+    groups = learner.network.parameter_groups
+    others = [*learner.basis.parameters(), *(learner.decoder.parameters() if learner.decoder else [])]
+    rates = (config.learning_rate, config.learning_rate * config.head_factor, config.basis_learning_rate)
+    params = [
+        {"params": [p for p in group if p.requires_grad], "lr": rate}
+        for group, rate in zip((groups.backbone, groups.head, others), rates, strict=True)
+    ]
+    if config.optimiser == "adam":
+        return torch.optim.Adam(params, betas=(0.9, 0.99))
+    return torch.optim.SGD(params, momentum=0.9, weight_decay=5e-4)
+
+
+def set_poly_rate(config: ScopsTrainingConfig, optimiser: torch.optim.Optimizer, step: int) -> None:
+    """The network's rates fall by (1 - step / steps)^0.9, the basis keeps its own."""
+    fall = (1 - step / config.steps) ** 0.9
+    for group, factor in zip(optimiser.param_groups, (1.0, config.head_factor), strict=False):
+        group["lr"] = config.learning_rate * factor * fall
+
+
+def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric, stop: StopRequest) -> Scops:
+    """The loop."""
+    torch.manual_seed(config.seed)
+    semantic = load_semantic(config.features).to(fabric.device)
+    size = feature_size(semantic, folder, fabric.device)
+    channels = semantic(torch.zeros(1, 3, 64, 64, device=fabric.device)).shape[1]
+    learner = build_learner(config, channels)
+    optimiser = build_optimiser(config, learner)
+    start = restore(config.out / LEARNER, learner, optimiser)
+    forward, stepper = fabric.setup(learner, optimiser)
+    log = RunLog(config.out, "scops", start, config.steps, config.checkpoint_every, fabric)
+    sampler = ImageSampler(folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+    for step in range(start, config.steps):
+        draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
+        lesson = prepare_lesson(sampler.batch(step), draws, fabric.device)
+        features = semantic(lesson.images) / size
+        learned: Learned = forward(lesson.images, lesson.warped, features)
+        result = ScopsResult(
+            learned.logits, learned.warped_logits, lesson.warp, learned.basis, features, lesson.saliency,
+            lesson.images, learned.decoded,
+        )  # fmt: skip
+        terms = scops_objective(result, config.loss, config.everywhere)
+        set_poly_rate(config, optimiser, step)
+        descend(fabric, forward, stepper, require_finite("scops", step, terms), max_norm=config.max_norm)
+        log.add(step, terms)
+        if log.due(step):
+            if fabric.is_global_zero:
+                save_checkpoint(config.out / SCOPS, learner.network, None, step + 1, asdict(config.network))
+            log.picture("parts", sheet(learner.network, folder, 6), step + 1)
+        keep(fabric, log, stop, step, tuple(terms), config.out / LEARNER, learner, optimiser, config.network)
+    log.close()
+    return learner.network.eval()
+
+
+def sheet(network: Scops, folder: ImageFolder, columns: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Parts on pictures spread over the collection."""
+    training = network.training
+    network.eval()
+    drawn = contact_sheet(lambda images: read_masks(network.masks(images)), folder.images[spread(len(folder), columns)],
+                          next(network.parameters()).device)  # fmt: skip
+    network.train(training)
+    return drawn
+
+
+def train(config: ScopsTrainingConfig) -> None:
+    """Pictures in, run folder out: network, contact sheet, names to edit."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    fabric = launch(config.device, config.precision)
+    if fabric.is_global_zero:
+        open_run(config.out, config, config.resume)
+    with fabric.rank_zero_first():
+        folder = ImageFolder.open(
+            config.images, config.network.image_size, fit=config.fit, boxes=config.boxes, saliency=config.saliency,
+            frames_per_video=config.frames_per_video,
+        )  # fmt: skip
+    if fabric.is_global_zero:
+        for line in [*(f"skipped: {x}" for x in folder.failures), *(f"note: {x}" for x in folder.notes)]:
+            tqdm.write(line, file=sys.stderr)
+        tqdm.write(f"{len(folder)} pictures, on {fabric.device}", file=sys.stderr)
+    with StopRequest().listening() as stop:
+        network = train_scops(config, folder, fabric, stop)
+    if fabric.is_global_zero:
+        write_png(config.out / "parts.png", sheet(network, folder, 10))
+        write_names(config.out / NAMES, config.network.num_parts)
+        tqdm.write(
+            f"look at {config.out / 'parts.png'}, name the parts in {config.out / NAMES}, then: "
+            f"python -m export.onnx_model {config.out} -o {config.out.name}.onnx",
+            file=sys.stderr,
+        )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage, 128 + signal when stopped."""
+    words = sys.argv[1:] if args is None else args
+    config = parse_flags(words, ScopsTrainingConfig, PRESETS, "fast", __doc__, "python -m train.scops")
+    try:
+        train(config)
+    except StreampartsError as error:
+        print(f"train.scops: error: {error}", file=sys.stderr)
+        return 1
+    except Stopped as stopped:
+        print(f"\n{stopped}; go on with --resume", file=sys.stderr)
+        return 128 + stopped.signum
+    except KeyboardInterrupt:
+        print("\nstopped; go on with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

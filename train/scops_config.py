@@ -1,0 +1,84 @@
+"""Everything that a SCOPS run depends on, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from streamparts.models.scops import ScopsConfig
+from train.images import Fit
+from train.scops_losses import ScopsWeights
+
+
+@dataclass(frozen=True)
+class ScopsTrainingConfig:
+    """Everything that a run depends on; saved as config.json in its folder."""
+
+    images: Annotated[Path, tyro.conf.Positional]
+    """Folder of pictures, videos or both, of one category of things."""
+    out: Path
+    """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""
+    resume: bool = False
+    """Go on with the run in `out`."""
+    steps: int = 2000
+    """Optimiser steps."""
+    batch_size: int = 6
+    """Pictures a step and process."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """Adam, or SGD with momentum 0.9 and weight decay 5e-4."""
+    learning_rate: float = 1e-3
+    """Of the backbone at the start; falls by (1 - step / steps)^0.9."""
+    head_factor: float = 1.0
+    """The head's rate over the backbone's."""
+    basis_learning_rate: float = 1e-2
+    """Of the part basis, always the same."""
+    max_norm: float = 5.0
+    """Gradients are clipped to this norm."""
+    backbone_weights: str = "scratch"
+    """Where the backbone starts: scratch, torchvision, a .npz or a .safetensors file."""
+    features: str = "torchvision"
+    """Where the semantic features V come from: torchvision, random, or a .npz file."""
+    fit: Fit = "letterbox"
+    """How a picture becomes a square: with black at two sides, or stretched as in the paper."""
+    boxes: Path | None = None
+    """CSV or JSON file of a box for each picture, which is cut to it."""
+    saliency: Path | None = None
+    """Folder of saliency maps of another tool; without it they are computed once and kept."""
+    frames_per_video: int = 50
+    """Frames taken of each video."""
+    everywhere: bool = False
+    """Eq. 3 outside of what a warped picture shows too, as the release has it."""
+    seed: int = 0
+    """Draws weights, pictures and perturbations; equal seeds on one machine give equal runs."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    precision: Literal["32-true"] = "32-true"
+    """Of the arithmetic: splines and centres need float32."""
+    threads: int = 0
+    """CPU threads, 0 for torch's choice."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints, log lines and pictures."""
+    network: ScopsConfig = field(default_factory=lambda: ScopsConfig(image_size=128))
+    loss: ScopsWeights = field(default_factory=ScopsWeights)
+
+
+PRESETS: dict[str, tuple[str, dict[str, object]]] = {
+    "fast": ("the network that streams on a CPU, from scratch, at 128 px (the default)", {}),
+    "paper": (
+        "the published network, 24 M parameters, at 256 px with the release's rates; for a GPU",
+        {
+            "network": ScopsConfig(backbone="resnet50-half"),
+            "steps": 100_000,
+            "optimiser": "sgd",
+            "learning_rate": 1e-5,
+            "head_factor": 10.0,
+            "backbone_weights": "torchvision",
+            "fit": "stretch",
+            "everywhere": True,
+        },
+    ),
+}
+"""Name -> what it is, and what it changes of ScopsTrainingConfig's defaults."""
