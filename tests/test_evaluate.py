@@ -107,7 +107,7 @@ def test_hard_centers_are_means_of_pixel_centres_and_a_missing_part_is_at_the_im
 def test_the_rule_of_eight_tenths_adds_what_is_hardly_background() -> None:
     labels, affines = np.array([[0, 1], [0, 0]], np.uint8), np.zeros((1, 2, 3), np.float32)
     background = np.array([[0.7, 0.1], [0.9, 0.8]], np.float32)
-    found = Found((2, 2), labels, affines, background)
+    found = Found((2, 2), labels, affines, np.stack([background, 1 - background]))
     assert found.foreground().tolist() == [[0, 1], [0, 0]]
     uncertain = found.uncertain_foreground()
     assert uncertain is not None
@@ -320,9 +320,9 @@ def test_a_run_folder_gives_soft_masks_without_the_letterboxs_borders(tmp_path: 
     image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     found = finder(image)
     assert found.labels.shape == (24, 32)
-    assert found.background is not None
-    assert found.background.shape == (24, 32)
-    assert 0 <= found.background.min() <= found.background.max() <= 1
+    assert found.masks is not None
+    assert found.masks.shape == (4, 24, 32)
+    np.testing.assert_allclose(found.masks.sum(axis=0), 1, rtol=1e-5)
     uncertain = found.uncertain_foreground()
     assert uncertain is not None
     assert (uncertain >= found.foreground()).all()
