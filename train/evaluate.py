@@ -41,6 +41,8 @@ ROWS = (
     ("foreground IoU", "foreground.iou"),
     ("  mean of frames", "foreground.iou_mean"),
     ("  the same, rule of 0.8", "foreground.iou_mean_08"),
+    ("  NMI of the union", "foreground.nmi"),
+    ("  ARI of the union", "foreground.ari"),
     ("part IoU, one to one", "parts.iou"),
     ("part IoU, merged", "parts.merged_iou"),
     ("NMI", "parts.nmi"),

@@ -140,14 +140,19 @@ def _foreground_iou(subject: NDArray[np.bool_], found: Found) -> tuple[float, fl
 
 def foreground_section(observed: Observed) -> Section | None:
     """`iou` counts the pixels of all frames together, from hard labels; `iou_mean` is the papers' mean over frames,
-    from masks scaled up bilinearly (here to the frame's size, there to 256), without and with the rule of 0.8."""
+    from masks scaled up bilinearly (here to the frame's size, there to 256), without and with the rule of 0.8. `nmi`
+    and `ari` compare subject and background with the union of the parts and what is left, over all pixels."""
     if observed.foreground is None:
         return None
     plain, certain = zip(*observed.foreground_ious, strict=True)
+    counts = observed.foreground.counts
+    union = Confusion(np.stack([counts[:, 0], counts[:, 1:].sum(axis=1)], axis=1))
     return {
         "iou": observed.foreground.foreground_iou(),
         "iou_mean": float(np.mean(plain)),
         "iou_mean_08": None if None in certain else float(np.mean(certain)),
+        "nmi": union.nmi(),
+        "ari": union.ari(),
     }
 
 
