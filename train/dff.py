@@ -149,10 +149,12 @@ def soft_masks(heat: FloatArray, num_parts: int, threshold: float, hw: tuple[int
 
 
 def read_parts(masks: FloatArray) -> RawParts:
-    """Labels by the largest mask, poses by the moments of the soft ones."""
-    moments = [mask_moments(mask) for mask in masks[1:]]
+    """Labels by the largest mask; poses by the moments of each mask where it is the largest, for its faint rest reaches
+    over the whole picture."""
+    labels = masks.argmax(axis=0).astype(np.uint8)
+    moments = [mask_moments(np.where(labels == k, mask, 0)) for k, mask in enumerate(masks[1:], start=1)]
     affines = np.stack([affine_from_moments(mean, covariance) for mean, covariance, _ in moments])
-    return RawParts(masks.argmax(axis=0).astype(np.uint8), affines, masks)
+    return RawParts(labels, affines, masks)
 
 
 def save(folder: Path, factors: Factors, config: DffConfig, files: Sequence[Path], images: str) -> None:
