@@ -21,11 +21,13 @@ from train.finding import Found, open_finder
 from train.landmarks import constant, landmark_errors, regress, score_landmarks, split_frames
 from train.metrics import (
     Confusion,
+    adjusted_rand_index,
     angle_errors,
     center_errors,
     identity_switches,
     log_scale_errors,
     mask_centers,
+    normalised_mutual_information,
     rest_jitter,
     soft_iou,
     without_offset,
@@ -107,7 +109,7 @@ def test_hard_centers_are_means_of_pixel_centres_and_a_missing_part_is_at_the_im
 def test_the_rule_of_eight_tenths_adds_what_is_hardly_background() -> None:
     labels, affines = np.array([[0, 1], [0, 0]], np.uint8), np.zeros((1, 2, 3), np.float32)
     background = np.array([[0.7, 0.1], [0.9, 0.8]], np.float32)
-    found = Found((2, 2), labels, affines, background)
+    found = Found((2, 2), labels, affines, np.stack([background, 1 - background]))
     assert found.foreground().tolist() == [[0, 1], [0, 0]]
     uncertain = found.uncertain_foreground()
     assert uncertain is not None
@@ -259,14 +261,56 @@ def test_the_command_prints_a_table_and_writes_figures_and_pictures(
     assert len(sets) == 2
     section = next(iter(sets.values()))
     assert (section["truth"], section["frames"], section["clips"]) == ("true", 3, 1)
-    assert section["foreground"] == {
-        "iou": 0.88889,
-        "iou_mean": 0.88889,
-        "iou_mean_08": None,
-    }  # 8 of 9: the green square is too much
+    foreground = section["foreground"]
+    assert foreground["iou"] == foreground["iou_mean"] == 0.88889  # 8 of 9: the green square is too much
+    assert foreground["iou_mean_08"] is None
+    table_of_pixels = np.array([[2944, 128], [0, 1024]])
+    assert foreground["ari"] == pytest.approx(adjusted_rand_index(table_of_pixels), abs=1e-5)
+    assert foreground["nmi"] == pytest.approx(normalised_mutual_information(table_of_pixels), abs=1e-5)
     assert [section[name] for name in ("parts", "landmarks", "pose", "time")] == [None] * 4
     sheets = sorted(tmp_path.glob("davis_*.png"))
     assert [cv2.imread(str(sheet)).shape for sheet in sheets] == [(320, 3 * 640, 3)] * 2
+
+
+def test_with_crf_every_set_has_a_second_column_that_sees_the_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model_path: Path, discs: Path
+) -> None:
+    out = tmp_path / "figures.json"
+    assert main([str(model_path), f"davis:{discs}", "--crf", "--out", str(out), "--pictures", str(tmp_path)]) == 0
+    sets = json.loads(out.read_text())["sets"]
+    plain, refined = sets
+    assert refined == f"{plain} +CRF"
+    assert sets[refined]["foreground"]["iou_mean_08"] is not None
+    assert refined in capsys.readouterr().out
+    assert len(list(tmp_path.glob("davis_*.png"))) == 2
+
+
+def test_soft_centres_are_centres_of_mass_in_the_frames_pixels() -> None:
+    labels, affines = np.zeros((2, 4), np.uint8), np.zeros((2, 2, 3), np.float32)
+    masks = np.zeros((3, 2, 4), np.float32)
+    masks[1, :, 0], masks[1, :, 1] = 0.75, 0.25
+    centers = Found((20, 80), labels, affines, masks).soft_centers()
+    assert centers is not None
+    assert centers.tolist() == [[15, 10], [40, 10]]  # an empty part is at the frame's centre
+    assert Found((20, 80), labels, affines).soft_centers() is None
+
+
+def test_landmark_distances_are_normalised_where_a_set_has_landmarks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model_path: Path, discs: Path
+) -> None:
+    rows = [["scorer", "a", "a", "a", "a"], ["bodyparts", "nose", "nose", "tail", "tail"], ["coords", *"xyxy"]]
+    rows += [[f"{number:05d}.png", 8 + number**2, 8, 39 + number, 39] for number in range(3)]
+    csv = discs / "frames" / "CollectedData_a.csv"
+    csv.write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    out = tmp_path / "figures.json"
+    sets = [f"dlc:{csv}", f"davis:{discs}"]
+    assert main([str(model_path), *sets, "--normalise-by", "nose,tail", "--out", str(out)]) == 0
+    stills, clip = json.loads(out.read_text())["sets"].values()
+    assert stills["landmarks"]["constant"]["normalised_percent"] > 0
+    assert clip["landmarks"] is None
+    assert "% of --normalise-by" in capsys.readouterr().out
+    assert main([str(model_path), f"dlc:{csv}", "--normalise-by", "nose,ear"]) == 1
+    assert "nose, tail" in capsys.readouterr().err
 
 
 def test_rendered_puppets_have_every_figure(
@@ -320,9 +364,9 @@ def test_a_run_folder_gives_soft_masks_without_the_letterboxs_borders(tmp_path: 
     image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     found = finder(image)
     assert found.labels.shape == (24, 32)
-    assert found.background is not None
-    assert found.background.shape == (24, 32)
-    assert 0 <= found.background.min() <= found.background.max() <= 1
+    assert found.masks is not None
+    assert found.masks.shape == (4, 24, 32)
+    np.testing.assert_allclose(found.masks.sum(axis=0), 1, rtol=1e-5)
     uncertain = found.uncertain_foreground()
     assert uncertain is not None
     assert (uncertain >= found.foreground()).all()

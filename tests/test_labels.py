@@ -138,6 +138,18 @@ def test_horse_masks_are_scaled_to_their_pictures(tmp_path: Path) -> None:
     assert np.flatnonzero(frame.mask.any(1)).tolist() == list(range(10, 20))
 
 
+def test_horses_are_halved_by_every_second_name(tmp_path: Path) -> None:
+    for number in range(5):
+        write_image(tmp_path / "rgb" / f"h{number}.png", plain(number, 40, 60))
+        write_image(tmp_path / "mask" / f"h{number}.png", np.zeros((20, 30), np.uint8))
+    for half, numbers in (("", [0, 1, 2, 3, 4]), (",fit", [0, 2, 4]), (",test", [1, 3])):
+        labelled = opened(f"horses:{tmp_path}{half}")
+        assert [frame.image[0, 0, 0] for frame in labelled.read()] == numbers
+        assert labelled.name.endswith(half)
+    with pytest.raises(LabelsError, match="no half of a set"):
+        opened(f"horses:{tmp_path},best")
+
+
 def write_points(path: Path, num_frames: int, **more: np.ndarray) -> np.ndarray:
     """The disc's centre in every frame of a numbered video, and another point 1 px right of it."""
     path.parent.mkdir(exist_ok=True)

@@ -1,10 +1,13 @@
 """Evaluate a model on labelled sets: python -m train.evaluate MODEL SET [SET ...]
 
-MODEL is an .onnx file, the name of a shipped model, the folder of a training run (its student), or the
-teacher.safetensors in that folder. Figures go to the screen, with --out to a JSON file, and --pictures leaves one
-sheet per set. What each figure means stands in metrics.py, landmarks.py and observation.py. The foreground IoU with
-the papers' rule (background only above a probability of 0.8) needs soft masks: it is there for runs and not for
-.onnx files, which give hard labels.
+MODEL is an .onnx file, the name of a shipped model, the folder of a training run (its student), the
+teacher.safetensors in that folder, or a folder of train.dff. Figures go to the screen, with --out to a JSON file, and
+--pictures leaves one sheet per set. What each figure means stands in metrics.py, landmarks.py and observation.py. The
+foreground IoU with the papers' rule (background only above a probability of 0.8) needs soft masks: it is there for
+runs and not for .onnx files, which give hard labels.
+
+With --crf each set has a second column, the same after a dense CRF (crf.py) that sees the picture. It starts from the
+soft masks; those of an .onnx file are taken to be sure of each label with a probability of 0.9.
 """
 
 from __future__ import annotations
@@ -13,16 +16,18 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from streamparts.data import ByteArray
 from streamparts.errors import StreampartsError
-from train.finding import Finder, Found, open_finder
+from train.crf import refine_found
+from train.finding import Found, open_finder
 from train.labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
-from train.landmarks import LandmarkScore, split_frames
+from train.landmarks import LandmarkScore, Normaliser, split_frames
 from train.observation import Section, landmark_scores, observe, report
 from train.side_by_side import Sample, write_sheet
 from train.spread import spread
@@ -36,6 +41,8 @@ ROWS = (
     ("foreground IoU", "foreground.iou"),
     ("  mean of frames", "foreground.iou_mean"),
     ("  the same, rule of 0.8", "foreground.iou_mean_08"),
+    ("  NMI of the union", "foreground.nmi"),
+    ("  ARI of the union", "foreground.ari"),
     ("part IoU, one to one", "parts.iou"),
     ("part IoU, merged", "parts.merged_iou"),
     ("NMI", "parts.nmi"),
@@ -49,11 +56,16 @@ ROWS = (
     ("  from the poses", "landmarks.affine.sum_px256"),
     ("  constant", "landmarks.constant.sum_px256"),
     ("landmarks, px at 256", "landmarks.hard.mean_px256"),
+    ("  from soft masks", "landmarks.soft.mean_px256"),
     ("  from the poses", "landmarks.affine.mean_px256"),
     ("  constant", "landmarks.constant.mean_px256"),
     ("landmarks, px", "landmarks.hard.mean_px"),
     ("  from the poses", "landmarks.affine.mean_px"),
     ("  constant", "landmarks.constant.mean_px"),
+    ("landmarks, % of --normalise-by", "landmarks.hard.normalised_percent"),
+    ("  from soft masks", "landmarks.soft.normalised_percent"),
+    ("  from the poses", "landmarks.affine.normalised_percent"),
+    ("  constant", "landmarks.constant.normalised_percent"),
     ("centre error, % of side", "pose.center_share"),
     ("centre error, px", "pose.center_px"),
     ("angle error, degrees", "pose.angle_degrees"),
@@ -65,7 +77,13 @@ ROWS = (
 """Name on the screen, and where the figure is in the report."""
 
 
-def evaluate(finder: Finder, labelled: EvaluationSet, seed: int, sheet: Path | None = None) -> Section:
+def evaluate(
+    finder: Callable[[ByteArray], Found],
+    labelled: EvaluationSet,
+    seed: int,
+    sheet: Path | None = None,
+    normaliser: Normaliser | None = None,
+) -> Section:
     """Run the model over a set and score it; `seed` splits the frames of the landmark regression."""
     samples: dict[int, Sample] = {}
     chosen = set(spread(labelled.num_frames, NUM_PICTURES) if sheet else [])
@@ -80,7 +98,7 @@ def evaluate(finder: Finder, labelled: EvaluationSet, seed: int, sheet: Path | N
 
     observed = observe(found(), len(labelled.part_names))
     fit = split_frames(observed.clips, seed)
-    scores = landmark_scores(observed, fit)
+    scores = landmark_scores(observed, fit, normaliser)
     if sheet:
         shown = [_with_landmarks(sample, scores, row, bool(fit[row])) for row, sample in samples.items()]
         write_sheet(sheet, shown, observed.parts.match() if observed.parts else None)
@@ -127,6 +145,11 @@ def _unique_name(name: str, taken: dict[str, Section]) -> str:
     return next(candidate for candidate in names if candidate not in taken)
 
 
+def _normaliser(text: str | None, labelled: EvaluationSet) -> Normaliser | None:
+    """None too for a set without named landmarks. Raises ValueError where the set has no such landmarks."""
+    return Normaliser.parse(text, labelled.landmark_names) if text and labelled.landmark_names else None
+
+
 def parser() -> argparse.ArgumentParser:
     kinds = "\n".join(f"  {text}" for text in KINDS.values())
     out = argparse.ArgumentParser(
@@ -143,6 +166,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--pictures", type=Path, metavar="DIR", help="write a sheet per set: truth beside what was found")
     out.add_argument("--max-frames", type=int, default=400, help="of each set, spread evenly; default: %(default)s")
     out.add_argument("--seed", type=int, default=0, help="splits the frames of the landmark regression")
+    out.add_argument("--crf", action="store_true", help="every figure also after a dense CRF, see above")
+    out.add_argument(
+        "--normalise-by",
+        metavar="A,B",
+        help="landmark distances also in percent of that between two landmarks (names or indices), or of their 'box'",
+    )
     options = PuppetOptions()
     for flag in ("num_clips", "num_frames", "size"):
         name, value = f"--puppet-{flag.replace('_', '-')}", getattr(options, flag)
@@ -160,14 +189,23 @@ def run(args: argparse.Namespace) -> None:
     finder = open_finder(args.model)
     puppets = PuppetOptions(args.puppet_num_clips, args.puppet_num_frames, args.puppet_size)
     labelled_sets = [open_set(text, args.max_frames, puppets) for text in args.sets]
+    normalisers = [_normaliser(args.normalise_by, labelled) for labelled in labelled_sets]
+
+    def refined(image: ByteArray) -> Found:
+        return refine_found(finder(image), image)
+
+    finders: dict[str, Callable[[ByteArray], Found]] = {"": finder, **({" +CRF": refined} if args.crf else {})}
     sections: dict[str, Section] = {}
-    for labelled in labelled_sets:
-        name = _unique_name(labelled.name, sections)
-        sheet = args.pictures / f"{re.sub('[:/#]', '_', name)}.png" if args.pictures else None
-        sections[name] = evaluate(finder, labelled, args.seed, sheet)
+    for labelled, normaliser in zip(labelled_sets, normalisers, strict=True):
+        unique = _unique_name(labelled.name, sections)
+        for suffix, find in finders.items():
+            name = unique + suffix
+            sheet = args.pictures / f"{re.sub('[:/#, ]', '_', name)}.png" if args.pictures else None
+            sections[name] = evaluate(find, labelled, args.seed, sheet, normaliser)
     print(table(sections))
     if args.out:
-        result = {"model": finder.description, "parts": list(finder.part_names), "seed": args.seed, "sets": sections}
+        result = {"model": finder.description, "parts": list(finder.part_names), "seed": args.seed}
+        result |= {"normalise_by": args.normalise_by, "sets": sections}
         args.out.write_text(json.dumps(rounded(result), indent=2) + "\n")
 
 

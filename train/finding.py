@@ -1,4 +1,5 @@
-"""What is evaluated: an exported model, or the student of a run folder, as one function from a picture to parts."""
+"""What is evaluated: an exported model, the student of a run folder, its teacher, or a factorisation of features, as
+one function from a picture to parts."""
 
 from __future__ import annotations
 
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle import load_model
-from streamparts.data import ByteArray, FloatArray, Frame, Tracks
+from streamparts.data import ByteArray, FloatArray, Frame, Tracks, require_shape
 from streamparts.errors import ModelError
-from streamparts.geometry import Letterbox
+from streamparts.geometry import Letterbox, normalised_grid
 from streamparts.rescale import Rescaler
 from train.metrics import mask_centers
 
 CERTAIN_BACKGROUND = 0.8
 """Gao et al. count a pixel as background only where its probability is higher than this, at evaluation only."""
+FACTORS = "factors.json"
+"""What tells a folder of train.dff."""
 
 
 class RawParts(NamedTuple):
@@ -32,8 +35,9 @@ class RawParts(NamedTuple):
     """(h, w)"""
     affines: FloatArray
     """(K, 2, 3) canonical -> normalised coordinates."""
-    background: FloatArray | None
-    """(h, w) probability, where the network tells it: exported graphs give hard labels only."""
+    masks: FloatArray | None
+    """(1 + K, h, w) probabilities, background first, where the network tells them: exported graphs give hard labels
+    only."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,12 @@ class Found:
     """(h, w) over the frame, without the letterbox's borders, at the model's resolution."""
     affines: FloatArray
     """(K, 2, 3) canonical -> pixels of the frame."""
-    background: FloatArray | None = None
-    """(h, w) probability of background."""
+    masks: FloatArray | None = None
+    """(1 + K, h, w) probabilities, background first."""
+
+    def __post_init__(self) -> None:
+        if self.masks is not None:
+            require_shape("masks", self.masks, (1 + len(self.affines), *self.labels.shape))
 
     @classmethod
     def of_tracks(cls, tracks: Tracks) -> Found:
@@ -64,6 +72,15 @@ class Found:
         centers, _ = mask_centers(self.labels, len(self.affines))
         return np.asarray((centers + 1) * np.array(self.frame_hw[::-1]) / 2, np.float32)
 
+    def soft_centers(self) -> FloatArray | None:
+        """(K, 2) pixels of the frame: each soft mask's centre of mass, Eq. 1 of Hung et al. 2019; None without them."""
+        if self.masks is None:
+            return None
+        parts = self.masks[1:].reshape(len(self.affines), -1)
+        grid = normalised_grid(*self.labels.shape).reshape(-1, 2)
+        centers = parts @ grid / np.maximum(parts.sum(axis=1), np.float32(1e-6))[:, None]
+        return np.asarray((centers + 1) * np.array(self.frame_hw[::-1]) / 2, np.float32)
+
     def foreground(self) -> FloatArray:
         """(H, W) in [0, 1]: all that belongs to a part, scaled up bilinearly."""
         return self._scaled(self.labels > 0)
@@ -71,9 +88,9 @@ class Found:
     def uncertain_foreground(self) -> FloatArray | None:
         """(H, W) in [0, 1]: all but what is background with a probability above CERTAIN_BACKGROUND; None where the
         network does not tell it."""
-        if self.background is None:
+        if self.masks is None:
             return None
-        return self._scaled((self.labels > 0) | (self.background <= CERTAIN_BACKGROUND))
+        return self._scaled((self.labels > 0) | (self.masks[0] <= CERTAIN_BACKGROUND))
 
     def _scaled(self, subject: NDArray[np.bool_]) -> FloatArray:
         scaled = cv2.resize(subject.astype(np.float32), self.frame_hw[::-1], interpolation=cv2.INTER_LINEAR)
@@ -97,14 +114,18 @@ class Finder:
         box = Letterbox.fit(hw, self.input_hw)
         frame = Frame(0, 0, Fraction(1), image, 0, height, width, decoded_at=0.0)
         raw = self.run(box.pad(Rescaler().rgb(frame, box.inner_hw)))
-        background = None if raw.background is None else raw.background[box.inner_slices]
-        return Found(hw, raw.labels[box.inner_slices], box.affines_to_frame(raw.affines), background)
+        masks = None if raw.masks is None else raw.masks[:, *box.inner_slices]
+        return Found(hw, raw.labels[box.inner_slices], box.affines_to_frame(raw.affines), masks)
 
 
 def open_finder(model: str) -> Finder:
-    """An .onnx file, the name of a shipped model, the folder of a training run for its student, or the teacher's
-    checkpoint in that folder. Raises ModelError."""
+    """An .onnx file, the name of a shipped model, the folder of a training run for its student, the teacher's
+    checkpoint in that folder, or a folder that train.dff left. Raises ModelError."""
     path = Path(model)
+    if (path / FACTORS).is_file():
+        from train.dff import open_factors
+
+        return open_factors(path)
     if path.is_dir():
         return open_student(path)
     return open_teacher(path) if path.suffix == ".safetensors" else open_onnx(model)
@@ -139,8 +160,7 @@ def open_student(folder: Path) -> Finder:
     def run(image: ByteArray) -> RawParts:
         output = student(torch.from_numpy(image[None]).float().permute(0, 3, 1, 2) / 255)
         read = read_out(*output)
-        background: NDArray[np.float32] = output.logits.softmax(1)[0, 0].numpy()
-        return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), background)
+        return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), output.logits.softmax(1)[0].numpy())
 
     description: dict[str, object] = {"name": folder.name, "student_step": step, "student_steps": _wanted_steps(folder)}
     names = tuple(f"part{k}" for k in range(config.num_parts))
@@ -175,7 +195,7 @@ def open_teacher(checkpoint: Path) -> Finder:
     def run(image: ByteArray) -> RawParts:
         decoding, slots = teacher(to_images(torch.from_numpy(image[None])), gate)
         masks, affines = groups.join_masks(decoding.masks)[0], groups.join_poses(slots).matrix()[0]
-        return RawParts(masks.argmax(0).byte().numpy(), affines.numpy(), masks[0].numpy())
+        return RawParts(masks.argmax(0).byte().numpy(), affines.numpy(), masks.numpy())
 
     description: dict[str, object] = {"name": f"{checkpoint.parent.name}/{checkpoint.name}", "teacher_step": step}
     names, side = tuple(f"part{k}" for k in range(groups.num_parts)), teacher.config.image_size

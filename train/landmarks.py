@@ -1,10 +1,15 @@
 """The papers' landmark metric: one linear regression per landmark coordinate from the parts' centres, mean absolute
-error on frames that it did not see, summed over coordinates. All of it in pictures squeezed to 256x256."""
+error on frames that it did not see, summed over coordinates. All of it in pictures squeezed to 256x256.
+
+Hung et al. 2019 (SCOPS) state distances instead, as a share of one within the same picture: that between two landmarks
+(the eyes), or the sides of a box. Their regression is the same one written otherwise, `regress_standardised`.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +56,74 @@ def regress(features: Numbers, truth: Numbers, fit: NDArray[np.bool_]) -> Number
     return out
 
 
+def regress_standardised(features: Numbers, truth: Numbers, fit: NDArray[np.bool_]) -> Numbers:
+    """As `regress`, in the form of SCOPS's evaluation: features and coordinate are standardised by the rows that fit,
+    least squares without intercept, un-standardised. The same predictions wherever least squares has one solution;
+    with more features than rows, the one of smallest norm differs, for the norm is that of other units."""
+    out = np.full(truth.shape, np.nan)
+    for column, values in enumerate(truth.T):
+        rows = fit & np.isfinite(values)
+        if rows.sum() >= 2:
+            inputs, (targets, mean, scale) = _standardised(features, rows)[0], _standardised(values, rows)
+            solution = np.linalg.lstsq(inputs[rows], targets[rows], rcond=None)[0]
+            out[:, column] = inputs @ solution * scale + mean
+    return out
+
+
+def _standardised(values: Numbers, rows: NDArray[np.bool_]) -> tuple[Numbers, Numbers, Numbers]:
+    """`values` less the mean of `rows` over their deviation, and these two; what is constant stays in its unit."""
+    mean, deviation = values[rows].mean(axis=0), values[rows].std(axis=0)
+    scale = np.where(deviation > 0, deviation, 1.0)
+    return (values - mean) / scale, mean, scale
+
+
 def constant(truth: Numbers, fit: NDArray[np.bool_]) -> Numbers:
     """(F, C) the mean of the rows in `fit`: what a regression without features says."""
     return regress(np.zeros((len(truth), 1)), truth, fit)
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """What distances are measured in: that between two landmarks, or the box about all of them."""
+
+    pair: tuple[int, int] | None = None
+    """Indices of the landmarks; None for the box."""
+
+    @classmethod
+    def parse(cls, text: str, names: Sequence[str]) -> Normaliser:
+        """ "box", or two names or indices as "A,B". Raises ValueError."""
+        if text == "box":
+            return cls()
+        match [_index(word.strip(), names) for word in text.split(",")]:
+            case [int(one), int(other)] if one != other:
+                return cls((one, other))
+        raise ValueError(f"cannot normalise by {text!r}: write box, or two of the landmarks {', '.join(names)}")
+
+    def sizes(self, landmarks: Numbers) -> Numbers:
+        """(F, 2) the units of x and y for `landmarks` (F, L, 2); nan where they are not labelled or have no extent."""
+        if self.pair:
+            between = landmarks[:, self.pair[0]] - landmarks[:, self.pair[1]]
+            units = np.repeat(np.linalg.norm(between, axis=1)[:, None], 2, axis=1)
+        else:
+            units = np.fmax.reduce(landmarks, axis=1) - np.fmin.reduce(landmarks, axis=1)
+        return np.where(units > 0, units, np.nan)
+
+
+def _index(word: str, names: Sequence[str]) -> int | None:
+    if word in names:
+        return names.index(word)
+    return int(word) if word.isdecimal() and int(word) < len(names) else None
+
+
+def normalised_percent(predicted: Numbers, truth: Numbers, test: NDArray[np.bool_], normaliser: Normaliser) -> float:
+    """Mean over the images in `test` of the mean over their landmarks of the distance, in percent of the images' own
+    `normaliser`; `predicted` and `truth` (F, L, 2). A landmark without label does not count, nor does an image without
+    unit; nan where nothing is left."""
+    units = normaliser.sizes(truth)[:, None]
+    distances = np.linalg.norm((predicted - truth) / units, axis=2)[test]
+    counts = np.isfinite(distances).sum(axis=1)
+    used = counts > 0
+    return float(100 * np.mean(np.nansum(distances[used], axis=1) / counts[used])) if used.any() else math.nan
 
 
 @dataclass(frozen=True)
@@ -69,6 +139,8 @@ class LandmarkErrors:
     """The same in pixels of the original frames."""
     num_coordinates: int
     """Coordinates with labels on both sides of the split; the others count nowhere."""
+    normalised_percent: float | None = None
+    """SCOPS's figure, see `normalised_percent`; None without a Normaliser."""
 
 
 def landmark_errors(
@@ -95,17 +167,24 @@ class LandmarkScore:
 
 
 def score_landmarks(
-    features_px: Numbers | None, landmarks_px: Numbers, sizes_wh: Numbers, fit: NDArray[np.bool_]
+    features_px: Numbers | None,
+    landmarks_px: Numbers,
+    sizes_wh: Numbers,
+    fit: NDArray[np.bool_],
+    normaliser: Normaliser | None = None,
 ) -> LandmarkScore:
     """Regress `landmarks_px` (F, L, 2) from `features_px` (F, K, 2), both in pixels of frames of `sizes_wh` (F, 2);
-    without features, the constant predictor."""
+    without features, the constant predictor. With `normaliser`, SCOPS's figure too, by its form of the regression."""
     to_256 = SIDE / sizes_wh[:, None]
     num_frames = len(landmarks_px)
     truth = (landmarks_px * to_256).reshape(num_frames, -1)
-    if features_px is None:
-        predicted = constant(truth, fit)
-    else:
-        predicted = regress((features_px * to_256).reshape(num_frames, -1), truth, fit)
+    features = None if features_px is None else (features_px * to_256).reshape(num_frames, -1)
+    predicted = constant(truth, fit) if features is None else regress(features, truth, fit)
     px_per_px256 = np.broadcast_to(1 / to_256, landmarks_px.shape)
     errors = landmark_errors(predicted, truth, ~fit, px_per_px256.reshape(num_frames, -1))
+    if normaliser:
+        again = predicted if features is None else regress_standardised(features, truth, fit)
+        shape = landmarks_px.shape
+        percent = normalised_percent(again.reshape(shape), truth.reshape(shape), ~fit, normaliser)
+        errors = replace(errors, normalised_percent=percent)
     return LandmarkScore(errors, predicted.reshape(landmarks_px.shape) * px_per_px256)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamparts.data import FloatArray
 from train.finding import Found
 from train.labels.values import EvaluationSet, LabelledFrame
-from train.landmarks import LandmarkScore, score_landmarks
+from train.landmarks import LandmarkScore, Normaliser, score_landmarks
 from train.metrics import (
     Confusion,
     adjusted_rand_index,
@@ -47,6 +47,8 @@ class Observed:
     """(F, 2) of the frames in pixels."""
     hard_centers: FloatArray
     """(F, K, 2) pixels, see Found."""
+    soft_centers: FloatArray | None
+    """The same from soft masks, where the network tells them."""
     found_affines: FloatArray
     """(F, K, 2, 3) pixels."""
     landmarks: FloatArray | None
@@ -75,6 +77,7 @@ def observe(pairs: Iterable[tuple[LabelledFrame, Found]], num_true: int) -> Obse
         clips=np.array([row.clip for row in rows]),
         sizes_wh=np.array([row.size_wh for row in rows], np.float64),
         hard_centers=np.stack([row.hard_centers for row in rows]),
+        soft_centers=_stacked([row.soft_centers for row in rows]),
         found_affines=np.stack([row.found_affines for row in rows]),
         landmarks=_stacked([row.landmarks for row in rows]),
         true_affines=_stacked([row.true_affines for row in rows]),
@@ -97,6 +100,7 @@ class _Row:
     clip: int
     size_wh: tuple[int, int]
     hard_centers: FloatArray
+    soft_centers: FloatArray | None
     found_affines: FloatArray
     landmarks: FloatArray | None
     true_affines: FloatArray | None
@@ -118,6 +122,7 @@ class _Row:
             clip=frame.clip,
             size_wh=(frame.image.shape[1], frame.image.shape[0]),
             hard_centers=found.hard_centers(),
+            soft_centers=found.soft_centers(),
             found_affines=found.affines,
             landmarks=frame.landmarks,
             true_affines=frame.affines,
@@ -135,14 +140,19 @@ def _foreground_iou(subject: NDArray[np.bool_], found: Found) -> tuple[float, fl
 
 def foreground_section(observed: Observed) -> Section | None:
     """`iou` counts the pixels of all frames together, from hard labels; `iou_mean` is the papers' mean over frames,
-    from masks scaled up bilinearly (here to the frame's size, there to 256), without and with the rule of 0.8."""
+    from masks scaled up bilinearly (here to the frame's size, there to 256), without and with the rule of 0.8. `nmi`
+    and `ari` compare subject and background with the union of the parts and what is left, over all pixels."""
     if observed.foreground is None:
         return None
     plain, certain = zip(*observed.foreground_ious, strict=True)
+    counts = observed.foreground.counts
+    union = Confusion(np.stack([counts[:, 0], counts[:, 1:].sum(axis=1)], axis=1))
     return {
         "iou": observed.foreground.foreground_iou(),
         "iou_mean": float(np.mean(plain)),
         "iou_mean_08": None if None in certain else float(np.mean(certain)),
+        "nmi": union.nmi(),
+        "ari": union.ari(),
     }
 
 
@@ -220,14 +230,19 @@ def time_section(observed: Observed) -> Section | None:
     }
 
 
-def landmark_scores(observed: Observed, fit: NDArray[np.bool_]) -> dict[str, LandmarkScore]:
-    """From the centres of hard masks, from those of the poses, and from nothing."""
+def landmark_scores(
+    observed: Observed, fit: NDArray[np.bool_], normaliser: Normaliser | None = None
+) -> dict[str, LandmarkScore]:
+    """From the centres of hard masks, of soft masks where there are any, from those of the poses, and from nothing."""
     if observed.landmarks is None:
         return {}
-    features = {"hard": observed.hard_centers, "affine": observed.found_affines[..., 2], "constant": None}
+    soft = {} if observed.soft_centers is None else {"soft": observed.soft_centers}
+    features = {"hard": observed.hard_centers, **soft, "affine": observed.found_affines[..., 2], "constant": None}
     landmarks = observed.landmarks.astype(np.float64)
     return {
-        name: score_landmarks(None if x is None else x.astype(np.float64), landmarks, observed.sizes_wh, fit)
+        name: score_landmarks(
+            None if x is None else x.astype(np.float64), landmarks, observed.sizes_wh, fit, normaliser
+        )
         for name, x in features.items()
     }
 

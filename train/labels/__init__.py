@@ -21,7 +21,7 @@ KINDS = {
     "davis": "davis:FOLDER (frames/ and masks/, or folders of them)",
     "taichi": "taichi:FOLDER (stacked clips and pseudo_gt/*.npz)",
     "face": "face:FOLDER (clips and pseudo_gt/*.npz)",
-    "horses": "horses:FOLDER (rgb/ and mask/)",
+    "horses": "horses:FOLDER[,fit|,test] (rgb/ and mask/; every second picture by name, from the first or the second)",
 }
 """How each kind of set is written."""
 
@@ -45,6 +45,7 @@ def open_set(text: str, max_frames: int, puppets: PuppetOptions) -> EvaluationSe
         case "davis":
             return open_davis(path, max_frames)
         case "horses":
-            return open_horses(path, max_frames)
+            folder, _, half = where.partition(",")
+            return open_horses(Path(folder), max_frames, half)
         case _:
             return open_points(path, max_frames, top_half=kind == "taichi")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from train.labels.pictures import list_images, read_mask, read_rgb
+from train.labels.pictures import half_of, list_images, read_mask, read_rgb
 from train.labels.values import EvaluationSet, LabelledFrame, set_name
 from train.spread import spread
 
@@ -13,9 +13,10 @@ JPEG_THRESHOLD = 127
 """The masks are JPEG too: their two levels are blurred."""
 
 
-def open_horses(folder: Path, max_frames: int) -> EvaluationSet:
-    """Stills thinned evenly to `max_frames`."""
-    images = list_images(folder / "rgb")
+def open_horses(folder: Path, max_frames: int, half: str = "") -> EvaluationSet:
+    """Stills thinned evenly to `max_frames`; of all, or of one of pictures.HALVES: by name, the first, third ...
+    picture fits, the second, fourth ... tests."""
+    images = half_of(list_images(folder / "rgb"), half)
     chosen = spread(len(images), max_frames)
 
     def read() -> Iterator[LabelledFrame]:
@@ -24,4 +25,5 @@ def open_horses(folder: Path, max_frames: int) -> EvaluationSet:
             mask = read_mask(folder / "mask" / images[row].name, image.shape[:2], JPEG_THRESHOLD)
             yield LabelledFrame(image, row, mask=mask)
 
-    return EvaluationSet(set_name("horses", folder), "true", len(chosen), read)
+    name = set_name("horses", folder)
+    return EvaluationSet(f"{name},{half}" if half else name, "true", len(chosen), read)

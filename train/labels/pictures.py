@@ -18,9 +18,21 @@ from train.labels.values import LabelsError
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Sorted images of a folder. Raises LabelsError when there is none."""
-    images = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+HALVES = {"fit": 0, "test": 1}
+"""Of a collection without a split of its own: every second picture in order of names, from the first or the second."""
+
+
+def half_of(images: Sequence[Path], half: str) -> list[Path]:
+    """The pictures of one of HALVES, or all for "". Raises LabelsError for another name."""
+    if half and half not in HALVES:
+        raise LabelsError(f"{half!r} is no half of a set; write one of: {', '.join(HALVES)}")
+    return list(images[HALVES[half] :: 2] if half else images)
+
+
+def list_images(folder: Path, pattern: str = "*") -> list[Path]:
+    """Sorted images of a folder; with the pattern "**/*", of the folders below it too. Raises LabelsError when there is
+    none."""
+    images = sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise LabelsError(f"{folder}: no such folder, or no image in it")
     return images
