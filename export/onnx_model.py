@@ -172,7 +172,8 @@ def read_metrics(path: Path | None) -> dict[str, float]:
 def training_clips(run: Path) -> Path:
     """The folder of clips that a run was trained on."""
     try:
-        return Path(json.loads((run / "config.json").read_text())["clips"])
+        config = json.loads((run / "config.json").read_text())
+        return Path(config["images"] if "images" in config else config["clips"])
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error
 
@@ -192,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--frames",
         type=Path,
-        help="video or folder to compare on (default: the training clips)",
+        help="video or folder to compare on (default: what the run learned from)",
     )
     out.add_argument("--num-frames", type=int, default=32, help="frames to compare on")
     out.add_argument("--name", default="", help="name of the model (default: the file's)")

@@ -25,7 +25,8 @@ from train.metrics import mask_centers
 CERTAIN_BACKGROUND = 0.8
 """Gao et al. count a pixel as background only where its probability is higher than this, at evaluation only."""
 FACTORS = "factors.json"
-"""What tells a folder of train.dff."""
+SCOPS = "scops.safetensors"
+"""What tells a folder of train.dff, and of train.scops."""
 
 
 class RawParts(NamedTuple):
@@ -119,13 +120,15 @@ class Finder:
 
 
 def open_finder(model: str) -> Finder:
-    """An .onnx file, the name of a shipped model, the folder of a training run for its student, the teacher's
-    checkpoint in that folder, or a folder that train.dff left. Raises ModelError."""
+    """An .onnx file, the name of a shipped model, the folder of a training run (of Assembly for its student), the
+    teacher's checkpoint in that folder, or a folder that train.dff left. Raises ModelError."""
     path = Path(model)
     if (path / FACTORS).is_file():
         from train.dff import open_factors
 
         return open_factors(path)
+    if (path / SCOPS).is_file():
+        return open_scops(path)
     if path.is_dir():
         return open_student(path)
     return open_teacher(path) if path.suffix == ".safetensors" else open_onnx(model)
@@ -163,6 +166,31 @@ def open_student(folder: Path) -> Finder:
         return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), output.logits.softmax(1)[0].numpy())
 
     description: dict[str, object] = {"name": folder.name, "student_step": step, "student_steps": _wanted_steps(folder)}
+    names = tuple(f"part{k}" for k in range(config.num_parts))
+    return Finder(description, names, (config.image_size, config.image_size), run)
+
+
+def open_scops(folder: Path) -> Finder:
+    """The SCOPS network as its last checkpoint has it, finished or not."""
+    import torch
+
+    from streamparts.models.checkpoint import load_weights, read_config, read_metadata
+    from streamparts.models.readout import read_masks
+    from streamparts.models.scops import Scops, ScopsConfig
+    from train.augment import to_images
+
+    checkpoint = folder / SCOPS
+    step, _ = read_metadata(checkpoint)
+    config = read_config(checkpoint, ScopsConfig)
+    network = load_weights(checkpoint, Scops(config)).eval()
+
+    @torch.inference_mode()
+    def run(image: ByteArray) -> RawParts:
+        masks = network.masks(to_images(torch.from_numpy(image[None])))
+        read = read_masks(masks)
+        return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), masks[0].numpy())
+
+    description: dict[str, object] = {"name": folder.name, "scops_step": step}
     names = tuple(f"part{k}" for k in range(config.num_parts))
     return Finder(description, names, (config.image_size, config.image_size), run)
 

@@ -1,0 +1,155 @@
+"""SCOPS from a folder of pictures to tracks, at a tiny size."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
+
+import streamparts  # noqa: E402
+from export import onnx_model  # noqa: E402
+from streamparts.bundle import load_model  # noqa: E402
+from streamparts.models.scops import ScopsConfig  # noqa: E402
+from train import evaluate  # noqa: E402
+from train.config import parse_flags  # noqa: E402
+from train.puppets import render_clip, write_clip  # noqa: E402
+from train.run_folder import RunLog, Stopped  # noqa: E402
+from train.scops import LEARNER, SCOPS, build_learner, build_optimiser, main, train  # noqa: E402
+from train.scops_config import PRESETS, ScopsTrainingConfig  # noqa: E402
+from train.scops_losses import ABLATIONS  # noqa: E402
+
+
+def tiny(images: Path, out: Path, **changes: object) -> ScopsTrainingConfig:
+    base = ScopsTrainingConfig(
+        images=images, out=out, steps=12, batch_size=3, features="random", checkpoint_every=4, device="cpu",
+        network=ScopsConfig(num_parts=3, image_size=64),
+    )  # fmt: skip
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four puppets, each another: three pictures and a video; and a file that is none."""
+    folder = tmp_path_factory.mktemp("images")
+    for seed in range(3):
+        frame = render_clip("human", seed, num_frames=2, size_hw=(96, 96)).frames[0]
+        cv2.imwrite(str(folder / f"{seed}.png"), frame[..., ::-1])
+    write_clip(render_clip("human", 3, num_frames=12, size_hw=(96, 96)), folder / "video.mp4")
+    (folder / "broken.jpg").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(tiny(images, out))
+    return out
+
+
+def log_of(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_writes_its_terms_and_the_semantic_one_falls(run: Path) -> None:
+    rows = log_of(run)
+    terms = {"concentration", "mask_equivariance", "centre_equivariance", "semantic", "orthonormal"}
+    assert rows[0].keys() - {"stage", "step", "seconds"} == terms
+    assert rows[-1]["semantic"] < rows[0]["semantic"]
+
+
+def test_a_run_leaves_a_contact_sheet_and_names_to_edit(run: Path) -> None:
+    assert cv2.imread(str(run / "parts.png")).shape == (128 * 4, 128 * 10, 3)
+    assert (run / "names.txt").read_text().splitlines()[1:] == ["part0", "part1", "part2"]
+
+
+def test_a_terminated_run_resumes_to_the_very_same_weights(
+    images: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = RunLog.add
+
+    def stop_at_7(self: RunLog, step: int, terms: dict[str, torch.Tensor]) -> None:
+        add(self, step, terms)
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr("train.scops.RunLog.add", stop_at_7)
+        train(tiny(images, tmp_path / "x"))
+    train(tiny(images, tmp_path / "x", resume=True))
+    for name in (LEARNER, SCOPS):
+        whole, resumed = (load_file(folder / name) for folder in (run, tmp_path / "x"))
+        assert whole.keys() == resumed.keys()
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole), name
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_ablation_of_the_paper_trains(images: Path, tmp_path: Path, name: str) -> None:
+    train(tiny(images, tmp_path / "x", loss=ABLATIONS[name], steps=2, checkpoint_every=1))
+    assert log_of(tmp_path / "x")[-1]["step"] == 2
+
+
+def test_the_paper_preset_has_the_releases_groups_and_rates(images: Path, tmp_path: Path) -> None:
+    words = [str(images), "--out", str(tmp_path), "--preset", "paper", "--backbone-weights", "scratch"]
+    config = parse_flags(words, ScopsTrainingConfig, PRESETS, "fast", "", "")
+    learner = build_learner(config, channels=8)
+    optimiser = build_optimiser(config, learner)
+    assert [group["lr"] for group in optimiser.param_groups] == [1e-5, pytest.approx(1e-4), 1e-2]
+    counted = sum(p.numel() for group in optimiser.param_groups for p in group["params"])
+    assert counted == 23_839_844 - 45_440 + 8 * 8
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from tests.test_scops_training import tiny
+from train.scops import train
+
+images, out, batch_size = sys.argv[1:]
+train(tiny(Path(images), Path(out), steps=2, batch_size=int(batch_size), checkpoint_every=1, threads=1))
+"""
+
+
+def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(images: Path, tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    root = str(Path(__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, launcher, batch_size in (("one", [sys.executable], 4), ("two", torchrun, 2)):
+        words = [*launcher, str(script), str(images), str(tmp_path / name), str(batch_size)]
+        done = subprocess.run(words, env=environment, cwd=root, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+    one, two = (log_of(tmp_path / name)[0] for name in ("one", "two"))
+    for term in ("semantic", "orthonormal"):
+        assert two[term] == pytest.approx(one[term], rel=0.01), term
+
+
+def test_the_exported_run_streams_a_clip_and_is_evaluated(images: Path, run: Path, tmp_path: Path) -> None:
+    model = tmp_path / "category.onnx"
+    assert onnx_model.main([str(run), "-o", str(model), "--frames", str(images), "--parts", "a,b,c"]) == 0
+    assert load_model(model).spec.method == "scops"
+    tracks = list(streamparts.track(images / "video.mp4", model=model))
+    assert len(tracks) == 12 and tracks[0].names == ("a", "b", "c")
+    out = tmp_path / "figures.json"
+    few = ["--puppet-num-clips", "1", "--puppet-num-frames", "4", "--puppet-size", "96"]
+    assert evaluate.main([str(run), "puppets", *few, "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["parts"] == ["part0", "part1", "part2"]
+
+
+def test_wrong_input_is_one_line(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / "empty"), "--out", str(tmp_path / "x"), "--features", "random"]) == 1
+    assert "no picture and no video in" in capsys.readouterr().err.splitlines()[-1]
+    assert main([str(images), "--out", str(tmp_path / "y"), "--features", str(tmp_path / "none.npz")]) == 1
+    assert "none.npz" in capsys.readouterr().err.splitlines()[-1]
