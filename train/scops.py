@@ -93,11 +93,23 @@ def prepare_lesson(batch: ImageBatch, draws: Draws, device: torch.device) -> Les
     return Lesson(images, warped, warp, torch.from_numpy(batch.saliency).to(device)[:, None])
 
 
-def feature_size(semantic: SemanticFeatures, folder: ImageFolder, device: torch.device, num_images: int = 32) -> float:
+def features_of(semantic: SemanticFeatures, images: Tensor, pixels: int) -> Tensor:
+    """V (B, C, pixels / 16, pixels / 16) of images (B, 3, S, S) scaled to `pixels`."""
+    scaled = images
+    if images.shape[-1] != pixels:
+        scaled = F.interpolate(images, size=(pixels, pixels), mode="bilinear", align_corners=False, antialias=True)
+    features: Tensor = semantic(scaled)
+    return features
+
+
+def feature_size(
+    semantic: SemanticFeatures, folder: ImageFolder, pixels: int, device: torch.device, num_images: int = 32
+) -> float:
     """The root mean square of V over pictures spread over the collection: V is divided by it, so that weights mean the
     same whatever network it comes from."""
     chosen = folder.images[spread(len(folder), num_images)]
-    return basis_size(torch.cat([semantic(to_images(torch.from_numpy(x[None]).to(device))) for x in chosen]))
+    images = (to_images(torch.from_numpy(image[None]).to(device)) for image in chosen)
+    return basis_size(torch.cat([features_of(semantic, image, pixels) for image in images]))
 
 
 def build_learner(config: ScopsTrainingConfig, channels: int) -> Learner:
@@ -137,7 +149,7 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
     """The loop."""
     torch.manual_seed(config.seed)
     semantic = load_semantic(config.features).to(fabric.device)
-    size = feature_size(semantic, folder, fabric.device)
+    size = feature_size(semantic, folder, config.feature_pixels, fabric.device)
     channels = semantic(torch.zeros(1, 3, 64, 64, device=fabric.device)).shape[1]
     learner = build_learner(config, channels)
     optimiser = build_optimiser(config, learner)
@@ -148,7 +160,7 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
     for step in range(start, config.steps):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
         lesson = prepare_lesson(sampler.batch(step), draws, fabric.device)
-        features = semantic(lesson.images) / size
+        features = features_of(semantic, lesson.images, config.feature_pixels) / size
         learned: Learned = forward(lesson.images, lesson.warped, features)
         result = ScopsResult(
             learned.logits, learned.warped_logits, lesson.warp, learned.basis, features, lesson.saliency,

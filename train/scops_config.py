@@ -41,6 +41,8 @@ class ScopsTrainingConfig:
     """Where the backbone starts: scratch, torchvision, a .npz or a .safetensors file."""
     features: str = "torchvision"
     """Where the semantic features V come from: torchvision, random, or a .npz file."""
+    feature_pixels: int = 256
+    """Side to which a picture is scaled for V, a multiple of 16: V has a cell for each 16 of these pixels."""
     fit: Fit = "letterbox"
     """How a picture becomes a square: with black at two sides, or stretched as in the paper."""
     boxes: Path | None = None
