@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +19,7 @@ import streamparts  # noqa: E402
 from export import onnx_model  # noqa: E402
 from streamparts.bundle import load_model  # noqa: E402
 from streamparts.models.scops import ScopsConfig  # noqa: E402
+from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
 from train.config import parse_flags  # noqa: E402
 from train.puppets import render_clip, write_clip  # noqa: E402
@@ -121,16 +120,8 @@ train(tiny(Path(images), Path(out), steps=2, batch_size=int(batch_size), checkpo
 
 
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(images: Path, tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
-    root = str(Path(__file__).parent.parent)
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, launcher, batch_size in (("one", [sys.executable], 4), ("two", torchrun, 2)):
-        words = [*launcher, str(script), str(images), str(tmp_path / name), str(batch_size)]
-        done = subprocess.run(words, env=environment, cwd=root, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-    one, two = (log_of(tmp_path / name)[0] for name in ("one", "two"))
+    folders = train_in_one_and_two(TWO_PROCESSES, images, tmp_path)
+    one, two = (log_of(folder)[0] for folder in folders)
     for term in ("semantic", "orthonormal"):
         assert two[term] == pytest.approx(one[term], rel=0.01), term
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from streamparts.models.assembly_paper import PaperAssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
 from streamparts.models.layers import has_bfloat16  # noqa: E402
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
+from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
 from train.assembly import main, train  # noqa: E402
 from train.config import TrainingConfig, parse_config  # noqa: E402
@@ -228,16 +227,8 @@ train(tiny(Path(clips), Path(out), steps=6, student_steps=1, batch_size=int(batc
 
 
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(clips: Path, tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
-    root = str(Path(__file__).parent.parent)
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, launcher, batch_size in (("one", [sys.executable], 4), ("two", torchrun, 2)):
-        words = [*launcher, str(script), str(clips), str(tmp_path / name), str(batch_size)]
-        done = subprocess.run(words, env=environment, cwd=root, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-    one, two = (log_of(tmp_path / name, "teacher") for name in ("one", "two"))
+    folders = train_in_one_and_two(TWO_PROCESSES, clips, tmp_path)
+    one, two = (log_of(folder, "teacher") for folder in folders)
     assert len(one) == len(two) == 2
     for term in one[0].keys() - {"stage", "step", "seconds"}:
         assert two[0][term] == pytest.approx(one[0][term], rel=0.003), term

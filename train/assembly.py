@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from streamparts.errors import StreampartsError, VideoError
+from streamparts.errors import StreampartsError
 from streamparts.models.assembly import Assembly, AssemblyConfig, PartNetwork
 from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
@@ -24,12 +24,12 @@ from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.clips import ClipFolder, PairSampler
 from train.config import TrainingConfig, parse_config
-from train.loop import channels_last, cosine_rate, descend, keep, launch, ramp, set_rate
+from train.loop import channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate
 from train.merge import PartGroups, find_parts
 from train.objective import Fades, PairForward, objective, paper_transform
 from train.perceptual import load_perceptual
 from train.report import reconstruction_sheet, write_contact_sheet, write_names
-from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
+from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from train.student import prepare_lesson, student_loss
 
 TEACHER, STUDENT, PARTS, NAMES = "teacher.safetensors", "student.safetensors", "parts.json", "names.txt"
@@ -158,18 +158,7 @@ def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: Cli
 
 def main(args: Sequence[str] | None = None) -> int:
     config = parse_config(sys.argv[1:] if args is None else args, __doc__, "python -m train.assembly")
-    try:
-        train(config)
-    except (StreampartsError, VideoError) as error:
-        print(f"train.assembly: error: {error}", file=sys.stderr)
-        return 1
-    except Stopped as stopped:
-        print(f"\n{stopped}; go on with --resume", file=sys.stderr)
-        return 128 + stopped.signum
-    except KeyboardInterrupt:
-        print("\nstopped; go on with --resume", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code("train.assembly", lambda: train(config))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -14,6 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
 
+from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import save_checkpoint
 from train.run_folder import RunLog, Stopped, StopRequest
 
@@ -90,3 +92,19 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 def channels_last(network: Module) -> Module:
     """The memory layout in which convolutions on a CPU take half the time."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def exit_code(program: str, work: Callable[[], None]) -> int:
+    """Of a trainer's command: 0, 1 with one line on what is wrong, 128 + signal when it was stopped."""
+    try:
+        work()
+    except StreampartsError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 1
+    except Stopped as stopped:
+        print(f"\n{stopped}; go on with --resume", file=sys.stderr)
+        return 128 + stopped.signum
+    except KeyboardInterrupt:
+        print("\nstopped; go on with --resume", file=sys.stderr)
+        return 130
+    return 0

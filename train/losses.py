@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from streamparts.geometry import CANONICAL_SIGMAS
 from streamparts.models.layers import Affine, image_grid, transform_points
+from streamparts.models.moments import mask_moments as moments_of
 
 FeatureDifference = Callable[[Tensor, Tensor], Tensor]
 """(predicted, image), each (B, 3, H, W) in [0, 1] -> the scalar |phi(I) - phi(I')| of Eq. 5."""
@@ -72,18 +73,10 @@ def background_loss(masks: Tensor, background: float = 1.0, parts: float = 1.0) 
 
 def mask_moments(masks: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
     """Eq. 10, 11 and 14: mean (B, K, 2), covariance (B, K, 2, 2) and mass (B, K) over the pixels above `threshold`."""
-    _, _, height, width = masks.shape
-    weights = torch.where(masks > threshold, masks, 0).flatten(2)
-    mass = weights.sum(-1)
-    weights = weights / mass.clamp(min=1e-6).unsqueeze(-1)
-    x, y = image_grid(height, width, masks.device).unbind(-1)
-    first = weights @ torch.stack([x, y], dim=-1)
-    second = weights @ torch.stack([x * x, x * y, y * y], dim=-1)
-    xx, xy, yy = (
-        second - torch.stack([first[..., 0] ** 2, first[..., 0] * first[..., 1], first[..., 1] ** 2], dim=-1)
-    ).unbind(-1)
+    moments = moments_of(torch.where(masks > threshold, masks, 0))
+    (xx, yy), xy = moments.variance.unbind(-1), moments.covariance_xy
     covariance = torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], dim=-2)
-    return first, covariance, mass
+    return moments.mean, covariance, moments.mass
 
 
 def translation_loss(translation: Tensor, mean: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_masks
 from streamparts.models.scops import Scops
@@ -27,9 +26,9 @@ from train.augment import Draws, to_images
 from train.backbone import load_backbone
 from train.config import parse_flags
 from train.images import ImageBatch, ImageFolder, ImageSampler
-from train.loop import channels_last, descend, keep, launch
+from train.loop import channels_last, descend, exit_code, keep, launch
 from train.report import contact_sheet, write_names, write_png
-from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
+from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from train.scops_config import PRESETS, ScopsTrainingConfig
 from train.scops_losses import PartBasis, ScopsResult, basis_size, part_centres, scops_objective
 from train.semantic import SemanticFeatures, load_semantic
@@ -221,18 +220,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage, 128 + signal when stopped."""
     words = sys.argv[1:] if args is None else args
     config = parse_flags(words, ScopsTrainingConfig, PRESETS, "fast", __doc__, "python -m train.scops")
-    try:
-        train(config)
-    except StreampartsError as error:
-        print(f"train.scops: error: {error}", file=sys.stderr)
-        return 1
-    except Stopped as stopped:
-        print(f"\n{stopped}; go on with --resume", file=sys.stderr)
-        return 128 + stopped.signum
-    except KeyboardInterrupt:
-        print("\nstopped; go on with --resume", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code("train.scops", lambda: train(config))
 
 
 if __name__ == "__main__":
