@@ -265,7 +265,7 @@ def objective(
             lambda: losses.canonical_concentration_loss(canonical_masks(result)),
         ),
         "silhouette": (emphasis * w.silhouette, lambda: losses.silhouette_loss(masks, silhouette, known)),
-        "bootstrap": (fades.bootstrap * w.bootstrap, lambda: mixture()[0]),
+        "bootstrap": (emphasis * fades.bootstrap * w.bootstrap, lambda: mixture()[0]),
         "bootstrap_masks": (
             emphasis * fades.bootstrap * w.bootstrap_masks,
             lambda: losses.responsibility_loss(masks, silhouette, mixture()[1], known),
