@@ -22,9 +22,10 @@ from streamparts.models.scops import ScopsConfig  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
 from train.config import parse_flags  # noqa: E402
+from train.finding import SCOPS  # noqa: E402
 from train.puppets import render_clip, write_clip  # noqa: E402
 from train.run_folder import RunLog, Stopped  # noqa: E402
-from train.scops import LEARNER, SCOPS, build_learner, build_optimiser, main, train  # noqa: E402
+from train.scops import LEARNER, build_learner, build_optimiser, main, train  # noqa: E402
 from train.scops_config import PRESETS, ScopsTrainingConfig  # noqa: E402
 from train.scops_losses import ABLATIONS  # noqa: E402
 

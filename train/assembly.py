@@ -24,7 +24,7 @@ from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.clips import ClipFolder, PairSampler
 from train.config import TrainingConfig, parse_config
-from train.loop import channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate
+from train.loop import channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate, tell_unusual
 from train.merge import PartGroups, find_parts
 from train.objective import Fades, PairForward, objective, paper_transform
 from train.perceptual import load_perceptual
@@ -122,10 +122,7 @@ def train(config: TrainingConfig) -> None:
             for pixels in (config.network.image_size, config.student_pixels)
         )
     if fabric.is_global_zero:
-        for failure in small.failures:
-            tqdm.write(f"skipped: {failure}", file=sys.stderr)
-        for note in small.notes:
-            tqdm.write(f"note: {note}", file=sys.stderr)
+        tell_unusual(small.failures, small.notes)
         tqdm.write(f"{len(small.clips)} clips, {small.num_frames} frames, on {fabric.device}", file=sys.stderr)
     with StopRequest().listening() as stop:
         teacher = train_teacher(config, small, fabric, stop)

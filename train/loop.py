@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
+from tqdm import tqdm
 
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import save_checkpoint
@@ -32,6 +33,12 @@ def launch(device: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"])
     fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, precision=precision)
     fabric.launch()
     return fabric
+
+
+def tell_unusual(failures: Sequence[str], notes: Sequence[str]) -> None:
+    """What of the input is not used, and what is unusual about the rest, a line each."""
+    for line in (*(f"skipped: {failure}" for failure in failures), *(f"note: {note}" for note in notes)):
+        tqdm.write(line, file=sys.stderr)
 
 
 def descend(

@@ -25,8 +25,9 @@ from streamparts.models.scops import Scops
 from train.augment import Draws, to_images
 from train.backbone import load_backbone
 from train.config import parse_flags
+from train.finding import SCOPS
 from train.images import ImageBatch, ImageFolder, ImageSampler
-from train.loop import channels_last, descend, exit_code, keep, launch
+from train.loop import channels_last, descend, exit_code, keep, launch, tell_unusual
 from train.report import contact_sheet, write_names, write_png
 from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from train.scops_config import PRESETS, ScopsTrainingConfig
@@ -36,7 +37,7 @@ from train.spread import spread
 from train.uld import UldDecoder, pooled_features
 from train.warps import Warp, perturb_colours, random_warp
 
-LEARNER, SCOPS, NAMES = "learner.safetensors", "scops.safetensors", "names.txt"
+LEARNER, NAMES = "learner.safetensors", "names.txt"
 
 
 class Learned(NamedTuple):
@@ -169,9 +170,8 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
         set_poly_rate(config, optimiser, step)
         descend(fabric, forward, stepper, require_finite("scops", step, terms), max_norm=config.max_norm)
         log.add(step, terms)
-        if log.due(step):
-            if fabric.is_global_zero:
-                save_checkpoint(config.out / SCOPS, learner.network, None, step + 1, asdict(config.network))
+        if log.due(step) and fabric.is_global_zero:
+            save_checkpoint(config.out / SCOPS, learner.network, None, step + 1, asdict(config.network))
             log.picture("parts", sheet(learner.network, folder, 6), step + 1)
         keep(fabric, log, stop, step, tuple(terms), config.out / LEARNER, learner, optimiser, config.network)
     log.close()
@@ -201,8 +201,7 @@ def train(config: ScopsTrainingConfig) -> None:
             frames_per_video=config.frames_per_video,
         )  # fmt: skip
     if fabric.is_global_zero:
-        for line in [*(f"skipped: {x}" for x in folder.failures), *(f"note: {x}" for x in folder.notes)]:
-            tqdm.write(line, file=sys.stderr)
+        tell_unusual(folder.failures, folder.notes)
         tqdm.write(f"{len(folder)} pictures, on {fabric.device}", file=sys.stderr)
     with StopRequest().listening() as stop:
         network = train_scops(config, folder, fabric, stop)

@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
 from streamparts.rescale import Rescaler
-from streamparts.source import open_source
+from streamparts.source import IMAGE_SUFFIXES, open_source
 from train import pictures
 from train.labels.values import LabelsError
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
-
 
 HALVES = {"fit": 0, "test": 1}
 """Of a collection without a split of its own: every second picture in order of names, from the first or the second."""
