@@ -14,7 +14,9 @@ from streamparts.errors import ModelError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-SCHEMA = "streamparts.model/1"
+SCHEMA = "streamparts.model/2"
+OLDER_SCHEMAS = ("streamparts.model/1",)
+"""Read as well: what they lack has a default."""
 METADATA_KEY = "streamparts"
 """Key of the ONNX metadata entry that holds the ModelSpec as JSON."""
 
@@ -53,12 +55,16 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Licence of the weights."""
     metrics: dict[str, float] = {}
     """Measured quality."""
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    """Of the arithmetic inside the graph; its inputs and outputs are the same for all."""
+    network: dict[str, int | float | str | bool | list[int]] = {}
+    """"kind" and the shape of the network, from which the torch backend builds it; empty where it is not known."""
     versions: dict[str, str] = {}
     """Of the packages that made the file."""
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise ValueError(f"schema is {self.schema!r}, this version reads {SCHEMA!r}")
+        if self.schema not in (SCHEMA, *OLDER_SCHEMAS):
+            raise ValueError(f"schema is {self.schema!r}, this version reads {', '.join((SCHEMA, *OLDER_SCHEMAS))}")
         if not 1 <= len(self.parts) <= 254 or len(set(self.parts)) != len(self.parts):
             raise ValueError(f"parts must be 1 to 254 different names, got {list(self.parts)}")
         if min(self.input_hw) < 1:
@@ -130,7 +136,10 @@ def check_model(data: bytes) -> ModelSpec:
         "affines": ("float", (None, num_parts, 2, 3)),
         "scores": ("float", (None, num_parts)),
     }
-    _check_tensors("output", session.get_outputs(), outputs)
+    given = session.get_outputs()
+    if any(tensor.name == "evidence" for tensor in given):
+        outputs["evidence"] = ("float", (None, num_parts, 2))
+    _check_tensors("output", given, outputs)
     return spec
 
 

@@ -65,11 +65,16 @@ class Parts:
     """(K, 2, 3) canonical -> model image, normalised to [-1, 1]."""
     scores: FloatArray
     """(K,) in [0, 1]; 0 where a part owns no pixel."""
+    evidence: FloatArray | None = None
+    """(K, 2) mass, the share of the picture's pixels that a part owns, each weighed by its probability, and peak, the
+    largest such probability; both in [0, 1]. None from models that do not give them."""
 
     def __post_init__(self) -> None:
         require_shape("labels", self.labels, (None, None))
         require_shape("affines", self.affines, (None, 2, 3))
         require_shape("scores", self.scores, (len(self.affines),))
+        if self.evidence is not None:
+            require_shape("evidence", self.evidence, (len(self.affines), 2))
 
 
 @dataclass(frozen=True, slots=True)

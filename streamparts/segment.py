@@ -50,10 +50,10 @@ class PartSegmenter:
 
     def infer(self, prepared: Prepared) -> Parts:
         """Run the network on one prepared frame. Raises ModelError if it fails or gives nan or infinity."""
-        labels, affines, scores = self._backend.run(prepared.image[None])
+        labels, affines, scores, evidence = self._backend.run(prepared.image[None])
         if not (np.isfinite(affines).all() and np.isfinite(scores).all()):
             raise ModelError(
                 f"{self._name}: the network gave numbers that are not finite at frame {prepared.frame.index}; "
                 "train or export it again"
             )
-        return Parts(labels[0], affines[0], scores[0])
+        return Parts(labels[0], affines[0], scores[0], None if evidence is None else evidence[0])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import streamparts
+from streamparts.backends import Outputs
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle import Bundle
-from streamparts.data import ByteArray, FloatArray
+from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.sinks.jsonl import JsonlSink
 from streamparts.sinks.overlay import OverlaySink
@@ -63,10 +64,12 @@ def test_the_source_is_never_far_ahead_of_the_consumer(bundle: Bundle) -> None:
 
 
 class BrokenBackend:
+    name = "broken"
+
     def __init__(self, bundle: Bundle, fail_at: int) -> None:
         self._inner, self._left = OnnxRuntimeBackend(bundle), fail_at
 
-    def run(self, images: ByteArray) -> tuple[ByteArray, FloatArray, FloatArray]:
+    def run(self, images: ByteArray) -> Outputs:
         if self._left == 0:
             raise Broken("backend")
         self._left -= 1

@@ -139,7 +139,7 @@ def open_onnx(model: str) -> Finder:
     backend = OnnxRuntimeBackend(bundle)
 
     def run(image: ByteArray) -> RawParts:
-        labels, affines, _ = backend.run(image[None])
+        labels, affines, *_ = backend.run(image[None])
         return RawParts(labels[0], affines[0], None)
 
     description: dict[str, object] = {"name": bundle.spec.name, "sha256": bundle.sha256}

@@ -6,15 +6,16 @@ import os
 
 import onnxruntime
 
+from streamparts.backends import Outputs
 from streamparts.bundle import Bundle
-from streamparts.data import ByteArray, FloatArray
+from streamparts.data import ByteArray
 from streamparts.errors import ModelError
-
-OUTPUTS = ["labels", "affines", "scores"]
 
 
 class OnnxRuntimeBackend:
     """One optimised session of a bundle's network."""
+
+    name = "onnxruntime"
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """`threads` compute one frame together; None takes half of the cores: decoding and encoding need some.
@@ -34,15 +35,16 @@ class OnnxRuntimeBackend:
             self._session = onnxruntime.InferenceSession(bundle.data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common base but this
             raise ModelError(f"{bundle.path}: {_one_line(error)}") from error
-        self._name = bundle.path.name
+        given = {tensor.name for tensor in self._session.get_outputs()}
+        self._outputs = [output for output in Outputs._fields if output in given]
+        self._model = bundle.path.name
 
-    def run(self, images: ByteArray) -> tuple[ByteArray, FloatArray, FloatArray]:
+    def run(self, images: ByteArray) -> Outputs:
         """See Backend.run. Raises ModelError when the network itself fails."""
         try:
-            labels, affines, scores = self._session.run(OUTPUTS, {"image": images})
+            return Outputs(*self._session.run(self._outputs, {"image": images}))
         except Exception as error:
-            raise ModelError(f"{self._name} failed on a {images.shape} image: {_one_line(error)}") from error
-        return labels, affines, scores
+            raise ModelError(f"{self._model} failed on a {images.shape} image: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:
