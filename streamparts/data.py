@@ -30,6 +30,16 @@ def require_shape(name: str, array: NDArray[np.generic], shape: Sequence[int | N
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which a source gave nothing, though it should have."""
+
+    reason: str
+    """In words, without credentials: "the connection was closed", "no frame for 5 s"."""
+    seconds: float
+    """Wall time from the last frame before it to the first one after it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One picture of a video with its time. `image` stays as decoded; `rescale.Rescaler` reads it."""
 
@@ -49,6 +59,14 @@ class Frame:
     """Width as displayed, in pixels."""
     decoded_at: float
     """`time.perf_counter()` when the frame left the decoder; the age of a result counts from here."""
+    segment: int = 0
+    """Counts up wherever the stream broke: a reconnection, another picture size. Within one, `pts` increases and the
+    size stays."""
+    dropped: int = 0
+    """Frames since the one before that a live source gave and nobody took, because a newer one had come; `index` counts
+    them too."""
+    gap: Gap | None = None
+    """What was lost just before this frame, where a live source broke off."""
 
     @property
     def pts_seconds(self) -> float:

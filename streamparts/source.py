@@ -41,11 +41,11 @@ class Source(Protocol):
 
     @property
     def height(self) -> int:
-        """Displayed height in pixels, the same for every frame."""
+        """Displayed height in pixels of the first frame; the others have it too, until the segment changes."""
 
     @property
     def width(self) -> int:
-        """Displayed width in pixels, the same for every frame."""
+        """Displayed width in pixels, likewise."""
 
     @property
     def rate(self) -> Fraction | None:
