@@ -29,7 +29,7 @@ from streamparts.segment import PartSegmenter
 from streamparts.sinks.canvas import yuv_canvas
 from streamparts.sinks.drawing import draw_tracks
 from streamparts.sinks.mp4 import Mp4Writer
-from streamparts.source import open_source
+from streamparts.sources import open_source
 from streamparts.stream import Summary, run
 from train.puppets import render_clip, write_clip
 

@@ -30,7 +30,7 @@ from streamparts.models.checkpoint import load_weights, read_config, read_metada
 from streamparts.models.readout import ExportedScops, ExportedStudent
 from streamparts.models.scops import Scops, ScopsConfig
 from streamparts.models.student import Student, StudentConfig
-from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
+from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
 
 OPSET = 18
 

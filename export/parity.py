@@ -22,7 +22,7 @@ from streamparts.bundle import Bundle
 from streamparts.data import ByteArray, FloatArray
 from streamparts.errors import ModelError, VideoError
 from streamparts.segment import PartSegmenter
-from streamparts.source import open_source
+from streamparts.sources import open_source
 
 MAX_LABEL_MISMATCH = 1e-3
 """Share of a frame's pixels that may carry another label."""

@@ -19,7 +19,7 @@ from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
     from streamparts.bundle import load_model as load_model
-    from streamparts.source import open_source as open_source
+    from streamparts.sources import open_source as open_source
     from streamparts.stream import run as run
     from streamparts.stream import track as track
 
@@ -42,7 +42,7 @@ __all__ = [
 
 _HOME_OF = {
     "load_model": "streamparts.bundle",
-    "open_source": "streamparts.source",
+    "open_source": "streamparts.sources",
     "run": "streamparts.stream",
     "track": "streamparts.stream",
 }

@@ -145,7 +145,7 @@ def _describe_model(name_or_path: str) -> str:
 
 
 def _describe_video(path: str) -> str:
-    from streamparts.source import open_source
+    from streamparts.sources import open_source
 
     with open_source(path) as source:
         return f"{'video':<10}{source.name}\n{'content':<10}{source.description}"

@@ -19,7 +19,7 @@ from streamparts.errors import VideoError
 from streamparts.meter import AgeMeter, StageClock
 from streamparts.segment import PartSegmenter
 from streamparts.sinks.background import BackgroundSink
-from streamparts.source import Source, open_source
+from streamparts.sources import Source, open_source
 from streamparts.tracker import PartTracker
 
 A = TypeVar("A")

@@ -18,7 +18,7 @@ from streamparts.sinks.canvas import rgb_canvas, yuv_canvas
 from streamparts.sinks.drawing import PALETTE, draw_tracks, part_color, part_outline
 from streamparts.sinks.mp4 import Mp4Writer
 from streamparts.sinks.overlay import OverlaySink
-from streamparts.source import open_source
+from streamparts.sources import open_source
 from streamparts.stream import run
 from tests.conftest import environment
 from tests.media import decode, frame_of, numbered_video, picture, read_number, write_video

@@ -29,7 +29,7 @@ from streamparts.models.readout import ExportedScops, read_masks  # noqa: E402
 from streamparts.models.resnet import CAFFE_MEAN, ResNet50  # noqa: E402
 from streamparts.models.scops import Backbone, Scops, ScopsConfig, part_labels, upsampled_masks  # noqa: E402
 from streamparts.segment import PartSegmenter  # noqa: E402
-from streamparts.source import open_source  # noqa: E402
+from streamparts.sources import open_source  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from train.backbone import load_backbone  # noqa: E402
 

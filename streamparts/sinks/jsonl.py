@@ -16,7 +16,7 @@ from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.meter import StageClock
 from streamparts.rle import encode_mask
-from streamparts.source import Source
+from streamparts.sources import Source
 
 SCHEMA = "streamparts.tracks/1"
 
