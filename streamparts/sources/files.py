@@ -2,163 +2,140 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
 
 import av
 from av import VideoFrame
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 """What a folder of videos is searched for."""
-
-FALLBACK_RATE = Fraction(25)
-"""Frames per second that stand in where a file states neither times nor a rate (raw streams)."""
-
-_BROKEN = (av.FFmpegError, OSError, ValueError, MemoryError)
-"""What PyAV raises on damaged files; ValueError covers undecodable metadata text."""
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
-class Source(Protocol):
-    """Where frames come from. Iterate it once, in one thread; close it in the thread that opened it."""
-
-    @property
-    def name(self) -> str:
-        """Short name for outputs and messages."""
-
-    @property
-    def description(self) -> str:
-        """One line for people: codec, size, rate, length."""
-
-    @property
-    def height(self) -> int:
-        """Displayed height in pixels of the first frame; the others have it too, until the segment changes."""
-
-    @property
-    def width(self) -> int:
-        """Displayed width in pixels, likewise."""
-
-    @property
-    def rate(self) -> Fraction | None:
-        """Average frames per second as announced; None if unknown. Never used to compute a time."""
-
-    @property
-    def time_base(self) -> Fraction:
-        """Seconds per tick of every frame's pts."""
-
-    @property
-    def num_frames(self) -> int | None:
-        """Estimate for progress bars; None if unknown."""
-
-    @property
-    def decode_errors(self) -> int:
-        """Packets that could not be decoded so far."""
-
-    @property
-    def repaired_times(self) -> int:
-        """Frames so far whose time was missing or not after the frame before, and was continued."""
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-    def close(self) -> None: ...
-
-
-class FileSource:
+class FileSource(Closing):
     """A video file. Rotation in its metadata is applied, in quarter turns; mirroring and a non-square pixel aspect
-    are not: sizes count stored pixels."""
+    are not: sizes count stored pixels. Interlaced pictures come as they are decoded, both fields woven together."""
+
+    live = False
 
     def __init__(self, path: str | Path) -> None:
         """Raises VideoError unless at least one frame of the file can be decoded."""
         self.path = Path(path)
         self.name = self.path.name
         self.decode_errors = 0
-        self.repaired_times = 0
         self._iterated = False
-        self._container = _open_container(self.path)
+        self._images: Generator[VideoFrame] = _nothing()
+        self._container = self._open()
         try:
-            self._stream = _first_video_stream(self._container, self.path)
+            self._stream = video_stream(self._container, str(self.path))
             self._images = self._decode()
             self._first = self._next_image()
         except BaseException:
-            self._container.close()
+            self.close()
             raise
-        self.rotation = _quarter_turns(self._first)
-        self._stored_wh = (self._first.width, self._first.height)
-        self.width, self.height = self._stored_wh[:: -1 if self.rotation % 180 else 1]
+        self.rotation = quarter_turns(self._first)
+        stored_wh = (self._first.width, self._first.height)
+        self.width, self.height = stored_wh[:: -1 if self.rotation % 180 else 1]
         self.time_base = self._stream.time_base or 1 / FALLBACK_RATE
         self.rate = self._stream.average_rate or None
-        self.num_frames = _estimate_num_frames(self._stream, self._container, self.rate)
+        self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
+        self.description = self._describe()
+        self._timeline = Timeline(self.time_base, self.rate)
 
     @property
-    def description(self) -> str:
-        rate = f"{float(self.rate):.4g} fps" if self.rate else "unknown rate"
-        length = f"about {self.num_frames} frames" if self.num_frames else "unknown length"
-        turned = f", turned by {self.rotation} degrees" if self.rotation else ""
-        return f"{self.width}x{self.height} {self._stream.codec_context.name}, {rate}, {length}{turned}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def repaired_times(self) -> int:
+        return self._timeline.repaired_times
 
     def close(self) -> None:
         self._images.close()
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Raises ValueError the second time, VideoError where the picture size changes on the way."""
+        """Raises ValueError the second time, VideoError where reading fails on the way."""
         if self._iterated:
             raise ValueError(f"{self.name} was read already; open it again to read it again")
         self._iterated = True
         return self._frames()
 
+    def start_at(self, seconds: float) -> None:
+        """Begin with the first frame at or after `seconds` of the file's own time, decoding from the key frame before
+        it; `index` still counts from the file's first frame. Raises VideoError when there is no frame that late.
+
+        To be called before iterating.
+        """
+        target = ticks_at(seconds, self.time_base)
+        before, wanted = self._count_before(target)
+        if wanted is not None:
+            if self._first.pts is not None and target <= self._first.pts:
+                return
+            self._container.seek(target, stream=self._stream)
+            if self._skip_to(target) and self._first.pts == wanted:
+                self._timeline.index = before
+                return
+            self._reopen()
+        before = 0
+        while self._first.pts is None or self._first.pts < target:
+            before += 1
+            image = next(self._images, None)
+            if image is None:
+                raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
+            self._first = image
+        self._timeline.index = before
+
     def _frames(self) -> Iterator[Frame]:
-        step = max(1, round(1 / (self.rate or FALLBACK_RATE) / self.time_base))
-        previous: int | None = None
         image: VideoFrame | None = self._first
         del self._first
-        index = 0
         while image is not None:
-            self._check_size(image, index)
-            pts = self._continued(image.pts, previous, step)
-            yield Frame(
-                index=index,
-                pts=pts,
-                time_base=self.time_base,
-                image=image,
-                rotation=self.rotation,
-                height=self.height,
-                width=self.width,
-                decoded_at=time.perf_counter(),
-            )
-            previous, index = pts, index + 1
+            yield self._timeline.frame(image, image.pts)
             image = next(self._images, None)
 
-    def _continued(self, pts: int | None, previous: int | None, step: int) -> int:
-        """`pts`, or where it is missing or does not increase, the time one average frame after the last."""
-        if pts is not None and (previous is None or pts > previous):
-            return pts
-        self.repaired_times += 1
-        return 0 if previous is None else previous + step
+    def _skip_to(self, target: int) -> bool:
+        """After a seek: make the first frame not before `target` the first. False if there is none."""
+        self._images = self._decode()
+        for image in self._images:
+            if image.pts is not None and image.pts >= target:
+                self._first = image
+                return True
+        return False
 
-    def _check_size(self, image: VideoFrame, index: int) -> None:
-        if (image.width, image.height) != self._stored_wh:
-            was, now = "{}x{}".format(*self._stored_wh), f"{image.width}x{image.height}"
-            raise VideoError(
-                f"{self.name}: the picture size changes from {was} to {now} at frame {index}; split the file there"
-            )
+    def _reopen(self) -> None:
+        """Back to the first frame, for files in which seeking does not arrive where it should."""
+        self.close()
+        self.decode_errors = 0
+        self._container = self._open()
+        self._stream = video_stream(self._container, str(self.path))
+        self._images = self._decode()
+        self._first = self._next_image()
+
+    def _count_before(self, target: int) -> tuple[int, int | None]:
+        """How many frames come before `target` by what the packets state, and the time of the first one after them;
+        None where the packets do not state it."""
+        before, wanted = 0, None
+        with self._open() as container:
+            stream = container.streams[self._stream.index]
+            try:
+                for packet in container.demux(stream):
+                    if packet.size == 0 or packet.is_discard:
+                        continue
+                    if packet.pts is None or packet.dts is None:
+                        return 0, None
+                    before += packet.pts < target
+                    if packet.pts >= target and (wanted is None or packet.pts < wanted):
+                        wanted = packet.pts
+                    if packet.dts >= target:
+                        break
+            except BROKEN:
+                return 0, None
+        return before, wanted
 
     def _next_image(self) -> VideoFrame:
         image = next(self._images, None)
@@ -172,16 +149,50 @@ class FileSource:
         while True:
             try:
                 packet = next(packets, None)
-            except _BROKEN as error:
-                raise VideoError(f"{self.path}: reading failed: {_reason(error)}") from error
+            except BROKEN as error:
+                raise VideoError(f"{self.path}: reading failed: {reason_of(error)}") from error
             if packet is None:
                 return
             try:
                 images = packet.decode()
-            except _BROKEN:
+            except BROKEN:
                 self.decode_errors += 1
                 continue
             yield from images
+
+    def _open(self) -> InputContainer:
+        return _open_container(self.path)
+
+    def _describe(self) -> str:
+        length = f"about {self.num_frames} frames" if self.num_frames else "unknown length"
+        return ", ".join([describe(self._first, self._stream, self.height, self.width, self.rate), length])
+
+
+def describe(first: VideoFrame, stream: VideoStream, height: int, width: int, rate: Fraction | None) -> str:
+    """One line for people: size, codec, rate, and what is special about the pictures."""
+    notes = [f"{width}x{height} {stream.codec_context.name}", f"{float(rate):.4g} fps" if rate else "unknown rate"]
+    if quarter_turns(first):
+        notes.append(f"turned by {quarter_turns(first)} degrees")
+    if first.interlaced_frame:
+        notes.append("interlaced (used as it is)")
+    return ", ".join(notes)
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """The stream that the file marks as the default one, else the first; cover pictures only where there is nothing
+    else. Raises VideoError when there is none."""
+    videos = container.streams.video
+    if not videos:
+        raise VideoError(f"{name}: has no video stream")
+    moving = [stream for stream in videos if not stream.disposition & Disposition.attached_pic] or list(videos)
+    stream = next((stream for stream in moving if stream.disposition & Disposition.default), moving[0])
+    stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
+    return stream
+
+
+def ticks_at(seconds: float, time_base: Fraction) -> int:
+    """The first tick at or after `seconds`; a number that was typed with up to six decimals means exactly that."""
+    return -(-Fraction(seconds).limit_denominator(1_000_000) // time_base)
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -194,12 +205,15 @@ def find_videos(folder: Path) -> list[Path]:
     return videos
 
 
-def open_source(source: str | Path) -> FileSource:
-    """Open a video file for reading; close it, or use it in a `with` block.
-
-    Raises VideoError when the file is missing, is no video, or not one of its frames can be decoded.
-    """
-    return FileSource(source)
+def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fraction | None) -> int | None:
+    """For progress bars, from what the container announces."""
+    if stream.frames:
+        return stream.frames
+    if not rate:
+        return None
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * rate) or None
+    return round(Fraction(container.duration, av.time_base) * rate) or None if container.duration else None
 
 
 def _open_container(path: Path) -> InputContainer:
@@ -212,35 +226,11 @@ def _open_container(path: Path) -> InputContainer:
         return av.open(f"file:{path}", mode="r")
     except PermissionError as error:
         raise VideoError(f"{path}: no permission to read this file") from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise VideoError(
-            f"{path}: not a readable video file ({_reason(error)}); it may be truncated or of another type"
+            f"{path}: not a readable video file ({reason_of(error)}); it may be truncated or of another type"
         ) from error
 
 
-def _first_video_stream(container: InputContainer, path: Path) -> VideoStream:
-    if not container.streams.video:
-        raise VideoError(f"{path}: has no video stream")
-    stream = container.streams.video[0]
-    stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
-    return stream
-
-
-def _quarter_turns(image: VideoFrame) -> int:
-    """Degrees counter-clockwise, to the nearest quarter turn, by which to turn the stored picture for display."""
-    return round(image.rotation / 90) * 90 % 360
-
-
-def _estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fraction | None) -> int | None:
-    if stream.frames:
-        return stream.frames
-    if not rate:
-        return None
-    if stream.duration and stream.time_base:
-        return round(stream.duration * stream.time_base * rate) or None
-    return round(Fraction(container.duration, av.time_base) * rate) or None if container.duration else None
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+def _nothing() -> Generator[VideoFrame]:
+    yield from ()

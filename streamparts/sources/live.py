@@ -1,0 +1,161 @@
+"""Sources that may break off: network streams, cameras, the screen. Lost ones are opened again, and say so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from av.container import InputContainer
+
+from streamparts.data import Frame, Gap
+from streamparts.errors import VideoError
+from streamparts.sources.base import Closing, Timeline, quarter_turns
+from streamparts.sources.reader import ENDED, Announced, Lost, Picture, Reader
+
+IDLE_SECONDS = 5.0
+"""Without a frame for so long, a live source counts as lost."""
+CONNECT_SECONDS = 10.0
+"""From the attempt to connect to the first picture, at most."""
+FIRST_DELAY, LAST_DELAY = 0.5, 10.0
+"""Seconds between attempts to reconnect: doubled each time."""
+CLOSE_SECONDS = 1.0
+"""What `close` waits for the reading thread before it is left to its own timeout."""
+
+
+class LiveSource(Closing):
+    """What another machine or a device sends. Any thread may close it; its iteration then ends within 2 s.
+
+    When it breaks off (an error, the end of the stream, no frame for `idle_seconds`), it is opened again until it is
+    back, and the first frame after that has the next `segment` and a `gap`. What has a length (a film on a web server)
+    ends where it ends, and is not live; should it break off before that, VideoError is raised.
+    """
+
+    def __init__(
+        self,
+        open_container: Callable[[], InputContainer],
+        name: str,
+        *,
+        hint: Callable[[Lost], str] = lambda lost: "",
+        idle_seconds: float = IDLE_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
+        max_retries: int | None = None,
+        paced: bool = False,
+        always_live: bool = True,
+    ) -> None:
+        """Connects. Raises VideoError if no picture comes within `connect_seconds`.
+
+        `open_container` is called in a thread, once per attempt; it should give PyAV timeouts no longer than the two
+        here. `name` and what `hint` adds to the error of the first attempt must be free of credentials. `max_retries`
+        attempts without success, one after another, end the source with an error; None never does. `always_live`
+        False looks whether the input announces a length.
+        """
+        if idle_seconds <= 0 or connect_seconds <= 0:
+            raise ValueError(f"idle_seconds and connect_seconds must be positive: {idle_seconds}, {connect_seconds}")
+        self.name = name
+        self._open_container = open_container
+        self._idle_seconds = idle_seconds
+        self._connect_seconds = connect_seconds
+        self._max_retries = max_retries
+        self._paced = paced
+        self._iterated = False
+        self._closed = threading.Event()
+        self._errors_before = 0
+        self._reader = self._connect()
+        announced, first = self._first_picture(hint)
+        self.live = always_live or not announced.finite
+        self.time_base = announced.time_base
+        self.rate = announced.rate
+        self.num_frames = None if self.live else announced.num_frames
+        width, height = first.image.width, first.image.height
+        self.rotation = quarter_turns(first.image)
+        self.width, self.height = (width, height) if self.rotation % 180 == 0 else (height, width)
+        rate = f"{float(self.rate):.4g} fps" if self.rate else "unknown rate"
+        self.description = f"{self.width}x{self.height} {announced.codec}, {rate}" + (", live" if self.live else "")
+        self._first: Picture | None = first
+        self._timeline = Timeline(self.time_base, self.rate)
+
+    @property
+    def decode_errors(self) -> int:
+        return self._errors_before + self._reader.decode_errors
+
+    @property
+    def repaired_times(self) -> int:
+        return self._timeline.repaired_times
+
+    def close(self) -> None:
+        self._closed.set()
+        self._reader.cancel(CLOSE_SECONDS)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises ValueError the second time, VideoError when the source is lost for good."""
+        if self._iterated:
+            raise ValueError(f"{self.name} was read already; open it again to read it again")
+        self._iterated = True
+        return self._frames()
+
+    def _frames(self) -> Iterator[Frame]:
+        picture, self._first = self._first, None
+        while picture is not None:
+            taken_at, decoded_at = time.perf_counter(), picture.decoded_at
+            yield self._frame(picture)
+            picture = None  # else this generator would keep it alive while it waits
+            try:
+                picture = self._next_picture(taken_at)
+            except Lost as lost:
+                reason = str(lost)
+                if not self.live and reason == ENDED:
+                    return
+                if not self.live:
+                    raise VideoError(f"{self.name}: broke off: {reason}") from None
+                picture = self._reconnected(reason)
+                if picture is not None:
+                    self._timeline.broke_off(Gap(reason, picture.decoded_at - decoded_at))
+
+    def _frame(self, picture: Picture) -> Frame:
+        announced = self._reader.announced
+        pts = picture.pts
+        if pts is not None and announced is not None and announced.time_base != self.time_base:
+            pts = round(pts * announced.time_base / self.time_base)
+        return self._timeline.frame(picture.image, pts, picture.decoded_at)
+
+    def _next_picture(self, taken_at: float) -> Picture | None:
+        """The one after that taken at `taken_at`; None when closed. Raises Lost."""
+        picture = self._reader.take(taken_at + self._idle_seconds - time.perf_counter())
+        if picture is None and not self._closed.is_set():
+            raise Lost(f"no frame for {self._idle_seconds:g} s")
+        return picture
+
+    def _reconnected(self, reason: str) -> Picture | None:
+        """The first picture after the source came back; None when closed. Raises VideoError after `max_retries`."""
+        retries, delay = 0, FIRST_DELAY
+        while not self._closed.wait(delay):
+            if retries == self._max_retries:
+                raise VideoError(f"{self.name}: lost ({reason}), and {retries} attempts to reconnect failed")
+            retries, delay = retries + 1, min(2 * delay, LAST_DELAY)
+            self._errors_before += self._reader.decode_errors
+            self._reader.cancel()
+            self._reader = self._connect()
+            if self._closed.is_set():  # while connecting: the old reader was cancelled instead of this one
+                self._reader.cancel()
+            try:
+                picture = self._reader.take(self._connect_seconds)
+            except Lost:
+                continue
+            if picture is not None:
+                return picture
+        return None
+
+    def _connect(self) -> Reader:
+        return Reader(self._open_container, self.name, self._paced)
+
+    def _first_picture(self, hint: Callable[[Lost], str]) -> tuple[Announced, Picture]:
+        try:
+            picture = self._reader.take(self._connect_seconds)
+            lost = Lost(f"no picture came within {self._connect_seconds:g} s", TimeoutError)
+        except Lost as error:
+            picture, lost = None, error
+        if picture is None or self._reader.announced is None:
+            self._reader.cancel()
+            raise VideoError("; ".join(filter(None, [f"{self.name}: cannot be opened: {lost}", hint(lost)])))
+        return self._reader.announced, picture

@@ -1,0 +1,192 @@
+"""A thread that opens an input and decodes it, so that nobody else ever waits inside FFmpeg."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av import VideoFrame
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from streamparts.errors import VideoError
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, reason_of
+from streamparts.sources.files import estimate_num_frames, video_stream
+from streamparts.sources.redact import redact
+
+ENDED = "the stream ended"
+"""Why a source is lost whose sender closed the connection, or came to the end."""
+
+
+class Lost(Exception):
+    """The input ended or broke off; the text says how, without credentials."""
+
+    def __init__(self, reason: str, cause: type[BaseException] | None = None) -> None:
+        super().__init__(reason)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What the input says of itself before the first picture."""
+
+    codec: str
+    time_base: Fraction
+    rate: Fraction | None
+    num_frames: int | None
+    finite: bool
+    """Whether it has a length: a recording, not a broadcast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded picture."""
+
+    image: VideoFrame
+    pts: int | None
+    """In ticks of the announced time base."""
+    decoded_at: float
+    """`time.perf_counter()` when it left the decoder."""
+
+
+class Reader:
+    """Decodes one picture ahead. `take` it from one thread; `cancel` from any.
+
+    A cancelled thread ends when FFmpeg returns to it, at the latest after the read timeout of the container; nobody
+    waits for it.
+    """
+
+    def __init__(self, open_container: Callable[[], InputContainer], name: str, paced: bool = False) -> None:
+        """`open_container` is called in the thread. `paced` is for inputs that come in bursts (HLS): pictures are
+        decoded when they are due by their own times."""
+        self.announced: Announced | None = None
+        """Set before the first picture."""
+        self.decode_errors = 0
+        self._open_container = open_container
+        self._name = name
+        self._pacer = _Pacer() if paced else None
+        self._changed = threading.Condition()
+        self._picture: Picture | None = None
+        self._lost: Lost | None = None
+        self._cancelled = False
+        self._thread = threading.Thread(target=self._work, name="streamparts-reader", daemon=True)
+        self._thread.start()
+
+    def take(self, seconds: float) -> Picture | None:
+        """The next picture, or None if none comes within `seconds` or the reader was cancelled. Raises Lost, after all
+        the pictures before."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._picture or self._lost or self._cancelled, max(0.0, seconds))
+            picture, self._picture = self._picture, None
+            self._changed.notify_all()
+            if picture is None and self._lost is not None and not self._cancelled:
+                raise self._lost
+            return None if self._cancelled else picture
+
+    def cancel(self, patience: float = 0.0) -> None:
+        """Let the thread end, and wait up to `patience` seconds for it."""
+        with self._changed:
+            self._cancelled = True
+            self._changed.notify_all()
+        self._thread.join(patience)
+
+    def _put(self, picture: Picture) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._picture is None or self._cancelled)
+            self._picture = picture
+            self._changed.notify_all()
+            return not self._cancelled
+
+    def _finish(self, lost: Lost) -> None:
+        with self._changed:
+            self._lost = lost
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        try:
+            container = self._open_container()
+        except Lost as lost:
+            self._finish(lost)
+        except BaseException as error:
+            self._finish(_lost(error))
+        else:
+            self._read(container)
+
+    def _read(self, container: InputContainer) -> None:
+        try:
+            stream = video_stream(container, self._name)
+            self.announced = _announced(container, stream)
+            while not self._cancelled:
+                packet = _next_packet(container, stream)
+                if packet is None or not self._decode(packet):
+                    break
+                if packet.size == 0:
+                    raise Lost(ENDED)
+        except Lost as lost:
+            self._finish(lost)
+        except BaseException as error:
+            self._finish(_lost(error))
+        else:
+            self._finish(Lost(ENDED))
+        finally:
+            container.close()
+
+    def _decode(self, packet: Packet[VideoStream]) -> bool:
+        """False when nobody wants more."""
+        if self._pacer:
+            self._pacer.wait(packet, lambda: self._cancelled)
+        try:
+            images = packet.decode()
+        except BROKEN:
+            self.decode_errors += 1
+            return True
+        return all(self._put(Picture(image, image.pts, time.perf_counter())) for image in images)
+
+
+class _Pacer:
+    """Holds packets back until they are due, counted from the first."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+
+    def wait(self, packet: Packet[VideoStream], cancelled: Callable[[], bool]) -> None:
+        if packet.dts is None or packet.time_base is None:
+            return
+        at = float(packet.dts * packet.time_base)
+        now = time.monotonic()
+        if self._start is None or not -10 < self._start + at - now < 60:  # or the times began anew
+            self._start = now - at
+        while (left := self._start + at - time.monotonic()) > 0 and not cancelled():
+            time.sleep(min(left, 0.1))
+
+
+def _next_packet(container: InputContainer, stream: VideoStream) -> Packet[VideoStream] | None:
+    while True:
+        try:
+            return next(container.demux(stream), None)
+        except av.BlockingIOError:  # some cameras: nothing there yet
+            time.sleep(0.005)
+
+
+def _announced(container: InputContainer, stream: VideoStream) -> Announced:
+    rate = stream.average_rate or None
+    return Announced(
+        codec=stream.codec_context.name,
+        time_base=stream.time_base or 1 / FALLBACK_RATE,
+        rate=rate,
+        num_frames=estimate_num_frames(stream, container, rate),
+        finite=bool(container.duration),
+    )
+
+
+def _lost(error: BaseException) -> Lost:
+    if isinstance(error, VideoError):
+        return Lost(redact(str(error)), type(error))
+    if isinstance(error, av.ExitError | TimeoutError):  # PyAV's own read timeout is an ExitError
+        return Lost("nothing came for too long", TimeoutError)
+    return Lost(redact(reason_of(error)).lower(), type(error))
