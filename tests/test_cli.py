@@ -64,7 +64,7 @@ def test_masks_go_into_the_tracks(tmp_path: Path, video: Path, model_path: Path)
     assert b'"mask":{"size":[64,64],"counts":' in path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "audio", "webcam"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "audio", "misspelt"])
 def test_a_bad_video_gives_one_line_and_no_outputs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

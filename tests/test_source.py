@@ -133,12 +133,26 @@ def test_times_that_go_backwards_are_continued_and_counted(real_videos: Path) ->
         assert source.repaired_times == 1
 
 
-def test_a_size_that_changes_on_the_way_is_an_error_with_the_frame_number(tmp_path: Path) -> None:
+def test_a_size_that_changes_on_the_way_begins_a_new_segment(tmp_path: Path) -> None:
     path = tmp_path / "changing.ts"
     pieces = [numbered_video(tmp_path / f"{h}.ts", 6, h, 128) for h in (96, 64)]
     path.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
-    with pytest.raises(VideoError, match="changes from 128x96 to 128x64 at frame 6"):
-        read_all(path)
+    frames = read_all(path)
+    assert [read_number(image) for _, image in frames] == 2 * list(range(6))
+    assert [frame.index for frame, _ in frames] == list(range(12))
+    assert [(frame.segment, frame.height, image.shape[0]) for frame, image in frames] == [(0, 96, 96)] * 6 + [
+        (1, 64, 64)
+    ] * 6
+    assert all(frame.gap is None for frame, _ in frames)
+
+
+def test_a_time_that_begins_anew_begins_a_new_segment_and_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "glued.ts"
+    piece = numbered_video(tmp_path / "piece.ts", 45).read_bytes()
+    path.write_bytes(2 * piece)
+    frames = [frame for frame, _ in read_all(path)]
+    assert [frame.segment for frame in frames] == [0] * 45 + [1] * 45
+    assert [frame.pts for frame in frames[:45]] == [frame.pts for frame in frames[45:]]
 
 
 def test_a_source_can_be_read_once(video: Path) -> None:
@@ -166,11 +180,11 @@ def bad_inputs(folder: Path, video: Path) -> dict[str, tuple[Path, str]]:
         "empty": (empty, "not a readable video"),
         "truncated": (cut, "not a readable video"),
         "audio": (sound, "no video stream"),
-        "webcam": (Path("webcam"), "no such file"),
+        "misspelt": (Path("webcm"), "no such file"),
     }
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "audio", "webcam"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "audio", "misspelt"])
 def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, video: Path, kind: str) -> None:
     path, reason = bad_inputs(tmp_path, video)[kind]
     with pytest.raises(VideoError, match=reason) as caught:

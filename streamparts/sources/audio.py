@@ -38,8 +38,8 @@ class AudioPackets(Closing):
 
     @property
     def codec(self) -> str:
-        """As FFmpeg names it: aac, opus, vorbis, pcm_s16le. Not every container takes every one."""
-        return self.stream.codec_context.name
+        """As FFmpeg names it: aac, mp3, opus, pcm_s16le. Not every container takes every one."""
+        return self.stream.codec_context.codec.canonical_name
 
     def close(self) -> None:
         self._container.close()

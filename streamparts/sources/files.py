@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +34,7 @@ class FileSource(Closing):
         self.name = self.path.name
         self.decode_errors = 0
         self._iterated = False
+        self._left: Iterator[Frame] | None = None
         self._images: Generator[VideoFrame] = _nothing()
         self._container = self._open()
         try:
@@ -55,6 +57,11 @@ class FileSource(Closing):
     def repaired_times(self) -> int:
         return self._timeline.repaired_times
 
+    @property
+    def stream_index(self) -> int:
+        """Which of the file's streams this is."""
+        return self._stream.index
+
     def close(self) -> None:
         self._images.close()
         self._container.close()
@@ -64,7 +71,7 @@ class FileSource(Closing):
         if self._iterated:
             raise ValueError(f"{self.name} was read already; open it again to read it again")
         self._iterated = True
-        return self._frames()
+        return self._frames() if self._left is None else self._left
 
     def start_at(self, seconds: float) -> None:
         """Begin with the first frame at or after `seconds` of the file's own time, decoding from the key frame before
@@ -82,14 +89,12 @@ class FileSource(Closing):
                 self._timeline.index = before
                 return
             self._reopen()
-        before = 0
-        while self._first.pts is None or self._first.pts < target:
-            before += 1
-            image = next(self._images, None)
-            if image is None:
-                raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
-            self._first = image
-        self._timeline.index = before
+        frames = self._frames()
+        for frame in frames:
+            if frame.pts >= target:
+                self._left = itertools.chain([frame], frames)
+                return
+        raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
 
     def _frames(self) -> Iterator[Frame]:
         image: VideoFrame | None = self._first
@@ -164,30 +169,36 @@ class FileSource(Closing):
         return _open_container(self.path)
 
     def _describe(self) -> str:
-        length = f"about {self.num_frames} frames" if self.num_frames else "unknown length"
-        return ", ".join([describe(self._first, self._stream, self.height, self.width, self.rate), length])
-
-
-def describe(first: VideoFrame, stream: VideoStream, height: int, width: int, rate: Fraction | None) -> str:
-    """One line for people: size, codec, rate, and what is special about the pictures."""
-    notes = [f"{width}x{height} {stream.codec_context.name}", f"{float(rate):.4g} fps" if rate else "unknown rate"]
-    if quarter_turns(first):
-        notes.append(f"turned by {quarter_turns(first)} degrees")
-    if first.interlaced_frame:
-        notes.append("interlaced (used as it is)")
-    return ", ".join(notes)
+        notes = [
+            f"{self.width}x{self.height} {self._stream.codec_context.name}",
+            f"{float(self.rate):.4g} fps" if self.rate else "unknown rate",
+            f"about {self.num_frames} frames" if self.num_frames else "unknown length",
+        ]
+        if self.rotation:
+            notes.append(f"turned by {self.rotation} degrees")
+        if self._first.interlaced_frame:
+            notes.append("interlaced (taken as it is)")
+        videos = list(moving_streams(self._container))
+        if len(videos) > 1:
+            notes.append(f"video stream {videos.index(self._stream) + 1} of {len(videos)}")
+        return ", ".join(notes)
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
     """The stream that the file marks as the default one, else the first; cover pictures only where there is nothing
     else. Raises VideoError when there is none."""
-    videos = container.streams.video
+    videos = moving_streams(container)
     if not videos:
         raise VideoError(f"{name}: has no video stream")
-    moving = [stream for stream in videos if not stream.disposition & Disposition.attached_pic] or list(videos)
-    stream = next((stream for stream in moving if stream.disposition & Disposition.default), moving[0])
+    stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
     stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
     return stream
+
+
+def moving_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams without cover pictures; these where there is nothing else."""
+    videos = list(container.streams.video)
+    return [stream for stream in videos if not stream.disposition & Disposition.attached_pic] or videos
 
 
 def ticks_at(seconds: float, time_base: Fraction) -> int:

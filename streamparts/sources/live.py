@@ -11,12 +11,14 @@ from av.container import InputContainer
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
 from streamparts.sources.base import Closing, Timeline, quarter_turns
-from streamparts.sources.reader import ENDED, Announced, Lost, Picture, Reader
+from streamparts.sources.reader import ENDED, SILENT, Announced, Lost, Picture, Reader
 
 IDLE_SECONDS = 5.0
 """Without a frame for so long, a live source counts as lost."""
 CONNECT_SECONDS = 10.0
 """From the attempt to connect to the first picture, at most."""
+GRACE_SECONDS = 0.5
+"""An input that gives up by itself after `idle_seconds` has so long to hand over what its decoder held back."""
 FIRST_DELAY, LAST_DELAY = 0.5, 10.0
 """Seconds between attempts to reconnect: doubled each time."""
 CLOSE_SECONDS = 1.0
@@ -108,9 +110,10 @@ class LiveSource(Closing):
                     return
                 if not self.live:
                     raise VideoError(f"{self.name}: broke off: {reason}") from None
+                heard_at = min(decoded_at, self._reader.heard_at)
                 picture = self._reconnected(reason)
                 if picture is not None:
-                    self._timeline.broke_off(Gap(reason, picture.decoded_at - decoded_at))
+                    self._timeline.broke_off(Gap(reason, picture.decoded_at - heard_at))
 
     def _frame(self, picture: Picture) -> Frame:
         announced = self._reader.announced
@@ -121,9 +124,15 @@ class LiveSource(Closing):
 
     def _next_picture(self, taken_at: float) -> Picture | None:
         """The one after that taken at `taken_at`; None when closed. Raises Lost."""
-        picture = self._reader.take(taken_at + self._idle_seconds - time.perf_counter())
+        silent = Lost(f"no frame for {self._idle_seconds:g} s", TimeoutError)
+        try:
+            picture = self._reader.take(taken_at + self._idle_seconds + GRACE_SECONDS - time.perf_counter())
+        except Lost as lost:
+            # FFmpeg's RTSP tells its own timeout as the end of the stream.
+            waited = time.perf_counter() - self._reader.heard_at > 0.9 * self._idle_seconds
+            raise silent if str(lost) == SILENT or (str(lost) == ENDED and waited) else lost from None
         if picture is None and not self._closed.is_set():
-            raise Lost(f"no frame for {self._idle_seconds:g} s")
+            raise silent
         return picture
 
     def _reconnected(self, reason: str) -> Picture | None:

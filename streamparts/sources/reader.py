@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -21,6 +22,8 @@ from streamparts.sources.redact import redact
 
 ENDED = "the stream ended"
 """Why a source is lost whose sender closed the connection, or came to the end."""
+SILENT = "nothing came"
+"""Why a source is lost whose sender said nothing for as long as the container waits."""
 
 
 class Lost(Exception):
@@ -62,14 +65,17 @@ class Reader:
     """
 
     def __init__(self, open_container: Callable[[], InputContainer], name: str, paced: bool = False) -> None:
-        """`open_container` is called in the thread. `paced` is for inputs that come in bursts (HLS): pictures are
+        """`open_container` is called in the thread. `paced` is for broadcasts that come in bursts (HLS): pictures are
         decoded when they are due by their own times."""
         self.announced: Announced | None = None
         """Set before the first picture."""
         self.decode_errors = 0
+        self.heard_at = time.perf_counter()
+        """When the input last gave anything."""
         self._open_container = open_container
         self._name = name
-        self._pacer = _Pacer() if paced else None
+        self._paced = paced
+        self._pacer = _Pacer()
         self._changed = threading.Condition()
         self._picture: Picture | None = None
         self._lost: Lost | None = None
@@ -110,8 +116,6 @@ class Reader:
     def _work(self) -> None:
         try:
             container = self._open_container()
-        except Lost as lost:
-            self._finish(lost)
         except BaseException as error:
             self._finish(_lost(error))
         else:
@@ -119,16 +123,16 @@ class Reader:
 
     def _read(self, container: InputContainer) -> None:
         try:
+            if not container.streams.video:
+                raise Lost("there is no video in what comes", VideoError)
             stream = video_stream(container, self._name)
-            self.announced = _announced(container, stream)
-            while not self._cancelled:
-                packet = _next_packet(container, stream)
-                if packet is None or not self._decode(packet):
-                    break
-                if packet.size == 0:
-                    raise Lost(ENDED)
-        except Lost as lost:
-            self._finish(lost)
+            self.announced = _announced(container, stream, self._paced)
+            try:
+                while not self._cancelled and self._decode(_next_packet(container, stream), stream):
+                    pass
+            except BROKEN:
+                self._drain(stream)
+                raise
         except BaseException as error:
             self._finish(_lost(error))
         else:
@@ -136,15 +140,27 @@ class Reader:
         finally:
             container.close()
 
-    def _decode(self, packet: Packet[VideoStream]) -> bool:
-        """False when nobody wants more."""
-        if self._pacer:
+    def _decode(self, packet: Packet[VideoStream] | None, stream: VideoStream) -> bool:
+        """False at the end, or when nobody wants more."""
+        if packet is None or packet.size == 0:
+            self._drain(stream)
+            return False
+        self.heard_at = time.perf_counter()
+        if self._paced and self.announced and not self.announced.finite:
             self._pacer.wait(packet, lambda: self._cancelled)
         try:
             images = packet.decode()
         except BROKEN:
             self.decode_errors += 1
             return True
+        return self._put_all(images)
+
+    def _drain(self, stream: VideoStream) -> None:
+        """What the decoder still holds back came before the end."""
+        with suppress(*BROKEN):
+            self._put_all(stream.codec_context.decode(None))
+
+    def _put_all(self, images: Sequence[VideoFrame]) -> bool:
         return all(self._put(Picture(image, image.pts, time.perf_counter())) for image in images)
 
 
@@ -173,20 +189,23 @@ def _next_packet(container: InputContainer, stream: VideoStream) -> Packet[Video
             time.sleep(0.005)
 
 
-def _announced(container: InputContainer, stream: VideoStream) -> Announced:
+def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) -> Announced:
+    """The size of an input that comes `in_pieces` is that of the list of them."""
     rate = stream.average_rate or None
     return Announced(
         codec=stream.codec_context.name,
         time_base=stream.time_base or 1 / FALLBACK_RATE,
         rate=rate,
         num_frames=estimate_num_frames(stream, container, rate),
-        finite=bool(container.duration),
+        finite=bool(container.duration) or (container.size > 0 and not in_pieces),
     )
 
 
 def _lost(error: BaseException) -> Lost:
+    if isinstance(error, Lost):
+        return error
     if isinstance(error, VideoError):
         return Lost(redact(str(error)), type(error))
     if isinstance(error, av.ExitError | TimeoutError):  # PyAV's own read timeout is an ExitError
-        return Lost("nothing came for too long", TimeoutError)
+        return Lost(SILENT, TimeoutError)
     return Lost(redact(reason_of(error)).lower(), type(error))

@@ -89,9 +89,15 @@ class _Trimmed(_Wrapped):
         super().__init__(source)
         self.rate = source.rate / every if source.rate else None
         self.num_frames = self._estimate()
-        notes = [f"from {start:g} s"] * bool(start) + [f"to {end:g} s"] * (end is not None)
-        notes += [f"every {every}. frame"] * (every > 1)
-        self.description = ", ".join([source.description, *notes])
+        self.description = ", ".join([source.description, *self._notes()])
+
+    def _notes(self) -> Iterator[str]:
+        if self._start:
+            yield f"from {self._start:g} s"
+        if self._end is not None:
+            yield f"to {self._end:g} s"
+        if self._every > 1:
+            yield f"every {self._every}. frame"
 
     def _estimate(self) -> int | None:
         """As if the video began at 0; it is for progress bars."""
