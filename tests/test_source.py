@@ -119,6 +119,56 @@ def test_a_bad_packet_costs_its_frame_and_is_counted(tmp_path: Path) -> None:
         assert 50 <= len(numbers) < 60
 
 
+def flipped(path: Path, video: Path, seed: int, among: slice = slice(None)) -> Path:
+    """A copy with 60 bytes changed."""
+    data = np.frombuffer(video.read_bytes(), np.uint8).copy()
+    rng = np.random.default_rng(seed)
+    places = rng.choice(np.arange(len(data))[among], 60, replace=False)
+    data[places] ^= rng.integers(1, 256, 60, dtype=np.uint8)
+    path.write_bytes(data.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sixty_flipped_bytes_of_picture_data_invent_no_frame_and_every_changed_time_is_counted(
+    tmp_path: Path, seed: int
+) -> None:
+    sound = numbered_video(tmp_path / "sound.mp4", 60, options={"g": "5"})
+    start = sound.read_bytes().find(b"mdat") + 4
+    pictures = slice(start, sound.read_bytes().find(b"moov", start) - 4)
+    true_times = [frame.pts for frame, _ in read_all(sound)]
+    with open_source(flipped(tmp_path / "flipped.mp4", sound, seed, pictures)) as source:
+        times = [frame.pts for frame in source]
+        assert len(set(times) - set(true_times)) <= source.repaired_times
+    assert times == sorted(set(times))
+    assert 30 <= len(times) <= 60
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
+@pytest.mark.parametrize("seed", range(4))
+def test_sixty_flipped_bytes_anywhere_end_in_frames_or_in_one_line(tmp_path: Path, suffix: str, seed: int) -> None:
+    sound = numbered_video(tmp_path / f"sound{suffix}", 40)
+    try:
+        with open_source(flipped(tmp_path / f"flipped{suffix}", sound, seed)) as source:
+            frames = list(source)
+    except VideoError as error:
+        assert "\n" not in str(error)
+    else:
+        assert len(frames) <= 42
+        assert [frame.index for frame in frames] == list(range(len(frames)))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".avi"])
+def test_a_truncated_file_gives_the_frames_before_the_cut(tmp_path: Path, suffix: str) -> None:
+    whole = numbered_video(tmp_path / f"whole{suffix}", 60, options={"tune": "zerolatency"})
+    data = whole.read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(data[: 2 * len(data) // 3])
+    numbers = [read_number(image) for _, image in read_all(cut)]
+    assert 20 < len(numbers) < 60
+    assert numbers[:-1] == list(range(len(numbers) - 1)), "the last one may be cut in half"
+
+
 def test_missing_times_continue_at_the_average_rate_and_are_counted(tmp_path: Path) -> None:
     path = numbered_video(tmp_path / "raw.h264", 20)
     with open_source(path) as source:

@@ -109,11 +109,17 @@ class Timeline:
         self.index = 0
         self._step = max(1, round(1 / (rate or FALLBACK_RATE) / time_base))
         self._segment = 0
+        self._first: int | None = None
         self._previous: int | None = None
         self._size_wh: tuple[int, int] | None = None
         """None where the next frame is the first of its segment."""
         self._rotation = 0
         self._gap: Gap | None = None
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame's time to the last one's."""
+        return float(((self._previous or 0) - (self._first or 0)) * self.time_base)
 
     def broke_off(self, gap: Gap | None) -> None:
         """The next frame begins a new segment, after `gap`."""
@@ -126,6 +132,8 @@ class Timeline:
         if self._size_wh not in (None, size_wh) or self._starts_again(pts):
             self._begin_segment()
         pts = self._continued(pts)
+        if self._first is None:
+            self._first = pts
         if self._size_wh is None:
             self._size_wh, self._rotation = size_wh, quarter_turns(image)
         width, height = size_wh[:: -1 if self._rotation % 180 else 1]

@@ -21,6 +21,8 @@ GRACE_SECONDS = 0.5
 """An input that gives up by itself after `idle_seconds` has so long to hand over what its decoder held back."""
 FIRST_DELAY, LAST_DELAY = 0.5, 10.0
 """Seconds between attempts to reconnect: doubled each time."""
+SLACK_SECONDS = 1.0
+"""By so much a film may be shorter than it says."""
 CLOSE_SECONDS = 1.0
 """What `close` waits for the reading thread before it is left to its own timeout."""
 
@@ -65,6 +67,7 @@ class LiveSource(Closing):
         self._errors_before = 0
         self._reader = self._connect()
         announced, first = self._first_picture(hint)
+        self._announced = announced
         self.live = always_live or not announced.finite
         self.time_base = announced.time_base
         self.rate = announced.rate
@@ -107,6 +110,7 @@ class LiveSource(Closing):
             except Lost as lost:
                 reason = str(lost)
                 if not self.live and reason == ENDED:
+                    self._check_complete()
                     return
                 if not self.live:
                     raise VideoError(f"{self.name}: broke off: {reason}") from None
@@ -121,6 +125,13 @@ class LiveSource(Closing):
         if pts is not None and announced is not None and announced.time_base != self.time_base:
             pts = round(pts * announced.time_base / self.time_base)
         return self._timeline.frame(picture.image, pts, picture.decoded_at)
+
+    def _check_complete(self) -> None:
+        """Most of FFmpeg's readers take a connection that breaks off for the end of the film."""
+        wanted = None if self._announced.seconds is None else self._announced.seconds - SLACK_SECONDS
+        if wanted is not None and self._timeline.seconds < wanted:
+            got, whole = self._timeline.seconds, self._announced.seconds
+            raise VideoError(f"{self.name}: broke off: it ended after {got:.1f} s of {whole:.1f} s")
 
     def _next_picture(self, taken_at: float) -> Picture | None:
         """The one after that taken at `taken_at`; None when closed. Raises Lost."""

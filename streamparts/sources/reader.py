@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ class Announced:
     num_frames: int | None
     finite: bool
     """Whether it has a length: a recording, not a broadcast."""
+    seconds: float | None
+    """The length of the video itself, where it is stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,16 @@ def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) 
         rate=rate,
         num_frames=estimate_num_frames(stream, container, rate),
         finite=bool(container.duration) or (container.size > 0 and not in_pieces),
+        seconds=_stated_seconds(stream),
     )
+
+
+def _stated_seconds(stream: VideoStream) -> float | None:
+    """Matroska has it in a tag."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    match = re.match(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None
 
 
 def _lost(error: BaseException) -> Lost:
