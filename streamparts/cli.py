@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from streamparts import __version__
 from streamparts.errors import StreampartsError
 
 if TYPE_CHECKING:
+    from streamparts.sources import OpenedSource
     from streamparts.stream import Progress, Summary
 
 RUN_EXAMPLES = """examples:
@@ -23,12 +25,23 @@ RUN_EXAMPLES = """examples:
       writes dance.overlay.mp4 and dance.tracks.jsonl into the current folder
   streamparts run dance.mp4 --model my.onnx --tracks out/dance.jsonl --masks
       writes only the tracks, with a mask for every part
+  streamparts run rtsp://user:password@camera/stream --max-fps 15
+      follows a camera; if it is lost, until it is back; the password is shown nowhere
+  streamparts run test:// --start 2 --end 0:05
+      a moving test picture: needs no camera
+
+docs/sources.md tells of every kind of source.
 """
 INFO_EXAMPLES = """examples:
   streamparts info puppet-human
   streamparts info my.onnx
   streamparts info dance.mp4
+  streamparts info webcam
 """
+SOURCE_HELP = (
+    "video file, folder or frame_%%04d.png of pictures, webcam, webcam:1, screen, rtsp:// and other addresses, "
+    "- for standard input, or test://"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="track a video", epilog=RUN_EXAMPLES, formatter_class=raw, allow_abbrev=False)
-    run.add_argument("video", help="video file")
+    run.add_argument("video", metavar="SOURCE", help=SOURCE_HELP)
+    _add_source_flags(run)
     run.add_argument("--model", metavar="NAME_OR_PATH", help="model name or .onnx file")
     run.add_argument("--overlay", metavar="FILE.mp4", type=_mp4, help="write the video with the parts drawn in")
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
@@ -79,10 +93,64 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         allow_abbrev=False,
     )
-    info.add_argument("file", metavar="MODEL|VIDEO", help="model name, .onnx file or video file")
+    info.add_argument("file", metavar="MODEL|SOURCE", help="model name, .onnx file or anything that run takes")
     info.add_argument("--debug", action="store_true", help="show a traceback on errors")
     info.set_defaults(command=_info)
     return parser
+
+
+def _add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """What is read of a source; `_opened_source` does what they say."""
+    flags = parser.add_argument_group("source")
+    flags.add_argument("--start", metavar="TIME", type=_seconds, help="begin there: seconds or hh:mm:ss of the video")
+    flags.add_argument("--end", metavar="TIME", type=_seconds, help="end before there; live: so long after its start")
+    flags.add_argument("--every", metavar="N", type=_count, default=1, help="take only every N-th frame")
+    flags.add_argument("--max-fps", metavar="FPS", type=_rate, help="take at most so many frames a second")
+    flags.add_argument("--fps", metavar="FPS", type=_rate, help="of a sequence of pictures: how many a second (25)")
+    flags.add_argument("--idle", metavar="SECONDS", type=_rate, help="live: lost after so long without a frame (5)")
+    flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (without end)")
+
+
+def _seconds(text: str) -> float:
+    from streamparts.sources import parse_seconds
+
+    try:
+        return parse_seconds(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write seconds, mm:ss or hh:mm:ss") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return rate
+
+
+def _opened_source(args: argparse.Namespace, word: str) -> OpenedSource:
+    """What `word` stands for, as the flags of `_add_source_flags` want it."""
+    from streamparts.sources import max_fps, open_source, trimmed
+
+    if args.end is not None and args.end <= (args.start or 0):
+        args.usage_error("--end must be after --start")
+    idle = None if args.idle is None else float(args.idle)
+    source = open_source(word, fps=args.fps, idle_seconds=idle, max_retries=args.max_retries)
+    try:
+        if args.start is not None or args.end is not None or args.every > 1:
+            source = trimmed(source, args.start, args.end, args.every)
+        return source if args.max_fps is None else max_fps(source, float(args.max_fps))
+    except BaseException:
+        source.close()
+        raise
 
 
 def _mp4(text: str) -> Path:
@@ -92,16 +160,21 @@ def _mp4(text: str) -> Path:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from streamparts.sources import output_stem
     from streamparts.stream import run
 
     if args.overlay is None and args.tracks is None:
-        stem = Path(args.video).stem
+        stem = output_stem(args.video)
         args.overlay, args.tracks = Path(f"{stem}.overlay.mp4"), Path(f"{stem}.tracks.jsonl")
     if args.masks and args.tracks is None:
         args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too")
-    with _stop_on_signals() as (stop, caught), _progress_bar(Path(args.video).name, args.quiet) as progress:
+    with (
+        _opened_source(args, args.video) as source,
+        _stop_on_signals() as (stop, caught),
+        _progress_bar(source.name, args.quiet) as progress,
+    ):
         summary = run(
-            args.video,
+            source,
             args.model,
             overlay=args.overlay,
             tracks=args.tracks,
@@ -116,12 +189,21 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from streamparts.bundle import model_names
-
-    path = Path(args.file)
-    is_model = path.suffix == ".onnx" or args.file in model_names() or not (path.suffix or path.exists())
-    print(_describe_model(args.file) if is_model else _describe_video(args.file))
+    print(_describe_model(args.file) if _is_model(args.file) else _describe_source(args.file))
     return 0
+
+
+def _is_model(word: str) -> bool:
+    from streamparts.bundle import model_names
+    from streamparts.sources.words import kind_of
+
+    if word.endswith(".onnx") or word in model_names():
+        return True
+    try:
+        kind_of(word)
+    except StreampartsError:
+        return not Path(word).suffix
+    return False
 
 
 def _describe_model(name_or_path: str) -> str:
@@ -144,10 +226,10 @@ def _describe_model(name_or_path: str) -> str:
     return "\n".join(f"{key:<10}{value}" for key, value in lines.items() if value)
 
 
-def _describe_video(path: str) -> str:
+def _describe_source(word: str) -> str:
     from streamparts.sources import open_source
 
-    with open_source(path) as source:
+    with open_source(word) as source:
         return f"{'video':<10}{source.name}\n{'content':<10}{source.description}"
 
 

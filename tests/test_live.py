@@ -202,7 +202,7 @@ def test_attempts_to_reconnect_end_where_they_are_limited(first: bytes) -> None:
     with servers.serving(servers.say(first)) as server:
         source = open_tcp(server.port, max_retries=2)
         seen = []
-        with pytest.raises(VideoError, match=r"lost \(the stream ended\), and 2 attempts to reconnect failed"):
+        with pytest.raises(VideoError, match=r"lost \(the stream ended\); attempts to reconnect that failed: 2"):
             in_time(lambda: seen.extend(source))
         source.close()
     assert len(seen) == 30

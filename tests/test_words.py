@@ -164,6 +164,7 @@ def test_a_device_that_cannot_be_read_says_what_to_check() -> None:
         ("[Errno 5] I/O error: 'rtmp://e:s@h/x?auth=abc'", "[Errno 5] I/O error: 'rtmp://***@h/x?auth=***'"),
         ("http://h:80/x and http://e:s@g/", "http://h:80/x and http://***@g/"),
         ("http://h/cat@2.mp4", "http://h/cat@2.mp4"),
+        ("udp://@239.0.0.1:1234", "udp://@239.0.0.1:1234"),
         ("a.mp4: no such file", "a.mp4: no such file"),
     ],
 )

@@ -151,7 +151,7 @@ class LiveSource(Closing):
         retries, delay = 0, FIRST_DELAY
         while not self._closed.wait(delay):
             if retries == self._max_retries:
-                raise VideoError(f"{self.name}: lost ({reason}), and {retries} attempts to reconnect failed")
+                raise VideoError(f"{self.name}: lost ({reason}); attempts to reconnect that failed: {retries}")
             retries, delay = retries + 1, min(2 * delay, LAST_DELAY)
             self._errors_before += self._reader.decode_errors
             self._reader.cancel()

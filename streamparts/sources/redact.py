@@ -7,7 +7,7 @@ import re
 HIDDEN = "***"
 
 # The second form is a password with a slash in it; it hides an innocent path with an @ behind a port too.
-_USER = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s/:@]*:\S*)@")
+_USER = re.compile(r"(?<=://)(?:[^\s/?#]+|[^\s/:@]*:\S*)@")
 _SECRET = re.compile(
     r"(?<=[?&;|])([^=&;?\s]*(?:key|token|pass|pwd|secret|auth|signature|sig|credential|session)[^=&;?\s]*=)[^&;\s'\"#]+",
     re.IGNORECASE,
