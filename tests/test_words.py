@@ -1,6 +1,7 @@
 """What the words of the command line stand for, and that no credential is ever shown."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -147,6 +148,38 @@ def test_a_device_that_cannot_be_read_says_what_to_check() -> None:
         pytest.skip("needs a character device that is no camera: /dev/null")
     with pytest.raises(VideoError, match=r"^/dev/null: cannot be opened: .*; another program may be using it"):
         open_source("/dev/null")
+
+
+def test_a_display_that_is_not_there_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform != "linux":
+        pytest.skip("X displays are looked at on Linux")
+    monkeypatch.setenv("DISPLAY", ":987")
+    with pytest.raises(VideoError, match=r"^screen: cannot be opened: .*; is the X display :987 running"):
+        open_source("screen")
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb, an X server without a screen, is not on this machine")
+def test_the_screen_is_followed_until_its_display_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_end, write_end = os.pipe()
+    words = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "320x200x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(words, pass_fds=[write_end], stderr=subprocess.DEVNULL)
+    try:
+        monkeypatch.setenv("DISPLAY", f":{os.read(read_end, 10).decode().strip()}")
+        with open_source("screen?fps=20", max_retries=0) as source:
+            assert source.live
+            assert (source.height, source.width) == (200, 320)
+            seen = []
+            with pytest.raises(VideoError, match=r"^screen: lost "):
+                for frame in source:
+                    seen.append(frame.pts)
+                    if len(seen) == 10:
+                        server.kill()
+    finally:
+        server.kill()
+        server.wait(30)
+        os.close(read_end)
+        os.close(write_end)
+    assert seen == sorted(set(seen))
 
 
 @pytest.mark.parametrize(

@@ -137,5 +137,7 @@ def _hint(lost: Lost, device: Device) -> str:
         return "no permission: on Linux, add the user to the group video; elsewhere allow it in the privacy settings"
     if lost.cause is not None and issubclass(lost.cause, VideoError):
         return ""
+    if device.format == "x11grab":
+        return f"is the X display {device.file} running, and may this user see it?"
     wanted = ", ".join(f"{name} {value}" for name, value in device.options.items())
     return "another program may be using it" + (f", or it cannot do {wanted}" if wanted else "")
