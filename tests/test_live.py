@@ -3,6 +3,8 @@
 import io
 import itertools
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from streamparts.rescale import Rescaler
 from streamparts.sources.live import LiveSource
 from streamparts.sources.network import open_address
 from tests import servers
+from tests.conftest import ROOT, environment
 from tests.media import numbered_video, read_number
 
 pytestmark = pytest.mark.usefixtures("no_threads_left")
@@ -296,6 +299,35 @@ def test_datagrams_that_stop_and_start_again_leave_a_gap(first: bytes, second: b
     assert seen[-1].gap.reason == "no frame for 2 s"
     assert seen[-1].gap.seconds >= IDLE_SECONDS
     assert seen[-1].segment == seen[-2].segment + 1
+
+
+def test_a_program_ends_though_a_silent_sender_holds_its_reading_thread(first: bytes) -> None:
+    code = (
+        "import sys; from streamparts.sources import open_source\n"
+        "source = open_source(sys.argv[1], idle_seconds=300)\n"
+        "print(source.description); source.close()"
+    )
+    with servers.serving(hang_up_waiting(first)) as server:
+        words = [sys.executable, "-c", code, f"tcp://127.0.0.1:{server.port}"]
+        result = subprocess.run(
+            words, capture_output=True, text=True, timeout=PATIENCE_SECONDS, cwd=ROOT, env=environment()
+        )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "128x96 h264, 30 fps, live\n"
+
+
+def test_a_file_by_its_address_ends_where_it_ends(tmp_path: Path) -> None:
+    path = numbered_video(tmp_path / "a.mp4", 20)
+    source = open_address(f"file://{path}")
+    assert not source.live
+    assert [number for number, _ in read(source, 100)] == list(range(20))
+
+
+def test_a_closed_source_gives_nothing(first: bytes) -> None:
+    with servers.serving(servers.say(first)) as server:
+        source = open_tcp(server.port)
+        source.close()
+        assert list(source) == []
 
 
 def open_rtsp(port: int, user: str = "", **options: float) -> LiveSource:

@@ -83,6 +83,7 @@ def test_what_stands_for_nothing_is_refused_in_one_line(folder: Path, words: lis
         ("shots/shot3.png", "picture"),
         ("shots/*.png", "glob"),
         ("b.mp4", "file"),
+        ("file:///b.mp4", "address"),
         ("./b.mp4", "file"),
     ],
 )
@@ -93,11 +94,13 @@ def test_a_word_is_known_by_its_form(folder: Path, word: str, kind: str) -> None
 def test_an_unknown_word_names_the_kinds_and_a_misspelt_file_is_said_to_be_missing(folder: Path) -> None:
     with pytest.raises(VideoError, match=r"wecbam: no such file; a source is .*webcam.*rtsp.*test://"):
         open_source("wecbam")
+    with pytest.raises(VideoError, match=r"^clip_%d\.mp4: no such file$"):
+        open_source("clip_%d.mp4")
     with pytest.raises(VideoError, match=r"^below/b\.mp4: no such file$"):
         open_source("below/b.mp4")
     with pytest.raises(VideoError, match=r"no such camera|cannot list the cameras|cannot be opened"):
         open_source("webcam:97")
-    with pytest.raises(VideoError, match="is a folder without pictures"):
+    with pytest.raises(VideoError, match="is a folder, and not one of pictures alone"):
         open_source(".")
     numbered_video(folder / "c.mp4", 3)
     with pytest.raises(VideoError, match="matches 2 files"):

@@ -12,11 +12,11 @@ from streamparts.sources.devices import open_device
 from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileSource, find_videos
 from streamparts.sources.generated import open_pattern
 from streamparts.sources.network import open_address
-from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures, pictures_in
+from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures
 from streamparts.sources.pipe import PipeSource
 from streamparts.sources.redact import redact
 from streamparts.sources.trim import max_fps, parse_seconds, trimmed
-from streamparts.sources.words import expand_sources, kind_of, matching, output_stem
+from streamparts.sources.words import expand_sources, is_sequence, kind_of, matching, output_stem
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -83,9 +83,9 @@ def open_source(
 def _open_several(word: str, rate: Fraction | None) -> OpenedSource:
     """Pictures together are one source; of videos there may be one."""
     if Path(word).is_dir():
-        if pictures_in(Path(word)):
+        if is_sequence(Path(word)):
             return open_pictures(Path(word), rate)
-        raise VideoError(f"{word}: is a folder without pictures, not one source; name a video in it")
+        raise VideoError(f"{word}: is a folder, and not one of pictures alone; name a video in it")
     paths = matching(word)
     if not paths:
         raise VideoError(f"{word}: no file has a name like that")

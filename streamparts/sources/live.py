@@ -101,7 +101,7 @@ class LiveSource(Closing):
 
     def _frames(self) -> Iterator[Frame]:
         picture, self._first = self._first, None
-        while picture is not None:
+        while picture is not None and not self._closed.is_set():
             taken_at, decoded_at = time.perf_counter(), picture.decoded_at
             yield self._frame(picture)
             picture = None  # else this generator would keep it alive while it waits

@@ -29,7 +29,23 @@ _OPTIONS = {
     "http": {"reconnect": "1", "reconnect_delay_max": "2"},
     "https": {"reconnect": "1", "reconnect_delay_max": "2"},
 }
-_MAY_BE_FINITE = {"http", "https", "ftp"}
+_ALWAYS_LIVE = {
+    "rtsp",
+    "rtsps",
+    "rtmp",
+    "rtmps",
+    "rtmpt",
+    "rtmpe",
+    "rtp",
+    "srtp",
+    "srt",
+    "rist",
+    "udp",
+    "tcp",
+    "tls",
+    "unix",
+}
+"""Others are where they announce no length."""
 
 _HINTS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((av.HTTPUnauthorizedError,), "it wants a user and a password: {scheme}://USER:PASSWORD@..."),
@@ -61,7 +77,7 @@ def open_address(
         connect_seconds=connect_seconds,
         max_retries=max_retries,
         paced=hls,
-        always_live=scheme not in _MAY_BE_FINITE,
+        always_live=scheme in _ALWAYS_LIVE,
     )
 
 

@@ -41,7 +41,7 @@ def kind_of(word: str) -> Kind:
         return "picture" if path.suffix.lower() in IMAGE_SUFFIXES else "file"
     if DEVICE.fullmatch(word):
         return "device"
-    if NUMBERED.search(path.name):
+    if _is_numbered(path):
         return "numbered"
     if glob.has_magic(word):
         return "glob"
@@ -82,7 +82,7 @@ def _expanded(argument: str, base: Path = Path(), may_list: bool = True) -> Iter
         yield argument
     elif path.is_dir():
         yield from _in_folder(path)
-    elif path.exists() or NUMBERED.search(path.name) or not glob.has_magic(argument):
+    elif path.exists() or _is_numbered(path) or not glob.has_magic(argument):
         yield str(path)
     else:
         yield from _matches(path)
@@ -105,9 +105,18 @@ def _is_no_path(word: str) -> bool:
     return word == "-" or special or ADDRESS.match(word) is not None
 
 
-def _in_folder(folder: Path) -> list[str]:
+def _is_numbered(path: Path) -> bool:
+    return NUMBERED.search(path.name) is not None and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_sequence(folder: Path) -> bool:
+    """Whether a folder is one source: pictures, and no video in or below it."""
     has_video = any(path.suffix.lower() in VIDEO_SUFFIXES for path in folder.rglob("*"))
-    if pictures_in(folder) and not has_video:
+    return not has_video and bool(pictures_in(folder))
+
+
+def _in_folder(folder: Path) -> list[str]:
+    if is_sequence(folder):
         return [str(folder)]
     return [str(path) for path in find_videos(folder)]
 
