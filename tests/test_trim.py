@@ -51,7 +51,7 @@ def test_the_end_is_not_part_of_it_and_steps_count_from_the_start(videos: dict[s
     source = trimmed(FileSource(videos["mp4"]), start=1.0, end=2.0, every=7)
     assert source.num_frames == 5
     assert source.rate == Fraction(30, 7)
-    assert source.description.endswith("from 1 s, to 2 s, every 7. frame")
+    assert source.description.endswith("from 1 s, to 2 s, one frame in 7")
     found = read(source)
     assert [number for number, _ in found] == [30, 37, 44, 51, 58]
     assert [frame.index for _, frame in found] == [30, 37, 44, 51, 58]

@@ -113,6 +113,9 @@ def test_a_path_is_always_a_file(folder: Path) -> None:
     (folder / "webcam").write_bytes((folder / "b.mp4").read_bytes())
     with open_source(Path("webcam")) as source:
         assert source.num_frames == 3
+    assert expand_sources(["./webcam", "webcam"]) == ["./webcam", "webcam"]
+    with open_source("./webcam") as source:
+        assert source.num_frames == 3
 
 
 @pytest.mark.parametrize("scheme", ["srt", "rist", "nonsense"])

@@ -97,7 +97,7 @@ class _Trimmed(_Wrapped):
         if self._end is not None:
             yield f"to {self._end:g} s"
         if self._every > 1:
-            yield f"every {self._every}. frame"
+            yield f"one frame in {self._every}"
 
     def _estimate(self) -> int | None:
         """As if the video began at 0; it is for progress bars."""

@@ -83,7 +83,7 @@ def _expanded(argument: str, base: Path = Path(), may_list: bool = True) -> Iter
     elif path.is_dir():
         yield from _in_folder(path)
     elif path.exists() or _is_numbered(path) or not glob.has_magic(argument):
-        yield str(path)
+        yield _as_word(path)
     else:
         yield from _matches(path)
 
@@ -103,6 +103,11 @@ def _listed(path: Path) -> Iterator[str]:
 def _is_no_path(word: str) -> bool:
     special = any(pattern.fullmatch(word) for pattern in (CAMERA, SCREEN))
     return word == "-" or special or ADDRESS.match(word) is not None
+
+
+def _as_word(path: Path) -> str:
+    """A file may be called like a camera."""
+    return f"./{path}" if _is_no_path(str(path)) else str(path)
 
 
 def _is_numbered(path: Path) -> bool:
