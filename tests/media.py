@@ -70,6 +70,13 @@ def numbered_video(path: Path, num_frames: int, height: int = 96, width: int = 1
     return write_video(path, images, **options)  # type: ignore[arg-type]
 
 
+def picture_file(path: Path, number: int, height: int = 96, width: int = 128) -> Path:
+    """`picture(number)` as a file of the kind its suffix says."""
+    codec = {".png": "png", ".jpg": "mjpeg", ".webp": "libwebp"}[path.suffix]
+    pix_fmt = {"png": "rgb24", "mjpeg": "yuvj420p", "libwebp": "yuv420p"}[codec]
+    return write_video(path, [picture(number, height, width)], codec=codec, pix_fmt=pix_fmt)
+
+
 def frame_of(image: np.ndarray | av.VideoFrame, rotation: int = 0, index: int = 0) -> Frame:
     """A Frame of an RGB array, or of a PyAV frame that is to be turned by `rotation`."""
     hw = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)

@@ -252,6 +252,35 @@ def test_a_camera_whose_driver_never_returns_is_given_up_though_its_thread_hangs
     assert seen[-1][1].gap.reason == "no frame for 1 s"
 
 
+def test_a_driver_that_never_returns_does_not_cost_a_thread_per_attempt(
+    first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamparts.sources.live.LAST_DELAY", 0.05)
+    monkeypatch.setattr("streamparts.sources.live.FIRST_DELAY", 0.05)
+    release, num_opened = threading.Event(), 0
+
+    def open_container() -> object:
+        nonlocal num_opened
+        num_opened += 1
+        return av.open(Blocking(first if num_opened == 1 else b"", release))
+
+    source = LiveSource(
+        open_container,  # type: ignore[arg-type]
+        "camera",
+        idle_seconds=0.2,
+        connect_seconds=PATIENCE_SECONDS,
+        max_retries=40,
+    )
+    source._connect_seconds = 0.2
+    try:
+        with pytest.raises(VideoError, match="attempts to reconnect that failed: 40"):
+            in_time(lambda: list(source))
+        assert num_opened <= 6
+    finally:
+        release.set()
+        source.close()
+
+
 class Blocking(io.RawIOBase):
     """Gives its data, then blocks until released."""
 

@@ -4,28 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from streamparts.errors import VideoError
-from streamparts.rescale import Rescaler
-from streamparts.sources import expand_sources, open_audio, open_source, output_stem, redact
+from streamparts.sources import expand_sources, open_source, output_stem, redact
 from streamparts.sources.devices import find_device
-from streamparts.sources.pipe import PipeSource
 from streamparts.sources.words import kind_of
-from tests.conftest import ROOT, environment
-from tests.media import numbered_video, picture, read_number, write_video
-
-
-def png(path: Path, number: int, height: int = 96, width: int = 128, **options: str) -> Path:
-    codec = {".png": "png", ".jpg": "mjpeg", ".webp": "libwebp"}[path.suffix]
-    pix_fmt = {"png": "rgb24", "mjpeg": "yuvj420p", "libwebp": "yuv420p"}[codec]
-    return write_video(path, [picture(number, height, width)], codec=codec, pix_fmt=pix_fmt)
+from tests.media import numbered_video, picture_file
 
 
 @pytest.fixture
@@ -37,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     numbered_video(tmp_path / "below" / "a.mkv", 3)
     (tmp_path / "shots").mkdir()
     for number in range(12):
-        png(tmp_path / "shots" / f"shot{number}.png", number)
+        picture_file(tmp_path / "shots" / f"shot{number}.png", number)
     (tmp_path / "list.txt").write_text("# cameras\nwebcam:1\n\nb.mp4\nbelow\n  rtsp://h/x  \n")
     return tmp_path
 
@@ -227,153 +214,3 @@ def test_credentials_are_hidden_wherever_they_stand(text: str, shown: str) -> No
 )
 def test_outputs_are_named_after_their_source(word: str, stem: str) -> None:
     assert output_stem(word) == stem
-
-
-def read(word: str | Path, **options: float) -> tuple[list[int], list[float]]:
-    rescaler = Rescaler()
-    with open_source(word, **options) as source:  # type: ignore[arg-type]
-        pairs = [(read_number(rescaler.rgb(frame)), frame.pts_seconds) for frame in source]
-    return [number for number, _ in pairs], [seconds for _, seconds in pairs]
-
-
-@pytest.mark.parametrize("word", ["shots", "shots/*.png", "shots/shot%d.png"])
-def test_pictures_come_in_the_order_of_their_numbers_at_exact_times(folder: Path, word: str) -> None:
-    numbers, seconds = read(word, fps=10)
-    assert numbers == list(range(12))
-    assert seconds == [number / 10 for number in range(12)]
-    assert read(word)[1] == [number / 25 for number in range(12)]
-
-
-def test_a_missing_number_leaves_its_time_empty_and_a_damaged_picture_is_counted(tmp_path: Path) -> None:
-    for number in (7, 8, 10, 11):
-        png(tmp_path / f"p{number:04d}.png", number)
-    (tmp_path / "p0010.png").write_bytes(b"no picture")
-    with open_source(str(tmp_path / "p%04d.png"), fps=25) as source:
-        times = [frame.pts for frame in source]
-        assert source.decode_errors == 1
-    assert times == [0, 1, 4]
-
-
-def test_pictures_of_another_size_begin_a_new_segment(tmp_path: Path) -> None:
-    for number, size in enumerate([(96, 128), (96, 128), (64, 200), (96, 128)]):
-        png(tmp_path / f"{number}.png", number, *size)
-    with open_source(tmp_path) as source:
-        frames = list(source)
-    assert [frame.segment for frame in frames] == [0, 0, 1, 2]
-    assert [(frame.height, frame.width) for frame in frames] == [(96, 128), (96, 128), (64, 200), (96, 128)]
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "100%d.png", "a.webp"])
-def test_a_single_picture_is_a_video_of_one_frame(tmp_path: Path, name: str) -> None:
-    if name == "100%d.png":
-        (tmp_path / name).write_bytes(png(tmp_path / "x.png", 77).read_bytes())
-    else:
-        png(tmp_path / name, 77)
-    assert read(tmp_path / name) == ([77], [0.0])
-
-
-def test_grey_alpha_and_deep_pictures_keep_their_brightness(tmp_path: Path) -> None:
-    for index, pix_fmt in enumerate(["gray", "rgba", "gray16be", "rgb48be", "rgb24"]):
-        write_video(tmp_path / f"{index}.png", [picture(index)], codec="png", pix_fmt=pix_fmt)
-    rescaler = Rescaler()
-    with open_source(tmp_path) as source:
-        images = [rescaler.rgb(frame) for frame in source]
-    assert [read_number(image) for image in images] == list(range(5))
-    assert np.ptp([image[20:80, :20].mean() for image in images]) < 3
-
-
-def test_a_folder_without_a_readable_picture_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(VideoError, match="not one picture could be read"):
-        open_source(tmp_path)
-    with pytest.raises(VideoError, match="no such pictures"):
-        open_source(str(tmp_path / "none_%d.png"))
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        with suppress(OSError):  # a test may have closed it
-            os.close(end)
-
-
-@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".avi"])
-def test_a_stream_on_standard_input_is_read_to_its_end(tmp_path: Path, suffix: str) -> None:
-    video = numbered_video(tmp_path / f"a{suffix}", 50)
-    code = (
-        "from streamparts.sources import open_source; from streamparts.rescale import Rescaler\n"
-        "from streamparts.sources.pattern import read_number\n"
-        "with open_source('-') as s: print(s.name, s.live, *[read_number(Rescaler().rgb(f)) for f in s])\n"
-    )
-    with video.open("rb") as file:
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            stdin=file,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=environment(),
-            cwd=ROOT,
-        )
-    assert result.stderr == ""
-    assert result.stdout.split() == ["stdin", "False", *map(str, range(50))]
-
-
-def test_closing_ends_the_wait_for_a_pipe_that_says_nothing(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    data = numbered_video(tmp_path / "a.ts", 90).read_bytes()
-    source_opened, ended, sources = threading.Event(), threading.Event(), []
-
-    def work() -> None:
-        sources.append(PipeSource(pipe[0]))
-        source_opened.set()
-        for _ in sources[0]:
-            pass
-        ended.set()
-
-    threading.Thread(target=work, daemon=True).start()
-    os.write(pipe[1], data)
-    assert source_opened.wait(60), "the first frame never came"
-    assert not ended.wait(0.5), "the writer is still there"
-    sources[0].close()
-    assert ended.wait(60), "closing must end the waiting"
-
-
-def test_garbage_on_standard_input_is_refused(pipe: tuple[int, int]) -> None:
-    os.write(pipe[1], b"HELLO\n" * 1000)
-    os.close(pipe[1])
-    with pytest.raises(VideoError, match="stdin: "):
-        PipeSource(pipe[0])
-
-
-def test_sound_comes_as_it_is_in_the_file_between_the_times_asked_for(real_videos: Path) -> None:
-    path = real_videos / "cockatoo.mp4"
-    audio = open_audio(path)
-    assert audio is not None
-    with audio:
-        assert audio.codec == "mp3"
-        whole = [(packet.pts, bytes(packet)) for packet in audio]
-        time_base = audio.stream.time_base
-    part = open_audio(str(path), 3.0, 5.0)
-    assert part is not None
-    with part:
-        found = [(packet.pts, bytes(packet)) for packet in part]
-    assert found == [(pts, data) for pts, data in whole if 3 <= pts * time_base < 5]
-    assert len(found) > 50
-
-
-@pytest.mark.parametrize("word", ["rtsp://h/x", "webcam", "-", "test://", "none.mp4"])
-def test_what_is_no_file_has_no_sound(word: str) -> None:
-    assert open_audio(word) is None
-
-
-def test_a_silent_file_has_no_sound(video: Path) -> None:
-    assert open_audio(video) is None
-
-
-def test_a_damaged_sound_track_ends_where_it_cannot_be_read(real_videos: Path) -> None:
-    audio = open_audio(real_videos / "video_with_failing_audio.mp4")
-    assert audio is not None
-    with audio:
-        assert sum(packet.size for packet in audio) > 0

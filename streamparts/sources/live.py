@@ -23,6 +23,8 @@ FIRST_DELAY, LAST_DELAY = 0.5, 10.0
 """Seconds between attempts to reconnect: doubled each time."""
 SLACK_SECONDS = 1.0
 """By so much a film may be shorter than it says."""
+MOST_ABANDONED = 4
+"""Threads of former connections that may still hang before no new connection is tried."""
 CLOSE_SECONDS = 1.0
 """What `close` waits for the reading thread before it is left to its own timeout."""
 
@@ -65,6 +67,7 @@ class LiveSource(Closing):
         self._iterated = False
         self._closed = threading.Event()
         self._errors_before = 0
+        self._abandoned: list[Reader] = []
         self._reader = self._connect()
         announced, first = self._first_picture(hint)
         self._announced = announced
@@ -82,7 +85,8 @@ class LiveSource(Closing):
 
     @property
     def decode_errors(self) -> int:
-        return self._errors_before + self._reader.decode_errors
+        now = 0 if self._reader in self._abandoned else self._reader.decode_errors
+        return self._errors_before + now
 
     @property
     def repaired_times(self) -> int:
@@ -113,7 +117,8 @@ class LiveSource(Closing):
                     self._check_complete()
                     return
                 if not self.live:
-                    raise VideoError(f"{self.name}: broke off: {reason}") from None
+                    hint = "; --idle gives it more time" if lost.cause is TimeoutError else ""
+                    raise VideoError(f"{self.name}: broke off: {reason}{hint}") from None
                 heard_at = min(decoded_at, self._reader.heard_at)
                 picture = self._reconnected(reason)
                 if picture is not None:
@@ -140,7 +145,7 @@ class LiveSource(Closing):
             picture = self._reader.take(taken_at + self._idle_seconds + GRACE_SECONDS - time.perf_counter())
         except Lost as lost:
             # FFmpeg's RTSP tells its own timeout as the end of the stream.
-            waited = time.perf_counter() - self._reader.heard_at > 0.9 * self._idle_seconds
+            waited = lost.at - self._reader.heard_at > 0.9 * self._idle_seconds
             raise silent if str(lost) == SILENT or (str(lost) == ENDED and waited) else lost from None
         if picture is None and not self._closed.is_set():
             raise silent
@@ -153,8 +158,8 @@ class LiveSource(Closing):
             if retries == self._max_retries:
                 raise VideoError(f"{self.name}: lost ({reason}); attempts to reconnect that failed: {retries}")
             retries, delay = retries + 1, min(2 * delay, LAST_DELAY)
-            self._errors_before += self._reader.decode_errors
-            self._reader.cancel()
+            if not self._may_connect():
+                continue
             self._reader = self._connect()
             if self._closed.is_set():  # while connecting: the old reader was cancelled instead of this one
                 self._reader.cancel()
@@ -165,6 +170,15 @@ class LiveSource(Closing):
             if picture is not None:
                 return picture
         return None
+
+    def _may_connect(self) -> bool:
+        """Let the old reader go. False while too many of them are held by a driver that does not return."""
+        if self._reader not in self._abandoned:
+            self._errors_before += self._reader.decode_errors
+            self._reader.cancel()
+            self._abandoned.append(self._reader)
+        self._abandoned = [reader for reader in self._abandoned if reader.is_alive or reader is self._reader]
+        return len(self._abandoned) <= MOST_ABANDONED
 
     def _connect(self) -> Reader:
         return Reader(self._open_container, self.name, self._paced)

@@ -33,6 +33,8 @@ class Lost(Exception):
     def __init__(self, reason: str, cause: type[BaseException] | None = None) -> None:
         super().__init__(reason)
         self.cause = cause
+        self.at = time.perf_counter()
+        """When it was noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,11 @@ class Reader:
             self._cancelled = True
             self._changed.notify_all()
         self._thread.join(patience)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still runs, or is held by FFmpeg or a driver."""
+        return self._thread.is_alive()
 
     def _put(self, picture: Picture) -> bool:
         with self._changed:
