@@ -53,6 +53,15 @@ def require_images(images: ByteArray, bundle: Bundle) -> ByteArray:
     return np.ascontiguousarray(images)
 
 
+def unbuildable(bundle: Bundle) -> str | None:
+    """None if the bundle says enough to build its network in PyTorch, else why not and what to do."""
+    if not bundle.spec.network:
+        return "the model file does not describe its network; export it again"
+    if bundle.spec.precision != "fp32":
+        return f"torch runs fp32 models, this one is {bundle.spec.precision}; take the fp32 one"
+    return None
+
+
 def one_line(error: Exception) -> str:
     """The message of an engine's error, which may fill pages."""
     return " ".join(str(error).split())[:200]

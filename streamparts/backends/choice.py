@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from streamparts.backends import Backend
+from streamparts.backends import Backend, unbuildable
 from streamparts.backends.host import missing_gpu, missing_package
 from streamparts.data import ByteArray
 from streamparts.errors import StreampartsError
@@ -78,14 +79,24 @@ def _onnxruntime(device: Literal["cpu", "cuda", "tensorrt"]) -> Entry:
 
 def _torch(device: Literal["auto", "cuda", "mps", "cpu"]) -> Entry:
     def missing(bundle: Bundle | None) -> str | None:
-        reason = missing_package("torch", "train") or missing_package("onnx", "train")
-        if not reason and device == "cuda":
-            reason = missing_gpu()  # asked first, for importing torch takes seconds
-        if reason:
-            return reason
-        from streamparts.backends.torch_backend import missing_device, unfit_model
+        return (
+            missing_package("torch", "train")
+            or missing_package("onnx", "train")
+            or missing_device()
+            or (unbuildable(bundle) if bundle else None)
+        )
 
-        return missing_device(device) or (unfit_model(bundle) if bundle else None)
+    def missing_device() -> str | None:
+        """Importing torch takes seconds, so what can be known without it is asked first."""
+        if device in ("auto", "cpu"):
+            return None
+        if device == "cuda" and (reason := missing_gpu()):
+            return reason
+        if device == "mps" and sys.platform != "darwin":
+            return "no Metal device here"
+        from streamparts.backends import torch_backend
+
+        return torch_backend.missing_device(device)
 
     def open(bundle: Bundle, threads: int | None) -> Backend:
         from streamparts.backends.torch_backend import TorchBackend
@@ -149,14 +160,14 @@ def choose_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None)
 def _choose(bundle: Bundle, threads: int | None) -> Chosen:
     key = (bundle.sha256, threads)
     if key not in _names_chosen:
-        chosen = _measured(bundle, threads)
-        _names_chosen[key] = chosen.backend.name, chosen.why
+        name, chosen = _measured(bundle, threads)
+        _names_chosen[key] = name, chosen.why
         return chosen
     name, why = _names_chosen[key]
     return Chosen(BACKENDS[name].open(bundle, threads), why)
 
 
-def _measured(bundle: Bundle, threads: int | None) -> Chosen:
+def _measured(bundle: Bundle, threads: int | None) -> tuple[str, Chosen]:
     failures: dict[str, StreampartsError] = {}
     gpu = _opened("gpu", bundle, threads, failures, most=1)
     cpu = {} if gpu else _opened("cpu", bundle, threads, failures)
@@ -168,7 +179,8 @@ def _measured(bundle: Bundle, threads: int | None) -> Chosen:
         name, why = next(iter(cpu)), "the only CPU engine here"
     else:
         name, why = _quickest(measure(cpu, noise(bundle)))
-    return Chosen((gpu or cpu)[name], why + "".join(f"; {name} failed: {error}" for name, error in failures.items()))
+    why += "".join(f"; {failed} failed: {error}" for failed, error in failures.items())
+    return name, Chosen((gpu or cpu)[name], why)
 
 
 def _opened(
@@ -193,11 +205,12 @@ def _opened(
 def _quickest(times: dict[str, float]) -> tuple[str, str]:
     """The name to take of backends with these times, and the times in words."""
     default, *_ = times
-    best = min(times, key=lambda name: times[name])
-    if times[best] > CLEARLY_QUICKER * times[default]:
+    best = quickest = min(times, key=lambda name: times[name])
+    if times[quickest] > CLEARLY_QUICKER * times[default]:
         best = default
     rest = ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items() if name != best)
-    return best, f"{times[best]:.1f} ms a picture here, {rest}"
+    note = "" if best == quickest else ", which is not a tenth less"
+    return best, f"{times[best]:.1f} ms a picture here, {rest}{note}"
 
 
 def measure(backends: dict[str, Backend], images: ByteArray) -> dict[str, float]:

@@ -72,13 +72,13 @@ def missing_device(device: Device) -> str | None:
     """None where ONNX Runtime has a provider for `device` and there is a GPU for it, else why not."""
     provider, _ = _PROVIDERS[device][0]
     if provider not in onnxruntime.get_available_providers():
-        return f"this onnxruntime is made without {provider}; {_GPU_PACKAGE}"
+        return f"this onnxruntime has no {provider}; {_GPU_PACKAGE}"
     return None if device == "cpu" else missing_gpu()
 
 
 def _require_provider(name: str, provider: str) -> None:
     """Raises MissingExtraError unless this build of ONNX Runtime has the provider; finds its CUDA libraries."""
     if provider not in onnxruntime.get_available_providers():
-        raise MissingExtraError(f"{name} cannot be used: this onnxruntime is made without {provider}; {_GPU_PACKAGE}")
+        raise MissingExtraError(f"{name} cannot be used: this onnxruntime has no {provider}; {_GPU_PACKAGE}")
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21: CUDA that came by pip is not on the loader's path
         onnxruntime.preload_dlls()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
-from streamparts.backends import Outputs, one_line, require_images
+from streamparts.backends import Outputs, one_line, require_images, unbuildable
 from streamparts.backends.host import missing_gpu, missing_package, num_threads
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
@@ -18,13 +18,13 @@ from streamparts.errors import BackendError, MissingExtraError, ModelError
 try:
     import onnx
     import torch
-    from onnx import numpy_helper
     from torch import Tensor, nn
 except ImportError as missing:
     reason = missing_package("torch", "train") or missing_package("onnx", "train") or str(missing)
     raise MissingExtraError(f"torch cannot be used: {reason}") from missing
 
 from streamparts.backends.torch_graph import GraphRunner
+from streamparts.backends.torch_weights import read_weights
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.models.readout import ExportedScops, ExportedStudent
 from streamparts.models.scops import Scops, ScopsConfig
@@ -110,7 +110,10 @@ def build_network(bundle: Bundle) -> nn.Module:
         # Without memory of its own: nothing is allocated that the file does not hold.
         with torch.device("meta"):
             network = fuse_batch_norms(_described(bundle))
-        tensors = _weights(bundle, set(network.state_dict()))
+        wanted = network.state_dict()
+        tensors = read_weights(_graph(bundle), wanted)
+        if missing := sorted(set(wanted) - set(tensors)):
+            _refuse(bundle, f"it lacks {len(missing)} weights of the network it describes, {missing[0]} among them")
         network.load_state_dict(tensors, assign=True)
     except ModelError:
         raise
@@ -119,18 +122,9 @@ def build_network(bundle: Bundle) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def unfit_model(bundle: Bundle) -> str | None:
-    """None if the bundle says enough to build its network, else why not and what to do."""
-    if not bundle.spec.network:
-        return "the model file does not describe its network; export it again"
-    if bundle.spec.precision != "fp32":
-        return f"it runs fp32 models, this one is {bundle.spec.precision}; take the fp32 model"
-    return None
-
-
 def _described(bundle: Bundle) -> nn.Module:
-    if unfit := unfit_model(bundle):
-        _refuse(bundle, unfit)
+    if reason := unbuildable(bundle):
+        _refuse(bundle, reason)
     match bundle.spec.network.get("kind"):
         case "student":
             return ExportedStudent(Student(_config(bundle, StudentConfig)))
@@ -152,14 +146,6 @@ def _config(bundle: Bundle, kind: type[Config]) -> Config:
     if any(isinstance(value, list) and len(value) > _LONGEST_LIST for value in given.values()):
         _refuse(bundle, f"its network has a list of more than {_LONGEST_LIST} numbers")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-
-
-def _weights(bundle: Bundle, names: set[str]) -> dict[str, Tensor]:
-    """The initialisers of the ONNX file that carry these names. Raises ModelError if any is not there."""
-    found = {tensor.name: tensor for tensor in _graph(bundle).initializer if tensor.name in names}
-    if missing := sorted(names - set(found)):
-        _refuse(bundle, f"it lacks {len(missing)} weights of the network it describes, {missing[0]} among them")
-    return {name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for name, tensor in found.items()}
 
 
 def _graph(bundle: Bundle) -> onnx.GraphProto:
