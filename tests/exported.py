@@ -15,22 +15,23 @@ from export.onnx_model import to_onnx
 from streamparts.bundle import Bundle, ModelSpec, check_model
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.models.readout import ExportedScops, ExportedStudent
-from streamparts.models.scops import Scops, ScopsConfig
+from streamparts.models.resnet import ResNet50
+from streamparts.models.scops import Backbone, Scops, ScopsConfig
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
 
 SIZE = 64
 NUM_PARTS = 5
 
 
-def exported_bundle(kind: Literal["student", "scops"], folder: Path) -> Bundle:
-    """A bundle in `folder` whose weights are random, the same at each call."""
+def exported_bundle(kind: Literal["student", "scops"], folder: Path, backbone: Backbone = "fast") -> Bundle:
+    """A bundle in `folder` whose weights are random, the same at each call; `backbone` is that of "scops"."""
     torch.manual_seed(0)
     config: StudentConfig | ScopsConfig
     if kind == "student":
         config = StudentConfig(NUM_PARTS, SIZE, **STUDENT_SIZES["nano"])
         network: nn.Module = ExportedStudent(Student(config))
     else:
-        config = ScopsConfig(NUM_PARTS, SIZE)
+        config = ScopsConfig(NUM_PARTS, SIZE, backbone)
         network = ExportedScops(Scops(config))
     _stir(network)
     shape = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
@@ -64,3 +65,6 @@ def _stir(network: nn.Module) -> None:
             module.bias.normal_(std=0.1)
         elif isinstance(module, nn.Conv2d) and module.bias is not None:
             module.weight.mul_(3)
+        elif isinstance(module, ResNet50):
+            module.mean.copy_(torch.tensor([101, 102, 103]))
+            module.std.copy_(torch.tensor([51, 52, 53]))
