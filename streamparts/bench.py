@@ -18,7 +18,7 @@ import numpy as np
 from av import VideoFrame
 
 from streamparts.backends import Backend
-from streamparts.backends.choice import BACKENDS, open_backend
+from streamparts.backends.choice import BACKENDS, missing, open_backend
 from streamparts.backends.host import num_threads
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import Frame
@@ -128,7 +128,7 @@ def bench(
     report = Report(_model(bundle), _machine(threads), _versions(), _what(frames, video))
     for name in backends or [name for name in BACKENDS if name != "torch"]:  # which is one of torch-...
         try:
-            if reason := BACKENDS[name].missing(bundle):
+            if reason := missing(name, bundle):
                 raise StreampartsError(reason)
             backend = open_backend(bundle, name, threads)
             for batch in batches:

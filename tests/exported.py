@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 from export.onnx_model import to_onnx
@@ -42,10 +44,21 @@ def exported_bundle(kind: Literal["student", "scops"], folder: Path, backbone: B
         input_hw=(SIZE, SIZE),
         network={"kind": kind, **shape},
     )
-    data = to_onnx(fuse_batch_norms(network.eval()), spec)
+    fused = fuse_batch_norms(network.eval())
+    data = held(to_onnx(fused, spec), fused)
     path = folder / f"{kind}.onnx"
     path.write_bytes(data)
     return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
+
+
+def held(data: bytes, network: nn.Module) -> bytes:
+    """The ONNX file with every weight under its name: the exporter folds some of a few numbers away."""
+    model = onnx.load_model_from_string(data)
+    names = {tensor.name for tensor in model.graph.initializer}
+    for name, value in network.state_dict().items():
+        if name not in names:
+            model.graph.initializer.append(numpy_helper.from_array(value.numpy(), name))
+    return bytes(model.SerializeToString())
 
 
 def with_network(bundle: Bundle, **changes: object) -> Bundle:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.parity import pose_differences, same_pixels
 from streamparts.backends import Backend, Outputs
-from streamparts.backends.choice import BACKENDS, find_backends, open_backend
+from streamparts.backends.choice import find_backends, missing, open_backend
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray
@@ -281,7 +281,7 @@ def test_a_missing_extra_names_its_pip_command(
     command = rf"{package} is not installed; pip install 'streamparts\[{extra}\]'"
     with pytest.raises(MissingExtraError, match=command):
         open_backend(bundle, name)
-    reason = BACKENDS[name].missing(None)
+    reason = missing(name)
     assert reason is not None
     assert "pip install" in reason
 
@@ -312,5 +312,5 @@ def test_the_path_of_a_model_is_not_read_again(tmp_path: Path) -> None:
     bundle = load_model(write_tiny_model(tmp_path / "tiny.onnx"))
     bundle.path.unlink()
     for name in HERE:
-        if BACKENDS[name].missing(bundle) is None:
+        if missing(name, bundle) is None:
             open_backend(bundle, name).run(pictures(bundle))

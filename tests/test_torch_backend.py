@@ -35,7 +35,7 @@ def test_the_network_has_the_weights_of_the_file(student: Bundle) -> None:
     assert len(state) > 10
     for name, tensor in state.items():
         assert tensor.device.type == "cpu"
-        np.testing.assert_array_equal(tensor.numpy(), weights.get(name, 0), err_msg=name)
+        np.testing.assert_array_equal(tensor.numpy(), weights[name], err_msg=name)
     assert not any(tensor.requires_grad for tensor in network.parameters())
 
 

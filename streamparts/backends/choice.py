@@ -135,7 +135,12 @@ _names_chosen: dict[tuple[str, int | None], tuple[str, str]] = {}
 
 def find_backends(bundle: Bundle | None = None) -> list[Found]:
     """Every backend, and what keeps it from running here: any model, or the one given."""
-    return [Found(name, entry.missing(bundle)) for name, entry in BACKENDS.items()]
+    return [Found(name, missing(name, bundle)) for name in BACKENDS]
+
+
+def missing(name: str, bundle: Bundle | None = None) -> str | None:
+    """None if the backend called `name` can run `bundle` here (None: any), else why not."""
+    return BACKENDS[name].missing(bundle)
 
 
 def open_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None) -> Backend:
@@ -190,7 +195,7 @@ def _opened(
     that do not."""
     opened: dict[str, Backend] = {}
     for name, entry in BACKENDS.items():
-        if entry.auto != role or len(opened) == most or entry.missing(bundle):
+        if entry.auto != role or len(opened) == most or missing(name, bundle):
             continue
         try:
             backend = entry.open(bundle, threads)

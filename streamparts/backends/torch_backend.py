@@ -18,13 +18,13 @@ from streamparts.errors import BackendError, MissingExtraError, ModelError
 try:
     import onnx
     import torch
+    from onnx import numpy_helper
     from torch import Tensor, nn
 except ImportError as missing:
     reason = missing_package("torch", "train") or missing_package("onnx", "train") or str(missing)
     raise MissingExtraError(f"torch cannot be used: {reason}") from missing
 
 from streamparts.backends.torch_graph import GraphRunner
-from streamparts.backends.torch_weights import read_weights
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.models.readout import ExportedScops, ExportedStudent
 from streamparts.models.scops import Scops, ScopsConfig
@@ -110,10 +110,7 @@ def build_network(bundle: Bundle) -> nn.Module:
         # Without memory of its own: nothing is allocated that the file does not hold.
         with torch.device("meta"):
             network = fuse_batch_norms(_described(bundle))
-        wanted = network.state_dict()
-        tensors = read_weights(_graph(bundle), wanted)
-        if missing := sorted(set(wanted) - set(tensors)):
-            _refuse(bundle, f"it lacks {len(missing)} weights of the network it describes, {missing[0]} among them")
+        tensors = _weights(bundle, set(network.state_dict()))
         network.load_state_dict(tensors, assign=True)
     except ModelError:
         raise
@@ -146,6 +143,14 @@ def _config(bundle: Bundle, kind: type[Config]) -> Config:
     if any(isinstance(value, list) and len(value) > _LONGEST_LIST for value in given.values()):
         _refuse(bundle, f"its network has a list of more than {_LONGEST_LIST} numbers")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+
+def _weights(bundle: Bundle, names: set[str]) -> dict[str, Tensor]:
+    """The initialisers of the ONNX file that carry these names. Raises ModelError if any is not there."""
+    found = {tensor.name: tensor for tensor in _graph(bundle).initializer if tensor.name in names}
+    if missing := sorted(names - set(found)):
+        _refuse(bundle, f"it lacks {len(missing)} weights of the network it describes, {missing[0]} among them")
+    return {name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for name, tensor in found.items()}
 
 
 def _graph(bundle: Bundle) -> onnx.GraphProto:
