@@ -59,6 +59,8 @@ class Row:
     batch: int
     network_ms: Times
     """Of a run of the network on `batch` pictures."""
+    network_cpu_ms: float
+    """Processor time of the same, of all threads together, in the mean: a busy machine changes it least."""
     frame_ms: Times
     """Of a frame from its picture as decoded to its tracks, scaling included; in a batch, of its share."""
     fps: float
@@ -91,9 +93,9 @@ class Report:
             ", ".join(f"{key} {value}" for key, value in self.machine.items()),
             ", ".join(f"{key} {value}" for key, value in self.versions.items()),
             "",
-            f"{'':<27}{'network, ms a run':>24}{'scaling to tracks, ms a frame':>34}",
+            f"{'':<27}{'network, ms a run':>32}{'scaling to tracks, ms a frame':>34}",
             f"{'backend':<22}{'batch':>5}"
-            + f"{'p50':>10}{'p95':>7}{'p99':>7}{'p50':>15}{'p95':>7}{'p99':>7}{'fps':>11}",
+            + f"{'p50':>10}{'p95':>8}{'p99':>8}{'cpu':>8}{'p50':>13}{'p95':>8}{'p99':>8}{'fps':>8}",
         ]
         lines += [_table_line(row) for row in self.rows]
         lines += [f"{name:<22}{reason}" for name, reason in self.not_timed.items()]
@@ -103,8 +105,8 @@ class Report:
 def _table_line(row: Row) -> str:
     network, frame = row.network_ms, row.frame_ms
     return (
-        f"{row.backend:<22}{row.batch:>5}{network.p50:>10.2f}{network.p95:>7.2f}{network.p99:>7.2f}"
-        f"{frame.p50:>15.2f}{frame.p95:>7.2f}{frame.p99:>7.2f}{row.fps:>11.1f}"
+        f"{row.backend:<22}{row.batch:>5}{network.p50:>10.2f}{network.p95:>8.2f}{network.p99:>8.2f}"
+        f"{row.network_cpu_ms:>8.2f}{frame.p50:>13.2f}{frame.p95:>8.2f}{frame.p99:>8.2f}{row.fps:>8.1f}"
     )
 
 
@@ -157,14 +159,18 @@ def time_backend(bundle: Bundle, backend: Backend, frames: Sequence[Frame], batc
         backend.run(images)
         whole()
     network_seconds, whole_seconds = list[float](), list[float]()
+    cpu_seconds = 0.0
     deadline = time.perf_counter() + 2 * seconds
     while time.perf_counter() < deadline or len(whole_seconds) < FEWEST_RUNS:
+        cpu_start = time.process_time()
         network_seconds.append(_seconds(lambda: backend.run(images)))
+        cpu_seconds += time.process_time() - cpu_start
         whole_seconds.append(_seconds(whole))
     return Row(
         backend=backend.name,
         batch=batch,
         network_ms=Times.of(network_seconds),
+        network_cpu_ms=round(1e3 * cpu_seconds / len(network_seconds), 3),
         frame_ms=Times.of([x / batch for x in whole_seconds]),
         fps=round(batch * len(whole_seconds) / sum(whole_seconds), 1),
         num_runs=len(whole_seconds),

@@ -24,6 +24,7 @@ def test_every_backend_that_can_is_timed_and_the_others_say_why(bundle: Bundle) 
     for row in report.rows:
         assert row.num_runs >= bench_module.FEWEST_RUNS
         assert row.fps > 0
+        assert row.network_cpu_ms > 0
         for times in (row.network_ms, row.frame_ms):
             assert 0 < times.p50 <= times.p95 <= times.p99
 
@@ -81,7 +82,7 @@ def test_the_table_has_a_line_for_each_measurement(
     assert "onnxruntime " in lines[2]
     table = [line.split() for line in lines[6:]]
     assert [line[:2] for line in table[:2]] == [["onnxruntime", "1"], ["onnxruntime", "2"]]
-    assert all(len(line) == 9 and all(float(word) > 0 for word in line[1:]) for line in table[:2])
+    assert all(len(line) == 10 and all(float(word) > 0 for word in line[1:]) for line in table[:2])
     assert " ".join(table[2]) == "torch-cpu the model file does not describe its network; export it again"
 
 
