@@ -165,6 +165,14 @@ def test_pictures_need_not_lie_in_one_piece(backend: Backend, model: str, bundle
     np.testing.assert_array_equal(got.affines, wanted.affines)
 
 
+@EACH_PAIR
+def test_pictures_may_be_read_only(backend: Backend, model: str, bundles: dict[str, Bundle]) -> None:
+    images = pictures(bundles[model])
+    wanted = backend.run(images)
+    images.flags.writeable = False
+    np.testing.assert_array_equal(backend.run(images).labels, wanted.labels)
+
+
 @EACH_BACKEND
 @pytest.mark.parametrize("model", ["student"])
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ class TorchBackend:
         try:
             if self._graphs is not None:
                 return Outputs(*self._graphs.run(images))
+            if not images.flags.writeable:  # a tensor cannot share it
+                images = images.copy()
             with torch.inference_mode():
                 outputs = self._outputs(torch.from_numpy(images).to(self._device))
             # numpy() shares memory with the tensor, which nothing else keeps.

@@ -72,7 +72,7 @@ class _Graph:
         self._host_packed = torch.empty(self._packed.shape, dtype=torch.uint8, pin_memory=True)
 
     def run(self, images: ByteArray) -> list[NDArray[Any]]:
-        self._host_images.copy_(torch.from_numpy(images))
+        np.copyto(self._host_images.numpy(), images)
         with torch.cuda.stream(self._stream), torch.inference_mode():
             self._images.copy_(self._host_images, non_blocking=True)
             self._graph.replay()
