@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from streamparts.data import Frame, Parts, Tracks
-from streamparts.errors import MissingExtraError, ModelError, StreampartsError, VideoError
+from streamparts.errors import BackendError, MissingExtraError, ModelError, StreampartsError, VideoError
 from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BackendError",
     "Frame",
     "Letterbox",
     "MissingExtraError",

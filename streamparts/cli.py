@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import threading
@@ -11,12 +12,14 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamparts import __version__
+from streamparts.backends.choice import BACKENDS, find_backends
 from streamparts.errors import StreampartsError
 
 if TYPE_CHECKING:
+    from streamparts.bundle import Bundle
     from streamparts.sources import OpenedSource
     from streamparts.stream import Progress, Summary
 
@@ -42,6 +45,12 @@ SOURCE_HELP = (
     "video file, folder or frame_%%04d.png of pictures, webcam, webcam:1, screen, rtsp:// and other addresses, "
     "- for standard input, or test://"
 )
+
+
+BENCH_EXAMPLES = """examples:
+  streamparts bench puppet-human
+  streamparts bench my.onnx --backend onnxruntime openvino --batch 1 --video dance.mp4 --json
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,11 +89,28 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--model", metavar="NAME_OR_PATH", help="model name or .onnx file")
     run.add_argument("--overlay", metavar="FILE.mp4", type=_mp4, help="write the video with the parts drawn in")
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
+    _add_backend(run, "auto", choices=["auto", *BACKENDS])
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
     run.add_argument("--force", action="store_true", help="replace outputs that exist")
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     run.add_argument("--debug", action="store_true", help="show a traceback on errors")
     run.set_defaults(command=_run, usage_error=run.error)
+
+    bench = commands.add_parser(
+        "bench",
+        help="time a model on every backend that is here",
+        epilog=BENCH_EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    bench.add_argument("model", metavar="MODEL", help="model name or .onnx file")
+    _add_backend(bench, None, choices=list(BACKENDS), nargs="+")
+    bench.add_argument("--batch", metavar="N", type=_count, nargs="+", default=[1, 2, 4, 8], help="batch sizes")
+    bench.add_argument("--seconds", type=_duration, default=2.0, help="of each measurement (default: 2)")
+    bench.add_argument("--video", metavar="FILE", help="frames to use (default: a drawn one of 1280x720)")
+    bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    bench.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    bench.set_defaults(command=_bench)
 
     info = commands.add_parser(
         "info",
@@ -153,6 +179,25 @@ def _opened_source(args: argparse.Namespace, word: str) -> OpenedSource:
         raise
 
 
+def _add_backend(parser: argparse.ArgumentParser, default: str | None, **options: Any) -> None:
+    what = "who runs the network" + (" (default: auto, the quickest here)" if default else " (default: all that can)")
+    choices = options["choices"]
+    parser.add_argument("--backend", metavar="NAME", default=default, help=f"{what}: {', '.join(choices)}", **options)
+    parser.add_argument(
+        "--threads", metavar="N", type=_count, help="processor threads of the network (default: half of the cores)"
+    )
+
+
+def _duration(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
 def _mp4(text: str) -> Path:
     if Path(text).suffix.lower() != ".mp4":
         raise argparse.ArgumentTypeError(f"{text!r} does not end in .mp4, the only kind of video written")
@@ -180,12 +225,30 @@ def _run(args: argparse.Namespace) -> int:
             tracks=args.tracks,
             masks=args.masks,
             force=args.force,
+            backend=args.backend,
+            threads=args.threads,
             stop=stop,
             progress=progress,
         )
     if not args.quiet:
         print(_summary_text(summary))
     return 128 + caught[0] if caught else 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from streamparts.bench import bench
+
+    report = bench(
+        args.model,
+        backends=args.backend,
+        batches=args.batch,
+        seconds=args.seconds,
+        threads=args.threads,
+        video=args.video,
+        progress=lambda line: print(line, file=sys.stderr) if sys.stderr.isatty() else None,
+    )
+    print(report.to_json() if args.json else report.to_text())
+    return 0 if report.rows else 1
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -222,8 +285,21 @@ def _describe_model(name_or_path: str) -> str:
         "license": spec.license,
         "metrics": ", ".join(f"{name} {value:.4g}" for name, value in spec.metrics.items()),
         "made with": ", ".join(f"{name} {version}" for name, version in spec.versions.items()),
+        **_describe_backends(bundle),
     }
     return "\n".join(f"{key:<10}{value}" for key, value in lines.items() if value)
+
+
+def _describe_backends(bundle: Bundle) -> dict[str, str]:
+    found = find_backends(bundle)
+    reasons: dict[str, list[str]] = {}
+    for backend in found:
+        if backend.reason:
+            reasons.setdefault(backend.reason, []).append(backend.name)
+    return {
+        "runs on": ", ".join(backend.name for backend in found if backend.reason is None),
+        "not on": f"\n{'':<10}".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items()),
+    }
 
 
 def _describe_source(word: str) -> str:
@@ -279,6 +355,7 @@ def _summary_text(summary: Summary) -> str:
         f"{summary.num_frames} frames in {summary.seconds:.1f} s: {summary.fps:.1f} fps, "
         f"age of result p50 {summary.age_p50_ms:.0f} ms, p95 {summary.age_p95_ms:.0f} ms",
         "ms per frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_ms.items()),
+        f"backend {summary.backend}: {summary.why_backend}",
     ]
     if summary.decode_errors:
         lines.append(f"{summary.decode_errors} damaged packets of the video were skipped")

@@ -13,5 +13,9 @@ class ModelError(StreampartsError):
     """A model file is missing, damaged, or not a model of this library."""
 
 
+class BackendError(StreampartsError):
+    """A backend that was asked for cannot run here, or not this model; no other one is taken in its place."""
+
+
 class MissingExtraError(StreampartsError, ImportError):
     """A feature needs an optional package; the message names the pip extra."""

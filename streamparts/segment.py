@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +51,21 @@ class PartSegmenter:
 
     def infer(self, prepared: Prepared) -> Parts:
         """Run the network on one prepared frame. Raises ModelError if it fails or gives nan or infinity."""
-        labels, affines, scores, evidence = self._backend.run(prepared.image[None])
-        if not (np.isfinite(affines).all() and np.isfinite(scores).all()):
+        return self._parts([prepared], prepared.image[None])[0]
+
+    def infer_batch(self, prepared: Sequence[Prepared]) -> list[Parts]:
+        """The same for several frames in one go: more frames per second, and all of them later."""
+        return self._parts(prepared, np.stack([item.image for item in prepared]))
+
+    def _parts(self, prepared: Sequence[Prepared], images: ByteArray) -> list[Parts]:
+        labels, affines, scores, evidence = self._backend.run(images)
+        finite = np.isfinite(affines).all((1, 2, 3)) & np.isfinite(scores).all(1)
+        if not finite.all():
+            index = prepared[int(finite.argmin())].frame.index
             raise ModelError(
-                f"{self._name}: the network gave numbers that are not finite at frame {prepared.frame.index}; "
-                "train or export it again"
+                f"{self._name}: the network gave numbers that are not finite at frame {index}; train or export it again"
             )
-        return Parts(labels[0], affines[0], scores[0], None if evidence is None else evidence[0])
+        return [
+            Parts(labels[i], affines[i], scores[i], None if evidence is None else evidence[i])
+            for i in range(len(prepared))
+        ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from streamparts.backends import Backend
+from streamparts.backends.choice import Chosen, choose_backend
 from streamparts.bundle import Bundle, load_model
 from streamparts.channel import prefetch
 from streamparts.data import Tracks
@@ -51,6 +52,10 @@ class Summary:
     """Files written."""
     interrupted: bool
     """Whether `stop` ended the run."""
+    backend: str
+    """Name of the backend that ran the network."""
+    why_backend: str
+    """What spoke for it, in one line."""
 
     @property
     def fps(self) -> float:
@@ -73,20 +78,22 @@ def track(
     source: str | Path | Source,
     model: str | Path | Bundle | None = None,
     *,
-    backend: Backend | None = None,
+    backend: Backend | str = "auto",
+    threads: int | None = None,
     clock: StageClock | None = None,
 ) -> Generator[Tracks]:
     """Tracks of every frame of a video, in order.
 
-    `model` None is the default model, `backend` None is ONNX Runtime on the CPU. A source given as a path is opened
-    here and closed at the end; a Source stays the caller's. Raises VideoError or ModelError: what is wrong from the
+    `model` None is the default model. `backend` is one that is open, or a name for backends.choice.open_backend, as is
+    `threads`; "auto" takes the quickest that is here. A source given as a path is opened here and closed at the end; a
+    Source stays the caller's. Raises VideoError, ModelError, BackendError or MissingExtraError: what is wrong from the
     start at once, a failure on the way at its frame, after the tracks before it.
     """
     bundle = model if isinstance(model, Bundle) else load_model(model)
-    backend = backend or _default_backend(bundle)
+    chosen = _chosen(bundle, backend, threads)
     stack = ExitStack()
     frames = _opened(source, stack)
-    return _tracks(frames, bundle, backend, clock or StageClock(), stack)
+    return _tracks(frames, bundle, chosen.backend, clock or StageClock(), stack)
 
 
 def _tracks(frames: Source, bundle: Bundle, backend: Backend, clock: StageClock, stack: ExitStack) -> Generator[Tracks]:
@@ -111,15 +118,17 @@ def run(
     tracks: str | Path | None = None,
     masks: bool = False,
     force: bool = False,
-    backend: Backend | None = None,
+    backend: Backend | str = "auto",
+    threads: int | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Track a video and write what is asked for: an overlay video, and tracks as JSON lines.
 
-    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced. Setting `stop`, from another
+    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced; `backend` and `threads` are as
+    for `track`. Setting `stop`, from another
     thread or a signal handler, ends the run after the frame at hand with all outputs complete. `progress` is called
-    after each frame. Raises VideoError or ModelError; an error in any stage ends the run, and what was written
+    after each frame. Raises the errors of `track`; an error in any stage ends the run, and what was written
     before it stays readable.
     """
     outputs = tuple(Path(path) for path in (overlay, tracks) if path is not None)
@@ -128,7 +137,8 @@ def run(
     clock, num_frames = StageClock(), 0
     with ExitStack() as stack:
         frames = _opened(source, stack)
-        results = stack.enter_context(closing(track(frames, bundle, backend=backend, clock=clock)))
+        chosen = _chosen(bundle, backend, threads)
+        results = stack.enter_context(closing(track(frames, bundle, backend=chosen.backend, clock=clock)))
         ages = AgeMeter(num_sinks=len(outputs))
         writers: list[BackgroundSink[Tracks]] = []
         started = time.perf_counter()
@@ -152,6 +162,8 @@ def run(
         repaired_times=frames.repaired_times,
         outputs=outputs,
         interrupted=bool(stop and stop.is_set()),
+        backend=chosen.backend.name,
+        why_backend=chosen.why,
     )
 
 
@@ -185,10 +197,12 @@ def _opened(source: str | Path | Source, stack: ExitStack) -> Source:
     return stack.enter_context(open_source(source)) if isinstance(source, str | Path) else source
 
 
-def _default_backend(bundle: Bundle) -> Backend:
-    from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-
-    return OnnxRuntimeBackend(bundle)
+def _chosen(bundle: Bundle, backend: Backend | str, threads: int | None) -> Chosen:
+    if isinstance(backend, str):
+        return choose_backend(bundle, backend, threads)
+    if threads is not None:
+        raise ValueError("threads belong to a backend given by name; this one is open already")
+    return Chosen(backend, "given")
 
 
 def _writers(

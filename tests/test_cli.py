@@ -49,6 +49,7 @@ def test_the_summary_names_speed_ages_and_stages(
     out = capsys.readouterr().out
     assert re.search(r"40 frames in [\d.]+ s: [\d.]+ fps, age of result p50 \d+ ms, p95 \d+ ms", out)
     assert re.search(r"ms per frame: decode [\d.]+, prepare [\d.]+, infer [\d.]+", out)
+    assert re.search(r"backend (onnxruntime|openvino): .*(ms a picture here|the only|the first)", out)
     assert not (tmp_path / "numbered.overlay.mp4").exists()
 
 
@@ -237,6 +238,35 @@ def test_info_describes_a_model(capsys: pytest.CaptureFixture[str], model_path: 
     assert "tiny (assembly)" in out
     assert "2: red, green" in out
     assert "64x64 pixels" in out
+
+
+def test_info_says_what_a_model_runs_on_here_and_why_not_elsewhere(
+    capsys: pytest.CaptureFixture[str], model_path: Path
+) -> None:
+    assert main(["info", str(model_path)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^runs on   .*onnxruntime", out, re.MULTILINE)
+    assert re.search(r"^not on    .*\n( {10}.*\n)*", out, re.MULTILINE)
+    assert "torch-cpu: the model file does not describe its network; export it again" in out
+
+
+def test_a_backend_and_its_threads_can_be_chosen(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    args = ["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl")]
+    assert main([*args, "--backend", "onnxruntime", "--threads", "1"]) == 0
+    assert "backend onnxruntime: asked for" in capsys.readouterr().out
+    assert "torch cannot run it" in refused(capsys, *args, "--force", "--backend", "torch-cpu")
+
+
+@pytest.mark.parametrize("wrong", [["--backend", "tpu"], ["--threads", "0"], ["--threads", "many"]])
+def test_a_backend_that_there_is_not_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], video: Path, wrong: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(video), *wrong])
+    assert caught.value.code == 2
+    assert wrong[1] in capsys.readouterr().err
 
 
 def test_info_describes_a_video(capsys: pytest.CaptureFixture[str], video: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT, environment
 
-HEAVY = ("torch", "cv2", "onnxruntime", "msgspec", "tqdm")
+HEAVY = ("torch", "cv2", "onnxruntime", "openvino", "msgspec", "tqdm")
 
 
 def modules(folder: str) -> list[Path]:

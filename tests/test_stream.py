@@ -13,7 +13,7 @@ from streamparts.backends import Outputs
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
-from streamparts.errors import VideoError
+from streamparts.errors import ModelError, VideoError
 from streamparts.sinks.jsonl import JsonlSink
 from streamparts.sinks.overlay import OverlaySink
 from streamparts.stream import run, track
@@ -205,3 +205,25 @@ def test_memory_stays_flat_over_thousands_of_frames(tmp_path: Path, bundle: Bund
 
     run(ArraySource(2500), bundle, tracks=tmp_path / "t.jsonl", masks=True, progress=watch)
     assert sizes[1] - sizes[0] < 8e6, "2000 frames of 9 kB each would be 18 MB if they were kept"
+
+
+def test_a_backend_goes_by_its_name_and_the_summary_says_which_it_was(tmp_path: Path, bundle: Bundle) -> None:
+    summary = run(ArraySource(3), bundle, backend="onnxruntime", threads=1, tracks=tmp_path / "t.jsonl")
+    assert (summary.backend, summary.why_backend) == ("onnxruntime", "asked for")
+    own = OnnxRuntimeBackend(bundle)
+    summary = run(ArraySource(3), bundle, backend=own, tracks=tmp_path / "t.jsonl", force=True)
+    assert (summary.backend, summary.why_backend) == ("onnxruntime", "given")
+
+
+def test_a_backend_that_is_not_there_is_raised_before_the_first_frame(bundle: Bundle) -> None:
+    source = ArraySource(3)
+    with pytest.raises(ValueError, match="no backend called 'tpu'"):
+        track(source, bundle, backend="tpu")
+    with pytest.raises(ModelError, match="does not describe its network"):
+        track(source, bundle, backend="torch-cpu")
+    assert source.num_made == 0
+
+
+def test_threads_are_not_for_a_backend_that_is_open(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="this one is open already"):
+        track(ArraySource(3), bundle, backend=OnnxRuntimeBackend(bundle), threads=2)
