@@ -29,7 +29,7 @@ def require_parity(
         write_whole(report, table(comparison, tolerance).encode())
     if comparison.passes(tolerance):
         return
-    worst = int(comparison.excess(tolerance).argmax())
+    worst = comparison.worst(tolerance)
     picture = output.with_suffix(".worst.png")
     write_picture(picture, frames.images[worst], comparison.reference[worst], comparison.candidate[worst])
     raise ModelError(
@@ -40,7 +40,7 @@ def require_parity(
 
 def limits(tolerance: Tolerance) -> str:
     """What may differ, in words."""
-    which = "in the mean of the real frames" if tolerance.mean else "in any frame"
+    which = "in the mean" if tolerance.mean else "in any frame"
     return (
         f"{100 * tolerance.label_mismatch:g} % of the labels, {tolerance.pose_error_px:g} px@128 and "
         f"{tolerance.score_error:g} of a score {which}"

@@ -35,6 +35,7 @@ class PartSegmenter:
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
         self._name = bundle.spec.name
         self._input_hw = bundle.spec.input_hw
+        self._num_parts = bundle.spec.num_parts
         self._backend = backend
         self._rescaler = Rescaler()
 
@@ -49,11 +50,21 @@ class PartSegmenter:
         return Prepared(frame, letterbox, letterbox.pad(inner))
 
     def infer(self, prepared: Prepared) -> Parts:
-        """Run the network on one prepared frame. Raises ModelError if it fails or gives nan or infinity."""
-        labels, affines, scores, evidence = self._backend.run(prepared.image[None])
-        if not (np.isfinite(affines).all() and np.isfinite(scores).all()):
-            raise ModelError(
-                f"{self._name}: the network gave numbers that are not finite at frame {prepared.frame.index}; "
-                "train or export it again"
-            )
+        """Run the network on one prepared frame. Raises ModelError if it fails or gives nan, infinity, labels without a
+        part, or other sizes than its description says."""
+        outputs = self._backend.run(prepared.image[None])
+        labels, affines, scores, evidence = outputs
+        if labels.shape != (1, *self._input_hw) or labels.max() > self._num_parts:
+            raise self._nonsense("labels that its description does not allow", prepared)
+        if affines.shape != (1, self._num_parts, 2, 3) or scores.shape != (1, self._num_parts):
+            raise self._nonsense("poses or scores of other shapes than its description says", prepared)
+        if evidence is not None and evidence.shape != (1, self._num_parts, 2):
+            raise self._nonsense("evidence of another shape than its description says", prepared)
+        if not all(np.isfinite(values).all() for values in outputs[1:] if values is not None):
+            raise self._nonsense("numbers that are not finite", prepared)
         return Parts(labels[0], affines[0], scores[0], None if evidence is None else evidence[0])
+
+    def _nonsense(self, what: str, prepared: Prepared) -> ModelError:
+        return ModelError(
+            f"{self._name}: the network gave {what} at frame {prepared.frame.index}; train or export it again"
+        )

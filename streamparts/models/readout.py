@@ -31,8 +31,9 @@ class Readout(NamedTuple):
 
 
 def read_out(logits: Tensor, affine: Affine) -> Readout:
-    """`logits` (B, 1 + K, ...), background first, with one or more dimensions of pixels that `labels` has too; their
-    softmax over the slots gives the masks.
+    """`logits` (B, 1 + K, S, S), background first, whose softmax over the slots gives the masks; or as
+    Student.quarters gives them, (B, 1 + K, 4, S/2, S/2): labels are put in order after the choice among the slots, an
+    eleventh of the bytes for ten parts.
 
     Only the largest probability of a pixel is needed, 1 / sum_k exp(l_k - max l): much cheaper than a softmax.
     """
@@ -42,12 +43,14 @@ def read_out(logits: Tensor, affine: Affine) -> Readout:
 
 
 def _of_owned_pixels(labels: Tensor, certainty: Tensor, affine: Affine) -> Readout:
-    """`labels` and the probability of each pixel's own label, both (B, ...)."""
+    """`labels` and the probability of each pixel's own label, both (B, S, S) or (B, 4, S/2, S/2)."""
     parts = torch.arange(1, affine.scale.shape[1] + 1, device=labels.device)[:, None]
     owned = (labels.flatten(1).unsqueeze(1) == parts).float()
     sure = owned * certainty.flatten(1).unsqueeze(1)
     total = sure.sum(dim=2)
     evidence = torch.stack([total / owned.shape[2], sure.amax(dim=2)], dim=-1)
+    if labels.dim() == 4:  # in floats: TensorRT takes uint8 at the very end only, ONNX Runtime shuffles no integers
+        labels = F.pixel_shuffle(labels.float(), 2).squeeze(1)
     return Readout(labels.to(torch.uint8), affine.matrix(), total / owned.sum(dim=2).clamp(min=1), evidence)
 
 
@@ -76,9 +79,7 @@ class ExportedStudent(Exported):
         self.student = student
 
     def read(self, images: Tensor) -> Readout:
-        readout = read_out(*self.student.quarters(images))
-        # Labels are put in order after the choice among the slots: an eleventh of the bytes for ten parts.
-        return readout._replace(labels=F.pixel_shuffle(readout.labels, 2).squeeze(1))
+        return read_out(*self.student.quarters(images))
 
 
 class ExportedScops(Exported):
