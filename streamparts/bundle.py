@@ -11,7 +11,13 @@ import msgspec
 
 from streamparts.errors import ModelError
 from streamparts.onnx_scan import scan
-from streamparts.sidecar import error_line, require_sidecar
+from streamparts.sidecar import (
+    error_line,
+    read_sidecar,
+    require_same_description,
+    require_same_file,
+    sidecar_path,
+)
 from streamparts.spec import COORDINATES, OLDER_SCHEMAS, SCHEMA, ModelSpec, short
 
 if TYPE_CHECKING:
@@ -65,8 +71,12 @@ def load_model(name_or_path: str | Path | None = None) -> Bundle:
     path = find_model(name_or_path or DEFAULT_MODEL)
     data = _read(path)
     try:
+        sidecar = read_sidecar(sidecar_path(path))
+        if sidecar:
+            require_same_file(path, sidecar, data)
         spec = check_model(data)
-        require_sidecar(path, spec, data)
+        if sidecar:
+            require_same_description(path, sidecar, spec)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error.__cause__
     return Bundle(spec, path, hashlib.sha256(data).hexdigest(), data)

@@ -18,6 +18,8 @@ MAX_METADATA = 1_000_000
 MAX_NODES = 100_000
 MAX_ELEMENTS = 2**31
 """Of any one tensor."""
+TEXTS = {"model": (2, 3, 4, 6), "graph": (2, 10), "node": (1, 2, 3, 4, 6, 8), "tensor": (8, 12), "value": (1, 3)}
+"""Fields that hold text. ONNX Runtime takes any bytes for a name, and prints them."""
 PLAIN_DOMAINS = (b"", b"ai.onnx")
 """Of ONNX itself."""
 
@@ -52,7 +54,7 @@ def scan(data: bytes) -> dict[str, str]:
 def _model(message: memoryview) -> dict[str, str]:
     metadata: dict[str, str] = {}
     graphs, size = 0, 0
-    for number, _, _, data in _fields(message):
+    for number, _, _, data in _fields(message, "model"):
         if number == 7:
             graphs += 1
             _graph(data)
@@ -75,7 +77,7 @@ def _model(message: memoryview) -> dict[str, str]:
 
 def _graph(message: memoryview) -> None:
     nodes = 0
-    for number, _, _, data in _fields(message):
+    for number, _, _, data in _fields(message, "graph"):
         if number == 1:
             nodes += 1
             _node(data)
@@ -90,7 +92,7 @@ def _graph(message: memoryview) -> None:
 
 
 def _node(message: memoryview) -> None:
-    for number, _, _, data in _fields(message):
+    for number, _, _, data in _fields(message, "node"):
         if number == 7:
             _require_plain_domain(data)
         elif number == 5:
@@ -112,7 +114,7 @@ def _tensor(message: memoryview) -> None:
     dims: list[int] = []
     kind = raw = typed = 0
     has_raw = False
-    for number, wire, value, data in _fields(message):
+    for number, wire, value, data in _fields(message, "tensor"):
         if number == 1:
             dims += _packed(data) if wire == _BYTES else [value]
         elif number == 2:
@@ -132,7 +134,7 @@ def _tensor(message: memoryview) -> None:
 
 def _value(message: memoryview) -> None:
     """The declared shape of an input, an output or what lies between them."""
-    tensor = _last(_last(message, 2), 1)
+    tensor = _last(_last(message, 2, "value"), 1)
     dims = [
         value
         for number, _, _, dimension in _fields(_last(tensor, 2))
@@ -159,10 +161,10 @@ def _require_plain_domain(domain: memoryview) -> None:
         )
 
 
-def _last(message: memoryview, wanted: int) -> memoryview:
+def _last(message: memoryview, wanted: int, kind: str = "") -> memoryview:
     """Content of a field; the last one counts, as protobuf has it."""
     found = _NOTHING
-    for number, wire, _, data in _fields(message):
+    for number, wire, _, data in _fields(message, kind):
         if number == wanted and wire == _BYTES:
             found = data
     return found
@@ -183,8 +185,9 @@ def _packed(data: memoryview) -> list[int]:
     return values
 
 
-def _fields(message: memoryview) -> Iterator[_Field]:
-    at, end = 0, len(message)
+def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
+    """The fields of a message; those of TEXTS[kind] are text."""
+    at, end, texts = 0, len(message), TEXTS.get(kind, ())
     while at < end:
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
@@ -202,6 +205,8 @@ def _fields(message: memoryview) -> Iterator[_Field]:
             raise _Damaged(f"no field has the wire type {wire}")
         if length > end - at:
             raise _Damaged("it ends too early")
+        if number in texts:
+            _text(message[at : at + length])
         yield _Field(number, wire, length, message[at : at + length])
         at += length
 

@@ -54,24 +54,24 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def require_sidecar(model: Path, spec: ModelSpec, data: bytes) -> None:
-    """Raises ModelError when there is a sidecar and it is not that of these bytes, of which `spec` is the
-    description."""
-    path = sidecar_path(model)
-    if (saved := read_sidecar(path)) is None:
-        return
-    wanted = sidecar_of(spec, data)
-    if (saved.sha256, saved.bytes) != (wanted.sha256, wanted.bytes):
+def require_same_file(model: Path, sidecar: Sidecar, data: bytes) -> None:
+    """Raises ModelError unless the bytes of `model` are those that its sidecar tells of."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    if (sidecar.sha256, sidecar.bytes) != (sha256, len(data)):
         raise ModelError(
-            f"is not the file that {path.name} beside it tells of (sha256 {short(saved.sha256[:12])} of {saved.bytes} "
-            f"bytes there, {wanted.sha256[:12]!r} of {wanted.bytes} here): one of them was changed or damaged; copy "
-            "both again, or delete the .json if you trust the model"
+            f"is not the file that {sidecar_path(model).name} beside it tells of (sha256 {short(sidecar.sha256[:12])}, "
+            f"{sidecar.bytes} bytes there, {sha256[:12]!r}, {len(data)} here): one of them was changed or damaged; "
+            "copy both again, or delete the .json if you trust the model"
         )
-    differing = [name for name in ModelSpec.__struct_fields__ if getattr(saved, name) != getattr(wanted, name)]
+
+
+def require_same_description(model: Path, sidecar: Sidecar, spec: ModelSpec) -> None:
+    """Raises ModelError unless the sidecar says what the model says of itself."""
+    differing = [name for name in ModelSpec.__struct_fields__ if getattr(sidecar, name) != getattr(spec, name)]
     if differing:
         raise ModelError(
-            f"says something else of itself than {path.name} beside it ({', '.join(differing)}): the .json was edited; "
-            "copy it again or delete it"
+            f"says something else of itself than {sidecar_path(model).name} beside it ({', '.join(differing)}): the "
+            ".json was edited; copy it again or delete it"
         )
 
 
