@@ -23,7 +23,7 @@ from export.parity_frames import FrameSet  # noqa: E402
 from streamparts import geometry  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
 from streamparts.bundle import load_model  # noqa: E402
-from streamparts.errors import ModelError, StreampartsError  # noqa: E402
+from streamparts.errors import StreampartsError  # noqa: E402
 from streamparts.models.checkpoint import save_checkpoint  # noqa: E402
 from streamparts.models.moments import mask_moments, pixel_variance, pose_from_moments  # noqa: E402
 from streamparts.models.readout import ExportedScops, read_masks  # noqa: E402
