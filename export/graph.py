@@ -60,9 +60,7 @@ def hold_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor]) -> None:
         if name not in held:
             model.graph.initializer.append(numpy_helper.from_array(wanted.numpy(), name))
         elif not torch.equal(torch.from_numpy(numpy_helper.to_array(held[name]).copy()), wanted):
-            raise ModelError(
-                f"this version of torch exports {name} in another form; streamparts knows torch 2.6 to 2.13"
-            )
+            raise ModelError(f"this version of torch writes {name} in another form; export with torch 2.13")
 
 
 def strip_traces(model: onnx.ModelProto) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,10 +54,10 @@ def table(comparison: Comparison, tolerance: Tolerance) -> str:
     rows = [
         {
             "frame": name,
-            "label_mismatch": float(comparison.label_mismatch[row]),
-            "pose_error_px": float(comparison.pose_error_px[row]),
-            "mean_pose_error_px": float(comparison.mean_pose_error_px[row]),
-            "score_error": float(comparison.score_error[row]),
+            "label_mismatch": number(comparison.label_mismatch[row]),
+            "pose_error_px": number(comparison.pose_error_px[row]),
+            "mean_pose_error_px": number(comparison.mean_pose_error_px[row]),
+            "score_error": number(comparison.score_error[row]),
         }
         for row, name in enumerate(comparison.names)
     ]
@@ -65,12 +66,17 @@ def table(comparison: Comparison, tolerance: Tolerance) -> str:
         "tolerance": asdict(tolerance),
         "real_frames": comparison.num_real,
         "label_agreement": comparison.label_agreement,
-        "mean_pose_error_px": float(comparison.mean_pose_error_px[real].mean()),
-        "max_pose_error_px": float(comparison.pose_error_px[real].max()),
-        "max_score_error": float(comparison.score_error[real].max()),
+        "mean_pose_error_px": number(comparison.mean_pose_error_px[real].mean()),
+        "max_pose_error_px": number(comparison.pose_error_px[real].max()),
+        "max_score_error": number(comparison.score_error[real].max()),
         "frames": rows,
     }
-    return json.dumps(result, indent=2) + "\n"
+    return json.dumps(result, indent=2, allow_nan=False) + "\n"
+
+
+def number(value: float) -> float | None:
+    """As JSON knows it: null for nan and infinity."""
+    return float(value) if math.isfinite(value) else None
 
 
 def write_picture(path: Path, image: ByteArray, reference: ByteArray, candidate: ByteArray) -> None:
