@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,25 +125,18 @@ def digest(*words: object) -> str:
 
 def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
     """Write a file that appears whole or not at all. `mode` None is what other new files get. Raises ModelError."""
+    partial = path.parent / f".{path.name[:32]}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:32]}.")
-        partial = Path(name)
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with os.fdopen(os.open(partial, flags, 0o666 if mode is None else mode), "wb") as file:
                 file.write(data)
-            partial.chmod(_usual_mode() if mode is None else mode)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _usual_mode() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _is_foreign(status: os.stat_result) -> bool:

@@ -83,7 +83,7 @@ def pinned_buffer(cuda: Any, num_bytes: int, stack: ExitStack) -> ByteArray:
     """(num_bytes,) page-locked host memory, valid until `stack` frees it: hand out copies only."""
     address = int(checked(cuda, cuda.cudaMallocHost(num_bytes)))
     stack.callback(cuda.cudaFreeHost, address)
-    return np.frombuffer((ctypes.c_uint8 * num_bytes).from_address(address), np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * num_bytes).from_address(address))
 
 
 def new_stream(cuda: Any, stack: ExitStack) -> Any:

@@ -288,7 +288,9 @@ def _read_interface(trt: Any, engine: Any, spec: ModelSpec, label: str) -> Inter
     }
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     if set(names) not in (set(wanted), set(wanted) - {"evidence"}):
-        raise ModelError(f"{label}: the engine's tensors are {sorted(names)}, expected {sorted(wanted)}; build it again")
+        raise ModelError(
+            f"{label}: the engine's tensors are {sorted(names)}, expected {sorted(wanted)}; build it again"
+        )
     for name in names:
         dtype, shape = wanted[name]
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT

@@ -150,7 +150,9 @@ def cast_bytes_last(onnx: bytes) -> bytes:
     try:
         from onnx import TensorProto, helper, load_model_from_string
     except ImportError as error:
-        raise MissingExtraError("building engines needs the onnx package; pip install onnx, or 'streamparts[trt]'") from error
+        raise MissingExtraError(
+            "building engines needs the onnx package; pip install onnx, or 'streamparts[trt]'"
+        ) from error
     model = load_model_from_string(onnx)
     graph = model.graph
     outputs = {value.name for value in graph.output if value.type.tensor_type.elem_type == TensorProto.UINT8}
@@ -166,7 +168,9 @@ def cast_bytes_last(onnx: bytes) -> bytes:
             for index, name in enumerate(names):
                 if name in late:
                     names[index] = f"{name}_int32"
-    graph.node.extend(helper.make_node("Cast", [f"{name}_int32"], [name], to=TensorProto.UINT8) for name in sorted(late))
+    graph.node.extend(
+        helper.make_node("Cast", [f"{name}_int32"], [name], to=TensorProto.UINT8) for name in sorted(late)
+    )
     del graph.value_info[:]  # the types it states are no longer true
     return bytes(model.SerializeToString())
 

@@ -1,0 +1,82 @@
+"""Frames to try a model on, as the runtime prepares them: from videos and pictures, or made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from streamparts.data import ByteArray, Frame
+from streamparts.errors import VideoError
+from streamparts.geometry import Letterbox
+from streamparts.rescale import Rescaler
+from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_source
+
+PATTERN_SIZES = (2, 4, 8, 16, 32)
+"""Pixels a side of the noise that patterns are made of."""
+
+
+def sample_frames(path: Path, input_hw: tuple[int, int], num_frames: int) -> ByteArray:
+    """(F, H, W, 3) at most `num_frames` frames, evenly spread over a video or over the videos and pictures below a
+    folder, unreadable ones left out. Raises VideoError when there is none."""
+    files = _media_in(path, num_frames) if path.is_dir() else [path]
+    share = -(-num_frames // len(files))
+    images: list[ByteArray] = []
+    for file in files:
+        if path.is_dir():
+            with suppress(VideoError):
+                images += _frames_of(file, input_hw, share)
+        else:
+            images += _frames_of(file, input_hw, share)
+    if not images:
+        raise VideoError(f"{path}: no frame in it can be read")
+    return np.stack(images[:num_frames])
+
+
+def pattern_frames(input_hw: tuple[int, int], num_frames: int, seed: int = 0) -> ByteArray:
+    """(F, H, W, 3) smooth coloured noise of several scales: no picture of anything, but no two pixels are alike."""
+    rng = np.random.default_rng(seed)
+    return np.stack([_pattern(rng, input_hw) for _ in range(num_frames)])
+
+
+def plain_frames(input_hw: tuple[int, int]) -> ByteArray:
+    """(2, H, W, 3) an all-black and an all-white frame."""
+    return np.stack([np.full((*input_hw, 3), value, np.uint8) for value in (0, 255)])
+
+
+def _pattern(rng: np.random.Generator, input_hw: tuple[int, int]) -> ByteArray:
+    height, width = input_hw
+    total = np.zeros((height, width, 3))
+    for size in PATTERN_SIZES:
+        total += cv2.resize(rng.uniform(-1, 1, (size, size, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
+    return (255 / (1 + np.exp(-total))).astype(np.uint8)
+
+
+def _media_in(folder: Path, num_frames: int) -> list[Path]:
+    suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+    if not files:
+        raise VideoError(f"{folder}: no video and no picture in this folder")
+    return files[:: max(1, len(files) // num_frames)]
+
+
+def _frames_of(path: Path, input_hw: tuple[int, int], count: int) -> list[ByteArray]:
+    with open_source(path) as source:
+        every = max(1, (source.num_frames or count) // count)
+        chosen: list[ByteArray] = []
+        for image in _prepared(iter(source), input_hw, every):
+            chosen.append(image)
+            if len(chosen) >= count:
+                break
+    return chosen
+
+
+def _prepared(frames: Iterator[Frame], input_hw: tuple[int, int], every: int) -> Iterator[ByteArray]:
+    rescaler = Rescaler()
+    for frame in frames:
+        if frame.index % every == 0:
+            letterbox = Letterbox.fit((frame.height, frame.width), input_hw)
+            yield letterbox.pad(rescaler.rgb(frame, letterbox.inner_hw))
