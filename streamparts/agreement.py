@@ -72,9 +72,9 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
     def describe(self) -> str:
         return (
-            f"on {self.num_frames} frames labels agree on {self.labels:.3%} of pixels (frame {self.worst_frame}, the worst: "
-            f"{self.worst_labels:.3%}), poses within {self.pose_px:.3g} px (median {self.pose_median_px:.2g}), "
-            f"scores within {self.score:.2g}"
+            f"on {self.num_frames} frames labels agree on {self.labels:.3%} of pixels "
+            f"(of frame {self.worst_frame}, the worst, {self.worst_labels:.3%}), poses within {self.pose_px:.3g} px "
+            f"(median {self.pose_median_px:.2g}), scores within {self.score:.2g}"
         )
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from streamparts import __version__
+from streamparts.cli_build import add_build, describe_engine
 from streamparts.errors import StreampartsError
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="track a video", epilog=RUN_EXAMPLES, formatter_class=raw, allow_abbrev=False)
     run.add_argument("video", help="video file")
-    run.add_argument("--model", metavar="NAME_OR_PATH", help="model name or .onnx file")
+    run.add_argument("--model", metavar="NAME_OR_PATH", help="model name, .onnx file or TensorRT .engine")
+    run.add_argument("--trust-engine", action="store_true", help="run an engine that was not built here: it is code")
     run.add_argument("--overlay", metavar="FILE.mp4", type=_mp4, help="write the video with the parts drawn in")
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--debug", action="store_true", help="show a traceback on errors")
     run.set_defaults(command=_run, usage_error=run.error)
 
+    add_build(commands)
+
     info = commands.add_parser(
         "info",
         help="describe a model or a video",
@@ -79,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         allow_abbrev=False,
     )
-    info.add_argument("file", metavar="MODEL|VIDEO", help="model name, .onnx file or video file")
+    info.add_argument("file", metavar="MODEL|VIDEO", help="model name, .onnx file, .engine or video file")
     info.add_argument("--debug", action="store_true", help="show a traceback on errors")
     info.set_defaults(command=_info)
     return parser
@@ -107,6 +111,7 @@ def _run(args: argparse.Namespace) -> int:
             tracks=args.tracks,
             masks=args.masks,
             force=args.force,
+            trust_engine=args.trust_engine,
             stop=stop,
             progress=progress,
         )
@@ -119,6 +124,9 @@ def _info(args: argparse.Namespace) -> int:
     from streamparts.bundle import model_names
 
     path = Path(args.file)
+    if path.suffix == ".engine":
+        print(describe_engine(path))
+        return 0
     is_model = path.suffix == ".onnx" or args.file in model_names() or not (path.suffix or path.exists())
     print(_describe_model(args.file) if is_model else _describe_video(args.file))
     return 0

@@ -14,7 +14,7 @@ from streamparts.agreement import MADE_UP_TOLERANCES, TOLERANCES, Agreement, com
 from streamparts.backends import Backend
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.trt import Library, TensorRtBackend, load_library
-from streamparts.backends.trt_build import BuildOptions, build_plan
+from streamparts.backends.trt_build import BuildOptions, build_plan, cast_bytes_last, rtx_targets
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
 from streamparts.engine_cache import EngineCache
@@ -26,6 +26,15 @@ _log = logging.getLogger(__name__)
 
 NUM_PATTERNS = 16
 """Frames made up for the comparison where no real ones are given."""
+
+
+class Disagreement(ModelError):
+    """What was built says something else than the model; carries the worst frame."""
+
+    def __init__(self, message: str, agreement: Agreement, frame: ByteArray, wanted: ByteArray, got: ByteArray) -> None:
+        """`frame` (H, W, 3) RGB, `wanted` and `got` (H, W) labels."""
+        super().__init__(message)
+        self.agreement, self.frame, self.wanted, self.got = agreement, frame, wanted, got
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +73,8 @@ def make_engine(request: Request, machine: Machine | None, cache: EngineCache | 
     bundle, options = request.bundle, request.options
     if machine is None and not (library.is_rtx and options.targets):
         raise ModelError(
-            f"{bundle.path}: there is no GPU here, and {library.title} needs one; without one only TensorRT for RTX "
-            "builds, for GPUs that are named: pip install 'streamparts[trt-rtx]' and give --target sm80 (or others)"
+            f"{bundle.path}: there is no GPU here to build for; name some, for which TensorRT for RTX builds without "
+            f"one: --target {' '.join(rtx_targets(library)) if library.is_rtx else 'sm80, with streamparts[trt-rtx]'}"
         )
     graph = convert(request)
     plan = _plan(library, graph, options, machine, cache)
@@ -123,11 +132,9 @@ def verify(request: Request, engine: Bundle) -> Agreement:
 
 
 def check_graph(request: Request, graph: Bundle) -> Agreement | None:
-    """Compare the graph that an engine was built from with the model, both on the CPU; None where it cannot run."""
-    if graph is request.bundle:
-        return None
+    """Compare the graph that the parser got with the model, both on the CPU; None where it cannot run."""
     try:
-        backend = OnnxRuntimeBackend(graph)
+        backend = OnnxRuntimeBackend(replace(graph, data=cast_bytes_last(graph.data)))
     except ModelError as error:
         _log.warning("the %s graph cannot run on this CPU and was not compared (%s)", request.precision, error)
         return None
@@ -138,9 +145,17 @@ def _compare(request: Request, backend: Backend, what: str) -> Agreement:
     bundle = request.bundle
     frames, made_up = request.test_frames()
     tolerance = (MADE_UP_TOLERANCES if made_up else TOLERANCES)[request.precision]
-    agreement = compare(OnnxRuntimeBackend(bundle), backend, bundle.spec, frames, request.batches())
+    model = OnnxRuntimeBackend(bundle)
+    agreement = compare(model, backend, bundle.spec, frames, request.batches())
     if (problem := agreement.problem(tolerance, bundle.spec.input_hw)) is not None:
-        raise ModelError(f"{bundle.path}: {what} differs from the model: {problem}. Nothing was written")
+        worst = frames[agreement.worst_frame][None]
+        raise Disagreement(
+            f"{bundle.path}: {what} differs from the model: {problem}; nothing was written",
+            agreement,
+            worst[0],
+            model.run(worst).labels[0],
+            backend.run(worst).labels[0],
+        )
     return agreement
 
 

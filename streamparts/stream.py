@@ -111,20 +111,22 @@ def run(
     tracks: str | Path | None = None,
     masks: bool = False,
     force: bool = False,
+    trust_engine: bool = False,
     backend: Backend | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Track a video and write what is asked for: an overlay video, and tracks as JSON lines.
 
-    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced. Setting `stop`, from another
+    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced; `trust_engine` loads a TensorRT
+    engine that was not built here: it can run any code. Setting `stop`, from another
     thread or a signal handler, ends the run after the frame at hand with all outputs complete. `progress` is called
     after each frame. Raises VideoError or ModelError; an error in any stage ends the run, and what was written
     before it stays readable.
     """
     outputs = tuple(Path(path) for path in (overlay, tracks) if path is not None)
     check_outputs(outputs, _paths_of(source, model), force)
-    bundle = model if isinstance(model, Bundle) else load_model(model)
+    bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     clock, num_frames = StageClock(), 0
     with ExitStack() as stack:
         frames = _opened(source, stack)
@@ -186,6 +188,10 @@ def _opened(source: str | Path | Source, stack: ExitStack) -> Source:
 
 
 def _default_backend(bundle: Bundle) -> Backend:
+    if bundle.engine is not None:
+        from streamparts.backends.trt import TensorRtBackend
+
+        return TensorRtBackend(bundle)
     from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(bundle)
