@@ -182,7 +182,7 @@ class TensorRtBackend:
         if not self._waiting:
             raise ValueError("nothing was submitted")
         slot = self._waiting.popleft()
-        self._slots.append(slot)
+        self._slots.appendleft(slot)  # the one whose graphs are there already
         return slot.collect()
 
     def close(self) -> None:
