@@ -62,10 +62,11 @@ class EngineCache:
             return None
         except OSError as error:
             raise ModelError(f"{path}: not a plain file of the engine cache ({error.strerror}); remove it") from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or _is_foreign(status):
+            os.close(descriptor)
+            raise ModelError(f"{path}: others may have written it; remove it, the engine is then built again")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or _is_foreign(status):
-                raise ModelError(f"{path}: others may have written it; remove it, the engine is then built again")
             return file.read()
 
     def write(self, path: Path, data: bytes) -> None:

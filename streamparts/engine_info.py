@@ -116,7 +116,7 @@ def decode_info(data: bytes, path: Path) -> EngineInfo:
     """Raises ModelError, naming `path`, unless the bytes describe an engine."""
     try:
         return msgspec.json.decode(data, type=EngineInfo)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"{path}: not the description of an engine ({error}); build the engine again") from error
 
 

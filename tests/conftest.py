@@ -86,3 +86,17 @@ def fake_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGp
     load_library.cache_clear()
     yield gpu
     load_library.cache_clear()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """tiny.onnx in a folder of this test's own."""
+    return write_tiny_model(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture
+def built(model: Path, fake_gpu: FakeGpu) -> Path:
+    """tiny.engine beside tiny.onnx, built here."""
+    from streamparts.build import build
+
+    return build(model, model.with_suffix(".engine")).path
