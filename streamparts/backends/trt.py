@@ -259,7 +259,8 @@ def _context_maker(library: Library, engine: Any, label: str, stack: ExitStack) 
     stack.callback(_drop_last_first, holder)
 
     def new_context() -> Any:
-        context = holder[0].create_execution_context(*holder[1:])
+        engine, *means = holder
+        context = engine.create_execution_context(*means)
         if context is None:
             raise ModelError(f"{label}: {library.title} gave no execution context ({library.log.take()})")
         return context

@@ -55,7 +55,8 @@ def require_options(library: Library, options: BuildOptions) -> None:
 
 def rtx_targets(library: Library) -> list[str]:
     """Compute capabilities that TensorRT for RTX can build for, as "sm80"."""
-    members = library.module.ComputeCapability.__members__
+    trt = library.module
+    members = trt.ComputeCapability.__members__
     return sorted((name.lower() for name in members if name.startswith("SM")), key=lambda name: int(name[2:]))
 
 
@@ -104,9 +105,10 @@ def _parser_errors(parser: Any) -> str:
     """Everything that the parser found, in one line of at most 600 characters."""
     found = []
     for index in range(parser.num_errors):
-        error = parser.get_error(index)
-        where = f" (node {error.node_name()}, {error.node_operator()})" if error.node_name() else ""
-        found.append(" ".join(f"{error.desc()}{where}".split()))
+        parser_error = parser.get_error(index)
+        node = parser_error.node_name()
+        where = f" (node {node}, {parser_error.node_operator()})" if node else ""
+        found.append(" ".join(f"{parser_error.desc()}{where}".split()))
     return "; ".join(dict.fromkeys(found))[:600] or "it gave no reason"
 
 
@@ -125,8 +127,9 @@ def _set_options(library: Library, config: Any, options: BuildOptions) -> None:
 
 
 def _rtx_set_targets(library: Library, config: Any, targets: tuple[str, ...]) -> None:
-    known = library.module.ComputeCapability.__members__
-    chosen = [known[name.upper()] for name in targets] or [library.module.ComputeCapability.CURRENT]
+    trt = library.module
+    known = trt.ComputeCapability.__members__
+    chosen = [known[name.upper()] for name in targets] or [trt.ComputeCapability.CURRENT]
     config.num_compute_capabilities = len(chosen)
     for index, capability in enumerate(chosen):
         if not config.set_compute_capability(capability, index):
