@@ -148,7 +148,7 @@ def _attach_timing_cache(config: Any, saved: bytes) -> Any:
 def cast_bytes_last(onnx: bytes) -> bytes:
     """The graph with its casts to uint8 moved to its very outputs: TensorRT takes uint8 there and nowhere else.
 
-    Labels are then put in order as int32. Raises MissingExtraError without the `onnx` package.
+    Labels are then put in order as floats, which hold them exactly. MissingExtraError without the `onnx` package.
     """
     try:
         from onnx import TensorProto, helper, load_model_from_string
@@ -164,15 +164,15 @@ def cast_bytes_last(onnx: bytes) -> bytes:
     if not early:
         return onnx
     for attribute in early:
-        attribute.i = TensorProto.INT32
+        attribute.i = TensorProto.FLOAT
     late = outputs - {node.output[0] for node, _ in casts}
     for node in graph.node:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
                 if name in late:
-                    names[index] = f"{name}_int32"
+                    names[index] = f"{name}_floats"
     graph.node.extend(
-        helper.make_node("Cast", [f"{name}_int32"], [name], to=TensorProto.UINT8) for name in sorted(late)
+        helper.make_node("Cast", [f"{name}_floats"], [name], to=TensorProto.UINT8) for name in sorted(late)
     )
     del graph.value_info[:]  # the types it states are no longer true
     return bytes(model.SerializeToString())
