@@ -20,7 +20,7 @@ from streamparts.data import ByteArray
 from streamparts.engine_cache import EngineCache
 from streamparts.engine_info import EngineInfo, Machine, Precision, cuda_runtime_version
 from streamparts.errors import ModelError
-from streamparts.sample_frames import pattern_frames, plain_frames
+from streamparts.patterns import pattern_frames, plain_frames
 
 _log = logging.getLogger(__name__)
 

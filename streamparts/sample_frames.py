@@ -1,4 +1,4 @@
-"""Frames to try a model on, as the runtime prepares them: from videos and pictures, or made up."""
+"""Frames to try a model on, as the runtime prepares them, from videos and pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from streamparts.data import ByteArray, Frame
@@ -14,9 +13,6 @@ from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.rescale import Rescaler
 from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_source
-
-PATTERN_SIZES = (2, 4, 8, 16, 32)
-"""Pixels a side of the noise that patterns are made of."""
 
 
 def sample_frames(path: Path, input_hw: tuple[int, int], num_frames: int) -> ByteArray:
@@ -34,25 +30,6 @@ def sample_frames(path: Path, input_hw: tuple[int, int], num_frames: int) -> Byt
     if not images:
         raise VideoError(f"{path}: no frame in it can be read")
     return np.stack(images[:num_frames])
-
-
-def pattern_frames(input_hw: tuple[int, int], num_frames: int, seed: int = 0) -> ByteArray:
-    """(F, H, W, 3) smooth coloured noise of several scales: no picture of anything, but no two pixels are alike."""
-    rng = np.random.default_rng(seed)
-    return np.stack([_pattern(rng, input_hw) for _ in range(num_frames)])
-
-
-def plain_frames(input_hw: tuple[int, int]) -> ByteArray:
-    """(2, H, W, 3) an all-black and an all-white frame."""
-    return np.stack([np.full((*input_hw, 3), value, np.uint8) for value in (0, 255)])
-
-
-def _pattern(rng: np.random.Generator, input_hw: tuple[int, int]) -> ByteArray:
-    height, width = input_hw
-    total = np.zeros((height, width, 3))
-    for size in PATTERN_SIZES:
-        total += cv2.resize(rng.uniform(-1, 1, (size, size, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
-    return (255 / (1 + np.exp(-total))).astype(np.uint8)
 
 
 def _media_in(folder: Path, num_frames: int) -> list[Path]:

@@ -21,7 +21,7 @@ from streamparts.engine_cache import EngineCache, cache_folder
 from streamparts.engine_info import sidecar_path, this_machine
 from streamparts.engines import cache_key, engine_for, load_engine, save_engine
 from streamparts.errors import ModelError
-from streamparts.sample_frames import pattern_frames
+from streamparts.patterns import pattern_frames
 from tests.conftest import ROOT
 from tests.fake_tensorrt import FakeGpu
 

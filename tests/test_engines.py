@@ -17,7 +17,7 @@ from streamparts.bundle import load_model
 from streamparts.engine_info import EngineInfo, Machine, encode_info, mismatch, read_info, sidecar_path, this_machine
 from streamparts.engines import load_engine
 from streamparts.errors import ModelError
-from streamparts.sample_frames import pattern_frames
+from streamparts.patterns import pattern_frames
 from tests.fake_tensorrt import FakeGpu
 from tests.tiny_model import write_tiny_model
 

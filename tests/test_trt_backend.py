@@ -19,7 +19,7 @@ from streamparts.bundle import Bundle
 from streamparts.engine_build import Request, make_engine
 from streamparts.engine_info import this_machine
 from streamparts.errors import MissingExtraError, ModelError
-from streamparts.sample_frames import pattern_frames
+from streamparts.patterns import pattern_frames
 from tests.fake_cuda import Error
 from tests.fake_tensorrt import FakeGpu, fake_tensorrt
 

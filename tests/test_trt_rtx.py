@@ -24,7 +24,7 @@ from streamparts.engine_cache import EngineCache, cache_folder
 from streamparts.engine_info import read_info
 from streamparts.engines import load_engine
 from streamparts.errors import ModelError
-from streamparts.sample_frames import pattern_frames
+from streamparts.patterns import pattern_frames
 from tests.precisions import as_fp16, as_int8
 from tests.tiny_model import tiny_graph, tiny_spec, write_tiny_model
 
