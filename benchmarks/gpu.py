@@ -31,7 +31,7 @@ from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray
 from streamparts.engine_info import Precision
 from streamparts.engines import engine_for, required_info
-from streamparts.sample_frames import pattern_frames, sample_frames
+from streamparts.patterns import pattern_frames
 
 PACKAGES = ("tensorrt", "tensorrt-rtx", "cuda-bindings", "torch", "onnxruntime", "onnxruntime-gpu", "numpy")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
@@ -213,6 +213,14 @@ def commit() -> str:
     return result.stdout.strip() or "unknown"
 
 
+def chosen_frames(path: Path | None, bundle: Bundle, num_frames: int) -> ByteArray:
+    if path is None:
+        return pattern_frames(bundle.spec.input_hw, num_frames)
+    from streamparts.sample_frames import sample_frames  # needs PyAV, which a GPU machine may lack
+
+    return sample_frames(path, bundle.spec.input_hw, num_frames)
+
+
 def measure(job: Job, precisions: Sequence[Precision]) -> Report:
     parts: Report = {}
     attempt(parts, "gpu", gpu_part)
@@ -251,8 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="JSON file to write")
     args = parser.parse_args(argv)
     bundle = load_model(args.model)
-    size = bundle.spec.input_hw
-    frames = sample_frames(args.frames, size, args.num_frames) if args.frames else pattern_frames(size, args.num_frames)
+    frames = chosen_frames(args.frames, bundle, args.num_frames)
     job = Job(bundle, frames, not args.frames, tuple(args.batches), args.seconds)
     parts = measure(job, args.precisions)
     report = {

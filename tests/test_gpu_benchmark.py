@@ -1,4 +1,4 @@
-"""benchmarks.gpu is rehearsed on a fake GPU and without any: its figures mean nothing here, its report must be whole."""
+"""benchmarks.gpu is rehearsed on a fake GPU and without any: the figures mean nothing, the report must be whole."""
 
 import json
 from pathlib import Path
