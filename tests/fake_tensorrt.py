@@ -164,7 +164,11 @@ class Runtime:
         if "deserialize" in self.gpu.fails or not plan.startswith(MAGIC):
             self.log.log(Severity.ERROR, "magic tag does not match")
             return None
-        return Engine(self.gpu, self.log, plan)
+        try:
+            return Engine(self.gpu, self.log, plan)
+        except Exception as error:  # as the real one: no exception, None
+            self.log.log(Severity.ERROR, str(error))
+            return None
 
 
 class Engine:

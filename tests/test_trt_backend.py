@@ -134,7 +134,7 @@ def test_more_submissions_than_slots_are_refused(backend: TensorRtBackend) -> No
     ],
 )
 def test_other_pictures_than_the_networks_are_refused(backend: TensorRtBackend, images: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="images must be uint8"):
+    with pytest.raises(ModelError, match="takes uint8 pictures of shape"):
         backend.run(images)
 
 

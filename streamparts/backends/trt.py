@@ -211,7 +211,11 @@ class TensorRtBackend:
 
     def _require_pictures(self, images: ByteArray) -> None:
         if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
-            raise ValueError(f"images must be uint8 (N >= 1, {self._shape}), got {images.dtype} {images.shape}")
+            height, width, channels = self._shape
+            raise ModelError(
+                f"{self._label} takes uint8 pictures of shape (N, {height}, {width}, {channels}), "
+                f"got {images.dtype} {images.shape}"
+            )
 
 
 def _joined(batches: list[Outputs]) -> Outputs:
