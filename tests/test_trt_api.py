@@ -193,6 +193,7 @@ def has_pip(python: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def bindings_folder(request: pytest.FixtureRequest) -> Path:
-    """Kept between runs."""
-    return Path(request.config.cache.mkdir("tensorrt-bindings"))  # type: ignore[union-attr]
+def bindings_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kept between runs, where pytest keeps anything."""
+    cache = getattr(request.config, "cache", None)
+    return Path(cache.mkdir("tensorrt-bindings")) if cache else tmp_path_factory.mktemp("tensorrt-bindings")

@@ -199,10 +199,21 @@ def test_a_full_gpu_is_named_and_leaves_nothing_behind(engine: Bundle, fake_gpu:
     assert not list(fake_gpu.live_engines)
 
 
-@pytest.mark.parametrize("function", ["cudaMemcpyAsync", "cudaStreamSynchronize", "cudaGraphLaunch"])
+@pytest.mark.parametrize(
+    ("function", "is_warm"),
+    [
+        ("cudaMemcpyAsync", False),
+        ("cudaStreamSynchronize", False),
+        ("cudaStreamSynchronize", True),
+        ("cudaGraphLaunch", False),
+        ("cudaGraphLaunch", True),
+    ],
+)
 def test_a_failure_of_cuda_is_named_and_the_next_batch_gets_its_own_results(
-    backend: TensorRtBackend, bundle: Bundle, fake_gpu: FakeGpu, function: str
+    backend: TensorRtBackend, bundle: Bundle, fake_gpu: FakeGpu, function: str, is_warm: bool
 ) -> None:
+    if is_warm:
+        backend.run(pictures(2 * MAX_BATCH))
     fake_gpu.cuda.failing[function] = Error.cudaErrorIllegalAddress
     with pytest.raises(ModelError, match="cudaErrorIllegalAddress") as caught:
         backend.run(pictures(2 * MAX_BATCH, seed=1))
