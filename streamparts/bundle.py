@@ -23,6 +23,8 @@ from streamparts.spec import COORDINATES, OLDER_SCHEMAS, SCHEMA, ModelSpec, shor
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+    from streamparts.engine_info import EngineInfo
+
 __all__ = [
     "ASSETS",
     "COORDINATES",
@@ -59,16 +61,24 @@ class Bundle:
     sha256: str
     """Of the file's bytes, in hexadecimal."""
     data: bytes = field(repr=False)
-    """The ONNX file itself, so that what was checked is what runs."""
+    """The ONNX file itself, or the engine, so that what was checked is what runs."""
+    engine: EngineInfo | None = None
+    """Where `data` is a TensorRT engine: what is known of it."""
 
 
-def load_model(name_or_path: str | Path | None = None) -> Bundle:
-    """Read and check a model: a path to an .onnx file, or the name of one that comes with the package.
+def load_model(name_or_path: str | Path | None = None, trust_engine: bool = False) -> Bundle:
+    """Read and check a model: a path to an .onnx file or an .engine, or the name of a model of the package.
+
+    An engine is machine code: it must have been built here by this user, or `trust_engine`; see engines.load_engine.
 
     None loads the default model. Raises ModelError, saying what came, for anything but a sound model file. Where its
     sidecar lies beside it (see sidecar.py), the file must be the one that this tells of.
     """
     path = find_model(name_or_path or DEFAULT_MODEL)
+    if path.suffix == ".engine":
+        from streamparts.engines import load_engine
+
+        return load_engine(path, trust_engine)
     data = _read(path)
     try:
         sidecar = read_sidecar(sidecar_path(path))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamparts import __version__
 from streamparts.backends.choice import BACKENDS, find_backends
+from streamparts.cli_build import add_build, describe_engine
 from streamparts.errors import StreampartsError
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="track a video", epilog=RUN_EXAMPLES, formatter_class=raw, allow_abbrev=False)
     run.add_argument("video", metavar="SOURCE", help=SOURCE_HELP)
     _add_source_flags(run)
-    run.add_argument("--model", metavar="NAME_OR_PATH", help="model name or .onnx file")
+    run.add_argument("--model", metavar="NAME_OR_PATH", help="model name, .onnx file or TensorRT .engine")
+    run.add_argument("--trust-engine", action="store_true", help="run an engine that was not built here: it is code")
     run.add_argument("--overlay", metavar="FILE.mp4", type=_mp4, help="write the video with the parts drawn in")
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
     _add_backend(run, "auto", choices=["auto", *BACKENDS])
@@ -111,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
     bench.add_argument("--debug", action="store_true", help="show a traceback on errors")
     bench.set_defaults(command=_bench)
+    add_build(commands)
 
     info = commands.add_parser(
         "info",
@@ -119,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         allow_abbrev=False,
     )
-    info.add_argument("file", metavar="MODEL|SOURCE", help="model name, .onnx file or anything that run takes")
+    info.add_argument("file", metavar="MODEL|SOURCE", help="model name, .onnx file, .engine or anything that run takes")
     info.add_argument("--debug", action="store_true", help="show a traceback on errors")
     info.set_defaults(command=_info)
     return parser
@@ -227,6 +230,7 @@ def _run(args: argparse.Namespace) -> int:
             force=args.force,
             backend=args.backend,
             threads=args.threads,
+            trust_engine=args.trust_engine,
             stop=stop,
             progress=progress,
         )
@@ -252,7 +256,11 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    print(_describe_model(args.file) if _is_model(args.file) else _describe_source(args.file))
+
+    if args.file.endswith(".engine"):
+        print(describe_engine(Path(args.file)))
+    else:
+        print(_describe_model(args.file) if _is_model(args.file) else _describe_source(args.file))
     return 0
 
 

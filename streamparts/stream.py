@@ -118,6 +118,7 @@ def run(
     tracks: str | Path | None = None,
     masks: bool = False,
     force: bool = False,
+    trust_engine: bool = False,
     backend: Backend | str = "auto",
     threads: int | None = None,
     stop: threading.Event | None = None,
@@ -126,14 +127,15 @@ def run(
     """Track a video and write what is asked for: an overlay video, and tracks as JSON lines.
 
     `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced; `backend` and `threads` are as
-    for `track`. Setting `stop`, from another
+    for `track`; `trust_engine` loads a TensorRT engine that was not built here: it can run any code.
+    Setting `stop`, from another
     thread or a signal handler, ends the run after the frame at hand with all outputs complete. `progress` is called
     after each frame. Raises the errors of `track`; an error in any stage ends the run, and what was written
     before it stays readable.
     """
     outputs = tuple(Path(path) for path in (overlay, tracks) if path is not None)
     check_outputs(outputs, _paths_of(source, model), force)
-    bundle = model if isinstance(model, Bundle) else load_model(model)
+    bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     clock, num_frames = StageClock(), 0
     with ExitStack() as stack:
         frames = _opened(source, stack)

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import nn
 
-from export.onnx_model import to_onnx
+from export.graph import to_onnx
 from streamparts.bundle import Bundle, ModelSpec, check_model
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.models.readout import ExportedScops, ExportedStudent
@@ -45,20 +43,10 @@ def exported_bundle(kind: Literal["student", "scops"], folder: Path, backbone: B
         network={"kind": kind, **shape},
     )
     fused = fuse_batch_norms(network.eval())
-    data = held(to_onnx(fused, spec), fused)
+    data = to_onnx(fused, spec)
     path = folder / f"{kind}.onnx"
     path.write_bytes(data)
     return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
-
-
-def held(data: bytes, network: nn.Module) -> bytes:
-    """The ONNX file with every weight under its name: the exporter folds some of a few numbers away."""
-    model = onnx.load_model_from_string(data)
-    names = {tensor.name for tensor in model.graph.initializer}
-    for name, value in network.state_dict().items():
-        if name not in names:
-            model.graph.initializer.append(numpy_helper.from_array(value.numpy(), name))
-    return bytes(model.SerializeToString())
 
 
 def with_network(bundle: Bundle, **changes: object) -> Bundle:

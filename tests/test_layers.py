@@ -75,6 +75,11 @@ def test_running_a_video_loads_no_torch(video: Path, model_path: Path, tmp_path:
     assert "torch" not in loaded_by(code)
 
 
+def test_what_knows_of_engines_loads_no_tensorrt() -> None:
+    code = "import streamparts.engines, streamparts.build, streamparts.backends.trt"
+    assert not loaded_by(code) & {"tensorrt", "tensorrt_rtx", "cuda", "onnx", "torch"}
+
+
 def test_every_public_name_is_there() -> None:
     import streamparts
 

@@ -14,7 +14,7 @@ import numpy as np
 from streamparts.backends import Backend, unbuildable
 from streamparts.backends.host import missing_gpu, missing_package
 from streamparts.data import ByteArray
-from streamparts.errors import StreampartsError
+from streamparts.errors import ModelError, StreampartsError
 
 if TYPE_CHECKING:
     from streamparts.bundle import Bundle
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Role = Literal["gpu", "cpu", "never"]
 
 AUTO = "auto"
+ENGINE_RUNNER = "tensorrt"
+"""What runs TensorRT engines."""
 MEASURING_SECONDS = 0.3
 """Of all runs together that decide among the CPU backends."""
 MOST_RUNS = 15
@@ -116,8 +118,24 @@ def _openvino() -> Entry:
     return Entry(lambda bundle: missing_package("openvino", "openvino"), open, "cpu")
 
 
+def _tensorrt() -> Entry:
+    def missing(bundle: Bundle | None) -> str | None:
+        if reason := missing_gpu():  # spares machines without one two imports
+            return reason
+        from streamparts.backends import trt
+
+        return trt.available()
+
+    def open(bundle: Bundle, threads: int | None) -> Backend:
+        from streamparts.backends.trt import TensorRtBackend
+
+        return TensorRtBackend(bundle)
+
+    return Entry(missing, open, "gpu")
+
+
 BACKENDS: dict[str, Entry] = {
-    # MERGE: "tensorrt" goes here, first, from streamparts.backends.trt
+    "tensorrt": _tensorrt(),
     "torch-cuda": _torch("cuda"),
     "onnxruntime-cuda": _onnxruntime("cuda"),
     "onnxruntime": _onnxruntime("cpu"),
@@ -140,6 +158,8 @@ def find_backends(bundle: Bundle | None = None) -> list[Found]:
 
 def missing(name: str, bundle: Bundle | None = None) -> str | None:
     """None if the backend called `name` can run `bundle` here (None: any), else why not."""
+    if bundle and bundle.engine and name != ENGINE_RUNNER:
+        return f"an engine runs on {ENGINE_RUNNER} alone"
     return BACKENDS[name].missing(bundle)
 
 
@@ -155,10 +175,14 @@ def choose_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None)
     `threads` is for the CPU; None is half of the cores. Raises ValueError for a name that there is not;
     MissingExtraError, BackendError or ModelError if the backend named, or for "auto" every one, cannot run the model.
     """
+    if bundle.engine and name == AUTO:
+        return Chosen(BACKENDS[ENGINE_RUNNER].open(bundle, threads), "what engines are for")
     if name == AUTO:
         return _choose(bundle, threads)
     if name not in BACKENDS:
         raise ValueError(f"no backend called {name!r}; there are {AUTO}, {', '.join(BACKENDS)}")
+    if bundle.engine and name != ENGINE_RUNNER:
+        raise ModelError(f"{bundle.path}: an engine runs on {ENGINE_RUNNER} alone, not on {name}")
     return Chosen(BACKENDS[name].open(bundle, threads), "asked for")
 
 
