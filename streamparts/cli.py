@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -16,13 +18,17 @@ from streamparts import __version__
 from streamparts.errors import StreampartsError
 
 if TYPE_CHECKING:
-    from streamparts.stream import Progress, Summary
+    from streamparts.job import Progress
+    from streamparts.stats import Stats
+    from streamparts.summary import Summary
 
 RUN_EXAMPLES = """examples:
   streamparts run dance.mp4
       writes dance.overlay.mp4 and dance.tracks.jsonl into the current folder
   streamparts run dance.mp4 --model my.onnx --tracks out/dance.jsonl --masks
       writes only the tracks, with a mask for every part
+  streamparts run left.mp4 right.mp4 --out-dir out --stats
+      tracks both at once with one model, and says every second on stderr how that goes
 """
 INFO_EXAMPLES = """examples:
   streamparts info puppet-human
@@ -43,10 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         print(f"streamparts: error: {_one_line(error)}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(f"streamparts: warning: {note}", file=sys.stderr)
         return 1
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, StreampartsError):
         return text
@@ -61,13 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"streamparts {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="track a video", epilog=RUN_EXAMPLES, formatter_class=raw, allow_abbrev=False)
-    run.add_argument("video", help="video file")
+    run = commands.add_parser("run", help="track videos", epilog=RUN_EXAMPLES, formatter_class=raw, allow_abbrev=False)
+    run.add_argument("video", nargs="+", help="video file; several are tracked at the same time, with one model")
     run.add_argument("--model", metavar="NAME_OR_PATH", help="model name or .onnx file")
     run.add_argument("--overlay", metavar="FILE.mp4", type=_mp4, help="write the video with the parts drawn in")
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
     run.add_argument("--force", action="store_true", help="replace outputs that exist")
+    _add_runtime_flags(run)
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     run.add_argument("--debug", action="store_true", help="show a traceback on errors")
     run.set_defaults(command=_run, usage_error=run.error)
@@ -85,6 +94,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
+    run.add_argument("--out-dir", metavar="DIR", type=Path, help="folder for outputs that are not named (default: .)")
+    run.add_argument(
+        "--policy",
+        choices=("all", "latest"),
+        help="when frames come faster than they are tracked: all waits, latest leaves out all but the newest "
+        "(default: all for files, latest for live sources)",
+    )
+    run.add_argument("--max-fps", metavar="N", type=_positive, help="track no more than N frames a second")
+    run.add_argument(
+        "--stats",
+        metavar="FILE.jsonl",
+        nargs="?",
+        const="-",
+        type=_jsonl,
+        help="write a JSON line of ages, rates and drops every second, to stderr where no file is given",
+    )
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def _jsonl(text: str) -> str:
+    if text != "-" and Path(text).suffix.lower() != ".jsonl":
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .jsonl; a bare --stats goes after the videos")
+    return text
+
+
 def _mp4(text: str) -> Path:
     if Path(text).suffix.lower() != ".mp4":
         raise argparse.ArgumentTypeError(f"{text!r} does not end in .mp4, the only kind of video written")
@@ -92,27 +136,79 @@ def _mp4(text: str) -> Path:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.masks and args.overlay is not None and args.tracks is None:
+        args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too")
+    if len(args.video) == 1:
+        return _run_one(args)
+    if args.overlay is not None or args.tracks is not None:
+        args.usage_error("--overlay and --tracks name the files of one video; for several, give --out-dir DIR")
+    return _run_many(args)
+
+
+def _run_one(args: argparse.Namespace) -> int:
+    from streamparts.paths import output_stems
     from streamparts.stream import run
 
+    (video,) = args.video
     if args.overlay is None and args.tracks is None:
-        stem = Path(args.video).stem
+        stem = (args.out_dir or Path()) / output_stems(args.video)[0]
         args.overlay, args.tracks = Path(f"{stem}.overlay.mp4"), Path(f"{stem}.tracks.jsonl")
-    if args.masks and args.tracks is None:
-        args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too")
-    with _stop_on_signals() as (stop, caught), _progress_bar(Path(args.video).name, args.quiet) as progress:
+    elif args.out_dir is not None:
+        args.usage_error("--out-dir is for outputs that are not named: leave out --overlay and --tracks")
+    with _stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
         summary = run(
-            args.video,
+            video,
             args.model,
             overlay=args.overlay,
             tracks=args.tracks,
             masks=args.masks,
             force=args.force,
+            policy=args.policy,
+            max_fps=args.max_fps,
+            stats=args.stats,
+            stop=stop,
+            progress=progress and (lambda now: progress(now.stats.source, now)),
+        )
+    _say(args, summary)
+    return 128 + caught[0] if caught else 0
+
+
+def _run_many(args: argparse.Namespace) -> int:
+    from streamparts.stream import run_many
+
+    with _stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
+        outcomes = run_many(
+            args.video,
+            args.model,
+            out_dir=args.out_dir or Path(),
+            masks=args.masks,
+            force=args.force,
+            policy=args.policy,
+            max_fps=args.max_fps,
+            stats=args.stats,
             stop=stop,
             progress=progress,
         )
+    for outcome in outcomes:
+        _say(args, outcome.summary, f"{outcome.source}: ")
+        if outcome.error is not None:
+            _complain(args, outcome.source, outcome.error)
+    if caught:
+        return 128 + caught[0]
+    return int(any(outcome.error is not None for outcome in outcomes))
+
+
+def _complain(args: argparse.Namespace, source: str, error: BaseException) -> None:
+    if args.debug:
+        traceback.print_exception(error)
+    print(f"streamparts: error: {source}: {_one_line(error)}", file=sys.stderr)
+
+
+def _say(args: argparse.Namespace, summary: Summary, prefix: str = "") -> None:
     if not args.quiet:
-        print(_summary_text(summary))
-    return 128 + caught[0] if caught else 0
+        print(prefix + _summary_text(summary))
+    for warning in summary.warnings:
+        print(f"streamparts: warning: {prefix}{warning}", file=sys.stderr)
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -157,13 +253,10 @@ def _stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
     stop, caught = threading.Event(), list[int]()
 
     def note(number: int, frame: FrameType | None) -> None:
+        if caught:
+            os._exit(128 + number)  # at once, whatever hangs: files are readable up to here
         caught.append(number)
         stop.set()
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
@@ -171,33 +264,55 @@ def _stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
     try:
         yield stop, caught
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def _progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A callback that draws a bar on stderr, or None where nobody is watching."""
-    if quiet or not sys.stderr.isatty():
+def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress], None] | None]:
+    """A callback that draws a bar for each source on stderr, or None where nobody is watching."""
+    if args.quiet or args.stats == "-" or not sys.stderr.isatty():
         yield None
         return
     from tqdm import tqdm
 
-    with tqdm(desc=name, unit=" frames", dynamic_ncols=True) as bar:
+    bars, lock = dict[str, tqdm](), threading.Lock()
+    with ExitStack() as stack:
 
-        def show(progress: Progress) -> None:
-            bar.total = progress.total
-            bar.set_postfix_str(f"age {progress.age_p50_ms:.0f} ms", refresh=False)
-            bar.update()
+        def show(name: str, progress: Progress) -> None:
+            with lock:
+                if name not in bars:
+                    bar = tqdm(desc=name, unit=" frames", dynamic_ncols=True, position=len(bars))
+                    bars[name] = stack.enter_context(bar)
+                bars[name].total = progress.total
+                bars[name].set_postfix_str(_progress_text(progress.stats), refresh=False)
+                bars[name].update()
 
         yield show
 
 
+def _progress_text(stats: Stats) -> str:
+    ages = stats.age_ms
+    text = f"age {ages.p50:.0f}/{ages.p95:.0f}/{ages.p99:.0f} ms" if ages else "no result yet"
+    text += f", in {stats.fps_in:.0f} out {stats.fps_out:.0f} fps"
+    for count, what in ((stats.dropped, "dropped"), (stats.skipped, "skipped"), (stats.gaps, "gaps")):
+        text += f", {count} {what}" if count else ""
+    return text
+
+
 def _summary_text(summary: Summary) -> str:
     lines = [
-        f"{summary.num_frames} frames in {summary.seconds:.1f} s: {summary.fps:.1f} fps, "
-        f"age of result p50 {summary.age_p50_ms:.0f} ms, p95 {summary.age_p95_ms:.0f} ms",
+        f"{summary.num_frames} frames in {summary.seconds:.1f} s: {summary.fps:.1f} fps, age of result "
+        f"p50 {summary.age_p50_ms:.0f} ms, p95 {summary.age_p95_ms:.0f} ms, p99 {summary.age_p99_ms:.0f} ms",
         "ms per frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_ms.items()),
+        "95 % within: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_p95_ms.items()),
     ]
+    if summary.num_dropped:
+        lines.append(f"{summary.num_dropped} frames were dropped: newer ones came before they could be tracked")
+    if summary.num_skipped:
+        lines.append(f"{summary.num_skipped} frames were left out to keep to --max-fps")
+    if summary.num_segments > 1:
+        lines.append(f"the stream has {summary.num_segments} segments and {summary.num_gaps} gaps")
     if summary.decode_errors:
         lines.append(f"{summary.decode_errors} damaged packets of the video were skipped")
     if summary.repaired_times:

@@ -47,7 +47,7 @@ def test_the_summary_names_speed_ages_and_stages(
 ) -> None:
     assert main(["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl")]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"40 frames in [\d.]+ s: [\d.]+ fps, age of result p50 \d+ ms, p95 \d+ ms", out)
+    assert re.search(r"40 frames in [\d.]+ s: [\d.]+ fps, age of result p50 \d+ ms, p95 \d+ ms, p99 \d+ ms", out)
     assert re.search(r"ms per frame: decode [\d.]+, prepare [\d.]+, infer [\d.]+", out)
     assert not (tmp_path / "numbered.overlay.mp4").exists()
 
@@ -263,4 +263,4 @@ def test_a_terminal_gets_a_progress_bar(
     bar = capsys.readouterr().err
     assert "numbered.mp4: 100%" in bar
     assert "40/40" in bar
-    assert re.search(r"age \d+ ms", bar)
+    assert re.search(r"age \d+/\d+/\d+ ms, in \d+ out \d+ fps", bar)
