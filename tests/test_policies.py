@@ -160,7 +160,7 @@ def processed(source: ArraySource, bundle: Bundle, max_fps: float) -> tuple[list
     [
         (10, [0, 3, 6, 9]),
         (20, [0, 2, 3, 5, 6, 8, 9, 11]),
-        (29.97, [0, *range(2, 12)]),
+        (25, [0, 2, 3, 4, 5, 6, 8, 9, 10, 11]),
         (30, range(12)),
         (99, range(12)),
     ],
@@ -216,7 +216,7 @@ def test_frames_before_the_first_index_are_read_and_left_out(bundle: Bundle, pol
 
 
 def test_the_summary_counts_what_the_frames_say(bundle: Bundle) -> None:
-    source, seen = HandSource(), list[Frame]()
+    source = HandSource()
     source.give(1)
 
     class Slow(SlowBackend):
@@ -226,8 +226,7 @@ def test_the_summary_counts_what_the_frames_say(bundle: Bundle) -> None:
             return super().run(images)
 
     backend = Slow(bundle, source, 10)
-    summary = within_patience(lambda: run(source, bundle, backend=backend, policy="latest", progress=lambda _: None))
+    summary = within_patience(lambda: run(source, bundle, backend=backend))
     assert summary.num_frames == 10
     assert summary.num_dropped == source.num_given - 10
     assert (summary.num_segments, summary.num_gaps, summary.num_skipped) == (2, 1, 0)
-    assert seen == []
