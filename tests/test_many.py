@@ -119,7 +119,8 @@ def test_a_network_that_hangs_leaves_complete_outputs_of_all(tmp_path: Path, bun
     outcomes = within_patience(lambda: run_many(sources, bundle, out_dir=tmp_path, backend=backend, stop=stop))
     for outcome in outcomes:
         assert num_lines(tmp_path / f"{outcome.source}.tracks.jsonl") == 1 + outcome.summary.num_frames
-        assert any("the network did not end" in line for line in outcome.summary.warnings)
+    warnings = [line for outcome in outcomes for line in outcome.summary.warnings]
+    assert any("the network did not end" in line for line in warnings), "of those who were in it, maybe not all"
     backend.release.set()
     wait_for_threads()
 
