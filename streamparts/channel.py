@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -123,9 +124,17 @@ class Prefetch(Generic[T]):
             return True
         thread.join(min(_PATIENCE_SECONDS, seconds) if self._interrupt else seconds)
         if thread.is_alive() and self._interrupt:
-            self._interrupt()
-            thread.join(max(0.0, until - time.monotonic()))
+            breaker = threading.Thread(target=self._break_off, name="streamparts-interrupt", daemon=True)
+            breaker.start()
+            for one in (thread, breaker):
+                one.join(max(0.0, until - time.monotonic()))
+            return not (thread.is_alive() or breaker.is_alive())
         return not thread.is_alive()
+
+    def _break_off(self) -> None:
+        if self._interrupt:
+            with suppress(Exception):  # nobody wants the items any more, whatever is wrong with them
+                self._interrupt()
 
     def _fill(self) -> None:
         try:

@@ -27,7 +27,9 @@ from streamparts.stats import RunMeter, Stats
 LOOP_SECONDS = 1.0
 """Of the grace, what the frame at hand may take to be done; then its outputs are closed without it."""
 
-_LAST_WORD_SECONDS = 0.1  # what is kept of the grace for saying what was left behind
+_OUTPUT_SECONDS = 1.5  # of the grace: by then the outputs are closed, or left behind ...
+_SOURCE_SECONDS = 1.85  # ... and by then the source
+_LAST_SECONDS = 1.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class Job:
         if over > LOOP_SECONDS and self._begin_closing():
             self.warnings.append(f"{self._doing} did not end within {LOOP_SECONDS:.0f} s; its thread was left behind")
             threading.Thread(target=self._close_without_loop, name="streamparts-closer", daemon=True).start()
-        elif over > GRACE_SECONDS:
+        elif over > _LAST_SECONDS and not self.done.is_set():
+            self.warnings.append(f"{self._doing} did not end when told to; its thread was left behind")
             self._finish()
 
     def _look(self) -> bool:
@@ -131,6 +134,7 @@ class Job:
             self.fail(error)
         if self._begin_closing():
             self._close_outputs()
+        self._doing = "closing the source"
         try:
             stack.close()
         except BaseException as error:
@@ -205,8 +209,8 @@ class Job:
 
     def _close_pipeline(self, pipeline: Pipeline, stack: ExitStack) -> None:
         """End the decoding thread, or leave it behind together with what it is busy with."""
-        left = self._left()
-        if not pipeline.close(GRACE_SECONDS if left is None else max(left, _LAST_WORD_SECONDS)):
+        left = self._left(_SOURCE_SECONDS)
+        if not pipeline.close(GRACE_SECONDS if left is None else left):
             stack.pop_all()
             self.warnings.append("the source did not end when told to; its thread was left behind")
 
@@ -219,14 +223,15 @@ class Job:
     def _close_outputs(self) -> None:
         """Write what is queued and close, all outputs at once. Waits as long as that takes, but no longer than the
         grace once the job was told to end."""
+        self._doing = "closing the outputs"
         errors: list[BaseException] = []
         closers = [_closer(writer, errors) for writer in self._writers]
         if self._callback:
-            if not self._callback.close(self._left):
+            if not self._callback.close(self._left_for_outputs):
                 self.warnings.append("the callback did not return; its thread was left behind")
             self.meter.callback_lost = self._callback.num_lost
         for closer in closers:
-            while closer.is_alive() and self._left() != 0:
+            while closer.is_alive() and self._left_for_outputs() != 0:
                 closer.join(0.05)
         for error in errors:
             with self._lock:
@@ -235,11 +240,12 @@ class Job:
         if stuck:
             self.warnings.append(f"{stuck} of {len(closers)} outputs did not end when told to and may lack their end")
 
-    def _left(self) -> float | None:
-        """Seconds that remain of the grace; None before the job was told to end."""
-        if self._told_at is None:
-            return None
-        return max(0.0, self._told_at + GRACE_SECONDS - _LAST_WORD_SECONDS - time.monotonic())
+    def _left_for_outputs(self) -> float | None:
+        return self._left(_OUTPUT_SECONDS)
+
+    def _left(self, seconds: float) -> float | None:
+        """What remains of so many seconds after the job was told to end; None before that."""
+        return None if self._told_at is None else max(0.0, self._told_at + seconds - time.monotonic())
 
     def _finish(self) -> None:
         if not self.meter.ended:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from streamparts.bundle import Bundle
 from streamparts.channel import Channel
 from streamparts.data import ByteArray, Frame, Gap, Tracks
 from streamparts.pipeline import Pipeline, Policy, default_policy, standing_for
+from streamparts.sinks.jsonl import JsonlSink
 from streamparts.stats import RunMeter
 from streamparts.stream import run, track
 from tests.live import HandSource, within_patience
@@ -100,6 +102,27 @@ def test_a_network_that_is_twice_too_slow_costs_frames_and_results_stay_two_fram
     assert len(ages) == 200
     assert max(ages) <= 2
     assert sum(dropped) == meter.dropped == source.num_given - len(ages)
+
+
+def test_an_output_that_is_twice_too_slow_costs_frames_and_what_it_writes_gets_no_older(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, ages, write = HandSource(), list[int](), JsonlSink.write
+
+    def slow_write(self: JsonlSink, tracks: Tracks) -> None:
+        if len(ages) < 100:
+            source.give_and_wait(2)
+        else:
+            source.finish()
+        ages.append(source.num_given - 1 - tracks.index)
+        write(self, tracks)
+
+    monkeypatch.setattr(JsonlSink, "write", slow_write)
+    source.give(1)
+    summary = within_patience(lambda: run(source, bundle, tracks=tmp_path / "t.jsonl"))
+    assert summary.num_frames + summary.num_dropped == source.num_given
+    assert len(ages) == summary.num_frames > 100
+    assert max(ages) <= 8, "written, waiting to be written, just done: two frames each, and the two that come meanwhile"
 
 
 def test_what_a_dropped_frame_would_have_told_is_told_by_the_next_one(bundle: Bundle) -> None:

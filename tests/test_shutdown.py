@@ -85,23 +85,24 @@ def test_a_network_that_hangs_is_left_behind_and_the_outputs_are_closed(tmp_path
     assert num_lines(tracks) == 1 + 8, "what comes out too late is not written"
 
 
-def stuck_tracks(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Makes the tracks file hang at frame 2 until the event is set."""
-    release, write = threading.Event(), JsonlSink.write
+def stuck_tracks(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Makes the tracks file hang at frame 2 until the first event is set; the second one says that it does."""
+    release, hangs, write = threading.Event(), threading.Event(), JsonlSink.write
 
     def hang(self: JsonlSink, tracks: Tracks) -> None:
         if tracks.index == 2:
+            hangs.set()
             release.wait()
         write(self, tracks)
 
     monkeypatch.setattr(JsonlSink, "write", hang)
-    return release
+    return release, hangs
 
 
 def test_an_output_that_hangs_is_left_behind_and_the_other_one_is_complete(
     tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release, overlay = stuck_tracks(monkeypatch), tmp_path / "o.mp4"
+    (release, _), overlay = stuck_tracks(monkeypatch), tmp_path / "o.mp4"
     summary = stopped_after(
         4,
         lambda stop, now: run(
@@ -116,10 +117,32 @@ def test_an_output_that_hangs_is_left_behind_and_the_other_one_is_complete(
     wait_for_threads()
 
 
+def test_an_output_that_hangs_and_a_source_that_is_silent_are_told_apart(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (release, hangs), source, stop = stuck_tracks(monkeypatch), HandSource(), threading.Event()
+    path = tmp_path / "t.jsonl"
+
+    def progress(now: Progress) -> None:
+        source.give(1 if now.num_frames < 3 else 0)
+
+    def stop_when_stuck() -> None:
+        hangs.wait()
+        stop.set()
+
+    source.give(1)
+    threading.Thread(target=stop_when_stuck, daemon=True).start()
+    summary = within_patience(lambda: run(source, bundle, tracks=path, progress=progress, stop=stop))
+    assert summary.warnings == ("1 of 1 outputs did not end when told to and may lack their end",)
+    assert source.closed
+    release.set()
+    wait_for_threads()
+
+
 def test_an_error_ends_the_run_although_an_output_hangs(
     tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = stuck_tracks(monkeypatch)
+    release, _ = stuck_tracks(monkeypatch)
     source = ArraySource(100, fail_at=4, error=Broken("source"))
     with pytest.raises(Broken, match="source") as caught:
         within_patience(lambda: run(source, bundle, tracks=tmp_path / "t.jsonl"))
@@ -255,6 +278,37 @@ def test_a_callback_sees_every_result_of_a_file_in_order(bundle: Bundle) -> None
     summary = run(ArraySource(100), bundle, on_tracks=lambda tracks: seen.append(tracks.index))
     assert seen == list(range(100))
     assert (summary.num_callback_lost, summary.warnings) == (0, ())
+
+
+class StubbornSource(HandSource):
+    """Gives no frame and hangs or fails in `close`."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.release = threading.Event()
+        self._close_error = error
+
+    def close(self) -> None:
+        if self._close_error:
+            self.finish()
+            raise self._close_error
+        self.release.wait()
+        super().close()
+
+
+def test_a_source_whose_close_hangs_is_left_behind_and_named(bundle: Bundle) -> None:
+    source = StubbornSource()
+    summary = stopped_after(0, lambda stop, now: run(source, bundle, stop=stop, progress=now))
+    assert summary.interrupted
+    assert any("source did not end when told to" in line for line in summary.warnings)
+    source.release.set()
+    wait_for_threads()
+
+
+def test_a_source_that_fails_when_it_is_broken_off_is_no_error(bundle: Bundle) -> None:
+    source = StubbornSource(Broken("close"))
+    summary = stopped_after(0, lambda stop, now: run(source, bundle, stop=stop, progress=now))
+    assert (summary.interrupted, summary.warnings) == (True, ())
 
 
 class ClosingSource(ArraySource):

@@ -101,7 +101,7 @@ if WHAT == "source":
 else:
     OnnxRuntimeBackend.run = hang
 if WHAT == "patient":
-    job.LOOP_SECONDS = job.GRACE_SECONDS = 1e6
+    job.LOOP_SECONDS = job._LAST_SECONDS = 1e6
 sys.exit(cli.main())
 """
 
