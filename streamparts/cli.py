@@ -9,10 +9,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from streamparts import __version__
 from streamparts.errors import StreampartsError
@@ -52,6 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         for note in getattr(error, "__notes__", ()):
             print(f"streamparts: warning: {note}", file=sys.stderr)
         return 1
+
+
+def command_line() -> NoReturn:
+    """`main` as a process of its own. Where a thread had to be left behind, the process ends without the usual clearing
+    up, which would touch what that thread hangs in."""
+    code = main()
+    if any(thread.name.startswith("streamparts") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _one_line(error: BaseException) -> str:
@@ -270,25 +281,41 @@ def _stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
 
 @contextmanager
 def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress], None] | None]:
-    """A callback that draws a bar for each source on stderr, or None where nobody is watching."""
+    """A callback that has a bar for each source drawn on stderr, or None where nobody is watching. The bars are drawn
+    by a thread of their own: a terminal that is held up holds up nothing else."""
     if args.quiet or args.stats == "-" or not sys.stderr.isatty():
         yield None
         return
     from tqdm import tqdm
 
-    bars, lock = dict[str, tqdm](), threading.Lock()
-    with ExitStack() as stack:
+    bars: dict[str, tqdm] = {}
+    latest: dict[str, Progress] = {}
+    ended = threading.Event()
 
-        def show(name: str, progress: Progress) -> None:
-            with lock:
-                if name not in bars:
-                    bar = tqdm(desc=name, unit=" frames", dynamic_ncols=True, position=len(bars))
-                    bars[name] = stack.enter_context(bar)
-                bars[name].total = progress.total
-                bars[name].set_postfix_str(_progress_text(progress.stats), refresh=False)
-                bars[name].update()
+    def draw(final: bool = False) -> None:
+        for name, progress in latest.copy().items():
+            if name not in bars:
+                bars[name] = tqdm(desc=name, unit=" frames", dynamic_ncols=True, position=len(bars))
+            bars[name].total = progress.total
+            bars[name].set_postfix_str(_progress_text(progress.meter.stats() if final else progress.stats), False)
+            bars[name].update(progress.num_frames - bars[name].n)
+            bars[name].refresh()
 
-        yield show
+    def draw_now_and_then() -> None:
+        while not ended.wait(0.1):
+            draw()
+
+    thread = threading.Thread(target=draw_now_and_then, name="streamparts-bars", daemon=True)
+    thread.start()
+    try:
+        yield latest.__setitem__
+    finally:
+        ended.set()
+        thread.join(0.5)
+        if not thread.is_alive():
+            draw(final=True)
+            for bar in bars.values():
+                bar.close()
 
 
 def _progress_text(stats: Stats) -> str:

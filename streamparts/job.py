@@ -40,13 +40,19 @@ class Progress:
     """Frames so far."""
     total: int | None
     """Estimate of all frames; None if unknown, as for live sources."""
-    stats: Stats
-    """Figures of the last five seconds, at most a tenth of a second old."""
+    meter: RunMeter
+    """All that is measured of the source, while it goes on."""
+
+    @property
+    def stats(self) -> Stats:
+        """Figures of the last five seconds, at most a tenth of a second old."""
+        return self.meter.recent()
 
     @property
     def age_p50_ms(self) -> float:
         """Median age of the results of the last five seconds; nan without any."""
-        return self.stats.age_ms.p50 if self.stats.age_ms else float("nan")
+        ages = self.stats.age_ms
+        return ages.p50 if ages else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,8 @@ class Job:
         self._doing, self.began = "opening an output", True
         for writer in task.make_writers(source, self.meter, pipeline.policy):
             self._writers.append(writer)
+            if self._is_closing:  # it took so long that the job is over
+                writer.close()
         self.meter.ages.set_num_sinks(len(self._writers))
         self.meter.start()
         self._doing = "the network"
@@ -202,7 +210,7 @@ class Job:
         self.num_frames += 1
         if self._task.progress:
             self._doing = "the progress callback"
-            self._task.progress(Progress(self.num_frames, self.meter.total, self.meter.recent()))
+            self._task.progress(Progress(self.num_frames, self.meter.total, self.meter))
 
     def _note(self, source: Source) -> None:
         self.meter.decode_errors, self.meter.repaired_times = source.decode_errors, source.repaired_times
@@ -239,6 +247,7 @@ class Job:
         stuck = sum(closer.is_alive() for closer in closers)
         if stuck:
             self.warnings.append(f"{stuck} of {len(closers)} outputs did not end when told to and may lack their end")
+        self.meter.end()
 
     def _left_for_outputs(self) -> float | None:
         return self._left(_OUTPUT_SECONDS)
@@ -248,8 +257,7 @@ class Job:
         return None if self._told_at is None else max(0.0, self._told_at + seconds - time.monotonic())
 
     def _finish(self) -> None:
-        if not self.meter.ended:
-            self.meter.end()
+        self.meter.end()
         self.done.set()
 
 

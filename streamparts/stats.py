@@ -110,8 +110,8 @@ class RunMeter:
         self._started = time.perf_counter()
 
     def end(self) -> None:
-        """The last output is closed."""
-        self._ended = time.perf_counter()
+        """The last output is closed. Only the first call counts."""
+        self._ended = self._ended or time.perf_counter()
 
     @property
     def ended(self) -> bool:

@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import streamparts
 from streamparts.cli import main
+from tests.live import wait_for_threads
 from tests.media import decode, read_number
 from tests.test_source import bad_inputs
 
@@ -264,3 +266,19 @@ def test_a_terminal_gets_a_progress_bar(
     assert "numbered.mp4: 100%" in bar
     assert "40/40" in bar
     assert re.search(r"age \d+/\d+/\d+ ms, in \d+ out \d+ fps", bar)
+
+
+def test_a_terminal_that_is_held_up_holds_up_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("tqdm.std.tqdm.refresh", lambda *_, **__: release.wait() and None)
+    path = tmp_path / "t.jsonl"
+    args = ["run", str(video), "--model", str(model_path), "--tracks", str(path)]
+    try:
+        assert main(args) == 0
+    finally:
+        release.set()
+    assert path.read_bytes().count(b"\n") == 41
+    wait_for_threads()
