@@ -18,9 +18,11 @@ from streamparts.errors import BackendError, MissingExtraError, ModelError, Stre
 from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
+    from streamparts.asynchronous import atrack as atrack
     from streamparts.bundle import load_model as load_model
     from streamparts.sources import open_source as open_source
     from streamparts.stream import run as run
+    from streamparts.stream import run_many as run_many
     from streamparts.stream import track as track
 
 __version__ = "0.1.0"
@@ -35,16 +37,20 @@ __all__ = [
     "StreampartsError",
     "Tracks",
     "VideoError",
+    "atrack",
     "load_model",
     "open_source",
     "run",
+    "run_many",
     "track",
 ]
 
 _HOME_OF = {
+    "atrack": "streamparts.asynchronous",
     "load_model": "streamparts.bundle",
     "open_source": "streamparts.sources",
     "run": "streamparts.stream",
+    "run_many": "streamparts.stream",
     "track": "streamparts.stream",
 }
 

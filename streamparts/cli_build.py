@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamparts.cli_types import count
+
 if TYPE_CHECKING:
     from streamparts.build import Built
 
@@ -35,10 +37,10 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     build.add_argument(
         "--frames", metavar="VIDEO|FOLDER", type=Path, help="frames to compare on (default: --calibrate)"
     )
-    build.add_argument("--num-frames", metavar="N", type=_positive, default=64, help="frames of each (default 64)")
-    build.add_argument("--max-batch", metavar="N", type=_positive, default=8, help="most pictures at once (default 8)")
-    build.add_argument("--opt-batch", metavar="N", type=_positive, default=1, help="pictures to be quickest at (1)")
-    build.add_argument("--workspace", metavar="MIB", type=_positive, help="limit of a layer's scratch memory")
+    build.add_argument("--num-frames", metavar="N", type=count, default=64, help="frames of each (default 64)")
+    build.add_argument("--max-batch", metavar="N", type=count, default=8, help="most pictures at once (default 8)")
+    build.add_argument("--opt-batch", metavar="N", type=count, default=1, help="pictures to be quickest at (1)")
+    build.add_argument("--workspace", metavar="MIB", type=count, help="limit of a layer's scratch memory")
     build.add_argument("--target", metavar="sm80", nargs="+", default=[], help="GPUs to build for (TensorRT for RTX)")
     build.add_argument("--version-compatible", action="store_true", help="later versions of TensorRT load it too")
     build.add_argument("--hardware-compatible", action="store_true", help="all GPUs from Ampere on run it, more slowly")
@@ -46,12 +48,6 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     build.add_argument("--force", action="store_true", help="replace files that exist")
     build.add_argument("--debug", action="store_true", help="show a traceback on errors")
     build.set_defaults(command=_build, usage_error=build.error)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
 
 
 def _build(args: argparse.Namespace) -> int:

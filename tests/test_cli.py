@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import streamparts
 from streamparts.cli import main
+from tests.live import wait_for_threads
 from tests.media import decode, read_number
 from tests.test_source import bad_inputs
 
@@ -47,7 +49,7 @@ def test_the_summary_names_speed_ages_and_stages(
 ) -> None:
     assert main(["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl")]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"40 frames in [\d.]+ s: [\d.]+ fps, age of result p50 \d+ ms, p95 \d+ ms", out)
+    assert re.search(r"40 frames in [\d.]+ s: [\d.]+ fps, age of result p50 \d+ ms, p95 \d+ ms, p99 \d+ ms", out)
     assert re.search(r"ms per frame: decode [\d.]+, prepare [\d.]+, infer [\d.]+", out)
     assert re.search(r"backend (onnxruntime|openvino): .*(ms a picture here|the only|the first)", out)
     assert not (tmp_path / "numbered.overlay.mp4").exists()
@@ -65,7 +67,7 @@ def test_masks_go_into_the_tracks(tmp_path: Path, video: Path, model_path: Path)
     assert b'"mask":{"size":[64,64],"counts":' in path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "audio", "misspelt"])
+@pytest.mark.parametrize("kind", ["missing", "text", "empty", "truncated", "audio", "misspelt"])
 def test_a_bad_video_gives_one_line_and_no_outputs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -80,6 +82,14 @@ def test_a_bad_video_gives_one_line_and_no_outputs(
     path, reason = bad_inputs(tmp_path, video)[kind]
     assert reason in refused(capsys, "run", path, "--model", model_path)
     assert list(work.iterdir()) == []
+
+
+def test_a_folder_without_a_video_gives_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model_path: Path
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    assert "no video in" in refused(capsys, "run", folder, "--model", model_path)
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "truncated"])
@@ -293,4 +303,20 @@ def test_a_terminal_gets_a_progress_bar(
     bar = capsys.readouterr().err
     assert "numbered.mp4: 100%" in bar
     assert "40/40" in bar
-    assert re.search(r"age \d+ ms", bar)
+    assert re.search(r"age \d+/\d+/\d+ ms, in \d+ out \d+ fps", bar)
+
+
+def test_a_terminal_that_is_held_up_holds_up_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("tqdm.std.tqdm.refresh", lambda *_, **__: release.wait() and None)
+    path = tmp_path / "t.jsonl"
+    args = ["run", str(video), "--model", str(model_path), "--tracks", str(path)]
+    try:
+        assert main(args) == 0
+    finally:
+        release.set()
+    assert path.read_bytes().count(b"\n") == 41
+    wait_for_threads()

@@ -1,12 +1,16 @@
 import itertools
+import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from av import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 import streamparts
 from streamparts.backends import Outputs
@@ -14,10 +18,11 @@ from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
 from streamparts.errors import ModelError, VideoError
+from streamparts.rescale import Rescaler
 from streamparts.sinks.jsonl import JsonlSink
 from streamparts.sinks.overlay import OverlaySink
 from streamparts.stream import run, track
-from tests.media import ArraySource, red_center
+from tests.media import ArraySource, decode, numbered_video, read_number, red_center
 
 pytestmark = pytest.mark.usefixtures("no_threads_left")
 PATIENCE_SECONDS = 5.0
@@ -227,3 +232,43 @@ def test_a_backend_that_is_not_there_is_raised_before_the_first_frame(bundle: Bu
 def test_threads_are_not_for_a_backend_that_is_open(bundle: Bundle) -> None:
     with pytest.raises(ValueError, match="this one is open already"):
         track(ArraySource(3), bundle, backend=OnnxRuntimeBackend(bundle), threads=2)
+
+
+def test_no_frame_is_lost_doubled_or_shifted_over_hundreds(tmp_path: Path, bundle: Bundle) -> None:
+    video, paths = numbered_video(tmp_path / "v.mp4", 400), (tmp_path / "o.mp4", tmp_path / "t.jsonl")
+    seen = []
+    run(
+        video,
+        bundle,
+        overlay=paths[0],
+        tracks=paths[1],
+        on_tracks=lambda tracks: seen.append((read_number(Rescaler().rgb(tracks.frame)), tracks.index)),
+    )
+    assert seen == [(number, number) for number in range(400)]
+    assert [read_number(image) for image, _ in decode(paths[0])] == list(range(400))
+    lines = paths[1].read_bytes().splitlines()[1:]
+    assert [json.loads(line)["frame"] for line in lines] == list(range(400))
+
+
+def test_tracks_alone_never_convert_a_frame_at_its_full_size(
+    tmp_path: Path, video: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[str, int, int]] = []
+    to_ndarray = VideoFrame.to_ndarray
+
+    class Counting:
+        def __init__(self) -> None:
+            self._inner = VideoReformatter()
+
+        def reformat(self, image: VideoFrame, **wanted: Any) -> VideoFrame:
+            sizes.append(("scaled", wanted["width"], wanted["height"]))
+            return self._inner.reformat(image, **wanted)
+
+    def counting_to_ndarray(image: VideoFrame, **options: Any) -> np.ndarray:
+        sizes.append(("copied", image.width, image.height))
+        return to_ndarray(image, **options)
+
+    monkeypatch.setattr("streamparts.rescale.VideoReformatter", Counting)
+    monkeypatch.setattr(VideoFrame, "to_ndarray", counting_to_ndarray)
+    run(video, bundle, tracks=tmp_path / "t.jsonl", masks=True)
+    assert sizes == [("scaled", 64, 48), ("copied", 64, 48)] * 40, "only what the network sees"

@@ -3,13 +3,12 @@
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
 from streamparts.rescale import Rescaler
-from streamparts.sources import FileSource, OpenedSource, max_fps, open_source, parse_seconds, trimmed
+from streamparts.sources import FileSource, OpenedSource, open_source, parse_seconds, trimmed
 from tests.media import ArraySource, numbered_video, picture, read_number, write_video
 
 LONG_GOPS = {"g": "20", "bf": "3", "x264-params": "b-adapt=0"}
@@ -115,27 +114,6 @@ def test_a_gap_before_a_frame_that_is_left_out_is_told_with_the_next_one() -> No
     assert [frame.segment for frame in frames] == [0] * 5 + [1]
 
 
-@pytest.mark.parametrize(("limit", "count"), [(30, 60), (60, 60), (15, 30), (10, 20), (20, 40), (7, 14), (0.5, 1)])
-def test_a_limit_of_frames_a_second_is_kept_on_average(limit: float, count: int) -> None:
-    source = ArraySource(60)
-    source.time_base = Fraction(1, 90000)
-    frames = [
-        Frame(i, round(3003 * i * 30000 / 30030), source.time_base, picture(i), 0, 96, 128, 0.0) for i in range(60)
-    ]
-    source.__class__ = type("Listed", (ArraySource,), {"__iter__": lambda self: iter(frames)})
-    found = list(max_fps(source, limit))
-    assert abs(len(found) - count) <= 1
-    gaps = np.diff([frame.pts_seconds for frame in found])
-    assert len(gaps) == 0 or gaps.min() >= 1 / limit - 1 / 30 - 1e-6
-
-
-def test_limiting_tells_gaps_and_begins_every_segment_with_its_first_frame() -> None:
-    frames = list(max_fps(LiveSource(60), 10))
-    assert [frame.index for frame in frames if frame.gap] == [45]
-    assert [frame.index for frame in frames if frame.segment == 0] == list(range(0, 45, 3))
-    assert [frame.index for frame in frames if frame.segment == 1] == list(range(45, 60))
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", 90.5), ("1:00:00", 3600), ("0.04", 0.04)]
 )
@@ -147,8 +125,3 @@ def test_times_are_written_in_seconds_or_with_colons(text: str, seconds: float) 
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_seconds(text)
-
-
-def test_a_limit_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="positive"):
-        max_fps(ArraySource(3), 0)

@@ -15,7 +15,7 @@ from streamparts.sources.network import open_address
 from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures
 from streamparts.sources.pipe import PipeSource
 from streamparts.sources.redact import redact
-from streamparts.sources.trim import max_fps, parse_seconds, trimmed
+from streamparts.sources.trim import parse_seconds, trimmed
 from streamparts.sources.words import expand_sources, is_sequence, kind_of, matching, output_stem
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Source",
     "expand_sources",
     "find_videos",
-    "max_fps",
     "open_audio",
     "open_source",
     "output_stem",

@@ -1,11 +1,10 @@
-"""Less of a source: from one time to another, every n-th frame, at most so many a second."""
+"""Less of a source: from one time to another, every n-th frame."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 from streamparts.data import Frame, Gap
@@ -35,14 +34,6 @@ def trimmed(source: Source, start: float | None = None, end: float | None = None
     if start is not None and source.live:
         raise VideoError(f"{source.name}: is live, it cannot start at {start:g} s; leave --start out")
     return _Trimmed(source, start, end, every)
-
-
-def max_fps(source: Source, fps: float) -> OpenedSource:
-    """`source` with at most `fps` frames a second on average, chosen by their times; the others are left out before
-    anything is computed from them and are not counted as dropped. Closing what is returned closes `source`."""
-    if not fps > 0:
-        raise ValueError(f"fps must be positive, got {fps}")
-    return _Limited(source, fps)
 
 
 def parse_seconds(text: str) -> float:
@@ -129,40 +120,6 @@ class _Trimmed(_Wrapped):
         if self.live:
             return frame.decoded_at - first >= end
         return frame.pts >= ticks_at(end, frame.time_base)
-
-
-class _Limited(_Wrapped):
-    def __init__(self, source: Source, fps: float) -> None:
-        super().__init__(source)
-        limit = Fraction(fps).limit_denominator(1001)
-        self._period = float(1 / limit)
-        self.rate = min(source.rate, limit) if source.rate else None
-        thins = source.rate is not None and source.rate > limit
-        self.num_frames = source.num_frames
-        if thins and source.num_frames and source.rate:
-            self.num_frames = max(1, round(source.num_frames * limit / source.rate))
-        self.description = f"{source.description}, at most {fps:g} fps"
-
-    def __iter__(self) -> Iterator[Frame]:
-        return _chosen(iter(self._source), _Due(self._period))
-
-
-class _Due:
-    """Says of frame after frame whether it is wanted."""
-
-    def __init__(self, period: float) -> None:
-        self._period = period
-        self._due = 0.0
-        self._segment: int | None = None
-
-    def __call__(self, frame: Frame) -> bool:
-        now = frame.pts_seconds
-        if frame.segment != self._segment:
-            self._segment, self._due = frame.segment, now
-        if now < self._due - 0.02 * self._period:  # times are rounded to ticks
-            return False
-        self._due = max(self._due + self._period, now)  # after a pause not the frames that were due in it
-        return True
 
 
 def _chosen(frames: Iterator[Frame], wanted: Callable[[Frame], bool]) -> Iterator[Frame]:
