@@ -15,9 +15,10 @@ from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.rescale import Rescaler, plane_arrays
 from streamparts.sinks.canvas import rgb_canvas, yuv_canvas
-from streamparts.sinks.drawing import PALETTE, draw_tracks, part_color, part_outline
+from streamparts.sinks.drawing import PALETTE, draw_tracks, part_color
 from streamparts.sinks.mp4 import Mp4Writer
 from streamparts.sinks.overlay import OverlaySink
+from streamparts.sinks.strokes import part_outline
 from streamparts.source import open_source
 from streamparts.stream import run
 from tests.conftest import environment
