@@ -14,11 +14,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from streamparts.data import Frame, Parts, Tracks
-from streamparts.errors import MissingExtraError, ModelError, StreampartsError, VideoError
+from streamparts.errors import MissingExtraError, ModelError, StreampartsError, TracksError, VideoError
 from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
     from streamparts.bundle import load_model as load_model
+    from streamparts.sinks.reading import read_tracks as read_tracks
     from streamparts.source import open_source as open_source
     from streamparts.stream import run as run
     from streamparts.stream import track as track
@@ -33,9 +34,11 @@ __all__ = [
     "Parts",
     "StreampartsError",
     "Tracks",
+    "TracksError",
     "VideoError",
     "load_model",
     "open_source",
+    "read_tracks",
     "run",
     "track",
 ]
@@ -43,6 +46,7 @@ __all__ = [
 _HOME_OF = {
     "load_model": "streamparts.bundle",
     "open_source": "streamparts.source",
+    "read_tracks": "streamparts.sinks.reading",
     "run": "streamparts.stream",
     "track": "streamparts.stream",
 }
