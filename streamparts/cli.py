@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from streamparts import __version__
 from streamparts.errors import StreampartsError
+from streamparts.sinks.flags import add_output_flags, style_of, with_show_kind
 
 if TYPE_CHECKING:
     from streamparts.stream import Progress, Summary
@@ -33,7 +34,7 @@ INFO_EXAMPLES = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(with_show_kind(sys.argv[1:] if argv is None else argv))
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
     run.add_argument("--force", action="store_true", help="replace outputs that exist")
+    add_output_flags(run)
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     run.add_argument("--debug", action="store_true", help="show a traceback on errors")
     run.set_defaults(command=_run, usage_error=run.error)
@@ -82,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("file", metavar="MODEL|VIDEO", help="model name, .onnx file or video file")
     info.add_argument("--debug", action="store_true", help="show a traceback on errors")
     info.set_defaults(command=_info)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of a format", allow_abbrev=False)
+    schema.add_argument("format", choices=("tracks",), help="tracks: one line of a tracks file")
+    schema.set_defaults(command=_schema, debug=False)
     return parser
 
 
@@ -99,6 +105,12 @@ def _run(args: argparse.Namespace) -> int:
         args.overlay, args.tracks = Path(f"{stem}.overlay.mp4"), Path(f"{stem}.tracks.jsonl")
     if args.masks and args.tracks is None:
         args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too")
+    if args.resume and args.tracks is None:
+        args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
+    try:
+        style = style_of(args)
+    except ValueError as error:
+        args.usage_error(str(error))
     with _stop_on_signals() as (stop, caught), _progress_bar(Path(args.video).name, args.quiet) as progress:
         summary = run(
             args.video,
@@ -107,12 +119,32 @@ def _run(args: argparse.Namespace) -> int:
             tracks=args.tracks,
             masks=args.masks,
             force=args.force,
+            style=style,
+            encoder=args.encoder,
+            audio=not args.no_audio,
+            resume=args.resume,
+            show=args.show,
+            show_port=args.show_port,
+            say=_say,
             stop=stop,
             progress=progress,
         )
     if not args.quiet:
         print(_summary_text(summary))
     return 128 + caught[0] if caught else 0
+
+
+def _say(line: str) -> None:
+    print(f"streamparts: {line}", file=sys.stderr, flush=True)
+
+
+def _schema(args: argparse.Namespace) -> int:
+    import json
+
+    from streamparts.sinks.records import tracks_schema
+
+    print(json.dumps(tracks_schema(), indent=2))
+    return 0
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -204,4 +236,5 @@ def _summary_text(summary: Summary) -> str:
         lines.append(f"{summary.repaired_times} frames had no usable time; theirs continue the frame before")
     if summary.interrupted:
         lines.append("interrupted: the outputs are complete up to the last frame done")
+    lines += summary.notes
     return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs)])

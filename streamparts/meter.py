@@ -60,6 +60,12 @@ class AgeMeter:
         self._counts = np.zeros(self._NUM_BINS, np.int64)
         self._lock = threading.Lock()
 
+    def set_num_sinks(self, num_sinks: int) -> None:
+        """From now on so many sinks write each frame. Thread-safe."""
+        with self._lock:
+            self._num_sinks = num_sinks
+            self._waiting.clear()
+
     def written(self, index: int, decoded_at: float) -> None:
         """One sink has written frame `index`. Thread-safe."""
         with self._lock:

@@ -18,7 +18,10 @@ from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.meter import AgeMeter, StageClock
 from streamparts.segment import PartSegmenter
-from streamparts.sinks.background import BackgroundSink
+from streamparts.sinks.group import Member
+from streamparts.sinks.outputs import Outputs, Show, check_followers, open_outputs
+from streamparts.sinks.resume import resume_point
+from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.source import Source, open_source
 from streamparts.tracker import PartTracker
 
@@ -50,7 +53,9 @@ class Summary:
     outputs: tuple[Path, ...]
     """Files written."""
     interrupted: bool
-    """Whether `stop` ended the run."""
+    """Whether `stop`, or closing the preview, ended the run."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of the outputs, in sentences."""
 
     @property
     def fps(self) -> float:
@@ -75,8 +80,9 @@ def track(
     *,
     backend: Backend | None = None,
     clock: StageClock | None = None,
+    first_index: int = 0,
 ) -> Generator[Tracks]:
-    """Tracks of every frame of a video, in order.
+    """Tracks of every frame of a video, in order. Frames before `first_index` are read and left out.
 
     `model` None is the default model, `backend` None is ONNX Runtime on the CPU. A source given as a path is opened
     here and closed at the end; a Source stays the caller's. Raises VideoError or ModelError: what is wrong from the
@@ -86,13 +92,15 @@ def track(
     backend = backend or _default_backend(bundle)
     stack = ExitStack()
     frames = _opened(source, stack)
-    return _tracks(frames, bundle, backend, clock or StageClock(), stack)
+    return _tracks(frames, bundle, backend, clock or StageClock(), stack, first_index)
 
 
-def _tracks(frames: Source, bundle: Bundle, backend: Backend, clock: StageClock, stack: ExitStack) -> Generator[Tracks]:
+def _tracks(
+    frames: Source, bundle: Bundle, backend: Backend, clock: StageClock, stack: ExitStack, first_index: int
+) -> Generator[Tracks]:
     segmenter = PartSegmenter(bundle, backend)
     tracker = PartTracker(bundle.spec.parts, undirected=bundle.spec.method == "scops")
-    decoded = clock.time_each("decode", frames)
+    decoded = (frame for frame in clock.time_each("decode", frames) if frame.index >= first_index)
     prepared = _timed_map(clock, "prepare", segmenter.prepare, decoded)
     with stack, closing(prefetch(prepared, PREFETCH_DEPTH)) as ready:
         for item in ready:
@@ -111,36 +119,77 @@ def run(
     tracks: str | Path | None = None,
     masks: bool = False,
     force: bool = False,
+    style: OverlayStyle = DEFAULT_STYLE,
+    encoder: str = "auto",
+    audio: bool = True,
+    resume: bool = False,
+    show: Show | None = None,
+    show_port: int = 0,
+    say: Callable[[str], None] | None = None,
     backend: Backend | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Track a video and write what is asked for: an overlay video, and tracks as JSON lines.
 
-    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced. Setting `stop`, from another
-    thread or a signal handler, ends the run after the frame at hand with all outputs complete. `progress` is called
-    after each frame. Raises VideoError or ModelError; an error in any stage ends the run, and what was written
-    before it stays readable.
+    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced. `style`, `encoder`, `audio`,
+    `show` and `show_port` are those of streamparts.sinks.outputs.Outputs. `resume` goes on after the last frame in
+    `tracks`, where that file is there. `say` gets lines for the user while the run goes on. Setting `stop`, from
+    another thread or a signal handler, ends the run after the frame at hand with all outputs complete. `progress` is
+    called after each frame. Raises VideoError, ModelError or TracksError. An error of the source or the network ends
+    the run, an error of one output ends that output alone and is raised at the end; what was written before stays
+    readable.
     """
-    outputs = tuple(Path(path) for path in (overlay, tracks) if path is not None)
-    check_outputs(outputs, _paths_of(source, model), force)
+    outputs = Outputs(
+        overlay=None if overlay is None else Path(overlay),
+        tracks=None if tracks is None else Path(tracks),
+        masks=masks,
+        style=style,
+        encoder=encoder,
+        audio=audio,
+        show=show,
+        show_port=show_port,
+    )
     bundle = model if isinstance(model, Bundle) else load_model(model)
-    clock, num_frames = StageClock(), 0
+    point = resume_point(outputs.tracks, bundle, masks=masks) if resume and outputs.tracks else None
+    check_outputs(outputs.paths, _paths_of(source, bundle), force or point is not None)
+    if outputs.overlay is not None:
+        check_followers(outputs.overlay, force or point is not None)
+    clock, num_frames, first = StageClock(), 0, point.next_index if point else 0
     with ExitStack() as stack:
         frames = _opened(source, stack)
-        results = stack.enter_context(closing(track(frames, bundle, backend=backend, clock=clock)))
-        ages = AgeMeter(num_sinks=len(outputs))
-        writers: list[BackgroundSink[Tracks]] = []
+        results = stack.enter_context(closing(track(frames, bundle, backend=backend, clock=clock, first_index=first)))
+        ages, closed = AgeMeter(num_sinks=len(outputs.paths)), threading.Event()
+
+        def written(result: Tracks) -> None:
+            ages.written(result.index, result.frame.decoded_at)
+
+        def failed(member: Member, error: Exception) -> None:
+            ages.set_num_sinks(sinks.num_files)
+            if say and sinks.num_files:
+                say(f"{member.name} ends here, the rest goes on: {error}")
+
         started = time.perf_counter()
-        for writer in _writers(overlay, tracks, frames, bundle, masks, clock, ages):
-            writers.append(stack.enter_context(closing(writer)))
+        sinks = stack.enter_context(
+            open_outputs(
+                outputs,
+                frames,
+                bundle,
+                clock=clock,
+                written=written,
+                failed=failed,
+                say=say,
+                on_closed=closed.set,
+                resume=point,
+                replace=force,
+            )
+        )
         for result in results:
-            for writer in writers:
-                writer.write(result)
+            sinks.write(result)
             num_frames += 1
             if progress:
                 progress(Progress(num_frames, frames.num_frames, ages.quantile_ms(0.5)))
-            if stop and stop.is_set():
+            if closed.is_set() or (stop and stop.is_set()):
                 break
     return Summary(
         num_frames=num_frames,
@@ -150,8 +199,9 @@ def run(
         stage_ms=clock.mean_ms(),
         decode_errors=frames.decode_errors,
         repaired_times=frames.repaired_times,
-        outputs=outputs,
-        interrupted=bool(stop and stop.is_set()),
+        outputs=sinks.paths,
+        interrupted=closed.is_set() or bool(stop and stop.is_set()),
+        notes=sinks.notes,
     )
 
 
@@ -189,30 +239,6 @@ def _default_backend(bundle: Bundle) -> Backend:
     from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(bundle)
-
-
-def _writers(
-    overlay: str | Path | None,
-    tracks: str | Path | None,
-    source: Source,
-    bundle: Bundle,
-    masks: bool,
-    clock: StageClock,
-    ages: AgeMeter,
-) -> Iterator[BackgroundSink[Tracks]]:
-    """The outputs asked for, each in a thread of its own that tells `ages` when a frame is written."""
-
-    def written(result: Tracks) -> None:
-        ages.written(result.index, result.frame.decoded_at)
-
-    if overlay is not None:
-        from streamparts.sinks.overlay import OverlaySink  # loads OpenCV
-
-        yield BackgroundSink(OverlaySink(overlay, source.rate, clock, written))
-    if tracks is not None:
-        from streamparts.sinks.jsonl import JsonlSink
-
-        yield BackgroundSink(JsonlSink(tracks, bundle, source, masks, clock), written=written)
 
 
 def _timed_map(clock: StageClock, stage: str, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,12 +34,15 @@ class Member:
     sink: Sink[Tracks]
     report: Callable[[], Report] = Report
     """Asked at any time."""
+    is_file: bool = True
+    """Whether it writes what is to be kept."""
 
 
 class SinkGroup:
     """Hands every frame to all its sinks. One that fails is left out from then on, and the others go on.
 
-    Use it in a `with` block, or close it. What failed is raised when the last sink is gone, or else at the end.
+    Use it in a `with` block, or close it. What failed is raised when the last sink is gone, or else at the end; the
+    last file, that is, where there were any: a preview alone is not worth a run.
     """
 
     def __init__(self, members: Iterable[Member], failed: Callable[[Member, Exception], None] | None = None) -> None:
@@ -48,11 +52,17 @@ class SinkGroup:
         self._failed = failed
         self._failures: list[tuple[Member, Exception]] = []
         self._told = False
+        self._had_files = any(member.is_file for member in self.members)
 
     @property
     def failures(self) -> tuple[tuple[Member, Exception], ...]:
         """The sinks that failed so far, in order."""
         return tuple(self._failures)
+
+    @property
+    def num_files(self) -> int:
+        """Sinks that write files and have not failed."""
+        return sum(member.is_file for member in self._alive)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -70,17 +80,18 @@ class SinkGroup:
                 member.sink.write(tracks)
             except Exception as error:
                 self._leave_out(member, error)
-        if self._failures and not self._alive:
+        if self._failures and not (self.num_files or (self._alive and not self._had_files)):
             self._raise()
 
     def close(self) -> None:
-        """Finish all outputs, then raise what failed since the start, unless `write` has raised it. Safe to call
-        again."""
-        for member in tuple(self._alive):
-            try:
-                member.sink.close()
-            except Exception as error:
-                self._leave_out(member, error)
+        """Finish all outputs, all at once, then raise what failed since the start, unless `write` has raised it.
+
+        Safe to call again."""
+        closers = [(member, _Closer(member.sink)) for member in self._alive]
+        for member, closer in closers:
+            closer.join()
+            if closer.error is not None:
+                self._note_failure(member, closer.error)
         self._alive.clear()
         if self._failures and not self._told:
             self._raise()
@@ -103,10 +114,13 @@ class SinkGroup:
                 error.add_note(f"and: {failure}")
 
     def _leave_out(self, member: Member, error: Exception) -> None:
-        self._alive.remove(member)
-        self._failures.append((member, error))
         with suppress(Exception):
             member.sink.close()
+        self._note_failure(member, error)
+
+    def _note_failure(self, member: Member, error: Exception) -> None:
+        self._alive.remove(member)
+        self._failures.append((member, error))
         if self._failed:
             self._failed(member, error)
 
@@ -116,3 +130,19 @@ class SinkGroup:
         if len(errors) == 1:
             raise errors[0]
         raise VideoError(f"{len(errors)} outputs failed: " + "; ".join(map(str, errors))) from errors[0]
+
+
+class _Closer(threading.Thread):
+    """Closes a sink meanwhile."""
+
+    def __init__(self, sink: Sink[Tracks]) -> None:
+        super().__init__(name="streamparts-sink-closer", daemon=True)
+        self._sink = sink
+        self.error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._sink.close()
+        except Exception as error:
+            self.error = error

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from streamparts.sinks.resume import ResumePoint
 
 Show = Literal["auto", "window", "page"]
-SHOW: tuple[Show, ...] = ("auto", "window", "page")
-"""Words of --show."""
+"""Kinds of preview; "auto" is a window where one can be, else a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +84,11 @@ def open_outputs(
     on where the preview is; `on_closed` is called when the user closes it. `policy` goes into the tracks' header.
     `resume` is a point of `outputs.tracks`, after which tracks and overlay go on; `start_seconds` is where in the
     source the run starts; `endless` as by Mp4Writer; `replace` as by OverlaySink. Raises VideoError, or ValueError for
-    a style that does not fit the model; nothing is left open then.
+    a style that does not fit the model, or TracksError where `resume` is of another source; nothing is left open then.
     """
     outputs.style.check_parts(bundle.spec.num_parts)
+    if resume is not None:
+        resume.check_source(source)
     clock = clock or StageClock()
     with ExitStack() as opened:
         members = list[Member]()
@@ -162,7 +163,7 @@ def _preview(
     viewer, line = open_viewer(show, outputs.show_port)
     if say:
         say(line)
-    return Member("preview", PreviewSink(viewer, outputs.style, on_closed))
+    return Member("preview", PreviewSink(viewer, outputs.style, on_closed), is_file=False)
 
 
 def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:

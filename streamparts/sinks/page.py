@@ -107,7 +107,8 @@ class Page:
             seen = 0
             while not self._ending:
                 with self._changed:
-                    self._changed.wait_for(lambda seen=seen: self._ending or self._number > seen)
+                    while self._number == seen and not self._ending:
+                        self._changed.wait()
                     jpeg, seen = self._jpeg, self._number
                 if not self._ending:
                     send(jpeg)

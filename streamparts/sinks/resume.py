@@ -13,7 +13,7 @@ import msgspec
 from streamparts.bundle import Bundle
 from streamparts.errors import TracksError
 from streamparts.sinks.reading import decode_line, read_tracks
-from streamparts.sinks.records import SCHEMA, FrameRecord, HeaderRecord, Record
+from streamparts.sinks.records import SCHEMA, FrameRecord, Record, SourceRecord
 
 _BLOCK = 1 << 16
 
@@ -43,13 +43,27 @@ class ResumePoint:
     """Segment of that frame."""
     size_bytes: int
     """Length of the file up to the end of that frame; what follows is cut off."""
+    path: Path
+    """The file."""
+    source: SourceRecord
+    """What its frames are of."""
+
+    def check_source(self, source: _Named) -> None:
+        """Raise TracksError, in one line, unless it is what the file was made from."""
+        was = self.source
+        _require(self.path, "the source", was.name, source.name)
+        size = f"{source.width}x{source.height}"
+        _require(self.path, "the picture size", f"{was.width}x{was.height}", size)
 
 
-def resume_point(path: str | Path, bundle: Bundle, source: _Named, masks: bool = False) -> ResumePoint | None:
+def resume_point(
+    path: str | Path, bundle: Bundle, source: _Named | None = None, masks: bool = False
+) -> ResumePoint | None:
     """Where to go on with the tracks in `path`; None where there is no such file or it is empty.
 
     Reads the first and the last lines only. Raises TracksError, in one line, where the file was made from another
-    model, source or picture size, with or without masks unlike now, by an older version, or is damaged.
+    model, source or picture size, with or without masks unlike now, by an older version, or is damaged. Without
+    `source`, that is left to `ResumePoint.check_source`.
     """
     path = Path(path)
     if not path.exists() or path.stat().st_size == 0:
@@ -57,32 +71,31 @@ def resume_point(path: str | Path, bundle: Bundle, source: _Named, masks: bool =
     file = read_tracks(path)
     if file.schema != SCHEMA:
         raise TracksError(f"{path}: is of the older {file.schema}, which cannot be resumed; start anew in another file")
-    _check(path, file.header, bundle, source, masks)
+    _require(path, "the model", file.header.model.sha256[:12], bundle.sha256[:12])
+    _require(path, "whether there are masks", _yes(file.header.masks is not None), _yes(masks))
+    point = _last_frame(path, file.header.source)
+    if source is not None:
+        point.check_source(source)
+    return point
+
+
+def _last_frame(path: Path, source: SourceRecord) -> ResumePoint:
     for offset, line in _lines_backwards(path):
         end = offset + len(line)
         if offset == 0:
-            return ResumePoint(0, None, 0.0, 0, end)
+            return ResumePoint(0, None, 0.0, 0, end, path, source)
         record = _decoded(path, offset, line)
         if isinstance(record, FrameRecord):
-            return ResumePoint(record.frame + 1, record.pts, record.pts_seconds, record.segment, end)
+            return ResumePoint(record.frame + 1, record.pts, record.pts_seconds, record.segment, end, path, source)
     raise TracksError(f"{path}: its header was cut off; delete the file and start anew")
 
 
-def _check(path: Path, header: HeaderRecord, bundle: Bundle, source: _Named, masks: bool) -> None:
-    was = header.source
-    comparisons = {
-        "the model": (header.model.sha256[:12], bundle.sha256[:12]),
-        "the parts": (", ".join(header.model.parts), ", ".join(bundle.spec.parts)),
-        "the source": (was.name, source.name),
-        "the picture size": (f"{was.width}x{was.height}", f"{source.width}x{source.height}"),
-        "whether there are masks": (_yes(header.masks is not None), _yes(masks)),
-    }
-    for what, (before, now) in comparisons.items():
-        if before != now:
-            raise TracksError(
-                f"{path}: cannot be resumed, {what} was {before} and is {now}; repeat what made the file, or leave "
-                "--resume out and give another name"
-            )
+def _require(path: Path, what: str, before: str, now: str) -> None:
+    if before != now:
+        raise TracksError(
+            f"{path}: cannot be resumed, {what} was {before} and is {now}; repeat what made the file, or leave "
+            "--resume out and give another name"
+        )
 
 
 def _yes(value: bool) -> str:
