@@ -29,10 +29,20 @@ _OPTIONS = {
         # Half of the cores: the network takes the others.
         "threads": str(max(1, (os.cpu_count() or 1) // 2)),
         "tune": "zerolatency",  # else up to a second of frames waits in the encoder and dies with it
+        "forced-idr": "1",  # a key frame asked for is one to seek to
     },
-    "h264_nvenc": {"preset": "p4", "tune": "ll", "rc": "vbr", "cq": "21", "b": "0", "bf": "0", "delay": "0"},
-    "h264_qsv": {"preset": "veryfast", "global_quality": "21", "bf": "0", "async_depth": "1"},
-    "h264_amf": {"usage": "lowlatency", "quality": "speed", "bf": "0"},
+    "h264_nvenc": {
+        "preset": "p4",
+        "tune": "ll",
+        "rc": "vbr",
+        "cq": "21",
+        "b": "0",
+        "bf": "0",
+        "delay": "0",
+        "forced-idr": "1",
+    },
+    "h264_qsv": {"preset": "veryfast", "global_quality": "21", "bf": "0", "async_depth": "1", "forced_idr": "1"},
+    "h264_amf": {"usage": "lowlatency", "quality": "speed", "bf": "0", "forced_idr": "1"},
     "h264_videotoolbox": {"realtime": "1", "bf": "0"},
 }
 _OWN_QUALITY = ("libx264", "h264_nvenc", "h264_qsv")

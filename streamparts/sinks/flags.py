@@ -68,9 +68,7 @@ def style_of(args: argparse.Namespace) -> OverlayStyle:
 
 def with_show_kind(argv: Sequence[str]) -> list[str]:
     """`--show dance.mp4` means `--show=auto dance.mp4`: argparse would take the video for the kind."""
-    kinds = ("auto", "window", "page")
-    following = [*argv[1:], ""]
     return [
-        "--show=auto" if word == "--show" and after not in kinds else word
-        for word, after in zip(argv, following, strict=True)
+        "--show=auto" if word == "--show" and after not in SHOW else word
+        for word, after in zip(argv, [*argv[1:], ""], strict=False)
     ]

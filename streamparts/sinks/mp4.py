@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import cast
 import av
 from av import Packet, VideoFrame
 from av.audio.stream import AudioStream
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
@@ -20,6 +22,10 @@ FRAGMENT_SECONDS = 0.5
 
 _HYBRID_SINCE = (61, 7, 100)
 """libavformat of FFmpeg 7.1: from here on a fragmented file becomes an ordinary one when it is closed."""
+
+_EARLY_KEY_FRAME = 2
+"""A key frame here ends the first fragment, so that a process killed early leaves a playable file too; by then there is
+some sound, without which the index of some kinds cannot be written."""
 
 _BROKEN = (av.FFmpegError, OSError, ValueError)
 
@@ -44,6 +50,8 @@ class Mp4Writer:
         VideoError."""
         self.path = path
         self._time_base = time_base
+        self._num_pictures = 0
+        self._gave_up = False
         try:
             self._container = av.open(
                 f"file:{path}", "w", format="mp4", options=_muxer_options(first_pts, time_base, endless)
@@ -61,10 +69,13 @@ class Mp4Writer:
     def write(self, picture: VideoFrame, pts: int) -> None:
         """Encode one picture; `pts` in ticks of the time base. Raises VideoError."""
         picture.pts, picture.time_base = pts, self._time_base
+        picture.pict_type = PictureType.I if self._num_pictures == _EARLY_KEY_FRAME else PictureType.NONE
+        self._num_pictures += 1
         try:
             self._container.mux(self._stream.encode(picture))
         except _BROKEN as error:
-            raise VideoError(f"{self.path}: writing the video failed ({error})") from error
+            self._give_up()
+            raise VideoError(f"{self.path}: writing the video failed ({_reason(error)})") from error
 
     def write_audio(self, packet: Packet[AudioStream], shift_seconds: Fraction) -> None:
         """Copy one packet of sound, moved in time. Raises VideoError; ValueError where no sound was announced."""
@@ -76,17 +87,46 @@ class Mp4Writer:
         try:
             self._container.mux_one(packet)
         except _BROKEN as error:
-            raise VideoError(f"{self.path}: writing the sound failed ({error})") from error
+            self._give_up()
+            raise VideoError(f"{self.path}: writing the sound failed ({_reason(error)})") from error
 
     def close(self) -> None:
-        """Finish the file. Raises VideoError, after which the file is playable up to its last fragment."""
+        """Finish the file. Raises VideoError. After an error it is playable up to its last whole fragment."""
+        if self._gave_up:
+            return
         try:
             self._container.mux(self._stream.encode(None))
             self._container.close()
         except _BROKEN as error:
-            with suppress(*_BROKEN):
-                self._container.close()
-            raise VideoError(f"{self.path}: finishing the video failed ({error})") from error
+            self._give_up()
+            raise VideoError(f"{self.path}: finishing the video failed ({_reason(error)})") from error
+
+    def _give_up(self) -> None:
+        self._gave_up = True
+        with suppress(*_BROKEN):
+            self._container.close()
+        with suppress(OSError):
+            if self.path.is_file():
+                os.truncate(self.path, whole_fragments_end(self.path))
+
+
+def whole_fragments_end(path: Path) -> int:
+    """Length in bytes of a fragmented mp4 file up to the end of its last whole fragment."""
+    end, offset, size = 0, 0, path.stat().st_size
+    with path.open("rb") as file:
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            offset += length
+            if length < 8 or offset > size:
+                break
+            if kind != b"moof":
+                end = offset
+            file.seek(offset)
+    return end
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _muxer_options(first_pts: int, time_base: Fraction, endless: bool) -> dict[str, str]:
@@ -94,7 +134,7 @@ def _muxer_options(first_pts: int, time_base: Fraction, endless: bool) -> dict[s
     ticks = time_base.denominator
     return {
         # With the index delayed to the first fragment, a file that was killed has its start time too.
-        "movflags": "delay_moov+" + ("hybrid_fragmented" if hybrid else "default_base_moof"),
+        "movflags": "delay_moov+frag_keyframe+" + ("hybrid_fragmented" if hybrid else "default_base_moof"),
         "frag_duration": str(round(1e6 * FRAGMENT_SECONDS)),
         "flush_packets": "1",  # without it a killed process leaves an unreadable file
         # Pictures wait for sound, and sound for pictures, to be stored in order; no longer than this, in microseconds.
