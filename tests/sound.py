@@ -16,8 +16,11 @@ def sound_video(
     rate: int = 48000,
     sound_frames: int | None = None,
     video_codec: str = "libx264",
+    first_seconds: int = 0,
 ) -> Path:
-    """`num_frames` of 128x96 at 30 a second, with a tone that lasts as long, or as long as `sound_frames`."""
+    """`num_frames` of 128x96 at 30 a second, with a tone that lasts as long, or as long as `sound_frames`.
+
+    Both begin at `first_seconds`."""
     with av.open(str(path), "w") as container:
         video = container.add_stream(video_codec, rate=30)
         video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
@@ -25,6 +28,8 @@ def sound_video(
         audio.layout = "mono"
         packets = [*_pictures(video, num_frames), *_tone(audio, sound_frames or num_frames, rate)]
         for packet in sorted(packets, key=lambda packet: (packet.dts or 0) * packet.time_base):
+            ticks = round(first_seconds / packet.time_base)
+            packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
             container.mux(packet)
     return path
 

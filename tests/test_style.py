@@ -206,7 +206,9 @@ def test_a_skeleton_of_parts_that_the_model_lacks_is_told_in_one_line(
 ) -> None:
     words = ["run", video, "--model", model_path, "--overlay", tmp_path / "o.mp4", "--skeleton", "0-7"]
     assert main([*map(str, words)]) == 1
-    assert "part 7 is outside 0..1" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("streamparts: error: the overlay cannot be drawn, tiny has other parts")
+    assert "part 7 is outside 0..1" in err
     assert not (tmp_path / "o.mp4").exists()
 
 

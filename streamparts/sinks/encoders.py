@@ -79,8 +79,9 @@ def choose_encoder(name: str = AUTO) -> Encoder:
     Raises VideoError in one line, with FFmpeg's reason: where the name is no H.264 encoder of this FFmpeg, or where
     the hardware or its driver is missing. Nothing else is taken in its place.
     """
-    name = SOFTWARE if name == AUTO else name
-    encoder = Encoder(name, _pixel_format(name), _OPTIONS.get(name, {}))
+    codec = _find(SOFTWARE if name == AUTO else name)
+    name = codec.name  # "h264" is the name of a format, for which FFmpeg has an encoder of its choice
+    encoder = Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {}))
     with _ffmpeg_log() as log:
         try:
             _encode_one(encoder)
@@ -92,7 +93,7 @@ def choose_encoder(name: str = AUTO) -> Encoder:
     return encoder
 
 
-def _pixel_format(name: str) -> str:
+def _find(name: str) -> av.Codec:
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:  # PyAV's UnknownCodecError is one
@@ -100,11 +101,15 @@ def _pixel_format(name: str) -> str:
         raise VideoError(f"this FFmpeg has no encoder called {name!r}; it has {known}") from error
     if codec.canonical_name != "h264":
         raise VideoError(f"the encoder {name} makes {codec.canonical_name}; overlays are H.264, which browsers play")
+    return codec
+
+
+def _pixel_format(codec: av.Codec) -> str:
     formats = [item.name for item in codec.video_formats or ()] or ["yuv420p"]
     for pix_fmt in ("yuv420p", "nv12"):
         if pix_fmt in formats:
             return pix_fmt
-    raise VideoError(f"the encoder {name} takes only {', '.join(formats)}, none of which is made here")
+    raise VideoError(f"the encoder {codec.name} takes only {', '.join(formats)}, none of which is made here")
 
 
 def _hardware_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import suppress
 from fractions import Fraction
@@ -23,6 +24,7 @@ FRAGMENT_SECONDS = 0.5
 _HYBRID_SINCE = (61, 7, 100)
 """libavformat of FFmpeg 7.1: from here on a fragmented file becomes an ordinary one when it is closed."""
 
+_MAX_TIMESCALE = 2**31 - 1
 _EARLY_KEY_FRAME = 2
 """A key frame here ends the first fragment, so that a process killed early leaves a playable file too; by then there is
 some sound, without which the index of some kinds cannot be written."""
@@ -54,7 +56,10 @@ class Mp4Writer:
         self._gave_up = False
         try:
             self._container = av.open(
-                f"file:{path}", "w", format="mp4", options=_muxer_options(first_pts, time_base, endless)
+                f"file:{path}",
+                "w",
+                format="mp4",
+                options=_muxer_options(first_pts, time_base, audio.rate if audio else 1, endless),
             )
             stream = self._container.add_stream(encoder.name, rate=rate, options=dict(encoder.options))
             self._audio = self._container.add_stream_from_template(audio) if audio else None
@@ -129,9 +134,10 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _muxer_options(first_pts: int, time_base: Fraction, endless: bool) -> dict[str, str]:
+def _muxer_options(first_pts: int, time_base: Fraction, sample_rate: int, endless: bool) -> dict[str, str]:
     hybrid = av.library_versions["libavformat"] >= _HYBRID_SINCE and not endless
-    ticks = time_base.denominator
+    ticks = math.lcm(time_base.denominator, sample_rate)
+    ticks = ticks if ticks <= _MAX_TIMESCALE else time_base.denominator
     return {
         # With the index delayed to the first fragment, a file that was killed has its start time too.
         "movflags": "delay_moov+frag_keyframe+" + ("hybrid_fragmented" if hybrid else "default_base_moof"),
@@ -140,7 +146,7 @@ def _muxer_options(first_pts: int, time_base: Fraction, endless: bool) -> dict[s
         # Pictures wait for sound, and sound for pictures, to be stored in order; no longer than this, in microseconds.
         "max_interleave_delta": str(round(1e6 * FRAGMENT_SECONDS / 2)),
         "avoid_negative_ts": "disabled" if first_pts >= 0 else "make_non_negative",
-        # The start time is kept in these units; the default of milliseconds would round it.
+        # The start times are kept in these units; the default of milliseconds would round them.
         "movie_timescale": str(ticks * -(-1000 // ticks)),
     }
 

@@ -83,10 +83,13 @@ def open_outputs(
     `written` is called for each frame by each file when it is written; `failed` as by SinkGroup; `say` gets a line
     on where the preview is; `on_closed` is called when the user closes it. `policy` goes into the tracks' header.
     `resume` is a point of `outputs.tracks`, after which tracks and overlay go on; `start_seconds` is where in the
-    source the run starts; `endless` as by Mp4Writer; `replace` as by OverlaySink. Raises VideoError, or ValueError for
-    a style that does not fit the model, or TracksError where `resume` is of another source; nothing is left open then.
+    source the run starts; `endless` as by Mp4Writer; `replace` as by OverlaySink. Raises VideoError, or TracksError
+    where `resume` is of another source; nothing is left open then.
     """
-    outputs.style.check_parts(bundle.spec.num_parts)
+    try:
+        outputs.style.check_parts(bundle.spec.num_parts)
+    except ValueError as error:
+        raise VideoError(f"the overlay cannot be drawn, {bundle.spec.name} has other parts: {error}") from error
     if resume is not None:
         resume.check_source(source)
     clock = clock or StageClock()
