@@ -295,3 +295,11 @@ def test_a_killed_run_is_resumed_to_what_an_undisturbed_one_gives(tmp_path: Path
         run(source, bundle, tracks=path, force=True)
     run(ArraySource(30), bundle, tracks=path, resume=True)
     assert path.read_bytes() == whole
+
+
+def test_the_lines_shown_in_the_documentation_fit_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "outputs.md").read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"type"')]
+    for line in lines:
+        published(capsys).validate(line)
+    assert [line["type"] for line in lines] == ["header", "frame", "gap", "segment", "frame"]
