@@ -21,6 +21,7 @@ from streamparts.stream import run
 from tests.conftest import environment
 from tests.media import ArraySource, decode, numbered_video, read_number
 from tests.sound import sound_video
+from tests.test_stream import Broken, BrokenBackend
 
 NUM_KILLS = 20
 NUM_FRAMES = 240
@@ -169,3 +170,16 @@ def test_an_error_of_the_source_leaves_complete_outputs(tmp_path: Path, bundle: 
         run(source, bundle, overlay=tmp_path / "o.mp4", tracks=tmp_path / "t.jsonl")
     assert overlay_numbers(tmp_path / "o.mp4") == list(range(fail_at))
     assert len(list(streamparts.read_tracks(tmp_path / "t.jsonl").frames())) == fail_at
+
+
+def test_an_error_of_the_network_leaves_complete_outputs(tmp_path: Path, bundle: Bundle) -> None:
+    with pytest.raises(Broken, match="backend"):
+        run(
+            ArraySource(100),
+            bundle,
+            backend=BrokenBackend(bundle, 23),
+            overlay=tmp_path / "o.mp4",
+            tracks=tmp_path / "t.jsonl",
+        )
+    assert overlay_numbers(tmp_path / "o.mp4") == list(range(23))
+    assert len(list(streamparts.read_tracks(tmp_path / "t.jsonl").frames())) == 23
