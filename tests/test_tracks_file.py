@@ -286,6 +286,17 @@ def test_the_overlay_of_a_resumed_run_goes_on_in_the_next_file_with_its_sound(
     assert overlay.read_bytes() == first
 
 
+def test_the_overlay_of_a_resumed_run_counts_on_where_the_size_changes(tmp_path: Path, bundle: Bundle) -> None:
+    overlay, tracks = tmp_path / "o.mp4", tmp_path / "t.jsonl"
+    run(ArraySource(5, 96, 128), bundle, overlay=overlay)
+    run(SOURCE, bundle, tracks=tracks)
+    cut(tracks, 6)
+    summary = run(SOURCE, bundle, overlay=overlay, tracks=tracks, resume=True)
+    names = [tmp_path / f"o.00{number}.mp4" for number in (1, 2, 3)]
+    assert summary.outputs == (*names, tracks)
+    assert [len(list(decode(name))) for name in (overlay, *names)] == [5, 15, 10, 5]
+
+
 def test_a_killed_run_is_resumed_to_what_an_undisturbed_one_gives(tmp_path: Path, bundle: Bundle) -> None:
     path = tmp_path / "t.jsonl"
     run(ArraySource(30), bundle, tracks=path)

@@ -74,7 +74,7 @@ SOFTWARE_ENCODER = Encoder(SOFTWARE, "yuv420p", _OPTIONS[SOFTWARE])
 
 
 def choose_encoder(name: str = AUTO) -> Encoder:
-    """The encoder of that name, after it has encoded one picture here.
+    """The encoder of that name; one in hardware has encoded a picture by then.
 
     Raises VideoError in one line, with FFmpeg's reason: where the name is no H.264 encoder of this FFmpeg, or where
     the hardware or its driver is missing. Nothing else is taken in its place.
@@ -82,6 +82,8 @@ def choose_encoder(name: str = AUTO) -> Encoder:
     codec = _find(SOFTWARE if name == AUTO else name)
     name = codec.name  # "h264" is the name of a format, for which FFmpeg has an encoder of its choice
     encoder = Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {}))
+    if name == SOFTWARE:
+        return encoder
     with _ffmpeg_log() as log:
         try:
             _encode_one(encoder)

@@ -14,7 +14,7 @@ from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.sinks.background import BackgroundSink
 from streamparts.sinks.group import Member, Report, SinkGroup
-from streamparts.sinks.naming import existing_followers, following_names
+from streamparts.sinks.naming import existing_followers
 from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.source import Source
 
@@ -124,9 +124,8 @@ def _overlay(
 ) -> Member:
     from streamparts.sinks.overlay import OverlaySink  # loads OpenCV
 
-    goes_on = resume is not None and path.exists()
     sink = OverlaySink(
-        next(following_names(path, replace=False)) if goes_on else path,
+        path,
         source.rate,
         clock,
         written,
@@ -134,11 +133,11 @@ def _overlay(
         encoder=outputs.encoder,
         audio=_sound_file(source) if outputs.audio else None,
         start_seconds=start_seconds,
-        replace=replace and not goes_on,
+        replace=replace,
+        resume=resume is not None,
         endless=endless,
     )
-    told = (f"the overlay goes on in {sink.path}: a finished video cannot be added to",) if goes_on else ()
-    return Member(str(path), BackgroundSink(sink), lambda: Report(sink.paths, (*told, *sink.notes)))
+    return Member(str(path), BackgroundSink(sink), lambda: Report(sink.paths, sink.notes))
 
 
 def _tracks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -59,14 +59,17 @@ class OverlaySink:
         audio: str | Path | None = None,
         start_seconds: float | None = None,
         replace: bool = False,
+        resume: bool = False,
         endless: bool = False,
     ) -> None:
         """Creates, or empties, the file. `rate` as announced by the source; `written` is called after each frame.
 
         `audio` is the file whose sound is copied, from `start_seconds` of it on. `replace`: files that follow this one
-        may replace others. `endless`: see Mp4Writer. Raises VideoError.
+        may replace others. `resume`: where `path` exists, everything goes into files that follow it. `endless`: see
+        Mp4Writer. Raises VideoError.
         """
-        self.path = Path(path)
+        following = following_names(Path(path), replace and not resume)
+        self.path = next(following) if resume and Path(path).exists() else Path(path)
         self._clock = clock or StageClock()
         self._rescaler = Rescaler()
         self._painter = Painter(style)
@@ -76,7 +79,9 @@ class OverlaySink:
         except OSError as error:
             raise VideoError(f"{self.path}: cannot be written ({error.strerror})") from error
         sound, note = open_audio(audio, start_seconds) if audio is not None else (None, None)
-        self._files = _Files(self.path, chosen, rate or FALLBACK_RATE, self._clock, sound, replace, endless)
+        self._files = _Files(self.path, chosen, rate or FALLBACK_RATE, self._clock, sound, following, endless)
+        if self.path != Path(path):
+            self._files.notes.append(f"the overlay goes on in {self.path}: a finished video cannot be added to")
         if note:
             self._files.notes.append(note)
         self._encoder = BackgroundSink(self._files, written=written and (lambda drawn: written(drawn.tracks)))
@@ -115,11 +120,11 @@ class _Files:
         rate: Fraction,
         clock: StageClock,
         sound: AudioReader | None,
-        replace: bool,
+        following: Iterator[Path],
         endless: bool,
     ) -> None:
         self.paths, self.notes = [path], list[str]()
-        self._following = following_names(path, replace)
+        self._following = following
         self._encoder, self._rate, self._clock, self._endless = encoder, rate, clock, endless
         self._sound = sound
         self._timeline = Timeline(rate)
