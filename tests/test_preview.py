@@ -321,11 +321,17 @@ def test_the_reason_against_a_window_is_found(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n")
     assert "built without windows" in (window_problem() or "")
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           QT5\n")
+    assert "hang outside the main thread" in (window_problem() or "")
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           GTK3\n")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     assert "no display" in (window_problem() or "")
     monkeypatch.setenv("DISPLAY", ":4321")
+    monkeypatch.setattr(window, "_PROBE", "raise SystemExit(1)")
     assert window_problem() == "the display does not answer"
+    monkeypatch.setattr(window, "_PROBE", "import time; time.sleep(60)")
+    monkeypatch.setattr(window, "_PROBE_SECONDS", 0.5)
+    assert "hang outside the main thread" in (window_problem() or "")
 
 
 def test_a_window_is_shown_polled_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ MAX_RATE = 30.0
 MAX_SIDE = 1280
 """Pixels of the longer side of what is shown; larger pictures are shown smaller."""
 _POLL_SECONDS = 0.05
+_CLOSE_SECONDS = 1.0
 
 
 class Viewer(Protocol):
@@ -68,11 +69,11 @@ class PreviewSink:
         self._raise_error()
 
     def close(self) -> None:
-        """End the preview. Raises what the viewer raised, once."""
+        """End the preview; a viewer that hangs is left behind after a second. Raises what the viewer raised, once."""
         with self._changed:
             self._ending, self._newest = True, None
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_CLOSE_SECONDS)
         self._raise_error()
 
     def _raise_error(self) -> None:

@@ -13,8 +13,20 @@ import numpy as np
 from streamparts.data import ByteArray
 
 TITLE = "streamparts (q ends the run)"
-_PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
-_PROBE_SECONDS = 20.0
+_PROBE = """
+import threading, cv2, numpy
+def show():
+    cv2.namedWindow("probe", cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    for _ in range(20):
+        cv2.imshow("probe", numpy.zeros((64, 64, 3), numpy.uint8))
+        cv2.waitKey(1)
+        cv2.getWindowProperty("probe", cv2.WND_PROP_VISIBLE)
+    cv2.destroyWindow("probe")
+thread = threading.Thread(target=show)
+thread.start()
+thread.join()
+"""
+_PROBE_SECONDS = 8.0
 _LEAVING_KEYS = (ord("q"), 27)
 
 
@@ -50,17 +62,22 @@ class Window:
 def window_problem() -> str | None:
     """Why no window can be opened here; None where one can.
 
-    OpenCV ends the whole process where the display is missing or does not answer, so a child process tries first.
+    OpenCV ends the whole process where the display is missing: so a child process tries first, in a thread as here. A
+    run with the Qt build was seen to hang at its end although such a trial passed: that build is refused.
     """
     if sys.platform == "darwin":
         return "on macOS windows belong to the main thread"
     found = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
     if found is None or found[1] == "NONE":
         return "this OpenCV was built without windows (opencv-python-headless)"
+    if found[1].startswith("QT"):
+        return "windows of OpenCV's Qt builds, such as opencv-python for Linux, hang outside the main thread"
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)"
     try:
         done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=_PROBE_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return "the display does not answer"
+    except subprocess.TimeoutExpired:
+        return "windows of this OpenCV hang outside the main thread"
+    except OSError:
+        return "no process could be started to try one"
     return None if done.returncode == 0 else "the display does not answer"
