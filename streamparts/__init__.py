@@ -14,12 +14,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 from streamparts.data import Frame, Parts, Tracks
-from streamparts.errors import BackendError, MissingExtraError, ModelError, StreampartsError, VideoError
+from streamparts.errors import (
+    BackendError,
+    MissingExtraError,
+    ModelError,
+    StreampartsError,
+    TracksError,
+    VideoError,
+)
 from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
     from streamparts.asynchronous import atrack as atrack
     from streamparts.bundle import load_model as load_model
+    from streamparts.sinks.reading import read_tracks as read_tracks
     from streamparts.sources import open_source as open_source
     from streamparts.stream import run as run
     from streamparts.stream import run_many as run_many
@@ -36,10 +44,12 @@ __all__ = [
     "Parts",
     "StreampartsError",
     "Tracks",
+    "TracksError",
     "VideoError",
     "atrack",
     "load_model",
     "open_source",
+    "read_tracks",
     "run",
     "run_many",
     "track",
@@ -49,6 +59,7 @@ _HOME_OF = {
     "atrack": "streamparts.asynchronous",
     "load_model": "streamparts.bundle",
     "open_source": "streamparts.sources",
+    "read_tracks": "streamparts.sinks.reading",
     "run": "streamparts.stream",
     "run_many": "streamparts.stream",
     "track": "streamparts.stream",

@@ -12,14 +12,15 @@ from typing import NoReturn
 
 from streamparts import __version__
 from streamparts.cli_build import add_build
-from streamparts.cli_info import add_bench, add_info
+from streamparts.cli_info import add_bench, add_info, add_schema
 from streamparts.cli_run import add_run
 from streamparts.cli_types import one_line
+from streamparts.sinks.flags import with_show_kind
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(with_show_kind(sys.argv[1:] if argv is None else argv))
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
@@ -51,6 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"streamparts {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_run, add_info, add_build, add_bench):
+    for add in (add_run, add_info, add_build, add_bench, add_schema):
         add(commands)
     return parser

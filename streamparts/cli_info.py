@@ -136,3 +136,22 @@ def _describe_source(word: str) -> str:
 
     with open_source(word) as source:
         return f"{'video':<10}{source.name}\n{'content':<10}{source.description}"
+
+
+def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the others."""
+    schema = commands.add_parser("schema", help="print the JSON Schema of a format", allow_abbrev=False)
+    schema.add_argument("format", choices=("tracks", "stats"), help="of one line: of a tracks file, or of --stats")
+    schema.set_defaults(command=_schema, debug=False)
+
+
+def _schema(args: argparse.Namespace) -> int:
+    import json
+
+    import msgspec
+
+    from streamparts.sinks.records import tracks_schema
+    from streamparts.stats import Stats
+
+    print(json.dumps(tracks_schema() if args.format == "tracks" else msgspec.json.schema(Stats), indent=2))
+    return 0

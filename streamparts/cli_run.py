@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamparts.backends.choice import BACKENDS
 from streamparts.cli_types import add_backend, count, jsonl, moment, mp4, one_line, rate
+from streamparts.sinks.flags import add_output_flags, style_of
 
 if TYPE_CHECKING:
     from streamparts.job import Progress
@@ -63,6 +64,7 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     add_backend(run, "auto", choices=["auto", *BACKENDS])
     _add_source_flags(run)
     _add_runtime_flags(run)
+    add_output_flags(run)
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     run.add_argument("--debug", action="store_true", help="show a traceback on errors")
     run.set_defaults(command=_run, usage_error=run.error)
@@ -106,9 +108,17 @@ def _run(args: argparse.Namespace) -> int:
         args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too")
     if args.end is not None and args.end <= (args.start or 0):
         args.usage_error("--end must be after --start")
+    if args.resume and args.tracks is None:
+        args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
+    try:
+        args.style = style_of(args)
+    except ValueError as error:
+        args.usage_error(str(error))
     sources = expand_sources(args.sources)
     if len(sources) == 1:
         return _run_one(args, sources[0])
+    if args.show is not None:
+        args.usage_error("--show is for one source")
     if args.overlay is not None or args.tracks is not None:
         args.usage_error("--overlay and --tracks name the files of one video; for several, give --out-dir DIR")
     return _run_many(args, sources)
@@ -129,6 +139,9 @@ def _run_one(args: argparse.Namespace, source: str) -> int:
             args.model,
             overlay=args.overlay,
             tracks=args.tracks,
+            resume=args.resume,
+            show=args.show,
+            show_port=args.show_port,
             stop=stop,
             progress=progress and (lambda now: progress(now.stats.source, now)),
             **_common(args),
@@ -158,6 +171,10 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
     """What one source and several are run with."""
     return {
         "masks": args.masks,
+        "style": args.style,
+        "encoder": args.encoder,
+        "audio": not args.no_audio,
+        "say": lambda line: print(f"streamparts: {line}", file=sys.stderr, flush=True),
         "force": args.force,
         "trust_engine": args.trust_engine,
         "backend": args.backend,
@@ -283,6 +300,7 @@ def _summary_text(summary: Summary) -> str:
         lines.append(f"{summary.decode_errors} damaged packets of the video were skipped")
     if summary.repaired_times:
         lines.append(f"{summary.repaired_times} frames had no usable time; theirs continue the frame before")
+    lines += summary.notes
     if summary.interrupted:
         lines.append("interrupted: the outputs are complete up to the last frame done")
     return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs)])

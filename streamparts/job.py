@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from streamparts.callback import CallbackThread
 from streamparts.channel import GRACE_SECONDS
 from streamparts.data import Tracks
 from streamparts.pipeline import Pipeline, Policy
-from streamparts.sinks import Sink
+from streamparts.sinks.group import SinkGroup
 from streamparts.sources import Source, open_source
 from streamparts.stats import RunMeter, Stats
 
@@ -62,8 +62,8 @@ class Task:
     source: str | Path | Source
     bundle: Bundle
     backend: Backend
-    make_writers: Callable[[Source, RunMeter, Policy], Iterable[Sink[Tracks]]]
-    """Opens the outputs, one after the other, once the source is open."""
+    open_outputs: Callable[[Source, Policy, Job], SinkGroup]
+    """Opens the outputs once the source is open."""
     policy: Policy | None = None
     max_fps: float | None = None
     first_index: int = 0
@@ -96,7 +96,8 @@ class Job:
         self._doing = "opening the source"
         self._pipeline: Pipeline | None = None
         self._callback: CallbackThread | None = None
-        self._writers: list[Sink[Tracks]] = []
+        self.outputs = SinkGroup(())
+        """What is written, once it is open."""
         self._thread = threading.Thread(target=self._work, name="streamparts-loop", daemon=True)
 
     def start(self) -> None:
@@ -110,6 +111,11 @@ class Job:
             pipeline = self._pipeline
         if pipeline:
             pipeline.end()
+
+    @property
+    def was_ended(self) -> bool:
+        """Whether it was told to end, without an error."""
+        return self._told_at is not None and self.error is None
 
     def fail(self, error: BaseException) -> None:
         """End with `error`, unless another one came first. From any thread."""
@@ -157,11 +163,10 @@ class Job:
         pipeline = self._begin(source)
         stack.callback(self._close_pipeline, pipeline, stack)
         self._doing, self.began = "opening an output", True
-        for writer in task.make_writers(source, self.meter, pipeline.policy):
-            self._writers.append(writer)
-            if self._is_closing:  # it took so long that the job is over
-                writer.close()
-        self.meter.ages.set_num_sinks(len(self._writers))
+        self.outputs = task.open_outputs(source, pipeline.policy, self)
+        if self._is_closing:  # it took so long that the job is over
+            self.outputs.close()
+        self.meter.ages.set_num_sinks(self.outputs.num_files)
         self.meter.start()
         self._doing = "the network"
         try:
@@ -200,14 +205,13 @@ class Job:
         return pipeline
 
     def _hand_out(self, tracks: Tracks) -> None:
-        for writer in self._writers:
-            self._doing = "an output"
-            writer.write(tracks)
+        self._doing = "an output"
+        self.outputs.write(tracks)
         if self._callback:
             self._doing = "handing over to the callback"
             self._callback.put(tracks)
             self.meter.callback_lost = self._callback.num_lost
-        if not self._writers:
+        if not self.outputs.num_files:
             self.meter.ages.written(tracks.index, tracks.frame.decoded_at)
         self.num_frames += 1
         if self._task.progress:
@@ -235,20 +239,19 @@ class Job:
         grace once the job was told to end."""
         self._doing = "closing the outputs"
         errors: list[BaseException] = []
-        closers = [_closer(writer, errors) for writer in self._writers]
+        closer = _closer(self.outputs, errors)
         if self._callback:
             if not self._callback.close(self._left_for_outputs):
                 self.warnings.append("the callback did not return; its thread was left behind")
             self.meter.callback_lost = self._callback.num_lost
-        for closer in closers:
-            while closer.is_alive() and self._left_for_outputs() != 0:
-                closer.join(0.05)
+        while closer.is_alive() and self._left_for_outputs() != 0:
+            closer.join(0.05)
         for error in errors:
             with self._lock:
                 self.error = self.error or error
-        stuck = sum(closer.is_alive() for closer in closers)
-        if stuck:
-            self.warnings.append(f"{stuck} of {len(closers)} outputs did not end when told to and may lack their end")
+        if closer.is_alive():
+            stuck = ", ".join(member.name for member in self.outputs.unfinished)
+            self.warnings.append(f"{stuck} did not end when told to and may lack the end")
         self.meter.end()
 
     def _left_for_outputs(self) -> float | None:
@@ -263,10 +266,10 @@ class Job:
         self.done.set()
 
 
-def _closer(writer: Sink[Tracks], errors: list[BaseException]) -> threading.Thread:
+def _closer(outputs: SinkGroup, errors: list[BaseException]) -> threading.Thread:
     def close() -> None:
         try:
-            writer.close()
+            outputs.close()
         except BaseException as error:
             errors.append(error)
 

@@ -126,7 +126,7 @@ class AgeMeter:
         self._lock = threading.Lock()
 
     def set_num_sinks(self, num_sinks: int) -> None:
-        """From now on so many sinks write each frame."""
+        """From now on so many sinks write each frame. Thread-safe."""
         with self._lock:
             self._num_sinks = num_sinks
             self._waiting.clear()

@@ -17,11 +17,13 @@ from streamparts.bundle import Bundle, load_model
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.job import Job, Progress, Task, opened, work_off
-from streamparts.meter import AgeMeter, StageClock
+from streamparts.meter import StageClock
 from streamparts.paths import check_outputs, input_paths, output_stems
-from streamparts.pipeline import Pipeline, Policy
-from streamparts.sinks import Sink
-from streamparts.sinks.background import BackgroundSink
+from streamparts.pipeline import Pipeline, Policy, is_live
+from streamparts.sinks.group import Member, SinkGroup
+from streamparts.sinks.outputs import Outputs, Show, check_followers, open_outputs
+from streamparts.sinks.resume import ResumePoint, resume_point
+from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source
 from streamparts.stats import RunMeter, Stats, StatsFile, StatsLines
 from streamparts.summary import Outcome, Summary
@@ -89,44 +91,66 @@ def run(
     overlay: str | Path | None = None,
     tracks: str | Path | None = None,
     masks: bool = False,
+    style: OverlayStyle = DEFAULT_STYLE,
+    encoder: str = "auto",
+    audio: bool = True,
+    show: Show | None = None,
+    show_port: int = 0,
     force: bool = False,
+    resume: bool = False,
     trust_engine: bool = False,
     backend: Backend | str = AUTO,
     threads: int | None = None,
     opener: Callable[[str | Path], Source] | None = None,
     policy: Policy | None = None,
     max_fps: float | None = None,
-    first_index: int = 0,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[Tracks], None] | None = None,
+    say: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Track a video and write what is asked for: an overlay video, and tracks as JSON lines.
 
-    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced; `trust_engine` loads a TensorRT
-    engine that was not built here: it can run any code; `backend`, `threads`, `policy` and `max_fps` as for `track`;
-    `opener` opens a source given as a path or word (None: open_source); frames before `first_index` are read and left
-    out. `stats` is a file that gets a JSON line every second, "-" for stderr, or a function that gets the Stats.
-    `on_tracks` is called with each result in a thread of its own, and misses results rather than holding up the run.
-    `progress` is called after each frame, in the loop itself.
+    `masks` adds each part's mask to the tracks; `style`, `encoder`, `audio`, `show` and `show_port` are those of
+    streamparts.sinks.outputs.Outputs; `force` allows outputs to be replaced; `resume` goes on after the last frame in
+    `tracks`, where that file is there. `trust_engine` loads a TensorRT engine that was not built here: it can run any
+    code; `backend`, `threads`, `policy` and `max_fps` as for `track`; `opener` opens a source given as a path or word
+    (None: open_source). `stats` is a file that gets a JSON line every second, "-" for stderr, or a function that gets
+    the Stats. `on_tracks` is called with each result in a thread of its own, and misses results rather than holding up
+    the run; `say` gets lines for the user while the run goes on; `progress` is called after each frame, in the loop.
 
     Setting `stop`, from another thread or a signal handler, ends the run after the frame at hand with all outputs
-    complete. Raises VideoError or ModelError; an error in any stage ends the run, and what was written before it stays
-    readable. Both take two seconds at most, whatever hangs.
+    complete; so does closing the preview. Raises VideoError, ModelError, BackendError, MissingExtraError or
+    TracksError. An error of the source or the network ends the run, an error of one output ends that output alone and
+    is raised at the end; what was written before stays readable. Ending takes two seconds at most, whatever hangs.
     """
-    outputs = tuple(Path(path) for path in (overlay, tracks) if path is not None)
-    check_outputs((*outputs, *_stats_paths(stats)), input_paths(source, model), force)
+    outputs = Outputs(_path(overlay), _path(tracks), masks, style, encoder, audio, show, show_port)
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
-    make_writers = _writer_maker(overlay, tracks, bundle, masks)
+    point = resume_point(outputs.tracks, bundle, masks=masks) if resume and outputs.tracks else None
+    may_replace = force or point is not None
+    check_outputs((*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle), may_replace)
+    if outputs.overlay is not None:
+        check_followers(outputs.overlay, may_replace)
     chosen = _chosen(bundle, backend, threads)
-    task = Task(source, bundle, chosen.backend, make_writers, policy, max_fps, first_index, progress, on_tracks, opener)
+    task = Task(
+        source,
+        bundle,
+        chosen.backend,
+        partial(_open_outputs, outputs, bundle, say, point, force),
+        policy,
+        max_fps,
+        point.next_index if point else 0,
+        progress,
+        on_tracks,
+        opener,
+    )
     job = Job(task, stop=stop)
     with _stats_lines(stats, [job]):
         work_off([job])
     if job.error is not None:
         raise _with_notes(job.error, job.warnings)
-    return _summary(job, outputs, stop, chosen)
+    return _summary(job, stop, chosen)
 
 
 def run_many(
@@ -137,6 +161,9 @@ def run_many(
     overlay: bool = True,
     tracks: bool = True,
     masks: bool = False,
+    style: OverlayStyle = DEFAULT_STYLE,
+    encoder: str = "auto",
+    audio: bool = True,
     force: bool = False,
     trust_engine: bool = False,
     backend: Backend | str = AUTO,
@@ -146,6 +173,7 @@ def run_many(
     max_fps: float | None = None,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[str, Tracks], None] | None = None,
+    say: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[str, Progress], None] | None = None,
 ) -> list[Outcome]:
@@ -158,10 +186,12 @@ def run_many(
     Raises VideoError or ModelError where nothing can begin.
     """
     stems, folder = output_stems(sources), Path(out_dir)
-    paths = [_paths_after(folder / stem, overlay, tracks) for stem in stems]
-    wanted = [tuple(path for path in pair if path) for pair in paths]
-    outputs = [path for pair in wanted for path in pair]
-    check_outputs([*outputs, *_stats_paths(stats)], input_paths(*sources, model), force)
+    wanted = [Outputs(*_paths_after(folder / stem, overlay, tracks), masks, style, encoder, audio) for stem in stems]
+    files = [path for outputs in wanted for path in outputs.paths]
+    check_outputs([*files, *_stats_paths(stats)], input_paths(*sources, model), force)
+    for outputs in wanted:
+        if outputs.overlay is not None:
+            check_followers(outputs.overlay, force)
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     chosen = _chosen(bundle, backend, threads)
     with closing(SharedBackend(chosen.backend)) as shared:
@@ -171,7 +201,7 @@ def run_many(
                     source,
                     bundle,
                     shared,
-                    _writer_maker(*pair, bundle, masks),
+                    partial(_open_outputs, outputs, bundle, say, None, force),
                     policy,
                     max_fps,
                     progress=_named(stem, progress),
@@ -181,17 +211,54 @@ def run_many(
                 stem,
                 stop,
             )
-            for source, stem, pair in zip(sources, stems, paths, strict=True)
+            for source, stem, outputs in zip(sources, stems, wanted, strict=True)
         ]
         with _stats_lines(stats, jobs):
             work_off(jobs)
-    return [
-        Outcome(stem, _summary(job, pair, stop, chosen), job.error)
-        for stem, job, pair in zip(stems, jobs, wanted, strict=True)
-    ]
+    return [Outcome(stem, _summary(job, stop, chosen), job.error) for stem, job in zip(stems, jobs, strict=True)]
 
 
-def _summary(job: Job, outputs: tuple[Path, ...], stop: threading.Event | None, chosen: Chosen) -> Summary:
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _open_outputs(
+    outputs: Outputs,
+    bundle: Bundle,
+    say: Callable[[str], None] | None,
+    resume: ResumePoint | None,
+    replace: bool,
+    source: Source,
+    policy: Policy,
+    job: Job,
+) -> SinkGroup:
+    """The outputs of a job, which is told of each frame written and of outputs that fail."""
+    ages = job.meter.ages
+
+    def failed(member: Member, error: Exception) -> None:
+        ages.set_num_sinks(job.outputs.num_files)
+        if say and job.outputs.num_files:
+            say(f"{member.name} ends here, the rest goes on: {error}")
+
+    return open_outputs(
+        outputs,
+        source,
+        bundle,
+        clock=job.meter.clock,
+        written=lambda tracks: ages.written(tracks.index, tracks.frame.decoded_at),
+        failed=failed,
+        say=say,
+        on_closed=job.end,
+        policy=policy,
+        resume=resume,
+        start_seconds=getattr(source, "start_seconds", None),  # of sources that were trimmed
+        depth=1 if policy == "latest" else 2,  # frames that wait for an output get old
+        endless=is_live(source),
+        replace=replace,
+    )
+
+
+def _summary(job: Job, stop: threading.Event | None, chosen: Chosen) -> Summary:
     clock, ages, meter = job.meter.clock, job.meter.ages, job.meter
     return Summary(
         num_frames=job.num_frames,
@@ -209,8 +276,9 @@ def _summary(job: Job, outputs: tuple[Path, ...], stop: threading.Event | None, 
         num_callback_lost=meter.callback_lost,
         decode_errors=meter.decode_errors,
         repaired_times=meter.repaired_times,
-        outputs=outputs if job.began else (),
-        interrupted=bool(stop and stop.is_set()),
+        outputs=job.outputs.paths,
+        notes=job.outputs.notes,
+        interrupted=job.was_ended or bool(stop and stop.is_set()),
         backend=chosen.backend.name,
         why_backend=chosen.why,
         warnings=tuple(job.warnings),
@@ -269,40 +337,3 @@ def _chosen(bundle: Bundle, backend: Backend | str, threads: int | None) -> Chos
     if threads is not None:
         raise ValueError("threads belong to a backend given by name; this one is open already")
     return Chosen(backend, "given")
-
-
-def _writer_maker(
-    overlay: str | Path | None, tracks: str | Path | None, bundle: Bundle, masks: bool
-) -> Callable[[Source, RunMeter, Policy], Iterator[Sink[Tracks]]]:
-    """What opens the outputs asked for, once there is a source."""
-
-    def make(source: Source, meter: RunMeter, policy: Policy) -> Iterator[Sink[Tracks]]:
-        depth = 1 if policy == "latest" else 2  # frames that wait for an output get old
-        return _writers(overlay, tracks, source, bundle, masks, meter.clock, meter.ages, depth)
-
-    return make
-
-
-def _writers(
-    overlay: str | Path | None,
-    tracks: str | Path | None,
-    source: Source,
-    bundle: Bundle,
-    masks: bool,
-    clock: StageClock,
-    ages: AgeMeter,
-    depth: int,
-) -> Iterator[Sink[Tracks]]:
-    """The outputs asked for, each in a thread of its own that tells `ages` when a frame is written."""
-
-    def written(result: Tracks) -> None:
-        ages.written(result.index, result.frame.decoded_at)
-
-    if overlay is not None:
-        from streamparts.sinks.overlay import OverlaySink  # loads OpenCV
-
-        yield BackgroundSink(OverlaySink(overlay, source.rate, clock, written), depth)
-    if tracks is not None:
-        from streamparts.sinks.jsonl import JsonlSink
-
-        yield BackgroundSink(JsonlSink(tracks, bundle, source, masks, clock), depth, written)

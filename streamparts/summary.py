@@ -43,8 +43,10 @@ class Summary:
     """Frames whose time was missing or not increasing in the source, and was continued."""
     outputs: tuple[Path, ...]
     """Files written."""
+    notes: tuple[str, ...]
+    """What is to be known of the outputs, in sentences."""
     interrupted: bool
-    """Whether `stop` ended the run."""
+    """Whether `stop`, or closing the preview, ended the run."""
     backend: str
     """Name of the backend that ran the network."""
     why_backend: str

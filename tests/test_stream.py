@@ -125,9 +125,30 @@ def test_an_error_of_the_backend_ends_a_run_with_that_error(tmp_path: Path, bund
 
 @pytest.mark.parametrize("kind", [OverlaySink, JsonlSink])
 @pytest.mark.parametrize("method", ["write", "close"])
-def test_an_error_of_a_sink_ends_a_run_with_that_error(
+def test_an_error_of_a_sink_ends_that_sink_and_is_raised_once_the_others_are_complete(
     tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, kind: type, method: str
 ) -> None:
+    break_sink(monkeypatch, kind, method)
+    with pytest.raises(Broken, match="sink"):
+        run(ArraySource(40), bundle, overlay=tmp_path / "o.mp4", tracks=tmp_path / "t.jsonl")
+    if kind is OverlaySink:
+        assert num_lines(tmp_path / "t.jsonl") == 1 + 40
+    else:
+        assert [read_number(image) for image, _ in decode(tmp_path / "o.mp4")] == list(range(40))
+
+
+@pytest.mark.parametrize("kind", [OverlaySink, JsonlSink])
+def test_an_error_of_the_last_sink_ends_a_run_with_that_error(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    break_sink(monkeypatch, kind, "write")
+    source = ArraySource(10_000)
+    with pytest.raises(Broken, match="sink"):
+        run(source, bundle, **{"overlay" if kind is OverlaySink else "tracks": tmp_path / "x"})
+    assert source.num_made < 30
+
+
+def break_sink(monkeypatch: pytest.MonkeyPatch, kind: type, method: str) -> None:
     def fail(*_: object) -> None:
         raise Broken("sink")
 
@@ -138,10 +159,6 @@ def test_an_error_of_a_sink_ends_a_run_with_that_error(
         raise Broken("sink")
 
     monkeypatch.setattr(kind, method, fail_closing if method == "close" else fail)
-    source = ArraySource(10_000 if method == "write" else 10)
-    with pytest.raises(Broken, match="sink"):
-        run(source, bundle, overlay=tmp_path / "o.mp4", tracks=tmp_path / "t.jsonl")
-    assert source.num_made < 30
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")

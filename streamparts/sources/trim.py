@@ -75,6 +75,7 @@ class _Wrapped(Closing):
 class _Trimmed(_Wrapped):
     def __init__(self, source: Source, start: float | None, end: float | None, every: int) -> None:
         self._start, self._end, self._every = start, end, every
+        self.start_seconds = start
         if start and isinstance(source, Startable):
             source.start_at(start)
         super().__init__(source)
