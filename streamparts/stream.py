@@ -104,6 +104,7 @@ def run(
     opener: Callable[[str | Path], Source] | None = None,
     policy: Policy | None = None,
     max_fps: float | None = None,
+    first_index: int = 0,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[Tracks], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -116,7 +117,7 @@ def run(
     streamparts.sinks.outputs.Outputs; `force` allows outputs to be replaced; `resume` goes on after the last frame in
     `tracks`, where that file is there. `trust_engine` loads a TensorRT engine that was not built here: it can run any
     code; `backend`, `threads`, `policy` and `max_fps` as for `track`; `opener` opens a source given as a path or word
-    (None: open_source). `stats` is a file that gets a JSON line every second, "-" for stderr, or a function that gets
+    (None: open_source); frames before `first_index` are read and left out. `stats` is a file that gets a JSON line every second, "-" for stderr, or a function that gets
     the Stats. `on_tracks` is called with each result in a thread of its own, and misses results rather than holding up
     the run; `say` gets lines for the user while the run goes on; `progress` is called after each frame, in the loop.
 
@@ -140,7 +141,7 @@ def run(
         partial(_open_outputs, outputs, bundle, say, point, force),
         policy,
         max_fps,
-        point.next_index if point else 0,
+        point.next_index if point else first_index,
         progress,
         on_tracks,
         opener,
