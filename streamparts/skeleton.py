@@ -27,6 +27,8 @@ MIN_FRAMES = 20
 """Pairs that are seen together in fewer frames have no joint."""
 RIGID_DEGREES = 15.0
 """Parts whose angle against each other varies more than this, robustly, are not welded and do not slide."""
+FREE_RADII = 0.5
+"""Nor is there a joint where two parts disagree about its place by more than this many mean radii."""
 _ITERATIONS = 12
 _REACH_PRICE = 0.5
 """How much a joint that lies outside a part by its own radius costs, in radii of disagreement."""
@@ -151,10 +153,13 @@ def find_skeleton(
             fits[i, j] = fit_pair(poses[use, i], poses[use, j], both[use])
     if not fits:
         raise ValueError(f"no two parts are seen together in {MIN_FRAMES} frames: track a longer video")
-    costs = {pair: _cost(fit, poses, pair, side_px) for pair, fit in fits.items()}
+    radii = {int(part): float(np.median(_radius(poses[weights64[:, part] > 0, part]))) for part in seen}
+    costs = {
+        (i, j): (fit.residual + _REACH_PRICE * (radii[i] + radii[j]) / 2 * fit.reach) / side_px
+        for (i, j), fit in fits.items()
+    }
     edges = spanning_tree(costs)
-    mass = {int(part): float(np.nanmedian(_radius(poses[:, part]))) for part in seen}
-    root = _root(edges, mass)
+    root = _root(edges, radii)
     joints = tuple(_joint(edge, fits, costs, edges, side_px) for edge in _outwards(edges, root))
     return Skeleton(parts=names, root=root, joints=joints, num_frames=len(affines))
 
@@ -186,31 +191,31 @@ def fit_pair(first: Array, second: Array, weights: Array) -> PairFit:
 
 def _kind(first: Array, second: Array, hinge_px: float, weights: Array) -> Kind:
     """The rule with the shortest description of where the second part's centre lies in the first one's axes, given both
-    angles. A coordinate that a rule predicts costs the logarithm of its residual, one that it leaves free that of its
-    range, each parameter half a log of their number. Parts that turn against each other neither weld nor slide.
+    angles: a coordinate with a residual costs the entropy of a Gaussian, one that slides freely that of its range and a
+    bit more, each parameter half a log of their number. Parts that turn against each other neither weld nor slide, and
+    a joint that is off by half a part is none.
     """
+    radius = float(np.sqrt(np.median(_radius(first)) * np.median(_radius(second))))
     axes = first[..., :2] / np.linalg.norm(first[..., :2], axis=1, keepdims=True)
     moved = np.einsum("fba,fb->fa", axes, second[..., 2] - first[..., 2])
-    turn = _angle(second) - _angle(first)
-    middle = np.angle(np.sum(weights * np.exp(1j * turn)))
-    turned = _rms((turn - middle + np.pi) % (2 * np.pi) - np.pi, weights)
     centred = moved - [_weighted_median(column, weights) for column in moved.T]
     directions = np.linalg.svd(centred * weights[:, None], full_matrices=False)[2]
     along, across = centred @ directions[0], centred @ directions[1]
-    floor = 0.005 * float(np.median(_radius(second))) + 1e-9
-    log = {name: float(np.log(max(value, floor))) for name, value in {
-        "along": _rms(along, weights), "across": _rms(across, weights), "hinge": hinge_px,
-        "range along": _range(along), "range across": _range(across),
-    }.items()}  # fmt: skip
-    rules: dict[Kind, tuple[float, int]] = {
-        "hinge": (2 * log["hinge"], 4),
-        "free": (log["range along"] + log["range across"], 0),
-    }
-    if np.rad2deg(turned) < RIGID_DEGREES:
-        rules["weld"] = (log["along"] + log["across"], 2)
-        rules["slide"] = (log["range along"] + log["across"], 3)
+    noise = 0.005 * radius
+
+    def entropy(sigma: float) -> float:
+        return float(np.log(np.sqrt(2 * np.pi * np.e) * max(sigma, noise)))
+
+    rules: dict[Kind, tuple[float, int]] = {"hinge": (2 * entropy(hinge_px), 4)}
+    turn = _angle(second) - _angle(first)
+    middle = np.angle(np.sum(weights * np.exp(1j * turn)))
+    if np.rad2deg(_rms((turn - middle + np.pi) % (2 * np.pi) - np.pi, weights)) < RIGID_DEGREES:
+        spreads = _rms(along, weights), _rms(across, weights)
+        rules["weld"] = (2 * entropy(float(np.sqrt(np.mean(np.square(spreads))))), 2)
+        rules["slide"] = (entropy(spreads[1]) + float(np.log(2 * max(_range(along), 4 * noise))), 3)
     num = len(first)
-    return min(rules, key=lambda kind: num * rules[kind][0] + rules[kind][1] / 2 * np.log(2 * num))
+    best = min(rules, key=lambda kind: num * rules[kind][0] + rules[kind][1] / 2 * np.log(2 * num))
+    return "free" if best == "hinge" and hinge_px > FREE_RADII * radius else best
 
 
 def spanning_tree(costs: dict[tuple[int, int], float]) -> list[tuple[int, int]]:
@@ -230,20 +235,16 @@ def spanning_tree(costs: dict[tuple[int, int], float]) -> list[tuple[int, int]]:
     return edges
 
 
-def _cost(fit: PairFit, poses: Array, pair: tuple[int, int], side_px: float) -> float:
-    radius = float(np.median([np.median(_radius(poses[:, part])) for part in pair]))
-    return (fit.residual + _REACH_PRICE * radius * fit.reach) / side_px
-
-
-def _root(edges: list[tuple[int, int]], mass: dict[int, float]) -> int:
+def _root(edges: list[tuple[int, int]], radii: dict[int, float]) -> int:
     """The part with the most neighbours; among equals, the largest."""
     degree = {part: sum(part in edge for edge in edges) for edge in edges for part in edge}
-    return max(degree, key=lambda part: (degree[part], mass[part]))
+    return max(degree, key=lambda part: (degree[part], radii[part]))
 
 
 def _outwards(edges: list[tuple[int, int]], root: int) -> list[tuple[int, int]]:
     """The edges of the root's tree, parent first, from the root outwards."""
-    left, placed, out = list(edges), [root], []
+    left, placed = list(edges), [root]
+    out: list[tuple[int, int]] = []
     while True:
         found = next(((a, b) for part in placed for a, b in left if part in (a, b)), None)
         if found is None:
