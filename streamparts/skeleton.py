@@ -30,8 +30,10 @@ RIGID_DEGREES = 15.0
 FREE_RADII = 0.5
 """Nor is there a joint where two parts disagree about its place by more than this many mean radii."""
 _ITERATIONS = 12
-_REACH_PRICE = 0.5
-"""How much a joint that lies outside a part by its own radius costs, in radii of disagreement."""
+NEAR = 1.0
+"""A joint may lie this far from a part's centre, in canonical units: half a radius outside ..."""
+_REACH_PRICE = 0.35
+"""... and what is beyond costs this much disagreement."""
 
 
 class Joint(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +131,7 @@ class PairFit(NamedTuple):
     residual: float
     """Robust root mean square of the disagreement, in pixels."""
     reach: float
-    """How far outside of the unit circles the joint lies, summed over both."""
+    """How far beyond NEAR canonical units the joint lies, summed over both."""
     kind: Kind
 
 
@@ -184,7 +186,7 @@ def fit_pair(first: Array, second: Array, weights: Array) -> PairFit:
         robust = np.square(9 * middle / (9 * middle + squared))
         variance = middle
     in_first, in_second = solution[:2], solution[2:]
-    reach = sum(max(0.0, float(np.linalg.norm(point)) - 1) for point in (in_first, in_second))
+    reach = sum(max(0.0, float(np.linalg.norm(point)) - NEAR) for point in (in_first, in_second))
     residual = float(np.sqrt(middle))
     return PairFit(in_first, in_second, residual, reach, _kind(first, second, residual, weights))
 
