@@ -47,7 +47,7 @@ class Smoothing:
     """Standard deviation of a measurement to begin with ..."""
     noise_range: tuple[float, float] = (0.25, 4.0)
     """... and between which multiples of it the one that is found may lie."""
-    agility: tuple[float, float, float] = (3.5e4, 10.0, 250.0)
+    agility: tuple[float, float, float] = (7.0e4, 10.0, 250.0)
     """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
     rest_agility: float = 0.002
     """... and which share of it is left at rest."""
