@@ -1,14 +1,14 @@
-"""Does the exported graph say what the network says? Both run on the same real frames.
+"""Do two runners of one network say the same? Both see the same frames, in batches of several sizes.
 
 The poses of method "scops" are read from the labels, and their axes have no direction. So there a part's pose is
 compared up to half a turn, and where both give the part the very same pixels: one pixel more in a part of two is
-another pose by right, and MAX_LABEL_MISMATCH judges it.
+another pose by right, and the labels are judged by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,84 +17,166 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
+from export.parity_frames import FrameSet
+from streamparts.backends import Outputs
+from streamparts.bundle import Bundle, check_model
 from streamparts.data import ByteArray, FloatArray
-from streamparts.errors import ModelError, VideoError
-from streamparts.segment import PartSegmenter
-from streamparts.source import open_source
+from streamparts.errors import ModelError
+from streamparts.spec import ModelSpec, Precision
 
-MAX_LABEL_MISMATCH = 1e-3
-"""Share of a frame's pixels that may carry another label."""
-MAX_POSE_ERROR_PX = 0.05
-"""Largest difference of any entry of an affine, in model pixels."""
-MAX_SCORE_ERROR = 1e-3
+BATCHES = (8, 1, 3, 2)
+"""Sizes that take turns."""
+HALF_SIDE = 64
+"""From normalised coordinates to pixels of a picture of 128: what poses are told in, whatever the model's size."""
+
+Runner = Callable[[ByteArray], Outputs]
+"""(N, H, W, 3) uint8 -> what a network says."""
 
 
 @dataclass(frozen=True)
-class Parity:
-    """Worst differences between network and graph over F frames."""
+class Tolerance:
+    """What may differ."""
 
-    num_frames: int
     label_mismatch: float
-    """Share of pixels, of the worst frame."""
+    """Share of a frame's pixels with another label."""
     pose_error_px: float
-    """Model pixels."""
+    """Difference of an affine's entries at 128 pixels: the largest of any part, or, with `mean`, the mean of parts."""
     score_error: float
-    worst_frame: int
-    """The frame, counted from 0, that differs most in its labels."""
+    """Largest difference of a score or of evidence."""
+    mean: bool = False
+    """The mean over the frames is judged, not the worst one."""
+    odd: bool = False
+    """Odd frames are judged too. Where arithmetic is coarser they are not: on noise, a coin's toss gives the label."""
 
-    def require(self) -> None:
-        """Raises ModelError beyond the tolerances."""
-        limits = (MAX_LABEL_MISMATCH, MAX_POSE_ERROR_PX, MAX_SCORE_ERROR)
-        got = (self.label_mismatch, self.pose_error_px, self.score_error)
-        if not all(value <= limit for value, limit in zip(got, limits, strict=True)):
-            raise ModelError(
-                f"the exported graph differs from the network (worst frame {self.worst_frame}): labels "
-                f"{got[0]:.2e} of pixels, poses {got[1]:.2e} px, scores {got[2]:.2e}; allowed are {limits}. "
-                "Nothing was written"
-            )
-
-
-def collect_frames(videos: Sequence[Path], bundle: Bundle, num_frames: int) -> NDArray[np.uint8]:
-    """(F, H, W, 3) frames as the runtime prepares them, from the beginnings, middles and ends of videos, unreadable
-    ones left out; all-black and all-white ones besides. Raises VideoError when no video can be read."""
-    images: list[ByteArray] = []
-    share = -(-num_frames // max(1, len(videos)))
-    segmenter = PartSegmenter(bundle, OnnxRuntimeBackend(bundle))
-    for video in videos:
-        if len(images) >= num_frames:
-            break
-        with suppress(VideoError), open_source(str(video)) as source:
-            every = max(1, (source.num_frames or share) // share)
-            images += [segmenter.prepare(frame).image for frame in source if frame.index % every == 0][:share]
-    if not images:
-        raise VideoError("no frames to compare on; name a video or a folder of videos with --frames")
-    plain = [np.full_like(images[0], value) for value in (0, 255)]
-    return np.stack([*images[:num_frames], *plain])
+    @classmethod
+    def of(cls, precision: Precision) -> Tolerance:
+        """What a model of this precision may differ from fp32, and a graph in fp32 from the network. Raises ModelError
+        for what cannot be run here, so not be compared."""
+        if precision not in TOLERANCES:
+            raise ModelError(f"{precision} does not run on a CPU, so it cannot be compared here; use streamparts build")
+        return TOLERANCES[precision]
 
 
-@torch.no_grad()
-def compare(network: nn.Module, bundle: Bundle, frames: NDArray[np.uint8], batches: Sequence[int] = (1, 3)) -> Parity:
-    """Run `network` and the bundle's graph on (F, H, W, 3) frames, in batches of each of the given sizes."""
-    backend = OnnxRuntimeBackend(bundle)
-    height, width = bundle.spec.input_hw
-    half = np.array([[width / 2], [height / 2]], np.float32)
-    from_labels = bundle.spec.method == "scops"
-    mismatch = np.zeros(len(frames))
-    pose = score = 0.0
-    for size in batches:
-        for start in range(0, len(frames), size):
-            rows = slice(start, start + size)
-            wanted = [x.numpy() for x in network(torch.from_numpy(frames[rows]))]
-            got = backend.run(frames[rows])
-            mismatch[rows] = np.maximum(mismatch[rows], (wanted[0] != got[0]).mean((1, 2)))
-            differences = pose_differences(wanted[1] * half, got[1] * half, from_labels)
-            if from_labels:
-                differences = differences[same_pixels(wanted[0], got[0], bundle.spec.num_parts)]
-            pose = max(pose, float(differences.max(initial=0.0)))
-            score = max(score, float(np.abs(wanted[2] - got[2]).max()))
-    return Parity(len(frames), float(mismatch.max()), pose, score, int(mismatch.argmax()))
+TOLERANCES: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(1e-3, 0.05, 1e-3, odd=True),
+    "fp16": Tolerance(5e-3, 0.3, 0.05),
+    "int8": Tolerance(1e-2, 0.5, 0.1, mean=True),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences between two runners over F frames, (F,) each."""
+
+    names: tuple[str, ...]
+    """Where each frame comes from."""
+    num_real: int
+    """Frames from videos or pictures; the rest is made up."""
+    label_mismatch: NDArray[np.float64]
+    """Share of pixels."""
+    pose_error_px: NDArray[np.float64]
+    """Largest entry of any part that the reference shows, at 128 pixels; of method scops see above."""
+    mean_pose_error_px: NDArray[np.float64]
+    """The same, mean over those parts."""
+    score_error: NDArray[np.float64]
+    """Largest difference of scores and of evidence."""
+    reference: ByteArray
+    """(F, H, W) labels of the first runner."""
+    candidate: ByteArray
+    """(F, H, W) labels of the second."""
+
+    @property
+    def label_agreement(self) -> float:
+        """Share of the pixels of all real frames with equal labels."""
+        return 1 - float(self.label_mismatch[: self.num_real].mean())
+
+    def excess(self, tolerance: Tolerance) -> NDArray[np.float64]:
+        """(J, 3) labels, poses and scores of each judged frame, in units of what may differ; infinity for nan."""
+        poses = self.mean_pose_error_px if tolerance.mean else self.pose_error_px
+        limits = (tolerance.label_mismatch, tolerance.pose_error_px, tolerance.score_error)
+        rows = np.stack([self.label_mismatch, poses, self.score_error], axis=1) / np.array(limits)
+        judged: NDArray[np.float64] = np.nan_to_num(rows[: None if tolerance.odd else self.num_real], nan=np.inf)
+        return judged
+
+    def passes(self, tolerance: Tolerance) -> bool:
+        """Whether all judged frames, or their mean, stay within what may differ."""
+        excess = self.excess(tolerance)
+        return bool((excess.mean(0) if tolerance.mean else excess).max() <= 1)
+
+    def worst(self, tolerance: Tolerance) -> int:
+        """The judged frame that differs most."""
+        return int(self.excess(tolerance).max(1).argmax())
+
+    def summary(self) -> str:
+        """One line: what was compared, and the differences."""
+        real = slice(self.num_real)
+        return (
+            f"{self.num_real} real and {len(self.names) - self.num_real} odd frames: labels equal on "
+            f"{100 * self.label_agreement:.3f} % of real pixels, {100 - 100 * self.label_mismatch.max():.2f} % of the "
+            f"worst frame; poses differ by {self.mean_pose_error_px[real].mean():.2g} px@128 in the mean, "
+            f"{self.pose_error_px[real].max():.2g} at most; scores by {self.score_error[real].max():.1e}"
+        )
+
+
+def bundle_of(data: bytes, path: Path) -> Bundle:
+    """A model that is not written yet. Raises ModelError unless it is sound."""
+    return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
+
+
+def network_runner(network: nn.Module) -> Runner:
+    """A network that gives a Readout, as a runner."""
+
+    @torch.no_grad()
+    def run(images: ByteArray) -> Outputs:
+        labels, affines, scores, evidence = network(torch.from_numpy(images))
+        return Outputs(labels.numpy(), affines.numpy(), scores.numpy(), None if evidence is None else evidence.numpy())
+
+    return run
+
+
+def compare(reference: Runner, candidate: Runner, frames: FrameSet, spec: ModelSpec) -> Comparison:
+    """Run both on all frames, in batches whose sizes take turns, each size at least once."""
+    count, from_labels = len(frames.names), spec.method == "scops"
+    mismatch, pose, mean_pose, score = (np.zeros(count) for _ in range(4))
+    labels = np.zeros((2, count, *spec.input_hw), np.uint8)
+    for rows in batches(count):
+        wanted, got = reference(frames.images[rows]), candidate(frames.images[rows])
+        require_same_outputs(wanted, got)
+        labels[0, rows], labels[1, rows] = wanted.labels, got.labels
+        mismatch[rows] = np.maximum(mismatch[rows], (wanted.labels != got.labels).mean((1, 2)))
+        poses = HALF_SIDE * pose_differences(wanted.affines, got.affines, from_labels)
+        judged = same_pixels(wanted.labels, got.labels, spec.num_parts) if from_labels else wanted.scores > 0
+        poses = np.where(judged | ~np.isfinite(poses), poses, 0)
+        pose[rows] = np.maximum(pose[rows], poses.max(1))
+        mean_pose[rows] = np.maximum(mean_pose[rows], poses.sum(1) / np.maximum(judged.sum(1), 1))
+        score[rows] = np.maximum(score[rows], score_differences(wanted, got))
+    return Comparison(frames.names, frames.num_real, mismatch, pose, mean_pose, score, labels[0], labels[1])
+
+
+def batches(count: int, sizes: Sequence[int] = BATCHES) -> Iterator[slice]:
+    """Slices that cover `count` frames, of each size in turn; small sets are gone through until each size was had."""
+    start = turn = 0
+    while start < count or turn < len(sizes):
+        start = 0 if start >= count else start
+        yield slice(start, min(start + sizes[turn % len(sizes)], count))
+        start += sizes[turn % len(sizes)]
+        turn += 1
+
+
+def require_same_outputs(wanted: Outputs, got: Outputs) -> None:
+    """Raises ModelError when the outputs differ in kind, not in value."""
+    for name, one, other in zip(Outputs._fields, wanted, got, strict=True):
+        shapes = ["absent" if x is None else str(x.shape) for x in (one, other)]
+        if shapes[0] != shapes[1]:
+            raise ModelError(f"the output {name} is {' and '.join(shapes)} in what is compared. Nothing was written")
+
+
+def score_differences(wanted: Outputs, got: Outputs) -> FloatArray:
+    """(B,) largest difference of scores and evidence."""
+    largest: FloatArray = np.abs(wanted.scores - got.scores).max(1)
+    if wanted.evidence is not None and got.evidence is not None:
+        largest = np.maximum(largest, np.abs(wanted.evidence - got.evidence).max((1, 2)))
+    return largest
 
 
 def pose_differences(wanted: FloatArray, got: FloatArray, undirected: bool) -> FloatArray:

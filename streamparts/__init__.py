@@ -14,18 +14,29 @@ import importlib
 from typing import TYPE_CHECKING
 
 from streamparts.data import Frame, Parts, Tracks
-from streamparts.errors import MissingExtraError, ModelError, StreampartsError, VideoError
+from streamparts.errors import (
+    BackendError,
+    MissingExtraError,
+    ModelError,
+    StreampartsError,
+    TracksError,
+    VideoError,
+)
 from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
+    from streamparts.asynchronous import atrack as atrack
     from streamparts.bundle import load_model as load_model
-    from streamparts.source import open_source as open_source
+    from streamparts.sinks.reading import read_tracks as read_tracks
+    from streamparts.sources import open_source as open_source
     from streamparts.stream import run as run
+    from streamparts.stream import run_many as run_many
     from streamparts.stream import track as track
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BackendError",
     "Frame",
     "Letterbox",
     "MissingExtraError",
@@ -33,17 +44,24 @@ __all__ = [
     "Parts",
     "StreampartsError",
     "Tracks",
+    "TracksError",
     "VideoError",
+    "atrack",
     "load_model",
     "open_source",
+    "read_tracks",
     "run",
+    "run_many",
     "track",
 ]
 
 _HOME_OF = {
+    "atrack": "streamparts.asynchronous",
     "load_model": "streamparts.bundle",
-    "open_source": "streamparts.source",
+    "open_source": "streamparts.sources",
+    "read_tracks": "streamparts.sinks.reading",
     "run": "streamparts.stream",
+    "run_many": "streamparts.stream",
     "track": "streamparts.stream",
 }
 

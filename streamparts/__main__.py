@@ -1,7 +1,5 @@
 """python -m streamparts ... is the command `streamparts ...`."""
 
-import sys
+from streamparts.cli import command_line
 
-from streamparts.cli import main
-
-sys.exit(main())
+command_line()

@@ -9,8 +9,16 @@ class VideoError(StreampartsError, OSError):
     """A video could not be opened or decoded, or an output could not be written."""
 
 
+class TracksError(StreampartsError, ValueError):
+    """A tracks file is missing, damaged, of an unknown schema, or does not belong to the run that would go on."""
+
+
 class ModelError(StreampartsError):
     """A model file is missing, damaged, or not a model of this library."""
+
+
+class BackendError(StreampartsError):
+    """A backend that was asked for cannot run here, or not this model; no other one is taken in its place."""
 
 
 class MissingExtraError(StreampartsError, ImportError):

@@ -1,31 +1,94 @@
-"""How long things take: mean seconds per stage, and how old results are, in constant memory."""
+"""How long things take: seconds per stage, and how old results are; of a whole run and of late, in constant memory."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections import defaultdict
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
+WINDOW_SECONDS = 5.0
+"""What "of late" means."""
 
-class StageClock:
-    """Sums the seconds spent in named stages. A stage belongs to one thread; several threads may share a clock."""
+
+class Durations:
+    """Many durations of one thing. Quantiles over all of them are known to 2 %, those of late exactly. Thread-safe."""
+
+    _GROWTH = 1.02
+    _SMALLEST = 1e-5
+    _NUM_BINS = 1200  # up to 10 us * 1.02 ** 1200, about 60 hours
+    _KEPT = 1024  # of late: at more than 200 a second, the window is shorter
 
     def __init__(self) -> None:
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._counts = [0] * self._NUM_BINS
+        self._sum = 0.0
+        self._recent: deque[tuple[float, float]] = deque(maxlen=self._KEPT)
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def add(self, seconds: float) -> None:
+        """One more, which ends now."""
+        bin_number = int(math.log(max(seconds, self._SMALLEST) / self._SMALLEST, self._GROWTH))
+        with self._lock:
+            self._counts[min(bin_number, self._NUM_BINS - 1)] += 1
+            self._recent.append((time.perf_counter(), seconds))
+            self._sum += seconds
+            self.count += 1
+
+    def mean_ms(self) -> float:
+        """Mean of all in milliseconds; nan before the first."""
+        return 1e3 * self._sum / self.count if self.count else math.nan
+
+    def quantile_ms(self, share: float) -> float:
+        """What `share` of all do not exceed, in milliseconds, to within 2 %; nan before the first."""
+        with self._lock:
+            sums = np.cumsum(self._counts)
+        if sums[-1] == 0:
+            return math.nan
+        bin_number = int(np.searchsorted(sums, max(1, math.ceil(share * int(sums[-1])))))
+        return 1e3 * self._SMALLEST * math.pow(self._GROWTH, bin_number + 0.5)
+
+    def recent_ms(self) -> NDArray[np.float64]:
+        """(n,) milliseconds of those that ended of late, the oldest first."""
+        return 1e3 * self._recent_rows()[:, 1]
+
+    def recent_rate(self) -> float:
+        """How many a second ended of late."""
+        times = self._recent_rows()[:, 0]
+        return float((len(times) - 1) / (time.perf_counter() - times[0])) if len(times) > 1 else 0.0
+
+    def _recent_rows(self) -> NDArray[np.float64]:
+        """(n, 2) when each ended, and its seconds."""
+        with self._lock:
+            rows = np.array(self._recent, np.float64).reshape(-1, 2)
+        return rows[rows[:, 0] >= time.perf_counter() - WINDOW_SECONDS]
+
+
+class StageClock:
+    """Seconds spent in named stages. A stage belongs to one thread; several threads may share a clock."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, Durations] = {}
 
     def add(self, stage: str, seconds: float) -> None:
         """Count one turn of `stage`."""
-        self._seconds[stage] += seconds
-        self._counts[stage] += 1
+        self.stage(stage).add(seconds)
+
+    def stage(self, stage: str) -> Durations:
+        """All turns of `stage`."""
+        return self._stages.get(stage) or self._stages.setdefault(stage, Durations())
+
+    def stages(self) -> dict[str, Durations]:
+        """All stages by name, in order of first use."""
+        return self._stages.copy()
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
@@ -44,21 +107,29 @@ class StageClock:
 
     def mean_ms(self) -> dict[str, float]:
         """Mean milliseconds per turn of each stage, in order of first use."""
-        return {stage: 1e3 * self._seconds[stage] / n for stage, n in list(self._counts.items())}
+        return {name: stage.mean_ms() for name, stage in self.stages().items()}
+
+    def p95_ms(self) -> dict[str, float]:
+        """95th percentile of the same."""
+        return {name: stage.quantile_ms(0.95) for name, stage in self.stages().items()}
 
 
 class AgeMeter:
-    """Quantiles of the age of results: seconds from leaving the decoder to being written by the last sink."""
+    """The age of results: seconds from leaving the decoder to being written by the last sink."""
 
-    _GROWTH = 1.02
-    _SMALLEST = 1e-5
-    _NUM_BINS = 1200  # up to 10 us * 1.02 ** 1200, about 60 hours
+    _MOST_WAITING = 1024  # frames that one sink has written and another has not; sinks that fail never write theirs
 
     def __init__(self, num_sinks: int) -> None:
+        self.durations = Durations()
         self._num_sinks = num_sinks
         self._waiting: dict[int, int] = {}
-        self._counts = np.zeros(self._NUM_BINS, np.int64)
         self._lock = threading.Lock()
+
+    def set_num_sinks(self, num_sinks: int) -> None:
+        """From now on so many sinks write each frame. Thread-safe."""
+        with self._lock:
+            self._num_sinks = num_sinks
+            self._waiting.clear()
 
     def written(self, index: int, decoded_at: float) -> None:
         """One sink has written frame `index`. Thread-safe."""
@@ -66,18 +137,11 @@ class AgeMeter:
             left = self._waiting.pop(index, self._num_sinks) - 1
             if left > 0:
                 self._waiting[index] = left
-            else:
-                self._add(time.perf_counter() - decoded_at)
+                if len(self._waiting) > self._MOST_WAITING:
+                    del self._waiting[next(iter(self._waiting))]
+                return
+        self.durations.add(time.perf_counter() - decoded_at)
 
     def quantile_ms(self, share: float) -> float:
         """Age in milliseconds that `share` of the results do not exceed, to within 2 %; nan before the first."""
-        with self._lock:
-            total = int(self._counts.sum())
-            if total == 0:
-                return math.nan
-            bin_number = int(np.searchsorted(self._counts.cumsum(), max(1, math.ceil(share * total))))
-        return 1e3 * self._SMALLEST * math.pow(self._GROWTH, bin_number + 0.5)
-
-    def _add(self, age: float) -> None:
-        bin_number = int(math.log(max(age, self._SMALLEST) / self._SMALLEST, self._GROWTH))
-        self._counts[min(bin_number, self._NUM_BINS - 1)] += 1
+        return self.durations.quantile_ms(share)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from streamparts.backends import Backend
+from streamparts.backends import Backend, Outputs
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray, Frame, Parts
 from streamparts.errors import ModelError
@@ -35,6 +36,7 @@ class PartSegmenter:
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
         self._name = bundle.spec.name
         self._input_hw = bundle.spec.input_hw
+        self._num_parts = bundle.spec.num_parts
         self._backend = backend
         self._rescaler = Rescaler()
 
@@ -49,11 +51,37 @@ class PartSegmenter:
         return Prepared(frame, letterbox, letterbox.pad(inner))
 
     def infer(self, prepared: Prepared) -> Parts:
-        """Run the network on one prepared frame. Raises ModelError if it fails or gives nan or infinity."""
-        labels, affines, scores, evidence = self._backend.run(prepared.image[None])
-        if not (np.isfinite(affines).all() and np.isfinite(scores).all()):
-            raise ModelError(
-                f"{self._name}: the network gave numbers that are not finite at frame {prepared.frame.index}; "
-                "train or export it again"
-            )
-        return Parts(labels[0], affines[0], scores[0], None if evidence is None else evidence[0])
+        """Run the network on one prepared frame. Raises ModelError if it fails or gives nan, infinity, labels without a
+        part, or other sizes than its description says."""
+        return self.infer_batch([prepared])[0]
+
+    def infer_batch(self, prepared: Sequence[Prepared]) -> list[Parts]:
+        """The same for several frames in one go: more frames per second, and all of them later."""
+        images = prepared[0].image[None] if len(prepared) == 1 else np.stack([item.image for item in prepared])
+        labels, affines, scores, evidence = self._checked(self._backend.run(images), prepared)
+        return [
+            Parts(labels[i], affines[i], scores[i], None if evidence is None else evidence[i])
+            for i in range(len(prepared))
+        ]
+
+    def _checked(self, outputs: Outputs, prepared: Sequence[Prepared]) -> Outputs:
+        labels, affines, scores, evidence = outputs
+        num, num_parts = len(prepared), self._num_parts
+        if labels.shape != (num, *self._input_hw) or labels.max() > num_parts:
+            raise self._nonsense("labels that its description does not allow", prepared[0])
+        if affines.shape != (num, num_parts, 2, 3) or scores.shape != (num, num_parts):
+            raise self._nonsense("poses or scores of other shapes than its description says", prepared[0])
+        if evidence is not None and evidence.shape != (num, num_parts, 2):
+            raise self._nonsense("evidence of another shape than its description says", prepared[0])
+        finite = np.ones(num, np.bool_)
+        for values in outputs[1:]:
+            if values is not None:
+                finite &= np.isfinite(values).reshape(num, -1).all(axis=1)
+        if not finite.all():
+            raise self._nonsense("numbers that are not finite", prepared[int(finite.argmin())])
+        return outputs
+
+    def _nonsense(self, what: str, prepared: Prepared) -> ModelError:
+        return ModelError(
+            f"{self._name}: the network gave {what} at frame {prepared.frame.index}; train or export it again"
+        )

@@ -1,106 +1,87 @@
-"""The loop: frames in, tracks out; and the same with files at the other end."""
+"""The loop: frames in, tracks out; and the same with files at the other end, for one source or several."""
 
 from __future__ import annotations
 
-import os
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from streamparts.backends import Backend
+from streamparts.backends.choice import AUTO, Chosen, choose_backend
+from streamparts.backends.shared import SharedBackend
 from streamparts.bundle import Bundle, load_model
-from streamparts.channel import prefetch
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
-from streamparts.meter import AgeMeter, StageClock
-from streamparts.segment import PartSegmenter
-from streamparts.sinks.background import BackgroundSink
-from streamparts.source import Source, open_source
-from streamparts.tracker import PartTracker
+from streamparts.job import Job, Progress, Task, opened, work_off
+from streamparts.meter import StageClock
+from streamparts.paths import check_outputs, input_paths, output_stems
+from streamparts.pipeline import Pipeline, Policy, is_live
+from streamparts.sinks.group import Member, SinkGroup
+from streamparts.sinks.outputs import Outputs, Show, check_followers, open_outputs
+from streamparts.sinks.resume import ResumePoint, resume_point
+from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.sources import Source
+from streamparts.stats import RunMeter, Stats, StatsFile, StatsLines
+from streamparts.summary import Outcome, Summary
+
+__all__ = ["Outcome", "Policy", "Progress", "Summary", "check_outputs", "run", "run_many", "track"]
 
 A = TypeVar("A")
-B = TypeVar("B")
-
-PREFETCH_DEPTH = 2
-"""Frames that may wait, decoded, for the network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a run did and how long it took."""
-
-    num_frames: int
-    """Frames that went through all stages."""
-    seconds: float
-    """Wall time from the first frame asked for to the last output closed."""
-    age_p50_ms: float
-    """Median age of a result: from leaving the decoder to written by the last output. nan without frames."""
-    age_p95_ms: float
-    """95th percentile of the same."""
-    stage_ms: dict[str, float]
-    """Mean milliseconds per frame in each stage; stages in different threads overlap."""
-    decode_errors: int
-    """Packets of the source that could not be decoded."""
-    repaired_times: int
-    """Frames whose time was missing or not increasing in the source, and was continued."""
-    outputs: tuple[Path, ...]
-    """Files written."""
-    interrupted: bool
-    """Whether `stop` ended the run."""
-
-    @property
-    def fps(self) -> float:
-        return self.num_frames / self.seconds if self.seconds > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is."""
-
-    num_frames: int
-    """Frames so far."""
-    total: int | None
-    """Estimate of all frames; None if unknown."""
-    age_p50_ms: float
-    """Median age of the results so far."""
 
 
 def track(
     source: str | Path | Source,
     model: str | Path | Bundle | None = None,
     *,
-    backend: Backend | None = None,
+    backend: Backend | str = AUTO,
+    threads: int | None = None,
     clock: StageClock | None = None,
+    policy: Policy | None = None,
+    max_fps: float | None = None,
 ) -> Generator[Tracks]:
-    """Tracks of every frame of a video, in order.
+    """Tracks of every frame of a video, in order; of a live source, always of the newest frame.
 
-    `model` None is the default model, `backend` None is ONNX Runtime on the CPU. A source given as a path is opened
-    here and closed at the end; a Source stays the caller's. Raises VideoError or ModelError: what is wrong from the
-    start at once, a failure on the way at its frame, after the tracks before it.
+    `model` None is the default model. `backend` is one that is open, or a name for backends.choice.open_backend, as is
+    `threads`; "auto" takes the quickest that is here. `policy` None is "all" for files and "latest" for live sources,
+    see streamparts.pipeline; `max_fps` leaves out frames by their times. A source given as a path is opened here and
+    closed at the end; a Source stays the caller's, but a live one that gives no frame is closed when the loop is left.
+    Raises VideoError, ModelError, BackendError or MissingExtraError: what is wrong from the start at once, a failure on
+    the way at its frame, after the tracks before it.
     """
+    return _tracks(*open_pipeline(source, model, backend, threads, clock, policy, max_fps))
+
+
+def open_pipeline(
+    source: str | Path | Source,
+    model: str | Path | Bundle | None,
+    backend: Backend | str,
+    threads: int | None,
+    clock: StageClock | None,
+    policy: Policy | None,
+    max_fps: float | None,
+) -> tuple[Pipeline, ExitStack]:
+    """What `track` iterates, and what is to be closed after it."""
     bundle = model if isinstance(model, Bundle) else load_model(model)
-    backend = backend or _default_backend(bundle)
-    stack = ExitStack()
-    frames = _opened(source, stack)
-    return _tracks(frames, bundle, backend, clock or StageClock(), stack)
+    chosen = _chosen(bundle, backend, threads)
+    with ExitStack() as stack:
+        frames = opened(source, stack)
+        meter = RunMeter(frames.name, clock)
+        pipeline = Pipeline(frames, bundle, chosen.backend, policy=policy, max_fps=max_fps, meter=meter)
+        return pipeline, stack.pop_all()
 
 
-def _tracks(frames: Source, bundle: Bundle, backend: Backend, clock: StageClock, stack: ExitStack) -> Generator[Tracks]:
-    segmenter = PartSegmenter(bundle, backend)
-    tracker = PartTracker(bundle.spec.parts, undirected=bundle.spec.method == "scops")
-    decoded = clock.time_each("decode", frames)
-    prepared = _timed_map(clock, "prepare", segmenter.prepare, decoded)
-    with stack, closing(prefetch(prepared, PREFETCH_DEPTH)) as ready:
-        for item in ready:
-            with clock.time("infer"):
-                parts = segmenter.infer(item)
-            with clock.time("track"):
-                tracks = tracker.update(item.frame, item.letterbox, parts)
-            yield tracks
+def _tracks(pipeline: Pipeline, stack: ExitStack) -> Generator[Tracks]:
+    with stack:
+        try:
+            yield from pipeline
+        finally:
+            if not pipeline.close():
+                stack.pop_all()
+                warnings.warn("the source did not end when told to; its thread is left behind", RuntimeWarning, 2)
 
 
 def run(
@@ -110,113 +91,249 @@ def run(
     overlay: str | Path | None = None,
     tracks: str | Path | None = None,
     masks: bool = False,
+    style: OverlayStyle = DEFAULT_STYLE,
+    encoder: str = "auto",
+    audio: bool = True,
+    show: Show | None = None,
+    show_port: int = 0,
     force: bool = False,
-    backend: Backend | None = None,
+    resume: bool = False,
+    trust_engine: bool = False,
+    backend: Backend | str = AUTO,
+    threads: int | None = None,
+    opener: Callable[[str | Path], Source] | None = None,
+    policy: Policy | None = None,
+    max_fps: float | None = None,
+    stats: str | Path | Callable[[Stats], None] | None = None,
+    on_tracks: Callable[[Tracks], None] | None = None,
+    say: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Track a video and write what is asked for: an overlay video, and tracks as JSON lines.
 
-    `masks` adds each part's mask to the tracks; `force` allows outputs to be replaced. Setting `stop`, from another
-    thread or a signal handler, ends the run after the frame at hand with all outputs complete. `progress` is called
-    after each frame. Raises VideoError or ModelError; an error in any stage ends the run, and what was written
-    before it stays readable.
+    `masks` adds each part's mask to the tracks; `style`, `encoder`, `audio`, `show` and `show_port` are those of
+    streamparts.sinks.outputs.Outputs; `force` allows outputs to be replaced; `resume` goes on after the last frame in
+    `tracks`, where that file is there. `trust_engine` loads a TensorRT engine that was not built here: it can run any
+    code; `backend`, `threads`, `policy` and `max_fps` as for `track`; `opener` opens a source given as a path or word
+    (None: open_source). `stats` is a file that gets a JSON line every second, "-" for stderr, or a function that gets
+    the Stats. `on_tracks` is called with each result in a thread of its own, and misses results rather than holding up
+    the run; `say` gets lines for the user while the run goes on; `progress` is called after each frame, in the loop.
+
+    Setting `stop`, from another thread or a signal handler, ends the run after the frame at hand with all outputs
+    complete; so does closing the preview. Raises VideoError, ModelError, BackendError, MissingExtraError or
+    TracksError. An error of the source or the network ends the run, an error of one output ends that output alone and
+    is raised at the end; what was written before stays readable. Ending takes two seconds at most, whatever hangs.
     """
-    outputs = tuple(Path(path) for path in (overlay, tracks) if path is not None)
-    check_outputs(outputs, _paths_of(source, model), force)
-    bundle = model if isinstance(model, Bundle) else load_model(model)
-    clock, num_frames = StageClock(), 0
-    with ExitStack() as stack:
-        frames = _opened(source, stack)
-        results = stack.enter_context(closing(track(frames, bundle, backend=backend, clock=clock)))
-        ages = AgeMeter(num_sinks=len(outputs))
-        writers: list[BackgroundSink[Tracks]] = []
-        started = time.perf_counter()
-        for writer in _writers(overlay, tracks, frames, bundle, masks, clock, ages):
-            writers.append(stack.enter_context(closing(writer)))
-        for result in results:
-            for writer in writers:
-                writer.write(result)
-            num_frames += 1
-            if progress:
-                progress(Progress(num_frames, frames.num_frames, ages.quantile_ms(0.5)))
-            if stop and stop.is_set():
-                break
-    return Summary(
-        num_frames=num_frames,
-        seconds=time.perf_counter() - started,
-        age_p50_ms=ages.quantile_ms(0.5),
-        age_p95_ms=ages.quantile_ms(0.95),
-        stage_ms=clock.mean_ms(),
-        decode_errors=frames.decode_errors,
-        repaired_times=frames.repaired_times,
-        outputs=outputs,
-        interrupted=bool(stop and stop.is_set()),
+    outputs = Outputs(_path(overlay), _path(tracks), masks, style, encoder, audio, show, show_port)
+    bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+    point = resume_point(outputs.tracks, bundle, masks=masks) if resume and outputs.tracks else None
+    may_replace = force or point is not None
+    check_outputs((*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle), may_replace)
+    if outputs.overlay is not None:
+        check_followers(outputs.overlay, may_replace)
+    chosen = _chosen(bundle, backend, threads)
+    task = Task(
+        source,
+        bundle,
+        chosen.backend,
+        partial(_open_outputs, outputs, bundle, say, point, force),
+        policy,
+        max_fps,
+        point.next_index if point else 0,
+        progress,
+        on_tracks,
+        opener,
+    )
+    job = Job(task, stop=stop)
+    with _stats_lines(stats, [job]):
+        work_off([job])
+    if job.error is not None:
+        raise _with_notes(job.error, job.warnings)
+    return _summary(job, stop, chosen)
+
+
+def run_many(
+    sources: Sequence[str | Path | Source],
+    model: str | Path | Bundle | None = None,
+    *,
+    out_dir: str | Path = ".",
+    overlay: bool = True,
+    tracks: bool = True,
+    masks: bool = False,
+    style: OverlayStyle = DEFAULT_STYLE,
+    encoder: str = "auto",
+    audio: bool = True,
+    force: bool = False,
+    trust_engine: bool = False,
+    backend: Backend | str = AUTO,
+    threads: int | None = None,
+    opener: Callable[[str | Path], Source] | None = None,
+    policy: Policy | None = None,
+    max_fps: float | None = None,
+    stats: str | Path | Callable[[Stats], None] | None = None,
+    on_tracks: Callable[[str, Tracks], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[str, Progress], None] | None = None,
+) -> list[Outcome]:
+    """Track several sources at once with one model. Each has a loop, a tracker and outputs of its own; frames of
+    several that are ready at the same time go through the network together, and none waits for another.
+
+    The outputs are `out_dir`/STEM.overlay.mp4 and STEM.tracks.jsonl, where STEM is the name of the file or stream, with
+    a number where two are alike. `on_tracks` and `progress` get STEM first, and are called by the threads of all
+    sources. All else is as for `run`. One source's error ends no other: see the Outcomes, in the order of `sources`.
+    Raises VideoError or ModelError where nothing can begin.
+    """
+    stems, folder = output_stems(sources), Path(out_dir)
+    wanted = [Outputs(*_paths_after(folder / stem, overlay, tracks), masks, style, encoder, audio) for stem in stems]
+    files = [path for outputs in wanted for path in outputs.paths]
+    check_outputs([*files, *_stats_paths(stats)], input_paths(*sources, model), force)
+    for outputs in wanted:
+        if outputs.overlay is not None:
+            check_followers(outputs.overlay, force)
+    bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+    chosen = _chosen(bundle, backend, threads)
+    with closing(SharedBackend(chosen.backend)) as shared:
+        jobs = [
+            Job(
+                Task(
+                    source,
+                    bundle,
+                    shared,
+                    partial(_open_outputs, outputs, bundle, say, None, force),
+                    policy,
+                    max_fps,
+                    progress=_named(stem, progress),
+                    on_tracks=_named(stem, on_tracks),
+                    opener=opener,
+                ),
+                stem,
+                stop,
+            )
+            for source, stem, outputs in zip(sources, stems, wanted, strict=True)
+        ]
+        with _stats_lines(stats, jobs):
+            work_off(jobs)
+    return [Outcome(stem, _summary(job, stop, chosen), job.error) for stem, job in zip(stems, jobs, strict=True)]
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _open_outputs(
+    outputs: Outputs,
+    bundle: Bundle,
+    say: Callable[[str], None] | None,
+    resume: ResumePoint | None,
+    replace: bool,
+    source: Source,
+    policy: Policy,
+    job: Job,
+) -> SinkGroup:
+    """The outputs of a job, which is told of each frame written and of outputs that fail."""
+    ages = job.meter.ages
+
+    def failed(member: Member, error: Exception) -> None:
+        ages.set_num_sinks(job.outputs.num_files)
+        if say and job.outputs.num_files:
+            say(f"{member.name} ends here, the rest goes on: {error}")
+
+    return open_outputs(
+        outputs,
+        source,
+        bundle,
+        clock=job.meter.clock,
+        written=lambda tracks: ages.written(tracks.index, tracks.frame.decoded_at),
+        failed=failed,
+        say=say,
+        on_closed=job.end,
+        policy=policy,
+        resume=resume,
+        start_seconds=getattr(source, "start_seconds", None),  # of sources that were trimmed
+        depth=1 if policy == "latest" else 2,  # frames that wait for an output get old
+        endless=is_live(source),
+        replace=replace,
     )
 
 
-def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) -> None:
-    """Raise VideoError unless every output can be written without destroying an input or, unforced, anything."""
-    for number, output in enumerate(outputs):
-        if any(_is_same_file(output, other) for other in (*inputs, *outputs[:number])):
-            raise VideoError(f"{output}: is also an input or another output; give every file its own name")
-        if not output.parent.is_dir():
-            raise VideoError(f"{output}: the folder {output.parent} does not exist; create it first")
-        if output.is_dir():
-            raise VideoError(f"{output}: is a folder; give the name of a file in it")
-        if output.is_file() and not force:
-            raise VideoError(f"{output}: exists already; use --force (in Python: force=True) to replace it")
-        if not os.access(output if output.exists() else output.parent, os.W_OK):
-            raise VideoError(f"{output}: no permission to write there; choose another folder")
+def _summary(job: Job, stop: threading.Event | None, chosen: Chosen) -> Summary:
+    clock, ages, meter = job.meter.clock, job.meter.ages, job.meter
+    return Summary(
+        num_frames=job.num_frames,
+        seconds=meter.seconds,
+        age_p50_ms=ages.quantile_ms(0.5),
+        age_p95_ms=ages.quantile_ms(0.95),
+        age_p99_ms=ages.quantile_ms(0.99),
+        fps_in=clock.stage("decode").count / meter.seconds,
+        stage_ms=clock.mean_ms(),
+        stage_p95_ms=clock.p95_ms(),
+        num_dropped=meter.dropped,
+        num_skipped=meter.skipped,
+        num_gaps=meter.gaps,
+        num_segments=meter.segments,
+        num_callback_lost=meter.callback_lost,
+        decode_errors=meter.decode_errors,
+        repaired_times=meter.repaired_times,
+        outputs=job.outputs.paths,
+        notes=job.outputs.notes,
+        interrupted=job.was_ended or bool(stop and stop.is_set()),
+        backend=chosen.backend.name,
+        why_backend=chosen.why,
+        warnings=tuple(job.warnings),
+    )
 
 
-def _is_same_file(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+@contextmanager
+def _stats_lines(stats: str | Path | Callable[[Stats], None] | None, jobs: Sequence[Job]) -> Iterator[None]:
+    """While the block runs, a line of each job every second."""
+    if stats is None:
+        yield
+        return
+    take = _stats_file(stats) if isinstance(stats, str | Path) else stats
+    lines = StatsLines([job.meter for job in jobs], take)
+    try:
+        yield
+    finally:
+        problem = lines.close()
+        if problem:
+            jobs[0].warnings.append(problem)
+        if isinstance(take, StatsFile):
+            take.close()
 
 
-def _paths_of(source: object, model: object) -> list[Path]:
-    """The input files, as far as they are known to be files."""
-    candidates = [getattr(source, "path", source), getattr(model, "path", model)]
-    return [Path(item) for item in candidates if isinstance(item, str | Path)]
+def _stats_file(path: str | Path) -> StatsFile:
+    try:
+        return StatsFile(path)
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _opened(source: str | Path | Source, stack: ExitStack) -> Source:
-    """A source given as a path is opened, and closed by `stack`; a Source stays the caller's to close."""
-    return stack.enter_context(open_source(source)) if isinstance(source, str | Path) else source
+def _stats_paths(stats: object) -> list[Path]:
+    return [Path(stats)] if isinstance(stats, str | Path) and str(stats) != "-" else []
 
 
-def _default_backend(bundle: Bundle) -> Backend:
-    from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-
-    return OnnxRuntimeBackend(bundle)
-
-
-def _writers(
-    overlay: str | Path | None,
-    tracks: str | Path | None,
-    source: Source,
-    bundle: Bundle,
-    masks: bool,
-    clock: StageClock,
-    ages: AgeMeter,
-) -> Iterator[BackgroundSink[Tracks]]:
-    """The outputs asked for, each in a thread of its own that tells `ages` when a frame is written."""
-
-    def written(result: Tracks) -> None:
-        ages.written(result.index, result.frame.decoded_at)
-
-    if overlay is not None:
-        from streamparts.sinks.overlay import OverlaySink  # loads OpenCV
-
-        yield BackgroundSink(OverlaySink(overlay, source.rate, clock, written))
-    if tracks is not None:
-        from streamparts.sinks.jsonl import JsonlSink
-
-        yield BackgroundSink(JsonlSink(tracks, bundle, source, masks, clock), written=written)
+def _with_notes(error: BaseException, notes: Sequence[str]) -> BaseException:
+    for note in notes:
+        error.add_note(note)
+    return error
 
 
-def _timed_map(clock: StageClock, stage: str, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    for item in items:
-        with clock.time(stage):
-            result = function(item)
-        yield result
+def _named(stem: str, function: Callable[[str, A], None] | None) -> Callable[[A], None] | None:
+    return None if function is None else partial(function, stem)
+
+
+def _paths_after(stem: Path, overlay: bool, tracks: bool) -> tuple[Path | None, Path | None]:
+    return (
+        stem.with_name(f"{stem.name}.overlay.mp4") if overlay else None,
+        stem.with_name(f"{stem.name}.tracks.jsonl") if tracks else None,
+    )
+
+
+def _chosen(bundle: Bundle, backend: Backend | str, threads: int | None) -> Chosen:
+    if isinstance(backend, str):
+        return choose_backend(bundle, backend, threads)
+    if threads is not None:
+        raise ValueError("threads belong to a backend given by name; this one is open already")
+    return Chosen(backend, "given")

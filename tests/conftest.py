@@ -7,10 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from streamparts.bundle import Bundle, load_model
+from tests.fake_cuda import FakeCuda
+from tests.fake_tensorrt import FakeGpu, fake_tensorrt
 from tests.media import numbered_video
 from tests.tiny_model import write_tiny_model
 
@@ -68,3 +71,32 @@ def environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def fake_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
+    """A made-up GPU with a made-up TensorRT, and an engine cache of this test's own."""
+    from streamparts.backends.trt import load_library
+
+    gpu = FakeGpu(FakeCuda())
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt(gpu))
+    monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", SimpleNamespace(runtime=gpu.cuda))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    load_library.cache_clear()
+    yield gpu
+    load_library.cache_clear()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """tiny.onnx in a folder of this test's own."""
+    return write_tiny_model(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture
+def built(model: Path, fake_gpu: FakeGpu) -> Path:
+    """tiny.engine beside tiny.onnx, built here."""
+    from streamparts.build import build
+
+    return build(model, model.with_suffix(".engine")).path

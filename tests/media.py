@@ -1,4 +1,4 @@
-"""Videos made by the tests. A frame's number is written into it as blocks of black and white, one per bit."""
+"""Videos made by the tests. A frame's number is written into it, see streamparts/sources/pattern.py."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import av
 import numpy as np
 
 from streamparts.data import Frame
+from streamparts.sources.pattern import burn_number
+from streamparts.sources.pattern import read_number as read_number
 
-NUM_BITS = 12
 RED, GREEN, GREY = (220, 40, 40), (40, 200, 40), (110, 110, 110)
 
 
@@ -24,24 +25,13 @@ def picture(number: int, height: int = 96, width: int = 128) -> np.ndarray:
     image[(x - center[0]) ** 2 + (y - center[1]) ** 2 < radius**2] = RED
     side = height // 4
     image[-side - 4 : -4, -side - 4 : -4] = GREEN
-    block_w, block_h = width // NUM_BITS, height // 8
-    for bit in range(NUM_BITS):
-        value = 235 if number >> bit & 1 else 20
-        image[:block_h, bit * block_w : (bit + 1) * block_w] = value
+    burn_number(image, number)
     return image
 
 
 def red_center(number: int, height: int = 96, width: int = 128) -> tuple[float, float]:
     """x, y of the red disc's centre in `picture(number)`, in continuous pixels."""
     return width * (0.25 + 0.02 * (number % 10)), height * 0.55
-
-
-def read_number(image: np.ndarray) -> int:
-    """The number that `picture` wrote into an RGB image, whatever its scale."""
-    height, width = image.shape[:2]
-    row = image[height // 16].mean(axis=-1)
-    block = width // NUM_BITS
-    return sum(int(row[bit * block + block // 2] > 128) << bit for bit in range(NUM_BITS))
 
 
 def write_video(
@@ -80,6 +70,13 @@ def numbered_video(path: Path, num_frames: int, height: int = 96, width: int = 1
     return write_video(path, images, **options)  # type: ignore[arg-type]
 
 
+def picture_file(path: Path, number: int, height: int = 96, width: int = 128) -> Path:
+    """`picture(number)` as a file of the kind its suffix says."""
+    codec = {".png": "png", ".jpg": "mjpeg", ".webp": "libwebp"}[path.suffix]
+    pix_fmt = {"png": "rgb24", "mjpeg": "yuvj420p", "libwebp": "yuv420p"}[codec]
+    return write_video(path, [picture(number, height, width)], codec=codec, pix_fmt=pix_fmt)
+
+
 def frame_of(image: np.ndarray | av.VideoFrame, rotation: int = 0, index: int = 0) -> Frame:
     """A Frame of an RGB array, or of a PyAV frame that is to be turned by `rotation`."""
     hw = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
@@ -98,6 +95,7 @@ class ArraySource:
     """A Source whose frames are made on demand; raises `error` instead of frame `fail_at`."""
 
     name = "arrays"
+    live = False
     description = "arrays"
     rate = Fraction(30)
     time_base = Fraction(1, 30)

@@ -10,10 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig, ScaleMap  # noqa: E402
+from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
 from train.augment import Draws, Pair  # noqa: E402
 from train.clips import PairBatch  # noqa: E402
-from train.merge import PartGroups, observe, whole_shapes  # noqa: E402
+from train.merge import observe, whole_shapes  # noqa: E402
 from train.objective import PAPER_WEIGHTS, Fades, forward_pair, identity_like, objective, paper_transform  # noqa: E402
 from train.student import prepare_lesson  # noqa: E402
 

@@ -170,12 +170,63 @@ def test_a_graph_that_breaks_the_contract_is_refused(change: str, reason: str) -
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"parts": ()}, {"parts": PARTS * 2}, {"input_hw": (0, 64)}, {"schema": "something/1"}]
+    "wrong",
+    [
+        {"parts": ()},
+        {"parts": PARTS * 2},
+        {"parts": tuple(str(k) for k in range(255))},
+        {"parts": ("a/b",)},
+        {"parts": ("a\\b",)},
+        {"parts": ("",)},
+        {"parts": (" a",)},
+        {"parts": ("\x1b[2J",)},
+        {"parts": ("\u202egnp.exe",)},
+        {"parts": ("x" * 65,)},
+        {"name": ".."},
+        {"name": "a\nb"},
+        {"name": "x" * 65},
+        {"input_hw": (0, 64)},
+        {"input_hw": (64, 4097)},
+        {"schema": "something/1"},
+        {"schema": "x" * 1000},
+        {"description": "\x1b]0;title\x07"},
+        {"training": "x" * 10_001},
+        {"metrics": {"iou": float("nan")}},
+        {"metrics": {"iou": float("inf")}},
+        {"metrics": {"\x00": 1.0}},
+        {"metrics": {str(k): 1.0 for k in range(257)}},
+        {"versions": {"torch": "\x1b"}},
+        {"network": {"widths": [10**9]}},
+        {"network": {"widths": [1] * 257}},
+        {"network": {"kind": "\x00"}},
+    ],
 )
-def test_a_description_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+def test_a_description_that_makes_no_sense_is_refused_in_one_short_line(wrong: dict[str, object]) -> None:
     values = {"name": "x", "method": "scops", "parts": PARTS, "input_hw": (64, 64)}
-    with pytest.raises(ValueError):
+    ModelSpec(**values)  # type: ignore[arg-type]
+    with pytest.raises(ValueError) as caught:
         ModelSpec(**{**values, **wrong})  # type: ignore[arg-type]
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300
+
+
+def test_names_in_any_script_are_fine() -> None:
+    spec = tiny_spec(parts=("левая рука", "頭", "pied gauche"))
+    assert msgspec.json.decode(spec.to_json(), type=ModelSpec) == spec
+
+
+def test_a_file_too_large_to_be_a_model_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.onnx"
+    with path.open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(ModelError, match="has 1000000000000 bytes"):
+        load_model(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system here")
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(ModelError, match="is not a file"):
+        load_model(tmp_path / "pipe.onnx")
 
 
 def test_a_model_of_the_package_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

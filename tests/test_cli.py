@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import streamparts
 from streamparts.cli import main
+from tests.live import wait_for_threads
 from tests.media import decode, read_number
 from tests.test_source import bad_inputs
 
@@ -47,8 +49,9 @@ def test_the_summary_names_speed_ages_and_stages(
 ) -> None:
     assert main(["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl")]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"40 frames in [\d.]+ s: [\d.]+ fps, age of result p50 \d+ ms, p95 \d+ ms", out)
+    assert re.search(r"40 frames in [\d.]+ s: [\d.]+ fps, age of result p50 \d+ ms, p95 \d+ ms, p99 \d+ ms", out)
     assert re.search(r"ms per frame: decode [\d.]+, prepare [\d.]+, infer [\d.]+", out)
+    assert re.search(r"backend (onnxruntime|openvino): .*(ms a picture here|the only|the first)", out)
     assert not (tmp_path / "numbered.overlay.mp4").exists()
 
 
@@ -64,7 +67,7 @@ def test_masks_go_into_the_tracks(tmp_path: Path, video: Path, model_path: Path)
     assert b'"mask":{"size":[64,64],"counts":' in path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "audio", "webcam"])
+@pytest.mark.parametrize("kind", ["missing", "text", "empty", "truncated", "audio", "misspelt"])
 def test_a_bad_video_gives_one_line_and_no_outputs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -79,6 +82,14 @@ def test_a_bad_video_gives_one_line_and_no_outputs(
     path, reason = bad_inputs(tmp_path, video)[kind]
     assert reason in refused(capsys, "run", path, "--model", model_path)
     assert list(work.iterdir()) == []
+
+
+def test_a_folder_without_a_video_gives_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model_path: Path
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    assert "no video in" in refused(capsys, "run", folder, "--model", model_path)
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "truncated"])
@@ -239,6 +250,35 @@ def test_info_describes_a_model(capsys: pytest.CaptureFixture[str], model_path: 
     assert "64x64 pixels" in out
 
 
+def test_info_says_what_a_model_runs_on_here_and_why_not_elsewhere(
+    capsys: pytest.CaptureFixture[str], model_path: Path
+) -> None:
+    assert main(["info", str(model_path)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^runs on   .*onnxruntime", out, re.MULTILINE)
+    assert re.search(r"^not on    .*\n( {10}.*\n)*", out, re.MULTILINE)
+    assert "torch-cpu: the model file does not describe its network; export it again" in out
+
+
+def test_a_backend_and_its_threads_can_be_chosen(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    args = ["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl")]
+    assert main([*args, "--backend", "onnxruntime", "--threads", "1"]) == 0
+    assert "backend onnxruntime: asked for" in capsys.readouterr().out
+    assert "torch cannot run it" in refused(capsys, *args, "--force", "--backend", "torch-cpu")
+
+
+@pytest.mark.parametrize("wrong", [["--backend", "tpu"], ["--threads", "0"], ["--threads", "many"]])
+def test_a_backend_that_there_is_not_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], video: Path, wrong: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(video), *wrong])
+    assert caught.value.code == 2
+    assert wrong[1] in capsys.readouterr().err
+
+
 def test_info_describes_a_video(capsys: pytest.CaptureFixture[str], video: Path) -> None:
     assert main(["info", str(video)]) == 0
     assert "128x96 h264, 30 fps, about 40 frames" in capsys.readouterr().out
@@ -263,4 +303,20 @@ def test_a_terminal_gets_a_progress_bar(
     bar = capsys.readouterr().err
     assert "numbered.mp4: 100%" in bar
     assert "40/40" in bar
-    assert re.search(r"age \d+ ms", bar)
+    assert re.search(r"age \d+/\d+/\d+ ms, in \d+ out \d+ fps", bar)
+
+
+def test_a_terminal_that_is_held_up_holds_up_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("tqdm.std.tqdm.refresh", lambda *_, **__: release.wait() and None)
+    path = tmp_path / "t.jsonl"
+    args = ["run", str(video), "--model", str(model_path), "--tracks", str(path)]
+    try:
+        assert main(args) == 0
+    finally:
+        release.set()
+    assert path.read_bytes().count(b"\n") == 41
+    wait_for_threads()

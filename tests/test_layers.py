@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT, environment
 
-HEAVY = ("torch", "cv2", "onnxruntime", "msgspec", "tqdm")
+HEAVY = ("torch", "cv2", "onnxruntime", "openvino", "msgspec", "tqdm")
 
 
 def modules(folder: str) -> list[Path]:
@@ -73,6 +73,11 @@ def test_running_a_video_loads_no_torch(video: Path, model_path: Path, tmp_path:
         f"import streamparts\nstreamparts.run({str(video)!r}, {str(model_path)!r}, overlay={str(tmp_path / 'o.mp4')!r})"
     )
     assert "torch" not in loaded_by(code)
+
+
+def test_what_knows_of_engines_loads_no_tensorrt() -> None:
+    code = "import streamparts.engines, streamparts.build, streamparts.backends.trt"
+    assert not loaded_by(code) & {"tensorrt", "tensorrt_rtx", "cuda", "onnx", "torch"}
 
 
 def test_every_public_name_is_there() -> None:

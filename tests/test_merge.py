@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch")
 
 from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
 from streamparts.models.assembly import Decoding  # noqa: E402
+from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
-from train.merge import PartGroups, SlotPoses, fit_ellipse, living_slots, weld, weld_residual, whole_shapes  # noqa: E402
+from train.merge import SlotPoses, fit_ellipse, living_slots, weld, weld_residual, whole_shapes  # noqa: E402
 from train.puppets import render_clip  # noqa: E402
 
 

@@ -15,10 +15,11 @@ from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.rescale import Rescaler, plane_arrays
 from streamparts.sinks.canvas import rgb_canvas, yuv_canvas
-from streamparts.sinks.drawing import PALETTE, draw_tracks, part_color, part_outline
-from streamparts.sinks.mp4 import Mp4Writer
+from streamparts.sinks.drawing import PALETTE, draw_tracks, part_color
+from streamparts.sinks.mp4 import Mp4Writer, whole_fragments_end
 from streamparts.sinks.overlay import OverlaySink
-from streamparts.source import open_source
+from streamparts.sinks.strokes import part_outline
+from streamparts.sources import open_source
 from streamparts.stream import run
 from tests.conftest import environment
 from tests.media import decode, frame_of, numbered_video, picture, read_number, write_video
@@ -236,6 +237,50 @@ def test_a_killed_process_leaves_all_but_the_last_second(tmp_path: Path) -> None
     assert len(frames) >= 100 - 30
     assert [read_number(image) for image, _ in frames] == list(range(len(frames)))
     assert [seconds * 30 for _, seconds in frames] == list(range(5, 5 + len(frames)))
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_finished_file_is_an_ordinary_one_unless_the_source_is_endless(tmp_path: Path, endless: bool) -> None:
+    path = tmp_path / "o.mp4"
+    sink = OverlaySink(path, Fraction(30), endless=endless)
+    for index in range(50):
+        image = picture(index)
+        sink.write(tracks_of_square(image.shape[:2], frame=frame_of(image, index=index)))
+    sink.close()
+    assert [read_number(image) for image, _ in decode(path)] == list(range(50))
+    if av.library_versions["libavformat"] >= (61, 7, 100):
+        assert (b"moof" in boxes(path)) is endless
+
+
+def boxes(path: Path) -> list[bytes]:
+    """Kinds of the outermost boxes of an mp4 file."""
+    data, kinds, offset = path.read_bytes(), [], 0
+    while offset < len(data):
+        kinds.append(data[offset + 4 : offset + 8])
+        offset += int.from_bytes(data[offset : offset + 4], "big")
+    return kinds
+
+
+def test_what_is_whole_in_a_file_that_was_cut_off_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "o.mp4"
+    sink = OverlaySink(path, Fraction(30), endless=True)
+    for index in range(60):
+        image = picture(index)
+        sink.write(tracks_of_square(image.shape[:2], frame=frame_of(image, index=index)))
+    sink.close()
+    data = path.read_bytes()
+    ends = set()
+    for size in range(0, len(data), 97):
+        path.write_bytes(data[:size])
+        end = whole_fragments_end(path)
+        assert end <= size
+        path.write_bytes(data[:end])
+        if end not in ends and b"mdat" in boxes(path):
+            numbers = [read_number(image) for image, _ in decode(path)]
+            assert numbers == list(range(len(numbers)))
+            assert numbers
+        ends.add(end)
+    assert len(ends) > 4, "at least as many fragments"
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_an_empty_picture_has_no_parts_and_finite_numbers(segmenter: PartSegment
 
 
 def test_pictures_of_the_wrong_size_are_a_model_error(bundle: Bundle) -> None:
-    with pytest.raises(ModelError, match=r"tiny.onnx failed on a \(1, 32, 64, 3\) image"):
+    with pytest.raises(ModelError, match=r"tiny.onnx takes uint8 pictures .*, got uint8 \(1, 32, 64, 3\)"):
         OnnxRuntimeBackend(bundle).run(np.zeros((1, 32, 64, 3), np.uint8))
 
 
@@ -103,3 +104,24 @@ class NanBackend:
 def test_numbers_that_are_not_finite_are_a_model_error(bundle: Bundle) -> None:
     with pytest.raises(ModelError, match="not finite at frame 0"):
         PartSegmenter(bundle, NanBackend())(as_frame(picture(0)))
+
+
+def test_frames_in_a_batch_have_the_parts_they_have_alone(bundle: Bundle, segmenter: PartSegmenter) -> None:
+    prepared = [segmenter.prepare(as_frame(picture(number))) for number in range(3)]
+    for together, item in zip(segmenter.infer_batch(prepared), prepared, strict=True):
+        alone = segmenter.infer(item)
+        assert np.array_equal(together.labels, alone.labels)
+        assert np.allclose(together.affines, alone.affines, atol=1e-6)
+
+
+def test_in_a_batch_the_frame_that_is_not_finite_is_named(bundle: Bundle) -> None:
+    class SecondIsNan(NanBackend):
+        def run(self, images: ByteArray) -> Outputs:
+            outputs = super().run(images)
+            outputs.affines[[0, 2]] = 0
+            return outputs
+
+    segmenter = PartSegmenter(bundle, SecondIsNan())
+    frames = [dataclasses.replace(as_frame(picture(0)), index=index) for index in (5, 6, 7)]
+    with pytest.raises(ModelError, match="not finite at frame 6"):
+        segmenter.infer_batch([segmenter.prepare(frame) for frame in frames])

@@ -73,3 +73,82 @@ def test_a_killed_run_leaves_readable_files(tmp_path: Path, model_path: Path) ->
     numbers = overlay_numbers(tmp_path / "o.mp4")
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= done - 30, "at most a second is lost"
+
+
+SILENT = """
+import sys, threading
+from streamparts import cli, job
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from tests.live import HandSource
+
+WHAT = sys.argv.pop(1)
+
+class Silent(HandSource):
+    def __iter__(self):
+        print("ready", flush=True)
+        return super().__iter__()
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        self.close()
+
+def hang(self, images):
+    print("ready", flush=True)
+    threading.Event().wait()
+
+if WHAT == "source":
+    job.open_source = lambda path: Silent()
+else:
+    OnnxRuntimeBackend.run = hang
+if WHAT == "patient":
+    job.LOOP_SECONDS = job._LAST_SECONDS = 1e6
+cli.command_line()
+"""
+
+
+def signalled(folder: Path, model_path: Path, what: str, numbers: list[signal.Signals]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a run that gets signals once its source or its network hangs."""
+    video = numbered_video(folder / "v.mp4", 30, 48, 64)
+    words = [what, "run", video, "--model", model_path, "--tracks", folder / "t.jsonl"]
+    with subprocess.Popen(
+        [sys.executable, "-c", SILENT, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for number in numbers:
+            process.send_signal(number)
+        try:
+            out, err = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            pytest.fail("the process should have ended two seconds after the signal, and hangs")
+    return process.returncode, out, err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_whose_source_never_gives_a_frame(
+    tmp_path: Path, model_path: Path, number: signal.Signals, code: int
+) -> None:
+    returned, out, err = signalled(tmp_path, model_path, "source", [number])
+    assert (returned, err) == (code, "")
+    assert "0 frames in" in out
+    assert num_lines(tmp_path / "t.jsonl") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+def test_a_signal_ends_a_run_whose_network_hangs(tmp_path: Path, model_path: Path) -> None:
+    returned, _, err = signalled(tmp_path, model_path, "network", [signal.SIGTERM])
+    assert returned == 143
+    assert "warning: the network did not end" in err
+    assert num_lines(tmp_path / "t.jsonl") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path, model_path: Path) -> None:
+    returned, out, err = signalled(tmp_path, model_path, "patient", [signal.SIGINT, signal.SIGTERM])
+    assert (returned, out, err) == (143, "", "")

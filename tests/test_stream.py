@@ -1,23 +1,28 @@
 import itertools
+import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from av import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 import streamparts
 from streamparts.backends import Outputs
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
-from streamparts.errors import VideoError
+from streamparts.errors import ModelError, VideoError
+from streamparts.rescale import Rescaler
 from streamparts.sinks.jsonl import JsonlSink
 from streamparts.sinks.overlay import OverlaySink
 from streamparts.stream import run, track
-from tests.media import ArraySource, red_center
+from tests.media import ArraySource, decode, numbered_video, read_number, red_center
 
 pytestmark = pytest.mark.usefixtures("no_threads_left")
 PATIENCE_SECONDS = 5.0
@@ -120,9 +125,30 @@ def test_an_error_of_the_backend_ends_a_run_with_that_error(tmp_path: Path, bund
 
 @pytest.mark.parametrize("kind", [OverlaySink, JsonlSink])
 @pytest.mark.parametrize("method", ["write", "close"])
-def test_an_error_of_a_sink_ends_a_run_with_that_error(
+def test_an_error_of_a_sink_ends_that_sink_and_is_raised_once_the_others_are_complete(
     tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, kind: type, method: str
 ) -> None:
+    break_sink(monkeypatch, kind, method)
+    with pytest.raises(Broken, match="sink"):
+        run(ArraySource(40), bundle, overlay=tmp_path / "o.mp4", tracks=tmp_path / "t.jsonl")
+    if kind is OverlaySink:
+        assert num_lines(tmp_path / "t.jsonl") == 1 + 40
+    else:
+        assert [read_number(image) for image, _ in decode(tmp_path / "o.mp4")] == list(range(40))
+
+
+@pytest.mark.parametrize("kind", [OverlaySink, JsonlSink])
+def test_an_error_of_the_last_sink_ends_a_run_with_that_error(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    break_sink(monkeypatch, kind, "write")
+    source = ArraySource(10_000)
+    with pytest.raises(Broken, match="sink"):
+        run(source, bundle, **{"overlay" if kind is OverlaySink else "tracks": tmp_path / "x"})
+    assert source.num_made < 30
+
+
+def break_sink(monkeypatch: pytest.MonkeyPatch, kind: type, method: str) -> None:
     def fail(*_: object) -> None:
         raise Broken("sink")
 
@@ -133,10 +159,6 @@ def test_an_error_of_a_sink_ends_a_run_with_that_error(
         raise Broken("sink")
 
     monkeypatch.setattr(kind, method, fail_closing if method == "close" else fail)
-    source = ArraySource(10_000 if method == "write" else 10)
-    with pytest.raises(Broken, match="sink"):
-        run(source, bundle, overlay=tmp_path / "o.mp4", tracks=tmp_path / "t.jsonl")
-    assert source.num_made < 30
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
@@ -205,3 +227,65 @@ def test_memory_stays_flat_over_thousands_of_frames(tmp_path: Path, bundle: Bund
 
     run(ArraySource(2500), bundle, tracks=tmp_path / "t.jsonl", masks=True, progress=watch)
     assert sizes[1] - sizes[0] < 8e6, "2000 frames of 9 kB each would be 18 MB if they were kept"
+
+
+def test_a_backend_goes_by_its_name_and_the_summary_says_which_it_was(tmp_path: Path, bundle: Bundle) -> None:
+    summary = run(ArraySource(3), bundle, backend="onnxruntime", threads=1, tracks=tmp_path / "t.jsonl")
+    assert (summary.backend, summary.why_backend) == ("onnxruntime", "asked for")
+    own = OnnxRuntimeBackend(bundle)
+    summary = run(ArraySource(3), bundle, backend=own, tracks=tmp_path / "t.jsonl", force=True)
+    assert (summary.backend, summary.why_backend) == ("onnxruntime", "given")
+
+
+def test_a_backend_that_is_not_there_is_raised_before_the_first_frame(bundle: Bundle) -> None:
+    source = ArraySource(3)
+    with pytest.raises(ValueError, match="no backend called 'tpu'"):
+        track(source, bundle, backend="tpu")
+    with pytest.raises(ModelError, match="does not describe its network"):
+        track(source, bundle, backend="torch-cpu")
+    assert source.num_made == 0
+
+
+def test_threads_are_not_for_a_backend_that_is_open(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="this one is open already"):
+        track(ArraySource(3), bundle, backend=OnnxRuntimeBackend(bundle), threads=2)
+
+
+def test_no_frame_is_lost_doubled_or_shifted_over_hundreds(tmp_path: Path, bundle: Bundle) -> None:
+    video, paths = numbered_video(tmp_path / "v.mp4", 400), (tmp_path / "o.mp4", tmp_path / "t.jsonl")
+    seen = []
+    run(
+        video,
+        bundle,
+        overlay=paths[0],
+        tracks=paths[1],
+        on_tracks=lambda tracks: seen.append((read_number(Rescaler().rgb(tracks.frame)), tracks.index)),
+    )
+    assert seen == [(number, number) for number in range(400)]
+    assert [read_number(image) for image, _ in decode(paths[0])] == list(range(400))
+    lines = paths[1].read_bytes().splitlines()[1:]
+    assert [json.loads(line)["frame"] for line in lines] == list(range(400))
+
+
+def test_tracks_alone_never_convert_a_frame_at_its_full_size(
+    tmp_path: Path, video: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[str, int, int]] = []
+    to_ndarray = VideoFrame.to_ndarray
+
+    class Counting:
+        def __init__(self) -> None:
+            self._inner = VideoReformatter()
+
+        def reformat(self, image: VideoFrame, **wanted: Any) -> VideoFrame:
+            sizes.append(("scaled", wanted["width"], wanted["height"]))
+            return self._inner.reformat(image, **wanted)
+
+    def counting_to_ndarray(image: VideoFrame, **options: Any) -> np.ndarray:
+        sizes.append(("copied", image.width, image.height))
+        return to_ndarray(image, **options)
+
+    monkeypatch.setattr("streamparts.rescale.VideoReformatter", Counting)
+    monkeypatch.setattr(VideoFrame, "to_ndarray", counting_to_ndarray)
+    run(video, bundle, tracks=tmp_path / "t.jsonl", masks=True)
+    assert sizes == [("scaled", 64, 48), ("copied", 64, 48)] * 40, "only what the network sees"

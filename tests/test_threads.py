@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from streamparts.channel import Channel, prefetch
+from streamparts.channel import Channel, Prefetch
 from streamparts.data import Tracks
 from streamparts.meter import AgeMeter, StageClock
 from streamparts.sinks.background import BackgroundSink
@@ -20,18 +20,18 @@ class Broken(Exception):
 
 
 def test_prefetch_gives_the_same_items() -> None:
-    assert list(prefetch(range(100), 3)) == list(range(100))
+    assert list(Prefetch(range(100), 3)) == list(range(100))
 
 
 def test_prefetch_of_nothing_ends() -> None:
-    assert list(prefetch([], 1)) == []
+    assert list(Prefetch([], 1)) == []
 
 
 def test_prefetch_closed_while_its_thread_waits_for_room_ends_the_thread() -> None:
-    items = prefetch(itertools.count(), 2)
-    assert next(items) == 0
+    numbers = Prefetch(itertools.count(), 2)
+    assert next(iter(numbers)) == 0
     time.sleep(0.05)
-    items.close()
+    assert numbers.close()
 
 
 def test_a_channel_without_room_is_refused() -> None:

@@ -19,8 +19,9 @@ from safetensors.torch import load_file  # noqa: E402
 import streamparts  # noqa: E402
 from benchmarks.ablation import VARIANTS, row  # noqa: E402
 from export import onnx_model  # noqa: E402
-from export.onnx_model import load_student  # noqa: E402
-from export.parity import Parity  # noqa: E402
+from export.parity import TOLERANCES, Tolerance  # noqa: E402
+from export.parity_frames import media_in  # noqa: E402
+from export.trained import given_names, load_student, part_names  # noqa: E402
 from streamparts.bundle import load_model  # noqa: E402
 from streamparts.errors import ModelError, StreampartsError, VideoError  # noqa: E402
 from streamparts.models import assembly  # noqa: E402
@@ -29,6 +30,7 @@ from streamparts.models.assembly_paper import PaperAssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
 from streamparts.models.layers import has_bfloat16  # noqa: E402
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
+from streamparts.rescale import Rescaler  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
 from train.assembly import main, train  # noqa: E402
@@ -274,7 +276,7 @@ def test_pictures_serve_for_the_comparison_where_there_are_no_videos(run: Path, 
     folder.mkdir()
     for number in range(9):
         cv2.imwrite(str(folder / f"{number}.png"), np.full((40, 60, 3), 20 * number, np.uint8))
-    assert len(onnx_model.media_in(folder, 3)) == 3
+    assert len(media_in(folder, 3)) == 3
     words = [str(run), "-o", str(tmp_path / "x.onnx"), "--frames", str(folder), "--num-frames", "3"]
     assert onnx_model.main(words) == 0
 
@@ -283,20 +285,24 @@ def test_nothing_is_written_when_the_graph_differs_from_the_network(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "bad.onnx"
-    monkeypatch.setattr("export.parity.MAX_POSE_ERROR_PX", -1.0)
-    assert onnx_model.main([str(run), "-o", str(model), "--num-frames", "2"]) == 1
-    assert "Nothing was written" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    monkeypatch.setitem(TOLERANCES, "fp32", Tolerance(1e-3, 1e-9, 1e-3, odd=True))
+    assert onnx_model.main([str(run), "-o", str(model), "--num-frames", "2", "--report", str(tmp_path / "r.json")]) == 1
+    said = capsys.readouterr().err
+    assert "Nothing was written" in said and "bad.worst.png" in said and said.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.worst.png", "r.json"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert not report["passes"] and len(report["frames"]) == 2 + 7
+    assert cv2.imread(str(tmp_path / "bad.worst.png")).shape == (3 * 64, 3 * 3 * 64, 3)
 
 
 def test_parts_are_named_once_at_export_and_the_number_of_names_must_fit(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     num_parts = len(json.loads((run / "parts.json").read_text())["groups"])
-    assert onnx_model.part_names(onnx_model.given_names("a, b", run), 2) == ("a", "b")
-    assert onnx_model.given_names("", run) == tuple(f"part{k}" for k in range(num_parts))
+    assert part_names(given_names("a, b", run), 2) == ("a", "b")
+    assert given_names("", run) == tuple(f"part{k}" for k in range(num_parts))
     (tmp_path / "names.txt").write_text("# a note\nhead\n\n tail \n")
-    assert onnx_model.given_names("", tmp_path) == ("head", "tail")
+    assert given_names("", tmp_path) == ("head", "tail")
     names = ",".join(f"limb{k}" for k in range(num_parts + 1))
     assert onnx_model.main([str(run), "-o", str(tmp_path / "x.onnx"), "--parts", names]) == 1
     assert f"the network has {num_parts} parts" in capsys.readouterr().err
@@ -307,9 +313,16 @@ def test_export_says_in_one_line_what_is_missing(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_parity_names_the_worst_frame() -> None:
-    with pytest.raises(ModelError, match="worst frame 7"):
-        Parity(num_frames=9, label_mismatch=0.5, pose_error_px=0, score_error=0, worst_frame=7).require()
+def test_the_teacher_is_exported_as_a_model_of_the_same_kind(clips: Path, run: Path, tmp_path: Path) -> None:
+    model = tmp_path / "teacher.onnx"
+    assert onnx_model.main([str(run), "-o", str(model), "--teacher", "--num-frames", "4"]) == 0
+    spec = load_model(model).spec
+    assert spec.network["kind"] == "teacher" and spec.num_parts == len(given_names("", run))
+    found = [tracks.labels for tracks in streamparts.track(str(clips / "clip_0000.mp4"), model=str(model))]
+    finder = open_finder(str(run / "teacher.safetensors"))
+    with streamparts.open_source(str(clips / "clip_0000.mp4")) as source:
+        wanted = finder.run(Rescaler().rgb(next(iter(source)), spec.input_hw)).labels
+    assert (found[0] == wanted).mean() > 0.999
 
 
 @pytest.mark.parametrize(("known", "expected"), [({"avx2": True}, False), ({"amx_bf16": True}, True), ({}, False)])

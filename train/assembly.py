@@ -7,25 +7,24 @@ Several processes: torchrun --nproc-per-node N -m train.assembly ...; each takes
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from streamparts.errors import StreampartsError
-from streamparts.models.assembly import Assembly, AssemblyConfig, PartNetwork
-from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig
+from streamparts.models.assembly import PartNetwork
+from streamparts.models.groups import PartGroups
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
+from streamparts.models.teacher import build_teacher
 from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.clips import ClipFolder, PairSampler
 from train.config import TrainingConfig, parse_config
 from train.loop import channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate, tell_unusual
-from train.merge import PartGroups, find_parts
+from train.merge import find_parts
 from train.objective import Fades, PairForward, objective, paper_transform
 from train.perceptual import load_perceptual
 from train.report import reconstruction_sheet, write_contact_sheet, write_names
@@ -104,11 +103,6 @@ def train_student(
     return network
 
 
-def build_teacher(config: AssemblyConfig | PaperAssemblyConfig) -> PartNetwork:
-    """The network whose shape `config` is."""
-    return PaperAssembly(config) if isinstance(config, PaperAssemblyConfig) else Assembly(config)
-
-
 def train(config: TrainingConfig) -> None:
     """Clips in, run folder out: teacher, parts, student, contact sheet."""
     if config.threads:
@@ -144,11 +138,11 @@ def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: Cli
     """The grouping of slots into parts, kept beside the checkpoints."""
     path = config.out / PARTS
     if path.exists():
-        return PartGroups(**json.loads(path.read_text()))
+        return PartGroups.from_json(path.read_text())
     groups = find_parts(teacher, folder, config.gate, merge=config.merge)
     if not groups.num_parts:
         raise StreampartsError("no part found: nothing moves in these clips, or training was too short")
-    path.write_text(json.dumps(asdict(groups), indent=2) + "\n")
+    path.write_text(groups.to_json(indent=2) + "\n")
     write_names(config.out / NAMES, groups.num_parts, groups.near)
     return groups
 

@@ -199,22 +199,16 @@ def open_teacher(checkpoint: Path) -> Finder:
     """The teacher of a run folder, its slots joined to the parts that were found there."""
     import torch
 
-    from streamparts.models.assembly import AssemblyConfig
-    from streamparts.models.assembly_paper import PaperAssemblyConfig
-    from streamparts.models.checkpoint import load_weights, read_config, read_metadata
-    from train.assembly import PARTS, build_teacher
+    from streamparts.models.checkpoint import read_metadata
+    from streamparts.models.groups import PartGroups
+    from streamparts.models.teacher import load_teacher
+    from train.assembly import PARTS
     from train.augment import to_images
-    from train.merge import PartGroups
 
-    step, saved = read_metadata(checkpoint)
-    config = (
-        read_config(checkpoint, AssemblyConfig)
-        if "decoder_width" in saved
-        else read_config(checkpoint, PaperAssemblyConfig)
-    )
-    teacher = load_weights(checkpoint, build_teacher(config)).eval()
+    step, _ = read_metadata(checkpoint)
+    teacher = load_teacher(checkpoint)
     try:
-        groups = PartGroups(**json.loads((checkpoint.parent / PARTS).read_text()))
+        groups = PartGroups.from_json((checkpoint.parent / PARTS).read_text())
         gate = float(json.loads((checkpoint.parent / "config.json").read_text())["gate"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{checkpoint}: {PARTS} and config.json of its run are not beside it ({error})") from error

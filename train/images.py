@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from streamparts.data import ByteArray, FloatArray
-from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from train.boxes import Rectangle, read_boxes
 from train.camera import Box
 from train.clips import write_whole

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from streamparts.data import ByteArray
-from streamparts.source import IMAGE_SUFFIXES
+from streamparts.sources import IMAGE_SUFFIXES
 from train.boxes import with_surroundings
 from train.camera import Box
 from train.clips import write_whole

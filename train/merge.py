@@ -15,6 +15,7 @@ from torch import Tensor
 from streamparts.data import FloatArray
 from streamparts.geometry import CANONICAL_SIGMAS
 from streamparts.models.assembly import PartNetwork
+from streamparts.models.groups import PartGroups
 from streamparts.models.layers import Affine, compose, warp
 from train import losses
 from train.augment import to_images
@@ -47,43 +48,6 @@ class SlotPoses:
     """(F, K) pixels that a slot owns, as a share of the subject's mean area."""
     affines: FloatArray
     """(F, K, 2, 3)"""
-
-
-@dataclass(frozen=True)
-class PartGroups:
-    """Which slots make which part, and where the part's own frame lies in its leading slot's."""
-
-    groups: tuple[tuple[int, ...], ...]
-    """Slots of each part; the first leads: its pose carries the part's."""
-    offsets: tuple[tuple[float, float], ...]
-    """Centre of the part in the leading slot's canonical frame."""
-    angles: tuple[float, ...]
-    """Radians from the leading slot's first axis to the part's."""
-    ratios: tuple[tuple[float, float], ...]
-    """Scale of the part over the scale of the leading slot."""
-    near: tuple[tuple[int, int, float], ...] = ()
-    """Pairs of parts that nearly move as one, and by how many times they missed the limit: merges to think about."""
-
-    @property
-    def num_parts(self) -> int:
-        return len(self.groups)
-
-    def join_masks(self, masks: Tensor) -> Tensor:
-        """(B, 1 + K, S, S) of slots -> (B, 1 + P, S, S) of parts; dropped slots fall to the background."""
-        parts = torch.stack([masks[:, [k + 1 for k in group]].sum(1) for group in self.groups], dim=1)
-        return torch.cat([1 - parts.sum(1, keepdim=True), parts], dim=1)
-
-    def join_poses(self, affine: Affine) -> Affine:
-        """Poses of slots (B, K, ...) -> poses of parts (B, P, ...)."""
-        leaders = [group[0] for group in self.groups]
-        lead = Affine(*(value[:, leaders] for value in affine))
-        device = lead.scale.device
-        offsets = torch.tensor(self.offsets, device=device)[:, :, None]
-        translation = (lead.matrix()[..., :2] @ offsets).squeeze(-1) + lead.translation
-        turn = torch.tensor(self.angles, device=device)
-        cos, sin = lead.rotation.unbind(-1)
-        rotation = torch.stack([cos * turn.cos() - sin * turn.sin(), sin * turn.cos() + cos * turn.sin()], dim=-1)
-        return Affine(rotation, lead.scale * torch.tensor(self.ratios, device=device), translation)
 
 
 def spread_frames(folder: ClipFolder, num_frames: int) -> NDArray[np.uint8]:

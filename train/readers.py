@@ -18,7 +18,7 @@ import numpy as np
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from train.pictures import PictureError, read_rgb
 
 

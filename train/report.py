@@ -52,8 +52,8 @@ def _draw_ellipse(image: NDArray[np.uint8], affine: FloatArray) -> None:
 def contact_sheet(find: Callable[[Tensor], Readout], frames: NDArray[np.uint8], device: torch.device) -> ByteArray:
     """One column per frame of (F, S, S, 3); the first row shows all parts, then one row per part. `find` takes images
     (F, 3, S, S) in [0, 1]."""
-    read = [x.cpu().numpy() for x in find(to_images(torch.from_numpy(frames).to(device)))]
-    labels, affines = read[0], read[1]
+    read = find(to_images(torch.from_numpy(frames).to(device)))
+    labels, affines = read.labels.cpu().numpy(), read.affines.cpu().numpy()
     rows = [None, *range(affines.shape[1])]
     tiles = [[draw_parts(*column, only=row) for column in zip(frames, labels, affines, strict=True)] for row in rows]
     return np.concatenate([np.concatenate(row, axis=1) for row in tiles], axis=0)

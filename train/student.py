@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamparts.models.assembly import PartNetwork
+from streamparts.models.groups import PartGroups
 from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 from train import losses
 from train.augment import Draws, jitter_colour, random_similarity, silhouette, to_images, trusted, warp_images
 from train.clips import PairBatch
-from train.merge import PartGroups
 
 
 @dataclass(frozen=True)

@@ -1,51 +1,84 @@
-"""ONNX Runtime on the CPU: the backend that runs everywhere."""
+"""ONNX Runtime: on the CPU, where it runs everywhere, and through its CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
-import os
+from typing import Literal
 
 import onnxruntime
 
-from streamparts.backends import Outputs
+from streamparts.backends import Outputs, one_line, require_images
+from streamparts.backends.host import missing_gpu, num_threads
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
-from streamparts.errors import ModelError
+from streamparts.errors import BackendError, MissingExtraError, ModelError
+
+Device = Literal["cpu", "cuda", "tensorrt"]
+
+_CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})  # float32 as the model says, not 10 bits of mantissa
+_PROVIDERS: dict[Device, list[tuple[str, dict[str, str]]]] = {
+    "cpu": [("CPUExecutionProvider", {})],
+    "cuda": [_CUDA],
+    "tensorrt": [("TensorrtExecutionProvider", {}), _CUDA],
+}
+"""The first one must run; what it cannot do goes to the next and last to the CPU."""
+_GPU_PACKAGE = "pip uninstall onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 class OnnxRuntimeBackend:
     """One optimised session of a bundle's network."""
 
-    name = "onnxruntime"
-
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, device: Device = "cpu") -> None:
         """`threads` compute one frame together; None takes half of the cores: decoding and encoding need some.
 
-        Raises ModelError if the model cannot run.
+        Raises MissingExtraError if this ONNX Runtime is not made for `device`, BackendError if the device cannot be
+        used here, ModelError if the model cannot run.
         """
-        threads = max(1, (os.cpu_count() or 1) // 2) if threads is None else threads
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
+        self.name = "onnxruntime" if device == "cpu" else f"onnxruntime-{device}"
+        self._bundle = bundle
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = num_threads(threads)
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         # Idle threads would otherwise spin on the cores that decode and encode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(bundle.data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no common base but this
-            raise ModelError(f"{bundle.path}: {_one_line(error)}") from error
+        self._session = self._open(options, device)
         given = {tensor.name for tensor in self._session.get_outputs()}
         self._outputs = [output for output in Outputs._fields if output in given]
-        self._model = bundle.path.name
+
+    def _open(self, options: onnxruntime.SessionOptions, device: Device) -> onnxruntime.InferenceSession:
+        provider, _ = _PROVIDERS[device][0]
+        if device != "cpu":
+            _require_provider(self.name, provider)
+        try:
+            session = onnxruntime.InferenceSession(self._bundle.data, options, providers=_PROVIDERS[device])
+        except Exception as error:  # onnxruntime's errors have no common base but this
+            raise ModelError(f"{self._bundle.path}: {self.name}: {one_line(error)}") from error
+        # A provider that finds no device is dropped with a word in the log, and all runs on the CPU.
+        if session.get_providers()[0] != provider:
+            reason = missing_gpu() or "its CUDA and cuDNN libraries are not found or of other versions"
+            raise BackendError(f"{self.name} cannot be used: {provider} does not start ({reason})")
+        return session
 
     def run(self, images: ByteArray) -> Outputs:
-        """See Backend.run. Raises ModelError when the network itself fails."""
+        """See Backend.run."""
+        images = require_images(images, self._bundle)
         try:
             return Outputs(*self._session.run(self._outputs, {"image": images}))
         except Exception as error:
-            raise ModelError(f"{self._model} failed on a {images.shape} image: {_one_line(error)}") from error
+            raise ModelError(f"{self._bundle.path.name} failed on {self.name}: {one_line(error)}") from error
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def missing_device(device: Device) -> str | None:
+    """None where ONNX Runtime has a provider for `device` and there is a GPU for it, else why not."""
+    provider, _ = _PROVIDERS[device][0]
+    if provider not in onnxruntime.get_available_providers():
+        return f"this onnxruntime has no {provider}; {_GPU_PACKAGE}"
+    return None if device == "cpu" else missing_gpu()
+
+
+def _require_provider(name: str, provider: str) -> None:
+    """Raises MissingExtraError unless this build of ONNX Runtime has the provider; finds its CUDA libraries."""
+    if provider not in onnxruntime.get_available_providers():
+        raise MissingExtraError(f"{name} cannot be used: this onnxruntime has no {provider}; {_GPU_PACKAGE}")
+    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21: CUDA that came by pip is not on the loader's path
+        onnxruntime.preload_dlls()

@@ -183,8 +183,8 @@ class Assembly(PartNetwork):
         features, _, summary = self.encoder(images)
         c = self.config.latent_channels
         pixels = F.pixel_unshuffle(images, 4)
-        maps = self.latents(torch.cat([self.refine(features), pixels], dim=1))
-        latents = maps.reshape(len(maps), -1, c, *maps.shape[-2:])
+        maps: Tensor = self.latents(torch.cat([self.refine(features), pixels], dim=1))
+        latents = maps.reshape(maps.shape[0], -1, c, *maps.shape[-2:])
         return Encoding(latents[:, 1:], latents[:, :1], self.pose(features, summary))
 
     def forward(self, images: Tensor, gate: float = 3.0) -> tuple[Decoding, Affine]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streamparts.models.assembly import PartNetwork
+from streamparts.models.groups import PartGroups
 from streamparts.models.layers import Affine
 from streamparts.models.moments import mask_moments, pixel_variance, pose_from_moments
 from streamparts.models.scops import Scops, part_labels
@@ -23,45 +25,86 @@ class Readout(NamedTuple):
     """(B, K, 2, 3) canonical -> normalised image coordinates."""
     scores: Tensor
     """(B, K) in [0, 1]: mean probability of a part over the pixels it owns, 0 without any."""
+    evidence: Tensor | None = None
+    """(B, K, 2) mass and peak of a part, each in [0, 1]: the sum of its probabilities on the pixels it owns as a share
+    of all pixels, and the largest of them."""
 
 
 def read_out(logits: Tensor, affine: Affine) -> Readout:
-    """`logits` (B, 1 + K, ...), background first, with one or more dimensions of pixels that `labels` has too; their
-    softmax over the slots gives the masks.
+    """`logits` (B, 1 + K, S, S), background first, whose softmax over the slots gives the masks; or as
+    Student.quarters gives them, (B, 1 + K, 4, S/2, S/2): labels are put in order after the choice among the slots, an
+    eleventh of the bytes for ten parts.
 
     Only the largest probability of a pixel is needed, 1 / sum_k exp(l_k - max l): much cheaper than a softmax.
     """
     best, labels = logits.max(dim=1)
     certainty = 1 / (logits - best.unsqueeze(1)).exp().sum(dim=1)
-    parts = torch.arange(1, logits.shape[1], device=logits.device)[:, None]
+    return _of_owned_pixels(labels, certainty, affine)
+
+
+def _of_owned_pixels(labels: Tensor, certainty: Tensor, affine: Affine) -> Readout:
+    """`labels` and the probability of each pixel's own label, both (B, S, S) or (B, 4, S/2, S/2)."""
+    parts = torch.arange(1, affine.scale.shape[1] + 1, device=labels.device)[:, None]
     owned = (labels.flatten(1).unsqueeze(1) == parts).float()
-    scores = (owned * certainty.flatten(1).unsqueeze(1)).sum(dim=2) / owned.sum(dim=2).clamp(min=1)
-    return Readout(labels.to(torch.uint8), affine.matrix(), scores)
+    sure = owned * certainty.flatten(1).unsqueeze(1)
+    total = sure.sum(dim=2)
+    evidence = torch.stack([total / owned.shape[2], sure.amax(dim=2)], dim=-1)
+    if labels.dim() == 4:  # in floats: TensorRT takes uint8 at the very end only, ONNX Runtime shuffles no integers
+        labels = F.pixel_shuffle(labels.float(), 2).squeeze(1)
+    return Readout(labels.to(torch.uint8), affine.matrix(), total / owned.sum(dim=2).clamp(min=1), evidence)
 
 
-class ExportedStudent(nn.Module):
-    """(B, S, S, 3) uint8 RGB -> Readout: everything between pixels and poses is inside."""
+class Exported(nn.Module):
+    """(B, S, S, 3) uint8 RGB -> Readout: everything between pixels and poses is inside. `evidence` False leaves the
+    output of that name out."""
 
-    def __init__(self, student: Student) -> None:
+    def __init__(self, evidence: bool = True) -> None:
         super().__init__()
+        self.evidence = evidence
+
+    def forward(self, image: Tensor) -> Readout:
+        readout = self.read(image.float().permute(0, 3, 1, 2) / 255)
+        return readout if self.evidence else readout._replace(evidence=None)
+
+    def read(self, images: Tensor) -> Readout:
+        """(B, 3, S, S) RGB in [0, 1] -> Readout."""
+        raise NotImplementedError
+
+
+class ExportedStudent(Exported):
+    """The student's masks and poses."""
+
+    def __init__(self, student: Student, evidence: bool = True) -> None:
+        super().__init__(evidence)
         self.student = student
 
-    def forward(self, image: Tensor) -> Readout:
-        images = image.float().permute(0, 3, 1, 2) / 255
-        labels, affines, scores = read_out(*self.student.quarters(images))
-        # Labels are put in order after the choice among the slots: an eleventh of the bytes for ten parts.
-        return Readout(F.pixel_shuffle(labels, 2).squeeze(1), affines, scores)
+    def read(self, images: Tensor) -> Readout:
+        return read_out(*self.student.quarters(images))
 
 
-class ExportedScops(nn.Module):
-    """(B, S, S, 3) uint8 RGB -> Readout; poses are moments of the masks, their first axis without a direction."""
+class ExportedScops(Exported):
+    """Masks of SCOPS; poses are moments of the masks, their first axis without a direction."""
 
-    def __init__(self, scops: Scops) -> None:
-        super().__init__()
+    def __init__(self, scops: Scops, evidence: bool = True) -> None:
+        super().__init__(evidence)
         self.scops = scops
 
-    def forward(self, image: Tensor) -> Readout:
-        return read_masks(self.scops.masks(image.float().permute(0, 3, 1, 2) / 255))
+    def read(self, images: Tensor) -> Readout:
+        return read_masks(self.scops.masks(images))
+
+
+class ExportedTeacher(Exported):
+    """An Assembly teacher, its slots joined to parts: the same answers as its student's, a decoder pass per slot
+    dearer."""
+
+    def __init__(self, teacher: PartNetwork, groups: PartGroups, gate: float, evidence: bool = True) -> None:
+        super().__init__(evidence)
+        self.teacher, self.groups, self.gate = teacher, groups, gate
+
+    def read(self, images: Tensor) -> Readout:
+        decoding, slots = self.teacher(images, self.gate)
+        certainty, labels = self.groups.join_masks(decoding.masks).max(dim=1)
+        return _of_owned_pixels(labels, certainty, self.groups.join_poses(slots))
 
 
 def read_masks(masks: Tensor) -> Readout:
@@ -77,4 +120,6 @@ def read_masks(masks: Tensor) -> Readout:
     moments = mask_moments(owned)
     scores = owned.square().sum((2, 3)) / moments.mass.clamp(min=1e-12)
     affine = pose_from_moments(moments, pixel_variance(*masks.shape[-2:]))
-    return Readout(labels.to(torch.uint8), affine.matrix(), scores)
+    pixels = masks.shape[-2] * masks.shape[-1]
+    evidence = torch.stack([moments.mass / pixels, owned.amax(dim=(2, 3))], dim=-1)
+    return Readout(labels.to(torch.uint8), affine.matrix(), scores, evidence)

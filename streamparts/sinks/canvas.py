@@ -36,8 +36,9 @@ def rgb_canvas(image: ByteArray) -> Canvas:
     return (Plane(image, 0, lambda color: color),)
 
 
-def yuv_canvas(picture: VideoFrame) -> Canvas:
-    """`picture` is a yuv420p frame of limited range that may be written to, such as `Rescaler.yuv` makes."""
+def yuv_canvas(picture: VideoFrame, left: int = 0) -> Canvas:
+    """`picture` is a yuv420p frame of limited range that may be written to, such as `Rescaler.yuv` makes. The canvas
+    is its part from column `left`, an even number, to the right."""
     red, blue = _luma_weights(picture.colorspace)
 
     def luma(color: Color) -> tuple[int]:
@@ -50,7 +51,21 @@ def yuv_canvas(picture: VideoFrame) -> Canvas:
         return (round(128 + 112 / 255 * (color[0] - _grey(color, red, blue)) / (1 - red)),)
 
     y, u, v = plane_arrays(picture)
-    return (Plane(y, 0, luma), Plane(u, 1, blueness), Plane(v, 1, redness))
+    return (
+        Plane(y[:, left:], 0, luma),
+        Plane(u[:, left // 2 :], 1, blueness),
+        Plane(v[:, left // 2 :], 1, redness),
+    )
+
+
+def doubled(picture: VideoFrame) -> VideoFrame:
+    """A yuv420p picture of even width, twice beside itself, with the same colour tags."""
+    wide = VideoFrame(2 * picture.width, picture.height, "yuv420p")
+    for old, new in zip(plane_arrays(picture), plane_arrays(wide), strict=True):
+        new[:, : old.shape[1]] = new[:, old.shape[1] :] = old
+    wide.colorspace, wide.color_range = picture.colorspace, picture.color_range
+    wide.color_primaries, wide.color_trc = picture.color_primaries, picture.color_trc
+    return wide
 
 
 def _luma_weights(colorspace: int) -> tuple[float, float]:

@@ -1,67 +1,37 @@
-"""Tracks as JSON lines: a header that says how to read them, then one line per frame."""
+"""Tracks as JSON lines: a header that says how to read them, then one line per frame. See records.py for the lines."""
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from fractions import Fraction
+from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from streamparts import __version__
 from streamparts.bundle import Bundle
-from streamparts.data import Tracks
+from streamparts.data import Frame, Tracks
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.meter import StageClock
 from streamparts.rle import encode_mask
-from streamparts.source import Source
-
-SCHEMA = "streamparts.tracks/1"
-
-COORDINATES = (
-    "pixels of the frame as displayed (rotation applied); origin at the top-left corner, pixel centres at +0.5, "
-    "x right, y down; affine [[a, b, tx], [c, d, ty]] maps a part's canonical unit circle to its ellipse"
+from streamparts.sinks.records import (
+    COORDINATES,
+    FrameRecord,
+    GapRecord,
+    HeaderRecord,
+    MaskRecord,
+    ModelRecord,
+    PartRecord,
+    RleRecord,
+    SegmentRecord,
+    SourceRecord,
 )
-MASK_COORDINATES = (
-    "COCO run-length encoding at mask_hw; a continuous mask pixel x, y is displayed at "
-    "(x - offset_xy[0]) * scale_xy[0], (y - offset_xy[1]) * scale_xy[1]"
-)
-
-
-class PartRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One part in one frame."""
-
-    id: int
-    """Part number, from 0, the same in every frame."""
-    name: str
-    """As the model names it."""
-    center: tuple[float, float]
-    """x, y in displayed pixels."""
-    affine: tuple[tuple[float, float, float], tuple[float, float, float]]
-    """Canonical -> displayed pixels."""
-    area: float
-    """Visible area in square displayed pixels."""
-    score: float
-    """In [0, 1]."""
-    visible: bool
-    """Whether the part is seen; if not, the numbers are the network's guess."""
-    mask: dict[str, Any] | None = None
-    """COCO run-length encoding at model resolution, where asked for."""
-
-
-class FrameRecord(msgspec.Struct, frozen=True):
-    """One frame: one line of the file."""
-
-    frame: int
-    """Position in the video, from 0."""
-    pts: int
-    """Presentation time in ticks of the header's time base."""
-    pts_seconds: float
-    """The same in seconds."""
-    parts: list[PartRecord]
-    """All parts of the model, seen or not."""
+from streamparts.sinks.resume import ResumePoint
+from streamparts.sources import Source
 
 
 class JsonlSink:
@@ -74,72 +44,107 @@ class JsonlSink:
         source: Source,
         masks: bool = False,
         clock: StageClock | None = None,
+        *,
+        policy: str | None = None,
+        resume: ResumePoint | None = None,
     ) -> None:
-        """Creates, or empties, the file and writes the header. Raises VideoError."""
+        """Creates, or empties, the file and writes the header; or goes on after `resume`, a point of that very file.
+
+        `policy` is told to the readers of the file. Raises VideoError.
+        """
         self.path = Path(path)
         self._masks = masks
         self._clock = clock or StageClock()
         self._encoder = msgspec.json.Encoder()
-        self._size = 0
+        self._segment = resume.segment if resume else 0
+        self._size = resume.size_bytes if resume else 0
         try:
-            self._file = self.path.open("wb", buffering=0)
+            self._file: FileIO = self.path.open("r+b" if resume else "wb", buffering=0)
+            if resume:
+                self._file.truncate(self._size)
+                self._file.seek(self._size)
         except OSError as error:
             raise VideoError(f"{self.path}: cannot be written ({error.strerror})") from error
-        self._write_line(_header(bundle, source, masks))
+        if not resume:
+            self._write_lines(_header(bundle, source, masks, policy))
 
     def write(self, tracks: Tracks) -> None:
         """Write one frame. Raises VideoError when writing fails, for example on a full disk."""
         with self._clock.time("write"):
-            parts = [_part_record(tracks, part, self._masks) for part in range(tracks.num_parts)]
-            seconds = round(tracks.pts_seconds, 6)
-            self._write_line(FrameRecord(tracks.index, tracks.frame.pts, seconds, parts))
+            self._write_lines(*self._before(tracks), _frame_record(tracks, self._masks))
+            self._segment = tracks.frame.segment
 
     def close(self) -> None:
         self._file.close()
 
-    def _write_line(self, record: object) -> None:
-        line = memoryview(self._encoder.encode(record) + b"\n")
+    def _before(self, tracks: Tracks) -> list[GapRecord | SegmentRecord]:
+        """What is to be said before a frame."""
+        frame, lines = tracks.frame, list[GapRecord | SegmentRecord]()
+        if frame.gap is not None:
+            seconds = round(frame.gap.seconds, 3)
+            lines.append(GapRecord(frame.index, frame.pts, _seconds(frame), seconds, frame.gap.reason))
+        if frame.segment != self._segment:
+            masks = _mask_record(tracks.letterbox) if self._masks else None
+            size = (frame.height, frame.width)
+            lines.append(SegmentRecord(frame.segment, frame.index, *size, _ratio(frame.time_base), masks))
+        return lines
+
+    def _write_lines(self, *records: object) -> None:
+        """All of them or, when writing fails, none."""
+        data = memoryview(b"".join(self._encoder.encode(record) + b"\n" for record in records))
         try:
             done = 0
-            while done < len(line):
-                done += self._file.write(line[done:]) or 0
+            while done < len(data):
+                done += self._file.write(data[done:]) or 0
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(self._size)
             self._file.close()
             raise VideoError(f"{self.path}: writing failed ({error.strerror})") from error
-        self._size += len(line)
+        self._size += len(data)
 
 
-def _header(bundle: Bundle, source: Source, masks: bool) -> dict[str, Any]:
+def mirrored_pairs(names: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Numbers of parts whose names differ only in left and right, the left one first."""
+    numbers = {name: number for number, name in enumerate(names)}
+    twins = ((number, numbers.get(re.sub("left", "right", name, count=1))) for name, number in numbers.items())
+    return [(left, right) for left, right in twins if right is not None and right != left]
+
+
+def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None) -> HeaderRecord:
     spec = bundle.spec
-    letterbox = Letterbox.fit((source.height, source.width), spec.input_hw)
-    header: dict[str, Any] = {
-        "schema": SCHEMA,
-        "streamparts": __version__,
-        "model": {
-            "name": spec.name,
-            "method": spec.method,
-            "sha256": bundle.sha256,
-            "parts": spec.parts,
-        },
-        "source": {
-            "name": source.name,
-            "height": source.height,
-            "width": source.width,
-            "time_base": [source.time_base.numerator, source.time_base.denominator],
-            "rate": None if source.rate is None else [source.rate.numerator, source.rate.denominator],
-        },
-        "coordinates": COORDINATES,
-    }
-    if masks:
-        header["masks"] = {
-            "mask_hw": spec.input_hw,
-            "offset_xy": letterbox.offset_xy,
-            "scale_xy": [source.width / letterbox.inner_hw[1], source.height / letterbox.inner_hw[0]],
-            "coordinates": MASK_COORDINATES,
-        }
-    return header
+    model = ModelRecord(
+        spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, mirrored_pairs(spec.parts)
+    )
+    rate = None if source.rate is None else _ratio(source.rate)
+    return HeaderRecord(
+        schema="streamparts.tracks/2",
+        streamparts=__version__,
+        model=model,
+        source=SourceRecord(source.name, source.height, source.width, _ratio(source.time_base), rate),
+        policy=policy,
+        coordinates=COORDINATES,
+        masks=_mask_record(Letterbox.fit((source.height, source.width), spec.input_hw)) if masks else None,
+    )
+
+
+def _mask_record(letterbox: Letterbox) -> MaskRecord:
+    (height, width), (inner_height, inner_width) = letterbox.frame_hw, letterbox.inner_hw
+    return MaskRecord(letterbox.model_hw, letterbox.offset_xy, (width / inner_width, height / inner_height))
+
+
+def _ratio(value: Fraction) -> tuple[int, int]:
+    return value.numerator, value.denominator
+
+
+def _seconds(frame: Frame) -> float:
+    return round(frame.pts_seconds, 6)
+
+
+def _frame_record(tracks: Tracks, masks: bool) -> FrameRecord:
+    frame = tracks.frame
+    parts = [_part_record(tracks, part, masks) for part in range(tracks.num_parts)]
+    return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped)
 
 
 def _part_record(tracks: Tracks, part: int, masks: bool) -> PartRecord:
@@ -152,5 +157,5 @@ def _part_record(tracks: Tracks, part: int, masks: bool) -> PartRecord:
         area=round(float(tracks.areas[part]), 1),
         score=round(float(tracks.scores[part]), 3),
         visible=bool(tracks.visible[part]),
-        mask=encode_mask(tracks.mask(part)) if masks else None,
+        mask=RleRecord(**encode_mask(tracks.mask(part))) if masks else None,  # type: ignore[arg-type]
     )

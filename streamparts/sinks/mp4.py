@@ -2,80 +2,151 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
-from av import VideoFrame
+from av import Packet, VideoFrame
+from av.audio.stream import AudioStream
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
+from streamparts.sinks.encoders import SOFTWARE_ENCODER, Encoder
 
 FRAGMENT_SECONDS = 0.5
 """Video time between the points up to which a killed process leaves a playable file."""
 
-_ENCODER = {
-    "preset": "ultrafast",  # half the processor time of the next one, for files a third larger
-    "crf": "21",
-    # Half of the cores: the network takes the others.
-    "threads": str(max(1, (os.cpu_count() or 1) // 2)),
-    "tune": "zerolatency",  # else up to a second of frames waits in the encoder and dies with it
-}
 _HYBRID_SINCE = (61, 7, 100)
 """libavformat of FFmpeg 7.1: from here on a fragmented file becomes an ordinary one when it is closed."""
+
+_MAX_TIMESCALE = 2**31 - 1
+_EARLY_KEY_FRAME = 2
+"""A key frame here ends the first fragment, so that a process killed early leaves a playable file too; by then there is
+some sound, without which the index of some kinds cannot be written."""
 
 _BROKEN = (av.FFmpegError, OSError, ValueError)
 
 
 class Mp4Writer:
-    """Encodes pictures of one size and colour space."""
+    """Encodes pictures of one size and colour space, and takes packets of sound as they are."""
 
-    def __init__(self, path: Path, like: VideoFrame, time_base: Fraction, rate: Fraction, first_pts: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        like: VideoFrame,
+        time_base: Fraction,
+        rate: Fraction,
+        first_pts: int,
+        encoder: Encoder = SOFTWARE_ENCODER,
+        audio: AudioStream | None = None,
+        endless: bool = False,
+    ) -> None:
         """`like` has the size, even, the pixel format and the colour tags of all pictures. `rate` is announced to
-        players and spaces key frames; it decides no time. Raises VideoError."""
+        players and spaces key frames; it decides no time. `audio` is the stream that packets of sound come from.
+        `endless`: keep no index of all frames (72 bytes each) to make an ordinary file of it at the end. Raises
+        VideoError."""
         self.path = path
         self._time_base = time_base
+        self._num_pictures = 0
+        self._gave_up = False
         try:
-            self._container = av.open(f"file:{path}", "w", format="mp4", options=_muxer_options(first_pts, time_base))
-            self._stream = self._container.add_stream("libx264", rate=rate, options=_ENCODER)
+            self._container = av.open(
+                f"file:{path}",
+                "w",
+                format="mp4",
+                options=_muxer_options(first_pts, time_base, audio.rate if audio else 1, endless),
+            )
+            stream = self._container.add_stream(encoder.name, rate=rate, options=dict(encoder.options))
+            self._audio = self._container.add_stream_from_template(audio) if audio else None
         except _BROKEN as error:
             raise VideoError(f"{path}: the video cannot be written ({error})") from error
-        self._stream.height, self._stream.width = like.height, like.width
-        self._stream.pix_fmt = like.format.name
-        self._stream.time_base = self._stream.codec_context.time_base = time_base
-        self._stream.codec_context.gop_size = max(1, round(rate))
-        _tag_colours(self._stream.codec_context, like)
+        self._stream = cast(VideoStream, stream)
+        codec = self._stream.codec_context
+        encoder.configure(codec, like.height, like.width, rate)
+        self._stream.time_base = codec.time_base = time_base
+        _tag_colours(codec, like)
 
     def write(self, picture: VideoFrame, pts: int) -> None:
         """Encode one picture; `pts` in ticks of the time base. Raises VideoError."""
         picture.pts, picture.time_base = pts, self._time_base
+        picture.pict_type = PictureType.I if self._num_pictures == _EARLY_KEY_FRAME else PictureType.NONE
+        self._num_pictures += 1
         try:
             self._container.mux(self._stream.encode(picture))
         except _BROKEN as error:
-            raise VideoError(f"{self.path}: writing the video failed ({error})") from error
+            self._give_up()
+            raise VideoError(f"{self.path}: writing the video failed ({_reason(error)})") from error
+
+    def write_audio(self, packet: Packet[AudioStream], shift_seconds: Fraction) -> None:
+        """Copy one packet of sound, moved in time. Raises VideoError; ValueError where no sound was announced."""
+        if self._audio is None or packet.pts is None or packet.dts is None:
+            raise ValueError(f"{self.path}: was opened without sound")
+        ticks = round(shift_seconds / packet.time_base)
+        packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+        packet.stream = self._audio
+        try:
+            self._container.mux_one(packet)
+        except _BROKEN as error:
+            self._give_up()
+            raise VideoError(f"{self.path}: writing the sound failed ({_reason(error)})") from error
 
     def close(self) -> None:
-        """Finish the file. Raises VideoError, after which the file is playable up to its last fragment."""
+        """Finish the file. Raises VideoError. After an error it is playable up to its last whole fragment."""
+        if self._gave_up:
+            return
         try:
             self._container.mux(self._stream.encode(None))
             self._container.close()
         except _BROKEN as error:
-            with suppress(*_BROKEN):
-                self._container.close()
-            raise VideoError(f"{self.path}: finishing the video failed ({error})") from error
+            self._give_up()
+            raise VideoError(f"{self.path}: finishing the video failed ({_reason(error)})") from error
+
+    def _give_up(self) -> None:
+        self._gave_up = True
+        with suppress(*_BROKEN):
+            self._container.close()
+        with suppress(OSError):
+            if self.path.is_file():
+                os.truncate(self.path, whole_fragments_end(self.path))
 
 
-def _muxer_options(first_pts: int, time_base: Fraction) -> dict[str, str]:
-    hybrid = av.library_versions["libavformat"] >= _HYBRID_SINCE
-    ticks = time_base.denominator
+def whole_fragments_end(path: Path) -> int:
+    """Length in bytes of a fragmented mp4 file up to the end of its last whole fragment."""
+    end, offset, size = 0, 0, path.stat().st_size
+    with path.open("rb") as file:
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            offset += length
+            if length < 8 or offset > size:
+                break
+            if kind != b"moof":
+                end = offset
+            file.seek(offset)
+    return end
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _muxer_options(first_pts: int, time_base: Fraction, sample_rate: int, endless: bool) -> dict[str, str]:
+    hybrid = av.library_versions["libavformat"] >= _HYBRID_SINCE and not endless
+    ticks = math.lcm(time_base.denominator, sample_rate)
+    ticks = ticks if ticks <= _MAX_TIMESCALE else time_base.denominator
     return {
         # With the index delayed to the first fragment, a file that was killed has its start time too.
-        "movflags": "delay_moov+" + ("hybrid_fragmented" if hybrid else "default_base_moof"),
+        "movflags": "delay_moov+frag_keyframe+" + ("hybrid_fragmented" if hybrid else "default_base_moof"),
         "frag_duration": str(round(1e6 * FRAGMENT_SECONDS)),
         "flush_packets": "1",  # without it a killed process leaves an unreadable file
+        # Pictures wait for sound, and sound for pictures, to be stored in order; no longer than this, in microseconds.
+        "max_interleave_delta": str(round(1e6 * FRAGMENT_SECONDS / 2)),
         "avoid_negative_ts": "disabled" if first_pts >= 0 else "make_non_negative",
-        # The start time is kept in these units; the default of milliseconds would round it.
+        # The start times are kept in these units; the default of milliseconds would round them.
         "movie_timescale": str(ticks * -(-1000 // ticks)),
     }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
 from streamparts.rescale import Rescaler
-from streamparts.source import IMAGE_SUFFIXES, open_source
+from streamparts.sources import IMAGE_SUFFIXES, open_source
 from train import pictures
 from train.labels.values import LabelsError
 

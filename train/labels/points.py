@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import ByteArray, FloatArray
-from streamparts.source import find_videos
+from streamparts.sources import find_videos
 from train.labels.pictures import video_frames
 from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
 from train.spread import spread

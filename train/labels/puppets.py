@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from streamparts.data import ByteArray, FloatArray
-from streamparts.source import find_videos
+from streamparts.sources import find_videos
 from train.labels.pictures import video_frames
 from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
 from train.puppet_figures import FIGURES

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from streamparts.data import FloatArray
 from streamparts.errors import MissingExtraError
-from streamparts.source import VIDEO_SUFFIXES
+from streamparts.sources import VIDEO_SUFFIXES
 from train.labels.pictures import video_frames
 from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, Truth, set_name
 from train.spread import spread

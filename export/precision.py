@@ -1,0 +1,90 @@
+"""Cheaper arithmetic for a model: python -m export.precision x.onnx -o y.onnx --precision int8 --frames CLIPS
+
+The result is compared with the fp32 model on frames it was not calibrated on, where there are as many; beyond tolerance
+nothing is written. What may differ: export/parity.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from export.onnx_model import require_place
+from export.parity import Comparison, Tolerance, bundle_of, compare
+from export.parity_frames import FrameSet, collect_frames, media_of
+from export.report import limits, require_parity
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from streamparts.bundle import load_model
+from streamparts.data import ByteArray
+from streamparts.errors import StreampartsError
+from streamparts.precision import convert
+from streamparts.sidecar import write_model
+
+
+def convert_file(args: argparse.Namespace) -> Comparison:
+    """Convert, compare, then write. Raises StreampartsError and writes no model when they differ."""
+    tolerance = Tolerance.of(args.precision)
+    source = load_model(args.model)
+    frames = collect_frames(media_of(args.frames, 2 * args.num_frames), source, 2 * args.num_frames)
+    calibration, judged = halves(frames)
+    data = convert(source.data, args.precision, calibration, args.target)
+    bundle = bundle_of(data, args.output)
+    comparison = compare(OnnxRuntimeBackend(source).run, OnnxRuntimeBackend(bundle).run, judged, source.spec)
+    require_parity(comparison, tolerance, judged, args.output, args.report)
+    write_model(args.output, bundle.spec, data)
+    return comparison
+
+
+def halves(frames: FrameSet) -> tuple[ByteArray, FrameSet]:
+    """Every other real frame to calibrate on, and the rest, with the odd ones, to compare on; a single frame is
+    both."""
+    rows = np.arange(len(frames.names))
+    real = rows < frames.num_real
+    judged = ~real | (rows % 2 == 1) | (frames.num_real == 1)
+    kept = FrameSet(frames.images[judged], tuple(np.array(frames.names)[judged].tolist()), int((judged & real).sum()))
+    return frames.images[real & (rows % 2 == 0)], kept
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="python -m export.precision", description=__doc__.split("\n")[0])
+    out.add_argument("model", type=Path, help="an .onnx model in fp32, or the name of a shipped one")
+    out.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
+    out.add_argument("--precision", choices=("fp16", "bf16", "int8"), required=True, help="of the arithmetic inside")
+    out.add_argument(
+        "--target",
+        choices=("cpu", "tensorrt"),
+        default="cpu",
+        help="who shall run it; the forms of int8 differ (default: cpu)",
+    )
+    out.add_argument(
+        "--frames", type=Path, required=True, help="video, or folder of videos or pictures, of what it will see"
+    )
+    out.add_argument("--num-frames", type=int, default=128, help="to calibrate on, and as many others to compare on")
+    out.add_argument("--report", type=Path, help="leave the comparison, frame by frame, there as JSON")
+    out.add_argument("--force", action="store_true", help="replace an existing file")
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    args = parser().parse_args(argv)
+    if args.num_frames < 1:
+        parser().error("--num-frames must be at least 1")
+    try:
+        require_place(args.output, args.force)
+        comparison = convert_file(args)
+    except (StreampartsError, OSError, ValueError) as error:
+        print(f"export: error: {error}", file=sys.stderr)
+        return 1
+    size = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {size:.1f} MB, {args.precision} against fp32 on {comparison.summary()}")
+    print(f"allowed were {limits(Tolerance.of(args.precision))}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

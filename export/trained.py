@@ -1,0 +1,127 @@
+"""What a run folder has to export: the finished network, its shape, and what it was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from streamparts.errors import ModelError
+from streamparts.models.assembly import AssemblyConfig
+from streamparts.models.checkpoint import load_weights, read_config, read_metadata
+from streamparts.models.groups import PartGroups
+from streamparts.models.readout import Exported, ExportedScops, ExportedStudent, ExportedTeacher
+from streamparts.models.scops import Scops, ScopsConfig
+from streamparts.models.student import Student, StudentConfig
+from streamparts.models.teacher import load_teacher
+from streamparts.spec import NetworkValue
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run folder has to export."""
+
+    network: Exported
+    """(B, S, S, 3) uint8 RGB -> Readout."""
+    method: Literal["assembly", "scops"]
+    num_parts: int
+    image_size: int
+    """S in pixels."""
+    shape: Mapping[str, NetworkValue]
+    """ModelSpec.network."""
+
+
+def load_trained(run: Path, teacher: bool = False, evidence: bool = True) -> Trained:
+    """The finished network of a run folder: scops.safetensors, or else a student, or with `teacher` an Assembly
+    teacher. Raises ModelError without one."""
+    if teacher:
+        return trained_teacher(run, evidence)
+    if (run / "scops.safetensors").exists():
+        scops = load_scops(run)
+        network, shape = ExportedScops(scops, evidence).eval(), network_shape("scops", scops.config)
+        return Trained(network, "scops", scops.config.num_parts, scops.config.image_size, shape)
+    student = load_student(run)
+    config = student.config
+    exported = ExportedStudent(student, evidence).eval()
+    return Trained(exported, "assembly", config.num_parts, config.image_size, network_shape("student", config))
+
+
+def trained_teacher(run: Path, evidence: bool = True) -> Trained:
+    """The finished teacher of a run folder, its slots joined to the parts of parts.json. Raises ModelError without
+    one."""
+    checkpoint = run / "teacher.safetensors"
+    require_finished(run, checkpoint, "steps")
+    teacher = load_teacher(checkpoint)
+    try:
+        groups = PartGroups.from_json((run / "parts.json").read_text())
+        gate = float(json.loads((run / "config.json").read_text())["gate"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{run} lacks the parts.json and config.json of its teacher ({error})") from error
+    config = teacher.config
+    slots = {slot for group in groups.groups for slot in group}
+    if not slots or min(slots) < 0 or max(slots) >= config.num_parts:
+        raise ModelError(f"{run / 'parts.json'} does not fit the {config.num_parts} slots of the teacher")
+    form = "fast" if isinstance(config, AssemblyConfig) else "paper"
+    shape = network_shape("teacher", config, form=form, gate=gate, groups=groups.to_json())  # type: ignore[arg-type]
+    network = ExportedTeacher(teacher, groups, gate, evidence).eval()
+    return Trained(network, "assembly", groups.num_parts, config.image_size, shape)
+
+
+def network_shape(kind: str, config: DataclassInstance, **more: NetworkValue) -> dict[str, NetworkValue]:
+    """ModelSpec.network: the kind of network and the fields of its configuration, tuples as lists."""
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+    return {"kind": kind, **fields, **more}
+
+
+def load_student(run: Path) -> Student:
+    """The trained student of a run folder. Raises ModelError without one."""
+    checkpoint = run / "student.safetensors"
+    require_finished(run, checkpoint, "student_steps")
+    return load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
+
+
+def load_scops(run: Path) -> Scops:
+    """The trained SCOPS network of a run folder. Raises ModelError without one."""
+    checkpoint = run / "scops.safetensors"
+    require_finished(run, checkpoint, "steps")
+    return load_weights(checkpoint, Scops(read_config(checkpoint, ScopsConfig))).eval()
+
+
+def require_finished(run: Path, checkpoint: Path, steps: str) -> None:
+    """Raises ModelError unless the checkpoint has as many steps as the entry `steps` of the run's config.json, if it
+    is there, asks for."""
+    step, _ = read_metadata(checkpoint)
+    wanted = json.loads((run / "config.json").read_text()).get(steps, step)
+    if step < wanted:
+        raise ModelError(f"{run} stopped at step {step} of {wanted}; finish it with --resume first")
+
+
+def given_names(flag: str, run: Path) -> tuple[str, ...]:
+    """The names of --parts, separated by commas, or else those in the run's names.txt, if any."""
+    if flag:
+        return tuple(name.strip() for name in flag.split(","))
+    path = run / "names.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
+    """The names given, or part0, part1, ... Raises ModelError when their number is wrong."""
+    names = given or tuple(f"part{k}" for k in range(num_parts))
+    if len(names) != num_parts:
+        raise ModelError(f"--parts or names.txt gives {len(names)} names, but the network has {num_parts} parts")
+    return names
+
+
+def training_clips(run: Path) -> Path:
+    """The folder of clips that a run was trained on."""
+    try:
+        config = json.loads((run / "config.json").read_text())
+        return Path(config["images"] if "images" in config else config["clips"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error

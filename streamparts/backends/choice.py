@@ -1,0 +1,261 @@
+"""Which backend runs a model here: the one asked for, or the quickest of those that are here."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from streamparts.backends import Backend, unbuildable
+from streamparts.backends.host import missing_gpu, missing_package
+from streamparts.data import ByteArray
+from streamparts.errors import ModelError, StreampartsError
+
+if TYPE_CHECKING:
+    from streamparts.bundle import Bundle
+
+Role = Literal["gpu", "cpu", "never"]
+
+AUTO = "auto"
+ENGINE_RUNNER = "tensorrt"
+"""What runs TensorRT engines."""
+MEASURING_SECONDS = 0.3
+"""Of all runs together that decide among the CPU backends."""
+MOST_RUNS = 15
+"""Of each backend in that time."""
+CLEARLY_QUICKER = 0.9
+"""Share of the first CPU backend's time that another one must stay below to be taken instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of BACKENDS."""
+
+    missing: Callable[[Bundle | None], str | None]
+    """None where it can run the model (None: any model) here, else why not and, where there is one, the pip command."""
+    open: Callable[[Bundle, int | None], Backend]
+    """From a bundle and a number of threads. Raises StreampartsError."""
+    auto: Role = "never"
+    """"gpu": the first one here is taken; "cpu": measured against each other; "never": only when asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Whether a backend can be used."""
+
+    name: str
+    """As --backend takes it."""
+    reason: str | None
+    """Why it cannot; None where it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An open backend."""
+
+    backend: Backend
+    why: str
+    """What spoke for it, in one line."""
+
+
+def _onnxruntime(device: Literal["cpu", "cuda", "tensorrt"]) -> Entry:
+    def missing(bundle: Bundle | None) -> str | None:
+        from streamparts.backends.onnx_runtime import missing_device
+
+        return missing_device(device)
+
+    def open(bundle: Bundle, threads: int | None) -> Backend:
+        from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(bundle, threads, device)
+
+    # Its TensorRT provider builds an engine at each start and for each batch size: minutes that nobody asked for.
+    roles: dict[str, Role] = {"cpu": "cpu", "cuda": "gpu", "tensorrt": "never"}
+    return Entry(missing, open, roles[device])
+
+
+def _torch(device: Literal["auto", "cuda", "mps", "cpu"]) -> Entry:
+    def missing(bundle: Bundle | None) -> str | None:
+        return (
+            missing_package("torch", "train")
+            or missing_package("onnx", "train")
+            or missing_device()
+            or (unbuildable(bundle) if bundle else None)
+        )
+
+    def missing_device() -> str | None:
+        """Importing torch takes seconds, so what can be known without it is asked first."""
+        if device in ("auto", "cpu"):
+            return None
+        if device == "cuda" and (reason := missing_gpu()):
+            return reason
+        if device == "mps" and sys.platform != "darwin":
+            return "no Metal device here"
+        from streamparts.backends import torch_backend
+
+        return torch_backend.missing_device(device)
+
+    def open(bundle: Bundle, threads: int | None) -> Backend:
+        from streamparts.backends.torch_backend import TorchBackend
+
+        return TorchBackend(bundle, threads, device)
+
+    # On a CPU it is slower than the others and takes seconds to import.
+    return Entry(missing, open, "gpu" if device == "cuda" else "never")
+
+
+def _openvino() -> Entry:
+    def open(bundle: Bundle, threads: int | None) -> Backend:
+        from streamparts.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(bundle, threads)
+
+    return Entry(lambda bundle: missing_package("openvino", "openvino"), open, "cpu")
+
+
+def _tensorrt() -> Entry:
+    def missing(bundle: Bundle | None) -> str | None:
+        if reason := missing_gpu():  # spares machines without one two imports
+            return reason
+        from streamparts.backends import trt
+
+        return trt.available()
+
+    def open(bundle: Bundle, threads: int | None) -> Backend:
+        from streamparts.backends.trt import TensorRtBackend
+
+        return TensorRtBackend(bundle)
+
+    return Entry(missing, open, "gpu")
+
+
+BACKENDS: dict[str, Entry] = {
+    "tensorrt": _tensorrt(),
+    "torch-cuda": _torch("cuda"),
+    "onnxruntime-cuda": _onnxruntime("cuda"),
+    "onnxruntime": _onnxruntime("cpu"),
+    "openvino": _openvino(),
+    "onnxruntime-tensorrt": _onnxruntime("tensorrt"),
+    "torch": _torch("auto"),
+    "torch-mps": _torch("mps"),
+    "torch-cpu": _torch("cpu"),
+}
+"""By name; among equals, "auto" prefers the earlier one."""
+
+_names_chosen: dict[tuple[str, int | None], tuple[str, str]] = {}
+"""What "auto" chose in this process and why, by a model's hash and the number of threads."""
+
+
+def find_backends(bundle: Bundle | None = None) -> list[Found]:
+    """Every backend, and what keeps it from running here: any model, or the one given."""
+    return [Found(name, missing(name, bundle)) for name in BACKENDS]
+
+
+def missing(name: str, bundle: Bundle | None = None) -> str | None:
+    """None if the backend called `name` can run `bundle` here (None: any), else why not."""
+    if bundle and bundle.engine and name != ENGINE_RUNNER:
+        return f"an engine runs on {ENGINE_RUNNER} alone"
+    return BACKENDS[name].missing(bundle)
+
+
+def open_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None) -> Backend:
+    """The backend called `name`, ready to run `bundle`; see choose_backend."""
+    return choose_backend(bundle, name, threads).backend
+
+
+def choose_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None) -> Chosen:
+    """Open the backend called `name`, or, for "auto", the best that is here: the first of the GPU engines, else the
+    quickest CPU engine in a short measurement, made once per model and process.
+
+    `threads` is for the CPU; None is half of the cores. Raises ValueError for a name that there is not;
+    MissingExtraError, BackendError or ModelError if the backend named, or for "auto" every one, cannot run the model.
+    """
+    if bundle.engine and name == AUTO:
+        return Chosen(BACKENDS[ENGINE_RUNNER].open(bundle, threads), "what engines are for")
+    if name == AUTO:
+        return _choose(bundle, threads)
+    if name not in BACKENDS:
+        raise ValueError(f"no backend called {name!r}; there are {AUTO}, {', '.join(BACKENDS)}")
+    if bundle.engine and name != ENGINE_RUNNER:
+        raise ModelError(f"{bundle.path}: an engine runs on {ENGINE_RUNNER} alone, not on {name}")
+    return Chosen(BACKENDS[name].open(bundle, threads), "asked for")
+
+
+def _choose(bundle: Bundle, threads: int | None) -> Chosen:
+    key = (bundle.sha256, threads)
+    if key not in _names_chosen:
+        name, chosen = _measured(bundle, threads)
+        _names_chosen[key] = name, chosen.why
+        return chosen
+    name, why = _names_chosen[key]
+    return Chosen(BACKENDS[name].open(bundle, threads), why)
+
+
+def _measured(bundle: Bundle, threads: int | None) -> tuple[str, Chosen]:
+    failures: dict[str, StreampartsError] = {}
+    gpu = _opened("gpu", bundle, threads, failures, most=1)
+    cpu = {} if gpu else _opened("cpu", bundle, threads, failures)
+    if not gpu and not cpu:
+        raise next(iter(failures.values()))
+    if gpu:
+        name, why = next(iter(gpu)), "the first of the GPU engines here"
+    elif len(cpu) == 1:
+        name, why = next(iter(cpu)), "the only CPU engine here"
+    else:
+        name, why = _quickest(measure(cpu, noise(bundle)))
+    why += "".join(f"; {failed} failed: {error}" for failed, error in failures.items())
+    return name, Chosen((gpu or cpu)[name], why)
+
+
+def _opened(
+    role: Role, bundle: Bundle, threads: int | None, failures: dict[str, StreampartsError], most: int | None = None
+) -> dict[str, Backend]:
+    """The backends of a role, `most` of them at most, that are here, start and run a picture; `failures` gains those
+    that do not."""
+    opened: dict[str, Backend] = {}
+    for name, entry in BACKENDS.items():
+        if entry.auto != role or len(opened) == most or missing(name, bundle):
+            continue
+        try:
+            backend = entry.open(bundle, threads)
+            backend.run(noise(bundle))
+        except StreampartsError as error:
+            failures[name] = error
+        else:
+            opened[name] = backend
+    return opened
+
+
+def _quickest(times: dict[str, float]) -> tuple[str, str]:
+    """The name to take of backends with these times, and the times in words."""
+    default, *_ = times
+    best = quickest = min(times, key=lambda name: times[name])
+    if times[quickest] > CLEARLY_QUICKER * times[default]:
+        best = default
+    rest = ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items() if name != best)
+    note = "" if best == quickest else ", which is not a tenth less"
+    return best, f"{times[best]:.1f} ms a picture here, {rest}{note}"
+
+
+def measure(backends: dict[str, Backend], images: ByteArray) -> dict[str, float]:
+    """Median milliseconds of a run of each backend, in turn, so that what else the machine does hits all alike."""
+    times: dict[str, list[float]] = {name: [] for name in backends}
+    deadline = time.perf_counter() + MEASURING_SECONDS
+    for _ in range(MOST_RUNS):
+        for name, backend in backends.items():
+            start = time.perf_counter()
+            backend.run(images)
+            times[name].append(1e3 * (time.perf_counter() - start))
+        if time.perf_counter() > deadline:
+            break
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def noise(bundle: Bundle, count: int = 1) -> ByteArray:
+    """(count, H, W, 3) noise pictures, the same at each call."""
+    return np.random.default_rng(0).integers(0, 256, (count, *bundle.spec.input_hw, 3), dtype=np.uint8)

@@ -1,0 +1,121 @@
+"""One backend for several callers: whatever pictures are waiting go through the network together."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streamparts.backends import Backend, Outputs
+from streamparts.data import ByteArray
+from streamparts.errors import ModelError
+
+MAX_BATCH = 8
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """Somebody who waits for the network."""
+
+    images: ByteArray
+    outputs: Outputs | None = None
+    error: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def result(self, outputs: Outputs | None, error: BaseException | None) -> None:
+        self.outputs, self.error = outputs, error
+        self.done.set()
+
+
+class SharedBackend:
+    """A Backend that many threads may call at once.
+
+    One worker takes all that wait, up to `max_batch` pictures, and never waits for more: alone, a picture is as quick
+    as without. Every model of this library treats the pictures of a batch separately.
+    """
+
+    def __init__(self, backend: Backend, max_batch: int | None = None) -> None:
+        """`max_batch` None is the backend's own `max_batch`, or 8 where it has none. A single call with more pictures
+        than that is passed on as it is."""
+        limit = getattr(backend, "max_batch", MAX_BATCH) if max_batch is None else max_batch
+        if limit < 1:
+            raise ValueError(f"max_batch must be at least 1, got {limit}")
+        self.name = backend.name
+        self._backend, self._max_batch = backend, int(limit)
+        self._waiting: deque[_Call] = deque()
+        self._running: list[_Call] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="streamparts-network", daemon=True)
+        self._thread.start()
+
+    def run(self, images: ByteArray) -> Outputs:
+        """See Backend.run. Raises what the backend raised for the batch that `images` were in, and ModelError once this
+        is closed."""
+        call = _Call(images)
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            self._waiting.append(call)
+            self._changed.notify_all()
+        call.done.wait()
+        if call.outputs is None:
+            raise call.error or _closed()
+        return call.outputs
+
+    def close(self, seconds: float = 0.2) -> bool:
+        """Callers that wait get a ModelError, also where the network hangs. False where it does: its thread is left."""
+        with self._changed:
+            self._closed = True
+            left = [*self._waiting, *self._running]
+            self._waiting.clear()
+            self._changed.notify_all()
+        for call in left:
+            call.done.set()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._running = []
+                while not (self._waiting or self._closed):
+                    self._changed.wait()
+                if self._closed:
+                    return
+                self._running = batch = self._take()
+            self._run(batch)
+            del batch  # else this thread would keep the pictures alive while it waits
+
+    def _take(self) -> list[_Call]:
+        """What waits, in order, as far as it fits into one batch; the first in any case."""
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].images)
+        while self._waiting and size + len(self._waiting[0].images) <= self._max_batch:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1].images)
+        return batch
+
+    def _run(self, batch: list[_Call]) -> None:
+        try:
+            joined = batch[0].images if len(batch) == 1 else np.concatenate([call.images for call in batch])
+            outputs = self._backend.run(joined)
+        except BaseException as error:
+            for call in batch:
+                call.result(None, error)
+            return
+        start = 0
+        for call in batch:
+            call.result(_slice(outputs, start, start := start + len(call.images)), None)
+
+
+def _slice(outputs: Outputs, start: int, end: int) -> Outputs:
+    labels, affines, scores, evidence = outputs
+    part = slice(start, end)
+    return Outputs(labels[part], affines[part], scores[part], None if evidence is None else evidence[part])
+
+
+def _closed() -> ModelError:
+    return ModelError("the model was closed while it was still asked for results")

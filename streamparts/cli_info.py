@@ -1,0 +1,157 @@
+"""`streamparts info` and `streamparts bench` of the command line: what a model, a source and this machine are."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamparts.backends.choice import BACKENDS, find_backends
+from streamparts.cli_build import describe_engine
+from streamparts.cli_types import add_backend, count, duration
+from streamparts.errors import StreampartsError
+
+if TYPE_CHECKING:
+    from streamparts.bundle import Bundle
+
+INFO_EXAMPLES = """examples:
+  streamparts info puppet-human
+  streamparts info my.onnx
+  streamparts info dance.mp4
+  streamparts info webcam
+"""
+BENCH_EXAMPLES = """examples:
+  streamparts bench puppet-human
+  streamparts bench my.onnx --backend onnxruntime openvino --batch 1 --video dance.mp4 --json
+"""
+
+
+def add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the others."""
+    info = commands.add_parser(
+        "info",
+        help="describe a model or a video",
+        epilog=INFO_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    info.add_argument("file", metavar="MODEL|SOURCE", help="model name, .onnx file, .engine or anything that run takes")
+    info.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    info.set_defaults(command=_info)
+
+
+def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the others."""
+    bench = commands.add_parser(
+        "bench",
+        help="time a model on every backend that is here",
+        epilog=BENCH_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    bench.add_argument("model", metavar="MODEL", help="model name or .onnx file")
+    add_backend(bench, None, choices=list(BACKENDS), nargs="+")
+    bench.add_argument("--batch", metavar="N", type=count, nargs="+", default=[1, 2, 4, 8], help="batch sizes")
+    bench.add_argument("--seconds", type=duration, default=2.0, help="of each measurement (default: 2)")
+    bench.add_argument("--video", metavar="FILE", help="frames to use (default: a drawn one of 1280x720)")
+    bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    bench.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    bench.set_defaults(command=_bench)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from streamparts.bench import bench
+
+    report = bench(
+        args.model,
+        backends=args.backend,
+        batches=args.batch,
+        seconds=args.seconds,
+        threads=args.threads,
+        video=args.video,
+        progress=lambda line: print(line, file=sys.stderr) if sys.stderr.isatty() else None,
+    )
+    print(report.to_json() if args.json else report.to_text())
+    return 0 if report.rows else 1
+
+
+def _info(args: argparse.Namespace) -> int:
+
+    if args.file.endswith(".engine"):
+        print(describe_engine(Path(args.file)))
+    else:
+        print(_describe_model(args.file) if _is_model(args.file) else _describe_source(args.file))
+    return 0
+
+
+def _is_model(word: str) -> bool:
+    from streamparts.bundle import model_names
+    from streamparts.sources.words import kind_of
+
+    if word.endswith(".onnx") or word in model_names():
+        return True
+    try:
+        kind_of(word)
+    except StreampartsError:
+        return not Path(word).suffix
+    return False
+
+
+def _describe_model(name_or_path: str) -> str:
+    from streamparts.bundle import load_model
+
+    bundle = load_model(name_or_path)
+    spec = bundle.spec
+    lines = {
+        "model": f"{spec.name} ({spec.method})",
+        "file": str(bundle.path),
+        "sha256": bundle.sha256,
+        "finds": spec.description,
+        "parts": f"{spec.num_parts}: {', '.join(spec.parts)}",
+        "input": f"{spec.input_hw[1]}x{spec.input_hw[0]} pixels",
+        "training": spec.training,
+        "license": spec.license,
+        "metrics": ", ".join(f"{name} {value:.4g}" for name, value in spec.metrics.items()),
+        "made with": ", ".join(f"{name} {version}" for name, version in spec.versions.items()),
+        **_describe_backends(bundle),
+    }
+    return "\n".join(f"{key:<10}{value}" for key, value in lines.items() if value)
+
+
+def _describe_backends(bundle: Bundle) -> dict[str, str]:
+    found = find_backends(bundle)
+    reasons: dict[str, list[str]] = {}
+    for backend in found:
+        if backend.reason:
+            reasons.setdefault(backend.reason, []).append(backend.name)
+    return {
+        "runs on": ", ".join(backend.name for backend in found if backend.reason is None),
+        "not on": f"\n{'':<10}".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items()),
+    }
+
+
+def _describe_source(word: str) -> str:
+    from streamparts.sources import open_source
+
+    with open_source(word) as source:
+        return f"{'video':<10}{source.name}\n{'content':<10}{source.description}"
+
+
+def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the others."""
+    schema = commands.add_parser("schema", help="print the JSON Schema of a format", allow_abbrev=False)
+    schema.add_argument("format", choices=("tracks", "stats"), help="of one line: of a tracks file, or of --stats")
+    schema.set_defaults(command=_schema, debug=False)
+
+
+def _schema(args: argparse.Namespace) -> int:
+    import json
+
+    import msgspec
+
+    from streamparts.sinks.records import tracks_schema
+    from streamparts.stats import Stats
+
+    print(json.dumps(tracks_schema() if args.format == "tracks" else msgspec.json.schema(Stats), indent=2))
+    return 0

@@ -1,0 +1,306 @@
+"""`streamparts run` of the command line: one flag is one Python argument of streamparts.run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from streamparts.backends.choice import BACKENDS
+from streamparts.cli_types import add_backend, count, jsonl, moment, mp4, one_line, rate
+from streamparts.sinks.flags import add_output_flags, style_of
+
+if TYPE_CHECKING:
+    from streamparts.job import Progress
+    from streamparts.sources import OpenedSource
+    from streamparts.stats import Stats
+    from streamparts.summary import Summary
+
+RUN_EXAMPLES = """examples:
+  streamparts run dance.mp4
+      writes dance.overlay.mp4 and dance.tracks.jsonl into the current folder
+  streamparts run dance.mp4 --model my.onnx --tracks out/dance.jsonl --masks
+      writes only the tracks, with a mask for every part
+  streamparts run rtsp://user:password@camera/stream --max-fps 15
+      follows a camera; if it is lost, until it is back; the password is shown nowhere
+  streamparts run test:// --start 2 --end 0:05
+      a moving test picture: needs no camera
+  streamparts run left.mp4 right.mp4 --out-dir out --stats
+      tracks both at once with one model, and says every second on stderr how that goes
+
+docs/sources.md tells of every kind of source.
+"""
+SOURCE_HELP = (
+    "video file, folder or frame_%%04d.png of pictures, webcam, webcam:1, screen, rtsp:// and other addresses, "
+    "- for standard input, or test://"
+)
+
+
+def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the others."""
+    run = commands.add_parser(
+        "run",
+        help="track videos",
+        epilog=RUN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    run.add_argument("sources", metavar="SOURCE", nargs="+", help=SOURCE_HELP + "; several are tracked at once")
+    run.add_argument("--model", metavar="NAME_OR_PATH", help="model name, .onnx file or TensorRT .engine")
+    run.add_argument("--trust-engine", action="store_true", help="run an engine that was not built here: it is code")
+    run.add_argument("--overlay", metavar="FILE.mp4", type=mp4, help="write the video with the parts drawn in")
+    run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
+    run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
+    run.add_argument("--force", action="store_true", help="replace outputs that exist")
+    add_backend(run, "auto", choices=["auto", *BACKENDS])
+    _add_source_flags(run)
+    _add_runtime_flags(run)
+    add_output_flags(run)
+    run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    run.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    run.set_defaults(command=_run, usage_error=run.error)
+
+
+def _add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """What is read of a source; `_opened_source` does what they say."""
+    flags = parser.add_argument_group("source")
+    flags.add_argument("--start", metavar="TIME", type=moment, help="begin there: seconds or hh:mm:ss of the video")
+    flags.add_argument("--end", metavar="TIME", type=moment, help="end before there; live: so long after its start")
+    flags.add_argument("--every", metavar="N", type=count, default=1, help="take only every N-th frame")
+    flags.add_argument("--fps", metavar="FPS", type=rate, help="of a sequence of pictures: how many a second (25)")
+    flags.add_argument("--idle", metavar="SECONDS", type=rate, help="live: lost after so long without a frame (5)")
+    flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (without end)")
+
+
+def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
+    """How the run goes about it."""
+    run.add_argument("--out-dir", metavar="DIR", type=Path, help="folder for outputs that are not named (default: .)")
+    run.add_argument(
+        "--policy",
+        choices=("all", "latest"),
+        help="when frames come faster than they are tracked: all waits, latest leaves out all but the newest "
+        "(default: all for files, latest for live sources)",
+    )
+    run.add_argument("--max-fps", metavar="FPS", type=rate, help="track no more than N frames a second")
+    run.add_argument(
+        "--stats",
+        metavar="FILE.jsonl",
+        nargs="?",
+        const="-",
+        type=jsonl,
+        help="write a JSON line of ages, rates and drops every second, to stderr where no file is given",
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from streamparts.sources import expand_sources
+
+    if args.masks and args.overlay is not None and args.tracks is None:
+        args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too")
+    if args.end is not None and args.end <= (args.start or 0):
+        args.usage_error("--end must be after --start")
+    if args.resume and args.tracks is None:
+        args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
+    try:
+        args.style = style_of(args)
+    except ValueError as error:
+        args.usage_error(str(error))
+    sources = expand_sources(args.sources)
+    if len(sources) == 1:
+        return _run_one(args, sources[0])
+    if args.show is not None:
+        args.usage_error("--show is for one source")
+    if args.overlay is not None or args.tracks is not None:
+        args.usage_error("--overlay and --tracks name the files of one video; for several, give --out-dir DIR")
+    return _run_many(args, sources)
+
+
+def _run_one(args: argparse.Namespace, source: str) -> int:
+    from streamparts.paths import output_stems
+    from streamparts.stream import run
+
+    if args.overlay is None and args.tracks is None:
+        stem = (args.out_dir or Path()) / output_stems([source])[0]
+        args.overlay, args.tracks = Path(f"{stem}.overlay.mp4"), Path(f"{stem}.tracks.jsonl")
+    elif args.out_dir is not None:
+        args.usage_error("--out-dir is for outputs that are not named: leave out --overlay and --tracks")
+    with stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
+        summary = run(
+            source,
+            args.model,
+            overlay=args.overlay,
+            tracks=args.tracks,
+            resume=args.resume,
+            show=args.show,
+            show_port=args.show_port,
+            stop=stop,
+            progress=progress and (lambda now: progress(now.stats.source, now)),
+            **_common(args),
+        )
+    _say(args, summary)
+    return 128 + caught[0] if caught else 0
+
+
+def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
+    from streamparts.stream import run_many
+
+    with stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
+        outcomes = run_many(
+            sources, args.model, out_dir=args.out_dir or Path(), stop=stop, progress=progress, **_common(args)
+        )
+    for outcome in outcomes:
+        if outcome.error is None or outcome.summary.num_frames:
+            _say(args, outcome.summary, f"{outcome.source}: ")
+        if outcome.error is not None:
+            _complain(args, outcome.source, outcome.error)
+    if caught:
+        return 128 + caught[0]
+    return int(any(outcome.error is not None for outcome in outcomes))
+
+
+def _common(args: argparse.Namespace) -> dict[str, Any]:
+    """What one source and several are run with."""
+    return {
+        "masks": args.masks,
+        "style": args.style,
+        "encoder": args.encoder,
+        "audio": not args.no_audio,
+        "say": lambda line: print(f"streamparts: {line}", file=sys.stderr, flush=True),
+        "force": args.force,
+        "trust_engine": args.trust_engine,
+        "backend": args.backend,
+        "threads": args.threads,
+        "policy": args.policy,
+        "max_fps": None if args.max_fps is None else float(args.max_fps),
+        "stats": args.stats,
+        "opener": partial(_opened_source, args),
+    }
+
+
+def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
+    """What `word` stands for, as the flags of `_add_source_flags` want it."""
+    from streamparts.sources import open_source, trimmed
+
+    idle = None if args.idle is None else float(args.idle)
+    source = open_source(word, fps=args.fps, idle_seconds=idle, max_retries=args.max_retries)
+    try:
+        if args.start is not None or args.end is not None or args.every > 1:
+            source = trimmed(source, args.start, args.end, args.every)
+        return source
+    except BaseException:
+        source.close()
+        raise
+
+
+def _complain(args: argparse.Namespace, source: str, error: BaseException) -> None:
+    if args.debug:
+        traceback.print_exception(error)
+    print(f"streamparts: error: {source}: {one_line(error)}", file=sys.stderr)
+
+
+def _say(args: argparse.Namespace, summary: Summary, prefix: str = "") -> None:
+    if not args.quiet:
+        print(prefix + _summary_text(summary))
+    for warning in summary.warnings:
+        print(f"streamparts: warning: {prefix}{warning}", file=sys.stderr)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
+    """The first Ctrl-C or SIGTERM sets the event and is noted in the list; the second one ends the process."""
+    stop, caught = threading.Event(), list[int]()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if caught:
+            os._exit(128 + number)  # at once, whatever hangs: files are readable up to here
+        caught.append(number)
+        stop.set()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield stop, caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress], None] | None]:
+    """A callback that has a bar for each source drawn on stderr, or None where nobody is watching. The bars are drawn
+    by a thread of their own: a terminal that is held up holds up nothing else."""
+    if args.quiet or args.stats == "-" or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm] = {}
+    latest: dict[str, Progress] = {}
+    ended = threading.Event()
+
+    def draw(final: bool = False) -> None:
+        for name, progress in latest.copy().items():
+            if name not in bars:
+                bars[name] = tqdm(desc=name, unit=" frames", dynamic_ncols=True, position=len(bars))
+            bars[name].total = progress.total
+            bars[name].set_postfix_str(_progress_text(progress.meter.stats() if final else progress.stats), False)
+            bars[name].update(progress.num_frames - bars[name].n)
+            bars[name].refresh()
+
+    def draw_now_and_then() -> None:
+        while not ended.wait(0.1):
+            draw()
+        draw(final=True)
+        for bar in bars.values():
+            bar.close()
+
+    thread = threading.Thread(target=draw_now_and_then, name="streamparts-bars", daemon=True)
+    thread.start()
+    try:
+        yield latest.__setitem__
+    finally:
+        ended.set()
+        thread.join(0.5)
+
+
+def _progress_text(stats: Stats) -> str:
+    ages = stats.age_ms
+    text = f"age {ages.p50:.0f}/{ages.p95:.0f}/{ages.p99:.0f} ms" if ages else "no result yet"
+    text += f", in {stats.fps_in:.0f} out {stats.fps_out:.0f} fps"
+    for number, what in ((stats.dropped, "dropped"), (stats.skipped, "skipped"), (stats.gaps, "gaps")):
+        text += f", {number} {what}" if number else ""
+    return text
+
+
+def _summary_text(summary: Summary) -> str:
+    lines = [
+        f"{summary.num_frames} frames in {summary.seconds:.1f} s: {summary.fps:.1f} fps, age of result "
+        f"p50 {summary.age_p50_ms:.0f} ms, p95 {summary.age_p95_ms:.0f} ms, p99 {summary.age_p99_ms:.0f} ms",
+        "ms per frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_ms.items()),
+        f"backend {summary.backend}: {summary.why_backend}",
+        "95 % within: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_p95_ms.items()),
+    ]
+    if summary.num_dropped:
+        lines.append(f"{summary.num_dropped} frames were dropped: newer ones came before they could be tracked")
+    if summary.num_skipped:
+        lines.append(f"{summary.num_skipped} frames were left out to keep to --max-fps")
+    if summary.num_segments > 1:
+        lines.append(f"the stream has {summary.num_segments} segments and {summary.num_gaps} gaps")
+    if summary.decode_errors:
+        lines.append(f"{summary.decode_errors} damaged packets of the video were skipped")
+    if summary.repaired_times:
+        lines.append(f"{summary.repaired_times} frames had no usable time; theirs continue the frame before")
+    lines += summary.notes
+    if summary.interrupted:
+        lines.append("interrupted: the outputs are complete up to the last frame done")
+    return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs)])

@@ -1,0 +1,81 @@
+"""What the command line's values must be: argparse types, each with one line on what came."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from fractions import Fraction
+from pathlib import Path
+
+from streamparts.errors import StreampartsError
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def rate(text: str) -> Fraction:
+    """A positive number, exact: 29.97 or 30000/1001."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def duration(text: str) -> float:
+    """Seconds above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def moment(text: str) -> float:
+    """A time of a video: seconds, mm:ss or hh:mm:ss."""
+    from streamparts.sources import parse_seconds
+
+    try:
+        return parse_seconds(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write seconds, mm:ss or hh:mm:ss") from None
+
+
+def mp4(text: str) -> Path:
+    """The name of a video to write."""
+    if Path(text).suffix.lower() != ".mp4":
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .mp4, the only kind of video written")
+    return Path(text)
+
+
+def jsonl(text: str) -> str:
+    """The name of a file of JSON lines, or "-"."""
+    if text != "-" and Path(text).suffix.lower() != ".jsonl":
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .jsonl; a bare --stats goes after the videos")
+    return text
+
+
+def add_backend(parser: argparse.ArgumentParser, default: str | None, **options: object) -> None:
+    """--backend and --threads; `options` go to the first."""
+    what = "who runs the network" + (" (default: auto, the quickest here)" if default else " (default: all that can)")
+    names = ", ".join(options["choices"])  # type: ignore[arg-type]
+    parser.add_argument("--backend", metavar="NAME", default=default, help=f"{what}: {names}", **options)  # type: ignore[arg-type]
+    parser.add_argument(
+        "--threads", metavar="N", type=count, help="processor threads of the network (default: half of the cores)"
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, for people."""
+    text = " ".join(str(error).split())
+    if isinstance(error, StreampartsError):
+        return text
+    return f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it shows"

@@ -1,0 +1,160 @@
+"""Which nodes of a graph may compute in 16 bits or fewer, and the casts around them. Needs the package onnx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamparts.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+CARRIERS: dict[str, tuple[int, ...] | None] = {
+    "Add": (0, 1),
+    "AveragePool": (0,),
+    "Clip": (0, 1, 2),
+    "Concat": None,
+    "DepthToSpace": (0,),
+    "Elu": (0,),
+    "LeakyRelu": (0,),
+    "MaxPool": (0,),
+    "PRelu": (0, 1),
+    "Relu": (0,),
+    "Resize": (0,),
+    "SpaceToDepth": (0,),
+}
+"""Operators that carry a convolution's result on to the next one, and their inputs of that type; None is all."""
+LARGEST_FP16 = 65504.0
+
+
+def convolutions(model: ModelProto) -> list[NodeProto]:
+    return [node for node in model.graph.node if node.op_type in CONVOLUTIONS]
+
+
+def last_convolutions(model: ModelProto) -> set[str]:
+    """Names of the convolutions whose results reach no other one but through what is read from them."""
+    inner = _inner_nodes(model)
+    return {node.name for index, node in enumerate(model.graph.node) if _convolves(node) and index not in inner}
+
+
+def halve(model: ModelProto, precision: str) -> ModelProto:
+    """`model` itself, its inner convolutions, and what carries their results, now in "fp16" or "bf16". Raises
+    ModelError for weights that fp16 cannot hold."""
+    from onnx import TensorProto, helper
+
+    graph = model.graph
+    kind = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
+    inner = _inner_nodes(model)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    low = {name for index in inner for name in graph.node[index].output}
+    outer_reads = {name for index, node in enumerate(graph.node) if index not in inner for name in node.input}
+    made: dict[str, str] = {}
+    nodes: list[NodeProto] = []
+
+    def cast(name: str, to: int) -> str:
+        if name not in made:
+            made[name] = f"{name}.{TensorProto.DataType.Name(to).lower()}"
+            nodes.append(helper.make_node("Cast", [name], [made[name]], to=to))
+        return made[name]
+
+    def halved(name: str) -> str:
+        if name not in made:
+            made[name] = f"{name}.{precision}" if name in outer_reads else name
+            tensor = _rounded(weights[name], made[name], kind)
+            if made[name] == name:
+                weights[name].CopyFrom(tensor)
+            else:
+                graph.initializer.append(tensor)
+        return made[name]
+
+    for index, node in enumerate(graph.node):
+        for slot, name in enumerate(node.input):
+            if index in inner and name and slot in _typed_inputs(node) and name not in low:
+                node.input[slot] = halved(name) if name in weights else cast(name, kind)
+            elif index not in inner and name in low:
+                node.input[slot] = cast(name, TensorProto.FLOAT)
+        nodes.append(node)
+    del graph.value_info[:]  # of types that are no more
+    kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+    return model
+
+
+def cast_labels_last(model: ModelProto) -> None:
+    """Let the labels become uint8 at the very end, floats before: TensorRT takes uint8 nowhere else."""
+    from onnx import TensorProto, helper
+
+    graph = model.graph
+    final = {value.name for value in graph.output}
+    early = [node for node in graph.node if _casts_to_bytes(node) and node.output[0] not in final]
+    if not early:
+        return
+    for node in early:
+        del node.attribute[:]  # `to`, and in later opsets how eight-bit floats are rounded
+        node.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
+    for node in graph.node:
+        if "labels" in node.output:
+            node.output[list(node.output).index("labels")] = "labels.float"
+    graph.node.append(helper.make_node("Cast", ["labels.float"], ["labels"], to=TensorProto.UINT8))
+    del graph.value_info[:]  # of types that are no more
+
+
+def _casts_to_bytes(node: NodeProto) -> bool:
+    from onnx import TensorProto
+
+    return any(entry.name == "to" and entry.i == TensorProto.UINT8 for entry in node.attribute)
+
+
+def _inner_nodes(model: ModelProto) -> set[int]:
+    """Indices of the convolutions that reach another one by carriers alone, and of these carriers."""
+    nodes = model.graph.node
+    carried: set[str] = set()
+    for node in nodes:
+        if _convolves(node) or (_carries(node) and any(node.input[slot] in carried for slot in _typed_inputs(node))):
+            carried.update(node.output)
+    inner: set[int] = set()
+    wanted: set[str] = set()
+    for index in reversed(range(len(nodes))):
+        node = nodes[index]
+        reaches = any(name in wanted for name in node.output) and node.output[0] in carried
+        if reaches:
+            inner.add(index)
+        if _convolves(node):
+            wanted.add(node.input[0])
+        elif reaches:
+            wanted.update(node.input[slot] for slot in _typed_inputs(node))
+    return inner
+
+
+def _convolves(node: NodeProto) -> bool:
+    return node.op_type in CONVOLUTIONS
+
+
+def _carries(node: NodeProto) -> bool:
+    """Bilinear resizing is arithmetic, and comes last where it does."""
+    if node.op_type != "Resize":
+        return node.op_type in CARRIERS
+    return any(entry.name == "mode" and entry.s == b"nearest" for entry in node.attribute)
+
+
+def _typed_inputs(node: NodeProto) -> range | tuple[int, ...]:
+    """Positions of the inputs that must have the type of the result."""
+    slots = CARRIERS.get(node.op_type)
+    return range(len(node.input)) if slots is None else tuple(slot for slot in slots if slot < len(node.input))
+
+
+def _rounded(tensor: TensorProto, name: str, kind: int) -> TensorProto:
+    from onnx import TensorProto, helper, numpy_helper
+
+    values = numpy_helper.to_array(tensor)
+    if kind == TensorProto.FLOAT16:
+        if np.abs(values).max(initial=0) > LARGEST_FP16:
+            raise ModelError(f"the weights {tensor.name} are larger than fp16 can hold; use bf16 or int8")
+        return numpy_helper.from_array(values.astype(np.float16), name)
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    nearest = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    return helper.make_tensor(name, kind, values.shape, nearest.tobytes(), raw=True)

@@ -1,0 +1,225 @@
+"""A look through the bytes of an ONNX file before ONNX Runtime gets them.
+
+The file is walked as protobuf, without the onnx package. What a model of this library never has is refused by its name:
+data in other files, operators of other makers, control flow, shapes that do not fit the data there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from streamparts.errors import ModelError
+from streamparts.spec import short
+
+MAX_METADATA = 1_000_000
+"""Bytes of the whole metadata."""
+MAX_NODES = 100_000
+MAX_ELEMENTS = 2**31
+"""Of any one tensor."""
+TEXTS = {"model": (2, 3, 4, 6), "graph": (2, 10), "node": (1, 2, 3, 4, 6, 8), "tensor": (8, 12), "value": (1, 3)}
+"""Fields that hold text. ONNX Runtime takes any bytes for a name, and prints them."""
+PLAIN_DOMAINS = (b"", b"ai.onnx")
+"""Of ONNX itself."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_ITEM_SIZE = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
+"""Bytes of an element by TensorProto.DataType: no strings, no complex numbers, nothing below a byte."""
+
+
+class _Damaged(Exception):
+    """Not protobuf, or not that of a model."""
+
+
+class _Field(NamedTuple):
+    number: int
+    wire: int
+    value: int
+    """A number, or the length of `data`."""
+    data: memoryview
+
+
+_NOTHING = memoryview(b"")
+
+
+def scan(data: bytes) -> dict[str, str]:
+    """Metadata of the ONNX file `data`. Raises ModelError, which names what is wrong."""
+    try:
+        return _model(memoryview(data))
+    except _Damaged as error:
+        raise ModelError(f"not a usable ONNX model ({error}); copy or export it again") from error
+
+
+def _model(message: memoryview) -> dict[str, str]:
+    metadata: dict[str, str] = {}
+    graphs, size = 0, 0
+    for number, _, _, data in _fields(message, "model"):
+        if number == 7:
+            graphs += 1
+            _graph(data)
+        elif number == 8:
+            _require_plain_domain(_last(data, 1))
+        elif number == 14:
+            size += len(data)
+            if size > MAX_METADATA:
+                raise ModelError("its metadata is larger than 1 MB, no description of a model is; export it again")
+            key, value = _text(_last(data, 1)), _text(_last(data, 2))
+            if key in metadata:
+                raise ModelError(f"has the metadata {short(key)} twice; export it again")
+            metadata[key] = value
+        elif number in (20, 25):
+            raise ModelError("carries functions or training graphs, which no model of streamparts has; export it again")
+    if graphs != 1:
+        raise _Damaged(f"{graphs} graphs in it")
+    return metadata
+
+
+def _graph(message: memoryview) -> None:
+    nodes = 0
+    for number, _, _, data in _fields(message, "graph"):
+        if number == 1:
+            nodes += 1
+            _node(data)
+        elif number == 5:
+            _tensor(data)
+        elif number in (11, 12, 13):
+            _value(data)
+        elif number == 15:
+            raise ModelError("has sparse tensors, which no model of streamparts has; export it again")
+    if nodes > MAX_NODES:
+        raise ModelError(f"has {nodes} nodes, at most {MAX_NODES} are read; export it again")
+
+
+def _node(message: memoryview) -> None:
+    for number, _, _, data in _fields(message, "node"):
+        if number == 7:
+            _require_plain_domain(data)
+        elif number == 5:
+            _attribute(data)
+
+
+def _attribute(message: memoryview) -> None:
+    for number, _, _, data in _fields(message):
+        if number in (5, 10):
+            _tensor(data)
+        elif number in (6, 11):
+            raise ModelError("has control flow (a graph inside a node), which no model of streamparts has")
+        elif number in (14, 15, 22, 23):
+            raise ModelError("has sparse tensors or types as attributes, which no model of streamparts has")
+
+
+def _tensor(message: memoryview) -> None:
+    """Data inside, and as much of it as the shape says."""
+    dims: list[int] = []
+    kind = raw = typed = 0
+    has_raw = False
+    for number, wire, value, data in _fields(message, "tensor"):
+        if number == 1:
+            dims += _packed(data) if wire == _BYTES else [value]
+        elif number == 2:
+            kind = value
+        elif number == 13 or (number == 14 and value):
+            raise ModelError("keeps its weights in another file; export it again as one self-contained .onnx file")
+        elif number == 9:
+            raw, has_raw = value, True
+        elif number in (4, 5, 7, 10, 11):
+            typed += len(data) if wire == _BYTES else 8
+    if kind not in _ITEM_SIZE:
+        raise ModelError(f"has a tensor of type {kind}, which no model of streamparts has; export it again")
+    elements = _elements(dims)
+    if raw != elements * _ITEM_SIZE[kind] if has_raw else elements > typed:
+        raise _Damaged(f"a tensor of shape {short(dims)} with {raw or typed} bytes")
+
+
+def _value(message: memoryview) -> None:
+    """The declared shape of an input, an output or what lies between them."""
+    tensor = _last(_last(message, 2, "value"), 1)
+    dims = [
+        value
+        for number, _, _, dimension in _fields(_last(tensor, 2))
+        if number == 1
+        for inner, _, value, _ in _fields(dimension)
+        if inner == 1
+    ]
+    _elements(dims)
+
+
+def _elements(dims: list[int]) -> int:
+    if any(dim >= 2**63 for dim in dims):
+        raise _Damaged("a tensor with a negative length")
+    if len(dims) > 16 or any(dim > MAX_ELEMENTS for dim in dims) or math.prod(dims) > MAX_ELEMENTS:
+        raise ModelError(f"declares a tensor of shape {short(dims)}, too large for any model of streamparts")
+    return math.prod(dims)
+
+
+def _require_plain_domain(domain: memoryview) -> None:
+    if domain not in PLAIN_DOMAINS:
+        raise ModelError(
+            f"needs operators of the domain {short(bytes(domain[:64]).decode(errors='replace'))}, not ONNX's own; "
+            "export it again with python -m export.onnx_model"
+        )
+
+
+def _last(message: memoryview, wanted: int, kind: str = "") -> memoryview:
+    """Content of a field; the last one counts, as protobuf has it."""
+    found = _NOTHING
+    for number, wire, _, data in _fields(message, kind):
+        if number == wanted and wire == _BYTES:
+            found = data
+    return found
+
+
+def _text(data: memoryview) -> str:
+    try:
+        return bytes(data).decode()
+    except UnicodeDecodeError as error:
+        raise _Damaged("a text in it is not UTF-8") from error
+
+
+def _packed(data: memoryview) -> list[int]:
+    values, at = [], 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        values.append(value)
+    return values
+
+
+def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
+    """The fields of a message; those of TEXTS[kind] are text."""
+    at, end, texts = 0, len(message), TEXTS.get(kind, ())
+    while at < end:
+        tag, at = _varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        if not 0 < number < 2**29:
+            raise _Damaged(f"no field has the number {number}")
+        if wire == _VARINT:
+            value, at = _varint(message, at)
+            yield _Field(number, wire, value, _NOTHING)
+            continue
+        if wire == _BYTES:
+            length, at = _varint(message, at)
+        elif wire in (_FIXED32, _FIXED64):
+            length = 4 if wire == _FIXED32 else 8
+        else:
+            raise _Damaged(f"no field has the wire type {wire}")
+        if length > end - at:
+            raise _Damaged("it ends too early")
+        if number in texts:
+            _text(message[at : at + length])
+        yield _Field(number, wire, length, message[at : at + length])
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """The number that starts at `at`, and where the next thing does."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise _Damaged("it ends too early")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & (2**64 - 1), at
+    raise _Damaged("a number of more than ten bytes")

@@ -1,0 +1,74 @@
+"""Flags of the command line that concern outputs, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+from streamparts.sinks.style import DRAWABLE, OverlayStyle
+
+SHOW = ("auto", "window", "page")
+"""Kinds of preview."""
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of the overlay, the preview and of going on."""
+    group = parser.add_argument_group("overlay, preview and going on")
+    group.add_argument(
+        "--draw",
+        metavar="WORDS",
+        type=_words,
+        help=f"what the overlay shows, of {','.join(DRAWABLE)} (default: the first four)",
+    )
+    group.add_argument("--opacity", metavar="SHARE", type=float, help="of the parts' colours, 0 to 1 (default: 0.5)")
+    group.add_argument("--trail-seconds", metavar="S", type=float, help="draw trails of so many seconds (default: 1)")
+    group.add_argument("--skeleton", metavar="PAIRS", type=_pairs, help="join parts by lines, by number: 0-1,1-2")
+    group.add_argument("--side-by-side", action="store_true", help="the source on the left, the overlay on the right")
+    group.add_argument(
+        "--encoder", metavar="NAME", default="auto", help="auto (libx264), h264_nvenc, h264_qsv, h264_videotoolbox, ..."
+    )
+    group.add_argument("--no-audio", action="store_true", help="leave the source's sound out of the overlay")
+    group.add_argument("--resume", action="store_true", help="go on after the last frame in the tracks file")
+    group.add_argument(
+        "--show",
+        metavar="window|page",
+        nargs="?",
+        choices=SHOW,
+        const="auto",
+        help="live preview in a window or on a local page (default: a window where one can be)",
+    )
+    group.add_argument("--show-port", metavar="PORT", type=int, default=0, help="of the page (default: any free one)")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _pairs(text: str) -> tuple[tuple[int, int], ...]:
+    try:
+        pairs = [pair.split("-") for pair in _words(text)]
+        return tuple((int(one), int(other)) for one, other in pairs)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of pairs of part numbers like 0-1,1-2") from error
+
+
+def style_of(args: argparse.Namespace) -> OverlayStyle:
+    """Raises ValueError where the flags say what cannot be drawn."""
+    style = OverlayStyle() if args.draw is None else OverlayStyle.drawing(args.draw)
+    changes = {
+        "opacity": args.opacity,
+        "trail_seconds": args.trail_seconds,
+        "trails": style.trails or args.trail_seconds is not None,
+        "skeleton": args.skeleton,
+        "side_by_side": args.side_by_side,
+    }
+    return replace(style, **{name: value for name, value in changes.items() if value is not None})
+
+
+def with_show_kind(argv: Sequence[str]) -> list[str]:
+    """`--show dance.mp4` means `--show=auto dance.mp4`: argparse would take the video for the kind."""
+    return [
+        "--show=auto" if word == "--show" and after not in SHOW else word
+        for word, after in zip(argv, [*argv[1:], ""], strict=False)
+    ]

@@ -1,0 +1,154 @@
+"""Several sinks as one, of which each may fail alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from streamparts.data import Tracks
+from streamparts.errors import VideoError
+from streamparts.sinks import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sink did."""
+
+    paths: tuple[Path, ...] = ()
+    """Files written, in order."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One sink of a group."""
+
+    name: str
+    """For messages: its file, or what it is."""
+    sink: Sink[Tracks]
+    report: Callable[[], Report] = Report
+    """Asked at any time."""
+    is_file: bool = True
+    """Whether it writes what is to be kept."""
+
+
+class SinkGroup:
+    """Hands every frame to all its sinks. One that fails is left out from then on, and the others go on.
+
+    Use it in a `with` block, or close it. What failed is raised when the last sink is gone, or else at the end; the
+    last file, that is, where there were any: a preview alone is not worth a run.
+    """
+
+    def __init__(self, members: Iterable[Member], failed: Callable[[Member, Exception], None] | None = None) -> None:
+        """`failed` is told at once of a sink that failed, in the thread that writes."""
+        self.members = tuple(members)
+        self._alive = list(self.members)
+        self._failed = failed
+        self._failures: list[tuple[Member, Exception]] = []
+        self._told = False
+        self._had_files = any(member.is_file for member in self.members)
+
+    @property
+    def failures(self) -> tuple[tuple[Member, Exception], ...]:
+        """The sinks that failed so far, in order."""
+        return tuple(self._failures)
+
+    @property
+    def unfinished(self) -> tuple[Member, ...]:
+        """The sinks that `close` is waiting for, or has yet to."""
+        return tuple(self._alive)
+
+    @property
+    def num_files(self) -> int:
+        """Sinks that write files and have not failed."""
+        return sum(member.is_file for member in self._alive)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Files written by all sinks, those that failed too."""
+        return tuple(path for member in self.members for path in member.report().paths)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(note for member in self.members for note in member.report().notes)
+
+    def write(self, tracks: Tracks) -> None:
+        """Write one frame to every sink that works. Raises what failed once none does."""
+        for member in tuple(self._alive):
+            try:
+                member.sink.write(tracks)
+            except Exception as error:
+                self._leave_out(member, error)
+        if self._failures and not (self.num_files or (self._alive and not self._had_files)):
+            self._raise()
+
+    def close(self) -> None:
+        """Finish all outputs, all at once, then raise what failed since the start, unless `write` has raised it.
+
+        Safe to call again."""
+        closers = [(member, _Closer(member.sink)) for member in self._alive]
+        for member, closer in closers:
+            closer.join()
+            if closer.error is not None:
+                self._note_failure(member, closer.error)
+            else:
+                self._alive.remove(member)
+        if self._failures and not self._told:
+            self._raise()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes; an error that ends the block stays the one that is raised, with a note of each sink that failed."""
+        if error is None:
+            self.close()
+            return
+        told_before = self._told
+        self._told = True
+        self.close()
+        if not told_before:
+            for _, failure in self._failures:
+                error.add_note(f"and: {failure}")
+
+    def _leave_out(self, member: Member, error: Exception) -> None:
+        with suppress(Exception):
+            member.sink.close()
+        self._note_failure(member, error)
+
+    def _note_failure(self, member: Member, error: Exception) -> None:
+        self._alive.remove(member)
+        self._failures.append((member, error))
+        if self._failed:
+            self._failed(member, error)
+
+    def _raise(self) -> None:
+        self._told = True
+        errors = [error for _, error in self._failures]
+        if len(errors) == 1:
+            raise errors[0]
+        raise VideoError(f"{len(errors)} outputs failed: " + "; ".join(map(str, errors))) from errors[0]
+
+
+class _Closer(threading.Thread):
+    """Closes a sink meanwhile."""
+
+    def __init__(self, sink: Sink[Tracks]) -> None:
+        super().__init__(name="streamparts-sink-closer", daemon=True)
+        self._sink = sink
+        self.error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._sink.close()
+        except Exception as error:
+            self.error = error

@@ -1,0 +1,144 @@
+"""The lines of a tracks file, schema streamparts.tracks/2. The JSON Schema that is published is made from these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+SCHEMA = "streamparts.tracks/2"
+OLDER_SCHEMAS = ("streamparts.tracks/1",)
+"""Read as well."""
+
+COORDINATES = (
+    "pixels of the frame as displayed (rotation applied); origin at the top-left corner, pixel centres at +0.5, "
+    "x right, y down; affine [[a, b, tx], [c, d, ty]] maps a part's canonical unit circle to its ellipse"
+)
+MASK_COORDINATES = (
+    "COCO run-length encoding at mask_hw; a continuous mask pixel x, y is displayed at "
+    "(x - offset_xy[0]) * scale_xy[0], (y - offset_xy[1]) * scale_xy[1]"
+)
+
+Count = Annotated[int, Meta(ge=0)]
+Size = Annotated[int, Meta(ge=1)]
+Ratio = Annotated[tuple[int, Size], Meta(description="Numerator and denominator.")]
+Row = tuple[float, float, float]
+
+
+class ModelRecord(Struct, frozen=True):
+    """The model that found the parts."""
+
+    name: str
+    method: Annotated[str, Meta(description='How it was trained: "assembly" or "scops".')]
+    sha256: Annotated[str, Meta(description="Of the model file.")]
+    parts: Annotated[list[str], Meta(description="Names by part number.")]
+    description: Annotated[str, Meta(description="What it finds, in a sentence.")] = ""
+    symmetric_pairs: Annotated[
+        list[tuple[Count, Count]], Meta(description="Part numbers of left and right counterparts, as their names say.")
+    ] = []
+
+
+class SourceRecord(Struct, frozen=True):
+    """The video, as its first segment is."""
+
+    name: Annotated[str, Meta(description="Without credentials.")]
+    height: Annotated[Size, Meta(description="As displayed, in pixels.")]
+    width: Annotated[Size, Meta(description="As displayed, in pixels.")]
+    time_base: Annotated[Ratio, Meta(description="Seconds per tick of pts: numerator and denominator.")]
+    rate: Annotated[
+        Ratio | None, Meta(description="Frames per second as announced; null if unknown. Times never come from it.")
+    ]
+
+
+class MaskRecord(Struct, frozen=True):
+    """How the masks of this segment lie on the displayed picture."""
+
+    mask_hw: Annotated[tuple[Size, Size], Meta(description="Height and width of every mask.")]
+    offset_xy: Annotated[tuple[float, float], Meta(description="Left and top border, in mask pixels.")]
+    scale_xy: Annotated[tuple[float, float], Meta(description="Displayed pixels per mask pixel.")]
+    coordinates: Annotated[str, Meta(description="The convention, in words.")] = MASK_COORDINATES
+
+
+class HeaderRecord(Struct, frozen=True, tag_field="type", tag="header"):
+    """The first line: how to read the others."""
+
+    schema: Annotated[Literal["streamparts.tracks/2"], Meta(description="Version of this format.")]
+    streamparts: Annotated[str, Meta(description="Version of the program that wrote the file.")]
+    model: ModelRecord
+    source: SourceRecord
+    policy: Annotated[str | None, Meta(description="Which frames are tracked; null if not told.")]
+    coordinates: Annotated[str, Meta(description="The convention of centers and affines, in words.")]
+    masks: Annotated[MaskRecord | None, Meta(description="null where no masks were asked for.")] = None
+
+
+class RleRecord(Struct, frozen=True):
+    """A mask as COCO run-length encoding."""
+
+    size: Annotated[tuple[Size, Size], Meta(description="Height and width.")]
+    counts: Annotated[str, Meta(description="COCO's compressed text.")]
+
+
+class PartRecord(Struct, frozen=True, omit_defaults=True):
+    """One part in one frame."""
+
+    id: Annotated[Count, Meta(description="Part number, from 0, the same in every frame.")]
+    name: Annotated[str, Meta(description="As the model names it.")]
+    center: Annotated[tuple[float, float], Meta(description="x, y in displayed pixels.")]
+    affine: Annotated[tuple[Row, Row], Meta(description="Canonical -> displayed pixels.")]
+    area: Annotated[float, Meta(ge=0, description="Visible area in square displayed pixels.")]
+    score: Annotated[float, Meta(ge=0, le=1)]
+    visible: Annotated[bool, Meta(description="Whether it is seen; if not, the numbers are the network's guess.")]
+    mask: Annotated[RleRecord | None, Meta(description="At model resolution, where asked for.")] = None
+
+
+class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="frame"):
+    """One frame."""
+
+    frame: Annotated[Count, Meta(description="Position in the video, from 0; what was dropped is counted too.")]
+    pts: Annotated[int, Meta(description="Presentation time in ticks of the segment's time base, as the source says.")]
+    pts_seconds: Annotated[float, Meta(description="The same in seconds.")]
+    parts: Annotated[list[PartRecord], Meta(description="All parts of the model, seen or not.")]
+    segment: Annotated[Count, Meta(description="Which segment it belongs to; left out for 0.")] = 0
+    dropped: Annotated[
+        Count, Meta(description="Frames since the one before that came and were not tracked; left out for 0.")
+    ] = 0
+
+
+class GapRecord(Struct, frozen=True, tag_field="type", tag="gap"):
+    """The source gave nothing for a while. Stands before the frame, and the segment, that follows."""
+
+    frame: Annotated[Count, Meta(description="The frame that follows.")]
+    pts: Annotated[int, Meta(description="Its time, in ticks of its segment.")]
+    pts_seconds: Annotated[float, Meta(description="The same in seconds.")]
+    seconds: Annotated[float, Meta(ge=0, description="Wall time from the last frame before to that frame.")]
+    reason: Annotated[str, Meta(description="In words.")]
+
+
+class SegmentRecord(Struct, frozen=True, tag_field="type", tag="segment"):
+    """From here on the size or the clock of the source is another one. pts may go back here."""
+
+    segment: Annotated[Count, Meta(description="Its number; the segment of the header is 0.")]
+    frame: Annotated[Count, Meta(description="Its first frame.")]
+    height: Annotated[Size, Meta(description="As displayed, in pixels.")]
+    width: Annotated[Size, Meta(description="As displayed, in pixels.")]
+    time_base: Annotated[Ratio, Meta(description="Seconds per tick of pts: numerator and denominator.")]
+    masks: Annotated[MaskRecord | None, Meta(description="null where no masks were asked for.")] = None
+
+
+Record = FrameRecord | GapRecord | SegmentRecord
+"""What follows the header."""
+
+
+def tracks_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of one line of a tracks file."""
+    records = (HeaderRecord, FrameRecord, GapRecord, SegmentRecord)
+    lines, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:{SCHEMA.replace('/', ':')}",
+        "title": SCHEMA,
+        "description": "One line of a tracks file (JSON lines, UTF-8). The first line is a header.",
+        "oneOf": list(lines),
+        "$defs": definitions,
+    }

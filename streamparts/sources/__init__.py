@@ -1,0 +1,95 @@
+"""Where frames come from: one word, or path, opens any source."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from streamparts.errors import VideoError
+from streamparts.sources.audio import AudioPackets, open_audio
+from streamparts.sources.base import OpenedSource, Source
+from streamparts.sources.devices import open_device
+from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileSource, find_videos
+from streamparts.sources.generated import open_pattern
+from streamparts.sources.network import open_address
+from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures
+from streamparts.sources.pipe import PipeSource
+from streamparts.sources.redact import redact
+from streamparts.sources.trim import parse_seconds, trimmed
+from streamparts.sources.words import expand_sources, is_sequence, kind_of, matching, output_stem
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "AudioPackets",
+    "FileSource",
+    "OpenedSource",
+    "Source",
+    "expand_sources",
+    "find_videos",
+    "open_audio",
+    "open_source",
+    "output_stem",
+    "parse_seconds",
+    "redact",
+    "trimmed",
+]
+
+
+def open_source(
+    word: str | Path,
+    *,
+    fps: Fraction | float | None = None,
+    idle_seconds: float | None = None,
+    max_retries: int | None = None,
+) -> OpenedSource:
+    """Open whatever `word` stands for; close it, or use it in a `with` block. A Path is always a file or a folder.
+
+    webcam, webcam:1, /dev/video2, screen; a video file, a picture; a folder, a glob or a numbered pattern
+    (frame_%04d.png) of pictures; rtsp, rtmp, http, hls, udp, tcp and other addresses; - for standard input; test://
+    with its options. docs/sources.md says more. `fps` is how many pictures of a sequence make a second (25); a live
+    source counts as lost after `idle_seconds` without a frame (5; HLS 30) and is opened again until `max_retries`
+    attempts in a row have failed (None: without end).
+
+    Raises VideoError, at once or within 10 s for what must be connected to, when not one frame can be had.
+    """
+    if (fps is not None and not fps > 0) or (idle_seconds is not None and not idle_seconds > 0):
+        raise ValueError(f"fps and idle_seconds must be positive, got {fps} and {idle_seconds}")
+    rate = None if fps is None else Fraction(fps).limit_denominator(1001)
+    if isinstance(word, Path):
+        kind = "folder" if word.is_dir() else "picture" if word.suffix.lower() in IMAGE_SUFFIXES else "file"
+    else:
+        kind = kind_of(word)
+    match kind:
+        case "pipe":
+            return PipeSource()
+        case "pattern":
+            return open_pattern(str(word))
+        case "device":
+            return open_device(str(word), idle_seconds=idle_seconds, max_retries=max_retries)
+        case "address":
+            return open_address(str(word), idle_seconds=idle_seconds, max_retries=max_retries)
+        case "numbered":
+            return open_numbered(str(word), rate)
+        case "picture":
+            return open_picture_list([Path(word)], Path(word).name, rate)
+        case "folder" | "glob":
+            return _open_several(str(word), rate)
+        case _:
+            return FileSource(word)
+
+
+def _open_several(word: str, rate: Fraction | None) -> OpenedSource:
+    """Pictures together are one source; of videos there may be one."""
+    if Path(word).is_dir():
+        if is_sequence(Path(word)):
+            return open_pictures(Path(word), rate)
+        raise VideoError(f"{word}: is a folder, and not one of pictures alone; name a video in it")
+    paths = matching(word)
+    if not paths:
+        raise VideoError(f"{word}: no file has a name like that")
+    if all(path.suffix.lower() in IMAGE_SUFFIXES for path in paths):
+        return open_picture_list(paths, Path(word).name, rate)
+    if len(paths) == 1:
+        return open_source(paths[0], fps=rate)
+    raise VideoError(f"{word}: matches {len(paths)} files, which are not one source; open them one by one")

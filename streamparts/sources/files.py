@@ -1,0 +1,247 @@
+"""Video files to Frames: every frame the decoder gives, in display order, with the time the file states."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av import VideoFrame
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from streamparts.data import Frame
+from streamparts.errors import VideoError
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
+"""What a folder of videos is searched for."""
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+class FileSource(Closing):
+    """A video file. Rotation in its metadata is applied, in quarter turns; mirroring and a non-square pixel aspect
+    are not: sizes count stored pixels. Interlaced pictures come as they are decoded, both fields woven together."""
+
+    live = False
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises VideoError unless at least one frame of the file can be decoded."""
+        self.path = Path(path)
+        self.name = self.path.name
+        self.decode_errors = 0
+        self._iterated = False
+        self._left: Iterator[Frame] | None = None
+        self._images: Generator[VideoFrame] = _nothing()
+        self._container = self._open()
+        try:
+            self._stream = video_stream(self._container, str(self.path))
+            self._images = self._decode()
+            self._first = self._next_image()
+        except BaseException:
+            self.close()
+            raise
+        self.rotation = quarter_turns(self._first)
+        stored_wh = (self._first.width, self._first.height)
+        self.width, self.height = stored_wh[:: -1 if self.rotation % 180 else 1]
+        self.time_base = self._stream.time_base or 1 / FALLBACK_RATE
+        self.rate = self._stream.average_rate or None
+        self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
+        self.description = self._describe()
+        self._timeline = Timeline(self.time_base, self.rate)
+
+    @property
+    def repaired_times(self) -> int:
+        return self._timeline.repaired_times
+
+    @property
+    def stream_index(self) -> int:
+        """Which of the file's streams this is."""
+        return self._stream.index
+
+    def close(self) -> None:
+        self._images.close()
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises ValueError the second time, VideoError where reading fails on the way."""
+        if self._iterated:
+            raise ValueError(f"{self.name} was read already; open it again to read it again")
+        self._iterated = True
+        return self._frames() if self._left is None else self._left
+
+    def start_at(self, seconds: float) -> None:
+        """Begin with the first frame at or after `seconds` of the file's own time, decoding from the key frame before
+        it; `index` still counts from the file's first frame. Raises VideoError when there is no frame that late.
+
+        To be called before iterating.
+        """
+        target = ticks_at(seconds, self.time_base)
+        before, wanted = self._count_before(target)
+        if wanted is not None:
+            if self._first.pts is not None and target <= self._first.pts:
+                return
+            self._container.seek(target, stream=self._stream)
+            if self._skip_to(target) and self._first.pts == wanted:
+                self._timeline.index = before
+                return
+            self._reopen()
+        frames = self._frames()
+        for frame in frames:
+            if frame.pts >= target:
+                self._left = itertools.chain([frame], frames)
+                return
+        raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
+
+    def _frames(self) -> Iterator[Frame]:
+        image: VideoFrame | None = self._first
+        del self._first
+        while image is not None:
+            yield self._timeline.frame(image, image.pts)
+            image = next(self._images, None)
+
+    def _skip_to(self, target: int) -> bool:
+        """After a seek: make the first frame not before `target` the first. False if there is none."""
+        self._images = self._decode()
+        for image in self._images:
+            if image.pts is not None and image.pts >= target:
+                self._first = image
+                return True
+        return False
+
+    def _reopen(self) -> None:
+        """Back to the first frame, for files in which seeking does not arrive where it should."""
+        self.close()
+        self.decode_errors = 0
+        self._container = self._open()
+        self._stream = video_stream(self._container, str(self.path))
+        self._images = self._decode()
+        self._first = self._next_image()
+
+    def _count_before(self, target: int) -> tuple[int, int | None]:
+        """How many frames come before `target` by what the packets state, and the time of the first one after them;
+        None where the packets do not state it."""
+        before, wanted = 0, None
+        with self._open() as container:
+            stream = container.streams[self._stream.index]
+            try:
+                for packet in container.demux(stream):
+                    if packet.size == 0 or packet.is_discard:
+                        continue
+                    if packet.pts is None or packet.dts is None:
+                        return 0, None
+                    before += packet.pts < target
+                    if packet.pts >= target and (wanted is None or packet.pts < wanted):
+                        wanted = packet.pts
+                    if packet.dts >= target:
+                        break
+            except BROKEN:
+                return 0, None
+        return before, wanted
+
+    def _next_image(self) -> VideoFrame:
+        image = next(self._images, None)
+        if image is None:
+            raise VideoError(f"{self.path}: not one video frame could be decoded; the file is empty or damaged")
+        return image
+
+    def _decode(self) -> Generator[VideoFrame]:
+        """Packet by packet, because the container's own decoder ends at the first bad packet."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except BROKEN as error:
+                raise VideoError(f"{self.path}: reading failed: {reason_of(error)}") from error
+            if packet is None:
+                return
+            try:
+                images = packet.decode()
+            except BROKEN:
+                self.decode_errors += 1
+                continue
+            yield from images
+
+    def _open(self) -> InputContainer:
+        return _open_container(self.path)
+
+    def _describe(self) -> str:
+        notes = [
+            f"{self.width}x{self.height} {self._stream.codec_context.name}",
+            f"{float(self.rate):.4g} fps" if self.rate else "unknown rate",
+            f"about {self.num_frames} frames" if self.num_frames else "unknown length",
+        ]
+        if self.rotation:
+            notes.append(f"turned by {self.rotation} degrees")
+        if self._first.interlaced_frame:
+            notes.append("interlaced (taken as it is)")
+        videos = list(moving_streams(self._container))
+        if len(videos) > 1:
+            notes.append(f"video stream {videos.index(self._stream) + 1} of {len(videos)}")
+        return ", ".join(notes)
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """The stream that the file marks as the default one, else the first; cover pictures only where there is nothing
+    else. Raises VideoError when there is none."""
+    videos = moving_streams(container)
+    if not videos:
+        raise VideoError(f"{name}: has no video stream")
+    stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
+    stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
+    return stream
+
+
+def moving_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams without cover pictures; these where there is nothing else."""
+    videos = list(container.streams.video)
+    return [stream for stream in videos if not stream.disposition & Disposition.attached_pic] or videos
+
+
+def ticks_at(seconds: float, time_base: Fraction) -> int:
+    """The first tick at or after `seconds`; a number that was typed with up to six decimals means exactly that."""
+    return -(-Fraction(seconds).limit_denominator(1_000_000) // time_base)
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """All videos below `folder`, sorted. Raises VideoError when there is none."""
+    if not folder.is_dir():
+        raise VideoError(f"{folder} is not a folder of video clips")
+    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+    if not videos:
+        raise VideoError(f"no video in {folder} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    return videos
+
+
+def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fraction | None) -> int | None:
+    """For progress bars, from what the container announces."""
+    if stream.frames:
+        return stream.frames
+    if not rate:
+        return None
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * rate) or None
+    return round(Fraction(container.duration, av.time_base) * rate) or None if container.duration else None
+
+
+def _open_container(path: Path) -> InputContainer:
+    if path.is_dir():
+        raise VideoError(f"{path}: is a folder, not a video file")
+    if not path.exists():
+        raise VideoError(f"{path}: no such file")
+    try:
+        # The prefix keeps names like "rtsp:x" or "concat:y" from being taken for protocols.
+        return av.open(f"file:{path}", mode="r")
+    except PermissionError as error:
+        raise VideoError(f"{path}: no permission to read this file") from error
+    except BROKEN as error:
+        raise VideoError(
+            f"{path}: not a readable video file ({reason_of(error)}); it may be truncated or of another type"
+        ) from error
+
+
+def _nothing() -> Generator[VideoFrame]:
+    yield from ()

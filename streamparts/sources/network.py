@@ -1,0 +1,106 @@
+"""Addresses: rtsp, rtmp, http, hls, udp, tcp and whatever else the FFmpeg in use knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import av
+from av.container import InputContainer
+
+from streamparts.errors import VideoError
+from streamparts.sources.live import CONNECT_SECONDS, IDLE_SECONDS, LiveSource
+from streamparts.sources.reader import Lost
+from streamparts.sources.redact import redact
+
+HLS_IDLE_SECONDS = 30.0
+"""HLS comes in segments of several seconds, all at once: a pause is no loss."""
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+_OPTIONS = {
+    # UDP loses packets on busy networks and is blocked by many routers; where TCP is refused, it is still tried.
+    "rtsp": {"rtsp_flags": "prefer_tcp"},
+    "rtsps": {"rtsp_flags": "prefer_tcp"},
+    "rtmp": {"rtmp_live": "any"},
+    "udp": {"overrun_nonfatal": "1", "fifo_size": "50000"},
+    # Only for what can be asked for again from the middle; live streams are opened anew, and say that there is a gap.
+    "http": {"reconnect": "1", "reconnect_delay_max": "2"},
+    "https": {"reconnect": "1", "reconnect_delay_max": "2"},
+}
+_ALWAYS_LIVE = {
+    "rtsp",
+    "rtsps",
+    "rtmp",
+    "rtmps",
+    "rtmpt",
+    "rtmpe",
+    "rtp",
+    "srtp",
+    "srt",
+    "rist",
+    "udp",
+    "tcp",
+    "tls",
+    "unix",
+}
+"""Others are where they announce no length."""
+
+_HINTS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((av.HTTPUnauthorizedError,), "it wants a user and a password: {scheme}://USER:PASSWORD@..."),
+    ((av.HTTPForbiddenError,), "it does not let this user in"),
+    ((av.HTTPNotFoundError,), "there is nothing at this path; check what comes after the host"),
+    ((ConnectionRefusedError,), "is the sender running, and is the port right?"),
+    ((TimeoutError,), "check address, port and firewall, and whether the sender sends video now"),
+    ((av.InvalidDataError,), "what comes is not video that FFmpeg knows"),
+    ((OSError,), "check the host's name and the network"),
+)
+
+
+def open_address(
+    word: str,
+    *,
+    idle_seconds: float | None = None,
+    connect_seconds: float = CONNECT_SECONDS,
+    max_retries: int | None = None,
+) -> LiveSource:
+    """Connect to an address. Raises VideoError, without the credentials that it may hold."""
+    scheme = urlsplit(word).scheme.lower()
+    hls = is_hls(word)
+    idle_seconds = idle_seconds or (HLS_IDLE_SECONDS if hls else IDLE_SECONDS)
+    return LiveSource(
+        _opener(word, scheme, connect_seconds, idle_seconds),
+        redact(word),
+        hint=lambda lost: _hint(lost, scheme),
+        idle_seconds=idle_seconds,
+        connect_seconds=connect_seconds,
+        max_retries=max_retries,
+        paced=hls,
+        always_live=scheme in _ALWAYS_LIVE,
+    )
+
+
+def is_hls(word: str) -> bool:
+    return urlsplit(word).path.lower().endswith((".m3u8", ".m3u"))
+
+
+def _opener(word: str, scheme: str, connect_seconds: float, idle_seconds: float) -> Callable[[], InputContainer]:
+    def open_container() -> InputContainer:
+        options = _OPTIONS.get(scheme, {})
+        return av.open(word, mode="r", options=dict(options), timeout=(connect_seconds, idle_seconds))
+
+    return open_container
+
+
+def _hint(lost: Lost, scheme: str) -> str:
+    if lost.cause is None:
+        return "check that it sends video"
+    if issubclass(lost.cause, av.ProtocolNotFoundError):
+        return (
+            f"this FFmpeg (of PyAV {av.__version__}) has no protocol {scheme!r}; another program may receive it and "
+            "pipe it in: ... | streamparts run -"
+        )
+    if issubclass(lost.cause, VideoError):
+        return ""
+    return next((hint.format(scheme=scheme) for kinds, hint in _HINTS if issubclass(lost.cause, kinds)), "")

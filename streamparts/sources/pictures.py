@@ -1,0 +1,128 @@
+"""Picture files as a video: a folder, a numbered pattern, a glob."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av import VideoFrame
+
+from streamparts.data import Frame
+from streamparts.errors import VideoError
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns
+from streamparts.sources.files import IMAGE_SUFFIXES, ticks_at
+
+NUMBERED = re.compile(r"%0?(\d*)d")
+
+
+class PictureSource(Closing):
+    """Pictures in order, `rate` of them a second: picture n has time n / rate exactly.
+
+    A picture that cannot be read is skipped and counted in `decode_errors`; its time passes. One of another size begins
+    a new segment. Transparency is ignored.
+    """
+
+    live = False
+
+    def __init__(self, pictures: Iterable[tuple[int, Path]], name: str, rate: Fraction | None = None) -> None:
+        """`pictures` are (position, file), the positions increasing. Raises VideoError unless one can be read."""
+        self.name = name
+        self.rate: Fraction | None = rate or FALLBACK_RATE
+        self.time_base = 1 / (rate or FALLBACK_RATE)
+        self.decode_errors = 0
+        self._pictures = list(pictures)
+        self.num_frames = len(self._pictures)
+        self._timeline = Timeline(self.time_base, self.rate)
+        self._closed = False
+        first = next((image for _, path in self._pictures if (image := _read(path)) is not None), None)
+        if first is None:
+            raise VideoError(f"{name}: not one picture could be read; the files are empty, damaged or of another type")
+        width, height = first.width, first.height
+        self.width, self.height = (width, height) if quarter_turns(first) % 180 == 0 else (height, width)
+        rate_text = f"{float(rate or FALLBACK_RATE):.4g} fps"
+        self.description = f"{self.width}x{self.height} pictures, {rate_text}, {self.num_frames} frames"
+
+    @property
+    def repaired_times(self) -> int:
+        return self._timeline.repaired_times
+
+    def start_at(self, seconds: float) -> None:
+        """Begin with the first picture at or after `seconds`. Raises VideoError when there is none."""
+        first = ticks_at(seconds, self.time_base)
+        left = [(position, path) for position, path in self._pictures if position >= first]
+        if not left:
+            raise VideoError(f"{self.name}: has no picture at or after {seconds:g} s; begin earlier")
+        self._timeline.index = len(self._pictures) - len(left)
+        self._pictures = left
+
+    def close(self) -> None:
+        self._closed = True
+
+    def __iter__(self) -> Iterator[Frame]:
+        pictures, self._pictures = self._pictures, []
+        if not pictures:
+            raise ValueError(f"{self.name} was read already; open it again to read it again")
+        return self._frames(pictures)
+
+    def _frames(self, pictures: list[tuple[int, Path]]) -> Iterator[Frame]:
+        for position, path in pictures:
+            if self._closed:
+                return
+            image = _read(path)
+            if image is None:
+                self.decode_errors += 1
+            else:
+                yield self._timeline.frame(image, position, time.perf_counter())
+
+
+def open_pictures(folder: Path, rate: Fraction | None = None) -> PictureSource:
+    """All pictures of a folder, not of those in it; picture2 comes before picture10. Raises VideoError."""
+    return PictureSource(enumerate(pictures_in(folder)), folder.name or str(folder), rate)
+
+
+def open_picture_list(paths: Iterable[Path], name: str, rate: Fraction | None = None) -> PictureSource:
+    """These pictures, numbers in their names counted as numbers. Raises VideoError."""
+    return PictureSource(enumerate(sorted(paths, key=natural_order)), name, rate)
+
+
+def open_numbered(pattern: str, rate: Fraction | None = None) -> PictureSource:
+    """`frame_%04d.png`: every file whose name fits, in the order of the numbers; a number that is missing leaves its
+    time empty. Raises VideoError."""
+    folder, name = Path(pattern).parent, Path(pattern).name
+    place = NUMBERED.search(name)
+    if place is None or len(NUMBERED.findall(name)) != 1:
+        raise VideoError(f"{pattern}: a numbered sequence has one number in the file's name, as in frame_%04d.png")
+    before, after = re.escape(name[: place.start()]), re.escape(name[place.end() :])
+    fits = re.compile(f"{before}(\\d{{{place[1] or 1},}}){after}")
+    found = sorted((int(m[1]), path) for path in _files_in(folder) if (m := fits.fullmatch(path.name)))
+    if not found:
+        raise VideoError(f"{pattern}: no such pictures in {folder}")
+    return PictureSource([(number - found[0][0], path) for number, path in found], name, rate)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    return sorted((path for path in _files_in(folder) if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+
+
+def natural_order(path: Path) -> tuple[str, list[tuple[int, str]]]:
+    """A key that sorts the numbers in file names as numbers."""
+    pieces = re.split(r"(\d+)", path.name)
+    return str(path.parent), [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+
+
+def _read(path: Path) -> VideoFrame | None:
+    """None where there is nothing that can be shown. Opened as a stream of bytes, a name with a % in it is no pattern,
+    and what the file is, not its suffix, decides how it is read."""
+    try:
+        with path.open("rb") as file, av.open(file, mode="r") as container:
+            return next(container.decode(video=0), None)
+    except (*BROKEN, IndexError):
+        return None

@@ -1,0 +1,230 @@
+"""A thread that opens an input and decodes it, so that nobody else ever waits inside FFmpeg."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av import VideoFrame
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from streamparts.errors import VideoError
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, reason_of
+from streamparts.sources.files import estimate_num_frames, video_stream
+from streamparts.sources.redact import redact
+
+ENDED = "the stream ended"
+"""Why a source is lost whose sender closed the connection, or came to the end."""
+SILENT = "nothing came"
+"""Why a source is lost whose sender said nothing for as long as the container waits."""
+
+
+class Lost(Exception):
+    """The input ended or broke off; the text says how, without credentials."""
+
+    def __init__(self, reason: str, cause: type[BaseException] | None = None) -> None:
+        super().__init__(reason)
+        self.cause = cause
+        self.at = time.perf_counter()
+        """When it was noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What the input says of itself before the first picture."""
+
+    codec: str
+    time_base: Fraction
+    rate: Fraction | None
+    num_frames: int | None
+    finite: bool
+    """Whether it has a length: a recording, not a broadcast."""
+    seconds: float | None
+    """The length of the video itself, where it is stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded picture."""
+
+    image: VideoFrame
+    pts: int | None
+    """In ticks of the announced time base."""
+    decoded_at: float
+    """`time.perf_counter()` when it left the decoder."""
+
+
+class Reader:
+    """Decodes one picture ahead. `take` it from one thread; `cancel` from any.
+
+    A cancelled thread ends when FFmpeg returns to it, at the latest after the read timeout of the container; nobody
+    waits for it.
+    """
+
+    def __init__(self, open_container: Callable[[], InputContainer], name: str, paced: bool = False) -> None:
+        """`open_container` is called in the thread. `paced` is for broadcasts that come in bursts (HLS): pictures are
+        decoded when they are due by their own times."""
+        self.announced: Announced | None = None
+        """Set before the first picture."""
+        self.decode_errors = 0
+        self.heard_at = time.perf_counter()
+        """When the input last gave anything."""
+        self._open_container = open_container
+        self._name = name
+        self._paced = paced
+        self._pacer = _Pacer()
+        self._changed = threading.Condition()
+        self._picture: Picture | None = None
+        self._lost: Lost | None = None
+        self._cancelled = False
+        self._thread = threading.Thread(target=self._work, name="streamparts-reader", daemon=True)
+        self._thread.start()
+
+    def take(self, seconds: float) -> Picture | None:
+        """The next picture, or None if none comes within `seconds` or the reader was cancelled. Raises Lost, after all
+        the pictures before."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._picture or self._lost or self._cancelled, max(0.0, seconds))
+            picture, self._picture = self._picture, None
+            self._changed.notify_all()
+            if picture is None and self._lost is not None and not self._cancelled:
+                raise self._lost
+            return None if self._cancelled else picture
+
+    def cancel(self, patience: float = 0.0) -> None:
+        """Let the thread end, and wait up to `patience` seconds for it."""
+        with self._changed:
+            self._cancelled = True
+            self._changed.notify_all()
+        self._thread.join(patience)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still runs, or is held by FFmpeg or a driver."""
+        return self._thread.is_alive()
+
+    def _put(self, picture: Picture) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._picture is None or self._cancelled)
+            self._picture = picture
+            self._changed.notify_all()
+            return not self._cancelled
+
+    def _finish(self, lost: Lost) -> None:
+        with self._changed:
+            self._lost = lost
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        try:
+            container = self._open_container()
+        except BaseException as error:
+            self._finish(_lost(error))
+        else:
+            self._read(container)
+
+    def _read(self, container: InputContainer) -> None:
+        try:
+            if not container.streams.video:
+                raise Lost("there is no video in what comes", VideoError)
+            stream = video_stream(container, self._name)
+            self.announced = _announced(container, stream, self._paced)
+            try:
+                while not self._cancelled and self._decode(_next_packet(container, stream), stream):
+                    pass
+            except BROKEN:
+                self._drain(stream)
+                raise
+        except BaseException as error:
+            self._finish(_lost(error))
+        else:
+            self._finish(Lost(ENDED))
+        finally:
+            container.close()
+
+    def _decode(self, packet: Packet[VideoStream] | None, stream: VideoStream) -> bool:
+        """False at the end, or when nobody wants more."""
+        if packet is None or packet.size == 0:
+            self._drain(stream)
+            return False
+        self.heard_at = time.perf_counter()
+        if self._paced and self.announced and not self.announced.finite:
+            self._pacer.wait(packet, lambda: self._cancelled)
+        try:
+            images = packet.decode()
+        except BROKEN:
+            self.decode_errors += 1
+            return True
+        return self._put_all(images)
+
+    def _drain(self, stream: VideoStream) -> None:
+        """What the decoder still holds back came before the end."""
+        with suppress(*BROKEN):
+            self._put_all(stream.codec_context.decode(None))
+
+    def _put_all(self, images: Sequence[VideoFrame]) -> bool:
+        return all(self._put(Picture(image, image.pts, time.perf_counter())) for image in images)
+
+
+class _Pacer:
+    """Holds packets back until they are due, counted from the first."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+
+    def wait(self, packet: Packet[VideoStream], cancelled: Callable[[], bool]) -> None:
+        if packet.dts is None or packet.time_base is None:
+            return
+        at = float(packet.dts * packet.time_base)
+        now = time.monotonic()
+        if self._start is None or not -10 < self._start + at - now < 60:  # or the times began anew
+            self._start = now - at
+        while (left := self._start + at - time.monotonic()) > 0 and not cancelled():
+            time.sleep(min(left, 0.1))
+
+
+def _next_packet(container: InputContainer, stream: VideoStream) -> Packet[VideoStream] | None:
+    while True:
+        try:
+            return next(container.demux(stream), None)
+        except av.BlockingIOError:  # some cameras: nothing there yet
+            time.sleep(0.005)
+
+
+def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) -> Announced:
+    """The size of an input that comes `in_pieces` is that of the list of them."""
+    rate = stream.average_rate or None
+    return Announced(
+        codec=stream.codec_context.name,
+        time_base=stream.time_base or 1 / FALLBACK_RATE,
+        rate=rate,
+        num_frames=estimate_num_frames(stream, container, rate),
+        finite=bool(container.duration) or (container.size > 0 and not in_pieces),
+        seconds=_stated_seconds(stream),
+    )
+
+
+def _stated_seconds(stream: VideoStream) -> float | None:
+    """Matroska has it in a tag."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    match = re.match(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None
+
+
+def _lost(error: BaseException) -> Lost:
+    if isinstance(error, Lost):
+        return error
+    if isinstance(error, VideoError):
+        return Lost(redact(str(error)), type(error))
+    if isinstance(error, av.ExitError | TimeoutError):  # PyAV's own read timeout is an ExitError
+        return Lost(SILENT, TimeoutError)
+    return Lost(redact(reason_of(error)).lower(), type(error))

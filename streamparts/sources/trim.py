@@ -1,0 +1,134 @@
+"""Less of a source: from one time to another, every n-th frame."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+from streamparts.data import Frame, Gap
+from streamparts.errors import VideoError
+from streamparts.sources.base import Closing, OpenedSource, Source
+from streamparts.sources.files import ticks_at
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """A source that can begin later than at its beginning."""
+
+    def start_at(self, seconds: float) -> None:
+        """Begin with the first frame at or after `seconds`; raises VideoError when there is none."""
+
+
+def trimmed(source: Source, start: float | None = None, end: float | None = None, every: int = 1) -> OpenedSource:
+    """Of `source`, not iterated yet, every `every`-th frame from `start` on, before `end`.
+
+    Both are seconds of the source's own time, its frames' `pts_seconds`; `index` still says which frame of the video
+    each is. A live source has no beginning: `start` is refused with VideoError, and `end` counts seconds of this clock
+    from its first frame. Closing what is returned closes `source`. Raises ValueError for times and steps that make no
+    sense, VideoError where the video has no frame from `start` on.
+    """
+    if (start is not None and start < 0) or (end is not None and end <= max(0, start or 0)) or every < 1:
+        raise ValueError(f"start {start}, end {end}, every {every}: give 0 <= start < end and every >= 1")
+    if start is not None and source.live:
+        raise VideoError(f"{source.name}: is live, it cannot start at {start:g} s; leave --start out")
+    return _Trimmed(source, start, end, every)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds from "90", "1:30" or "0:01:30.5". Raises ValueError."""
+    pieces = text.split(":")
+    numbers = [float(piece) for piece in pieces]
+    sound = len(pieces) <= 3 and all(0 <= number < 60 for number in numbers[1:]) and 0 <= numbers[0] < 1e9
+    if not sound or any(not number.is_integer() for number in numbers[:-1]):
+        raise ValueError(f"{text!r} is not a time; write seconds, mm:ss or hh:mm:ss")
+    seconds = 0.0
+    for number in numbers:
+        seconds = 60 * seconds + number
+    return seconds
+
+
+class _Wrapped(Closing):
+    """All that a source says, passed on."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name = source.name
+        self.height, self.width = source.height, source.width
+        self.time_base = source.time_base
+        self.live = source.live
+        self.path = getattr(source, "path", None)
+
+    @property
+    def decode_errors(self) -> int:
+        return self._source.decode_errors
+
+    @property
+    def repaired_times(self) -> int:
+        return self._source.repaired_times
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class _Trimmed(_Wrapped):
+    def __init__(self, source: Source, start: float | None, end: float | None, every: int) -> None:
+        self._start, self._end, self._every = start, end, every
+        self.start_seconds = start
+        if start and isinstance(source, Startable):
+            source.start_at(start)
+        super().__init__(source)
+        self.rate = source.rate / every if source.rate else None
+        self.num_frames = self._estimate()
+        self.description = ", ".join([source.description, *self._notes()])
+
+    def _notes(self) -> Iterator[str]:
+        if self._start:
+            yield f"from {self._start:g} s"
+        if self._end is not None:
+            yield f"to {self._end:g} s"
+        if self._every > 1:
+            yield f"one frame in {self._every}"
+
+    def _estimate(self) -> int | None:
+        """As if the video began at 0; it is for progress bars."""
+        total, rate = self._source.num_frames, self._source.rate
+        if rate and self._end is not None:
+            last = round(self._end * rate)
+            total = min(total, last) if total is not None else last
+        if total is None:
+            return None
+        skipped = round((self._start or 0) * rate) if rate else 0
+        return max(1, -(-(total - skipped) // self._every))
+
+    def __iter__(self) -> Iterator[Frame]:
+        count = itertools.count()
+        return _chosen(self._between(iter(self._source)), lambda frame: next(count) % self._every == 0)
+
+    def _between(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        first: float | None = None
+        for frame in frames:
+            first = frame.decoded_at if first is None else first
+            if self._start is not None and frame.pts < ticks_at(self._start, frame.time_base):
+                continue
+            if self._end is not None and self._is_over(frame, first, self._end):
+                return
+            yield frame
+            del frame
+
+    def _is_over(self, frame: Frame, first: float, end: float) -> bool:
+        if self.live:
+            return frame.decoded_at - first >= end
+        return frame.pts >= ticks_at(end, frame.time_base)
+
+
+def _chosen(frames: Iterator[Frame], wanted: Callable[[Frame], bool]) -> Iterator[Frame]:
+    """The frames that are wanted; what was lost before one that is not is told with the next."""
+    gap: Gap | None = None
+    for frame in frames:
+        gap = frame.gap or gap
+        if wanted(frame):
+            yield replace(frame, gap=gap) if gap is not frame.gap else frame
+            gap = None
+        del frame

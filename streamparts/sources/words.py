@@ -1,0 +1,141 @@
+"""What a word of the command line stands for."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from streamparts.errors import VideoError
+from streamparts.sources.devices import CAMERA, DEVICE, SCREEN
+from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
+from streamparts.sources.network import ADDRESS
+from streamparts.sources.pictures import NUMBERED, natural_order, pictures_in
+from streamparts.sources.redact import redact
+
+Kind = Literal["pipe", "pattern", "device", "address", "numbered", "folder", "picture", "file", "glob"]
+
+KINDS = (
+    "a video file, a folder of pictures, frame_%04d.png, webcam, webcam:1, /dev/video0, screen, an address "
+    "(rtsp://, rtmp://, http://, udp://, tcp://), - for a stream on standard input, or test://"
+)
+
+
+def kind_of(word: str) -> Kind:
+    """What `word` stands for. Raises VideoError if it is nothing that can be opened."""
+    path = Path(word)
+    if word == "-":
+        return "pipe"
+    if word.lower().startswith("test://"):
+        return "pattern"
+    if any(pattern.fullmatch(word) for pattern in (CAMERA, SCREEN)):
+        return "device"
+    if ADDRESS.match(word):
+        return "address"
+    if path.is_dir():
+        return "folder"
+    if path.exists() and not path.is_char_device():
+        return "picture" if path.suffix.lower() in IMAGE_SUFFIXES else "file"
+    if DEVICE.fullmatch(word):
+        return "device"
+    if _is_numbered(path):
+        return "numbered"
+    if glob.has_magic(word):
+        return "glob"
+    hint = "" if path.suffix or path.parent != Path() else f"; a source is {KINDS}"
+    raise VideoError(f"{word}: no such file{hint}")
+
+
+def expand_sources(arguments: Sequence[str]) -> list[str]:
+    """Each argument as the words for `open_source` that it stands for: a glob as the files it matches, a folder as the
+    videos in and below it, @list.txt as its lines (blank ones and those that begin with # left out; files in it are
+    sought from the list's folder). What can be opened as one source stays: a folder of pictures alone, a glob of
+    pictures alone, an address. Every word once. Raises VideoError where there is nothing.
+    """
+    words = (word for argument in arguments for word in _expanded(argument))
+    return list(dict.fromkeys(words))
+
+
+def output_stem(word: str) -> str:
+    """A short name for the outputs of a source, free of credentials and of what a file's name cannot hold."""
+    if ADDRESS.match(word):
+        parts = urlsplit(redact(word))
+        name = Path(unquote(parts.path)).stem or parts.hostname or parts.scheme
+    elif word == "-":
+        name = "stdin"
+    elif CAMERA.fullmatch(word) or SCREEN.fullmatch(word):
+        name = word.partition("?")[0]
+    else:
+        name = Path(word).stem or Path(word).resolve().name
+    return re.sub(r"[^\w.() -]+", "-", name.replace("***@", "")).strip("-. ") or "source"
+
+
+def _expanded(argument: str, base: Path = Path(), may_list: bool = True) -> Iterator[str]:
+    if argument.startswith("@") and may_list:
+        yield from _listed(Path(argument[1:]))
+        return
+    path = base / argument
+    if _is_no_path(argument):
+        yield argument
+    elif path.is_dir():
+        yield from _in_folder(path)
+    elif path.exists() or _is_numbered(path) or not glob.has_magic(argument):
+        yield _as_word(path)
+    else:
+        yield from _matches(path)
+
+
+def _listed(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise VideoError(f"@{path}: this list of sources cannot be read; it must be a text file, one a line") from error
+    words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not words:
+        raise VideoError(f"@{path}: this list of sources is empty")
+    for word in words:
+        yield from _expanded(word, path.parent, may_list=False)
+
+
+def _is_no_path(word: str) -> bool:
+    special = any(pattern.fullmatch(word) for pattern in (CAMERA, SCREEN))
+    return word == "-" or special or ADDRESS.match(word) is not None
+
+
+def _as_word(path: Path) -> str:
+    """A file may be called like a camera."""
+    return f"./{path}" if _is_no_path(str(path)) else str(path)
+
+
+def _is_numbered(path: Path) -> bool:
+    return NUMBERED.search(path.name) is not None and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_sequence(folder: Path) -> bool:
+    """Whether a folder is one source: pictures, and no video in or below it."""
+    has_video = any(path.suffix.lower() in VIDEO_SUFFIXES for path in folder.rglob("*"))
+    return not has_video and bool(pictures_in(folder))
+
+
+def _in_folder(folder: Path) -> list[str]:
+    if is_sequence(folder):
+        return [str(folder)]
+    return [str(path) for path in find_videos(folder)]
+
+
+def _matches(pattern: Path) -> list[str]:
+    found = matching(str(pattern))
+    if not found:
+        raise VideoError(f"{pattern}: no file has a name like that")
+    if all(path.suffix.lower() in IMAGE_SUFFIXES for path in found):
+        return [str(pattern)]
+    return [word for path in found for word in (_in_folder(path) if path.is_dir() else [str(path)])]
+
+
+def matching(pattern: str) -> list[Path]:
+    """What a glob matches, in natural order."""
+    names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
+    return sorted((Path(name) for name in names), key=natural_order)

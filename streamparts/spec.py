@@ -1,0 +1,121 @@
+"""ModelSpec: what a model file says of itself, and what may be said. A description is untrusted text like the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+SCHEMA = "streamparts.model/2"
+OLDER_SCHEMAS = ("streamparts.model/1",)
+"""Read as well: what they lack has a default."""
+
+MAX_NAME = 64
+"""Characters of a name. Names end up in file names, terminals and JSON."""
+MAX_TEXT = 10_000
+"""Characters of a free text."""
+MAX_ENTRIES = 256
+"""Of a table."""
+MAX_SIDE = 4096
+"""Pixels of the input's longer side."""
+MAX_NUMBER = 1_000_000
+"""No layer of a network that runs has more channels, parts or pixels."""
+
+COORDINATES = (
+    "affines map a part's canonical frame to the image in normalised coordinates 2x/W - 1, 2y/H - 1; "
+    "origin at the top-left corner, pixel centres at +0.5, x right, y down"
+)
+
+NetworkValue = int | float | str | bool | list[int | float]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model says of itself. Written by the export, read by everything that runs it. Raises ValueError, in one
+    line, for what makes no sense or is not fit to be printed."""
+
+    schema: str = SCHEMA
+    """Version of this description."""
+    name: str
+    """Short name, as given to --model."""
+    method: Literal["assembly", "scops"]
+    """Which of the two training methods made it."""
+    parts: tuple[str, ...]
+    """(K,) one name per part, in the order of the labels; background is not among them."""
+    input_hw: tuple[int, int]
+    """Height and width of the input picture, in pixels."""
+    coordinates: str = COORDINATES
+    """The convention of the affines, in words."""
+    description: str = ""
+    """What it finds, in a sentence."""
+    training: str = ""
+    """Data, commit and command that made it."""
+    license: str = ""
+    """Licence of the weights."""
+    metrics: dict[str, float] = {}
+    """Measured quality."""
+    precision: Precision = "fp32"
+    """Of the arithmetic inside the graph; its inputs and outputs are the same for all."""
+    network: dict[str, NetworkValue] = {}
+    """"kind" and the shape of the network, from which the torch backend builds it; empty where it is not known."""
+    versions: dict[str, str] = {}
+    """Of the packages that made the file."""
+
+    def __post_init__(self) -> None:
+        if self.schema not in (SCHEMA, *OLDER_SCHEMAS):
+            raise ValueError(
+                f"schema is {short(self.schema)}, this version reads {', '.join((SCHEMA, *OLDER_SCHEMAS))}"
+            )
+        if not 1 <= len(self.parts) <= 254 or len(set(self.parts)) != len(self.parts):
+            raise ValueError(f"parts must be 1 to 254 different names, got {short(list(self.parts))}")
+        if not all(1 <= side <= MAX_SIDE for side in self.input_hw):
+            raise ValueError(f"input_hw must be 1 to {MAX_SIDE}, got {short(self.input_hw)}")
+        _require_names("name", [self.name])
+        _require_names("parts", self.parts)
+        for field in ("coordinates", "description", "training", "license"):
+            _require_text(field, getattr(self, field))
+        for field in ("metrics", "network", "versions"):
+            _require_table(field, getattr(self, field))
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.parts)
+
+    def to_json(self) -> str:
+        """The text that goes into the model file's metadata."""
+        return msgspec.json.encode(self).decode()
+
+
+def short(value: object) -> str:
+    """A value for an error's one line, whoever wrote it."""
+    text = ascii(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _require_names(field: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip() or name in (".", ".."):
+            raise ValueError(f"{field} must be 1 to {MAX_NAME} printable characters, got {short(name)}")
+        if "/" in name or "\\" in name:
+            raise ValueError(f"{field} must have no slash, got {short(name)}")
+
+
+def _require_text(field: str, text: str) -> None:
+    if len(text) > MAX_TEXT or not text.replace("\n", " ").isprintable():
+        raise ValueError(f"{field} must be at most {MAX_TEXT} printable characters, got {short(text)}")
+
+
+def _require_table(field: str, table: Mapping[str, NetworkValue]) -> None:
+    if len(table) > MAX_ENTRIES:
+        raise ValueError(f"{field} has {len(table)} entries, at most {MAX_ENTRIES} are read")
+    _require_names(f"a name in {field}", table)
+    for name, value in table.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str):
+                _require_text(f"{field} {short(name)}", item)
+            elif not math.isfinite(item) or (field == "network" and abs(item) > MAX_NUMBER):
+                raise ValueError(f"{field} {short(name)} must be a finite, sensible number, got {short(item)}")
+        if isinstance(value, list) and len(value) > MAX_ENTRIES:
+            raise ValueError(f"{field} {short(name)} has {len(value)} numbers, at most {MAX_ENTRIES} are read")

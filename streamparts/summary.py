@@ -1,0 +1,72 @@
+"""What a run says of itself at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did and how long it took."""
+
+    num_frames: int
+    """Frames that went through all stages."""
+    seconds: float
+    """Wall time from the first frame asked for to the last output closed."""
+    age_p50_ms: float
+    """Median age of a result: from leaving the decoder to written by the last output. nan without frames."""
+    age_p95_ms: float
+    """95th percentile of the same."""
+    age_p99_ms: float
+    """99th percentile of the same."""
+    fps_in: float
+    """Frames decoded per second."""
+    stage_ms: dict[str, float]
+    """Mean milliseconds per frame in each stage; stages in different threads overlap. "decode" includes waiting for the
+    source."""
+    stage_p95_ms: dict[str, float]
+    """95th percentiles of the same."""
+    num_dropped: int
+    """Frames of a live source that a newer one replaced before anybody took them."""
+    num_skipped: int
+    """Frames left out on purpose, to keep to max_fps."""
+    num_gaps: int
+    """Times the source broke off and came back."""
+    num_segments: int
+    """Unbroken stretches of the stream: one, unless it broke off or changed its size."""
+    num_callback_lost: int
+    """Results that `on_tracks` was too slow for."""
+    decode_errors: int
+    """Packets of the source that could not be decoded."""
+    repaired_times: int
+    """Frames whose time was missing or not increasing in the source, and was continued."""
+    outputs: tuple[Path, ...]
+    """Files written."""
+    notes: tuple[str, ...]
+    """What is to be known of the outputs, in sentences."""
+    interrupted: bool
+    """Whether `stop`, or closing the preview, ended the run."""
+    backend: str
+    """Name of the backend that ran the network."""
+    why_backend: str
+    """What spoke for it, in one line."""
+    warnings: tuple[str, ...]
+    """What else went wrong, one line each: threads that had to be left behind, for example."""
+
+    @property
+    def fps(self) -> float:
+        """Results per second."""
+        return self.num_frames / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one of several sources ended."""
+
+    source: str
+    """What its outputs are called after."""
+    summary: Summary
+    """Of what was done, up to the error where there is one."""
+    error: BaseException | None
+    """What ended it, if not the end of the source or `stop`."""

@@ -1,0 +1,71 @@
+"""Small networks with random weights, exported as a trained one is: what a backend meets, without the training."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import torch
+from torch import nn
+
+from export.graph import to_onnx
+from streamparts.bundle import Bundle, ModelSpec, check_model
+from streamparts.models.fuse import fuse_batch_norms
+from streamparts.models.readout import ExportedScops, ExportedStudent
+from streamparts.models.resnet import ResNet50
+from streamparts.models.scops import Backbone, Scops, ScopsConfig
+from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
+
+SIZE = 64
+NUM_PARTS = 5
+
+
+def exported_bundle(kind: Literal["student", "scops"], folder: Path, backbone: Backbone = "fast") -> Bundle:
+    """A bundle in `folder` whose weights are random, the same at each call; `backbone` is that of "scops"."""
+    torch.manual_seed(0)
+    config: StudentConfig | ScopsConfig
+    if kind == "student":
+        config = StudentConfig(NUM_PARTS, SIZE, **STUDENT_SIZES["nano"])
+        network: nn.Module = ExportedStudent(Student(config))
+    else:
+        config = ScopsConfig(NUM_PARTS, SIZE, backbone)
+        network = ExportedScops(Scops(config))
+    _stir(network)
+    shape = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
+    spec = ModelSpec(
+        name=f"random-{kind}",
+        method="assembly" if kind == "student" else "scops",
+        parts=tuple(f"part{k}" for k in range(NUM_PARTS)),
+        input_hw=(SIZE, SIZE),
+        network={"kind": kind, **shape},
+    )
+    fused = fuse_batch_norms(network.eval())
+    data = to_onnx(fused, spec)
+    path = folder / f"{kind}.onnx"
+    path.write_bytes(data)
+    return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
+
+
+def with_network(bundle: Bundle, **changes: object) -> Bundle:
+    """The bundle with another description of its network; None takes an entry out."""
+    network = {name: value for name, value in {**bundle.spec.network, **changes}.items() if value is not None}
+    return dataclasses.replace(bundle, spec=msgspec.structs.replace(bundle.spec, network=network))
+
+
+@torch.no_grad()
+def _stir(network: nn.Module) -> None:
+    """Norms as after training, not those that change nothing, and heads that are not at zero."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+            module.weight.uniform_(0.5, 1.5)
+            module.bias.normal_(std=0.1)
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            module.weight.mul_(3)
+        elif isinstance(module, ResNet50):
+            module.mean.copy_(torch.tensor([101, 102, 103]))
+            module.std.copy_(torch.tensor([51, 52, 53]))

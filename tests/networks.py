@@ -1,0 +1,27 @@
+"""Networks with random weights, whose norms have lived."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from streamparts.models.scops import Scops, ScopsConfig
+from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
+
+
+def with_lived_norms(network: nn.Module) -> nn.Module:
+    """Norms as after training: statistics and scales of their own, so that leaving one out is seen."""
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values, low in ((module.running_mean, -0.5), (module.running_var, 0.5), (module.weight, 0.5)):
+                values.data.copy_(torch.rand(values.shape, generator=generator) + low)
+            module.bias.data.copy_(torch.rand(module.bias.shape, generator=generator) - 0.5)
+    return network.eval()
+
+
+NETWORKS = {
+    **{size: lambda size=size: Student(StudentConfig(3, 64, **STUDENT_SIZES[size])) for size in STUDENT_SIZES},
+    "scops fast": lambda: Scops(ScopsConfig(3, 64)),
+    "scops resnet50": lambda: Scops(ScopsConfig(3, 64, "resnet50")),
+}

@@ -1,0 +1,141 @@
+"""Which backend is taken, and what is said when one cannot be."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from streamparts.backends import Backend, Outputs, choice
+from streamparts.backends.choice import BACKENDS, Entry, choose_backend, find_backends, open_backend
+from streamparts.bundle import Bundle
+from streamparts.data import ByteArray
+from streamparts.errors import BackendError, ModelError
+
+
+class FakeBackend:
+    """Gives nothing, and counts."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.num_runs = 0
+
+    def run(self, images: ByteArray) -> Outputs:
+        self.num_runs += 1
+        empty = np.zeros(0, np.float32)
+        return Outputs(empty.astype(np.uint8), empty, empty)
+
+
+def fails(bundle: Bundle, threads: int | None) -> Backend:
+    raise BackendError("out of order")
+
+
+def fake(name: str, auto: choice.Role) -> Entry:
+    return Entry(lambda bundle: None, lambda bundle, threads: FakeBackend(name), auto)
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts other rows in the place of BACKENDS, and forgets what was chosen."""
+
+    def replace(**entries: Entry) -> None:
+        monkeypatch.setattr(choice, "BACKENDS", entries)
+        monkeypatch.setattr(choice, "_names_chosen", {})
+
+    replace(**BACKENDS)
+    return replace
+
+
+def never(*_: object) -> dict[str, float]:
+    raise AssertionError("measured without need")
+
+
+def test_auto_measures_the_cpu_engines_and_says_what_it_found(bundle: Bundle, table: Callable[..., None]) -> None:
+    table(one=fake("one", "cpu"), two=fake("two", "cpu"), asked=fake("asked", "never"))
+    chosen = choose_backend(bundle)
+    other = {"one": "two", "two": "one"}[chosen.backend.name]
+    assert f"ms a picture here, {other} " in chosen.why
+    assert "asked" not in chosen.why
+
+
+def test_what_was_measured_is_remembered_for_the_model(
+    bundle: Bundle, table: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table(one=fake("one", "cpu"), two=fake("two", "cpu"))
+    first = choose_backend(bundle)
+    monkeypatch.setattr(choice, "measure", never)
+    again = choose_backend(bundle)
+    assert (again.backend.name, again.why) == (first.backend.name, first.why)
+    assert again.backend is not first.backend
+    with pytest.raises(AssertionError, match="measured without need"):
+        choose_backend(bundle, threads=1)
+
+
+def test_a_single_engine_is_not_measured(
+    bundle: Bundle, table: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table(one=fake("one", "cpu"), two=Entry(lambda bundle: "not installed", fails, "cpu"))
+    monkeypatch.setattr(choice, "measure", never)
+    chosen = choose_backend(bundle)
+    assert (chosen.backend.name, chosen.why) == ("one", "the only CPU engine here")
+
+
+def test_a_gpu_engine_comes_first(bundle: Bundle, table: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    table(cpu=fake("cpu", "cpu"), gpu=fake("gpu", "gpu"), later=fake("later", "gpu"))
+    monkeypatch.setattr(choice, "measure", never)
+    chosen = choose_backend(bundle)
+    assert (chosen.backend.name, chosen.why) == ("gpu", "the first of the GPU engines here")
+
+
+def test_an_engine_that_fails_under_auto_is_named(bundle: Bundle, table: Callable[..., None]) -> None:
+    table(gpu=Entry(lambda bundle: None, fails, "gpu"), cpu=fake("cpu", "cpu"))
+    assert choose_backend(bundle).why == "the only CPU engine here; gpu failed: out of order"
+
+
+def test_when_all_fail_the_first_failure_is_told(bundle: Bundle, table: Callable[..., None]) -> None:
+    table(one=Entry(lambda bundle: None, fails, "cpu"))
+    with pytest.raises(BackendError, match="out of order"):
+        choose_backend(bundle)
+
+
+def test_a_backend_asked_for_is_never_replaced(bundle: Bundle, table: Callable[..., None]) -> None:
+    table(one=fake("one", "cpu"), two=Entry(lambda bundle: None, fails, "cpu"))
+    assert choose_backend(bundle, "one").why == "asked for"
+    with pytest.raises(BackendError, match="out of order"):
+        choose_backend(bundle, "two")
+
+
+def test_a_name_that_no_backend_has_lists_the_names_there_are(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match=r"no backend called 'tpu'; there are auto, .*onnxruntime.*openvino"):
+        open_backend(bundle, "tpu")
+
+
+@pytest.mark.parametrize(
+    ("times", "name", "why"),
+    [
+        ({"a": 8.0, "b": 5.0}, "b", "5.0 ms a picture here, a 8.0 ms"),
+        ({"a": 5.0, "b": 8.0, "c": 9.0}, "a", "5.0 ms a picture here, b 8.0 ms, c 9.0 ms"),
+        ({"a": 8.0, "b": 7.9}, "a", "8.0 ms a picture here, b 7.9 ms, which is not a tenth less"),
+    ],
+)
+def test_the_quickest_is_taken_if_it_is_so_by_a_tenth(times: dict[str, float], name: str, why: str) -> None:
+    assert choice._quickest(times) == (name, why)
+
+
+def test_all_are_measured_equally_often(bundle: Bundle) -> None:
+    backends = {name: FakeBackend(name) for name in ("one", "two")}
+    times = choice.measure(dict(backends), choice.noise(bundle))
+    assert set(times) == {"one", "two"}
+    assert 1 <= backends["one"].num_runs == backends["two"].num_runs <= choice.MOST_RUNS
+
+
+def test_every_backend_is_found_with_the_reason_against_it(bundle: Bundle) -> None:
+    found = {item.name: item.reason for item in find_backends(bundle)}
+    assert set(found) == set(BACKENDS)
+    assert found["onnxruntime"] is None
+    assert found["torch-cpu"] == "the model file does not describe its network; export it again"
+    for name, reason in found.items():
+        if reason is None:
+            open_backend(bundle, name)
+        elif name != "torch":
+            with pytest.raises((BackendError, ModelError, ImportError)):
+                open_backend(bundle, name)

@@ -1,0 +1,74 @@
+"""Who encodes the overlay."""
+
+from pathlib import Path
+
+import av
+import pytest
+
+from streamparts.cli import main
+from streamparts.errors import VideoError
+from streamparts.sinks.encoders import HARDWARE, SOFTWARE, choose_encoder
+
+
+def test_auto_is_x264_in_what_browsers_play() -> None:
+    encoder = choose_encoder("auto")
+    assert (encoder.name, encoder.pix_fmt) == (SOFTWARE, "yuv420p")
+
+
+@pytest.mark.parametrize("name", HARDWARE)
+def test_hardware_works_or_is_refused_in_one_line_with_a_reason(name: str) -> None:
+    try:
+        assert choose_encoder(name).name == name
+    except VideoError as error:
+        text = str(error)
+        assert name in text
+        assert "\n" not in text
+        if name in av.codecs_available:
+            assert "does not work here (" in text
+            assert "()" not in text
+            assert "leave --encoder out" in text
+        else:
+            assert f"no encoder called {name!r}" in text
+
+
+@pytest.mark.skipif("h264_nvenc" not in av.codecs_available, reason="this FFmpeg was built without NVENC")
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is an NVIDIA GPU")
+def test_without_a_gpu_the_reason_is_ffmpegs_own() -> None:
+    with pytest.raises(VideoError, match=r"libcuda|CUDA|nvcuda"):
+        choose_encoder("h264_nvenc")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("h265", "no encoder called 'h265'; it has auto, libx264"),
+        ("libsvtav1", "makes av1; overlays are H.264"),
+        ("png", "makes png; overlays are H.264"),
+    ],
+)
+def test_what_makes_no_h264_is_refused(name: str, message: str) -> None:
+    with pytest.raises(VideoError, match=message):
+        choose_encoder(name)
+
+
+def test_the_name_of_the_format_takes_an_encoder_with_its_own_options() -> None:
+    encoder = choose_encoder("h264")
+    assert encoder == choose_encoder(encoder.name)
+    assert encoder.name != "h264"
+
+
+def test_an_encoder_that_is_not_there_ends_the_run_before_it_begins(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, video: Path, model_path: Path
+) -> None:
+    words = ["run", video, "--model", model_path, "--overlay", tmp_path / "o.mp4", "--encoder", "h264_nonsense"]
+    assert main([*map(str, words)]) == 1
+    assert "no encoder called 'h264_nonsense'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trying_an_encoder_leaves_ffmpegs_log_as_it_was() -> None:
+    before = av.logging.get_level()
+    with pytest.raises(VideoError):
+        choose_encoder("h264_nonsense")
+    choose_encoder("libx264")
+    assert av.logging.get_level() == before

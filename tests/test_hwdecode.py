@@ -1,0 +1,99 @@
+"""Hardware decoding: chosen where it works, explained where not. No device is needed: the one that works is a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import av
+import pytest
+
+from streamparts import hwdecode
+from streamparts.hwdecode import KINDS, Decoder, choose, probe
+
+
+class FakeAccelerator:
+    """Stands in for PyAV's HWAccel; `create` does what the test wants."""
+
+    create_error: Exception | None = None
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def create(self, codec: av.Codec) -> object:
+        if self.create_error:
+            raise self.create_error
+        return object()
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Exception | None], None]:
+    def set_up(devices: list[str], error: Exception | None = None) -> None:
+        monkeypatch.setattr(FakeAccelerator, "create_error", error)
+        monkeypatch.setattr(hwdecode, "HWAccel", FakeAccelerator)
+        monkeypatch.setattr(hwdecode, "hwdevices_available", lambda: devices)
+
+    return set_up
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_this_machine_either_has_the_device_or_says_why_not(kind: str) -> None:
+    reason = probe(kind)
+    if reason is None:
+        assert choose(kind) == Decoder(kind, None)
+    else:
+        assert reason.startswith(f"{kind}: ")
+        assert "\n" not in reason
+        chosen = choose(kind)
+        assert chosen == Decoder("none", f"decoding in software: {reason}")
+        assert chosen.accelerator() is None
+
+
+def test_none_asks_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hwdecode, "probe", lambda *_: pytest.fail("a device was asked"))
+    assert choose("none") == Decoder("none", None)
+
+
+def test_a_device_that_works_is_taken(fake: Callable[..., None]) -> None:
+    fake(["qsv", "drm"])
+    assert choose("qsv") == Decoder("qsv", None)
+    assert choose("auto") == Decoder("qsv", None), "the first that works"
+    accelerator = choose("auto").accelerator()
+    assert isinstance(accelerator, FakeAccelerator)
+    assert accelerator.kind == "qsv"
+    assert choose("cuda").reason == "decoding in software: cuda: not in the FFmpeg that PyAV brings"
+
+
+def test_auto_gives_the_reason_of_each_that_does_not_work(fake: Callable[..., None]) -> None:
+    fake(["cuda"], PermissionError(1, "Operation not permitted"))
+    reason = choose("auto").reason
+    assert reason is not None
+    assert reason.startswith(
+        "decoding in software: cuda: no device that works (Operation not permitted); vaapi: not in"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NotImplementedError("no config"), "cuda: not for h264"),
+        (RuntimeError("driver\nis too old"), "cuda: no device that works (driver is too old)"),
+        (OSError(), "cuda: no device that works (OSError)"),
+    ],
+)
+def test_what_a_driver_raises_becomes_one_line(fake: Callable[..., None], error: Exception, reason: str) -> None:
+    fake(["cuda"], error)
+    assert probe("cuda") == reason
+
+
+def test_an_unknown_codec_or_kind_is_said() -> None:
+    with pytest.raises(ValueError, match="cuda, vaapi"):
+        probe("gpu")
+    with pytest.raises(ValueError, match="none, auto, cuda"):
+        choose("gpu")
+
+
+def test_a_codec_that_ffmpeg_does_not_know_has_no_hardware(fake: Callable[..., None]) -> None:
+    fake(["cuda"])
+    reason = probe("cuda", "no-such-codec")
+    assert reason is not None
+    assert reason.startswith("cuda: ")

@@ -1,0 +1,73 @@
+"""No sink remembers frames: memory stays flat over 20,000 of them."""
+
+import gc
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamparts.bundle import Bundle
+from streamparts.data import Frame, Tracks
+from streamparts.sinks import Sink
+from streamparts.sinks.background import BackgroundSink
+from streamparts.sinks.group import Member, SinkGroup
+from streamparts.sinks.jsonl import JsonlSink
+from streamparts.sinks.overlay import OverlaySink
+from streamparts.sinks.page import Page
+from streamparts.sinks.preview import PreviewSink
+from streamparts.sinks.style import DRAWABLE, OverlayStyle
+from tests.media import ArraySource
+from tests.sound import sound_video
+from tests.test_overlay import tracks_of_square
+
+NUM_FRAMES = 20_000
+WARM_UP = 4_000
+STYLE = OverlayStyle.drawing(DRAWABLE, trail_seconds=3)
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def endless_overlay(folder: Path, bundle: Bundle) -> Sink[Tracks]:
+    return OverlaySink(folder / "o.mp4", Fraction(30), style=STYLE, endless=True)
+
+
+def overlay_with_sound(folder: Path, bundle: Bundle) -> Sink[Tracks]:
+    sound = sound_video(folder / "a.mp4", 300)
+    return OverlaySink(folder / "o.mp4", Fraction(30), audio=sound)
+
+
+def tracks_file(folder: Path, bundle: Bundle) -> Sink[Tracks]:
+    return BackgroundSink(JsonlSink(folder / "t.jsonl", bundle, ArraySource(1), masks=True))
+
+
+def preview(folder: Path, bundle: Bundle) -> Sink[Tracks]:
+    return PreviewSink(Page(), STYLE)
+
+
+def group(folder: Path, bundle: Bundle) -> Sink[Tracks]:
+    return SinkGroup([Member("t", tracks_file(folder, bundle)), Member("p", preview(folder, bundle), is_file=False)])
+
+
+@pytest.mark.parametrize("make", [endless_overlay, overlay_with_sound, tracks_file, preview, group])
+def test_memory_stays_flat(tmp_path: Path, bundle: Bundle, make: Callable[[Path, Bundle], Sink[Tracks]]) -> None:
+    """A kept frame of 16x16 would be 800 bytes at least, 13 MB in all; a kept result as much again."""
+    sink = make(tmp_path, bundle)
+    try:
+        for index in range(NUM_FRAMES):
+            image = np.full((16, 16, 3), index % 200, np.uint8)
+            frame = Frame(index, index, Fraction(1, 30), image, 0, 16, 16, 0.0)
+            seen = np.array([index % 16 < 2])  # drawing takes longest
+            sink.write(tracks_of_square((16, 16), frame=frame, visible=seen))
+            if index == WARM_UP:
+                before = resident_bytes()
+        grown = resident_bytes() - before
+    finally:
+        sink.close()
+    assert grown < 6e6, f"{grown / 1e6:.1f} MB over {NUM_FRAMES - WARM_UP} frames"

@@ -1,0 +1,140 @@
+"""What a model file must not hold is refused by name, before ONNX Runtime sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from streamparts.bundle import ASSETS, METADATA_KEY, check_model
+from streamparts.errors import ModelError
+from streamparts.onnx_scan import scan
+from tests.tiny_model import tiny_graph, tiny_spec
+
+
+def sound() -> onnx.ModelProto:
+    model = tiny_graph((16, 16))
+    helper.set_model_props(model, {METADATA_KEY: tiny_spec((16, 16)).to_json()})
+    return model
+
+
+def custom_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "org.example"
+
+
+def custom_opset(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("org.example", 1))
+
+
+def control_flow(model: onnx.ModelProto) -> None:
+    model.graph.node[0].attribute.append(helper.make_attribute("body", helper.make_graph([], "inner", [], [])))
+
+
+def function(model: onnx.ModelProto) -> None:
+    model.functions.append(helper.make_function("", "Mine", [], [], [], []))
+
+
+def sparse(model: onnx.ModelProto) -> None:
+    values = helper.make_tensor("values", TensorProto.FLOAT, [1], [1.0])
+    places = helper.make_tensor("places", TensorProto.INT64, [1], [5])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [10**12]))
+
+
+def external(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
+
+
+def external_attribute(model: onnx.ModelProto) -> None:
+    tensor = numpy_helper.from_array(np.zeros(2, np.float32))
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    model.graph.node[0].attribute.append(helper.make_attribute("value", tensor))
+
+
+def huge_weights(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [2**40]
+
+
+def huge_between(model: onnx.ModelProto) -> None:
+    model.graph.value_info.append(helper.make_tensor_value_info("floats", TensorProto.FLOAT, [2**20, 2**20]))
+
+
+def negative_weights(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].dims[:] = [-1]
+
+
+def missing_weights(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-1]
+
+
+def strings(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(helper.make_tensor("text", TensorProto.STRING, [1], [b"x"]))
+
+
+def huge_metadata(model: onnx.ModelProto) -> None:
+    model.metadata_props.add(key="other", value="x" * 1_000_001)
+
+
+def two_descriptions(model: onnx.ModelProto) -> None:
+    model.metadata_props.add(key=METADATA_KEY, value=tiny_spec().to_json())
+
+
+REFUSED: dict[Callable[[onnx.ModelProto], None], str] = {
+    custom_operator: "domain 'org.example'",
+    custom_opset: "domain 'org.example'",
+    control_flow: "control flow",
+    function: "functions",
+    sparse: "sparse",
+    external: "in another file",
+    external_attribute: "in another file",
+    huge_weights: r"shape \[1099511627776\], too large",
+    huge_between: "too large",
+    negative_weights: "negative length",
+    missing_weights: r"a tensor of shape \[3, 2\] with 23 bytes",
+    strings: "tensor of type 8",
+    huge_metadata: "metadata is larger than 1 MB",
+    two_descriptions: "'streamparts' twice",
+}
+
+
+@pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.__name__)
+def test_what_no_model_of_ours_has_is_refused_by_name(change: Callable[[onnx.ModelProto], None]) -> None:
+    model = sound()
+    change(model)
+    for check in (scan, check_model):
+        with pytest.raises(ModelError, match=REFUSED[change]) as caught:
+            check(model.SerializeToString())
+        assert str(caught.value).isprintable()
+
+
+def test_a_sound_model_passes_and_gives_its_metadata() -> None:
+    assert scan(sound().SerializeToString()) == {METADATA_KEY: tiny_spec((16, 16)).to_json()}
+    assert set(scan((ASSETS / "puppet-human.onnx").read_bytes())) == {METADATA_KEY}
+
+
+def test_every_truncation_of_a_model_is_refused_or_lacks_its_description() -> None:
+    data = sound().SerializeToString()
+    refused = 0
+    for length in range(len(data)):
+        try:
+            assert scan(data[:length]) == {}
+        except ModelError:
+            refused += 1
+    assert refused > len(data) - 10
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff" * 40, b"\x00", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x3b", b"\x08"]
+)
+def test_what_is_no_protobuf_is_refused(data: bytes) -> None:
+    with pytest.raises(ModelError, match="not a usable ONNX model"):
+        scan(data)
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    data = sound().SerializeToString().replace(b"is_there", b"is_\xff\xfe\x80re")
+    with pytest.raises(ModelError, match="not UTF-8"):
+        scan(data)

@@ -1,0 +1,172 @@
+"""Coarser arithmetic inside, the same contract outside, and nearly the same answers."""
+
+from __future__ import annotations
+
+import builtins
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("torch")  # the comparison is export's
+
+from export import precision as command  # noqa: E402
+from export.parity import TOLERANCES, Tolerance, bundle_of, compare  # noqa: E402
+from export.parity_frames import FrameSet, collect_frames  # noqa: E402
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
+from streamparts.bundle import check_model, load_model  # noqa: E402
+from streamparts.errors import MissingExtraError, ModelError  # noqa: E402
+from streamparts.precision import Target, convert  # noqa: E402
+from tests.conftest import ROOT  # noqa: E402
+from tests.rtx import TARGETS, build_engine  # noqa: E402
+from tests.tiny_model import write_tiny_model  # noqa: E402
+
+CLIP = ROOT / "examples" / "puppet.mp4"
+
+
+@cache
+def frames() -> FrameSet:
+    return collect_frames([CLIP], load_model(), 24, odd=False)
+
+
+@cache
+def converted(precision: str, target: Target) -> bytes:
+    """The shipped model in another precision; made once."""
+    return convert(load_model().data, precision, frames().images[:16], target)
+
+
+@pytest.mark.parametrize("target", ["cpu", "tensorrt"])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_the_answers_stay_within_what_may_differ(precision: str, target: Target) -> None:
+    source, bundle = load_model(), bundle_of(converted(precision, target), Path("x.onnx"))
+    assert bundle.spec.precision == precision and bundle.spec.parts == source.spec.parts
+    assert len(bundle.data) < 0.6 * len(source.data)
+    compared = compare(OnnxRuntimeBackend(source).run, OnnxRuntimeBackend(bundle).run, frames(), source.spec)
+    assert compared.passes(Tolerance.of(bundle.spec.precision)), compared.summary()
+    assert (compared.score_error > 0).any(), "nothing was converted"
+
+
+def kinds(model: object, operator: str) -> set[int]:
+    """Types of the weights of an operator's nodes."""
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}  # type: ignore[attr-defined]
+    return {types[node.input[1]] for node in model.graph.node if node.op_type == operator and node.input[1] in types}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_the_inner_convolutions_alone_are_halved_and_the_graph_is_sound(precision: str) -> None:
+    kind = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
+    model = onnx.load_model_from_string(converted(precision, "tensorrt"))
+    onnx.checker.check_model(model, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, check_type=True)
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    nodes = [node for node in model.graph.node if node.op_type == "Conv"]
+    last = [node for node in nodes if types[node.output[0]] == onnx.TensorProto.FLOAT]
+    assert {node.input[1] for node in last} == {"student.pose.heat.weight", "student.mask.0.weight"}
+    assert {types[node.output[0]] for node in nodes} == {kind, onnx.TensorProto.FLOAT}
+    read = {node.op_type for node in model.graph.node if any(types.get(name) == kind for name in node.output)}
+    assert read <= {"Cast", "Conv", "Relu", "Add", "Resize", "Concat", "DepthToSpace"}
+    assert kinds(model, "MatMul") == kinds(model, "Gemm") == {onnx.TensorProto.FLOAT}
+
+
+def test_int8_for_tensorrt_is_symmetric_and_leaves_biases_alone() -> None:
+    for target, activations in (("cpu", onnx.TensorProto.UINT8), ("tensorrt", onnx.TensorProto.INT8)):
+        graph = onnx.load_model_from_string(converted("int8", target)).graph
+        values = {tensor.name: tensor for tensor in graph.initializer}
+        zeros = [values[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+        assert {zero.data_type for zero in zeros} == {activations}
+        integers = {
+            values[n.input[0]].data_type for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in values
+        }
+        assert (onnx.TensorProto.INT32 in integers) == (target == "cpu")
+        if target == "tensorrt":
+            assert not any(onnx.numpy_helper.to_array(zero).any() for zero in zeros)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+def test_tensorrt_for_rtx_builds_an_engine_of_it(precision: str, target: str) -> None:
+    assert build_engine(converted(precision, "tensorrt"), target, (128, 128)) > 100_000
+
+
+def test_wrong_arguments_are_refused() -> None:
+    data = load_model().data
+    with pytest.raises(ValueError, match="fp16, bf16 or int8, got 'fp8'"):
+        convert(data, "fp8")
+    with pytest.raises(ValueError, match="cpu or tensorrt"):
+        convert(data, "fp16", target="gpu")  # type: ignore[arg-type]
+    for wrong in (
+        None,
+        np.zeros((0, 128, 128, 3), np.uint8),
+        np.zeros((2, 64, 64, 3), np.uint8),
+        np.zeros((2, 128, 128, 3)),
+    ):
+        with pytest.raises(ValueError, match="frames"):
+            convert(data, "int8", wrong)
+
+
+def test_a_converted_model_is_not_converted_again() -> None:
+    with pytest.raises(ModelError, match="puppet-human is fp16 already"):
+        convert(converted("fp16", "cpu"), "int8", frames().images)
+
+
+def test_a_model_without_convolutions_has_nothing_to_quantise(tmp_path: Path) -> None:
+    data = write_tiny_model(tmp_path / "tiny.onnx").read_bytes()
+    with pytest.raises(ModelError, match="no convolutions"):
+        convert(data, "int8", np.zeros((1, 64, 64, 3), np.uint8))
+    assert check_model(convert(data, "fp16")).precision == "fp16"
+
+
+def test_a_weight_beyond_fp16_is_refused() -> None:
+    model = onnx.load_model_from_string(load_model().data)
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "student.encoder.stem.0.weight")
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(1e9), weight.name))
+    with pytest.raises(ModelError, match=r"weights student\.encoder\.stem\.0\.weight are larger"):
+        convert(model.SerializeToString(), "fp16")
+
+
+def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def refuse(name: str, *args: object, **options: object) -> object:
+        if name.split(".")[0] == "onnx":
+            raise ImportError(name)
+        return real(name, *args, **options)  # type: ignore[arg-type]
+
+    data = load_model().data
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(MissingExtraError, match=r"streamparts\[precision\]"):
+        convert(data, "fp16")
+
+
+def test_the_command_writes_model_sidecar_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["puppet-human", "-o", str(tmp_path / "y.onnx"), "--precision", "int8", "--frames", str(CLIP)]
+    assert command.main([*words, "--num-frames", "8", "--report", str(tmp_path / "r.json")]) == 0
+    assert load_model(tmp_path / "y.onnx").spec.precision == "int8"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "y.onnx", "y.onnx.json"]
+    assert "labels equal on" in capsys.readouterr().out
+    assert command.main(words) == 1 and "give --force" in capsys.readouterr().err
+
+
+def test_the_command_writes_nothing_beyond_tolerance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TOLERANCES, "fp16", Tolerance(1e-9, 1e-9, 1e-9))
+    words = ["puppet-human", "-o", str(tmp_path / "y.onnx"), "--precision", "fp16", "--frames", str(CLIP)]
+    assert command.main([*words, "--num-frames", "2"]) == 1
+    assert "Nothing was written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["y.worst.png"]
+
+
+def test_the_command_says_that_bf16_cannot_be_compared_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["puppet-human", "-o", str(tmp_path / "y.onnx"), "--precision", "bf16", "--frames", str(CLIP)]
+    assert command.main(words) == 1 and "does not run on a CPU" in capsys.readouterr().err
+
+
+def test_calibration_and_comparison_share_no_real_frame() -> None:
+    images = np.arange(7, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+    calibration, judged = command.halves(FrameSet(images, tuple("abcdefg"), 5))
+    assert calibration.ravel()[::3].tolist() == [0, 2, 4]
+    assert judged.names == ("b", "d", "f", "g") and judged.num_real == 2
+    assert command.halves(FrameSet(images[:1], ("a",), 1))[1].names == ("a",)

@@ -1,0 +1,202 @@
+"""TensorRT for RTX parses and builds every kind of model that is exported, without a GPU: built, never executed.
+
+Each plan is for two targets, SM80 and SM120. By default a subset that covers every network and every precision;
+`pytest -m matrix` is for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from streamparts.backends.trt import Library, load_library, rtx_plan_problem
+from streamparts.backends.trt_build import BuildOptions, build_plan, rtx_targets
+from streamparts.build import build
+from streamparts.bundle import DEFAULT_MODEL, Bundle, ModelSpec, load_model
+from streamparts.engine_cache import EngineCache, cache_folder
+from streamparts.engine_info import read_info
+from streamparts.engines import load_engine
+from streamparts.errors import ModelError
+from streamparts.patterns import pattern_frames
+from tests.precisions import as_fp16, as_int8
+from tests.tiny_model import tiny_graph, tiny_spec, write_tiny_model
+
+TARGETS = ("sm80", "sm120")
+MODELS = ("student nano", "student small", "student base", "scops fast", "shipped")
+PRECISIONS = ("fp32", "fp16", "int8")
+EVERY_TIME = {
+    ("student nano", "fp32"),
+    ("scops fast", "fp32"),
+    ("scops fast", "int8"),
+    ("shipped", "fp32"),
+    ("shipped", "fp16"),
+    ("shipped", "int8"),
+}
+"""What runs without being asked for."""
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed", exc_type=ImportError)
+    load_library.cache_clear()
+    found = load_library()
+    if not found.is_rtx:
+        pytest.skip(f"{found.title} comes first here, and needs a GPU to build")
+    return found
+
+
+@pytest.fixture(scope="module")
+def exported() -> Callable[[str], Bundle]:
+    """Bundles by their names in MODELS; networks have random weights."""
+    made: dict[str, Bundle] = {}
+
+    def get(name: str) -> Bundle:
+        if name not in made:
+            made[name] = load_model(DEFAULT_MODEL) if name == "shipped" else export(name)
+        return made[name]
+
+    return get
+
+
+def export(name: str) -> Bundle:
+    import torch
+
+    from export.onnx_model import to_onnx
+    from streamparts.models.readout import ExportedScops, ExportedStudent
+    from streamparts.models.scops import Scops, ScopsConfig
+    from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
+
+    torch.manual_seed(0)
+    kind, size = name.split()
+    network: torch.nn.Module
+    if kind == "scops":
+        network = ExportedScops(Scops(ScopsConfig(num_parts=4, image_size=128))).eval()
+    else:
+        network = ExportedStudent(Student(StudentConfig(num_parts=4, **STUDENT_SIZES[size]))).eval()  # type: ignore[index]
+    spec = ModelSpec(
+        name=name.replace(" ", "-"),
+        method="scops" if kind == "scops" else "assembly",
+        parts=("a", "b", "c", "d"),
+        input_hw=(128, 128),
+    )
+    return Bundle(spec, Path(f"{spec.name}.onnx"), "", to_onnx(network, spec))
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        pytest.param(name, precision, marks=[] if (name, precision) in EVERY_TIME else pytest.mark.matrix)
+        for name in MODELS
+        for precision in PRECISIONS
+    ],
+)
+def test_an_exported_model_is_parsed_and_built(
+    name: str, precision: str, library: Library, exported: Callable[[str], Bundle]
+) -> None:
+    bundle = exported(name)
+    data = in_precision(bundle, precision)
+    plan, timings = build_plan(library, data, bundle.spec, BuildOptions(targets=TARGETS))
+    runtime = library.module.Runtime(library.log)
+    assert rtx_plan_problem(library, runtime, plan) != "damaged, or no engine"
+    assert len(plan) > 10_000 and timings == b""
+
+
+def in_precision(bundle: Bundle, precision: str) -> bytes:
+    match precision:
+        case "fp16":
+            return as_fp16(bundle.data)
+        case "int8":
+            return as_int8(bundle.data, pattern_frames(bundle.spec.input_hw, 2))
+    return bundle.data
+
+
+def test_low_precision_makes_smaller_engines(library: Library, exported: Callable[[str], Bundle]) -> None:
+    bundle, options = exported("shipped"), BuildOptions(targets=("sm80",))
+    sizes = [len(build_plan(library, in_precision(bundle, p), bundle.spec, options)[0]) for p in ("fp32", "fp16")]
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_the_library_says_which_targets_it_knows(library: Library) -> None:
+    assert set(TARGETS) <= set(rtx_targets(library))
+
+
+def test_the_command_builds_without_a_gpu_and_says_that_nothing_was_executed(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    options = BuildOptions(targets=TARGETS, max_batch=4)
+    built = build(model, tmp_path / "x.engine", options=options, frames=video, report=tmp_path / "r.json")
+    assert built.outcome.startswith("built, not executed: no GPU here that it is for; its graph on the CPU, ")
+    info = read_info(built.path)
+    assert not info.verified and info.options.targets == TARGETS and info.gpu == "" and info.library == "tensorrt_rtx"
+    assert info.agreement is not None and info.agreement.worst_labels == 1
+    assert EngineCache(cache_folder()).is_recorded(info.plan_sha256)
+    report = msgspec.json.decode((tmp_path / "r.json").read_bytes())
+    assert report["num_bytes"] == built.path.stat().st_size and "not executed" in report["outcome"]
+    with pytest.raises(ModelError, match="no CUDA driver or GPU here"):
+        load_engine(built.path)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"targets": ("sm90",)}, "knows no sm90; its targets are sm75, sm80"),
+        ({"targets": ("nonsense", "sm80")}, "knows no nonsense"),
+        ({"targets": ("sm80",), "version_compatible": True}, "no version-compatible or hardware-compatible"),
+        ({"targets": ("sm80",), "hardware_compatible": True}, "no version-compatible or hardware-compatible"),
+        ({}, "no GPU here to build for; name some, .*--target sm75 sm80"),
+    ],
+)
+def test_what_cannot_be_built_here_is_told_in_one_line(
+    library: Library, tmp_path: Path, options: dict[str, Any], reason: str
+) -> None:
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    with pytest.raises(ModelError, match=reason) as caught:
+        build(model, tmp_path / "x.engine", options=BuildOptions(**options))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_a_workspace_that_is_too_small_is_told_in_one_line(library: Library, exported: Callable[[str], Bundle]) -> None:
+    bundle = exported("shipped")
+    with pytest.raises(ModelError, match=r"cannot build an engine: .*workspace") as caught:
+        build_plan(library, bundle.data, bundle.spec, BuildOptions(targets=("sm80",), workspace_mib=1))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_parser_does_not_take_is_told_with_its_node(library: Library) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = tiny_graph((64, 64))
+    model.graph.node.append(helper.make_node("Unique", ["scores"], ["unique"], name="the_unique"))
+    model.graph.node.append(helper.make_node("NonZero", ["unique"], ["places"]))
+    model.graph.output.append(helper.make_tensor_value_info("unique", TensorProto.FLOAT, ["M"]))
+    onnx.checker.check_model(model)
+    with pytest.raises(ModelError, match=r"cannot take this graph: .*Unique") as caught:
+        build_plan(library, model.SerializeToString(), tiny_spec(), BuildOptions(targets=("sm80",)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("junk", [b"", b"not an engine", bytes(100_000)])
+def test_what_is_no_engine_is_known_without_a_gpu(library: Library, junk: bytes) -> None:
+    runtime = library.module.Runtime(library.log)
+    assert rtx_plan_problem(library, runtime, junk) == "damaged, or no engine"
+
+
+def test_the_graph_that_the_parser_gets_says_what_the_model_says(exported: Callable[[str], Bundle]) -> None:
+    from streamparts.backends.trt_build import cast_bytes_last
+
+    bundle = exported("shipped")
+    images = pattern_frames(bundle.spec.input_hw, 4)
+    rewritten = replace(bundle, data=cast_bytes_last(bundle.data))
+    one, other = (OnnxRuntimeBackend(each).run(images) for each in (bundle, rewritten))
+    assert all(np.array_equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
