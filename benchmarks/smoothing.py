@@ -2,9 +2,9 @@
 
 Puppets move for two to four seconds and rest for one, in turns. Measured poses have noise (1.5 px an axis on a frame of
 256 px, 5 degrees, 8 % of the scales), 2 % outliers of 25 px, and parts are hidden for 0.1 to 0.4 s at a time, during
-which the measurement is a guess 15 px off. The skeleton is found in the measured tracks of the same clip. Errors are of centres, in pixels of that frame, root mean squares over all
-parts: where visible, at outliers, and where hidden. Jitter is the step from frame to frame at rest; lag is the delay at
-which smoothed and true tracks agree best.
+which the measurement is a guess 15 px off. The skeleton is found in the measured tracks of the same clip. Errors are of
+centres, in pixels of that frame, root mean squares over all parts: where visible, at outliers, and where hidden. Jitter
+is the step from frame to frame at rest; lag is the delay at which smoothed and true tracks agree best.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ the motion says nothing about it. The pairs that agree best span the tree.
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import FloatArray, require_shape
+from streamparts.errors import TracksError
+from streamparts.sinks.reading import read_tracks
 
 Array = NDArray[np.float64]
 Kind = Literal["weld", "hinge", "slide", "free"]
@@ -164,6 +167,27 @@ def find_skeleton(
     root = _root(edges, radii)
     joints = tuple(_joint(edge, fits, costs, edges, side_px) for edge in _outwards(edges, root))
     return Skeleton(parts=names, root=root, joints=joints, num_frames=len(affines))
+
+
+def skeleton_of_tracks(path: str | Path) -> Skeleton:
+    """The skeleton of a tracks file; of a long one every n-th frame counts. Raises TracksError where the file cannot be
+    read, and where it does not tell a skeleton."""
+    tracks = read_tracks(path)
+    rows: list[tuple[list[object], list[float]]] = []
+    every = 1
+    for number, frame in enumerate(tracks.frames()):
+        if number % every == 0:
+            scores = [part.score if part.visible else 0.0 for part in frame.parts]
+            rows.append(([part.affine for part in frame.parts], scores))
+        if len(rows) == 2 * MAX_FRAMES:
+            rows, every = rows[::2], 2 * every
+    names, source = tuple(tracks.header.model.parts), tracks.header.source
+    try:
+        affines = np.array([affine for affine, _ in rows], np.float32).reshape(-1, len(names), 2, 3)
+        weights = np.array([scores for _, scores in rows], np.float32).reshape(-1, len(names))
+        return find_skeleton(affines, weights, names, min(source.height, source.width))
+    except ValueError as error:
+        raise TracksError(f"{path}: {error}") from error
 
 
 def fit_pair(first: Array, second: Array, weights: Array) -> PairFit:

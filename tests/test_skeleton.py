@@ -1,9 +1,11 @@
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
+from streamparts.cli import main
 from streamparts.skeleton import Joint, Skeleton, find_skeleton, fit_pair, spanning_tree
 from train.puppet_figures import FIGURES
 from train.puppet_motion import animate
@@ -151,3 +153,38 @@ def test_the_spanning_tree_is_the_cheapest() -> None:
     costs = {(0, 1): 1.0, (0, 2): 4.0, (1, 2): 2.0, (1, 3): 7.0, (2, 3): 3.0}
     assert spanning_tree(costs) == [(0, 1), (1, 2), (2, 3)]
     assert all(costs[a] <= costs[b] for a, b in pairwise(spanning_tree(costs)))
+
+
+def tracks_file(path: Path, num_frames: int = 250) -> tuple[Path, set[frozenset[int]]]:
+    """What a run would write of an arm, and the pairs of parts that share a joint."""
+    affines, joints, names = tracked("arm", 0, num_frames=num_frames)
+    source = {"name": "arm.mp4", "height": 256, "width": 256, "time_base": [1, 25], "rate": None}
+    model = {"name": "arm", "method": "assembly", "sha256": "0" * 64, "parts": names}
+    lines: list[object] = [
+        {"schema": "streamparts.tracks/1", "streamparts": "0", "model": model, "source": source, "coordinates": ""}
+    ]
+    for number, frame in enumerate(affines):
+        parts = [
+            {"id": k, "name": name, "center": [float(x) for x in frame[k, :, 2]], "affine": frame[k].tolist()}
+            | {"area": 1.0, "score": 1.0, "visible": True}
+            for k, name in enumerate(names)
+        ]
+        lines.append({"frame": number, "pts": number, "pts_seconds": number / 25, "parts": parts})
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    return path, set(joints)
+
+
+def test_the_command_writes_the_skeleton_of_a_tracks_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tracks, joints = tracks_file(tmp_path / "arm.jsonl")
+    assert main(["skeleton", str(tracks), "-o", str(tmp_path / "s.json")]) == 0
+    skeleton = msgspec.json.decode((tmp_path / "s.json").read_bytes(), type=Skeleton)
+    assert {frozenset(edge) for edge in skeleton.edges} == joints
+    assert "hinge" in capsys.readouterr().out
+
+
+def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short, _ = tracks_file(tmp_path / "short.jsonl", num_frames=5)
+    for tracks, reason in ((short, "track a longer video"), (tmp_path / "none.jsonl", "cannot be read")):
+        assert main(["skeleton", str(tracks), "-o", str(tmp_path / "s.json")]) == 1
+        assert reason in capsys.readouterr().err
+    assert not (tmp_path / "s.json").exists()

@@ -1,11 +1,14 @@
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from streamparts.bundle import Bundle
 from streamparts.data import Frame, Parts
 from streamparts.filters import Smoothing
 from streamparts.geometry import Letterbox
+from streamparts.stream import track
 from streamparts.swaps import SwapResolver, pairs_by_name
 from streamparts.tracker import PartTracker
 
@@ -81,4 +84,10 @@ def test_a_part_in_two_pairs_is_refused() -> None:
 
 
 def test_pairs_are_read_off_names() -> None:
-    assert pairs_by_name(("torso", "right_arm", "left_arm", "left_leg")) == ((2, 1),)
+    assert pairs_by_name(("torso", "right_arm", "left_arm", "left_leg", "leftover")) == ((2, 1),)
+
+
+def test_a_run_smooths_where_it_is_asked_to(bundle: Bundle, video: Path) -> None:
+    raw, smooth = (list(track(video, bundle, smoothing=smoothing)) for smoothing in (None, Smoothing()))
+    moved = [np.abs(one.centers - other.centers)[one.visible] for one, other in zip(raw, smooth, strict=True)]
+    assert 0 < max(x.max(initial=0) for x in moved) < 8
