@@ -17,6 +17,7 @@ from streamparts.backends.choice import AUTO
 from streamparts.bundle import Bundle
 from streamparts.channel import GRACE_SECONDS
 from streamparts.data import Tracks
+from streamparts.filters import Smoothing
 from streamparts.meter import StageClock
 from streamparts.pipeline import Pipeline, Policy
 from streamparts.sources import Source
@@ -32,6 +33,7 @@ async def atrack(
     clock: StageClock | None = None,
     policy: Policy | None = None,
     max_fps: float | None = None,
+    smoothing: Smoothing | None = None,
 ) -> AsyncGenerator[Tracks]:
     """`streamparts.track` for `async for`: the same arguments, tracks and errors, in the same order.
 
@@ -39,7 +41,7 @@ async def atrack(
     (`contextlib.aclosing` does so when the loop is left early), ends the threads, within two seconds and also while the
     source gives no frame. A network that hangs cannot be ended: then its thread is left behind, with a RuntimeWarning.
     """
-    session = _Session(partial(open_pipeline, source, model, backend, threads, clock, policy, max_fps))
+    session = _Session(partial(open_pipeline, source, model, backend, threads, clock, policy, max_fps, smoothing))
     worker = _Worker(asyncio.get_running_loop())
     try:
         while (tracks := await worker.call(session.next)) is not None:

@@ -14,6 +14,7 @@ from streamparts import __version__
 from streamparts.cli_build import add_build
 from streamparts.cli_info import add_bench, add_info, add_schema
 from streamparts.cli_run import add_run
+from streamparts.cli_skeleton import add_skeleton
 from streamparts.cli_types import one_line
 from streamparts.sinks.flags import with_show_kind
 
@@ -52,6 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"streamparts {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_run, add_info, add_build, add_bench, add_schema):
+    for add in (add_run, add_info, add_build, add_bench, add_skeleton, add_schema):
         add(commands)
     return parser

@@ -60,6 +60,7 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run.add_argument("--overlay", metavar="FILE.mp4", type=mp4, help="write the video with the parts drawn in")
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
+    run.add_argument("--smooth", action="store_true", help="filter the poses over time, and tell left from right by it")
     run.add_argument("--force", action="store_true", help="replace outputs that exist")
     add_backend(run, "auto", choices=["auto", *BACKENDS])
     _add_source_flags(run)
@@ -169,6 +170,8 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
     """What one source and several are run with."""
+    from streamparts.filters import Smoothing
+
     return {
         "masks": args.masks,
         "style": args.style,
@@ -182,6 +185,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "policy": args.policy,
         "max_fps": None if args.max_fps is None else float(args.max_fps),
         "stats": args.stats,
+        "smoothing": Smoothing() if args.smooth else None,
         "opener": partial(_opened_source, args),
     }
 

@@ -19,6 +19,7 @@ from streamparts.bundle import Bundle
 from streamparts.callback import CallbackThread
 from streamparts.channel import GRACE_SECONDS
 from streamparts.data import Tracks
+from streamparts.filters import Smoothing
 from streamparts.pipeline import Pipeline, Policy
 from streamparts.sinks.group import SinkGroup
 from streamparts.sources import Source, open_source
@@ -71,6 +72,8 @@ class Task:
     """Called after each frame, in the thread of the loop."""
     on_tracks: Callable[[Tracks], None] | None = None
     """Called with each frame's tracks, in a thread of its own."""
+    smoothing: Smoothing | None = None
+    """Filters the poses over time; None leaves them as the network gives them."""
     opener: Callable[[str | Path], Source] | None = None
     """Opens a source that is given as a path or word; None is open_source."""
 
@@ -194,6 +197,7 @@ class Job:
             policy=task.policy,
             max_fps=task.max_fps,
             first_index=task.first_index,
+            smoothing=task.smoothing,
             meter=meter,
         )
         with self._lock:

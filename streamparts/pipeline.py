@@ -15,9 +15,11 @@ from streamparts.backends import Backend
 from streamparts.bundle import Bundle
 from streamparts.channel import GRACE_SECONDS, Prefetch
 from streamparts.data import Frame, Gap, Tracks
+from streamparts.filters import Smoothing
 from streamparts.segment import PartSegmenter, Prepared
 from streamparts.sources import Source
 from streamparts.stats import RunMeter
+from streamparts.swaps import pairs_by_name
 from streamparts.tracker import PartTracker
 
 Policy = Literal["all", "latest"]
@@ -49,10 +51,12 @@ class Pipeline:
         policy: Policy | None = None,
         max_fps: float | None = None,
         first_index: int = 0,
+        smoothing: Smoothing | None = None,
         meter: RunMeter | None = None,
     ) -> None:
         """`policy` None is the source's own. `max_fps` leaves out frames, by their times, so that no more than so many
-        a second are processed. Frames before `first_index` are read and left out.
+        a second are processed. Frames before `first_index` are read and left out. `smoothing` filters the poses over
+        time and keeps parts called left and right apart.
 
         Raises ValueError where an argument is out of range.
         """
@@ -66,7 +70,13 @@ class Pipeline:
         self._first_index = first_index
         self._pace = None if max_fps is None else _Pace(max_fps)
         self._segmenter = PartSegmenter(bundle, backend)
-        self._tracker = PartTracker(bundle.spec.parts, undirected=bundle.spec.method == "scops")
+        names = bundle.spec.parts
+        self._tracker = PartTracker(
+            names,
+            undirected=bundle.spec.method == "scops",
+            smoothing=smoothing,
+            pairs=pairs_by_name(names) if smoothing else (),
+        )
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
         self._ready: Iterator[Prepared]
         interrupt = source.close if is_live(source) else None

@@ -16,6 +16,7 @@ from streamparts.backends.shared import SharedBackend
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
+from streamparts.filters import Smoothing
 from streamparts.job import Job, Progress, Task, opened, work_off
 from streamparts.meter import StageClock
 from streamparts.paths import check_outputs, input_paths, output_stems
@@ -42,17 +43,19 @@ def track(
     clock: StageClock | None = None,
     policy: Policy | None = None,
     max_fps: float | None = None,
+    smoothing: Smoothing | None = None,
 ) -> Generator[Tracks]:
     """Tracks of every frame of a video, in order; of a live source, always of the newest frame.
 
     `model` None is the default model. `backend` is one that is open, or a name for backends.choice.open_backend, as is
     `threads`; "auto" takes the quickest that is here. `policy` None is "all" for files and "latest" for live sources,
-    see streamparts.pipeline; `max_fps` leaves out frames by their times. A source given as a path is opened here and
+    see streamparts.pipeline; `max_fps` leaves out frames by their times; `smoothing` filters the poses over time (None:
+    as the network gives them) and tells parts called left and right apart. A source given as a path is opened here and
     closed at the end; a Source stays the caller's, but a live one that gives no frame is closed when the loop is left.
     Raises VideoError, ModelError, BackendError or MissingExtraError: what is wrong from the start at once, a failure on
     the way at its frame, after the tracks before it.
     """
-    return _tracks(*open_pipeline(source, model, backend, threads, clock, policy, max_fps))
+    return _tracks(*open_pipeline(source, model, backend, threads, clock, policy, max_fps, smoothing))
 
 
 def open_pipeline(
@@ -63,6 +66,7 @@ def open_pipeline(
     clock: StageClock | None,
     policy: Policy | None,
     max_fps: float | None,
+    smoothing: Smoothing | None = None,
 ) -> tuple[Pipeline, ExitStack]:
     """What `track` iterates, and what is to be closed after it."""
     bundle = model if isinstance(model, Bundle) else load_model(model)
@@ -70,7 +74,9 @@ def open_pipeline(
     with ExitStack() as stack:
         frames = opened(source, stack)
         meter = RunMeter(frames.name, clock)
-        pipeline = Pipeline(frames, bundle, chosen.backend, policy=policy, max_fps=max_fps, meter=meter)
+        pipeline = Pipeline(
+            frames, bundle, chosen.backend, policy=policy, max_fps=max_fps, smoothing=smoothing, meter=meter
+        )
         return pipeline, stack.pop_all()
 
 
@@ -105,6 +111,7 @@ def run(
     policy: Policy | None = None,
     max_fps: float | None = None,
     first_index: int = 0,
+    smoothing: Smoothing | None = None,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[Tracks], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -116,10 +123,11 @@ def run(
     `masks` adds each part's mask to the tracks; `style`, `encoder`, `audio`, `show` and `show_port` are those of
     streamparts.sinks.outputs.Outputs; `force` allows outputs to be replaced; `resume` goes on after the last frame in
     `tracks`, where that file is there. `trust_engine` loads a TensorRT engine that was not built here: it can run any
-    code; `backend`, `threads`, `policy` and `max_fps` as for `track`; `opener` opens a source given as a path or word
-    (None: open_source); frames before `first_index` are read and left out. `stats` is a file that gets a JSON line every second, "-" for stderr, or a function that gets
-    the Stats. `on_tracks` is called with each result in a thread of its own, and misses results rather than holding up
-    the run; `say` gets lines for the user while the run goes on; `progress` is called after each frame, in the loop.
+    code; `backend`, `threads`, `policy`, `max_fps` and `smoothing` as for `track`; `opener` opens a source given as a
+    path or word (None: open_source); frames before `first_index` are read and left out. `stats` is a file that gets a
+    JSON line every second, "-" for stderr, or a function that gets the Stats. `on_tracks` is called with each result in
+    a thread of its own, and misses results rather than holding up the run; `say` gets lines for the user while the run
+    goes on; `progress` is called after each frame, in the loop.
 
     Setting `stop`, from another thread or a signal handler, ends the run after the frame at hand with all outputs
     complete; so does closing the preview. Raises VideoError, ModelError, BackendError, MissingExtraError or
@@ -144,6 +152,7 @@ def run(
         point.next_index if point else first_index,
         progress,
         on_tracks,
+        smoothing,
         opener,
     )
     job = Job(task, stop=stop)
@@ -172,6 +181,7 @@ def run_many(
     opener: Callable[[str | Path], Source] | None = None,
     policy: Policy | None = None,
     max_fps: float | None = None,
+    smoothing: Smoothing | None = None,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[str, Tracks], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -207,6 +217,7 @@ def run_many(
                     max_fps,
                     progress=_named(stem, progress),
                     on_tracks=_named(stem, on_tracks),
+                    smoothing=smoothing,
                     opener=opener,
                 ),
                 stem,

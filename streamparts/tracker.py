@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, FloatArray, Frame, Parts, Tracks
+from streamparts.data import ByteArray, FloatArray, Frame, Parts, Tracks, require_shape
+from streamparts.filters import PoseFilter, Smoothing
 from streamparts.geometry import Letterbox
+from streamparts.skeleton import Skeleton
+from streamparts.swaps import SwapResolver
+
+MEDIAN_PACE = 0.03
+"""Share by which the running median of a part's area moves in a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,40 +39,103 @@ class Visibility:
 class PartTracker:
     """The memory of one video; make one per video. The same frames in the same order give the same tracks."""
 
-    def __init__(self, names: tuple[str, ...], visibility: Visibility | None = None, undirected: bool = False) -> None:
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        visibility: Visibility | None = None,
+        undirected: bool = False,
+        *,
+        smoothing: Smoothing | None = None,
+        pairs: Sequence[tuple[int, int]] = (),
+        skeleton: Skeleton | None = None,
+    ) -> None:
         """`names` (K,) are the model's parts; `visibility` None takes the defaults. `undirected` says that the model
-        gives axes without a direction (method "scops"): each keeps the direction it was last seen with."""
+        gives axes without a direction (method "scops"): each keeps the direction it was last seen with.
+
+        `smoothing` filters the poses over time; None gives them as the network does. `pairs` of parts that the network
+        may take for each other are kept apart, which needs smoothing. A `skeleton` places parts that are not seen.
+        Raises ValueError when the skeleton has other parts, or pairs come without smoothing.
+        """
+        if skeleton is not None and skeleton.parts != names:
+            raise ValueError(f"the skeleton is of the parts {list(skeleton.parts)}, not of {list(names)}")
+        if pairs and smoothing is None:
+            raise ValueError("symmetric pairs are told apart by the smoothed tracks: give smoothing too")
         self._names = names
         self._rule = visibility or Visibility()
-        self._visible = np.zeros(len(names), np.bool_)
         self._undirected = undirected
-        self._first_axes = np.zeros((len(names), 2), np.float32)
+        self._smoothing, self._pairs, self._skeleton = smoothing, tuple(pairs), skeleton
+        self._segment: int | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew: nothing is known of a video's next segment."""
+        self._visible = np.zeros(len(self._names), np.bool_)
+        self._first_axes = np.zeros((len(self._names), 2), np.float32)
+        self._typical_areas = np.zeros(len(self._names), np.float32)
+        self._filter = PoseFilter(len(self._names), self._smoothing) if self._smoothing else None
+        self._swaps = SwapResolver(self._pairs)
 
     def update(self, frame: Frame, letterbox: Letterbox, parts: Parts) -> Tracks:
-        """Tracks of the next frame of the video. Raises ValueError if `parts` has another number of parts."""
-        labels = _without_padding(parts.labels, letterbox)
-        counts = np.bincount(labels.ravel(), minlength=len(self._names) + 1)[1:]
-        areas = letterbox.areas_to_frame(counts.astype(np.float32))
-        self._visible = self._see(parts, areas / (frame.height * frame.width))
+        """Tracks of the next frame of the video. Raises ValueError if `parts` has another number of parts, or, with
+        smoothing, if the frame's time is not after the last one's of its segment."""
+        require_shape("affines", parts.affines, (len(self._names), 2, 3))
+        if frame.segment != self._segment:
+            self._forget()
+            self._segment = frame.segment
+        labels, scores = _without_padding(parts.labels, letterbox), parts.scores
         affines = letterbox.affines_to_frame(parts.affines)
+        areas = self._areas(labels, letterbox)
+        order = self._told_apart(frame, affines, scores)
+        if (order != np.arange(len(order))).any():
+            labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.uint8)[labels]
+            affines, areas, scores = affines[order], areas[order], scores[order]
+        self._visible = self._see(scores, areas / (frame.height * frame.width))
         if self._undirected:
             affines = turn_back(affines, self._first_axes)
             self._first_axes = np.where(self._visible[:, None], affines[:, :, 0], self._first_axes)
+        if self._filter:
+            side_px = min(frame.height, frame.width)
+            confidence = self._confidence(areas, scores if parts.evidence is None else parts.evidence[order, 1])
+            affines = self._filter.update(frame.pts_seconds, affines, confidence, self._visible, side_px)
+        if self._skeleton and not self._visible.all():
+            affines = self._skeleton.complete(affines, self._visible)
         return Tracks(
             frame=frame,
             letterbox=letterbox,
             names=self._names,
             labels=labels,
             affines=affines,
-            scores=parts.scores,
+            scores=scores,
             areas=areas,
             visible=self._visible,
         )
 
-    def _see(self, parts: Parts, shares: NDArray[np.floating]) -> NDArray[np.bool_]:
+    def _areas(self, labels: ByteArray, letterbox: Letterbox) -> FloatArray:
+        counts = np.bincount(labels.ravel(), minlength=len(self._names) + 1)[1:]
+        return letterbox.areas_to_frame(counts.astype(np.float32))
+
+    def _told_apart(self, frame: Frame, affines: FloatArray, scores: FloatArray) -> NDArray[np.intp]:
+        """(K,) which of the network's parts is each part."""
+        if not (self._pairs and self._filter):
+            return np.arange(len(scores))
+        expected, spread = self._filter.expected(frame.pts_seconds, min(frame.height, frame.width))
+        return self._swaps.resolve(affines[:, :, 2], expected, spread, scores >= self._rule.vanish_score)
+
+    def _confidence(self, areas: FloatArray, peaks: FloatArray) -> FloatArray:
+        """(K,) in [0, 1]: a part's area against its median so far, if smaller, times its highest probability. A part
+        half hidden or uncertain is measured badly."""
+        first = self._visible & (self._typical_areas == 0)
+        self._typical_areas = np.where(first, areas, self._typical_areas)
+        nearer = np.exp(MEDIAN_PACE * np.sign(areas - self._typical_areas))
+        self._typical_areas = np.where(self._visible, self._typical_areas * nearer, self._typical_areas)
+        shares = np.minimum(1, areas / np.maximum(self._typical_areas, 1e-9))
+        confidence: FloatArray = (shares * peaks).astype(np.float32)
+        return confidence
+
+    def _see(self, scores: FloatArray, shares: NDArray[np.floating]) -> NDArray[np.bool_]:
         rule = self._rule
-        appears = (parts.scores >= rule.appear_score) & (shares >= rule.appear_area)
-        stays = (parts.scores >= rule.vanish_score) & (shares >= rule.vanish_area)
+        appears = (scores >= rule.appear_score) & (shares >= rule.appear_area)
+        stays = (scores >= rule.vanish_score) & (shares >= rule.vanish_area)
         return np.where(self._visible, stays, appears)
 
 

@@ -10,7 +10,6 @@ import streamparts
 from streamparts.bundle import Bundle, load_model
 from streamparts.cli import main
 from streamparts.errors import TracksError
-from streamparts.sinks.jsonl import mirrored_pairs
 from streamparts.sinks.reading import read_tracks
 from streamparts.sinks.records import FrameRecord, tracks_schema
 from streamparts.sinks.resume import resume_point
@@ -151,11 +150,6 @@ def test_files_of_the_first_schema_are_read(tmp_path: Path) -> None:
     (record,) = file
     assert isinstance(record, FrameRecord)
     assert (record.pts, record.segment, record.parts[0].center) == (2, 0, (1.0, 2.0))
-
-
-def test_left_and_right_are_told_as_pairs() -> None:
-    names = ("head", "right_arm", "left_arm", "left_leg", "leftover")
-    assert mirrored_pairs(names) == [(2, 1)]
 
 
 def cut(path: Path, num_lines: int, extra: int = 0) -> None:

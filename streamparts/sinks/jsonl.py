@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from fractions import Fraction
 from io import FileIO
@@ -32,6 +31,7 @@ from streamparts.sinks.records import (
 )
 from streamparts.sinks.resume import ResumePoint
 from streamparts.sources import Source
+from streamparts.swaps import pairs_by_name
 
 
 class JsonlSink:
@@ -104,17 +104,10 @@ class JsonlSink:
         self._size += len(data)
 
 
-def mirrored_pairs(names: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Numbers of parts whose names differ only in left and right, the left one first."""
-    numbers = {name: number for number, name in enumerate(names)}
-    twins = ((number, numbers.get(re.sub("left", "right", name, count=1))) for name, number in numbers.items())
-    return [(left, right) for left, right in twins if right is not None and right != left]
-
-
 def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None) -> HeaderRecord:
     spec = bundle.spec
     model = ModelRecord(
-        spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, mirrored_pairs(spec.parts)
+        spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, list(pairs_by_name(spec.parts))
     )
     rate = None if source.rate is None else _ratio(source.rate)
     return HeaderRecord(

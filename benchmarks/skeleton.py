@@ -1,0 +1,70 @@
+"""Skeletons found in predicted tracks of puppets that no training saw: python -m benchmarks.skeleton [--model X]
+
+Each clip is streamed with the model, its skeleton is found in those tracks alone and compared with the puppet's own:
+which edges are found, and how far the found joints lie from the true ones over the frames in which a part at the joint
+is visible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import streamparts
+from streamparts.bundle import Bundle
+from streamparts.skeleton import Skeleton, find_skeleton
+from train.labels.puppets import UNSEEN_SEED
+from train.puppet_figures import FIGURES
+from train.puppets import PuppetTruth, load_truth, write_clips
+
+
+def tracked(clip: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+    """(F, K, 2, 3) affines in pixels, and (F, K) scores, 0 where a part is not visible."""
+    tracks = [(x.affines, x.scores * x.visible) for x in streamparts.track(clip, bundle)]
+    return np.stack([affines for affines, _ in tracks]), np.stack([weights for _, weights in tracks])
+
+
+def compare(
+    skeleton: Skeleton, affines: np.ndarray, weights: np.ndarray, truth: PuppetTruth, kind: str
+) -> tuple[float, list[float]]:
+    """Share of the true edges that were found, and the mean distance of each of their joints in pixels."""
+    bones = FIGURES[kind].bones
+    number = {name: part for part, name in enumerate(skeleton.parts)}
+    true = {frozenset((number[b.name], number[b.parent])): k for k, b in enumerate(bones) if b.parent}
+    placed = np.stack([skeleton.joint_positions(a, w > 0) for a, w in zip(affines, weights, strict=True)])
+    errors = []
+    for column, edge in enumerate(skeleton.edges):
+        if frozenset(edge) in true:
+            apart = placed[:, column] - truth.joints[:, true[frozenset(edge)]]
+            errors.append(float(np.nanmean(np.hypot(*apart.T))))
+    return len(errors) / len(true), errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=None, help="default: the shipped model; its parts are named as the bones")
+    parser.add_argument("--kind", default="human", choices=sorted(FIGURES))
+    parser.add_argument("--num-clips", type=int, default=6)
+    parser.add_argument("--num-frames", type=int, default=250)
+    parser.add_argument("--size", type=int, default=256)
+    args = parser.parse_args()
+    bundle, recalls, errors = streamparts.load_model(args.model), [], []
+    with tempfile.TemporaryDirectory() as folder:
+        size = (args.size, args.size)
+        for clip in write_clips(folder, args.kind, args.num_clips, UNSEEN_SEED, args.num_frames, size):
+            affines, weights = tracked(clip, bundle)
+            skeleton = find_skeleton(affines, weights, bundle.spec.parts, args.size)
+            recall, found = compare(skeleton, affines, weights, load_truth(clip), args.kind)
+            recalls.append(recall)
+            errors += found
+    figures = {"edge recall": np.mean(recalls), "exact trees": np.mean(np.array(recalls) == 1)}
+    shares = {"joint error, share of the side": np.mean(errors) / args.size, "median": np.median(errors) / args.size}
+    print(json.dumps({name: round(float(value), 4) for name, value in {**figures, **shares}.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Smoothing of part poses over time: a robust Kalman filter, then a One-Euro filter, both driven by seconds.
+
+The state of a part is its translation, the logarithms of its two scales and its angle, each with a velocity that is
+constant but for white noise in the acceleration, little of it at rest. How noisy the measurements are is found from
+the measurements: from the quiet quarter of their second differences. A measurement far from the prediction counts less
+the farther it is (nothing is ever shut out), and three far ones that agree with each other are believed. While a part
+is hidden, it goes on with a velocity that dies away. What remains of the noise is taken by the One-Euro filter (Casiez,
+Roussel and Vogel 2012), whose cut-off frequency rises with the speed: rest is calm, and motion, which the filter goes
+along with, hardly late.
+
+Lengths are in units of 1/256 of the frame's shorter side, so that the same constants serve every size of video.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import FloatArray
+
+Array = NDArray[np.float64]
+
+REFERENCE_PX = 256
+"""The shorter side of a frame in the filter's units."""
+_SCALES, _ANGLE = slice(2, 4), 4
+_GROUP = np.array([0, 0, 1, 1, 2])
+"""The columns of the state: x, y; log sx, log sy; angle. Columns of a group share a covariance."""
+_NUM_AXES = np.array([2, 2, 1])
+_MEANS = np.array([[0.5, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0.5, 0], [0, 0, 1]])
+
+
+_QUIET = 0.25
+"""Quantile of the squared second differences that tells the noise: motion is in the others."""
+_QUIET_SHARE = np.array([0.288, 0.288, 0.102]) * 6
+"""That quantile over the variance of a measurement: of chi-square over its 2, 2 and 1 degrees of freedom, and a second
+difference has 6 times the variance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """Constants of the filter; each triple is of translation, log scale and angle (radians)."""
+
+    noise: tuple[float, float, float] = (0.8, 0.04, 0.05)
+    """Standard deviation of a measurement to begin with ..."""
+    noise_range: tuple[float, float] = (0.25, 4.0)
+    """... and between which multiples of it the one that is found may lie."""
+    agility: tuple[float, float, float] = (7.0e4, 10.0, 250.0)
+    """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
+    rest_agility: float = 0.002
+    """... and which share of it is left at rest."""
+    slow: tuple[float, float, float] = (40.0, 0.25, 0.5)
+    """Speeds per second well below these are rest."""
+    outlier_sigmas: float = 3.0
+    """From this many standard deviations on, the variance of a measurement grows with the fourth power of the
+    distance."""
+    outliers_to_believe: int = 3
+    """So many far measurements in a row that agree with each other move the track there."""
+    hidden_decay_seconds: float = 0.08
+    """Time constant with which the velocity of a hidden part dies away."""
+    cutoff_hz: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Of the One-Euro filter at rest."""
+    cutoff_gain: tuple[float, float, float] = (0.5, 5.0, 4.0)
+    """Hertz it rises by per unit of speed."""
+    predict_seconds: float = 0.0
+    """How far ahead the result lies, to cancel a latency that is known."""
+
+    def __post_init__(self) -> None:
+        positive = (*self.noise, *self.agility, *self.cutoff_hz, *self.slow, self.hidden_decay_seconds)
+        if min(positive) <= 0 or min(self.cutoff_gain) < 0 or self.outlier_sigmas <= 0 or self.outliers_to_believe < 2:
+            raise ValueError(f"smoothing needs positive constants and at least two outliers to believe, got {self}")
+        if not 0 < self.noise_range[0] <= 1 <= self.noise_range[1]:
+            raise ValueError(f"noise_range must span 1, got {self.noise_range}")
+        if not 0 <= self.predict_seconds <= 1:
+            raise ValueError(f"predict_seconds must be between 0 and 1, got {self.predict_seconds}")
+
+
+class PoseFilter:
+    """The memory of one video: K parts, each with its state. Depends on the times given, not on the clock."""
+
+    def __init__(self, num_parts: int, smoothing: Smoothing | None = None) -> None:
+        options = self._options = smoothing or Smoothing()
+        self._agility, self._slow = np.array(options.agility), np.square(options.slow)
+        self._cutoff, self._cutoff_gain = np.array(options.cutoff_hz), np.array(options.cutoff_gain)
+        start = np.square(options.noise)
+        low, high = np.square(options.noise_range)
+        self._noise_bounds = start * low, start * high
+        self._noise = np.tile(start, (num_parts, 1))
+        self._history = np.full((2, num_parts, 5), np.nan)
+        self._num_seen = np.zeros(num_parts)
+        self._seconds: float | None = None
+        self._known = np.zeros(num_parts, np.bool_)
+        self._value = np.zeros((num_parts, 5))
+        self._velocity = np.zeros((num_parts, 5))
+        self._covariance = np.zeros((3, num_parts, 3))  # position, cross, velocity; of each part's groups
+        self._calm = np.zeros((num_parts, 5))
+        self._far = np.zeros(num_parts, np.int64)
+        self._far_at = np.zeros((num_parts, 2))
+
+    def update(
+        self,
+        seconds: float,
+        affines: FloatArray,
+        confidence: FloatArray,
+        seen: NDArray[np.bool_],
+        side_px: float,
+    ) -> FloatArray:
+        """(K, 2, 3) smoothed affines at `seconds` (+ predict_seconds), from measured ones in pixels of a frame whose
+        shorter side is `side_px`.
+
+        `confidence` (K,) in [0, 1] widens the noise of a measurement by its inverse; a part that is not `seen` (K,) is
+        predicted, and before it was ever seen its measurement passes unchanged. Raises ValueError unless `seconds`
+        increases.
+        """
+        if self._seconds is not None and seconds <= self._seconds:
+            raise ValueError(f"times must increase, got {seconds} after {self._seconds}")
+        step = 0.0 if self._seconds is None else seconds - self._seconds
+        self._seconds = seconds
+        unit = REFERENCE_PX / side_px
+        measured = _to_state(affines, unit)
+        self._listen(measured, seen)
+        self._predict(step)
+        self._correct(measured, np.clip(confidence, 0.05, 1.0, dtype=np.float64), seen & self._known, step)
+        if not seen.all():
+            self._velocity[~seen] *= math.exp(-step / self._options.hidden_decay_seconds)
+        if (new := seen & ~self._known).any():
+            self._start(measured, new)
+        self._follow(step)
+        ahead = self._calm + self._velocity * self._options.predict_seconds
+        ahead[~self._known] = measured[~self._known]
+        return _to_affines(ahead, unit)
+
+    def expected(self, seconds: float, side_px: float) -> tuple[Array, Array]:
+        """Where the parts should be at `seconds`: centers (K, 2) in pixels, nan for parts never seen, and the standard
+        deviation (K,) of a measurement around them."""
+        step = 0.0 if self._seconds is None else seconds - self._seconds
+        position, cross, velocity = self._covariance[:, :, 0]
+        variance = position + step * (2 * cross + step * velocity) + self._noise[:, 0]
+        centers = np.where(self._known[:, None], self._value[:, :2] + step * self._velocity[:, :2], np.nan)
+        return centers * (side_px / REFERENCE_PX), np.sqrt(variance) * (side_px / REFERENCE_PX)
+
+    def _listen(self, measured: Array, seen: NDArray[np.bool_]) -> None:
+        """Find the noise of the measurements: a quantile, followed step by step, of their second differences."""
+        last, before = self._history
+        second = measured - 2 * last + before
+        second[:, _ANGLE] = _wrapped(second[:, _ANGLE])
+        squared = _mean_squares(second)
+        heard = seen & np.isfinite(squared[:, 0])
+        self._num_seen += heard
+        pace = 1 / np.minimum(self._num_seen + 4, 50)[:, None]
+        louder = _QUIET - (squared < self._noise * _QUIET_SHARE)
+        self._noise *= np.where(heard[:, None], np.exp(pace * louder), 1)
+        np.clip(self._noise, *self._noise_bounds, out=self._noise)
+        self._history[1] = last
+        self._history[0] = np.where(seen[:, None], measured, np.nan)
+
+    def _predict(self, step: float) -> None:
+        self._value += self._velocity * step
+        rest = self._options.rest_agility
+        agility = self._agility * (rest + (1 - rest) * self._moving(_mean_squares(self._velocity)))
+        position, cross, velocity = self._covariance
+        position += step * (2 * cross + step * velocity) + agility * (step**3 / 3)
+        cross += step * velocity + agility * (step**2 / 2)
+        velocity += agility * step
+
+    def _moving(self, squares: Array) -> Array:
+        """(K, 3) in [0, 1) from squared speeds, mean over the axes: 0 at rest."""
+        moving: Array = squares / (squares + self._slow)
+        return moving
+
+    def _correct(self, measured: Array, confidence: Array, known: NDArray[np.bool_], step: float) -> None:
+        """The Kalman update of the parts in `known`."""
+        surprise = measured - self._value
+        surprise[:, _ANGLE] = _wrapped(surprise[:, _ANGLE])
+        noise = self._noise / np.square(confidence)[:, None]
+        position, cross, velocity = self._covariance
+        far = np.sqrt(_mean_squares(surprise) / (position + noise)) / self._options.outlier_sigmas
+        weight = known[:, None] / (position + noise * np.maximum(1.0, far) ** 4)
+        for_position, for_velocity = position * weight, cross * weight
+        self._value += for_position[:, _GROUP] * surprise
+        self._velocity += for_velocity[:, _GROUP] * surprise
+        velocity -= for_velocity * cross
+        cross -= for_position * cross
+        position -= for_position * position
+        self._believe(measured, known, known & (far[:, 0] > 1), step)
+
+    def _believe(self, measured: Array, known: NDArray[np.bool_], far: NDArray[np.bool_], step: float) -> None:
+        """Far measurements that agree with each other restart the track where they are."""
+        if far.any():
+            moved = np.hypot(*(measured[:, :2] - self._far_at).T)
+            reach = 5 * np.sqrt(self._noise[:, 0]) + np.hypot(*self._velocity[:, :2].T) * step
+            again = (self._far > 0) & (moved <= reach)
+            self._far[far] = np.where(again, self._far + 1, 1)[far]
+            self._far_at[far] = measured[far, :2]
+            self._start(measured, far & (self._far >= self._options.outliers_to_believe))
+        self._far[known & ~far] = 0
+
+    def _start(self, measured: Array, parts: NDArray[np.bool_]) -> None:
+        """Begin at the measurement, at rest, with a velocity that may be anything a part does."""
+        self._value[parts] = self._calm[parts] = measured[parts]
+        self._velocity[parts] = 0
+        self._covariance[0, parts] = self._noise[parts]
+        self._covariance[1, parts] = 0
+        self._covariance[2, parts] = self._agility * 0.1
+        self._far[parts] = 0
+        self._known |= parts
+
+    def _follow(self, step: float) -> None:
+        """The One-Euro filter, its speed taken from the Kalman filter; in motion it goes along with the velocity."""
+        squares = _mean_squares(self._velocity)
+        turn = (2 * math.pi * step) * (self._cutoff + self._cutoff_gain * np.sqrt(squares * _NUM_AXES))
+        share = (turn / (1 + turn))[:, _GROUP]
+        self._calm += self._velocity * (step * self._moving(squares))[:, _GROUP]
+        behind = self._value - self._calm
+        behind[:, _ANGLE] = _wrapped(behind[:, _ANGLE])
+        self._calm += share * behind
+
+
+def _mean_squares(state: Array) -> Array:
+    """(K, 5) -> (K, 3): over the axes of each group, so that one limit serves groups of one and of two axes."""
+    means: Array = np.square(state) @ _MEANS
+    return means
+
+
+def _to_state(affines: FloatArray, unit: float) -> Array:
+    """(K, 2, 3) -> (K, 5): x, y, log sx, log sy, angle; lengths times `unit`."""
+    values = affines.astype(np.float64)
+    scales = np.maximum(np.hypot(values[:, 0, :2], values[:, 1, :2]), 1e-6)
+    angle = np.arctan2(values[:, 1, 0], values[:, 0, 0])
+    return np.concatenate([values[:, :, 2] * unit, np.log(scales * unit), angle[:, None]], axis=1)
+
+
+def _to_affines(state: Array, unit: float) -> FloatArray:
+    scales, angle = np.exp(state[:, _SCALES]) / unit, state[:, _ANGLE]
+    cos, sin = np.cos(angle), np.sin(angle)
+    out = np.empty((len(state), 2, 3), np.float32)
+    out[:, 0, 0], out[:, 1, 0] = cos * scales[:, 0], sin * scales[:, 0]
+    out[:, 0, 1], out[:, 1, 1] = -sin * scales[:, 1], cos * scales[:, 1]
+    out[:, :, 2] = state[:, :2] / unit
+    return out
+
+
+def _wrapped(radians: Array) -> Array:
+    """Into [-pi, pi)."""
+    return (radians + math.pi) % (2 * math.pi) - math.pi
