@@ -65,9 +65,9 @@ def test_each_source_has_outputs_of_its_own(tmp_path: Path, bundle: Bundle, vide
     ("sources", "stems"),
     [
         (["x/a.mp4", "y/a.mkv", "A.mov", "a-2.mp4"], ["a", "a-2", "A-3", "a-2-2"]),
-        (["rtsp://me:secret@cam.local:554/stream/1?token=x"], ["rtsp-cam.local-554-stream-1"]),
+        (["rtsp://me:secret@cam.local:554/stream/1?token=x"], ["cam.local-stream-1"]),
         (["webcam:1", "-", "test://"], ["webcam-1", "stdin", "test"]),
-        ([ArraySource(1), "http://host/live.m3u8"], ["arrays", "http-host-live.m3u8"]),
+        ([ArraySource(1), "http://host/live.m3u8"], ["arrays", "live"]),
     ],
 )
 def test_outputs_are_called_after_their_source_without_credentials(sources: list[str], stems: list[str]) -> None:

@@ -77,7 +77,7 @@ def test_a_killed_run_leaves_readable_files(tmp_path: Path, model_path: Path) ->
 
 SILENT = """
 import sys, threading
-from streamparts import cli, job
+from streamparts import cli, job, sources
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from tests.live import HandSource
 
@@ -97,7 +97,7 @@ def hang(self, images):
     threading.Event().wait()
 
 if WHAT == "source":
-    job.open_source = lambda path: Silent()
+    sources.open_source = lambda *_, **__: Silent()
 else:
     OnnxRuntimeBackend.run = hang
 if WHAT == "patient":
@@ -109,7 +109,7 @@ cli.command_line()
 def signalled(folder: Path, model_path: Path, what: str, numbers: list[signal.Signals]) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a run that gets signals once its source or its network hangs."""
     video = numbered_video(folder / "v.mp4", 30, 48, 64)
-    words = [what, "run", video, "--model", model_path, "--tracks", folder / "t.jsonl"]
+    words = [what, "run", video, "--model", model_path, "--tracks", folder / "t.jsonl", "--backend", "onnxruntime"]
     with subprocess.Popen(
         [sys.executable, "-c", SILENT, *map(str, words)],
         stdout=subprocess.PIPE,

@@ -68,7 +68,8 @@ def exported() -> Callable[[str], Bundle]:
 def export(name: str) -> Bundle:
     import torch
 
-    from export.onnx_model import to_onnx
+    from export.graph import to_onnx
+    from streamparts.models.fuse import fuse_batch_norms
     from streamparts.models.readout import ExportedScops, ExportedStudent
     from streamparts.models.scops import Scops, ScopsConfig
     from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
@@ -86,7 +87,7 @@ def export(name: str) -> Bundle:
         parts=("a", "b", "c", "d"),
         input_hw=(128, 128),
     )
-    return Bundle(spec, Path(f"{spec.name}.onnx"), "", to_onnx(network, spec))
+    return Bundle(spec, Path(f"{spec.name}.onnx"), "", to_onnx(fuse_batch_norms(network), spec))
 
 
 @pytest.mark.parametrize(

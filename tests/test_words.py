@@ -203,7 +203,7 @@ def test_credentials_are_hidden_wherever_they_stand(text: str, shown: str) -> No
     [
         ("dance.mp4", "dance"),
         ("a/b/dance.tar.mp4", "dance.tar"),
-        ("rtsp://eve:s3cret@cam.local:554/yard?token=t0ken", "yard"),
+        ("rtsp://eve:s3cret@cam.local:554/yard?token=t0ken", "cam.local-yard"),
         ("rtsp://eve:s3cret@cam.local", "cam.local"),
         ("udp://127.0.0.1:9", "127.0.0.1"),
         ("test://?seconds=3", "test"),

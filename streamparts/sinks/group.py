@@ -52,6 +52,7 @@ class SinkGroup:
         self._failed = failed
         self._failures: list[tuple[Member, Exception]] = []
         self._told = False
+        self._closers: list[tuple[Member, _Closer]] = []
         self._had_files = any(member.is_file for member in self.members)
 
     @property
@@ -61,8 +62,8 @@ class SinkGroup:
 
     @property
     def unfinished(self) -> tuple[Member, ...]:
-        """The sinks that `close` is waiting for, or has yet to."""
-        return tuple(self._alive)
+        """The sinks that `close` is waiting for."""
+        return tuple(member for member, closer in self._closers if closer.is_alive())
 
     @property
     def num_files(self) -> int:
@@ -92,13 +93,12 @@ class SinkGroup:
         """Finish all outputs, all at once, then raise what failed since the start, unless `write` has raised it.
 
         Safe to call again."""
-        closers = [(member, _Closer(member.sink)) for member in self._alive]
-        for member, closer in closers:
+        self._closers = [(member, _Closer(member.sink)) for member in self._alive]
+        for member, closer in self._closers:
             closer.join()
             if closer.error is not None:
                 self._note_failure(member, closer.error)
-            else:
-                self._alive.remove(member)
+        self._alive.clear()
         if self._failures and not self._told:
             self._raise()
 

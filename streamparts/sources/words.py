@@ -63,7 +63,9 @@ def output_stem(word: str) -> str:
     """A short name for the outputs of a source, free of credentials and of what a file's name cannot hold."""
     if ADDRESS.match(word):
         parts = urlsplit(redact(word))
-        name = Path(unquote(parts.path)).stem or parts.hostname or parts.scheme
+        path = Path(unquote(parts.path))
+        words = (parts.hostname or parts.scheme, *path.parts[1:])
+        name = path.stem if path.suffix else "-".join(words)
     elif word == "-":
         name = "stdin"
     elif CAMERA.fullmatch(word) or SCREEN.fullmatch(word):
