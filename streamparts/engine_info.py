@@ -101,6 +101,8 @@ def read_info(engine: Path) -> EngineInfo:
         with path.open("rb") as file:
             data = file.read(MAX_SIDECAR_BYTES + 1)
     except FileNotFoundError as error:
+        if not engine.exists():
+            raise ModelError(f"{engine}: no such engine; build it: streamparts build MODEL.onnx -o {engine}") from error
         raise ModelError(
             f"{engine}: there is no {path.name} beside it that says what it is; copy that too, "
             "or build the engine here: streamparts build MODEL.onnx -o MODEL.engine"
