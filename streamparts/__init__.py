@@ -27,6 +27,8 @@ from streamparts.geometry import Letterbox
 if TYPE_CHECKING:
     from streamparts.asynchronous import atrack as atrack
     from streamparts.bundle import load_model as load_model
+    from streamparts.embedding import Tracker as Tracker
+    from streamparts.filters import Smoothing as Smoothing
     from streamparts.sinks.reading import read_tracks as read_tracks
     from streamparts.sources import open_source as open_source
     from streamparts.stream import run as run
@@ -42,7 +44,9 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "Parts",
+    "Smoothing",
     "StreampartsError",
+    "Tracker",
     "Tracks",
     "TracksError",
     "VideoError",
@@ -56,6 +60,8 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "Smoothing": "streamparts.filters",
+    "Tracker": "streamparts.embedding",
     "atrack": "streamparts.asynchronous",
     "load_model": "streamparts.bundle",
     "open_source": "streamparts.sources",

@@ -23,9 +23,9 @@ from streamparts.backends.host import num_threads
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import Frame
 from streamparts.errors import StreampartsError, VideoError
+from streamparts.pipeline import part_tracker
 from streamparts.segment import PartSegmenter
 from streamparts.sources import open_source
-from streamparts.tracker import PartTracker
 
 SCHEMA = "streamparts.bench/1"
 FRAME_HW = (720, 1280)
@@ -145,7 +145,7 @@ def bench(
 def time_backend(bundle: Bundle, backend: Backend, frames: Sequence[Frame], batch: int, seconds: float) -> Row:
     """Network alone and the whole way of a frame, in turn, so that what else the machine does hits both alike."""
     segmenter = PartSegmenter(bundle, backend)
-    tracker = PartTracker(bundle.spec.parts, undirected=bundle.spec.method == "scops")
+    tracker = part_tracker(bundle.spec)
     some = [frames[i % len(frames)] for i in range(batch)]
     images = np.stack([segmenter.prepare(frame).image for frame in some])
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Literal
 
 from streamparts.backends import Backend
-from streamparts.bundle import Bundle
+from streamparts.bundle import Bundle, ModelSpec
 from streamparts.channel import GRACE_SECONDS, Prefetch
 from streamparts.data import Frame, Gap, Tracks
 from streamparts.filters import Smoothing
@@ -37,6 +37,17 @@ def is_live(source: Source) -> bool:
 def default_policy(source: Source) -> Policy:
     """ "latest" for what is live, else "all"."""
     return "latest" if is_live(source) else "all"
+
+
+def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None) -> PartTracker:
+    """The tracker of one video for the parts of a model; with `smoothing`, parts called left and right are told
+    apart."""
+    return PartTracker(
+        spec.parts,
+        undirected=spec.method == "scops",
+        smoothing=smoothing,
+        pairs=pairs_by_name(spec.parts) if smoothing else (),
+    )
 
 
 class Pipeline:
@@ -70,13 +81,7 @@ class Pipeline:
         self._first_index = first_index
         self._pace = None if max_fps is None else _Pace(max_fps)
         self._segmenter = PartSegmenter(bundle, backend)
-        names = bundle.spec.parts
-        self._tracker = PartTracker(
-            names,
-            undirected=bundle.spec.method == "scops",
-            smoothing=smoothing,
-            pairs=pairs_by_name(names) if smoothing else (),
-        )
+        self._tracker = part_tracker(bundle.spec, smoothing)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
         self._ready: Iterator[Prepared]
         interrupt = source.close if is_live(source) else None

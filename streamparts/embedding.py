@@ -1,0 +1,70 @@
+"""For programs that have frames already: one call a frame, no threads, no files."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+from pathlib import Path
+
+from streamparts.backends import Backend
+from streamparts.backends.choice import AUTO, choose_backend
+from streamparts.bundle import Bundle, load_model
+from streamparts.data import ByteArray, Frame, Tracks, require_shape
+from streamparts.filters import Smoothing
+from streamparts.pipeline import part_tracker
+from streamparts.segment import PartSegmenter
+
+TIME_BASE = Fraction(1, 1_000_000)
+"""Ticks of the frames' times: microseconds."""
+
+
+class Tracker:
+    """Tracks the parts in frames that come one by one; one for each camera or video.
+
+    tracker = streamparts.Tracker("arm.onnx")
+    tracks = tracker.update(rgb, time.monotonic())
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Bundle | None = None,
+        *,
+        backend: Backend | str = AUTO,
+        threads: int | None = None,
+        smoothing: Smoothing | None = None,
+        trust_engine: bool = False,
+    ) -> None:
+        """`model` None is the default model; `backend`, `threads` and `smoothing` as for streamparts.track;
+        `trust_engine` as for streamparts.run. A backend that is open may serve several trackers, one after the other.
+
+        Raises ModelError, BackendError or MissingExtraError.
+        """
+        bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+        self.names = bundle.spec.parts
+        """(K,) the parts, in the order of every array."""
+        opened = choose_backend(bundle, backend, threads).backend if isinstance(backend, str) else backend
+        self._segmenter = PartSegmenter(bundle, opened)
+        self._tracker = part_tracker(bundle.spec, smoothing)
+        self._before: Frame | None = None
+
+    def update(self, image: ByteArray, pts_seconds: float) -> Tracks:
+        """Tracks of the next frame: (H, W, 3) uint8 RGB as displayed, and its time in seconds on any clock.
+
+        A frame of another size begins a new segment. Raises ValueError for another kind of array, or a time that is not
+        at least a microsecond after the last one; ModelError when the network fails. After an error the tracker is as
+        it was before.
+        """
+        require_shape("image", image, (None, None, 3))
+        if image.dtype != "uint8":
+            raise ValueError(f"image must be uint8 RGB, got {image.dtype}")
+        before, pts, (height, width) = self._before, round(pts_seconds / TIME_BASE), image.shape[:2]
+        if before and pts <= before.pts:
+            raise ValueError(f"times must increase, got {pts_seconds} s after {before.pts_seconds} s")
+        segment = 0 if before is None else before.segment + ((before.height, before.width) != (height, width))
+        index = 0 if before is None else before.index + 1
+        now = time.perf_counter()
+        frame = Frame(index, pts, TIME_BASE, image, 0, height, width, decoded_at=now, segment=segment)
+        prepared = self._segmenter.prepare(frame)
+        parts = self._segmenter.infer(prepared)
+        self._before = frame
+        return self._tracker.update(frame, prepared.letterbox, parts)
