@@ -79,6 +79,13 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
     flags.add_argument("--every", metavar="N", type=count, default=1, help="take only every N-th frame")
     flags.add_argument("--fps", metavar="FPS", type=rate, help="of a sequence of pictures: how many a second (25)")
     flags.add_argument("--idle", metavar="SECONDS", type=rate, help="live: lost after so long without a frame (5)")
+    flags.add_argument(
+        "--hwaccel",
+        metavar="NAME",
+        choices=("none", "auto", "cuda", "vaapi", "qsv", "videotoolbox"),
+        default="none",
+        help="decode files by hardware: auto, cuda, vaapi, qsv, videotoolbox (none); software where it cannot",
+    )
     flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (without end)")
 
 
@@ -195,7 +202,9 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     from streamparts.sources import open_source, trimmed
 
     idle = None if args.idle is None else float(args.idle)
-    source = open_source(word, fps=args.fps, idle_seconds=idle, max_retries=args.max_retries)
+    source = open_source(word, fps=args.fps, idle_seconds=idle, max_retries=args.max_retries, hwaccel=args.hwaccel)
+    if args.hwaccel != "none" and not args.quiet:
+        print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)
     try:
         if args.start is not None or args.end is not None or args.every > 1:
             source = trimmed(source, args.start, args.end, args.every)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import av
 import pytest
 
 from streamparts import hwdecode
 from streamparts.hwdecode import KINDS, Decoder, choose, probe
+from streamparts.sources import open_source
 
 
 class FakeAccelerator:
@@ -97,3 +99,36 @@ def test_a_codec_that_ffmpeg_does_not_know_has_no_hardware(fake: Callable[..., N
     reason = probe("cuda", "no-such-codec")
     assert reason is not None
     assert reason.startswith("cuda: ")
+
+
+def test_a_file_is_decoded_in_software_where_there_is_no_device(video: Path, fake: Callable[..., None]) -> None:
+    fake(["cuda"], PermissionError("no such device"))
+    with open_source(video, hwaccel="cuda") as source:
+        assert "decoding in software: cuda: no device that works" in source.description
+        assert len(list(source)) == 40
+
+
+def test_hardware_that_fails_at_the_file_gives_way_to_software(
+    video: Path, fake: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(["cuda"])
+    opened = av.open
+
+    def failing(*args: object, hwaccel: object = None, **options: object) -> object:
+        if hwaccel is not None:
+            raise av.error.PermissionError(1, "no device")
+        return opened(*args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("streamparts.sources.files.av.open", failing)
+    with open_source(video, hwaccel="auto") as source:
+        assert "decoding in software: cuda: " in source.description
+        assert len(list(source)) == 40
+
+
+def test_hardware_that_works_is_named(video: Path, fake: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(["cuda"])
+    opened = av.open
+    monkeypatch.setattr("streamparts.sources.files.av.open", lambda *args, hwaccel=None, **more: opened(*args, **more))
+    with open_source(video, hwaccel="cuda") as source:
+        assert "decoded by cuda" in source.description
+        assert len(list(source)) == 40

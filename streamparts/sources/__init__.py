@@ -42,6 +42,7 @@ def open_source(
     fps: Fraction | float | None = None,
     idle_seconds: float | None = None,
     max_retries: int | None = None,
+    hwaccel: str = "none",
 ) -> OpenedSource:
     """Open whatever `word` stands for; close it, or use it in a `with` block. A Path is always a file or a folder.
 
@@ -49,7 +50,8 @@ def open_source(
     (frame_%04d.png) of pictures; rtsp, rtmp, http, hls, udp, tcp and other addresses; - for standard input; test://
     with its options. docs/sources.md says more. `fps` is how many pictures of a sequence make a second (25); a live
     source counts as lost after `idle_seconds` without a frame (5; HLS 30) and is opened again until `max_retries`
-    attempts in a row have failed (None: without end).
+    attempts in a row have failed (None: without end). `hwaccel` is what decodes a file, one of hwdecode.CHOICES: where
+    it cannot, software does, and the source's description says why.
 
     Raises VideoError, at once or within 10 s for what must be connected to, when not one frame can be had.
     """
@@ -74,12 +76,12 @@ def open_source(
         case "picture":
             return open_picture_list([Path(word)], Path(word).name, rate)
         case "folder" | "glob":
-            return _open_several(str(word), rate)
+            return _open_several(str(word), rate, hwaccel)
         case _:
-            return FileSource(word)
+            return FileSource(word, hwaccel)
 
 
-def _open_several(word: str, rate: Fraction | None) -> OpenedSource:
+def _open_several(word: str, rate: Fraction | None, hwaccel: str) -> OpenedSource:
     """Pictures together are one source; of videos there may be one."""
     if Path(word).is_dir():
         if is_sequence(Path(word)):
@@ -91,5 +93,5 @@ def _open_several(word: str, rate: Fraction | None) -> OpenedSource:
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in paths):
         return open_picture_list(paths, Path(word).name, rate)
     if len(paths) == 1:
-        return open_source(paths[0], fps=rate)
+        return open_source(paths[0], fps=rate, hwaccel=hwaccel)
     raise VideoError(f"{word}: matches {len(paths)} files, which are not one source; open them one by one")

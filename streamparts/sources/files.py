@@ -9,12 +9,14 @@ from pathlib import Path
 
 import av
 from av import VideoFrame
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
+from streamparts.hwdecode import Decoder, choose
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
@@ -28,19 +30,22 @@ class FileSource(Closing):
 
     live = False
 
-    def __init__(self, path: str | Path) -> None:
-        """Raises VideoError unless at least one frame of the file can be decoded."""
+    def __init__(self, path: str | Path, hwaccel: str = "none") -> None:
+        """`hwaccel` is one of hwdecode.CHOICES; where that hardware cannot decode the file, software does, and
+        `description` says why. Raises VideoError unless at least one frame can be decoded."""
         self.path = Path(path)
         self.name = self.path.name
         self.decode_errors = 0
         self._iterated = False
         self._left: Iterator[Frame] | None = None
         self._images: Generator[VideoFrame] = _nothing()
+        self._decoder = Decoder("none", None)
         self._container = self._open()
         try:
             self._stream = video_stream(self._container, str(self.path))
-            self._images = self._decode()
-            self._first = self._next_image()
+            if hwaccel != "none":
+                self._decoder = choose(hwaccel, self._stream.codec_context.name)
+            self._begin()
         except BaseException:
             self.close()
             raise
@@ -52,6 +57,18 @@ class FileSource(Closing):
         self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
         self.description = self._describe()
         self._timeline = Timeline(self.time_base, self.rate)
+
+    def _begin(self) -> None:
+        """The first frame, by hardware where that was chosen and works."""
+        if self._decoder.kind == "none":
+            self._images = self._decode()
+            self._first = self._next_image()
+            return
+        try:
+            self._reopen()
+        except VideoError as error:
+            self._decoder = Decoder("none", f"decoding in software: {self._decoder.kind}: {error}")
+            self._reopen()
 
     @property
     def repaired_times(self) -> int:
@@ -125,7 +142,7 @@ class FileSource(Closing):
         """How many frames come before `target` by what the packets state, and the time of the first one after them;
         None where the packets do not state it."""
         before, wanted = 0, None
-        with self._open() as container:
+        with _open_container(self.path) as container:
             stream = container.streams[self._stream.index]
             try:
                 for packet in container.demux(stream):
@@ -166,7 +183,7 @@ class FileSource(Closing):
             yield from images
 
     def _open(self) -> InputContainer:
-        return _open_container(self.path)
+        return _open_container(self.path, self._decoder.accelerator())
 
     def _describe(self) -> str:
         notes = [
@@ -176,6 +193,10 @@ class FileSource(Closing):
         ]
         if self.rotation:
             notes.append(f"turned by {self.rotation} degrees")
+        if self._decoder.kind != "none":
+            notes.append(f"decoded by {self._decoder.kind}")
+        if self._decoder.reason:
+            notes.append(self._decoder.reason)
         if self._first.interlaced_frame:
             notes.append("interlaced (taken as it is)")
         videos = list(moving_streams(self._container))
@@ -227,14 +248,14 @@ def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fr
     return round(Fraction(container.duration, av.time_base) * rate) or None if container.duration else None
 
 
-def _open_container(path: Path) -> InputContainer:
+def _open_container(path: Path, accelerator: HWAccel | None = None) -> InputContainer:
     if path.is_dir():
         raise VideoError(f"{path}: is a folder, not a video file")
     if not path.exists():
         raise VideoError(f"{path}: no such file")
     try:
         # The prefix keeps names like "rtsp:x" or "concat:y" from being taken for protocols.
-        return av.open(f"file:{path}", mode="r")
+        return av.open(f"file:{path}", mode="r", hwaccel=accelerator)
     except PermissionError as error:
         raise VideoError(f"{path}: no permission to read this file") from error
     except BROKEN as error:
