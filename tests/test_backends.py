@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -204,6 +205,28 @@ def test_models_in_one_process_do_not_disturb_each_other(backend_name: str, bund
         for backend, images in inputs.items():
             for got, wanted in zip(backend.run(images), alone[backend], strict=True):
                 np.testing.assert_array_equal(got, wanted)
+
+
+@EACH_BACKEND
+def test_a_signal_is_survived_after_a_model_was_dropped_elsewhere(backend_name: str, tmp_path: Path) -> None:
+    """OpenVINO frees the stack for signals of the thread that loaded it; a fault would end this process too."""
+    model = write_tiny_model(tmp_path / "tiny.onnx") if not backend_name.startswith("torch") else None
+    model = model or exported_bundle("student", tmp_path).path
+    script = f"""
+import os, signal, threading
+from streamparts.backends.choice import open_backend
+from streamparts.bundle import load_model
+
+backends = [open_backend(load_model({str(model)!r}), {backend_name!r})]
+thread = threading.Thread(target=backends.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGTERM)
+print("alive")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.stdout.split(), ended.returncode) == (["heard", "alive"], 0), ended.stderr
 
 
 @EACH_BACKEND

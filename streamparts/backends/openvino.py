@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from streamparts.backends import Outputs, one_line, require_images
@@ -9,6 +12,21 @@ from streamparts.backends.host import missing_package, num_threads
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
 from streamparts.errors import MissingExtraError, ModelError
+
+if TYPE_CHECKING:
+    import openvino
+
+
+@cache
+def _core() -> openvino.Core:
+    """The one core of this process.
+
+    Its CPU plugin gives the thread that loads it a stack for signals, and frees that stack in whatever thread drops
+    the last model: the next signal to the first thread then ends the process. So the core is never dropped.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoBackend:
@@ -22,7 +40,7 @@ class OpenVinoBackend:
         Raises MissingExtraError without the package, ModelError if the model cannot run.
         """
         try:
-            import openvino
+            import openvino  # noqa: F401
         except ImportError as error:
             reason = missing_package("openvino", "openvino") or str(error)
             raise MissingExtraError(f"openvino cannot be used: {reason}") from error
@@ -38,7 +56,7 @@ class OpenVinoBackend:
             # Else processors with bfloat16 use it. What is quantised in the graph stays so.
             options["INFERENCE_PRECISION_HINT"] = "f32"
         try:
-            core = openvino.Core()
+            core = _core()
             # From memory, so that what was checked is what runs.
             compiled = core.compile_model(core.read_model(bundle.data, b""), "CPU", options)
             self._request = compiled.create_infer_request()
