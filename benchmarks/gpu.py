@@ -29,8 +29,8 @@ from streamparts.backends.trt import TensorRtBackend
 from streamparts.backends.trt_build import BuildOptions
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray
-from streamparts.engine_info import Precision
 from streamparts.engines import engine_for, required_info
+from streamparts.engines.info import Precision
 from streamparts.patterns import pattern_frames
 
 PACKAGES = ("tensorrt", "tensorrt-rtx", "cuda-bindings", "torch", "onnxruntime", "onnxruntime-gpu", "numpy")

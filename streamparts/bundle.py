@@ -23,7 +23,7 @@ from streamparts.spec import COORDINATES, OLDER_SCHEMAS, SCHEMA, ModelSpec, shor
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-    from streamparts.engine_info import EngineInfo
+    from streamparts.engines.info import EngineInfo
 
 __all__ = [
     "ASSETS",

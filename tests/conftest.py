@@ -97,6 +97,6 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def built(model: Path, fake_gpu: FakeGpu) -> Path:
     """tiny.engine beside tiny.onnx, built here."""
-    from streamparts.build import build
+    from streamparts.engines.build import build
 
     return build(model, model.with_suffix(".engine")).path

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from streamparts.cli import main
-from streamparts.engine_info import read_info, sidecar_path
+from streamparts.engines.info import read_info, sidecar_path
 from tests.fake_tensorrt import FakeGpu
 
 

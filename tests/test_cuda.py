@@ -14,9 +14,9 @@ from streamparts.backends.cuda import checked, load_cuda
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.trt import TensorRtBackend, available, load_library
 from streamparts.backends.trt_build import BuildOptions
-from streamparts.build import build
 from streamparts.bundle import Bundle, load_model
 from streamparts.engines import engine_for, load_engine
+from streamparts.engines.build import build
 from streamparts.errors import ModelError
 from streamparts.patterns import pattern_frames, plain_frames
 from tests.conftest import ROOT

@@ -14,12 +14,12 @@ import pytest
 
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.trt_build import BuildOptions, cast_bytes_last
-from streamparts.build import build
 from streamparts.bundle import Bundle
-from streamparts.engine_build import Request, make_engine
-from streamparts.engine_cache import EngineCache, cache_folder
-from streamparts.engine_info import sidecar_path, this_machine
 from streamparts.engines import cache_key, engine_for, load_engine, save_engine
+from streamparts.engines.build import build
+from streamparts.engines.cache import EngineCache, cache_folder
+from streamparts.engines.info import sidecar_path, this_machine
+from streamparts.engines.make import Request, make_engine
 from streamparts.errors import ModelError
 from streamparts.patterns import pattern_frames
 from tests.conftest import ROOT

@@ -12,10 +12,10 @@ import pytest
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.trt import TensorRtBackend
 from streamparts.backends.trt_build import BuildOptions
-from streamparts.build import build
 from streamparts.bundle import load_model
-from streamparts.engine_info import EngineInfo, Machine, encode_info, mismatch, read_info, sidecar_path, this_machine
 from streamparts.engines import load_engine
+from streamparts.engines.build import build
+from streamparts.engines.info import EngineInfo, Machine, encode_info, mismatch, read_info, sidecar_path, this_machine
 from streamparts.errors import ModelError
 from streamparts.patterns import pattern_frames
 from tests.fake_tensorrt import FakeGpu

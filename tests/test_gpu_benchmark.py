@@ -44,16 +44,16 @@ def test_engines_are_built_compared_and_timed(model: Path, fake_gpu: FakeGpu, tm
 def test_one_precision_that_cannot_be_built_leaves_the_others(
     model: Path, fake_gpu: FakeGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from streamparts import engine_build
+    from streamparts.engines import make
 
-    sound = engine_build.convert
+    sound = make.convert
 
-    def convert(request: engine_build.Request) -> object:
+    def convert(request: make.Request) -> object:
         if request.precision == "fp16":
             raise RuntimeError("no such\nconversion")
         return sound(request)
 
-    monkeypatch.setattr(engine_build, "convert", convert)
+    monkeypatch.setattr(make, "convert", convert)
     parts = report(model, tmp_path, "--precisions", "fp16", "fp32")["parts"]
     assert parts["tensorrt fp16"]["failed"] == "RuntimeError: no such conversion"
     assert "failed" not in parts["tensorrt fp32"]

@@ -76,7 +76,7 @@ def test_running_a_video_loads_no_torch(video: Path, model_path: Path, tmp_path:
 
 
 def test_what_knows_of_engines_loads_no_tensorrt() -> None:
-    code = "import streamparts.engines, streamparts.build, streamparts.backends.trt"
+    code = "import streamparts.engines, streamparts.engines.build, streamparts.backends.trt"
     assert not loaded_by(code) & {"tensorrt", "tensorrt_rtx", "cuda", "onnx", "torch"}
 
 

@@ -16,8 +16,8 @@ from streamparts.backends.trt import NUM_SLOTS, TensorRtBackend, available, load
 from streamparts.backends.trt_build import BuildOptions
 from streamparts.backends.trt_pass import ALIGNMENT, MAX_GRAPHS, Interface, block_bytes
 from streamparts.bundle import Bundle
-from streamparts.engine_build import Request, make_engine
-from streamparts.engine_info import this_machine
+from streamparts.engines.info import this_machine
+from streamparts.engines.make import Request, make_engine
 from streamparts.errors import MissingExtraError, ModelError
 from streamparts.patterns import pattern_frames
 from tests.fake_cuda import Error

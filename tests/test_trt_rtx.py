@@ -18,11 +18,11 @@ import pytest
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.trt import Library, load_library, rtx_plan_problem
 from streamparts.backends.trt_build import BuildOptions, build_plan, rtx_targets
-from streamparts.build import build
 from streamparts.bundle import DEFAULT_MODEL, Bundle, ModelSpec, load_model
-from streamparts.engine_cache import EngineCache, cache_folder
-from streamparts.engine_info import read_info
 from streamparts.engines import load_engine
+from streamparts.engines.build import build
+from streamparts.engines.cache import EngineCache, cache_folder
+from streamparts.engines.info import read_info
 from streamparts.errors import ModelError
 from streamparts.patterns import pattern_frames
 from tests.precisions import as_fp16, as_int8

@@ -17,8 +17,8 @@ from streamparts.backends.trt import Library, TensorRtBackend, load_library
 from streamparts.backends.trt_build import BuildOptions, build_plan, cast_bytes_last, rtx_targets
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
-from streamparts.engine_cache import EngineCache
-from streamparts.engine_info import EngineInfo, Machine, Precision, cuda_runtime_version
+from streamparts.engines.cache import EngineCache
+from streamparts.engines.info import EngineInfo, Machine, Precision, cuda_runtime_version
 from streamparts.errors import ModelError
 from streamparts.patterns import pattern_frames, plain_frames
 

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamparts.cli_types import count
+from streamparts.cli.types import count
 
 if TYPE_CHECKING:
-    from streamparts.build import Built
+    from streamparts.engines.build import Built
 
 BUILD_EXAMPLES = """examples:
   streamparts build taichi.onnx -o taichi.engine --frames dance.mp4
@@ -52,7 +52,7 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _build(args: argparse.Namespace) -> int:
     from streamparts.backends.trt_build import BuildOptions
-    from streamparts.build import build
+    from streamparts.engines.build import build
 
     if args.opt_batch > args.max_batch:
         args.usage_error(f"--opt-batch {args.opt_batch} is more than --max-batch {args.max_batch}")
@@ -87,7 +87,7 @@ def _built_text(built: Built) -> str:
 
 def describe_engine(path: Path) -> str:
     """From what stands beside it: the engine itself, which is code, is not loaded."""
-    from streamparts.engine_info import read_info
+    from streamparts.engines.info import read_info
 
     info = read_info(path)
     options = info.options

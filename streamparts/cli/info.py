@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamparts.backends.choice import BACKENDS, find_backends
-from streamparts.cli_build import describe_engine
-from streamparts.cli_types import add_backend, count, duration
+from streamparts.cli.build import describe_engine
+from streamparts.cli.types import add_backend, count, duration
 from streamparts.errors import StreampartsError
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ import msgspec
 from streamparts.backends.trt_build import BuildOptions
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray
-from streamparts.engine_build import Request, make_engine, verify
-from streamparts.engine_cache import EngineCache, cache_folder, digest, write_atomically
-from streamparts.engine_info import (
+from streamparts.engines.cache import EngineCache, cache_folder, digest, write_atomically
+from streamparts.engines.info import (
     EngineInfo,
     Machine,
     Precision,
@@ -30,6 +29,7 @@ from streamparts.engine_info import (
     sidecar_path,
     this_machine,
 )
+from streamparts.engines.make import Request, make_engine, verify
 from streamparts.errors import ModelError
 
 MAX_ENGINE_BYTES = 4 << 30

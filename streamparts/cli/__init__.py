@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from streamparts import __version__
-from streamparts.cli_build import add_build
-from streamparts.cli_info import add_bench, add_info, add_schema
-from streamparts.cli_run import add_run
-from streamparts.cli_skeleton import add_skeleton
-from streamparts.cli_types import one_line
+from streamparts.cli.build import add_build
+from streamparts.cli.info import add_bench, add_info, add_schema
+from streamparts.cli.run import add_run
+from streamparts.cli.skeleton import add_skeleton
+from streamparts.cli.types import one_line
 from streamparts.sinks.flags import with_show_kind
 
 

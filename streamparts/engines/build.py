@@ -17,10 +17,10 @@ from streamparts.backends.trt import available, load_library
 from streamparts.backends.trt_build import BuildOptions, require_options
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray
-from streamparts.engine_build import Disagreement, Request, make_engine
-from streamparts.engine_cache import EngineCache, cache_folder, write_atomically
-from streamparts.engine_info import EngineInfo, Precision, sidecar_path, this_machine
 from streamparts.engines import required_info, save_engine
+from streamparts.engines.cache import EngineCache, cache_folder, write_atomically
+from streamparts.engines.info import EngineInfo, Precision, sidecar_path, this_machine
+from streamparts.engines.make import Disagreement, Request, make_engine
 from streamparts.errors import ModelError
 from streamparts.sample_frames import sample_frames
 

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from streamparts.backends.choice import BACKENDS
-from streamparts.cli_types import add_backend, count, jsonl, moment, mp4, one_line, rate
+from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, rate
 from streamparts.sinks.flags import add_output_flags, style_of
 
 if TYPE_CHECKING:
