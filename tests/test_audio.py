@@ -150,3 +150,10 @@ def test_sound_that_breaks_off_is_told_and_the_video_goes_on(
 def test_what_is_no_video_file_has_no_sound(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     assert open_audio(tmp_path / "text.mp4") == (None, None)
+
+
+def test_a_damaged_sound_track_ends_where_it_cannot_be_read(real_videos: Path) -> None:
+    reader, _ = open_audio(real_videos / "video_with_failing_audio.mp4")
+    assert reader is not None
+    assert sum(packet.size for packet in reader.until(Fraction(1000))) > 0
+    reader.close()

@@ -99,7 +99,9 @@ def test_what_is_not_drawn_on_stays_as_it_was_bit_by_bit(colorspace: int, rotati
 @pytest.mark.parametrize("pix_fmt", ["yuvj420p", "yuv444p", "gray", "yuv420p10le", "rgb24", "yuva420p"])
 def test_any_pixel_format_is_drawn_in_its_colours(pix_fmt: str) -> None:
     color = (120, 120, 120) if pix_fmt == "gray" else (200, 60, 30)
-    image = av.VideoFrame.from_ndarray(np.full((50, 71, 3), color, np.uint8), "rgb24").reformat(format=pix_fmt)
+    image = av.VideoFrame.from_ndarray(np.full((50, 71, 3), color, np.uint8), "rgb24").reformat(
+        format=pix_fmt, threads=1
+    )
     if pix_fmt == "yuvj420p":
         image.color_range = 2
     picture = Rescaler().yuv(frame_of(image))

@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 
 from streamparts.errors import VideoError
-from streamparts.sources.audio import AudioPackets, open_audio
 from streamparts.sources.base import OpenedSource, Source
 from streamparts.sources.devices import open_device
 from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileSource, find_videos
@@ -21,13 +20,11 @@ from streamparts.sources.words import expand_sources, is_sequence, kind_of, matc
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
-    "AudioPackets",
     "FileSource",
     "OpenedSource",
     "Source",
     "expand_sources",
     "find_videos",
-    "open_audio",
     "open_source",
     "output_stem",
     "parse_seconds",

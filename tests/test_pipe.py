@@ -1,4 +1,4 @@
-"""Video on standard input, and the sound of files as packets."""
+"""Video on standard input."""
 
 import os
 import subprocess
@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from streamparts.errors import VideoError
-from streamparts.sources import open_audio
 from streamparts.sources.pipe import PipeSource
 from tests.conftest import ROOT, environment
 from tests.media import numbered_video
@@ -72,35 +71,3 @@ def test_garbage_on_standard_input_is_refused(pipe: tuple[int, int]) -> None:
     os.close(pipe[1])
     with pytest.raises(VideoError, match="stdin: "):
         PipeSource(pipe[0])
-
-
-def test_sound_comes_as_it_is_in_the_file_between_the_times_asked_for(real_videos: Path) -> None:
-    path = real_videos / "cockatoo.mp4"
-    audio = open_audio(path)
-    assert audio is not None
-    with audio:
-        assert audio.codec == "mp3"
-        whole = [(packet.pts, bytes(packet)) for packet in audio]
-        time_base = audio.stream.time_base
-    part = open_audio(str(path), 3.0, 5.0)
-    assert part is not None
-    with part:
-        found = [(packet.pts, bytes(packet)) for packet in part]
-    assert found == [(pts, data) for pts, data in whole if 3 <= pts * time_base < 5]
-    assert len(found) > 50
-
-
-@pytest.mark.parametrize("word", ["rtsp://h/x", "webcam", "-", "test://", "none.mp4"])
-def test_what_is_no_file_has_no_sound(word: str) -> None:
-    assert open_audio(word) is None
-
-
-def test_a_silent_file_has_no_sound(video: Path) -> None:
-    assert open_audio(video) is None
-
-
-def test_a_damaged_sound_track_ends_where_it_cannot_be_read(real_videos: Path) -> None:
-    audio = open_audio(real_videos / "video_with_failing_audio.mp4")
-    assert audio is not None
-    with audio:
-        assert sum(packet.size for packet in audio) > 0
