@@ -63,9 +63,10 @@ def trained_teacher(run: Path, evidence: bool = True) -> Trained:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{run} lacks the parts.json and config.json of its teacher ({error})") from error
     config = teacher.config
-    slots = {slot for group in groups.groups for slot in group}
-    if not slots or min(slots) < 0 or max(slots) >= config.num_parts:
-        raise ModelError(f"{run / 'parts.json'} does not fit the {config.num_parts} slots of the teacher")
+    try:
+        groups.require_slots(config.num_parts)
+    except ValueError as error:
+        raise ModelError(f"{run / 'parts.json'}: {error}") from error
     form = "fast" if isinstance(config, AssemblyConfig) else "paper"
     shape = network_shape("teacher", config, form=form, gate=gate, groups=groups.to_json())  # type: ignore[arg-type]
     network = ExportedTeacher(teacher, groups, gate, evidence).eval()

@@ -13,34 +13,43 @@ from torch import nn
 
 from export.graph import to_onnx
 from streamparts.bundle import Bundle, ModelSpec, check_model
+from streamparts.models.assembly import Assembly, AssemblyConfig
 from streamparts.models.fuse import fuse_batch_norms
-from streamparts.models.readout import ExportedScops, ExportedStudent
+from streamparts.models.groups import PartGroups
+from streamparts.models.readout import ExportedScops, ExportedStudent, ExportedTeacher
 from streamparts.models.resnet import ResNet50
 from streamparts.models.scops import Backbone, Scops, ScopsConfig
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
 
 SIZE = 64
 NUM_PARTS = 5
+GROUPS = PartGroups(((1, 0), (3,), (2,), (4,), (5,)), ((0.1, 0.0),) * 5, (0.3, 0, 0.1, 0, 0), ((1.0, 1.2),) * 5)
+"""How the teacher's slots make parts."""
 
 
-def exported_bundle(kind: Literal["student", "scops"], folder: Path, backbone: Backbone = "fast") -> Bundle:
+def exported_bundle(kind: Literal["student", "scops", "teacher"], folder: Path, backbone: Backbone = "fast") -> Bundle:
     """A bundle in `folder` whose weights are random, the same at each call; `backbone` is that of "scops"."""
     torch.manual_seed(0)
-    config: StudentConfig | ScopsConfig
-    if kind == "student":
+    config: StudentConfig | ScopsConfig | AssemblyConfig
+    more: dict[str, object] = {}
+    if kind == "teacher":
+        config = AssemblyConfig(NUM_PARTS + 1, SIZE, 6, (8, 12, 16, 24, 24), 24, 12)
+        network: nn.Module = ExportedTeacher(Assembly(config), GROUPS, gate=3.0)
+        more = {"form": "fast", "gate": 3.0, "groups": GROUPS.to_json()}
+    elif kind == "student":
         config = StudentConfig(NUM_PARTS, SIZE, **STUDENT_SIZES["nano"])
-        network: nn.Module = ExportedStudent(Student(config))
+        network = ExportedStudent(Student(config))
     else:
         config = ScopsConfig(NUM_PARTS, SIZE, backbone)
         network = ExportedScops(Scops(config))
-    _stir(network)
+    _stir(network, gain=0.7 if kind == "teacher" else 3)  # beyond that rounding errors grow from layer to layer
     shape = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
     spec = ModelSpec(
         name=f"random-{kind}",
-        method="assembly" if kind == "student" else "scops",
+        method="scops" if kind == "scops" else "assembly",
         parts=tuple(f"part{k}" for k in range(NUM_PARTS)),
         input_hw=(SIZE, SIZE),
-        network={"kind": kind, **shape},
+        network={"kind": kind, **shape, **more},
     )
     fused = fuse_batch_norms(network.eval())
     data = to_onnx(fused, spec)
@@ -56,7 +65,7 @@ def with_network(bundle: Bundle, **changes: object) -> Bundle:
 
 
 @torch.no_grad()
-def _stir(network: nn.Module) -> None:
+def _stir(network: nn.Module, gain: float) -> None:
     """Norms as after training, not those that change nothing, and heads that are not at zero."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -65,7 +74,7 @@ def _stir(network: nn.Module) -> None:
             module.weight.uniform_(0.5, 1.5)
             module.bias.normal_(std=0.1)
         elif isinstance(module, nn.Conv2d) and module.bias is not None:
-            module.weight.mul_(3)
+            module.weight.mul_(gain)
         elif isinstance(module, ResNet50):
             module.mean.copy_(torch.tensor([101, 102, 103]))
             module.std.copy_(torch.tensor([51, 52, 53]))

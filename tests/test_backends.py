@@ -22,11 +22,11 @@ from tests.exported import exported_bundle
 from tests.tiny_model import PARTS, write_tiny_model
 
 HERE = [found.name for found in find_backends() if found.reason is None]
-MODELS = {"tiny", "student", "scops", "puppet-human"}
+MODELS = {"tiny", "student", "scops", "teacher", "puppet-human"}
 PAIRS = [
     pytest.param(backend, model, id=f"{backend}-{model}")
     for backend in HERE
-    for model in sorted({"student", "scops"} if backend.startswith("torch") else MODELS)
+    for model in sorted({"student", "scops", "teacher"} if backend.startswith("torch") else MODELS)
 ]
 EACH_BACKEND = pytest.mark.parametrize("backend_name", HERE)
 EACH_PAIR = pytest.mark.parametrize(("backend_name", "model"), PAIRS)
@@ -42,6 +42,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
         "tiny": load_model(write_tiny_model(folder / "tiny.onnx")),
         "student": exported_bundle("student", folder),
         "scops": exported_bundle("scops", folder),
+        "teacher": exported_bundle("teacher", folder),
         "puppet-human": load_model("puppet-human"),
     }
 

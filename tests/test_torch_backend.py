@@ -24,6 +24,11 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return exported_bundle("student", tmp_path_factory.mktemp("student"))
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return exported_bundle("teacher", tmp_path_factory.mktemp("teacher"))
+
+
 def test_the_network_has_the_weights_of_the_file(student: Bundle) -> None:
     network = build_network(student)
     assert not network.training
@@ -95,6 +100,25 @@ def test_a_description_that_does_not_fit_is_refused_in_one_line(student: Bundle,
     with pytest.raises(ModelError, match=reason) as caught:
         build_network(spoiled(student, kind))
     assert str(student.path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"gate": None}, "lacks form, gate or groups"),
+        ({"form": "third"}, "lacks form, gate or groups"),
+        ({"form": "paper"}, "fields this version does not know"),
+        ({"groups": "{}"}, "not the parts of a teacher"),
+        ({"num_parts": 4}, "the parts do not fit the 4 slots"),
+        ({"num_parts": "many"}, "its network is for many parts"),
+    ],
+)
+def test_a_description_of_a_teacher_that_does_not_fit_is_refused(
+    teacher: Bundle, change: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ModelError, match=reason) as caught:
+        build_network(with_network(teacher, **change))
     assert "\n" not in str(caught.value)
 
 

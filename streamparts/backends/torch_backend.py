@@ -25,10 +25,14 @@ except ImportError as missing:
     raise MissingExtraError(f"torch cannot be used: {reason}") from missing
 
 from streamparts.backends.torch_graph import GraphRunner
+from streamparts.models.assembly import AssemblyConfig
+from streamparts.models.assembly_paper import PaperAssemblyConfig
 from streamparts.models.fuse import fuse_batch_norms
-from streamparts.models.readout import ExportedScops, ExportedStudent
+from streamparts.models.groups import PartGroups
+from streamparts.models.readout import ExportedScops, ExportedStudent, ExportedTeacher
 from streamparts.models.scops import Scops, ScopsConfig
 from streamparts.models.student import Student, StudentConfig
+from streamparts.models.teacher import build_teacher
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Config = TypeVar("Config", bound="DataclassInstance")
 
+_NOT_SHAPE = {"kind", "form", "gate", "groups"}
+"""Of a network's description: which network it is, and what a teacher has beside its shape."""
 _LONGEST_LIST = 64
 """Of numbers in a network's description: a file made to harm could ask for a million layers."""
 
@@ -129,17 +135,34 @@ def _described(bundle: Bundle) -> nn.Module:
             return ExportedStudent(Student(_config(bundle, StudentConfig)))
         case "scops":
             return ExportedScops(Scops(_config(bundle, ScopsConfig)))
+        case "teacher":
+            return _teacher(bundle)
         case kind:
             _refuse(bundle, f"networks of kind {kind!r} are not known; use another backend")
 
 
-def _config(bundle: Bundle, kind: type[Config]) -> Config:
-    """The network's shape, which must agree with the rest of the description."""
-    given = {name: value for name, value in bundle.spec.network.items() if name != "kind"}
+def _teacher(bundle: Bundle) -> ExportedTeacher:
+    """An Assembly teacher: its slots are more than the parts that it joins them to."""
+    form, gate, groups = (bundle.spec.network.get(name) for name in ("form", "gate", "groups"))
+    if form not in ("fast", "paper") or not isinstance(gate, (int, float)) or not isinstance(groups, str):
+        _refuse(bundle, "its description of the teacher lacks form, gate or groups")
+    joined = PartGroups.from_json(groups)
+    config: AssemblyConfig | PaperAssemblyConfig
+    config = _config(bundle, AssemblyConfig, joined) if form == "fast" else _config(bundle, PaperAssemblyConfig, joined)
+    return ExportedTeacher(build_teacher(config), joined, gate)
+
+
+def _config(bundle: Bundle, kind: type[Config], groups: PartGroups | None = None) -> Config:
+    """The network's shape, which must agree with the rest of the description, and with `groups` where slots are joined
+    to parts."""
+    given = {name: value for name, value in bundle.spec.network.items() if name not in _NOT_SHAPE}
     unknown = set(given) - {field.name for field in fields(kind)}
     if unknown:
         _refuse(bundle, f"its network has fields this version does not know: {sorted(unknown)}")
     size, num_parts = given.get("image_size"), given.get("num_parts")
+    if groups is not None and isinstance(num_parts, int):
+        groups.require_slots(num_parts)
+        num_parts = groups.num_parts
     if bundle.spec.input_hw != (size, size) or num_parts != bundle.spec.num_parts:
         _refuse(bundle, f"its network is for {num_parts} parts and {size} pixels, its description says otherwise")
     if any(isinstance(value, list) and len(value) > _LONGEST_LIST for value in given.values()):

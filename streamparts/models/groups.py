@@ -58,6 +58,12 @@ class PartGroups:
     def num_parts(self) -> int:
         return len(self.groups)
 
+    def require_slots(self, num_slots: int) -> None:
+        """Raises ValueError unless every slot is one of so many."""
+        slots = [slot for group in self.groups for slot in group]
+        if not slots or min(slots) < 0 or max(slots) >= num_slots:
+            raise ValueError(f"the parts do not fit the {num_slots} slots of the teacher")
+
     def join_masks(self, masks: Tensor) -> Tensor:
         """(B, 1 + K, S, S) of slots -> (B, 1 + P, S, S) of parts; dropped slots fall to the background."""
         slots = [torch.tensor(group, device=masks.device) + 1 for group in self.groups]
