@@ -30,7 +30,8 @@ from streamparts.spec import ModelSpec
 
 
 def export_run(run: Path, output: Path, media: Path, args: argparse.Namespace) -> str:
-    """Export, compare on real frames, then write; what was compared, in words. Raises StreampartsError and writes no model when they differ."""
+    """Export, compare on real frames, then write; what was compared, in words. Raises StreampartsError and writes no
+    model when they differ."""
     trained = load_trained(run, args.teacher, args.evidence)
     spec = describe(trained, run, output, args)
     data = to_onnx(fuse_batch_norms(trained.network), spec)
@@ -115,14 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         require_place(args.output, args.force)
-        media = media_of(args.frames or training_clips(args.run), args.num_frames)
-        comparison = export_run(args.run, args.output, media, args)
+        compared = export_run(args.run, args.output, args.frames or training_clips(args.run), args)
     except (StreampartsError, OSError, ValueError) as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, agrees with the network on {comparison.summary()}"
-    )
+    size = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {size:.1f} MB, agrees with the network on {compared}")
     return 0
 
 

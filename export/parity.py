@@ -1,4 +1,4 @@
-"""What may differ between a network, its graph and the same in cheaper arithmetic; how is in streamparts/agreement.py."""
+"""What may differ between a network, its graph and that in cheaper arithmetic; how is in streamparts/agreement.py."""
 
 from __future__ import annotations
 

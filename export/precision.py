@@ -26,7 +26,8 @@ from streamparts.sidecar import write_model
 
 
 def convert_file(args: argparse.Namespace) -> str:
-    """Convert, compare, then write; what was compared, in words. Raises StreampartsError and writes no model when they differ."""
+    """Convert, compare, then write; what was compared, in words. Raises StreampartsError and writes no model when they
+    differ."""
     tolerance = tolerance_of(args.precision)
     source = load_model(args.model)
     frames = with_odd_frames(sample_frames(args.frames, source.spec.input_hw, 2 * args.num_frames))

@@ -38,7 +38,7 @@ def require_parity(
 def said(agreement: Agreement, tolerance: Tolerance, frames: FrameSet) -> str:
     """The agreement in words: on which frames, and what was allowed."""
     odd = len(frames.names) - frames.num_real
-    return f"{frames.num_real} real and {odd} odd ones: {agreement.describe()}\nallowed were {allowed(tolerance)}"
+    return f"{frames.num_real} real and {odd} odd frames: {agreement.describe()}\nallowed were {allowed(tolerance)}"
 
 
 def table(comparison: Comparison, tolerance: Tolerance, frames: FrameSet, passes: bool) -> str:

@@ -121,8 +121,8 @@ class Comparison:
     def mean_pose_px(self) -> NDArray[np.float64]:
         """(F,) mean over the parts compared; 0 without any."""
         there = ~np.isnan(self.pose_px)
-        total: NDArray[np.float64] = np.where(there, self.pose_px, 0).sum(1)
-        return total / np.maximum(there.sum(1), 1)
+        mean: NDArray[np.float64] = np.where(there, self.pose_px, 0).sum(1) / np.maximum(there.sum(1), 1)
+        return mean
 
     @property
     def max_pose_px(self) -> NDArray[np.float64]:
@@ -168,7 +168,8 @@ def compare(
     pose = np.full((count, spec.num_parts), np.nan)
     labels = truth.labels.copy()
     for batch in rows:
-        wanted = Outputs(*(None if values is None else values[batch] for values in truth))
+        evidence = None if truth.evidence is None else truth.evidence[batch]
+        wanted = Outputs(truth.labels[batch], truth.affines[batch], truth.scores[batch], evidence)
         got = candidate(frames[batch])
         require_same_outputs(wanted, got)
         labels[batch] = got.labels
@@ -240,5 +241,11 @@ def same_pixels(wanted: ByteArray, got: ByteArray, num_parts: int) -> NDArray[np
 
 def _run(runner: Runner, frames: ByteArray) -> Outputs:
     """All frames."""
-    batches = [runner(frames[start : start + REFERENCE_BATCH]) for start in range(0, len(frames), REFERENCE_BATCH)]
-    return Outputs(*(None if values[0] is None else np.concatenate(values) for values in zip(*batches, strict=True)))
+    batches = [runner(frames[rows]) for rows in in_each(len(frames), [REFERENCE_BATCH])]
+    evidence = [said.evidence for said in batches if said.evidence is not None]
+    return Outputs(
+        np.concatenate([said.labels for said in batches]),
+        np.concatenate([said.affines for said in batches]),
+        np.concatenate([said.scores for said in batches]),
+        np.concatenate(evidence) if evidence else None,
+    )

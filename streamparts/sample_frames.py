@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -36,10 +35,13 @@ def sample_frames(path: Path, input_hw: tuple[int, int], num_frames: int) -> Fra
     images: list[ByteArray] = []
     names: list[str] = []
     for file in files:
-        with suppress(*([VideoError] if path.is_dir() else [])):
+        try:
             for index, image in _frames_of(file, input_hw, share):
                 images.append(image)
                 names.append(f"{file.name} #{index}")
+        except VideoError:
+            if not path.is_dir():
+                raise
         if len(images) >= num_frames:
             break
     if not images:
@@ -97,5 +99,6 @@ def _prepared(frame: Frame, input_hw: tuple[int, int], rescaler: Rescaler) -> By
 
 
 def _fitted(picture: ByteArray, input_hw: tuple[int, int]) -> ByteArray:
-    frame = Frame(0, 0, Fraction(1), np.ascontiguousarray(picture), 0, *picture.shape[:2], decoded_at=0.0)
+    height, width = picture.shape[:2]
+    frame = Frame(0, 0, Fraction(1), np.ascontiguousarray(picture), 0, height, width, decoded_at=0.0)
     return _prepared(frame, input_hw, Rescaler())
