@@ -43,6 +43,7 @@ from train.run_folder import RunLog, require_finite  # noqa: E402
 SMALL = AssemblyConfig(
     num_parts=5, latent_channels=6, widths=(8, 12, 16, 24, 24), feature_channels=24, decoder_width=12
 )
+SMALL_PAPER = PaperAssemblyConfig(3, 64, 4, (8, 8, 8), (16, 16, 16), 32, (8, 8, 8, 8, 8))
 
 
 def tiny(clips: Path, out: Path, **changes: object) -> TrainingConfig:
@@ -178,8 +179,7 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
 def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> None:
     words = [str(clips), "--out", str(tmp_path / "paper"), "--preset", "paper", "--perceptual", "random"]
     preset = parse_config([*words, "--device", "cpu"], "", "t")
-    shape = PaperAssemblyConfig(3, 64, 4, (8, 8, 8), (16, 16, 16), 32, (8, 8, 8, 8, 8))
-    out = replace(preset, network=shape, steps=3, student_steps=2, student_pixels=64, checkpoint_every=2)
+    out = replace(preset, network=SMALL_PAPER, steps=3, student_steps=2, student_pixels=64, checkpoint_every=2)
     train(out)
     assert log_of(tmp_path / "paper", "teacher")[-1].keys() >= {
         "source",
@@ -194,6 +194,42 @@ def test_triplets_of_frames_train_to_the_end(clips: Path, tmp_path: Path) -> Non
     train(tiny(clips, tmp_path / "triplets", neighbours=2, steps=20, student_steps=10))
     rows = log_of(tmp_path / "triplets", "teacher")
     assert all(row["velocity"] > 0 for row in rows) and rows[-1]["target"] > 0
+
+
+@pytest.mark.parametrize("network", [SMALL, SMALL_PAPER], ids=["fast", "paper"])
+def test_mixed_precision_trains_teacher_and_student_with_losses_in_float32(
+    clips: Path, tmp_path: Path, network: AssemblyConfig | PaperAssemblyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: dict[str, set[torch.dtype]] = {}
+    products: set[torch.dtype] = set()
+
+    def spy(stage: str, step: int, terms: dict[str, torch.Tensor]) -> torch.Tensor:
+        kinds.setdefault(stage, set()).update(term.dtype for term in terms.values())
+        return require_finite(stage, step, terms)
+
+    def watch(module: torch.nn.Module, _: object, output: object) -> None:
+        if isinstance(module, torch.nn.Conv2d) and module.training:
+            assert isinstance(output, torch.Tensor)
+            products.add(output.dtype)
+
+    monkeypatch.setattr("train.assembly.require_finite", spy)
+    with torch.nn.modules.module.register_module_forward_hook(watch):
+        train(tiny(clips, tmp_path, network=network, steps=3, student_steps=3, precision="bf16-mixed", neighbours=2))
+    assert kinds == {"teacher": {torch.float32}, "student": {torch.float32}}
+    assert torch.bfloat16 in products, "the networks computed in 16 bits"
+    for stage in ("teacher", "student"):
+        weights = load_file(tmp_path / f"{stage}.safetensors")
+        assert all(value.dtype == torch.float32 and value.isfinite().all() for value in weights.values())
+
+
+def test_a_run_too_short_to_find_parts_says_so_in_one_line(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("train.merge.MIN_AREA", 2.0)  # more than any slot has
+    words = [str(clips), "--out", str(tmp_path / "run"), "--steps", "1", "--batch-size", "1", "--device", "cpu"]
+    assert main(words) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("train.assembly: error: no part found: nothing moves")
+    assert (tmp_path / "run" / "teacher.safetensors").exists() and not (tmp_path / "run" / "parts.json").exists()
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step() -> None:
