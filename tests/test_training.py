@@ -219,7 +219,8 @@ def test_mixed_precision_trains_teacher_and_student_with_losses_in_float32(
     assert torch.bfloat16 in products, "the networks computed in 16 bits"
     for stage in ("teacher", "student"):
         weights = load_file(tmp_path / f"{stage}.safetensors")
-        assert all(value.dtype == torch.float32 and value.isfinite().all() for value in weights.values())
+        numbers = [value for value in weights.values() if value.is_floating_point()]  # beside counts of batches
+        assert all(value.dtype == torch.float32 and value.isfinite().all() for value in numbers)
 
 
 def test_a_run_too_short_to_find_parts_says_so_in_one_line(
