@@ -73,12 +73,14 @@ def odd_pictures(picture: ByteArray) -> dict[str, ByteArray]:
 
 
 def media_in(folder: Path, num_files: int) -> list[Path]:
-    """Videos and pictures below `folder`, evenly spread where there are more. Raises VideoError without any."""
+    """Videos and pictures below `folder`, `num_files` of them that are evenly spread first, the others, in case some of
+    those cannot be read, after them. Raises VideoError without any."""
     suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     if not files:
         raise VideoError(f"{folder}: no video and no picture in this folder")
-    return files[:: max(1, len(files) // num_files)]
+    step = max(1, len(files) // num_files)
+    return [file for start in range(step) for file in files[start::step]]
 
 
 def _frames_of(path: Path, input_hw: tuple[int, int], count: int) -> Iterator[tuple[int, ByteArray]]:

@@ -52,7 +52,7 @@ def test_odd_pictures_of_a_single_pixel_are_pictures() -> None:
 
 
 def test_frames_are_spread_over_the_files_of_a_folder(pictures: Path) -> None:
-    assert [path.name for path in media_in(pictures, 3)] == ["0.png", "3.png", "6.png"]
+    assert [path.name[0] for path in media_in(pictures, 3)] == list("036147258")
     frames = sample_frames(pictures, HW, 3)
     assert frames.names == ("0.png #0", "3.png #0", "6.png #0") and frames.num_real == 3
     assert [image[32, 32, 0] for image in frames.images] == [0, 60, 120]
@@ -68,7 +68,7 @@ def test_no_more_frames_than_asked_for(video: Path, pictures: Path) -> None:
 
 def test_what_cannot_be_read_is_left_out_of_a_folder_and_refused_by_itself(pictures: Path) -> None:
     (pictures / "3.png").write_bytes(b"no picture")
-    assert sample_frames(pictures, HW, 3).names == ("0.png #0", "6.png #0")
+    assert sample_frames(pictures, HW, 3).names == ("0.png #0", "6.png #0", "1.png #0"), "another one in its place"
     with pytest.raises(VideoError, match=r"3\.png"):
         sample_frames(pictures / "3.png", HW, 3)
 
