@@ -21,7 +21,6 @@ from streamparts.engines.cache import EngineCache, cache_folder, digest, write_a
 from streamparts.engines.info import (
     EngineInfo,
     Machine,
-    Precision,
     decode_info,
     encode_info,
     mismatch,
@@ -31,6 +30,7 @@ from streamparts.engines.info import (
 )
 from streamparts.engines.make import Request, make_engine, verify
 from streamparts.errors import ModelError
+from streamparts.spec import Precision
 
 MAX_ENGINE_BYTES = 4 << 30
 
