@@ -112,6 +112,7 @@ def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from streamparts.sinks.messages import parse_addresses
     from streamparts.sources import expand_sources
 
     if args.masks and args.tracks is None and not _names_files(args):
@@ -122,6 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
     try:
         args.style = style_of(args)
+        parse_addresses(args.send or ())
     except ValueError as error:
         args.usage_error(str(error))
     sources = expand_sources(args.sources)

@@ -8,16 +8,19 @@ from collections import Counter
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+
 from streamparts.data import Tracks
 from streamparts.pipeline import standing_for
 from streamparts.sinks.group import Report
 from streamparts.sinks.messages.backlog import Backlog
 
-DEPTH = 4
-"""Frames that may wait to be sent."""
+DEPTH = 8
+"""Frames that may wait to be sent, without their pictures."""
 ANNOUNCE_SECONDS = 1.0
 """How often receivers that came late are told how to read the rest."""
 _CLOSE_SECONDS = 1.3
+_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 
 class Sender(Protocol):
@@ -50,7 +53,8 @@ class MessageSink:
         self._changed = threading.Condition()
         self._ending = False
         self._error: BaseException | None = None
-        self._num_sent = 0
+        self.num_sent = 0
+        """Frames sent so far."""
         self._unsent: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._work, name="streamparts-messages", daemon=True)
         self._thread.start()
@@ -72,9 +76,10 @@ class MessageSink:
 
     def write(self, tracks: Tracks) -> None:
         """Leave one frame to be sent. Raises what went wrong in the thread, once."""
+        waiting = replace(tracks, frame=replace(tracks.frame, image=_NO_PICTURE))
         with self._changed:
             if not self._ending:
-                self._backlog.put(tracks)
+                self._backlog.put(waiting)
                 self._changed.notify_all()
         self._raise_error()
 
@@ -89,7 +94,7 @@ class MessageSink:
     def report(self) -> Report:
         """What was sent and what was not."""
         unsent = self._unsent + Counter({"newer ones came first": self._backlog.num_lost})
-        words = [f"{self._num_sent} frames sent", *(f"{count} not sent: {why}" for why, count in unsent.items())]
+        words = [f"{self.num_sent} frames sent", *(f"{count} not sent: {why}" for why, count in unsent.items())]
         if self._sender.num_missed:
             words.append(f"receivers were too slow for {self._sender.num_missed}")
         return Report(notes=(f"{self.address}: {'; '.join(words)}",))
@@ -119,11 +124,10 @@ class MessageSink:
             tracks, ending = self._take(due - time.monotonic())
             if tracks is not None:
                 unsent = self._sender.send(tracks)
-                self._num_sent += unsent is None
+                self.num_sent += unsent is None
                 self._unsent.update(() if unsent is None else (unsent,))
             elif ending:
                 return
-            del tracks  # else this thread would keep one frame alive while it waits
 
     def _take(self, seconds: float) -> tuple[Tracks | None, bool]:
         """The oldest that waits, within so many seconds; and whether no more will come."""

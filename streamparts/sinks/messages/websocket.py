@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from collections.abc import Coroutine
@@ -18,7 +19,6 @@ from streamparts.sinks.messages.address import Address, resolved
 from streamparts.sinks.messages.backlog import Backlog
 from streamparts.sinks.messages.encoding import Encoding, Message
 from streamparts.sinks.recording import Recording
-from streamparts.sources.base import reason_of
 
 DEPTH = 8
 """Frames that wait for one slow client; then the oldest is left out, for that one alone."""
@@ -45,7 +45,7 @@ class WebsocketSender:
         try:
             listener = socket.create_server(numeric, family=family)
         except OSError as error:
-            raise VideoError(f"{address}: cannot listen there ({reason_of(error)})") from error
+            raise VideoError(f"{address}: cannot listen there ({os.strerror(error.errno or 0)})") from error
         self.address = address.at(listener.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()

@@ -9,7 +9,6 @@ from streamparts.errors import VideoError
 from streamparts.sinks.messages.address import Address, resolved
 from streamparts.sinks.messages.encoding import Encoding, Message
 from streamparts.sinks.recording import Recording
-from streamparts.sources.base import reason_of
 
 HIGH_WATER_MARK = 8
 """Messages that wait for one slow subscriber; ZeroMQ leaves out those that follow, for that one alone."""
@@ -37,7 +36,7 @@ class ZmqSender:
             self._socket.bind(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
         except zmq.ZMQError as error:
             self.close()
-            raise VideoError(f"{address}: cannot listen there ({reason_of(error)})") from error
+            raise VideoError(f"{address}: cannot listen there ({zmq.strerror(error.errno or 0)})") from error
         self.address = address.at(int(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rsplit(":", 1)[1].rstrip("\0")))
 
     def announce(self) -> None:
