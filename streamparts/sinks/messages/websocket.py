@@ -9,6 +9,8 @@ import socket
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -40,6 +42,7 @@ class WebsocketSender:
         self._encoding = Encoding(address, recording)
         self._greeting = self._encoding.greeting()
         self._clients: dict[ServerConnection, _Client] = {}
+        self._connections: WeakSet[ServerConnection] = WeakSet()  # those too that have not shaken hands
         self._missed_before = 0
         family, numeric = resolved(address, "tcp")
         try:
@@ -85,9 +88,15 @@ class WebsocketSender:
             close_timeout=_CLOSE_SECONDS,
             logger=_LOGGER,
             server_header=None,
+            create_connection=self._connection,
         )
         await self._ending.wait()
         await self._close(server)
+
+    def _connection(self, *args: Any, **options: Any) -> ServerConnection:
+        connection = ServerConnection(*args, **options)
+        self._connections.add(connection)
+        return connection
 
     def _publish(self, messages: list[Message], greeting: list[Message]) -> None:
         self._greeting = greeting
@@ -126,7 +135,7 @@ class WebsocketSender:
         clients = dict(self._clients)
         await _at_most(_FLUSH_SECONDS, [client.idle.wait() for client in clients.values()])
         await _at_most(_CLOSE_SECONDS, [connection.close(1001) for connection in clients])
-        for connection in clients:
+        for connection in self._connections:
             connection.transport.abort()
         await _at_most(0.1, [server.wait_closed()])
 
