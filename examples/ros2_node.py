@@ -84,6 +84,7 @@ def main() -> None:
     except KeyboardInterrupt:
         pass
     finally:
+        node.receiver.close()
         node.destroy_node()
         rclpy.try_shutdown()
 

@@ -23,6 +23,9 @@ from tests.media import ArraySource
 from tests.test_data import make_tracks
 from tests.tiny_model import PARTS
 
+# Found on this machine alone, without multicast, which test machines may lack; and nothing on stderr.
+LSL_CONFIG = "[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n[log]\nlevel = -3\n"
+
 
 def tracks_of(
     index: int, *, segment: int = 0, gap: Gap | None = None, dropped: int = 0, noise_hw: tuple[int, int] = (64, 64)

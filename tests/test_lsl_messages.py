@@ -15,7 +15,7 @@ import pytest
 from streamparts.bundle import Bundle
 from streamparts.sinks.messages.sink import MessageSink
 from tests.live import PATIENCE_SECONDS, wait_until, within_patience
-from tests.receivers import opened, send, sending, tracks_of
+from tests.receivers import LSL_CONFIG, opened, send, sending, tracks_of
 
 try:
     import pylsl
@@ -23,8 +23,7 @@ except (ImportError, RuntimeError, OSError) as error:
     pytest.skip(f"pylsl does not load: {error}", allow_module_level=True)
 
 pytestmark = pytest.mark.usefixtures("no_threads_left")
-# Found on this machine alone, without multicast, which test machines may lack; and nothing on stderr.
-pylsl.set_config_content("[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n[log]\nlevel = -3\n")
+pylsl.set_config_content(LSL_CONFIG)
 
 
 @pytest.fixture
