@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import socket
-import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from streamparts.bundle import Bundle
+from streamparts.cli import main
 from streamparts.data import Frame, Gap, Tracks
 from streamparts.errors import MissingExtraError, StreampartsError, VideoError
 from streamparts.sinks.messages import PROTOCOLS, parse_addresses
@@ -109,6 +110,14 @@ def test_a_missing_extra_is_named_before_anything_else_happens(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"pip install 'streamparts\[{PROTOCOLS[scheme].extra}\]'"):
         run("no_such_video.mp4", tmp_path / "none.onnx", send=f"{scheme}://127.0.0.1:9000")
+
+
+def test_pylsl_without_its_library_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pylsl", None)  # importing it fails
+    monkeypatch.delitem(sys.modules, "streamparts.sinks.messages.lsl", raising=False)
+    with pytest.raises(MissingExtraError, match="lsl:// cannot be used: pylsl does not load") as caught:
+        importlib.import_module("streamparts.sinks.messages.lsl")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_oldest_gives_way_and_what_must_last_is_handed_on() -> None:
@@ -278,33 +287,39 @@ def test_an_unknown_host_is_told_at_the_start(scheme: str, bundle: Bundle) -> No
 
 
 def test_the_command_sends_and_writes_no_files(
-    command: Callable[..., subprocess.CompletedProcess[str]], model_path: Path, video: Path, tmp_path: Path
+    model_path: Path,
+    video: Path,
+    tmp_path: Path,
+    receiver: DatagramReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with closing(DatagramReceiver()) as receiver:
-        words = ("run", video, "--model", model_path, "--send", f"udp://127.0.0.1:{receiver.port}")
-        result = command(*words, cwd=tmp_path)
-        assert (result.returncode, result.stderr) == (0, "")
-        assert f"udp://127.0.0.1:{receiver.port}: " in result.stdout
-        assert receiver.until_frame(39)[0]["type"] == "header"
-        assert list(tmp_path.iterdir()) == []
-        assert command(*words, "--out-dir", tmp_path, cwd=tmp_path).returncode == 0
-        assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.chdir(tmp_path)
+    words = ["run", str(video), "--model", str(model_path), "--send", f"udp://127.0.0.1:{receiver.port}"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert f"udp://127.0.0.1:{receiver.port}: " in said.out
+    assert said.err == ""
+    assert receiver.until_frame(39)[0]["type"] == "header"
+    assert list(tmp_path.iterdir()) == []
+    assert main([*words, "--out-dir", "."]) == 0
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".jsonl", ".mp4"]
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("words", "message"),
     [
-        (["--send", "ftp://x:1"], 2, "error: ftp://x:1: cannot be sent to; what can: udp://HOST:PORT"),
-        (["--send", "udp://:9", "--masks"], 2, "--masks go into the tracks: give --tracks FILE.jsonl too"),
-        (["second.mp4", "--send", "udp://:9"], 2, "--send is for one source"),
+        (["--send", "ftp://x:1"], "error: ftp://x:1: cannot be sent to; what can: udp://HOST:PORT"),
+        (["--send", "udp://:9", "--masks"], "--masks go into the tracks: give --tracks FILE.jsonl too"),
+        (["second.mp4", "--send", "udp://:9"], "--send is for one source"),
     ],
 )
 def test_the_command_tells_what_is_wrong_in_one_line(
-    command: Callable[..., subprocess.CompletedProcess[str]], video: Path, words: list[str], code: int, message: str
+    video: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = command("run", video, *words)
-    assert result.returncode == code
-    assert message in result.stderr.splitlines()[-1]
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", str(video), *words])
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_several_sources_have_no_messages() -> None:

@@ -88,7 +88,7 @@ class WebsocketSender:
             close_timeout=_CLOSE_SECONDS,
             logger=_LOGGER,
             server_header=None,
-            create_connection=self._connection,
+            create_connection=self._connection,  # type: ignore[arg-type]  # a function will do as well
         )
         await self._ending.wait()
         await self._close(server)
