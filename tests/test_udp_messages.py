@@ -112,3 +112,17 @@ def test_noise_is_too_large_for_a_datagram() -> None:
     """Else the test above tests nothing."""
     assert sum(len(encode_mask(tracks_of(1, noise_hw=TOO_NOISY).labels == part)["counts"]) for part in (1, 2)) > 65507
     assert np.unique(tracks_of(1).labels).tolist() == [0, 1, 2]
+
+
+def test_broadcasts_reach_who_listens(bundle: Bundle) -> None:
+    with closing(DatagramReceiver("0.0.0.0")) as receiver:
+        try:
+            with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                probe.sendto(b"{}", ("127.255.255.255", receiver.port))
+        except OSError:
+            pytest.skip("the loopback device takes no broadcasts here")
+        receiver.take()
+        with sending(f"udp://127.255.255.255:{receiver.port}", bundle) as sink:
+            send(sink, [tracks_of(0)])
+            assert [receiver.record()["type"] for _ in range(2)] == ["header", "frame"]
