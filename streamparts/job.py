@@ -223,6 +223,7 @@ class Job:
             self._task.progress(Progress(self.num_frames, self.meter.total, self.meter))
 
     def _note(self, source: Source) -> None:
+        self.meter.messages_lost = self.outputs.num_lost
         self.meter.decode_errors, self.meter.repaired_times = source.decode_errors, source.repaired_times
 
     def _close_pipeline(self, pipeline: Pipeline, stack: ExitStack) -> None:
@@ -250,6 +251,7 @@ class Job:
             self.meter.callback_lost = self._callback.num_lost
         while closer.is_alive() and self._left_for_outputs() != 0:
             closer.join(0.05)
+        self.meter.messages_lost = self.outputs.num_lost
         for error in errors:
             with self._lock:
                 self.error = self.error or error

@@ -22,6 +22,7 @@ from streamparts.meter import StageClock
 from streamparts.paths import check_outputs, input_paths, output_stems
 from streamparts.pipeline import Pipeline, Policy, is_live
 from streamparts.sinks.group import Member, SinkGroup
+from streamparts.sinks.messages import parse_addresses
 from streamparts.sinks.outputs import Outputs, Show, check_followers, open_outputs
 from streamparts.sinks.resume import ResumePoint, resume_point
 from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
@@ -102,6 +103,7 @@ def run(
     audio: bool = True,
     show: Show | None = None,
     show_port: int = 0,
+    send: str | Sequence[str] = (),
     force: bool = False,
     resume: bool = False,
     trust_engine: bool = False,
@@ -118,23 +120,28 @@ def run(
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Track a video and write what is asked for: an overlay video, and tracks as JSON lines.
+    """Track a video and write what is asked for: an overlay video, tracks as JSON lines, live messages.
 
     `masks` adds each part's mask to the tracks; `style`, `encoder`, `audio`, `show` and `show_port` are those of
-    streamparts.sinks.outputs.Outputs; `force` allows outputs to be replaced; `resume` goes on after the last frame in
-    `tracks`, where that file is there. `trust_engine` loads a TensorRT engine that was not built here: it can run any
-    code; `backend`, `threads`, `policy`, `max_fps` and `smoothing` as for `track`; `opener` opens a source given as a
-    path or word (None: open_source); frames before `first_index` are read and left out. `stats` is a file that gets a
-    JSON line every second, "-" for stderr, or a function that gets the Stats. `on_tracks` is called with each result in
-    a thread of its own, and misses results rather than holding up the run; `say` gets lines for the user while the run
-    goes on; `progress` is called after each frame, in the loop.
+    streamparts.sinks.outputs.Outputs. `send` is one address or several that get every frame's tracks as a message,
+    for example "udp://127.0.0.1:9000" (docs/messages.md); no receiver holds up the run. `force` allows outputs to be
+    replaced; `resume` goes on after the last frame in `tracks`, where that file is there. `trust_engine` loads a
+    TensorRT engine that was not built here: it can run any code; `backend`, `threads`, `policy`, `max_fps` and
+    `smoothing` as for `track`; `opener` opens a source given as a path or word (None: open_source); frames before
+    `first_index` are read and left out. `stats` is a file that gets a JSON line every second, "-" for stderr, or a
+    function that gets the Stats. `on_tracks` is called with each result in a thread of its own, and misses results
+    rather than holding up the run; `say` gets lines for the user while the run goes on; `progress` is called after
+    each frame, in the loop.
 
     Setting `stop`, from another thread or a signal handler, ends the run after the frame at hand with all outputs
     complete; so does closing the preview. Raises VideoError, ModelError, BackendError, MissingExtraError or
-    TracksError. An error of the source or the network ends the run, an error of one output ends that output alone and
-    is raised at the end; what was written before stays readable. Ending takes two seconds at most, whatever hangs.
+    TracksError; ValueError for an address that is none. An error of the source or the network ends the run, an error of
+    one output ends that output alone and is raised at the end; what was written before stays readable. Ending takes two
+    seconds at most, whatever hangs.
     """
-    outputs = Outputs(_path(overlay), _path(tracks), masks, style, encoder, audio, show, show_port)
+    outputs = Outputs(
+        _path(overlay), _path(tracks), masks, style, encoder, audio, show, show_port, parse_addresses(send)
+    )
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     point = resume_point(outputs.tracks, bundle, masks=masks) if resume and outputs.tracks else None
     may_replace = force or point is not None
@@ -286,6 +293,7 @@ def _summary(job: Job, stop: threading.Event | None, chosen: Chosen) -> Summary:
         num_gaps=meter.gaps,
         num_segments=meter.segments,
         num_callback_lost=meter.callback_lost,
+        num_messages_lost=meter.messages_lost,
         decode_errors=meter.decode_errors,
         repaired_times=meter.repaired_times,
         outputs=job.outputs.paths,

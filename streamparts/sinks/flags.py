@@ -13,8 +13,8 @@ SHOW = ("auto", "window", "page")
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags of the overlay, the preview and of going on."""
-    group = parser.add_argument_group("overlay, preview and going on")
+    """Flags of the overlay, the preview, messages and of going on."""
+    group = parser.add_argument_group("overlay, preview, messages and going on")
     group.add_argument(
         "--draw",
         metavar="WORDS",
@@ -37,6 +37,13 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         choices=SHOW,
         const="auto",
         help="live preview in a window or on a local page (default: a window where one can be)",
+    )
+    group.add_argument(
+        "--send",
+        metavar="ADDRESS",
+        action="append",
+        help="send every frame's tracks, live: udp://HOST:PORT, osc://HOST:PORT, lsl://NAME, or to who comes to "
+        "zmq://HOST:PORT or ws://HOST:PORT of this machine; may be repeated",
     )
     group.add_argument("--show-port", metavar="PORT", type=int, default=0, help="of the page (default: any free one)")
 

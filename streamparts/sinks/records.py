@@ -103,6 +103,9 @@ class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag
     dropped: Annotated[
         Count, Meta(description="Frames since the one before that came and were not tracked; left out for 0.")
     ] = 0
+    captured_unix_seconds: Annotated[
+        float | None, Meta(description="Wall-clock time at which it left the decoder; live sources only.")
+    ] = None
 
 
 class GapRecord(Struct, frozen=True, tag_field="type", tag="gap"):
