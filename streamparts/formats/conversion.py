@@ -13,6 +13,7 @@ import msgspec
 from streamparts.errors import StreampartsError, TracksError, VideoError
 from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
+from streamparts.formats.openpose import foreign_files
 from streamparts.formats.shots import survey
 from streamparts.formats.table import FORMATS, Format, format_of
 from streamparts.formats.whole import whole
@@ -76,7 +77,16 @@ def convert(
 
 
 def _check_output(source: Path, output: Path, kind: Format, to_tracks: bool, force: bool) -> None:
-    check_outputs([output], [source], force)
+    """Raise VideoError where the output cannot be written. A folder is replaced by a folder, when all that it holds is
+    of that format."""
+    if to_tracks or kind.suffixes or not output.is_dir():
+        check_outputs([output], [source], force)
+        return
+    foreign = next(foreign_files(output), None)
+    if foreign is not None:
+        raise VideoError(f"{output}: holds {foreign.name}, which no {kind.name} output does; name another folder")
+    if not force:
+        raise VideoError(f"{output}: exists already; use --force (in Python: force=True) to replace it")
 
 
 def _read_format(path: Path, name: str | None) -> Format:

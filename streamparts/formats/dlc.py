@@ -127,7 +127,7 @@ def _read_h5(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
 def _fields(group: Any) -> tuple[str, ...]:
     """Of the table in an HDF5 group, if it holds one."""
     table = group.get("table") if hasattr(group, "get") else None
-    return tuple((getattr(table, "dtype", None) and table.dtype.names) or ())
+    return tuple(getattr(getattr(table, "dtype", None), "names", None) or ())
 
 
 def _text(table: Any, attribute: str) -> bytes:

@@ -57,9 +57,7 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
         stack.append(memo[argument])
     elif name in _VALUES:
         stack.append(_VALUES[name])
-    elif isinstance(argument, str | int | float) and name.endswith(
-        ("UNICODE", "STRING", "INT", "INT1", "INT2", "FLOAT")
-    ):
+    elif isinstance(argument, str | int | float) and name.endswith(_PLAIN):
         stack.append(argument)
     else:
         raise ValueError(f"not a pickled literal (it says {name})")

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from streamparts.errors import TracksError
 from streamparts.sinks.reading import TracksFile
 from streamparts.sinks.records import FrameRecord, GapRecord, HeaderRecord, PartRecord, SegmentRecord
+from streamparts.sinks.timeline import Timeline
 
+FALLBACK_RATE = 30
+"""Frames per second where nothing tells them; only to set apart segments that would overlap."""
 MAX_EMPTY = 1_000_000
 """Frames that formats with a row for every frame number may have to leave empty."""
 
@@ -23,7 +26,7 @@ class Shot:
     """One frame of a tracks file."""
 
     frame: FrameRecord
-    segment: SegmentRecord
+    setting: SegmentRecord
     """Size, clock and masks that hold for it."""
     parts: tuple[PartRecord | None, ...]
     """(K,) by part number; None where the frame has none of that number."""
@@ -31,9 +34,21 @@ class Shot:
     """What was lost just before it."""
 
     @property
+    def pts(self) -> int:
+        return self.frame.pts
+
+    @property
+    def time_base(self) -> Fraction:
+        return Fraction(*self.setting.time_base)
+
+    @property
+    def segment(self) -> int:
+        return self.frame.segment
+
+    @property
     def seconds(self) -> Fraction:
         """Its time, exact."""
-        return self.frame.pts * Fraction(*self.segment.time_base)
+        return self.pts * self.time_base
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -66,6 +81,14 @@ def shots(tracks: TracksFile) -> Iterator[Shot]:
                 raise TracksError(f"{tracks.path}: frame {record.frame} is of segment {record.segment}, never begun")
             yield Shot(record, segment, _by_number(tracks, record, num_parts), gap)
             gap = None
+
+
+def growing(tracks: TracksFile, survey: Survey) -> Iterator[tuple[Shot, Fraction]]:
+    """All frames with a time in seconds that never goes back: the source's own in files of one segment, and joined like
+    the overlay's in others, see sinks/timeline.py."""
+    timeline = Timeline(Fraction(survey.rate or FALLBACK_RATE).limit_denominator(1_000_000))
+    for shot in shots(tracks):
+        yield shot, timeline.seconds(shot)
 
 
 def _by_number(tracks: TracksFile, record: FrameRecord, num_parts: int) -> tuple[PartRecord | None, ...]:
@@ -125,8 +148,8 @@ def survey(tracks: TracksFile) -> Survey:
     for shot in shots(tracks):
         if numbers and shot.frame.frame <= numbers[-1]:
             raise TracksError(f"{tracks.path}: frame {shot.frame.frame} comes after frame {numbers[-1]}")
-        if shot.segment is not segment:
-            segment = shot.segment
+        if shot.setting is not segment:
+            segment = shot.setting
             sizes[segment.height, segment.width] = None
             spans.append((Fraction(*segment.time_base), array("q")))
         try:

@@ -57,9 +57,9 @@ Row = tuple[Any, ...]
 
 def rows_of(shot: Shot, names: Sequence[str], masks: bool = False) -> Iterator[Row]:
     """The rows of one frame in the order of COLUMNS, and the mask's text with `masks`. None stands for nothing."""
-    frame, segment = shot.frame, shot.segment
-    time = (frame.segment, frame.frame, frame.pts, "{}/{}".format(*segment.time_base), float(shot.seconds))
-    begin = (*time, frame.dropped, segment.height, segment.width)
+    frame, setting = shot.frame, shot.setting
+    time = (frame.segment, frame.frame, frame.pts, "{}/{}".format(*setting.time_base), float(shot.seconds))
+    begin = (*time, frame.dropped, setting.height, setting.width)
     for number, (part, name) in enumerate(zip(shot.parts, names, strict=True)):
         if part is None:
             continue

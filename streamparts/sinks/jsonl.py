@@ -71,7 +71,7 @@ class JsonlSink:
     def write(self, tracks: Tracks) -> None:
         """Write one frame. Raises VideoError when writing fails, for example on a full disk."""
         with self._clock.time("write"):
-            self._write_lines(*self._before(tracks), _frame_record(tracks, self._masks))
+            self._write_lines(*self._before(tracks), frame_record(tracks, self._masks))
             self._segment = tracks.frame.segment
 
     def close(self) -> None:
@@ -134,7 +134,8 @@ def _seconds(frame: Frame) -> float:
     return round(frame.pts_seconds, 6)
 
 
-def _frame_record(tracks: Tracks, masks: bool) -> FrameRecord:
+def frame_record(tracks: Tracks, masks: bool) -> FrameRecord:
+    """The line of one frame, with the masks of its parts or without."""
     frame = tracks.frame
     parts = [_part_record(tracks, part, masks) for part in range(tracks.num_parts)]
     return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped)
