@@ -49,8 +49,7 @@ def _results(shot: Shot, names: list[str]) -> Iterator[dict[str, Any]]:
     masks = {part.id: mask for part in seen if (mask := _mask(shot, part)) is not None}
     boxes = {part.id: _box(part, masks.get(part.id), height, width) for part in seen}
     image = {"image_id": shot.frame.frame, "pts": shot.pts, "pts_seconds": float(shot.seconds)}
-    places = np.where(np.isfinite(shot.positions[:, :1]), shot.positions, 0.0).tolist()
-    keypoints = [value for x, y, _ in places for value in (x, y, SEEN if (x, y) != (0, 0) else 0)]
+    keypoints = [value for x, y, _ in shot.positions.tolist() for value in ((0, 0, 0) if x != x else (x, y, SEEN))]
     corners = np.array(list(boxes.values()))
     subject = image | {
         "category_id": SUBJECT,

@@ -1,4 +1,4 @@
-"""Tracks of one frame as values of the package supervision, to draw or count with its tools. The extra `supervision`."""
+"""Tracks of one frame as values of the package supervision, to draw or count with its tools."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ WHAT = "to_supervision"
 
 
 def detections(tracks: Tracks) -> Any:
-    """`supervision.Detections` of the parts that are seen: masks (n, height, width) of the picture as displayed, the boxes
-    around them, scores, part numbers as `class_id` and names as `data["class_name"]`.
+    """`supervision.Detections` of the parts that are seen: masks (n, height, width) of the picture as displayed, the
+    boxes around them, scores, part numbers as `class_id` and names as `data["class_name"]`.
 
     Raises MissingExtraError without supervision.
     """
     sv = need("supervision", WHAT, "supervision")
     height, width = tracks.frame.height, tracks.frame.width
     seen = np.flatnonzero(tracks.visible)
-    masks = (
-        np.stack([_mask(tracks, int(part)) for part in seen]) if len(seen) else np.zeros((0, height, width), np.bool_)
-    )
-    boxes = [
-        box_of(mask) or box_around(tracks.affines[part], height, width) for part, mask in zip(seen, masks, strict=True)
-    ]
+    masks = np.zeros((len(seen), height, width), np.bool_)
+    boxes = list[tuple[float, float, float, float]]()
+    for mask, part in zip(masks, seen.tolist(), strict=True):
+        mask[:] = _mask(tracks, part)
+        boxes.append(box_of(mask) or box_around(tracks.affines[part], height, width))
     return sv.Detections(
         xyxy=np.array(boxes, np.float32).reshape(-1, 4),
         mask=masks,
@@ -40,7 +39,8 @@ def detections(tracks: Tracks) -> Any:
 
 
 def key_points(tracks: Tracks) -> Any:
-    """`supervision.KeyPoints` of one subject: the centres (1, K, 2) in displayed pixels, their scores, and which are seen.
+    """`supervision.KeyPoints` of one subject: the centres (1, K, 2) in displayed pixels, their scores, and which are
+    seen.
 
     Raises MissingExtraError without supervision.
     """
