@@ -11,6 +11,8 @@ import numpy as np
 
 from streamparts.rle import encode_mask
 
+Line = dict[str, Any]
+
 NAMES = ("head, left", 'tail "x"', "größe = 1")
 MASKS = {"mask_hw": [32, 32], "offset_xy": [0, 4], "scale_xy": [2.0, 2.0], "coordinates": ""}
 """64 x 48 pixels in a mask of 32 x 32, with a border above and below."""
@@ -18,7 +20,7 @@ SMALL_MASKS = {"mask_hw": [32, 32], "offset_xy": [4, 0], "scale_xy": [1.5, 1.5],
 """36 x 48 pixels."""
 
 
-def part_line(number: int, name: str, x: float, y: float, visible: bool, mask: np.ndarray | None = None) -> dict[str, Any]:
+def part_line(number: int, name: str, x: float, y: float, visible: bool, mask: np.ndarray | None = None) -> Line:
     line = {
         "id": number,
         "name": name,
@@ -37,7 +39,7 @@ def disc(number: int, step: int) -> np.ndarray:
     return np.hypot(x - 9 - 4 * number, y - 12 - step % 6) < 3
 
 
-def header_line(names: tuple[str, ...], time_base: tuple[int, int], masks: bool = False, **model: Any) -> dict[str, Any]:
+def header_line(names: tuple[str, ...], time_base: tuple[int, int], masks: bool = False, **model: Any) -> Line:
     return {
         "type": "header",
         "schema": "streamparts.tracks/2",
@@ -52,7 +54,7 @@ def header_line(names: tuple[str, ...], time_base: tuple[int, int], masks: bool 
 
 def frame_line(
     number: int, pts: int, base: tuple[int, int], names: tuple[str, ...], hidden: tuple[int, ...] = (), **more: Any
-) -> dict[str, Any]:
+) -> Line:
     """A part k of frame n is at (7.1234 + 13 k + n / 3, 11.4567 + n % 7)."""
     masks = more.pop("masks", False)
     parts = [
@@ -70,7 +72,7 @@ def frame_line(
     return {"type": "frame", "frame": number, "pts": pts, "pts_seconds": seconds, "parts": parts, **more}
 
 
-def write_lines(path: Path, lines: list[dict[str, Any]]) -> Path:
+def write_lines(path: Path, lines: list[Line]) -> Path:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -99,11 +101,11 @@ def awkward_tracks(path: Path, masks: bool = False, names: tuple[str, ...] = NAM
     return write_lines(path, lines)
 
 
-def lines_of(path: Path) -> list[dict[str, Any]]:
+def lines_of(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def frames_of(path: Path) -> list[dict[str, Any]]:
+def frames_of(path: Path) -> list[Line]:
     return [line for line in lines_of(path) if line["type"] == "frame"]
 
 
@@ -126,7 +128,8 @@ def places(path: Path, num_rows: int | None = None, shift: float = 0.0) -> np.nd
         [(*part["center"], part["score"]) if part["visible"] else (np.nan, np.nan, 0.0) for part in frame["parts"]]
         for frame in frames
     ]
-    values = np.array(rows, float).reshape(len(frames), -1, 3) + [shift, shift, 0]
+    values = np.array(rows, float).reshape(len(frames), -1, 3)
+    values[:, :, :2] += shift
     if num_rows is None:
         return values
     out = np.full((num_rows, *values.shape[1:]), np.nan)

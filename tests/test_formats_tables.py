@@ -41,8 +41,9 @@ def test_a_row_holds_what_the_line_says(tracks: Path, tmp_path: Path, suffix: st
     assert table.segment.tolist() == np.repeat([frame.get("segment", 0) for frame in frames], num_parts).tolist()
     assert table.dropped.tolist() == np.repeat([frame.get("dropped", 0) for frame in frames], num_parts).tolist()
     parts = [part for frame in frames for part in frame["parts"]]
-    for column, name in (("part", "id"), ("name", "name"), ("area", "area"), ("score", "score"), ("visible", "visible")):
-        assert table[column].tolist() == [part[name] for part in parts]
+    assert table.part.tolist() == [part["id"] for part in parts]
+    for column in ("name", "area", "score", "visible"):
+        assert table[column].tolist() == [part[column] for part in parts]
     seen = np.array([part["visible"] for part in parts])
     affines = np.array([part["affine"] for part in parts])
     assert np.abs(table[["x", "y"]].to_numpy()[seen] - [p["center"] for p in parts if p["visible"]]).max() < 1e-3

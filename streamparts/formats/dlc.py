@@ -62,7 +62,7 @@ def _write_h5(tracks: TracksFile, columns: list[tuple[str, str, str]], path: Pat
             index = pandas.RangeIndex(first, first + len(points)).astype("int64")
             store.append(KEY, pandas.DataFrame(_flat(points), index, header), format="table")
         if KEY not in store:  # a table without rows is not written; this other form may be empty
-            store.put(KEY, pandas.DataFrame(columns=header, dtype=float), format="fixed")
+            store.put(KEY, pandas.DataFrame(columns=header, dtype=float), format="fixed", track_times=False)
     with h5py.File(path, "a") as file:
         keep_times(file, tracks)
 

@@ -33,7 +33,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     stem = output_stem(tracks.header.source.name or "video")
     for number, points in enumerate(rows(tracks)):
         people = []
-        if points is not None and np.isfinite(points).any():
+        if points is not None and np.isfinite(points[:, 0]).any():
             values = np.round(np.nan_to_num(points), 4).ravel().tolist()
             people = [{"person_id": [-1], "pose_keypoints_2d": values} | {name: [] for name in EMPTY}]
         content = msgspec.json.encode({"version": VERSION, "people": people})
