@@ -71,7 +71,9 @@ def _results(shot: Shot, names: list[str]) -> Iterator[dict[str, Any]]:
 def _mask(shot: Shot, part: PartRecord) -> Mask | None:
     if part.mask is None or shot.setting.masks is None:
         return None
-    return displayed(model_mask(part.mask), shot.setting.masks, shot.setting.height, shot.setting.width)
+    return displayed(
+        model_mask(part.mask, shot.frame.frame), shot.setting.masks, shot.setting.height, shot.setting.width
+    )
 
 
 def _box(part: PartRecord, mask: Mask | None, height: int, width: int) -> Box:

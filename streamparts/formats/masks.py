@@ -12,12 +12,12 @@ from streamparts.sinks.records import MaskRecord, RleRecord
 Mask = NDArray[np.bool_]
 
 
-def model_mask(rle: RleRecord) -> Mask:
-    """(h, w) at model resolution. Raises TracksError where the text is damaged."""
+def model_mask(rle: RleRecord, frame: int) -> Mask:
+    """(h, w) at model resolution. Raises TracksError, with the number of the frame, where the text is damaged."""
     try:
         return decode_mask(rle.size, rle.counts)
     except ValueError as error:
-        raise TracksError(f"a mask is damaged: {error}") from error
+        raise TracksError(f"frame {frame}: a part's mask is damaged ({error})") from error
 
 
 def displayed(mask: Mask, lie: MaskRecord, height: int, width: int) -> Mask:

@@ -53,7 +53,7 @@ def _frame(sio: Any, shot: Shot, video: Any, skeleton: Any, track: Any) -> Any:
     for part in shot.seen:
         if part.mask is None or lie is None:
             continue
-        mask, name = inside(model_mask(part.mask), lie, *size), skeleton.nodes[part.id].name
+        mask, name = inside(model_mask(part.mask, shot.frame.frame), lie, *size), skeleton.nodes[part.id].name
         scale = (mask.shape[1] / size[1], mask.shape[0] / size[0])
         about = {"name": name, "category": name, "score": part.score, "track": track, "instance": instance}
         frame.masks.append(sio.PredictedSegmentationMask.from_numpy(mask, scale=scale, source="streamparts", **about))
