@@ -122,15 +122,12 @@ def test_a_folder_is_replaced_only_where_all_of_it_is_openposes(tmp_path: Path, 
     with pytest.raises(VideoError, match=r"holds thesis\.txt"):
         convert(tracks, folder, "openpose", force=True)
     assert (folder / "thesis.txt").read_text() == "mine"
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path, tracks: Path) -> None:
+    (tmp_path / "d.csv").mkdir()
     with pytest.raises(VideoError, match="is a folder"):
-        convert(tracks, folder, "csv" if folder.suffix == ".csv" else None) if folder.suffix else convert(
-            tracks, _folder(tmp_path / "d.csv"), force=True
-        )
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
+        convert(tracks, tmp_path / "d.csv", force=True)
 
 
 def test_a_cut_off_last_line_is_left_out(tmp_path: Path, tracks: Path) -> None:
@@ -302,6 +299,8 @@ def test_the_commands_of_the_documentation_run(
     assert len(commands) >= len(FORMATS)
     for words in commands:
         assert main(words.split()) == 0, words
+    for block in re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL):
+        exec(block, {"streamparts": streamparts})
 
 
 def test_the_package_has_no_module_that_shadows_its_function() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,10 @@ def unique_names(tracks: TracksFile) -> tuple[list[str], list[str]]:
 
 def keep_times(file: Any, tracks: TracksFile) -> None:
     """Write into an open h5py file what makes it tracks again: header, gaps, segments, and each frame's time."""
-    breaks, times = list[Record](), list[tuple[int, int, int]]()
+    breaks, times = list[Record](), array("q")
     for record in tracks:
         if isinstance(record, FrameRecord):
-            times.append((record.frame, record.pts, record.dropped))
+            times.extend((record.frame, record.pts, record.dropped))
         else:
             breaks.append(record)
     group = file.create_group(GROUP)
@@ -125,7 +126,7 @@ def records(
         time_of, breaks = _counting(ticks), list[GapRecord | SegmentRecord]()
     else:
         header, breaks, times = told
-        time_of = times.get
+        time_of = _looking_up(times)
         if len(header.model.parts) != len(names):
             raise TracksError(f"{path}: has {len(names)} parts, but a header of {len(header.model.parts)}")
     yield msgspec.structs.replace(header, masks=None)
@@ -135,6 +136,18 @@ def records(
 def _counting(ticks: Sequence[int]) -> TimeOf:
     def time_of(row: int) -> tuple[int, int]:
         return ticks[row], 0
+
+    return time_of
+
+
+def _looking_up(times: NDArray[np.int64]) -> TimeOf:
+    """`times` (n, 3) are frame, pts and dropped, by frame."""
+
+    def time_of(row: int) -> tuple[int, int] | None:
+        place = int(np.searchsorted(times[:, 0], row))
+        if place == len(times) or times[place, 0] != row:
+            return None
+        return int(times[place, 1]), int(times[place, 2])
 
     return time_of
 
@@ -176,16 +189,14 @@ def _part(number: int, name: str, point: NDArray[np.float64]) -> PartRecord:
     return PartRecord(number, name, (x, y), ((0.0, 0.0, x), (0.0, 0.0, y)), 0.0, score, True)
 
 
-def _told(
-    path: Path, file: Any
-) -> tuple[HeaderRecord, list[GapRecord | SegmentRecord], dict[int, tuple[int, int]]] | None:
+def _told(path: Path, file: Any) -> tuple[HeaderRecord, list[GapRecord | SegmentRecord], NDArray[np.int64]] | None:
     if file is None or GROUP not in file:
         return None
     try:
         group = file[GROUP]
         header = msgspec.json.decode(group["header"][()], type=HeaderRecord)
         breaks = msgspec.json.decode(group["breaks"][()], type=list[GapRecord | SegmentRecord])
-        times = np.asarray(group["times"], np.int64).reshape(-1, 3).tolist()
+        times = np.asarray(group["times"], np.int64).reshape(-1, 3)
     except (KeyError, ValueError, TypeError, msgspec.DecodeError) as error:
         raise TracksError(f"{path}: its group {GROUP!r} is damaged ({error})") from error
-    return header, breaks, {frame: (pts, dropped) for frame, pts, dropped in times}
+    return header, breaks, times

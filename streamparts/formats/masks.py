@@ -25,9 +25,9 @@ def displayed(mask: Mask, lie: MaskRecord, height: int, width: int) -> Mask:
     (left, top), (scale_x, scale_y) = lie.offset_xy, lie.scale_xy
     columns = np.floor((np.arange(width) + 0.5) / scale_x + left).astype(np.int64)
     rows = np.floor((np.arange(height) + 0.5) / scale_y + top).astype(np.int64)
-    fits_x, fits_y = (columns >= 0) & (columns < mask.shape[1]), (rows >= 0) & (rows < mask.shape[0])
-    out = np.zeros((height, width), np.bool_)
-    out[np.ix_(fits_y, fits_x)] = mask[np.ix_(rows[fits_y], columns[fits_x])]
+    bordered = np.pad(mask, 1)  # what lies outside takes the border
+    columns, rows = np.clip(columns, -1, mask.shape[1]) + 1, np.clip(rows, -1, mask.shape[0]) + 1
+    out: Mask = bordered.take(columns, axis=1).take(rows, axis=0)
     return out
 
 

@@ -23,7 +23,7 @@ def to_pandas(tracks: str | Path | TracksFile | Iterable[Tracks]) -> pandas.Data
     """One row for each frame and part: the columns of docs/formats.md, positions in displayed pixels, nan where a part
     is not seen.
 
-    `tracks` is a tracks file, or values such as `streamparts.track` gives. All of it is in memory: about 150 bytes a
+    `tracks` is a tracks file, or values such as `streamparts.track` gives. All of it is in memory: about 170 bytes a
     row. Raises TracksError, or MissingExtraError without pandas.
     """
     pd = need("pandas", "to_pandas")
