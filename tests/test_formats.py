@@ -1,6 +1,7 @@
 """`streamparts convert`: which format is meant, what may be overwritten, what is said, and what is left behind."""
 
 import importlib
+import random
 import re
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 import streamparts
 from streamparts.cli import main
-from streamparts.errors import MissingExtraError, TracksError, VideoError
+from streamparts.errors import MissingExtraError, StreampartsError, TracksError, VideoError
 from streamparts.formats import FORMATS, convert
 from streamparts.formats.table import format_of, listing
 from tests.conftest import ROOT
@@ -235,6 +236,26 @@ def test_frames_that_were_dropped_leave_even_times_even(tmp_path: Path) -> None:
 def test_a_picture_that_changes_its_size_is_told(tmp_path: Path) -> None:
     done = convert(awkward_tracks(tmp_path / "t.jsonl"), tmp_path / "t.csv")
     assert [note.split(";")[0] for note in done.notes] == ["the picture changes its size (64x48, 36x48)"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.dlc.csv", "t.parquet", "t.mcap", "t.h5", "t.analysis.h5"])
+def test_a_file_with_wrong_bytes_is_read_or_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    for needed in ("pyarrow", "tables", "mcap"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed (extra formats)")
+    kind = "dlc" if name in ("t.dlc.csv", "t.h5") else None
+    convert(awkward_tracks(tmp_path / "t.jsonl", masks=True), tmp_path / name, kind)
+    data, rng, outcomes = (tmp_path / name).read_bytes(), random.Random(1), {True: 0, False: 0}
+    for _ in range(40):
+        damaged = bytearray(data)
+        for _ in range(rng.choice([1, 20])):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            convert(tmp_path / name, tmp_path / "back.jsonl", kind, force=True, rate=25, size=(48, 64))
+            outcomes[True] += 1
+        except StreampartsError:
+            outcomes[False] += 1
+    assert outcomes[False] > 0
 
 
 def test_frames_out_of_order_are_refused(tmp_path: Path, tracks: Path) -> None:

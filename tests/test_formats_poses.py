@@ -138,6 +138,19 @@ def test_sleap_io_reads_poses_masks_and_names_of_the_project_file(tmp_path: Path
             ), "where the disc is in the displayed picture"
 
 
+@pytest.mark.parametrize("name", ["t.analysis.h5", "t.slp"])
+def test_the_evaluation_reads_the_same_pixels_as_the_tracks_have(
+    puppet_tracks: Path, tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip("sleap_io", reason="sleap-io is not installed (extra sleap)")
+    from train.labels.sleap import read_sleap
+
+    convert(puppet_tracks, tmp_path / name)
+    labels = read_sleap(tmp_path / name)
+    assert labels.names == tuple(names(puppet_tracks))
+    assert labels.points == pytest.approx(places(puppet_tracks)[:, :, :2], abs=1e-3)
+
+
 def test_symmetric_parts_are_symmetric_in_sleap(puppet_tracks: Path, tmp_path: Path) -> None:
     sio = pytest.importorskip("sleap_io", reason="sleap-io is not installed (extra sleap)")
     convert(puppet_tracks, tmp_path / "t.slp")

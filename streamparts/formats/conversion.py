@@ -106,7 +106,7 @@ def _recognised(path: Path) -> str | None:
             return "dlc" if file.read(10).removeprefix(b"\xef\xbb\xbf").startswith(b"scorer") else "csv"
     if suffix == ".h5" and path.is_file():
         h5py = need("h5py", "HDF5")
-        with suppress(OSError), h5py.File(path, "r") as opened:
+        with suppress(OSError, RuntimeError), h5py.File(path, "r") as opened:
             return "sleap-analysis" if "tracks" in opened else "dlc"
     return None
 

@@ -95,8 +95,8 @@ def keep_times(file: Any, tracks: TracksFile) -> None:
             breaks.append(record)
     group = file.create_group(GROUP)
     group.attrs["about"] = "header, gaps and segments of the tracks, as JSON; times: frame, pts, dropped of each frame"
-    group["header"] = msgspec.json.encode(tracks.header).decode()
-    group["breaks"] = msgspec.json.encode(breaks).decode()
+    group["header"] = np.bytes_(msgspec.json.encode(tracks.header))
+    group["breaks"] = np.bytes_(msgspec.json.encode(breaks))
     group["times"] = np.array(times, np.int64).reshape(-1, 3)
 
 
@@ -194,9 +194,11 @@ def _told(path: Path, file: Any) -> tuple[HeaderRecord, list[GapRecord | Segment
         return None
     try:
         group = file[GROUP]
+        if any(group[name].dtype.kind != "S" for name in ("header", "breaks")):
+            raise ValueError("no text of fixed length")  # the HDF5 library may hang in damaged heaps of the other kind
         header = msgspec.json.decode(group["header"][()], type=HeaderRecord)
         breaks = msgspec.json.decode(group["breaks"][()], type=list[GapRecord | SegmentRecord])
         times = np.asarray(group["times"], np.int64).reshape(-1, 3)
-    except (KeyError, ValueError, TypeError, msgspec.DecodeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OSError, msgspec.DecodeError) as error:
         raise TracksError(f"{path}: its group {GROUP!r} is damaged ({error})") from error
     return header, breaks, times

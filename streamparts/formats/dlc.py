@@ -120,7 +120,7 @@ def _read_h5(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
             yield from records(path, names, _h5_rows(group, fields, order), num_rows, hints, file, scorer)
     except TracksError:
         raise
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise TracksError(f"{path}: is no HDF5 file like DeepLabCut's ({error})") from error
 
 

@@ -38,18 +38,18 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     """Files of other origin need the same columns; what the metadata would tell stays empty then."""
     pyarrow, parquet = _libraries()
     try:
-        file = parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise TracksError(f"{path}: is no Parquet file ({error})") from error
-    with file:
-        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-        if missing:
-            raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
-        header, breaks = _told(path, file.metadata.metadata or {})
-        header = header or bare_header(path, *names_of(_rows(path, file)))
-        yield header
-        yield from records_of(_rows(path, file), header, breaks)
-        yield from (record for record in breaks if record.frame > _last_frame(file))
+        with parquet.ParquetFile(path) as file:
+            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+            if missing:
+                raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
+            header, breaks = _told(path, file.metadata.metadata or {})
+            header = header or bare_header(path, *names_of(_rows(path, file)))
+            yield header
+            yield from records_of(_rows(path, file), header, breaks)
+    except TracksError:
+        raise
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise TracksError(f"{path}: is no Parquet file, or a damaged one ({error})") from error
 
 
 def _told(path: Path, metadata: dict[bytes, bytes]) -> tuple[HeaderRecord | None, list[GapRecord | SegmentRecord]]:
@@ -58,7 +58,7 @@ def _told(path: Path, metadata: dict[bytes, bytes]) -> tuple[HeaderRecord | None
     try:
         header = msgspec.json.decode(metadata[HEADER.encode()], type=HeaderRecord)
         breaks = msgspec.json.decode(metadata[BREAKS.encode()], type=list[GapRecord | SegmentRecord])
-    except (msgspec.DecodeError, KeyError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
         raise TracksError(f"{path}: its metadata are not those of tracks ({error})") from error
     return header, breaks
 
@@ -69,12 +69,6 @@ def _rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in batch.to_pylist():
             number += 1
             yield f"{path}: row {number}", row
-
-
-def _last_frame(file: Any) -> int:
-    column = file.schema_arrow.names.index("frame")
-    groups = [file.metadata.row_group(group).column(column) for group in range(file.num_row_groups)]
-    return max((group.statistics.max for group in groups if group.statistics), default=-1)
 
 
 def _libraries() -> tuple[Any, Any]:

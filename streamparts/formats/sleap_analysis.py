@@ -20,6 +20,8 @@ from streamparts.sinks.records import HeaderRecord, Record
 
 WHAT = "SLEAP's analysis file"
 TRACK = "subject"
+MAX_NODES, MAX_FRAMES = 1000, 20_000_000
+"""Of a file that is read: a damaged one may claim anything."""
 LENGTH = 4096
 """Frames written and read at a time."""
 
@@ -67,15 +69,17 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     try:
         with h5py.File(path, "r") as file:
             shape = file["tracks"].shape
+            if len(shape) != 4 or shape[2] > MAX_NODES or shape[3] > MAX_FRAMES:
+                raise TracksError(f"{path}: tracks has shape {shape}, expected (1, 2, nodes, frames)")
             names = [name.decode() for name in file["node_names"]]
-            if len(shape) != 4 or shape[1:3] != (2, len(names)):
+            if shape[1:3] != (2, len(names)):
                 raise TracksError(f"{path}: tracks has shape {shape}, expected (1, 2, {len(names)}, frames)")
             if shape[0] != 1:
                 raise TracksError(f"{path}: has {shape[0]} tracks; these tracks are of one subject")
             yield from records(path, names, _rows(file), shape[3], hints, file)
     except TracksError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise TracksError(f"{path}: is no analysis file of SLEAP ({error})") from error
 
 

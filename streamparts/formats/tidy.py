@@ -146,6 +146,7 @@ def records_of(
             of_segment,
             _integer(where, row, "dropped"),
         )
+    yield from reversed(waiting)
 
 
 def unseen(part: int, name: str, score: float = 0.0) -> PartRecord:
