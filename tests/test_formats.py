@@ -274,6 +274,13 @@ def test_only_formats_that_carry_enough_become_tracks(tmp_path: Path, tracks: Pa
         convert(tmp_path / "none.csv", tmp_path / "back.jsonl")
 
 
+@pytest.mark.parametrize("known", [{"rate": 0}, {"rate": float("nan")}, {"size": (0, 5)}])
+def test_a_rate_and_a_size_are_positive(tmp_path: Path, tracks: Path, known: dict) -> None:
+    convert(tracks, tmp_path / "t.csv", "dlc")
+    with pytest.raises(ValueError, match="must be positive"):
+        convert(tmp_path / "t.csv", tmp_path / "back.jsonl", **known)
+
+
 def test_tracks_and_open_files_are_taken_alike(tmp_path: Path, tracks: Path) -> None:
     convert(streamparts.read_tracks(tracks), tmp_path / "a.csv")
     convert(str(tracks), str(tmp_path / "b.csv"))

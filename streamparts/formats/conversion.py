@@ -54,8 +54,11 @@ def convert(
     with its constant `rate` in frames per second and its `size` (height, width).
 
     Raises TracksError for input that cannot be converted or an unclear format, VideoError for an output that cannot be
-    written, MissingExtraError, which names the extra, for a library that is not installed.
+    written, MissingExtraError, which names the extra, for a library that is not installed, ValueError for a `rate` or a
+    `size` that is not positive.
     """
+    if (rate is not None and not 0 < rate < float("inf")) or (size is not None and min(size) < 1):
+        raise ValueError(f"rate and size must be positive, got {rate} and {size}")
     source, output = tracks.path if isinstance(tracks, TracksFile) else Path(tracks), Path(output)
     to_tracks = output.suffix.lower() == TRACKS_SUFFIX and source.suffix.lower() != TRACKS_SUFFIX
     hints = Hints(video, None if rate is None else Fraction(rate).limit_denominator(1_000_000), size)

@@ -18,8 +18,14 @@ def whole(output: Path) -> Iterator[Path]:
     try:
         made = workshop / output.name
         yield made
+        old = workshop / "old"
         if output.is_dir():
-            output.replace(workshop / "old")
-        made.replace(output)
+            output.replace(old)
+        try:
+            made.replace(output)
+        except OSError:
+            if old.exists():
+                old.replace(output)
+            raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
