@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from streamparts.bundle import load_model as load_model
     from streamparts.embedding import Tracker as Tracker
     from streamparts.filters import Smoothing as Smoothing
+    from streamparts.formats.pandas_table import to_pandas as to_pandas
     from streamparts.sinks.reading import read_tracks as read_tracks
     from streamparts.sources import open_source as open_source
     from streamparts.stream import run as run
@@ -56,6 +57,7 @@ __all__ = [
     "read_tracks",
     "run",
     "run_many",
+    "to_pandas",
     "track",
 ]
 
@@ -68,6 +70,7 @@ _HOME_OF = {
     "read_tracks": "streamparts.sinks.reading",
     "run": "streamparts.stream",
     "run_many": "streamparts.stream",
+    "to_pandas": "streamparts.formats.pandas_table",
     "track": "streamparts.stream",
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import supervision
     from av import VideoFrame
 
     from streamparts.geometry import Letterbox
@@ -147,3 +148,11 @@ class Tracks:
             raise ValueError(f"part {part} is outside 0..{self.num_parts - 1}")
         mask: NDArray[np.bool_] = self.labels == part + 1
         return mask
+
+    def to_supervision(self) -> supervision.Detections:
+        """The parts that are seen as `supervision.Detections`, with masks and boxes in displayed pixels, see
+        formats/supervision.py. Raises MissingExtraError without that package."""
+        from streamparts.formats.supervision import detections
+
+        found: supervision.Detections = detections(self)
+        return found

@@ -56,13 +56,15 @@ class Recording:
             self._segment = frame.segment
             self.segment = SegmentRecord(frame.segment, frame.index, *size, _ratio(frame.time_base), masks)
             records.append(self.segment)
-        return [*records, self._frame_record(tracks)]
-
-    def _frame_record(self, tracks: Tracks) -> FrameRecord:
-        frame = tracks.frame
-        parts = [_part_record(tracks, part, self._masks) for part in range(tracks.num_parts)]
         captured = round(captured_unix_seconds(frame), 6) if self._live else None
-        return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped, captured)
+        return [*records, frame_record(tracks, self._masks, captured)]
+
+
+def frame_record(tracks: Tracks, masks: bool, captured: float | None = None) -> FrameRecord:
+    """The record of one frame, with the masks of its parts or without; `captured` in seconds of the wall clock."""
+    frame = tracks.frame
+    parts = [_part_record(tracks, part, masks) for part in range(tracks.num_parts)]
+    return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped, captured)
 
 
 def captured_unix_seconds(frame: Frame) -> float:
