@@ -20,7 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from streamparts.filters import PoseFilter, Smoothing
-from streamparts.skeleton import find_skeleton
+from streamparts.skeleton import Skeleton, find_skeleton
 from train.puppet_figures import FIGURES
 from train.puppet_motion import animate
 
@@ -98,22 +98,22 @@ def directions(rng: Generator, shape: tuple[int, int]) -> Array:
     return np.stack([np.cos(angle), np.sin(angle)], -1)
 
 
-def smoothed(simulation: Simulation, smoothing: Smoothing) -> tuple[NDArray[np.float32], float]:
+def smoothed(
+    simulation: Simulation, smoothing: Smoothing, skeleton: Skeleton | None = None
+) -> tuple[NDArray[np.float32], float]:
     """Smoothed poses, and microseconds per part and frame."""
     num_parts = simulation.truth.shape[1]
-    pose_filter, confidence = PoseFilter(num_parts, smoothing), np.ones(num_parts, np.float32)
+    pose_filter, confidence = PoseFilter(num_parts, smoothing, skeleton), np.ones(num_parts, np.float32)
     start, out = time.perf_counter(), []
     for seconds, affines, seen in zip(simulation.seconds, simulation.measured, simulation.seen, strict=True):
         out.append(pose_filter.update(float(seconds), affines, confidence, seen, SIDE))
     return np.stack(out), 1e6 * (time.perf_counter() - start) / simulation.seen.size
 
 
-def on_skeleton(simulation: Simulation) -> NDArray[np.float32]:
-    """Smoothed poses, hidden parts placed by their neighbours."""
+def found_skeleton(simulation: Simulation) -> Skeleton:
+    """In what was measured."""
     names = tuple(bone.name for bone in FIGURES["human"].bones)
-    skeleton = find_skeleton(simulation.measured, simulation.seen.astype(np.float32), names, SIDE)
-    poses = smoothed(simulation, Smoothing())[0]
-    return np.stack([skeleton.complete(pose, seen) for pose, seen in zip(poses, simulation.seen, strict=True)])
+    return find_skeleton(simulation.measured, simulation.seen.astype(np.float32), names, SIDE)
 
 
 def figures(simulation: Simulation, poses: NDArray[np.float32]) -> dict[str, float]:
@@ -172,7 +172,9 @@ def main() -> None:
         "none": lambda simulation: simulation.measured,
         "Kalman": lambda simulation: smoothed(simulation, Smoothing(cutoff_hz=(1e6, 1e6, 1e6)))[0],
         "Kalman + One-Euro": lambda simulation: smoothed(simulation, Smoothing())[0],
-        "the same, on the skeleton": on_skeleton,
+        "the same, on the skeleton": lambda simulation: smoothed(
+            simulation, Smoothing(), found_skeleton(simulation)
+        )[0],
     }
     for rate in (60.0, 30.0):
         table(rate, args.seeds, variants)
