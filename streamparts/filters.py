@@ -56,7 +56,7 @@ class Smoothing:
     """... and between which multiples of it the one that is found may lie."""
     agility: tuple[float, float, float] = (7.0e4, 10.0, 250.0)
     """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
-    rest_agility: float = 0.01
+    rest_agility: float = 0.005
     """... and which share of it is left at rest."""
     slow: tuple[float, float, float] = (30.0, 0.25, 0.5)
     """Speeds per second well below these are rest."""
@@ -142,7 +142,7 @@ class PoseFilter:
             self._velocity[~seen] *= math.exp(-step / self._options.hidden_decay_seconds)
         if self._hanging:
             now = self._value, self._velocity
-            self.filled = self._hanging.carry(before, now, self._covariance[0], seen, self._known, step)
+            self.filled = self._hanging.carry(before, now, self._covariance, seen, self._known, step)
         if (new := seen & ~self._known).any():
             self._start(measured, new)
         self._follow(step)
@@ -185,7 +185,8 @@ class PoseFilter:
 
     def _squared_speeds(self) -> Array:
         """(K, 3) mean squares over the axes, without what the uncertainty of the velocities adds."""
-        return np.maximum(_mean_squares(self._velocity) - self._covariance[2], 0)
+        squares: Array = np.maximum(_mean_squares(self._velocity) - self._covariance[2], 0)
+        return squares
 
     def _moving(self, squares: Array) -> Array:
         """(K, 3) in [0, 1) from squared speeds, mean over the axes: 0 at rest."""
@@ -240,10 +241,10 @@ class PoseFilter:
 
     def _follow(self, step: float) -> None:
         """The One-Euro filter, its speed taken from the Kalman filter; in motion it goes along with the velocity."""
-        squares = self._squared_speeds()
-        turn = (2 * math.pi * step) * (self._cutoff + self._cutoff_gain * np.sqrt(squares * _NUM_AXES))
+        speeds = np.sqrt(self._squared_speeds() * _NUM_AXES)
+        turn = (2 * math.pi * step) * (self._cutoff + self._cutoff_gain * speeds)
         share = (turn / (1 + turn))[:, _GROUP]
-        self._calm += self._velocity * (step * self._moving(squares))[:, _GROUP]
+        self._calm += self._velocity * (step * self._moving(_mean_squares(self._velocity)))[:, _GROUP]
         behind = self._value - self._calm
         behind[:, _ANGLE] = _wrapped(behind[:, _ANGLE])
         self._calm += share * behind

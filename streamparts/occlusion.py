@@ -26,6 +26,8 @@ TURN_SECONDS = 0.15
 """Time constant with which the turning of a hidden part against its neighbours dies away ..."""
 OFFSET_SECONDS = 0.25
 """... and the distance from where the joints have it."""
+_DOUBT = 2.0
+"""Turning against the neighbours counts as far as its square is more than so many times its variance."""
 _REFERENCE_PX = 256
 _ANGLE = 4
 
@@ -60,7 +62,7 @@ class Hanging:
         self,
         before: State,
         now: State,
-        variance: Array,
+        covariance: Array,
         seen: NDArray[np.bool_],
         known: NDArray[np.bool_],
         step: float,
@@ -68,8 +70,8 @@ class Hanging:
         """Put hidden parts on their joints, those next to parts that are seen first, by changing the rows of `now` in
         place; (K,) which were put there.
 
-        `before` is the state `step` seconds ago, `variance` (K, 3) that of translation, log scale and angle; `known`
-        (K,) are the parts that have a state.
+        `before` is the state `step` seconds ago; `covariance` (3, K, 3) that of positions, between them and velocities,
+        and of velocities, of translation, log scale and angle; `known` (K,) are the parts that have a state.
         """
         placed, left = known & seen, known & ~seen
         while left.any():
@@ -77,7 +79,7 @@ class Hanging:
             if not ready:
                 break
             for part, links in ready:
-                self._hang(int(part), links, before, now, variance, step)
+                self._hang(int(part), links, before, now, covariance, step)
                 placed[part], left[part] = True, False
         self._hung = placed & ~seen
         return self._hung
@@ -85,16 +87,16 @@ class Hanging:
     def _links_to(self, placed: NDArray[np.bool_], part: int) -> list[_Link]:
         return [link for link in self._links[part] if placed[link.neighbour]]
 
-    def _hang(
-        self, part: int, links: list[_Link], before: State, now: State, variance: Array, step: float
-    ) -> None:
-        (was, was_moving), (value, velocity) = before, now
+    def _hang(self, part: int, links: list[_Link], before: State, now: State, covariance: Array, step: float) -> None:
+        (was, was_moving), (value, velocity), (variance, _, speed_variance) = before, now, covariance
         around = [link.neighbour for link in links]
         noise = np.array([_joint_variance(value, variance, link) for link in links])
-        if not self._hung[part]:
-            self._offset[part] = was[part, :2] - _place(was, part, links, noise)
         turned = _wrapped(value[around, _ANGLE] - was[around, _ANGLE]).mean()
         against = was_moving[part, _ANGLE] - was_moving[around, _ANGLE].mean()
+        if not self._hung[part]:
+            self._offset[part] = was[part, :2] - _place(was, part, links, noise)
+            doubt = speed_variance[part, 2] + speed_variance[around, 2].mean() / len(around)
+            against *= max(0.0, 1 - _DOUBT * doubt / max(against**2, 1e-12))
         value[part, _ANGLE] = was[part, _ANGLE] + turned + against * step
         if len(links) > 1:
             value[part, _ANGLE] += _turn(value, part, links, noise, variance[part, 2])
