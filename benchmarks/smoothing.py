@@ -172,9 +172,9 @@ def main() -> None:
         "none": lambda simulation: simulation.measured,
         "Kalman": lambda simulation: smoothed(simulation, Smoothing(cutoff_hz=(1e6, 1e6, 1e6)))[0],
         "Kalman + One-Euro": lambda simulation: smoothed(simulation, Smoothing())[0],
-        "the same, on the skeleton": lambda simulation: smoothed(
-            simulation, Smoothing(), found_skeleton(simulation)
-        )[0],
+        "the same, on the skeleton": lambda simulation: smoothed(simulation, Smoothing(), found_skeleton(simulation))[
+            0
+        ],
     }
     for rate in (60.0, 30.0):
         table(rate, args.seeds, variants)

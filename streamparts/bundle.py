@@ -12,13 +12,12 @@ import msgspec
 from streamparts.errors import ModelError
 from streamparts.onnx_scan import scan
 from streamparts.sidecar import (
-    error_line,
     read_sidecar,
     require_same_description,
     require_same_file,
     sidecar_path,
 )
-from streamparts.spec import COORDINATES, OLDER_SCHEMAS, SCHEMA, ModelSpec, short
+from streamparts.spec import COORDINATES, OLDER_SCHEMAS, SCHEMA, ModelSpec, error_line, short
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -1,13 +1,13 @@
 """Smoothing of part poses over time: a robust Kalman filter, then a One-Euro filter, both driven by seconds.
 
 The state of a part is its translation, the logarithms of its two scales and its angle, each with a velocity that is
-constant but for white noise in the acceleration, little of it at rest. How noisy the measurements are is found from
-the measurements: from the quiet quarter of their second differences. A measurement far from the prediction counts less
-the farther it is (nothing is ever shut out), and three far ones that agree with each other are believed, or two that lead ever farther
-away. While a part is hidden, it goes on with a velocity that dies away, or, with a skeleton, hangs on its neighbours
-(see occlusion.py). A speed counts as motion as far as it is more than the speed's own uncertainty. What remains of the noise is taken by the One-Euro filter (Casiez,
-Roussel and Vogel 2012), whose cut-off frequency rises with the speed: rest is calm, and motion, which the filter goes
-along with, hardly late.
+constant but for white noise in the acceleration, little of it at rest. How noisy the measurements are is found from the
+measurements: from the quiet quarter of their second differences. A measurement far from the prediction counts less the
+farther it is (nothing is ever shut out), and three far ones that agree with each other are believed, or two that lead
+ever farther away. While a part is hidden, it goes on with a velocity that dies away, or, with a skeleton, hangs on its
+neighbours (see occlusion.py). A speed counts as motion as far as it is more than the speed's own uncertainty. What
+remains of the noise is taken by the One-Euro filter (Casiez, Roussel and Vogel 2012), whose cut-off frequency rises
+with the speed: rest is calm, and motion, which the filter goes along with, hardly late.
 
 Lengths are in units of 1/256 of the frame's shorter side, so that the same constants serve every size of video.
 """
@@ -88,9 +88,7 @@ class Smoothing:
 class PoseFilter:
     """The memory of one video: K parts, each with its state. Depends on the times given, not on the clock."""
 
-    def __init__(
-        self, num_parts: int, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None
-    ) -> None:
+    def __init__(self, num_parts: int, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> None:
         """A `skeleton` of these parts places those that are hidden."""
         self._hanging = Hanging(skeleton) if skeleton else None
         self.filled = np.zeros(num_parts, np.bool_)

@@ -75,11 +75,11 @@ class Hanging:
         """
         placed, left = known & seen, known & ~seen
         while left.any():
-            ready = [(part, links) for part in np.flatnonzero(left) if (links := self._links_to(placed, part))]
+            ready = [(k, links) for k in np.flatnonzero(left).tolist() if (links := self._links_to(placed, k))]
             if not ready:
                 break
             for part, links in ready:
-                self._hang(int(part), links, before, now, covariance, step)
+                self._hang(part, links, before, now, covariance, step)
                 placed[part], left[part] = True, False
         self._hung = placed & ~seen
         return self._hung

@@ -66,7 +66,7 @@ class SwapResolver:
 
 
 def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Pairs of parts whose names differ in "left" and "right" alone."""
+    """Pairs of parts whose names differ in "left" and "right", or "Left" and "Right", alone."""
     number = {name: part for part, name in enumerate(names)}
-    pairs = ((part, number.get(name.replace("left", "right"))) for name, part in number.items() if "left" in name)
-    return tuple((left, right) for left, right in pairs if right is not None)
+    mirrored = ((name, name.replace("left", "right").replace("Left", "Right")) for name in names)
+    return tuple((number[left], number[right]) for left, right in mirrored if left != right and right in number)

@@ -22,6 +22,7 @@ from streamparts.sinks.records import (
     FrameRecord,
     GapRecord,
     HeaderRecord,
+    JointRecord,
     MaskRecord,
     ModelRecord,
     PartRecord,
@@ -31,7 +32,6 @@ from streamparts.sinks.records import (
 )
 from streamparts.sinks.resume import ResumePoint
 from streamparts.sources import Source
-from streamparts.swaps import pairs_by_name
 
 
 class JsonlSink:
@@ -107,7 +107,7 @@ class JsonlSink:
 def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None) -> HeaderRecord:
     spec = bundle.spec
     model = ModelRecord(
-        spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, list(pairs_by_name(spec.parts))
+        spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, list(spec.symmetric_pairs)
     )
     rate = None if source.rate is None else _ratio(source.rate)
     return HeaderRecord(
@@ -137,7 +137,27 @@ def _seconds(frame: Frame) -> float:
 def _frame_record(tracks: Tracks, masks: bool) -> FrameRecord:
     frame = tracks.frame
     parts = [_part_record(tracks, part, masks) for part in range(tracks.num_parts)]
-    return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped)
+    return FrameRecord(
+        frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped, _joint_records(tracks)
+    )
+
+
+def _joint_records(tracks: Tracks) -> list[JointRecord]:
+    if tracks.joints is None:
+        return []
+    places = np.round(tracks.joints.points.astype(np.float64), 3).tolist()
+    return [
+        JointRecord(
+            name=f"{tracks.names[parent]}-{tracks.names[child]}",
+            parts=(parent, child),
+            x=x if np.isfinite(x) else None,
+            y=y if np.isfinite(y) else None,
+            confidence=round(float(confidence), 3),
+        )
+        for (parent, child), (x, y), confidence in zip(
+            tracks.joints.parts, places, tracks.joints.confidence, strict=True
+        )
+    ]
 
 
 def _part_record(tracks: Tracks, part: int, masks: bool) -> PartRecord:
@@ -150,5 +170,6 @@ def _part_record(tracks: Tracks, part: int, masks: bool) -> PartRecord:
         area=round(float(tracks.areas[part]), 1),
         score=round(float(tracks.scores[part]), 3),
         visible=bool(tracks.visible[part]),
+        filled=tracks.filled is not None and bool(tracks.filled[part]),
         mask=RleRecord(**encode_mask(tracks.mask(part))) if masks else None,  # type: ignore[arg-type]
     )
