@@ -40,7 +40,7 @@ class LocalServer(TCPServer):
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._lock = threading.Lock()
         super().__init__((HOST, port), handler)
-        self.port: int = self.server_address[1]  # type: ignore[assignment]
+        self.port: int = self.server_address[1]
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name=name, daemon=True)
 
     @property

@@ -26,7 +26,7 @@ def renamed(spec: ModelSpec, names: Mapping[int, str], pairs: Sequence[Pair] | N
 
     `pairs` of new names are all that is stored of mirror partners; None keeps those there were. Pairs that the names
     tell by themselves, left and right, need not be given. Raises ValueError, in one line, for a number that no part
-    has, a name that is empty, too long, twice there or of other characters than names may have, and a pair that is none.
+    has, a name that is empty, too long, there twice or of other characters than names may have, and a wrong pair.
     """
     if unknown := sorted(set(names) - set(range(spec.num_parts))):
         raise ValueError(f"there is no part {unknown[0]}; the parts of {spec.name} are 0 to {spec.num_parts - 1}")
@@ -54,7 +54,9 @@ def named_file(model: str | Path, output: Path | None, force: bool = False) -> P
     path = Path(model) if Path(model).suffix == ".engine" else load_model(model).path
     if output is None:
         if path.resolve().parent == ASSETS.resolve():
-            raise ModelError(f"{path.stem} comes with the package and stays as it is; give -o FILE.onnx for the named one")
+            raise ModelError(
+                f"{path.stem} comes with the package and stays as it is; give -o FILE.onnx for the named one"
+            )
         return path.resolve()
     if output.suffix != path.suffix:
         raise ModelError(f"{output}: give the named model a name that ends in {path.suffix}")
@@ -99,9 +101,7 @@ def store_names(
     return path, spec
 
 
-def _name_engine(
-    engine: Path, path: Path, names: Mapping[int, str], pairs: Sequence[Pair] | None
-) -> ModelSpec:
+def _name_engine(engine: Path, path: Path, names: Mapping[int, str], pairs: Sequence[Pair] | None) -> ModelSpec:
     if path.resolve() != engine.resolve():
         raise ModelError(f"{engine}: an engine's names are stored beside it; leave out -o")
     info = read_info(engine)
@@ -123,4 +123,3 @@ def names_text(spec: ModelSpec) -> str:
         mirrored = f"   mirrored by {spec.parts[partner[part]]}" if part in partner else ""
         lines.append(f"{part:>4}  {name}{mirrored}")
     return "\n".join(lines)
-

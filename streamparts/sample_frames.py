@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,20 @@ from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_source
 def sample_frames(path: Path, input_hw: tuple[int, int], num_frames: int) -> ByteArray:
     """(F, H, W, 3) at most `num_frames` frames, evenly spread over a video or over the videos and pictures below a
     folder, unreadable ones left out. Raises VideoError when there is none."""
+    return np.stack(list(_prepared(frames_spread_over(path, num_frames), input_hw)))
+
+
+def frames_spread_over(path: Path, num_frames: int) -> Iterator[Frame]:
+    """The same as they were decoded, one at a time, each file's in their order."""
     files = _media_in(path, num_frames) if path.is_dir() else [path]
-    share = -(-num_frames // len(files))
-    images: list[ByteArray] = []
+    share, left = -(-num_frames // len(files)), num_frames
     for file in files:
-        if path.is_dir():
-            with suppress(VideoError):
-                images += _frames_of(file, input_hw, share)
-        else:
-            images += _frames_of(file, input_hw, share)
-    if not images:
+        with suppress(VideoError) if path.is_dir() else nullcontext():
+            for frame in islice(_frames_of(file, share), left):
+                left -= 1
+                yield frame
+    if left == num_frames:
         raise VideoError(f"{path}: no frame in it can be read")
-    return np.stack(images[:num_frames])
 
 
 def _media_in(folder: Path, num_frames: int) -> list[Path]:
@@ -40,20 +43,14 @@ def _media_in(folder: Path, num_frames: int) -> list[Path]:
     return files[:: max(1, len(files) // num_frames)]
 
 
-def _frames_of(path: Path, input_hw: tuple[int, int], count: int) -> list[ByteArray]:
+def _frames_of(path: Path, count: int) -> Iterator[Frame]:
     with open_source(path) as source:
         every = max(1, (source.num_frames or count) // count)
-        chosen: list[ByteArray] = []
-        for image in _prepared(iter(source), input_hw, every):
-            chosen.append(image)
-            if len(chosen) >= count:
-                break
-    return chosen
+        yield from islice((frame for frame in source if frame.index % every == 0), count)
 
 
-def _prepared(frames: Iterator[Frame], input_hw: tuple[int, int], every: int) -> Iterator[ByteArray]:
+def _prepared(frames: Iterable[Frame], input_hw: tuple[int, int]) -> Iterator[ByteArray]:
     rescaler = Rescaler()
     for frame in frames:
-        if frame.index % every == 0:
-            letterbox = Letterbox.fit((frame.height, frame.width), input_hw)
-            yield letterbox.pad(rescaler.rgb(frame, letterbox.inner_hw))
+        letterbox = Letterbox.fit((frame.height, frame.width), input_hw)
+        yield letterbox.pad(rescaler.rgb(frame, letterbox.inner_hw))
