@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streamparts.errors import ModelError
-from streamparts.onnx_scan import scan
+from streamparts.onnx_scan import digest_without_metadata, scan
 from streamparts.sidecar import (
     read_sidecar,
     require_same_description,
@@ -63,6 +63,11 @@ class Bundle:
     """The ONNX file itself, or the engine, so that what was checked is what runs."""
     engine: EngineInfo | None = None
     """Where `data` is a TensorRT engine: what is known of it."""
+
+    @property
+    def network_sha256(self) -> str:
+        """Of the ONNX file without its description: new names for the parts leave it as it is."""
+        return digest_without_metadata(self.data, METADATA_KEY)
 
 
 def load_model(name_or_path: str | Path | None = None, trust_engine: bool = False) -> Bundle:

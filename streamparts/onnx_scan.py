@@ -6,6 +6,7 @@ data in other files, operators of other makers, control flow, shapes that do not
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -56,12 +57,26 @@ def with_metadata(data: bytes, key: str, text: str) -> bytes:
     ModelError for what is no ONNX file."""
     scan(data)
     entry = _packet(1, key.encode()) + _packet(2, text.encode())
-    pieces, at, message = list[bytes | memoryview](), 0, memoryview(data)
+    return b"".join([*_without_metadata(data, key), _packet(14, entry)])
+
+
+def digest_without_metadata(data: bytes, key: str) -> str:
+    """SHA-256, in hexadecimal, of the ONNX file `data` as it would be without the metadata called `key`. Raises
+    ModelError for what is no ONNX file."""
+    scan(data)
+    digest = hashlib.sha256()
+    for piece in _without_metadata(data, key):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _without_metadata(data: bytes, key: str) -> Iterator[memoryview]:
+    """The file's fields, in order, but for that one."""
+    message, at = memoryview(data), 0
     for field in _fields(message):
         first, at = at, _end(message, at)
         if field.number != 14 or _text(_last(field.data, 1)) != key:
-            pieces.append(message[first:at])
-    return b"".join([*pieces, _packet(14, entry)])
+            yield message[first:at]
 
 
 def _packet(number: int, data: bytes) -> bytes:

@@ -94,8 +94,7 @@ def _looks(bundle: Bundle, backend: Backend, frames: Iterator[Frame]) -> Iterato
 
 def _displayed(labels: ByteArray, letterbox: Letterbox, size_hw: tuple[int, int]) -> ByteArray:
     inner = np.ascontiguousarray(labels[letterbox.inner_slices])
-    grown: ByteArray = cv2.resize(inner, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
-    return grown
+    return np.asarray(cv2.resize(inner, size_hw[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _square_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
