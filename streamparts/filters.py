@@ -39,6 +39,8 @@ _SAME_WAY = 0.7
 """Cosine from which two far measurements lie in the same direction from where they were expected ..."""
 _AHEAD = 1.3
 """... and how many times as far the second one is where a motion has begun: an error does not grow."""
+_FILLED_HZ = 3.0
+"""Cut-off frequency of the One-Euro filter, at least, for parts that the skeleton placed: that is smooth already."""
 _QUIET = 0.25
 """Quantile of the squared second differences that tells the noise: motion is in the others."""
 _QUIET_SHARE = np.array([0.288, 0.288, 0.102]) * 6
@@ -240,7 +242,8 @@ class PoseFilter:
     def _follow(self, step: float) -> None:
         """The One-Euro filter, its speed taken from the Kalman filter; in motion it goes along with the velocity."""
         speeds = np.sqrt(self._squared_speeds() * _NUM_AXES)
-        turn = (2 * math.pi * step) * (self._cutoff + self._cutoff_gain * speeds)
+        cutoff = np.where(self.filled[:, None], np.maximum(self._cutoff, _FILLED_HZ), self._cutoff)
+        turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * speeds)
         share = (turn / (1 + turn))[:, _GROUP]
         self._calm += self._velocity * (step * self._moving(_mean_squares(self._velocity)))[:, _GROUP]
         behind = self._value - self._calm

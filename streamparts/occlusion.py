@@ -28,6 +28,8 @@ OFFSET_SECONDS = 0.25
 """... and the distance from where the joints have it."""
 _DOUBT = 2.0
 """Turning against the neighbours counts as far as its square is more than so many times its variance."""
+_SPIN_SHARE = 0.3
+"""Of a correction of the angle that goes into the turning: the second gain of an alpha-beta filter."""
 _REFERENCE_PX = 256
 _ANGLE = 4
 
@@ -99,7 +101,9 @@ class Hanging:
             against *= max(0.0, 1 - _DOUBT * doubt / max(against**2, 1e-12))
         value[part, _ANGLE] = was[part, _ANGLE] + turned + against * step
         if len(links) > 1:
-            value[part, _ANGLE] += _turn(value, part, links, noise, variance[part, 2])
+            turn = _turn(value, part, links, noise, variance[part, 2])
+            value[part, _ANGLE] += turn
+            against += _SPIN_SHARE * turn / step
         velocity[part, _ANGLE] = velocity[around, _ANGLE].mean() + against * math.exp(-step / TURN_SECONDS)
         self._offset[part] *= math.exp(-step / OFFSET_SECONDS)
         value[part, :2] = _place(value, part, links, noise) + self._offset[part]
