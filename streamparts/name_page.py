@@ -46,7 +46,7 @@ class NamePage:
         """Set once the names are stored and the browser was told so."""
         self.spec, self._save = spec, save
         self._rows = [jpeg(np.hstack(row)) if row else b"" for row in pictures]
-        self._lock = threading.Lock()
+        self._lock, self._is_stored = threading.Lock(), False
         try:
             self._server = LocalServer(port, partial(_Handler, self), "streamparts-names")
         except OSError as error:
@@ -97,9 +97,11 @@ class NamePage:
                 raise ModelError(f"part {part} cannot mirror itself")
             pairs.setdefault(frozenset((part, int(partner))), (names[part], names[int(partner)]))
         with self._lock:
-            if self.saved.is_set():
+            if self._is_stored:
                 raise ModelError("the names were saved already; start streamparts name again to change them")
-            return self._save(dict(enumerate(names)), list(pairs.values()))
+            where = self._save(dict(enumerate(names)), list(pairs.values()))
+            self._is_stored = True
+        return where
 
     def _part(self, part: int, names: Sequence[str], partners: Sequence[str]) -> str:
         red, green, blue = part_color(part)

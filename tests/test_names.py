@@ -123,6 +123,15 @@ def test_a_wrong_name_is_told_in_one_line_and_changes_nothing(
     assert (sound.read_bytes(), sidecar_path(sound).read_bytes()) == before
 
 
+@pytest.mark.parametrize(
+    "words", [["--frames", "v.mp4", "--set", "0=a"], ["-o", "x.onnx"], ["--sheet", "p.png"], ["--sheet", "p.jpg"]]
+)
+def test_flags_that_would_do_nothing_are_wrong_usage(sound: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        name(sound, *words)
+    assert caught.value.code == 2
+
+
 @pytest.mark.parametrize("words", [["--set", "head"], ["--set", "x=head"], ["--set", "0=a", "0=b"], ["--pair", "red"]])
 def test_what_is_no_name_at_all_is_wrong_usage(sound: Path, words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -77,7 +77,12 @@ def _command(args: argparse.Namespace) -> int:
         args.usage_error("--sheet needs frames to show the parts in: give --frames VIDEO|FOLDER too")
     if args.sheet and args.sheet.suffix.lower() != ".png":
         args.usage_error(f"--sheet {args.sheet}: give it a name that ends in .png")
-    if args.set or args.pair is not None:
+    changes = bool(args.set) or args.pair is not None
+    if changes and args.frames and not args.sheet:
+        args.usage_error("--frames shows the parts: leave it out with --set and --pair, or add --sheet FILE.png")
+    if args.output and not changes and (args.sheet or not args.frames):
+        args.usage_error("--output is for new names: give --set too, or --frames without --sheet")
+    if changes:
         _check_sheet(args)
         path, _ = store_names(args.model, dict(args.set), args.pair, args.output, args.force)
         _say_stored(path)
@@ -146,8 +151,11 @@ def _serve(args: argparse.Namespace) -> int:
     named_file(args.model, args.output, args.force)  # what cannot be stored is said before anybody types
     bundle = _loaded(args.model)
 
+    written: list[Path] = []
+
     def save(names: Mapping[int, str], pairs: Sequence[Pair]) -> str:
-        return files_of(store_names(args.model, names, pairs, args.output, args.force)[0])
+        written.append(store_names(args.model, names, pairs, args.output, args.force)[0])
+        return files_of(written[0])
 
     page = NamePage(bundle.spec, _pictures(args, bundle), save, args.port)
     try:
@@ -160,5 +168,5 @@ def _serve(args: argparse.Namespace) -> int:
             pass
     finally:
         page.close()
-    _say_stored(named_file(args.model, args.output, force=True))
+    _say_stored(written[0])
     return 0
