@@ -56,11 +56,11 @@ class Smoothing:
     """Standard deviation of a measurement to begin with ..."""
     noise_range: tuple[float, float] = (0.25, 4.0)
     """... and between which multiples of it the one that is found may lie."""
-    agility: tuple[float, float, float] = (7.0e4, 10.0, 250.0)
+    agility: tuple[float, float, float] = (7.0e4, 10.0, 1000.0)
     """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
     rest_agility: float = 0.005
     """... and which share of it is left at rest."""
-    slow: tuple[float, float, float] = (30.0, 0.25, 0.5)
+    slow: tuple[float, float, float] = (30.0, 0.25, 2.5)
     """Speeds per second well below these are rest."""
     outlier_sigmas: float = 3.0
     """From this many standard deviations on, the variance of a measurement grows with the fourth power of the
@@ -70,9 +70,9 @@ class Smoothing:
     second leads on from the first."""
     hidden_decay_seconds: float = 0.08
     """Time constant with which the velocity of a hidden part dies away."""
-    cutoff_hz: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    cutoff_hz: tuple[float, float, float] = (1.0, 1.0, 2.0)
     """Of the One-Euro filter at rest."""
-    cutoff_gain: tuple[float, float, float] = (1.0, 5.0, 4.0)
+    cutoff_gain: tuple[float, float, float] = (1.0, 5.0, 10.0)
     """Hertz it rises by per unit of speed."""
     predict_seconds: float = 0.0
     """How far ahead the result lies, to cancel a latency that is known."""
