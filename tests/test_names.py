@@ -190,14 +190,15 @@ def test_names_and_pairs_are_in_tracks_and_info(
 def test_a_file_that_cannot_be_written_stays_as_it_was(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sound.read_bytes()
 
-    def full(path: Path, data: bytes) -> int:
+    def full(path: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(ModelError, match="cannot be written"):
         store_names(sound, {0: "x"})
     monkeypatch.undo()
     assert sound.read_bytes() == before
+    assert not list(sound.parent.glob(".*")), "nothing half-written is left"
     assert load_model(sound).spec.parts[0] == "red"
 
 
