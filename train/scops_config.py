@@ -41,6 +41,9 @@ class ScopsTrainingConfig:
     """Where the backbone starts: scratch, torchvision, a .npz or a .safetensors file."""
     features: str = "torchvision"
     """Where the semantic features V come from: torchvision, random, or a .npz file."""
+    basis: Literal["factorised", "random"] = "random"
+    """How the part features w_k of Eq. 4 start: factors of the salient features of the collection, or random as in the
+    paper."""
     feature_pixels: int = 256
     """Side to which a picture is scaled for V, a multiple of 16: V has a cell for each 16 of these pixels."""
     fit: Fit = "letterbox"
@@ -51,6 +54,8 @@ class ScopsTrainingConfig:
     """Folder of saliency maps of another tool; without it they are computed once and kept."""
     frames_per_video: int = 50
     """Frames taken of each video."""
+    calibrate: bool = True
+    """Choose the background level by the saliency of the collection; else it is the network's, 0.1 as released."""
     everywhere: bool = False
     """Eq. 3 outside of what a warped picture shows too, as the release has it."""
     seed: int = 0
@@ -80,6 +85,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
             "backbone_weights": "torchvision",
             "fit": "stretch",
             "everywhere": True,
+            "calibrate": False,
         },
     ),
 }
