@@ -171,8 +171,8 @@ class ScopsWeights:
 
 
 FAST_WEIGHTS = ScopsWeights(concentration=40.0, semantic=500.0, foreground=60.0)
-"""Of the fast preset, for any V whose mean square is 1. The release's 1e4 lets the semantics drown the rest, and one part
-takes nearly all. Chosen on the fit half of the Weizmann horses, by eye and by their foreground."""
+"""Of the fast preset, for any V whose mean square is 1. The release's 1e4 lets the semantics drown the rest, and one
+part takes nearly all. Chosen on the Weizmann horses, see train/LOG.md."""
 _FULL = ScopsWeights()
 ABLATIONS: Mapping[str, ScopsWeights] = MappingProxyType(
     {
