@@ -30,8 +30,8 @@ from streamparts.backends.trt_build import BuildOptions
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray
 from streamparts.engines import engine_for, required_info
-from streamparts.engines.info import Precision
 from streamparts.patterns import pattern_frames
+from streamparts.spec import Precision
 
 PACKAGES = ("tensorrt", "tensorrt-rtx", "cuda-bindings", "torch", "onnxruntime", "onnxruntime-gpu", "numpy")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
@@ -219,7 +219,7 @@ def chosen_frames(path: Path | None, bundle: Bundle, num_frames: int) -> ByteArr
         return pattern_frames(bundle.spec.input_hw, num_frames)
     from streamparts.sample_frames import sample_frames  # needs PyAV, which a GPU machine may lack
 
-    return sample_frames(path, bundle.spec.input_hw, num_frames)
+    return sample_frames(path, bundle.spec.input_hw, num_frames).images
 
 
 def measure(job: Job, precisions: Sequence[Precision]) -> Report:

@@ -18,28 +18,29 @@ import torch
 
 import streamparts
 from export.graph import to_onnx
-from export.parity import Comparison, Tolerance, bundle_of, compare, network_runner
-from export.parity_frames import collect_frames, media_of
-from export.report import require_parity
+from export.parity import bundle_of, compare_frames, network_runner, tolerance_of
+from export.report import require_parity, said
 from export.trained import Trained, given_names, load_trained, part_names, training_clips
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.errors import ModelError, StreampartsError
 from streamparts.models.fuse import fuse_batch_norms
+from streamparts.sample_frames import sample_frames, with_odd_frames
 from streamparts.sidecar import write_model
 from streamparts.spec import ModelSpec
 
 
-def export_run(run: Path, output: Path, media: Sequence[Path], args: argparse.Namespace) -> Comparison:
-    """Export, compare on real frames, then write. Raises StreampartsError and writes no model when they differ."""
+def export_run(run: Path, output: Path, media: Path, args: argparse.Namespace) -> str:
+    """Export, compare on real frames, then write; what was compared, in words. Raises StreampartsError and writes no
+    model when they differ."""
     trained = load_trained(run, args.teacher, args.evidence)
     spec = describe(trained, run, output, args)
     data = to_onnx(fuse_batch_norms(trained.network), spec)
     bundle = bundle_of(data, output)
-    frames = collect_frames(media, bundle, args.num_frames)
-    comparison = compare(network_runner(trained.network), OnnxRuntimeBackend(bundle).run, frames, spec)
-    require_parity(comparison, Tolerance.of("fp32"), frames, output, args.report)
+    frames = with_odd_frames(sample_frames(media, spec.input_hw, args.num_frames))
+    comparison = compare_frames(network_runner(trained.network), OnnxRuntimeBackend(bundle).run, frames, spec)
+    agreement = require_parity(comparison, tolerance_of("fp32"), frames, output, args.report)
     write_model(output, spec, data)
-    return comparison
+    return said(agreement, tolerance_of("fp32"), frames)
 
 
 def describe(trained: Trained, run: Path, output: Path, args: argparse.Namespace) -> ModelSpec:
@@ -115,14 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         require_place(args.output, args.force)
-        media = media_of(args.frames or training_clips(args.run), args.num_frames)
-        comparison = export_run(args.run, args.output, media, args)
+        compared = export_run(args.run, args.output, args.frames or training_clips(args.run), args)
     except (StreampartsError, OSError, ValueError) as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, agrees with the network on {comparison.summary()}"
-    )
+    size = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {size:.1f} MB, agrees with the network on {compared}")
     return 0
 
 

@@ -14,29 +14,30 @@ from pathlib import Path
 import numpy as np
 
 from export.onnx_model import require_place
-from export.parity import Comparison, Tolerance, bundle_of, compare
-from export.parity_frames import FrameSet, collect_frames, media_of
-from export.report import limits, require_parity
+from export.parity import bundle_of, compare_frames, tolerance_of
+from export.report import require_parity, said
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle import load_model
 from streamparts.data import ByteArray
 from streamparts.errors import StreampartsError
 from streamparts.precision import convert
+from streamparts.sample_frames import FrameSet, sample_frames, with_odd_frames
 from streamparts.sidecar import write_model
 
 
-def convert_file(args: argparse.Namespace) -> Comparison:
-    """Convert, compare, then write. Raises StreampartsError and writes no model when they differ."""
-    tolerance = Tolerance.of(args.precision)
+def convert_file(args: argparse.Namespace) -> str:
+    """Convert, compare, then write; what was compared, in words. Raises StreampartsError and writes no model when they
+    differ."""
+    tolerance = tolerance_of(args.precision)
     source = load_model(args.model)
-    frames = collect_frames(media_of(args.frames, 2 * args.num_frames), source, 2 * args.num_frames)
+    frames = with_odd_frames(sample_frames(args.frames, source.spec.input_hw, 2 * args.num_frames))
     calibration, judged = halves(frames)
     data = convert(source.data, args.precision, calibration, args.target)
     bundle = bundle_of(data, args.output)
-    comparison = compare(OnnxRuntimeBackend(source).run, OnnxRuntimeBackend(bundle).run, judged, source.spec)
-    require_parity(comparison, tolerance, judged, args.output, args.report)
+    comparison = compare_frames(OnnxRuntimeBackend(source).run, OnnxRuntimeBackend(bundle).run, judged, source.spec)
+    agreement = require_parity(comparison, tolerance, judged, args.output, args.report)
     write_model(args.output, bundle.spec, data)
-    return comparison
+    return said(agreement, tolerance, judged)
 
 
 def halves(frames: FrameSet) -> tuple[ByteArray, FrameSet]:
@@ -76,13 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error("--num-frames must be at least 1")
     try:
         require_place(args.output, args.force)
-        comparison = convert_file(args)
+        compared = convert_file(args)
     except (StreampartsError, OSError, ValueError) as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 1
     size = args.output.stat().st_size / 1e6
-    print(f"{args.output}: {size:.1f} MB, {args.precision} against fp32 on {comparison.summary()}")
-    print(f"allowed were {limits(Tolerance.of(args.precision))}")
+    print(f"{args.output}: {size:.1f} MB, {args.precision} against fp32 on {compared}")
     return 0
 
 

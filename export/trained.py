@@ -120,9 +120,12 @@ def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
 
 
 def training_clips(run: Path) -> Path:
-    """The folder of clips that a run was trained on."""
+    """The folder of clips that a run was trained on. Raises ModelError where it is not there any more."""
     try:
         config = json.loads((run / "config.json").read_text())
-        return Path(config["images"] if "images" in config else config["clips"])
+        clips = Path(config["images"] if "images" in config else config["clips"])
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error
+    if not clips.exists():
+        raise ModelError(f"{clips}, which {run} learned from, is not there; name a video or a folder with --frames")
+    return clips

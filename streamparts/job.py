@@ -22,6 +22,7 @@ from streamparts.data import Tracks
 from streamparts.filters import Smoothing
 from streamparts.pipeline import Pipeline, Policy
 from streamparts.sinks.group import SinkGroup
+from streamparts.skeleton import Skeleton
 from streamparts.sources import Source, open_source
 from streamparts.stats import RunMeter, Stats
 
@@ -74,6 +75,8 @@ class Task:
     """Called with each frame's tracks, in a thread of its own."""
     smoothing: Smoothing | None = None
     """Filters the poses over time; None leaves them as the network gives them."""
+    skeleton: Skeleton | None = None
+    """Gives joints, and places hidden parts."""
     opener: Callable[[str | Path], Source] | None = None
     """Opens a source that is given as a path or word; None is open_source."""
 
@@ -198,6 +201,7 @@ class Job:
             max_fps=task.max_fps,
             first_index=task.first_index,
             smoothing=task.smoothing,
+            skeleton=task.skeleton,
             meter=meter,
         )
         with self._lock:
@@ -223,6 +227,7 @@ class Job:
             self._task.progress(Progress(self.num_frames, self.meter.total, self.meter))
 
     def _note(self, source: Source) -> None:
+        self.meter.messages_lost = self.outputs.num_lost
         self.meter.decode_errors, self.meter.repaired_times = source.decode_errors, source.repaired_times
 
     def _close_pipeline(self, pipeline: Pipeline, stack: ExitStack) -> None:
@@ -250,6 +255,7 @@ class Job:
             self.meter.callback_lost = self._callback.num_lost
         while closer.is_alive() and self._left_for_outputs() != 0:
             closer.join(0.05)
+        self.meter.messages_lost = self.outputs.num_lost
         for error in errors:
             with self._lock:
                 self.error = self.error or error

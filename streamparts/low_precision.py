@@ -84,31 +84,6 @@ def halve(model: ModelProto, precision: str) -> ModelProto:
     return model
 
 
-def cast_labels_last(model: ModelProto) -> None:
-    """Let the labels become uint8 at the very end, floats before: TensorRT takes uint8 nowhere else."""
-    from onnx import TensorProto, helper
-
-    graph = model.graph
-    final = {value.name for value in graph.output}
-    early = [node for node in graph.node if _casts_to_bytes(node) and node.output[0] not in final]
-    if not early:
-        return
-    for node in early:
-        del node.attribute[:]  # `to`, and in later opsets how eight-bit floats are rounded
-        node.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
-    for node in graph.node:
-        if "labels" in node.output:
-            node.output[list(node.output).index("labels")] = "labels.float"
-    graph.node.append(helper.make_node("Cast", ["labels.float"], ["labels"], to=TensorProto.UINT8))
-    del graph.value_info[:]  # of types that are no more
-
-
-def _casts_to_bytes(node: NodeProto) -> bool:
-    from onnx import TensorProto
-
-    return any(entry.name == "to" and entry.i == TensorProto.UINT8 for entry in node.attribute)
-
-
 def _inner_nodes(model: ModelProto) -> set[int]:
     """Indices of the convolutions that reach another one by carriers alone, and of these carriers."""
     nodes = model.graph.node

@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 
 from streamparts.bundle import METADATA_KEY, check_model
+from streamparts.byte_casts import cast_bytes_last
 from streamparts.data import ByteArray, require_shape
 from streamparts.errors import MissingExtraError, ModelError
-from streamparts.low_precision import cast_labels_last, convolutions, halve, last_convolutions
+from streamparts.low_precision import convolutions, halve, last_convolutions
 from streamparts.spec import ModelSpec, Precision
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def convert(data: bytes, precision: str, frames: ByteArray | None = None, target
     else:
         model = halve(model, precision)
     if target == "tensorrt":
-        cast_labels_last(model)
+        model = onnx.load_model_from_string(cast_bytes_last(model.SerializeToString()))
     describe(model, msgspec.structs.replace(spec, precision=precision))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())

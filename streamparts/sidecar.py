@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
 
 from streamparts.errors import ModelError
-from streamparts.spec import ModelSpec, short
+from streamparts.spec import ModelSpec, error_line, short
+from streamparts.whole_file import write_whole
 
 MAX_BYTES = 1_000_000
 
@@ -42,16 +42,6 @@ def write_model(path: Path, spec: ModelSpec, data: bytes) -> None:
     write_whole(path, data)
     text = msgspec.json.format(msgspec.json.encode(sidecar_of(spec, data)), indent=2)
     write_whole(sidecar, text + b"\n")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def require_same_file(model: Path, sidecar: Sidecar, data: bytes) -> None:
@@ -92,9 +82,3 @@ def read_sidecar(path: Path) -> Sidecar | None:
         raise ModelError(
             f"{path.name} beside it is not understood ({error_line(error)}); copy it again or delete it"
         ) from error
-
-
-def error_line(error: BaseException) -> str:
-    """What an error says, in one line fit to be printed."""
-    text = " ".join(str(error).split())[:200]
-    return "".join(char if char.isprintable() else "?" for char in text)

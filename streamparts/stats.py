@@ -74,6 +74,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Frames whose time was missing or not increasing, and was continued."""
     callback_lost: int
     """Results that a callback was too slow for."""
+    messages_lost: int
+    """Results that were not sent, or that a receiver was too slow for, as far as is known; all addresses."""
     final: bool
     """Whether this is the source's last line, which sums up the whole run."""
 
@@ -94,6 +96,7 @@ class RunMeter:
         self.decode_errors = 0
         self.repaired_times = 0
         self.callback_lost = 0
+        self.messages_lost = 0
         self._started = time.perf_counter()
         self._ended: float | None = None
         self._recent: tuple[float, Stats] | None = None
@@ -149,6 +152,7 @@ class RunMeter:
             decode_errors=self.decode_errors,
             repaired_times=self.repaired_times,
             callback_lost=self.callback_lost,
+            messages_lost=self.messages_lost,
             final=final,
         )
 

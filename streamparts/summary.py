@@ -37,6 +37,9 @@ class Summary:
     """Unbroken stretches of the stream: one, unless it broke off or changed its size."""
     num_callback_lost: int
     """Results that `on_tracks` was too slow for."""
+    num_messages_lost: int
+    """Results that were not sent, or that a receiver was too slow for, as far as is known; of all addresses together.
+    `notes` has the reasons."""
     decode_errors: int
     """Packets of the source that could not be decoded."""
     repaired_times: int

@@ -38,6 +38,18 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def puppet_tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tracks with masks of the first twelve frames of the example, by the model that ships."""
+    from streamparts.sources import open_source
+    from streamparts.sources.trim import trimmed
+    from streamparts.stream import run
+
+    path = tmp_path_factory.mktemp("puppet") / "puppet.jsonl"
+    run(trimmed(open_source(ROOT / "examples" / "puppet.mp4"), end=0.39), tracks=path, masks=True)
+    return path
+
+
+@pytest.fixture(scope="session")
 def real_videos() -> Path:
     """Folder of awkward videos from the wild, see its README."""
     if not REAL_VIDEOS.is_dir():

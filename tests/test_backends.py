@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.parity import pose_differences, same_pixels
+from streamparts.agreement import pose_differences, same_pixels
 from streamparts.backends import Backend, Outputs
 from streamparts.backends.choice import find_backends, missing, open_backend
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend

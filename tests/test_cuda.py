@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamparts.agreement import TOLERANCES, compare
+from streamparts.agreement import compare, in_each
 from streamparts.backends.cuda import checked, load_cuda
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.trt import TensorRtBackend, available, load_library
@@ -17,6 +17,7 @@ from streamparts.backends.trt_build import BuildOptions
 from streamparts.bundle import Bundle, load_model
 from streamparts.engines import engine_for, load_engine
 from streamparts.engines.build import build
+from streamparts.engines.make import TOLERANCES
 from streamparts.errors import ModelError
 from streamparts.patterns import pattern_frames, plain_frames
 from tests.conftest import ROOT
@@ -48,7 +49,7 @@ def frames(shipped: Bundle) -> np.ndarray:
     from streamparts.sample_frames import sample_frames
 
     size = shipped.spec.input_hw
-    return np.concatenate([sample_frames(ROOT / "examples" / "puppet.mp4", size, 32), plain_frames(size)])
+    return np.concatenate([sample_frames(ROOT / "examples" / "puppet.mp4", size, 32).images, plain_frames(size)])
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,9 @@ def test_an_engine_says_what_the_model_says_in_every_batch_size(
     backend: TensorRtBackend, shipped: Bundle, frames: np.ndarray
 ) -> None:
     sizes = (*range(1, MAX_BATCH + 1), MAX_BATCH + 3)
-    agreement = compare(OnnxRuntimeBackend(shipped), backend, shipped.spec, frames, sizes)
-    assert agreement.problem(TOLERANCES["fp32"], shipped.spec.input_hw) is None, agreement
+    batches = in_each(len(frames), sizes)
+    compared = compare(OnnxRuntimeBackend(shipped).run, backend.run, frames, shipped.spec, batches)
+    assert compared.agreement().problem(TOLERANCES["fp32"]) is None
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])

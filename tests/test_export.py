@@ -15,8 +15,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import numpy_helper  # noqa: E402
 
 from export.graph import to_onnx  # noqa: E402
-from export.parity import Tolerance, bundle_of, compare, network_runner  # noqa: E402
-from export.parity_frames import FrameSet  # noqa: E402
+from export.parity import bundle_of, compare_frames, network_runner, tolerance_of  # noqa: E402
 from export.trained import network_shape  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
 from streamparts.bundle import Bundle, ModelSpec  # noqa: E402
@@ -26,6 +25,7 @@ from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.readout import Exported, ExportedScops, ExportedStudent, ExportedTeacher, read_out  # noqa: E402
 from streamparts.models.scops import Scops  # noqa: E402
 from streamparts.models.student import StudentConfig  # noqa: E402
+from streamparts.sample_frames import FrameSet  # noqa: E402
 from tests.networks import NETWORKS, with_lived_norms  # noqa: E402
 from tests.rtx import TARGETS, build_engine  # noqa: E402
 
@@ -90,8 +90,8 @@ def test_the_graph_uses_only_what_every_engine_has(name: str) -> None:
 def test_the_graph_says_what_the_network_says_evidence_too(name: str) -> None:
     network, bundle = exported(name)
     graph = OnnxRuntimeBackend(bundle).run
-    compared = compare(network_runner(network), graph, noise(15), bundle.spec)
-    assert compared.passes(Tolerance.of("fp32")), compared.summary()
+    compared = compare_frames(network_runner(network), graph, noise(15), bundle.spec)
+    assert compared.agreement().problem(tolerance_of("fp32")) is None
     evidence = graph(noise(2).images).evidence
     assert evidence is not None and evidence.shape == (2, 3, 2) and evidence.min() >= 0 and evidence.max() <= 1
 

@@ -13,7 +13,8 @@ from streamparts.bundle import Bundle
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.rle import encode_mask, run_lengths
-from streamparts.sinks.jsonl import FrameRecord, JsonlSink
+from streamparts.sinks.jsonl import JsonlSink
+from streamparts.sinks.records import FrameRecord
 from streamparts.stream import run, track
 from tests.media import ArraySource, picture, write_video
 from tests.test_data import make_tracks

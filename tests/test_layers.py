@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, environment
+from tests.made_tracks import even_tracks
 
 HEAVY = ("torch", "cv2", "onnxruntime", "openvino", "msgspec", "tqdm")
+FORMAT_LIBRARIES = {"pandas", "pyarrow", "h5py", "tables", "sleap_io", "mcap", "rerun", "supervision", "google"}
 
 
 def modules(folder: str) -> list[Path]:
@@ -43,6 +45,12 @@ def test_torch_stays_in_the_models_and_its_backend(path: Path) -> None:
     assert may or not top_levels(path) & {"torch", "torchvision", "safetensors"}
 
 
+@pytest.mark.parametrize("path", modules("streamparts"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_sends_messages_stays_in_its_room(path: Path) -> None:
+    may = path.parent == ROOT / "streamparts" / "sinks" / "messages"
+    assert may or not top_levels(path) & {"zmq", "websockets", "pythonosc", "pylsl"}
+
+
 @pytest.mark.parametrize(("folder", "other"), [("train", "export"), ("export", "train")])
 def test_training_and_export_do_not_know_each_other(folder: str, other: str) -> None:
     assert [path for path in modules(folder) if other in top_levels(path)] == []
@@ -73,6 +81,26 @@ def test_running_a_video_loads_no_torch(video: Path, model_path: Path, tmp_path:
         f"import streamparts\nstreamparts.run({str(video)!r}, {str(model_path)!r}, overlay={str(tmp_path / 'o.mp4')!r})"
     )
     assert "torch" not in loaded_by(code)
+
+
+def test_sending_over_one_protocol_loads_no_other() -> None:
+    code = "import streamparts.stream, streamparts.sinks.messages.udp; streamparts.stream.parse_addresses('udp://:9')"
+    assert not loaded_by(code) & {"zmq", "websockets", "pythonosc", "pylsl"}
+
+
+def test_a_format_loads_no_library_of_another(tmp_path: Path) -> None:
+    tracks = even_tracks(tmp_path / "t.jsonl")
+    code = "from streamparts.formats import convert\nimport streamparts; streamparts.data.Tracks.to_supervision\n"
+    assert not loaded_by(code) & {*FORMAT_LIBRARIES, "cv2", "torch"}
+    code += "".join(f"convert({str(tracks)!r}, {str(tmp_path / name)!r})\n" for name in ("t.csv", "t.json", "t.trc"))
+    assert not loaded_by(code) & {*FORMAT_LIBRARIES, "cv2", "torch"}
+
+
+@pytest.mark.parametrize("path", modules("streamparts"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_libraries_of_formats_stay_in_the_formats(path: Path) -> None:
+    """But for the type of one return value."""
+    may = {"supervision"} if path.name == "data.py" else FORMAT_LIBRARIES if path.parent.name == "formats" else set()
+    assert not top_levels(path) & FORMAT_LIBRARIES - may
 
 
 def test_what_knows_of_engines_loads_no_tensorrt() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
 from streamparts.models.assembly import Decoding  # noqa: E402
 from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
-from train.merge import SlotPoses, fit_ellipse, living_slots, weld, weld_residual, whole_shapes  # noqa: E402
+from train.merge import SlotPoses, find_parts, fit_ellipse, living_slots, weld, weld_residual, whole_shapes  # noqa: E402
 from train.puppets import render_clip  # noqa: E402
 
 
@@ -104,3 +106,19 @@ def test_what_one_clip_hides_another_shows() -> None:
     assert fit.offset == pytest.approx((0, 0), abs=0.02)
     width = fit.ratio[0] * 0.5 / CANONICAL_SIGMAS * 12**0.5
     assert width == pytest.approx(16 / 32 * 2, rel=0.05)
+
+
+class NoSlots(TwoSlots):
+    """A teacher to which everything is background."""
+
+    def forward(self, images: torch.Tensor, gate: float) -> tuple[Decoding, Affine]:
+        decoding, pose = super().forward(images, gate)
+        decoding.masks[:, 0], decoding.masks[:, 1] = 1, 0
+        return decoding, pose
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_teacher_that_sees_background_alone_has_no_parts(merge: bool) -> None:
+    clip = SimpleNamespace(frames=np.zeros((8, 32, 32, 3), np.uint8))
+    assert find_parts(NoSlots(), SimpleNamespace(clips=[clip]), 3.0, merge=merge).num_parts == 0
+    assert find_parts(TwoSlots(), SimpleNamespace(clips=[clip]), 3.0, merge=merge).num_parts == 1

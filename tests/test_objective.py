@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("decord")
 
 from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
-from train.augment import Draws, Pair, random_similarity  # noqa: E402
+from streamparts.models.layers import compose, invert, transform_points  # noqa: E402
+from train.augment import Draws, Pair, random_similarity, warp_images  # noqa: E402
 from train.objective import Fades, LossWeights, PairResult, forward_pair, objective  # noqa: E402
 
 FADES = Fades(bootstrap=0.5, motion=0.5, borders=0.5)
@@ -83,3 +84,22 @@ def test_the_motion_term_takes_the_targets_background(pair: Pair, result: PairRe
     target = replace(pair, target_background=pair.target_background * 0)
     assert objective(result, source, LossWeights(), FADES)["motion"] == before
     assert objective(result, target, LossWeights(), FADES)["motion"] != before
+
+
+def test_poses_and_warps_are_as_exact_in_mixed_precision(pair: Pair) -> None:
+    transform = random_similarity(Draws(0, 0, 2), 45, (0.8, 1.1), 0.1)
+    points = torch.rand(9, 2)
+
+    def moved() -> list[torch.Tensor]:
+        back = compose(invert(transform), transform)
+        return [back, transform_points(transform, points), warp_images(pair.source, transform)]
+
+    wanted = moved()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (points @ points.T).dtype == torch.bfloat16
+        got = moved()
+        result = forward_pair(Assembly(SHAPE), pair, 2.0, transform)
+    assert all(torch.equal(one, other) for one, other in zip(wanted, got, strict=True))
+    for pose in (result.source, result.target, result.warped):
+        assert {value.dtype for value in pose} == {torch.float32}
+    assert result.recovered.masks.dtype == torch.float32

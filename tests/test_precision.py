@@ -13,12 +13,13 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")  # the comparison is export's
 
 from export import precision as command  # noqa: E402
-from export.parity import TOLERANCES, Tolerance, bundle_of, compare  # noqa: E402
-from export.parity_frames import FrameSet, collect_frames  # noqa: E402
+from export.parity import TOLERANCES, bundle_of, compare_frames, tolerance_of  # noqa: E402
+from streamparts.agreement import Tolerance  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
 from streamparts.bundle import check_model, load_model  # noqa: E402
 from streamparts.errors import MissingExtraError, ModelError  # noqa: E402
 from streamparts.precision import Target, convert  # noqa: E402
+from streamparts.sample_frames import FrameSet, sample_frames  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.rtx import TARGETS, build_engine  # noqa: E402
 from tests.tiny_model import write_tiny_model  # noqa: E402
@@ -28,7 +29,7 @@ CLIP = ROOT / "examples" / "puppet.mp4"
 
 @cache
 def frames() -> FrameSet:
-    return collect_frames([CLIP], load_model(), 24, odd=False)
+    return sample_frames(CLIP, load_model().spec.input_hw, 24)
 
 
 @cache
@@ -43,9 +44,9 @@ def test_the_answers_stay_within_what_may_differ(precision: str, target: Target)
     source, bundle = load_model(), bundle_of(converted(precision, target), Path("x.onnx"))
     assert bundle.spec.precision == precision and bundle.spec.parts == source.spec.parts
     assert len(bundle.data) < 0.6 * len(source.data)
-    compared = compare(OnnxRuntimeBackend(source).run, OnnxRuntimeBackend(bundle).run, frames(), source.spec)
-    assert compared.passes(Tolerance.of(bundle.spec.precision)), compared.summary()
-    assert (compared.score_error > 0).any(), "nothing was converted"
+    compared = compare_frames(OnnxRuntimeBackend(source).run, OnnxRuntimeBackend(bundle).run, frames(), source.spec)
+    assert compared.agreement().problem(tolerance_of(bundle.spec.precision)) is None
+    assert (compared.score > 0).any(), "nothing was converted"
 
 
 def kinds(model: object, operator: str) -> set[int]:
@@ -145,14 +146,14 @@ def test_the_command_writes_model_sidecar_and_report(tmp_path: Path, capsys: pyt
     assert command.main([*words, "--num-frames", "8", "--report", str(tmp_path / "r.json")]) == 0
     assert load_model(tmp_path / "y.onnx").spec.precision == "int8"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "y.onnx", "y.onnx.json"]
-    assert "labels equal on" in capsys.readouterr().out
+    assert "labels agree on" in capsys.readouterr().out
     assert command.main(words) == 1 and "give --force" in capsys.readouterr().err
 
 
 def test_the_command_writes_nothing_beyond_tolerance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(TOLERANCES, "fp16", Tolerance(1e-9, 1e-9, 1e-9))
+    monkeypatch.setitem(TOLERANCES, "fp16", Tolerance(labels=1 - 1e-9, pose_px=1e-9, score=1e-9))
     words = ["puppet-human", "-o", str(tmp_path / "y.onnx"), "--precision", "fp16", "--frames", str(CLIP)]
     assert command.main([*words, "--num-frames", "2"]) == 1
     assert "Nothing was written" in capsys.readouterr().err

@@ -194,7 +194,7 @@ def test_what_is_no_engine_is_known_without_a_gpu(library: Library, junk: bytes)
 
 
 def test_the_graph_that_the_parser_gets_says_what_the_model_says(exported: Callable[[str], Bundle]) -> None:
-    from streamparts.backends.trt_build import cast_bytes_last
+    from streamparts.byte_casts import cast_bytes_last
 
     bundle = exported("shipped")
     images = pattern_frames(bundle.spec.input_hw, 4)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamparts.data import ByteArray
-from streamparts.models.layers import invert
+from streamparts.models.layers import in_float32, invert
 from train.clips import ClipFolder, PairBatch
 from train.spread import spread
 
@@ -55,6 +55,7 @@ def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.stack(rows, dim=-2)
 
 
+@in_float32
 def warp_images(images: Tensor, transform: Tensor) -> Tensor:
     """Move (B, C, S, S) by (B, 2, 3) affine `transform`, image -> warped image; the border is repeated outward."""
     grid = F.affine_grid(invert(transform), list(images.shape), align_corners=False)

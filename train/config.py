@@ -74,7 +74,8 @@ class TrainingConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Of the networks' arithmetic. The decoder, most of the work, computes in bfloat16 wherever the machine can."""
+    """Of the networks' arithmetic; poses and losses are in float32 in any case. The decoder, most of the work, computes
+    in bfloat16 wherever the machine can. A CPU takes 16-mixed for bf16-mixed."""
     threads: int = 0
     """CPU threads, 0 for torch's choice."""
     checkpoint_every: int = 250

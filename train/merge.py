@@ -135,8 +135,8 @@ def nearly_one(poses: SlotPoses, groups: list[list[int]]) -> list[tuple[int, int
 def find_parts(
     teacher: PartNetwork, folder: ClipFolder, gate: float, num_frames: int = 512, *, merge: bool = True
 ) -> PartGroups:
-    """Group the teacher's slots into parts by how they move in the training clips; the largest part first. Without
-    `merge` each living slot is a part."""
+    """Group the teacher's slots into parts by how they move in the training clips; the largest part first, none where
+    no slot owns anything. Without `merge` each living slot is a part."""
     frames = spread_frames(folder, num_frames)
     poses = observe(teacher, frames, gate)
     areas = poses.areas.mean(0)
@@ -144,7 +144,7 @@ def find_parts(
     welded = weld(poses, living) if merge else [[k] for k in living]
     groups = [sorted(group, key=lambda k: -areas[k]) for group in welded]
     groups.sort(key=lambda group: -areas[group].sum())
-    shapes, scales = whole_shapes(teacher, frames, gate, groups)
+    shapes, scales = whole_shapes(teacher, frames, gate, groups) if groups else ((), ())
     fits = [fit_ellipse(shape, scale) for shape, scale in zip(shapes, scales, strict=True)]
     return PartGroups(
         tuple(tuple(group) for group in groups),

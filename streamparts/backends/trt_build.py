@@ -7,7 +7,8 @@ from typing import Any
 
 from streamparts.backends.trt import Library
 from streamparts.bundle import ModelSpec
-from streamparts.errors import MissingExtraError, ModelError
+from streamparts.byte_casts import cast_bytes_last
+from streamparts.errors import ModelError
 
 MEBIBYTE = 1 << 20
 
@@ -143,42 +144,3 @@ def _attach_timing_cache(config: Any, saved: bytes) -> Any:
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     return cache
-
-
-def cast_bytes_last(onnx: bytes) -> bytes:
-    """The graph with its casts to uint8 moved to its very outputs: TensorRT takes uint8 there and nowhere else.
-
-    Labels are then put in order as floats, which hold them exactly. MissingExtraError without the `onnx` package.
-    """
-    try:
-        from onnx import TensorProto, helper, load_model_from_string
-    except ImportError as error:
-        raise MissingExtraError(
-            "building engines needs the onnx package; pip install onnx, or 'streamparts[trt]'"
-        ) from error
-    model = load_model_from_string(onnx)
-    graph = model.graph
-    outputs = {value.name for value in graph.output if value.type.tensor_type.elem_type == TensorProto.UINT8}
-    casts = [(node, attribute) for node in graph.node for attribute in node.attribute if _is_byte_cast(node, attribute)]
-    early = [attribute for node, attribute in casts if node.output[0] not in outputs]
-    if not early:
-        return onnx
-    for attribute in early:
-        attribute.i = TensorProto.FLOAT
-    late = outputs - {node.output[0] for node, _ in casts}
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name in late:
-                    names[index] = f"{name}_floats"
-    graph.node.extend(
-        helper.make_node("Cast", [f"{name}_floats"], [name], to=TensorProto.UINT8) for name in sorted(late)
-    )
-    del graph.value_info[:]  # the types it states are no longer true
-    return bytes(model.SerializeToString())
-
-
-def _is_byte_cast(node: Any, attribute: Any) -> bool:
-    from onnx import TensorProto
-
-    return bool(node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.UINT8)

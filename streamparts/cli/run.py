@@ -36,8 +36,10 @@ RUN_EXAMPLES = """examples:
       a moving test picture: needs no camera
   streamparts run left.mp4 right.mp4 --out-dir out --stats
       tracks both at once with one model, and says every second on stderr how that goes
+  streamparts run webcam --send udp://127.0.0.1:9000 --send ws://127.0.0.1:8765
+      sends every frame's tracks to programs, and writes no files
 
-docs/sources.md tells of every kind of source.
+docs/sources.md tells of every kind of source, docs/messages.md of messages.
 """
 SOURCE_HELP = (
     "video file, folder or frame_%%04d.png of pictures, webcam, webcam:1, screen, rtsp:// and other addresses, "
@@ -110,16 +112,18 @@ def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from streamparts.sinks.messages import parse_addresses
     from streamparts.sources import expand_sources
 
-    if args.masks and args.overlay is not None and args.tracks is None:
-        args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too")
+    if args.masks and args.tracks is None and not _names_files(args):
+        args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too; messages have ?masks=1")
     if args.end is not None and args.end <= (args.start or 0):
         args.usage_error("--end must be after --start")
     if args.resume and args.tracks is None:
         args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
     try:
         args.style = style_of(args)
+        parse_addresses(args.send or ())
     except ValueError as error:
         args.usage_error(str(error))
     sources = expand_sources(args.sources)
@@ -127,16 +131,23 @@ def _run(args: argparse.Namespace) -> int:
         return _run_one(args, sources[0])
     if args.show is not None:
         args.usage_error("--show is for one source")
+    if args.send:
+        args.usage_error("--send is for one source; for several, start one run for each")
     if args.overlay is not None or args.tracks is not None:
         args.usage_error("--overlay and --tracks name the files of one video; for several, give --out-dir DIR")
     return _run_many(args, sources)
+
+
+def _names_files(args: argparse.Namespace) -> bool:
+    """Whether outputs get names by themselves: where none is named, and messages are not all that is wanted."""
+    return args.overlay is None and args.tracks is None and (args.out_dir is not None or not args.send)
 
 
 def _run_one(args: argparse.Namespace, source: str) -> int:
     from streamparts.paths import output_stems
     from streamparts.stream import run
 
-    if args.overlay is None and args.tracks is None:
+    if _names_files(args):
         stem = (args.out_dir or Path()) / output_stems([source])[0]
         args.overlay, args.tracks = Path(f"{stem}.overlay.mp4"), Path(f"{stem}.tracks.jsonl")
     elif args.out_dir is not None:
@@ -150,6 +161,7 @@ def _run_one(args: argparse.Namespace, source: str) -> int:
             resume=args.resume,
             show=args.show,
             show_port=args.show_port,
+            send=args.send or (),
             stop=stop,
             progress=progress and (lambda now: progress(now.stats.source, now)),
             **_common(args),
@@ -193,6 +205,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "max_fps": None if args.max_fps is None else float(args.max_fps),
         "stats": args.stats,
         "smoothing": Smoothing() if args.smooth else None,
+        "skeleton": args.skeleton if isinstance(args.skeleton, Path) else None,
         "opener": partial(_opened_source, args),
     }
 

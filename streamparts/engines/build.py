@@ -7,9 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import msgspec
-import numpy as np
 
 from streamparts.agreement import Agreement
 from streamparts.backends.cuda import load_cuda
@@ -19,10 +17,11 @@ from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray
 from streamparts.engines import required_info, save_engine
 from streamparts.engines.cache import EngineCache, cache_folder, write_atomically
-from streamparts.engines.info import EngineInfo, Precision, sidecar_path, this_machine
+from streamparts.engines.info import EngineInfo, sidecar_path, this_machine
 from streamparts.engines.make import Disagreement, Request, make_engine
 from streamparts.errors import ModelError
 from streamparts.sample_frames import sample_frames
+from streamparts.spec import Precision
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +69,10 @@ def build(
     """Build an engine of a model, compare it on real frames, and write it beside its description.
 
     `precision` None keeps the model's own. int8 measures its ranges on `num_frames` of the video or folder `calibrate`;
-    the comparison runs on `frames`, or those, or made-up patterns. `report` is a JSON file of the comparison; with it,
-    a picture shows the worst frame if the engine is refused. `force` replaces files. Raises ModelError or VideoError
-    in one line, MissingExtraError for missing packages; nothing is written then.
+    the comparison runs on `frames`, or those, or made-up patterns. `report` is a JSON file of the comparison. `force`
+    replaces files. Raises ModelError or VideoError in one line, MissingExtraError for missing packages; no engine is
+    written then. One that is refused because it differs from the model leaves the report and a picture of the worst
+    frame, x.worst.png beside x.engine.
     """
     output, options = Path(output), options or BuildOptions()
     report = None if report is None else Path(report)
@@ -95,13 +95,12 @@ def build(
     try:
         engine = make_engine(request, machine, EngineCache(cache_folder()))
     except Disagreement as error:
-        if report is None:
-            raise
-        seconds = time.perf_counter() - started
-        picture = report.with_suffix(".worst.png")
-        _write_picture(picture, error)
-        _write_report(report, bundle, None, 0, seconds, ran_on, error.agreement, str(error))
-        raise ModelError(f"{error}; frame {error.agreement.worst_frame} is shown in {picture}") from error
+        if report is not None:
+            seconds = time.perf_counter() - started
+            _write_report(report, bundle, None, 0, seconds, ran_on, error.agreement, str(error))
+        picture = output.with_suffix(".worst.png")
+        write_atomically(picture, error.picture)
+        raise ModelError(f"{error}; frame {error.worst}, the worst, is shown in {picture}") from error
     seconds = time.perf_counter() - started
     outcome = describe_outcome(required_info(engine), ran_on)
     save_engine(engine, output)
@@ -136,7 +135,7 @@ def _check_outputs(output: Path, report: Path | None, force: bool) -> None:
 
 
 def _frames(path: str | Path | None, bundle: Bundle, num_frames: int) -> ByteArray | None:
-    return None if path is None else sample_frames(Path(path), bundle.spec.input_hw, num_frames)
+    return None if path is None else sample_frames(Path(path), bundle.spec.input_hw, num_frames).images
 
 
 def _write_report(
@@ -159,12 +158,3 @@ def _write_report(
         outcome=outcome,
     )
     write_atomically(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-
-
-def _write_picture(path: Path, error: Disagreement) -> None:
-    """The frame, the model's labels and the engine's, side by side."""
-    grey = max(1, 255 // max(1, int(error.wanted.max()), int(error.got.max())))
-    maps = [np.repeat((labels * grey)[..., None], 3, axis=2) for labels in (error.wanted, error.got)]
-    done, data = cv2.imencode(".png", np.hstack([error.frame[..., ::-1], *maps]))
-    if done:
-        write_atomically(path, data.tobytes())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamparts.errors import ModelError
+from streamparts.whole_file import write_whole
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -125,17 +125,9 @@ def digest(*words: object) -> str:
 
 
 def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
-    """Write a file that appears whole or not at all. `mode` None is what other new files get. Raises ModelError."""
-    partial = path.parent / f".{path.name[:32]}.{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    """whole_file.write_whole, but raises ModelError."""
     try:
-        try:
-            with os.fdopen(os.open(partial, flags, 0o666 if mode is None else mode), "wb") as file:
-                file.write(data)
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        write_whole(path, data, mode)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
 

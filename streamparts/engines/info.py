@@ -14,11 +14,10 @@ from streamparts.backends.trt import Library, load_library, require_available
 from streamparts.backends.trt_build import BuildOptions
 from streamparts.bundle import ModelSpec
 from streamparts.errors import ModelError
+from streamparts.spec import Precision
 
-SCHEMA = "streamparts.engine/1"
+SCHEMA = "streamparts.engine/2"
 MAX_SIDECAR_BYTES = 1 << 20
-
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +37,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     precision: Precision
     """Of the arithmetic inside."""
     onnx_sha256: str
-    """Of the .onnx file it was built from."""
+    """Of the .onnx file it was built from ..."""
+    network_sha256: str = ""
+    """... and of that file without its description, which names parts; empty in older ones."""
     plan_sha256: str
     """Of the engine's own bytes."""
     options: BuildOptions

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamparts.models.assembly import Encoding, PartNetwork
-from streamparts.models.layers import Affine
+from streamparts.models.layers import Affine, in_float32
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,10 @@ class PoseRegressor(nn.Module):
                 zero.zero_()
 
     def forward(self, features: Tensor) -> Affine:
-        x = self.layers(features)
+        return self._poses(self.layers(features))
+
+    @in_float32
+    def _poses(self, x: Tensor) -> Affine:
         rotation, translation, raw = (
             head(x).unflatten(1, (-1, 2)) for head in (self.rotation, self.translation, self.scale)
         )
@@ -172,7 +175,7 @@ class PaperDecoder(nn.Module):
         )
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        colours, depth = self.layers(latents).split((3, 1), dim=1)
+        colours, depth = self.layers(latents).float().split((3, 1), dim=1)
         return colours, depth
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, wraps
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Norm = Callable[[int], nn.Module]
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 @cache
@@ -26,6 +28,28 @@ def has_bfloat16(device_type: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     known: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.10 cannot tell
     return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def in_float32(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """`function` of tensors, computed in float32 where the networks around it run in mixed precision: 16 bits tell a
+    position to a quarter of a pixel only."""
+
+    @wraps(function)
+    def computed(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        device = next(value.device.type for value in args if isinstance(value, Tensor))
+        if not torch.is_autocast_enabled(device):
+            return function(*args, **kwargs)
+        exact = [value.float() if isinstance(value, Tensor) else value for value in args]
+        with torch.autocast(device, enabled=False):
+            return function(*exact, **kwargs)  # type: ignore[arg-type]
+
+    return computed
+
+
+@in_float32
+def product(first: Tensor, second: Tensor) -> Tensor:
+    """Matrix product of poses and points."""
+    return first @ second
 
 
 class Affine(NamedTuple):
@@ -50,13 +74,13 @@ class Affine(NamedTuple):
         cos, sin = self.rotation.unbind(-1)
         sx, sy = self.scale.unbind(-1)
         linear = _stack_rows([cos / sx, sin / sx], [-sin / sy, cos / sy])
-        shift = -(linear @ self.translation.unsqueeze(-1))
+        shift = -product(linear, self.translation.unsqueeze(-1))
         return torch.cat([linear, shift], dim=-1)
 
     def covariance(self) -> Tensor:
         """(B, K, 2, 2) A A^T."""
         linear = self.matrix()[..., :2]
-        return linear @ linear.transpose(-1, -2)
+        return product(linear, linear.transpose(-1, -2))
 
 
 def _stack_rows(*rows: list[Tensor]) -> Tensor:
@@ -73,7 +97,7 @@ def image_grid(height: int, width: int, device: torch.device | None = None) -> T
 
 def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
     """(..., 2, 3) applied to (N, 2) -> (..., N, 2)."""
-    return points @ matrix[..., :2].transpose(-1, -2) + matrix[..., None, :, 2]
+    return product(points, matrix[..., :2].transpose(-1, -2)) + matrix[..., None, :, 2]
 
 
 def warp(maps: Tensor, sampling: Tensor, padding: str = "zeros") -> Tensor:
@@ -102,8 +126,8 @@ def group_norm(channels: int) -> nn.Module:
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """(..., 2, 3) of the map that applies `second`, then `first`."""
-    linear = first[..., :2] @ second[..., :2]
-    return torch.cat([linear, first[..., :2] @ second[..., 2:] + first[..., 2:]], dim=-1)
+    linear = product(first[..., :2], second[..., :2])
+    return torch.cat([linear, product(first[..., :2], second[..., 2:]) + first[..., 2:]], dim=-1)
 
 
 def invert(matrix: Tensor) -> Tensor:
@@ -111,7 +135,7 @@ def invert(matrix: Tensor) -> Tensor:
     (a, b), (c, d) = (row.unbind(-1) for row in matrix[..., :2].unbind(-2))
     determinant = a * d - b * c
     linear = _stack_rows([d, -b], [-c, a]) / determinant[..., None, None]
-    return torch.cat([linear, -linear @ matrix[..., 2:]], dim=-1)
+    return torch.cat([linear, product(-linear, matrix[..., 2:])], dim=-1)
 
 
 class ConvBlock(nn.Sequential):
@@ -193,6 +217,7 @@ class PoseHead(nn.Module):
         self.hidden = PartLinear(num_parts, channels + context, 64)
         self.breadth = PartLinear(num_parts, 64, 1)
 
+    @in_float32
     def forward(self, features: Tensor, summary: Tensor) -> Affine:
         (translation, tip), pooled = self._located(features, summary)
         around = torch.cat([pooled, summary.unsqueeze(1).expand(-1, pooled.shape[1], -1)], dim=-1)

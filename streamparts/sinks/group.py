@@ -36,6 +36,8 @@ class Member:
     """Asked at any time."""
     is_file: bool = True
     """Whether it writes what is to be kept."""
+    num_lost: Callable[[], int] = lambda: 0
+    """How many frames it left out so as to hold up nothing. Asked at any time."""
 
 
 class SinkGroup:
@@ -69,6 +71,11 @@ class SinkGroup:
     def num_files(self) -> int:
         """Sinks that write files and have not failed."""
         return sum(member.is_file for member in self._alive)
+
+    @property
+    def num_lost(self) -> int:
+        """Frames that sinks left out, each counted by every sink that did."""
+        return sum(member.num_lost() for member in self.members)
 
     @property
     def paths(self) -> tuple[Path, ...]:

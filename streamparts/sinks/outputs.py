@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,7 @@ from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source
 
 if TYPE_CHECKING:
+    from streamparts.sinks.messages.address import Address
     from streamparts.sinks.preview import Viewer
     from streamparts.sinks.resume import ResumePoint
 
@@ -46,6 +48,8 @@ class Outputs:
     """A live preview: in a window, on a page, or where it can be."""
     show_port: int = 0
     """Of the page; 0 for any that is free."""
+    send: tuple[Address, ...] = ()
+    """Where live messages go."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -81,11 +85,12 @@ def open_outputs(
 ) -> SinkGroup:
     """Open every output; each has a thread of its own.
 
-    `written` is called for each frame by each file when it is written; `failed` as by SinkGroup; `say` gets a line
-    on where the preview is; `on_closed` is called when the user closes it. `policy` goes into the tracks' header.
-    `resume` is a point of `outputs.tracks`, after which tracks and overlay go on; `start_seconds` is where in the
-    source the run starts; `depth` frames may wait for an output; `endless` as by Mp4Writer; `replace` as by
-    OverlaySink. Raises VideoError, or TracksError where `resume` is of another source; nothing is left open then.
+    `written` is called for each frame by each file when it is written; `failed` as by SinkGroup; `say` gets lines on
+    where the preview is, and where receivers of messages are waited for; `on_closed` is called when the user closes
+    the preview. `policy` goes into the header of tracks and messages. `resume` is a point of `outputs.tracks`, after
+    which tracks and overlay go on; `start_seconds` is where in the source the run starts; `depth` frames may wait for
+    an output; `endless` as by Mp4Writer; `replace` as by OverlaySink. Raises VideoError, or TracksError where
+    `resume` is of another source; nothing is left open then.
     """
     try:
         outputs.style.check_parts(bundle.spec.num_parts)
@@ -101,6 +106,8 @@ def open_outputs(
             opened.enter_context(closing(member.sink))
             members.append(member)
 
+        for member in _messages(outputs, source, bundle, say, policy):
+            keep(member)
         if outputs.show is not None:
             keep(_preview(outputs, outputs.show, say, on_closed))
         if outputs.overlay is not None:
@@ -158,6 +165,20 @@ def _tracks(
     sink = JsonlSink(path, bundle, source, outputs.masks, clock, policy=policy, resume=resume)
     notes = (f"{path}: resumed at frame {resume.next_index}",) if resume else ()
     return Member(str(path), BackgroundSink(sink, depth, written), lambda: Report((path,), notes))
+
+
+def _messages(
+    outputs: Outputs, source: Source, bundle: Bundle, say: Callable[[str], None] | None, policy: str | None
+) -> Iterator[Member]:
+    if outputs.send:
+        from streamparts.sinks.messages import open_messages
+        from streamparts.sinks.recording import Recording
+    for address in outputs.send:
+        masks = address.options.get("masks") == "1"
+        sink = open_messages(address, Recording(bundle, source, masks, policy=policy))
+        yield Member(sink.address, sink, sink.report, is_file=False, num_lost=partial(getattr, sink, "num_lost"))
+        if say and sink.listens:
+            say(f"messages: {sink.address} waits for receivers")
 
 
 def _preview(

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Protocol
 
-from streamparts.data import Frame
+
+class _Lost(Protocol):
+    @property
+    def seconds(self) -> float: ...
+
+
+class Timed(Protocol):
+    """What a timeline must know of a frame, see data.Frame."""
+
+    @property
+    def pts(self) -> int: ...
+    @property
+    def time_base(self) -> Fraction: ...
+    @property
+    def segment(self) -> int: ...
+    @property
+    def gap(self) -> _Lost | None: ...
 
 
 class Timeline:
@@ -22,7 +39,7 @@ class Timeline:
         self.shift = Fraction(0)
         """Seconds now added to the source's times."""
 
-    def seconds(self, frame: Frame) -> Fraction:
+    def seconds(self, frame: Timed) -> Fraction:
         """Overlay time of the next frame."""
         own = frame.pts * frame.time_base
         if self._segment is not None and frame.segment != self._segment:
@@ -30,7 +47,7 @@ class Timeline:
         self._segment, self._last = frame.segment, own + self.shift
         return self._last
 
-    def _shift_of(self, frame: Frame, own: Fraction) -> Fraction:
+    def _shift_of(self, frame: Timed, own: Fraction) -> Fraction:
         if frame.gap is not None:
             ticks = max(1, round(frame.gap.seconds / frame.time_base))
             return self._last + ticks * frame.time_base - own

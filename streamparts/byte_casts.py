@@ -1,0 +1,51 @@
+"""Where a graph makes bytes of its numbers: TensorRT has them be made at the very outputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streamparts.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+
+def cast_bytes_last(onnx: bytes) -> bytes:
+    """The graph with its casts to uint8 moved to its very outputs: TensorRT takes uint8 there and nowhere else.
+
+    Labels are then put in order as floats, which hold them exactly. MissingExtraError without the `onnx` package.
+    """
+    try:
+        from onnx import TensorProto, helper, load_model_from_string
+    except ImportError as error:
+        raise MissingExtraError(
+            "building engines needs the onnx package; pip install onnx, or 'streamparts[trt]'"
+        ) from error
+    model = load_model_from_string(onnx)
+    graph = model.graph
+    outputs = {value.name for value in graph.output if value.type.tensor_type.elem_type == TensorProto.UINT8}
+    casts = [node for node in graph.node if _casts_to_bytes(node)]
+    early = [node for node in casts if node.output[0] not in outputs]
+    if not early:
+        return onnx
+    late = outputs - {node.output[0] for node in casts}
+    for node in early:
+        del node.attribute[:]  # `to`, and in later opsets how eight-bit floats are rounded
+        node.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name in late:
+                    names[index] = f"{name}_floats"
+    graph.node.extend(
+        helper.make_node("Cast", [f"{name}_floats"], [name], to=TensorProto.UINT8) for name in sorted(late)
+    )
+    del graph.value_info[:]  # the types it states are no longer true
+    return bytes(model.SerializeToString())
+
+
+def _casts_to_bytes(node: NodeProto) -> bool:
+    from onnx import TensorProto
+
+    kinds = [entry.i for entry in node.attribute if entry.name == "to"]
+    return node.op_type == "Cast" and kinds == [TensorProto.UINT8]

@@ -1,0 +1,86 @@
+"""COCO results: a JSON list of what was found in each picture, as pycocotools' `loadRes` takes it.
+
+Category 1 is the subject with the centre of every part as a keypoint, 2 + k is part k. The number of a frame is its
+`image_id`. Masks are scaled to the displayed picture. Corners and keypoints count from the picture's corner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamparts.formats.ellipses import box_around
+from streamparts.formats.masks import Mask, box_of, displayed, model_mask
+from streamparts.formats.shots import Shot, Survey, shots
+from streamparts.rle import encode_mask
+from streamparts.sinks.reading import TracksFile
+from streamparts.sinks.records import PartRecord
+
+SUBJECT, FIRST_PART = 1, 2
+SEEN = 2
+"""COCO's visibility flag of a keypoint; 0, with 0, 0 as its place, for one that is not seen."""
+
+Box = tuple[float, float, float, float]
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """A frame in which no part is seen has no results."""
+    names = tracks.header.model.parts
+    with path.open("wb") as file:
+        file.write(b"[")
+        begin = b"\n"
+        for shot in shots(tracks):
+            for result in _results(shot, names):
+                file.write(begin + msgspec.json.encode(result))
+                begin = b",\n"
+        file.write(b"\n]\n")
+    return survey.size_notes()
+
+
+def _results(shot: Shot, names: list[str]) -> Iterator[dict[str, Any]]:
+    seen = shot.seen
+    if not seen:
+        return
+    height, width = shot.setting.height, shot.setting.width
+    masks = {part.id: mask for part in seen if (mask := _mask(shot, part)) is not None}
+    boxes = {part.id: _box(part, masks.get(part.id), height, width) for part in seen}
+    image = {"image_id": shot.frame.frame, "pts": shot.pts, "pts_seconds": float(shot.seconds)}
+    keypoints = [value for x, y, _ in shot.positions.tolist() for value in ((0, 0, 0) if x != x else (x, y, SEEN))]
+    corners = np.array(list(boxes.values()))
+    subject = image | {
+        "category_id": SUBJECT,
+        "score": sum(part.score for part in seen) / len(seen),
+        "bbox": _xywh((*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist())),
+        "keypoints": keypoints,
+    }
+    if masks:
+        subject["segmentation"] = encode_mask(np.logical_or.reduce(list(masks.values())))
+    yield subject
+    for part in seen:
+        result = image | {"category_id": FIRST_PART + part.id, "name": names[part.id], "score": part.score}
+        result["bbox"] = _xywh(boxes[part.id])
+        if part.id in masks:
+            result["segmentation"] = encode_mask(masks[part.id])
+        yield result
+
+
+def _mask(shot: Shot, part: PartRecord) -> Mask | None:
+    if part.mask is None or shot.setting.masks is None:
+        return None
+    return displayed(
+        model_mask(part.mask, shot.frame.frame), shot.setting.masks, shot.setting.height, shot.setting.width
+    )
+
+
+def _box(part: PartRecord, mask: Mask | None, height: int, width: int) -> Box:
+    """Around the mask or, where there is none, around the ellipse."""
+    return (None if mask is None else box_of(mask)) or box_around(part.affine, height, width)
+
+
+def _xywh(box: Box) -> list[float]:
+    x0, y0, x1, y1 = box
+    return [round(value, 3) for value in (x0, y0, x1 - x0, y1 - y0)]

@@ -1,0 +1,124 @@
+"""One tracks file to one file of another format, or back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+
+from streamparts.errors import StreampartsError, TracksError, VideoError
+from streamparts.formats.extras import need
+from streamparts.formats.hints import Hints
+from streamparts.formats.openpose import foreign_files
+from streamparts.formats.shots import survey
+from streamparts.formats.table import FORMATS, Format, format_of
+from streamparts.formats.whole import whole
+from streamparts.paths import check_outputs
+from streamparts.sinks.reading import TracksFile, read_tracks
+from streamparts.sinks.records import FrameRecord, HeaderRecord, Record
+
+TRACKS_SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What was done."""
+
+    path: Path
+    """The output."""
+    format: Format
+    """That was written or, where the output is a tracks file, read."""
+    num_frames: int
+    notes: tuple[str, ...] = ()
+    """Warnings, a line each: what this format could not take of these tracks."""
+
+
+def convert(
+    tracks: str | Path | TracksFile,
+    output: str | Path,
+    format: str | None = None,
+    force: bool = False,
+    *,
+    video: str | Path | None = None,
+    rate: Fraction | float | None = None,
+    size: tuple[int, int] | None = None,
+) -> Conversion:
+    """Write a tracks file in another format or, where `output` ends in .jsonl, a file of another format as tracks.
+
+    `format` is a name of `formats.FORMATS`, by default the one that the suffix says. The output appears whole or not at
+    all; one that exists needs `force`. Formats without times are read with `video`, the video that they are of, or
+    with its constant `rate` in frames per second and its `size` (height, width).
+
+    Raises TracksError for input that cannot be converted or an unclear format, VideoError for an output that cannot be
+    written, MissingExtraError, which names the extra, for a library that is not installed, ValueError for a `rate` or a
+    `size` that is not positive.
+    """
+    if (rate is not None and not 0 < rate < float("inf")) or (size is not None and min(size) < 1):
+        raise ValueError(f"rate and size must be positive, got {rate} and {size}")
+    source, output = tracks.path if isinstance(tracks, TracksFile) else Path(tracks), Path(output)
+    to_tracks = output.suffix.lower() == TRACKS_SUFFIX and source.suffix.lower() != TRACKS_SUFFIX
+    hints = Hints(video, None if rate is None else Fraction(rate).limit_denominator(1_000_000), size)
+    kind = _read_format(source, format) if to_tracks else format_of(output, format)
+    _check_output(source, output, kind, to_tracks, force)
+    try:
+        with whole(output) as made:
+            if to_tracks:
+                num_frames, notes = _write_records(kind.implementation.read(source, hints), made), list[str]()
+            else:
+                file = tracks if isinstance(tracks, TracksFile) else read_tracks(tracks)
+                known = survey(file)
+                num_frames, notes = known.num_frames, kind.implementation.write(file, known, made)
+    except StreampartsError:
+        raise
+    except OSError as error:
+        raise VideoError(f"{output}: cannot be written ({error.strerror or error})") from error
+    return Conversion(output, kind, num_frames, tuple(notes))
+
+
+def _check_output(source: Path, output: Path, kind: Format, to_tracks: bool, force: bool) -> None:
+    """Raise VideoError where the output cannot be written. A folder is replaced by a folder, when all that it holds is
+    of that format."""
+    if to_tracks or kind.suffixes or not output.is_dir():
+        check_outputs([output], [source], force)
+        return
+    foreign = next(foreign_files(output), None)
+    if foreign is not None:
+        raise VideoError(f"{output}: holds {foreign.name}, which no {kind.name} output does; name another folder")
+    if not force:
+        raise VideoError(f"{output}: exists already; use --force (in Python: force=True) to replace it")
+
+
+def _read_format(path: Path, name: str | None) -> Format:
+    """The format to read `path` as. Raises TracksError."""
+    kind = format_of(path, name or _recognised(path))
+    if not kind.is_read:
+        can = ", ".join(one.name for one in FORMATS if one.is_read)
+        raise TracksError(f"{path}: {kind.name} does not carry enough to become tracks again; these do: {can}")
+    return kind
+
+
+def _recognised(path: Path) -> str | None:
+    """The format of a file whose suffix several formats share, by its first bytes; None where that tells nothing."""
+    suffix = path.suffix.lower()
+    if suffix == ".csv" and path.is_file():
+        with path.open("rb") as file:
+            return "dlc" if file.read(10).removeprefix(b"\xef\xbb\xbf").startswith(b"scorer") else "csv"
+    if suffix == ".h5" and path.is_file():
+        h5py = need("h5py", "HDF5")
+        with suppress(OSError, RuntimeError), h5py.File(path, "r") as opened:
+            return "sleap-analysis" if "tracks" in opened else "dlc"
+    return None
+
+
+def _write_records(records: Iterable[HeaderRecord | Record], path: Path) -> int:
+    """A tracks file. Returns its number of frames."""
+    encoder, num_frames = msgspec.json.Encoder(), 0
+    with path.open("wb") as file:
+        for record in records:
+            num_frames += isinstance(record, FrameRecord)
+            file.write(encoder.encode(record) + b"\n")
+    return num_frames

@@ -1,0 +1,48 @@
+"""The long table as comma-separated text. Read and written a row at a time."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from streamparts.errors import TracksError
+from streamparts.formats.hints import Hints
+from streamparts.formats.shots import Survey, shots
+from streamparts.formats.tidy import COLUMNS, bare_header, names_of, records_of, rows_of
+from streamparts.sinks.reading import TracksFile
+from streamparts.sinks.records import HeaderRecord, Record
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """UTF-8; empty cells where there is nothing; numbers with all the digits that tell them apart."""
+    names = tracks.header.model.parts
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for shot in shots(tracks):
+            table.writerows((*row[:-1], "true" if row[-1] else "false") for row in rows_of(shot, names))
+    return survey.size_notes()
+
+
+def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
+    """Needs all columns, in any order; others are left out."""
+    header = bare_header(path, *names_of(_rows(path)))
+    yield header
+    yield from records_of(_rows(path), header)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+            if missing:
+                raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
+            for row in table:
+                yield f"{path}: line {table.line_num}", row
+    except OSError as error:
+        raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TracksError(f"{path}: is no CSV file ({error})") from error

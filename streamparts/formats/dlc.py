@@ -1,0 +1,166 @@
+"""DeepLabCut's predictions, .csv and .h5: columns by scorer, body part and x, y, likelihood; a row per frame number.
+
+Pixel centres are whole numbers there. A part that is not seen has likelihood 0 and no position; a frame that was not
+tracked has NaN throughout. In CSV that is spelled out: pandas takes an empty first row for the name of the index.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.errors import TracksError
+from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, unique_names
+from streamparts.formats.extras import need
+from streamparts.formats.hints import Hints
+from streamparts.formats.literals import literal
+from streamparts.formats.shots import Survey
+from streamparts.sinks.reading import TracksFile
+from streamparts.sinks.records import HeaderRecord, Record
+
+LEVELS = ("scorer", "bodyparts", "coords")
+COORDS = ("x", "y", "likelihood")
+KEY = "df_with_missing"
+SHIFT = np.array([PIXEL_CENTER, PIXEL_CENTER, 0.0])
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """The kind that the suffix says."""
+    survey.check_rows(tracks)
+    names, notes = unique_names(tracks)
+    scorer = tracks.header.model.name or "streamparts"
+    columns = [(scorer, name, coord) for name in names for coord in COORDS]
+    if path.suffix.lower() == ".csv":
+        _write_csv(tracks, columns, path)
+    else:
+        _write_h5(tracks, columns, path)
+    return notes + survey.time_notes() + survey.size_notes()
+
+
+def _write_csv(tracks: TracksFile, columns: list[tuple[str, str, str]], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        for level, labels in zip(LEVELS, zip(*columns, strict=True), strict=True):
+            table.writerow((level, *labels))
+        for first, points, _ in blocks(tracks):
+            for row, values in enumerate(np.round(_flat(points), 4).tolist(), first):
+                table.writerow((row, *("NaN" if value != value else value for value in values)))
+
+
+def _write_h5(tracks: TracksFile, columns: list[tuple[str, str, str]], path: Path) -> None:
+    need("tables", "DeepLabCut's .h5")
+    pandas, h5py = need("pandas", "DeepLabCut's .h5"), need("h5py", "DeepLabCut's .h5")
+    header = pandas.MultiIndex.from_tuples(columns, names=LEVELS)
+    with pandas.HDFStore(path, "w") as store:
+        for first, points, _ in blocks(tracks):
+            index = pandas.RangeIndex(first, first + len(points)).astype("int64")
+            store.append(KEY, pandas.DataFrame(_flat(points), index, header), format="table")
+        if KEY not in store:  # a table without rows is not written; this other form may be empty
+            store.put(KEY, pandas.DataFrame(columns=header, dtype=float), format="fixed", track_times=False)
+    with h5py.File(path, "a") as file:
+        keep_times(file, tracks)
+
+
+def _flat(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    flat: NDArray[np.float64] = (points - SHIFT).reshape(len(points), -1)
+    return flat
+
+
+def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
+    """One individual's predictions; labels, which have no likelihood, are refused."""
+    if path.suffix.lower() == ".csv":
+        yield from _read_csv(path, hints)
+    else:
+        yield from _read_h5(path, hints)
+
+
+def _read_csv(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            start = list(islice(csv.reader(file), 4))
+        num_levels = 4 if [row[:1] for row in start[1:2]] == [["individuals"]] else 3
+        scorer, names, order = _layout(path, [tuple(column) for column in zip(*start[:num_levels], strict=False)][1:])
+        num_rows = 1 + max((row for row, _ in _csv_rows(path, num_levels, order)), default=-1)
+        yield from records(path, names, _csv_rows(path, num_levels, order), num_rows, hints, model=scorer)
+    except OSError as error:
+        raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TracksError(f"{path}: is no CSV file ({error})") from error
+
+
+def _csv_rows(path: Path, num_levels: int, order: list[int]) -> Iterator[tuple[int, Points]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.reader(file)
+        for row in islice(table, num_levels, None):
+            try:
+                number, values = int(row[0]), np.array([float(text or "nan") for text in row[1:]])
+                points = _points(values, order)
+            except (ValueError, IndexError) as error:
+                raise TracksError(f"{path}: line {table.line_num}: not frame number and positions ({error})") from error
+            yield number, points
+
+
+def _read_h5(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
+    h5py = need("h5py", "DeepLabCut's .h5")
+    try:
+        with h5py.File(path, "r") as file:
+            group = next((one for one in file.values() if "values_block_0" in _fields(one)), None)
+            if group is None:
+                raise TracksError(f"{path}: has no table like DeepLabCut's {KEY}")
+            fields = [name for name in _fields(group) if name.startswith("values_block_")]
+            columns = [tuple(column) for name in fields for column in literal(_text(group["table"], f"{name}_kind"))]
+            scorer, names, order = _layout(path, columns)
+            num_rows = 1 + max((row for row, _ in _h5_rows(group, fields, order)), default=-1)
+            yield from records(path, names, _h5_rows(group, fields, order), num_rows, hints, file, scorer)
+    except TracksError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise TracksError(f"{path}: is no HDF5 file like DeepLabCut's ({error})") from error
+
+
+def _fields(group: Any) -> tuple[str, ...]:
+    """Of the table in an HDF5 group, if it holds one."""
+    table = group.get("table") if hasattr(group, "get") else None
+    return tuple(getattr(getattr(table, "dtype", None), "names", None) or ())
+
+
+def _text(table: Any, attribute: str) -> bytes:
+    return bytes(table.attrs[attribute])
+
+
+def _h5_rows(group: Any, fields: list[str], order: list[int], length: int = 4096) -> Iterator[tuple[int, Points]]:
+    table = group["table"]
+    for first in range(0, len(table), length):
+        block = table[first : first + length]
+        values = np.concatenate([block[name].reshape(len(block), -1) for name in fields], axis=1)
+        for number, row in zip(block["index"].tolist(), values.astype(np.float64), strict=True):
+            yield int(number), _points(row, order)
+
+
+def _layout(path: Path, columns: list[tuple[str, ...]]) -> tuple[str, list[str], list[int]]:
+    """(scorer, body parts, where each one's x, y and likelihood stand) of columns by scorer, (individual), body part
+    and coordinate."""
+    if not columns or not all(len(column) in (3, 4) for column in columns):
+        raise TracksError(f"{path}: its columns are not DeepLabCut's: {', '.join(LEVELS)}")
+    individuals = {column[1] for column in columns if len(column) == 4}
+    if len(individuals) > 1 or len({column[0] for column in columns}) > 1:
+        raise TracksError(f"{path}: has several individuals or scorers; tracks are of one subject")
+    place = {column[-2:]: number for number, column in enumerate(columns)}
+    names = list(dict.fromkeys(column[-2] for column in columns))
+    missing = [(name, coord) for name in names for coord in COORDS if (name, coord) not in place]
+    if missing:
+        raise TracksError(
+            f"{path}: {missing[0][0]!r} has no {missing[0][1]}; predictions have all of {', '.join(COORDS)}"
+        )
+    return columns[0][0], names, [place[name, coord] for name in names for coord in COORDS]
+
+
+def _points(values: NDArray[np.float64], order: list[int]) -> Points:
+    points: Points = values[order].reshape(-1, 3) + SHIFT
+    return points

@@ -1,0 +1,60 @@
+"""What the user tells of a video where a file of poses does not: its times and its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from streamparts.errors import TracksError
+from streamparts.sinks.records import SourceRecord
+from streamparts.sources import open_source
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """Either the video, or both of the others."""
+
+    video: str | Path | None = None
+    """That the poses are of."""
+    rate: Fraction | None = None
+    """Frames per second of a video with a constant rate."""
+    size: tuple[int, int] | None = None
+    """Height and width as displayed."""
+
+    def clock(self, path: Path, num_frames: int) -> tuple[SourceRecord, Sequence[int]]:
+        """(source, pts of every frame number below `num_frames`). Raises TracksError where that is not known."""
+        if self.video is not None:
+            return _clock_of_video(path, self.video, num_frames)
+        if self.rate is None or self.size is None:
+            raise TracksError(
+                f"{path}: has no times and no picture size; give --video VIDEO, or --rate FPS and --size WIDTHxHEIGHT "
+                "(in Python: video=, or rate= and size=)"
+            )
+        base, rate = 1 / self.rate, (self.rate.numerator, self.rate.denominator)
+        source = SourceRecord("", *self.size, (base.numerator, base.denominator), rate)
+        return source, range(num_frames)
+
+
+def _clock_of_video(path: Path, video: str | Path, num_frames: int) -> tuple[SourceRecord, list[int]]:
+    source = open_source(video)
+    try:
+        base, rate = source.time_base, source.rate
+        record = SourceRecord(
+            source.name,
+            source.height,
+            source.width,
+            (base.numerator, base.denominator),
+            None if rate is None else (rate.numerator, rate.denominator),
+        )
+        ticks = list[int]()
+        for frame in source:
+            if frame.segment or len(ticks) == num_frames:
+                break
+            ticks.append(frame.pts)
+    finally:
+        source.close()
+    if len(ticks) < num_frames:
+        raise TracksError(f"{path}: has {num_frames} frames, but {video} only {len(ticks)} of one size: another video?")
+    return record, ticks

@@ -1,0 +1,101 @@
+"""MCAP, for Foxglove and Rerun: Foxglove's image annotations to look at, and every line of the tracks as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamparts.errors import TracksError
+from streamparts.formats.ellipses import outline
+from streamparts.formats.extras import need
+from streamparts.formats.hints import Hints
+from streamparts.formats.shots import Shot, Survey, growing
+from streamparts.sinks.reading import TracksFile
+from streamparts.sinks.records import HeaderRecord, Record
+
+WHAT = "MCAP"
+ANNOTATIONS, TRACKS = "/streamparts/annotations", "/streamparts/tracks"
+METADATA = "streamparts"
+BILLION = 1_000_000_000
+FONT_PX, POINT_PX, LINE_PX = 12, 6, 2
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """The times of the log never go back and are not below 0; those of the annotations are the source's own."""
+    mcap, schema = need("mcap.writer", WHAT), need("mcap_protobuf.schema", WHAT)
+    annotations = need("foxglove_schemas_protobuf.ImageAnnotations_pb2", WHAT).ImageAnnotations
+    with path.open("wb") as file:
+        writer = mcap.Writer(file)
+        writer.start(library=f"streamparts {tracks.header.streamparts}")
+        writer.add_metadata(METADATA, {"header": msgspec.json.encode(tracks.header).decode()})
+        drawn = writer.register_channel(ANNOTATIONS, "protobuf", schema.register_schema(writer, annotations))
+        told = writer.register_channel(TRACKS, "json", 0)
+        names, start, setting, last = tracks.header.model.parts, Fraction(0), 0, 0
+        for number, (shot, seconds) in enumerate(growing(tracks, survey)):
+            start = min(seconds, Fraction(0)) if number == 0 else start
+            last, own = round((seconds - start) * BILLION), round(shot.seconds * BILLION)
+            for record in _lines(shot, setting):
+                writer.add_message(told, last, msgspec.json.encode(record), max(own, 0), shot.frame.frame)
+            setting = shot.segment
+            data = _annotations(annotations, shot, names, own).SerializeToString()
+            writer.add_message(drawn, last, data, max(own, 0), shot.frame.frame)
+        writer.finish()
+    return survey.size_notes() + (["times before 0 are moved to 0 in the log"] if start else [])
+
+
+def _lines(shot: Shot, setting: int) -> Iterator[Record]:
+    if shot.gap is not None:
+        yield shot.gap
+    if shot.segment != setting:
+        yield shot.setting
+    yield shot.frame
+
+
+def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -> Any:
+    """A point, an outline and a name for each part that is seen."""
+    from streamparts.sinks.drawing import part_color
+
+    out = message()
+    out.timestamp.seconds, out.timestamp.nanos = divmod(nanoseconds, BILLION)
+    for part in shot.seen:
+        color = [value / 255 for value in part_color(part.id)]
+        (x, y), circle, loop, text = part.center, out.circles.add(), out.points.add(), out.texts.add()
+        for item, paint in (
+            (circle, "outline_color"),
+            (circle, "fill_color"),
+            (loop, "outline_color"),
+            (text, "text_color"),
+        ):
+            target = getattr(item, paint)
+            target.r, target.g, target.b, target.a = *color, 1.0
+        for item in (circle, loop, text):
+            item.timestamp.CopyFrom(out.timestamp)
+        circle.position.x, circle.position.y, circle.diameter, circle.thickness = x, y, POINT_PX, LINE_PX
+        loop.type, loop.thickness = loop.LINE_LOOP, LINE_PX
+        for at_x, at_y in outline(part.affine).tolist():
+            loop.points.add(x=at_x, y=at_y)
+        text.position.x, text.position.y, text.text, text.font_size = x, y, names[part.id], FONT_PX
+    return out
+
+
+def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
+    """Files that `write` made."""
+    reader = need("mcap.reader", WHAT)
+    line: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+    try:
+        with path.open("rb") as file:
+            opened = reader.make_reader(file)
+            header = next((item.metadata["header"] for item in opened.iter_metadata() if item.name == METADATA), None)
+            if header is None:
+                raise TracksError(f"{path}: holds no tracks of streamparts; only such MCAP files are read")
+            yield msgspec.json.decode(header, type=HeaderRecord)
+            for _, _, message in opened.iter_messages(TRACKS):
+                yield line.decode(message.data)
+    except TracksError:
+        raise
+    except Exception as error:  # of damaged files the library lets through struct's, zstd's and other errors
+        raise TracksError(f"{path}: cannot be read as MCAP ({error})") from error

@@ -1,0 +1,46 @@
+"""OpenPose's output: a folder with one JSON file for each frame, the parts in the place of body joints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from streamparts.formats.dense import rows
+from streamparts.formats.shots import Survey
+from streamparts.sinks.reading import TracksFile
+from streamparts.sources import output_stem
+
+VERSION = 1.3
+ENDING = "_keypoints.json"
+EMPTY = (
+    "face_keypoints_2d",
+    "hand_left_keypoints_2d",
+    "hand_right_keypoints_2d",
+    "pose_keypoints_3d",
+    "face_keypoints_3d",
+    "hand_left_keypoints_3d",
+    "hand_right_keypoints_3d",
+)
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """x, y and score of every part, 0, 0 and 0 where it is not seen; nobody in frames that were not tracked."""
+    survey.check_rows(tracks)
+    path.mkdir()
+    stem = output_stem(tracks.header.source.name or "video")
+    for number, points in enumerate(rows(tracks)):
+        people = []
+        if points is not None and np.isfinite(points[:, 0]).any():
+            values = np.round(np.nan_to_num(points), 4).ravel().tolist()
+            people = [{"person_id": [-1], "pose_keypoints_2d": values} | {name: [] for name in EMPTY}]
+        content = msgspec.json.encode({"version": VERSION, "people": people})
+        (path / f"{stem}_{number:012d}{ENDING}").write_bytes(content)
+    return survey.time_notes() + survey.size_notes()
+
+
+def foreign_files(folder: Path) -> Iterator[Path]:
+    """What a folder holds that no `write` put there."""
+    return (item for item in folder.iterdir() if not (item.is_file() and item.name.endswith(ENDING)))

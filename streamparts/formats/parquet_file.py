@@ -1,0 +1,75 @@
+"""The long table as Parquet, with header, gaps and segments in the file's own metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamparts.errors import TracksError
+from streamparts.formats.extras import need
+from streamparts.formats.hints import Hints
+from streamparts.formats.shots import Survey, shots
+from streamparts.formats.tidy import COLUMNS, MASK, bare_header, names_of, records_of, tables
+from streamparts.sinks.reading import TracksFile
+from streamparts.sinks.records import FrameRecord, GapRecord, HeaderRecord, Record, SegmentRecord
+
+HEADER, BREAKS = "streamparts.header", "streamparts.breaks"
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """Row groups of some 65 thousand rows, compressed with zstd."""
+    pyarrow, parquet = _libraries()
+    types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string(), bool: pyarrow.bool_()}
+    fields = [(name, types[kind]) for name, kind in COLUMNS.items()]
+    schema = pyarrow.schema([*fields, (MASK, pyarrow.string())] if survey.has_masks else fields)
+    breaks = [record for record in tracks if not isinstance(record, FrameRecord)]
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables(shots(tracks), tracks.header.model.parts, survey.has_masks):
+            writer.write_table(pyarrow.table(table, schema=schema))
+        texts = {HEADER: msgspec.json.encode(tracks.header), BREAKS: msgspec.json.encode(breaks)}
+        writer.add_key_value_metadata({name: text.decode() for name, text in texts.items()})
+    return survey.size_notes()
+
+
+def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
+    """Files of other origin need the same columns; what the metadata would tell stays empty then."""
+    pyarrow, parquet = _libraries()
+    try:
+        with parquet.ParquetFile(path) as file:
+            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+            if missing:
+                raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
+            header, breaks = _told(path, file.metadata.metadata or {})
+            header = header or bare_header(path, *names_of(_rows(path, file)))
+            yield header
+            yield from records_of(_rows(path, file), header, breaks)
+    except TracksError:
+        raise
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise TracksError(f"{path}: is no Parquet file, or a damaged one ({error})") from error
+
+
+def _told(path: Path, metadata: dict[bytes, bytes]) -> tuple[HeaderRecord | None, list[GapRecord | SegmentRecord]]:
+    if HEADER.encode() not in metadata:
+        return None, []
+    try:
+        header = msgspec.json.decode(metadata[HEADER.encode()], type=HeaderRecord)
+        breaks = msgspec.json.decode(metadata[BREAKS.encode()], type=list[GapRecord | SegmentRecord])
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+        raise TracksError(f"{path}: its metadata are not those of tracks ({error})") from error
+    return header, breaks
+
+
+def _rows(path: Path, file: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    number = 0
+    for batch in file.iter_batches():
+        for row in batch.to_pylist():
+            number += 1
+            yield f"{path}: row {number}", row
+
+
+def _libraries() -> tuple[Any, Any]:
+    return need("pyarrow", "Parquet"), need("pyarrow.parquet", "Parquet")

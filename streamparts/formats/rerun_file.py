@@ -1,0 +1,38 @@
+"""Rerun's .rrd: centres and outlines of the parts on the timelines `frame` and `time`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from streamparts.formats.ellipses import outline
+from streamparts.formats.extras import need
+from streamparts.formats.shots import Survey, growing
+from streamparts.sinks.drawing import part_color
+from streamparts.sinks.reading import TracksFile
+
+ENTITY = "parts"
+BILLION = 1_000_000_000
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """Class k is part k. The time never goes back, see shots.growing. Positions are float32."""
+    rerun = need("rerun", "Rerun's .rrd", "rerun")
+    names = tracks.header.model.parts
+    recording = rerun.RecordingStream("streamparts")
+    recording.save(path)
+    classes = [(number, name, part_color(number)) for number, name in enumerate(names)]
+    recording.log("/", rerun.AnnotationContext(classes), static=True)
+    for shot, seconds in growing(tracks, survey):
+        recording.set_time("frame", sequence=shot.frame.frame)
+        recording.set_time("time", duration=np.timedelta64(round(seconds * BILLION), "ns"))
+        numbers = [part.id for part in shot.seen]
+        points = np.array([part.center for part in shot.seen], np.float32).reshape(-1, 2)
+        labels = [names[number] for number in numbers]
+        scores = rerun.AnyValues(score=np.array([part.score for part in shot.seen], np.float32))
+        recording.log(f"{ENTITY}/centers", rerun.Points2D(points, labels=labels, class_ids=numbers), scores)
+        loops = [np.concatenate([loop, loop[:1]]) for loop in (outline(part.affine) for part in shot.seen)]
+        recording.log(f"{ENTITY}/outlines", rerun.LineStrips2D(loops, class_ids=numbers))
+    recording.disconnect()
+    return survey.size_notes()

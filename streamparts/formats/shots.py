@@ -1,0 +1,178 @@
+"""Tracks as writers want them: every frame with what holds for it, and a survey of the whole before the first."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.errors import TracksError
+from streamparts.sinks.reading import TracksFile
+from streamparts.sinks.records import FrameRecord, GapRecord, HeaderRecord, PartRecord, SegmentRecord
+from streamparts.sinks.timeline import Timeline
+
+FALLBACK_RATE = 30
+"""Frames per second where nothing tells them; only to set apart segments that would overlap."""
+MAX_EMPTY = 1_000_000
+"""Frames that formats with a row for every frame number may have to leave empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One frame of a tracks file."""
+
+    frame: FrameRecord
+    setting: SegmentRecord
+    """Size, clock and masks that hold for it."""
+    parts: tuple[PartRecord | None, ...]
+    """(K,) by part number; None where the frame has none of that number."""
+    gap: GapRecord | None = None
+    """What was lost just before it."""
+
+    @property
+    def pts(self) -> int:
+        return self.frame.pts
+
+    @property
+    def time_base(self) -> Fraction:
+        return Fraction(*self.setting.time_base)
+
+    @property
+    def segment(self) -> int:
+        return self.frame.segment
+
+    @property
+    def seconds(self) -> Fraction:
+        """Its time, exact."""
+        return self.pts * self.time_base
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """(K, 3) x, y in displayed pixels and score; nan, nan and 0 for parts that are not seen."""
+        rows = [(*part.center, part.score) if part and part.visible else (np.nan, np.nan, 0.0) for part in self.parts]
+        return np.array(rows, np.float64).reshape(-1, 3)
+
+    @property
+    def seen(self) -> list[PartRecord]:
+        return [part for part in self.parts if part is not None and part.visible]
+
+
+def first_segment(header: HeaderRecord) -> SegmentRecord:
+    """Segment 0, of which the header tells."""
+    source = header.source
+    return SegmentRecord(0, 0, source.height, source.width, source.time_base, header.masks)
+
+
+def shots(tracks: TracksFile) -> Iterator[Shot]:
+    """All frames in order. Raises TracksError at a frame whose segment or parts nothing was said of."""
+    segment, gap = first_segment(tracks.header), None
+    num_parts = len(tracks.header.model.parts)
+    for record in tracks:
+        if isinstance(record, GapRecord):
+            gap = record
+        elif isinstance(record, SegmentRecord):
+            segment = record
+        else:
+            if record.segment != segment.segment:
+                raise TracksError(f"{tracks.path}: frame {record.frame} is of segment {record.segment}, never begun")
+            yield Shot(record, segment, _by_number(tracks, record, num_parts), gap)
+            gap = None
+
+
+def growing(tracks: TracksFile, survey: Survey) -> Iterator[tuple[Shot, Fraction]]:
+    """All frames with a time in seconds that never goes back: the source's own in files of one segment, and joined like
+    the overlay's in others, see sinks/timeline.py."""
+    timeline = Timeline(Fraction(survey.rate or FALLBACK_RATE).limit_denominator(1_000_000))
+    for shot in shots(tracks):
+        yield shot, timeline.seconds(shot)
+
+
+def _by_number(tracks: TracksFile, record: FrameRecord, num_parts: int) -> tuple[PartRecord | None, ...]:
+    parts: list[PartRecord | None] = [None] * num_parts
+    for part in record.parts:
+        if part.id >= num_parts:
+            raise TracksError(f"{tracks.path}: frame {record.frame} has a part {part.id}, the header {num_parts} parts")
+        parts[part.id] = part
+    return tuple(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What some formats must know before they write the first frame."""
+
+    num_frames: int
+    num_rows: int
+    """One more than the number of the last frame; 0 without frames."""
+    rate: float | None
+    """Frames per second between the first and the last frame; None where that is not known."""
+    is_even: bool
+    """Whether frame number / rate is the time of every frame, to within a tick of the clock."""
+    sizes: tuple[tuple[int, int], ...]
+    """Height and width of every segment that has frames, without repetitions."""
+    has_masks: bool
+
+    def check_rows(self, tracks: TracksFile) -> None:
+        """Raise TracksError where nearly all rows of a table by frame number would be empty."""
+        if self.num_rows - self.num_frames > MAX_EMPTY:
+            raise TracksError(
+                f"{tracks.path}: frames up to number {self.num_rows - 1}, but only {self.num_frames} are there; a "
+                "format with a row for every number would be mostly empty: take csv, parquet or mcap"
+            )
+
+    def time_notes(self) -> list[str]:
+        """A warning where a format that knows only frame numbers, or one rate, cannot tell the times."""
+        if self.is_even:
+            return []
+        return [
+            "the frames are not evenly spaced in time, and this format knows only frame numbers or one rate: "
+            "csv, parquet and mcap keep the times"
+        ]
+
+    def size_notes(self) -> list[str]:
+        """A warning where positions are of pictures of several sizes."""
+        if len(self.sizes) < 2:
+            return []
+        sizes = ", ".join(f"{width}x{height}" for height, width in self.sizes)
+        return [f"the picture changes its size ({sizes}); positions are pixels of each frame's own size"]
+
+
+def survey(tracks: TracksFile) -> Survey:
+    """One pass over the whole file; 16 bytes a frame are kept."""
+    numbers, sizes, has_masks = array("q"), dict[tuple[int, int], None](), False
+    spans: list[tuple[Fraction, array[int]]] = []
+    segment: SegmentRecord | None = None
+    for shot in shots(tracks):
+        if numbers and shot.frame.frame <= numbers[-1]:
+            raise TracksError(f"{tracks.path}: frame {shot.frame.frame} comes after frame {numbers[-1]}")
+        if shot.setting is not segment:
+            segment = shot.setting
+            sizes[segment.height, segment.width] = None
+            spans.append((Fraction(*segment.time_base), array("q")))
+        try:
+            numbers.append(shot.frame.frame)
+            spans[-1][1].append(shot.frame.pts)
+        except OverflowError as error:
+            raise TracksError(f"{tracks.path}: frame {shot.frame.frame}: {error}") from error
+        has_masks = has_masks or any(part.mask is not None for part in shot.frame.parts)
+    rate, is_even = _rate(np.array(numbers, np.int64), spans)
+    last = numbers[-1] + 1 if numbers else 0
+    return Survey(len(numbers), last, rate, is_even, tuple(sizes), has_masks)
+
+
+def _rate(numbers: NDArray[np.int64], spans: list[tuple[Fraction, array[int]]]) -> tuple[float | None, bool]:
+    """(mean rate of the longest segment, whether the whole is evenly spaced)."""
+    if len(numbers) < 2 or not spans:
+        return None, True
+    ends = np.cumsum([len(pts) for _, pts in spans])
+    place = int(np.argmax([len(pts) for _, pts in spans]))
+    base, ticks = spans[place]
+    own, times = numbers[ends[place] - len(ticks) : ends[place]], np.array(ticks, np.float64)
+    if len(own) < 2 or times[-1] <= times[0]:
+        return None, False
+    step = (times[-1] - times[0]) / (own[-1] - own[0])
+    off = times - times[0] - (own - own[0]) * step
+    return float(1 / (step * float(base))), len(spans) == 1 and bool(np.abs(off).max() <= 1)

@@ -1,0 +1,92 @@
+"""SLEAP's analysis files: dense arrays in HDF5, in the order that SLEAP writes, one track. Pixel centres are whole
+numbers there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamparts.errors import TracksError
+from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, unique_names
+from streamparts.formats.extras import need
+from streamparts.formats.hints import Hints
+from streamparts.formats.shots import Survey
+from streamparts.sinks.reading import TracksFile
+from streamparts.sinks.records import HeaderRecord, Record
+
+WHAT = "SLEAP's analysis file"
+TRACK = "subject"
+MAX_NODES, MAX_FRAMES = 1000, 20_000_000
+"""Of a file that is read: a damaged one may claim anything."""
+LENGTH = 4096
+"""Frames written and read at a time."""
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """`tracks` (1, 2, K, F), `point_scores` (1, K, F), `track_occupancy` (F, 1) and what belongs to them."""
+    h5py = need("h5py", WHAT)
+    survey.check_rows(tracks)
+    names, notes = unique_names(tracks)
+    num_parts, num_rows = len(names), survey.num_rows
+    with h5py.File(path, "w") as file:
+        file.attrs["format"], file.attrs["preset"] = "analysis", "matlab"
+
+        def array(name: str, dims: str, shape: tuple[int, ...], fill: float = np.nan) -> Any:
+            chunks = tuple(min(n, LENGTH) for n in shape)
+            layout = {"chunks": chunks, "compression": "gzip"} if all(chunks) else {}
+            data = file.create_dataset(name, shape, np.float64, fillvalue=fill, **layout)
+            data.attrs["dims"] = json.dumps(dims.split())
+            return data
+
+        positions = array("tracks", "track xy node frame", (1, 2, num_parts, num_rows))
+        scores = array("point_scores", "track node frame", (1, num_parts, num_rows))
+        mean_scores = array("instance_scores", "track frame", (1, num_rows))
+        array("tracking_scores", "track frame", (1, num_rows))
+        occupancy = array("track_occupancy", "frame track", (num_rows, 1), 0.0)
+        for first, points, there in blocks(tracks, LENGTH):
+            place = slice(first, first + len(points))
+            positions[0, :, :, place] = points[:, :, :2].transpose(2, 1, 0) - PIXEL_CENTER
+            scores[0, :, place] = points[:, :, 2].T
+            mean_scores[0, place] = points[:, :, 2].mean(axis=1)
+            occupancy[place, 0] = there & np.isfinite(points[:, :, 0]).any(axis=1)
+        file["track_names"] = np.array([TRACK.encode()])
+        file["node_names"] = np.array([name.encode() for name in names])
+        file.create_dataset("edge_names", (0, 2), "S1")
+        file.create_dataset("edge_inds", (0, 2), np.int64)
+        file["video_path"], file["video_ind"], file["labels_path"] = tracks.header.source.name, 0, ""
+        file["provenance"] = json.dumps({"streamparts": tracks.header.streamparts, "model": tracks.header.model.name})
+        keep_times(file, tracks)
+    return notes + survey.time_notes() + survey.size_notes()
+
+
+def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
+    """Files of one track, in SLEAP's own order of axes."""
+    h5py = need("h5py", WHAT)
+    try:
+        with h5py.File(path, "r") as file:
+            shape = file["tracks"].shape
+            if len(shape) != 4 or shape[2] > MAX_NODES or shape[3] > MAX_FRAMES:
+                raise TracksError(f"{path}: tracks has shape {shape}, expected (1, 2, nodes, frames)")
+            names = [name.decode() for name in file["node_names"]]
+            if shape[1:3] != (2, len(names)):
+                raise TracksError(f"{path}: tracks has shape {shape}, expected (1, 2, {len(names)}, frames)")
+            if shape[0] != 1:
+                raise TracksError(f"{path}: has {shape[0]} tracks; these tracks are of one subject")
+            yield from records(path, names, _rows(file), shape[3], hints, file)
+    except TracksError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise TracksError(f"{path}: is no analysis file of SLEAP ({error})") from error
+
+
+def _rows(file: Any) -> Iterator[tuple[int, Points]]:
+    """Frames in which the track is there, or that are told of otherwise."""
+    positions, scores = file["tracks"], file["point_scores"]
+    for first in range(0, positions.shape[3], LENGTH):
+        place = slice(first, first + LENGTH)
+        points = np.concatenate([positions[0, :, :, place] + PIXEL_CENTER, scores[:, :, place]]).transpose(2, 1, 0)
+        yield from enumerate(points.astype(np.float64), first)

@@ -1,0 +1,60 @@
+"""SLEAP's .slp, by sleap-io: one predicted instance a frame and a mask for each part. Pixel centres are whole numbers.
+
+Masks stay at model resolution, cut to the picture; `scale` tells how they lie on it. sleap-io cannot append: all frames
+are in memory until they are written, some 20 kB each with masks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamparts.formats.dense import PIXEL_CENTER, unique_names
+from streamparts.formats.extras import need
+from streamparts.formats.masks import inside, model_mask
+from streamparts.formats.shots import Shot, Survey, shots
+from streamparts.formats.sleap_analysis import TRACK
+from streamparts.sinks.reading import TracksFile
+
+WHAT = "SLEAP's .slp"
+
+
+def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+    """Frames in which no part is seen hold no instance."""
+    sio = need("sleap_io", WHAT)
+    names, notes = unique_names(tracks)
+    source, model = tracks.header.source, tracks.header.model
+    shape = [survey.num_rows, source.height, source.width, 3]
+    video = sio.Video(source.name or "video", backend_metadata={"shape": shape}, open_backend=False)
+    skeleton = sio.Skeleton(nodes=list(names), name=model.name or None)
+    for left, right in model.symmetric_pairs:
+        skeleton.add_symmetry(names[left], names[right])
+    track = sio.Track(TRACK)
+    frames = [_frame(sio, shot, video, skeleton, track) for shot in shots(tracks)]
+    labels = sio.Labels(frames, [video], [skeleton], [track])
+    labels.provenance = {"streamparts": tracks.header.streamparts, "model": model.name, "sha256": model.sha256}
+    sio.save_slp(labels, str(path), verbose=False)
+    return notes + survey.time_notes() + survey.size_notes()
+
+
+def _frame(sio: Any, shot: Shot, video: Any, skeleton: Any, track: Any) -> Any:
+    frame = sio.LabeledFrame(video, shot.frame.frame)
+    if not shot.seen:
+        return frame
+    points = shot.positions
+    score = float(points[np.isfinite(points[:, 0]), 2].mean())
+    instance = sio.PredictedInstance.from_numpy(
+        points[:, :2] - PIXEL_CENTER, skeleton, points[:, 2], score=score, track=track
+    )
+    frame.instances.append(instance)
+    lie, size = shot.setting.masks, (shot.setting.height, shot.setting.width)
+    for part in shot.seen:
+        if part.mask is None or lie is None:
+            continue
+        mask, name = inside(model_mask(part.mask, shot.frame.frame), lie, *size), skeleton.nodes[part.id].name
+        scale = (mask.shape[1] / size[1], mask.shape[0] / size[0])
+        about = {"name": name, "category": name, "score": part.score, "track": track, "instance": instance}
+        frame.masks.append(sio.PredictedSegmentationMask.from_numpy(mask, scale=scale, source="streamparts", **about))
+    return frame

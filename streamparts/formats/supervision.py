@@ -1,0 +1,59 @@
+"""Tracks of one frame as values of the package supervision, to draw or count with its tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from streamparts.data import Tracks
+from streamparts.formats.ellipses import box_around
+from streamparts.formats.extras import need
+from streamparts.formats.masks import Mask, box_of, displayed
+from streamparts.sinks.records import MaskRecord
+
+WHAT = "to_supervision"
+
+
+def detections(tracks: Tracks) -> Any:
+    """`supervision.Detections` of the parts that are seen: masks (n, height, width) of the picture as displayed, the
+    boxes around them, scores, part numbers as `class_id` and names as `data["class_name"]`.
+
+    Raises MissingExtraError without supervision.
+    """
+    sv = need("supervision", WHAT, "supervision")
+    height, width = tracks.frame.height, tracks.frame.width
+    seen = np.flatnonzero(tracks.visible)
+    masks = np.zeros((len(seen), height, width), np.bool_)
+    boxes = list[tuple[float, float, float, float]]()
+    for mask, part in zip(masks, seen.tolist(), strict=True):
+        mask[:] = _mask(tracks, part)
+        boxes.append(box_of(mask) or box_around(tracks.affines[part], height, width))
+    return sv.Detections(
+        xyxy=np.array(boxes, np.float32).reshape(-1, 4),
+        mask=masks,
+        confidence=tracks.scores[seen],
+        class_id=seen.astype(np.int64),
+        data={"class_name": np.array(tracks.names)[seen]},
+    )
+
+
+def key_points(tracks: Tracks) -> Any:
+    """`supervision.KeyPoints` of one subject: the centres (1, K, 2) in displayed pixels, their scores, and which are
+    seen.
+
+    Raises MissingExtraError without supervision.
+    """
+    sv = need("supervision", WHAT, "supervision")
+    return sv.KeyPoints(
+        xy=tracks.centers[None].astype(np.float32),
+        keypoint_confidence=tracks.scores[None].astype(np.float32),
+        visible=tracks.visible[None],
+    )
+
+
+def _mask(tracks: Tracks, part: int) -> Mask:
+    box, frame = tracks.letterbox, tracks.frame
+    (left, top), (scale_x, scale_y) = box.offset_xy, box.scale_xy.tolist()
+    lie = MaskRecord(box.model_hw, (float(left), float(top)), (scale_x, scale_y))
+    return displayed(tracks.mask(part), lie, frame.height, frame.width)

@@ -1,0 +1,181 @@
+"""The formats by name: which module writes them, what they keep of the tracks, and what they lose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from streamparts.errors import TracksError
+
+if TYPE_CHECKING:
+    from streamparts.formats.hints import Hints
+    from streamparts.formats.shots import Survey
+    from streamparts.sinks.reading import TracksFile
+    from streamparts.sinks.records import HeaderRecord, Record
+
+
+class FormatModule(Protocol):
+    """What a format's module offers; `read` only where the table says so."""
+
+    def write(self, tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
+        """Write all of `tracks` to `path`, which is not there yet. Gives warnings, a line each."""
+
+    def read(self, path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
+        """The records of a tracks file, the header first. Raises TracksError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One row of the table."""
+
+    name: str
+    """As --format takes it."""
+    suffixes: tuple[str, ...]
+    """Of its files; none for a folder."""
+    keeps: str
+    loses: str
+    module: str
+    """In this package."""
+    extra: str | None = None
+    """The pip extra that its module needs."""
+    is_read: bool = False
+    """Whether it can become a tracks file again."""
+
+    @property
+    def implementation(self) -> FormatModule:
+        return cast(FormatModule, import_module(f"streamparts.formats.{self.module}"))
+
+
+FORMATS = (
+    Format(
+        "csv",
+        (".csv",),
+        keeps="a row per frame and part: pts and time base, centre, axes, area, score, visible",
+        loses="masks, gaps, model and source; the guesses at parts that are not seen",
+        module="csv_file",
+        is_read=True,
+    ),
+    Format(
+        "parquet",
+        (".parquet",),
+        keeps="the same table, and masks, gaps, model and source",
+        loses="the guesses at parts that are not seen",
+        module="parquet_file",
+        extra="formats",
+        is_read=True,
+    ),
+    Format(
+        "mcap",
+        (".mcap",),
+        keeps="everything, as JSON, beside Foxglove's image annotations: centre, outline and name of each part",
+        loses="nothing",
+        module="mcap_file",
+        extra="formats",
+        is_read=True,
+    ),
+    Format(
+        "dlc",
+        (".csv", ".h5"),
+        keeps="DeepLabCut's table: x, y, likelihood by frame number; in .h5 also the times, for reading back",
+        loses="axes, areas, masks; in .csv times and picture size",
+        module="dlc",
+        extra="formats",
+        is_read=True,
+    ),
+    Format(
+        "sleap-analysis",
+        (".h5", ".analysis.h5"),
+        keeps="SLEAP's analysis arrays: x, y and score by frame number, and the times, for reading back",
+        loses="axes, areas, masks",
+        module="sleap_analysis",
+        extra="formats",
+        is_read=True,
+    ),
+    Format(
+        "slp",
+        (".slp",),
+        keeps="SLEAP's project file: x, y and score by frame number, masks at model resolution with their scale",
+        loses="times, axes, areas",
+        module="sleap_slp",
+        extra="formats",
+    ),
+    Format(
+        "coco",
+        (".json",),
+        keeps="COCO results: keypoints, boxes, scores, masks as RLE in displayed pixels; pts beside each result",
+        loses="axes, areas, frames in which nothing is seen",
+        module="coco",
+    ),
+    Format(
+        "openpose",
+        (),
+        keeps="a JSON file per frame number: x, y and score of each part in place of the body's joints",
+        loses="names, times, axes, areas, masks",
+        module="openpose",
+    ),
+    Format(
+        "trc",
+        (".trc",),
+        keeps="motion capture's marker text: frame number, time, x and y in pixels (y down), z = 0",
+        loses="scores, axes, areas, masks",
+        module="trc",
+    ),
+    Format(
+        "rerun",
+        (".rrd",),
+        keeps="Rerun's recording: centre, outline, name and score of each part that is seen, by frame and time",
+        loses="areas, masks",
+        module="rerun_file",
+        extra="rerun",
+    ),
+)
+
+REFUSED = {
+    "bvh": "BVH holds the rotations of a three-dimensional skeleton's joints, which two-dimensional parts do not have; "
+    "write --format trc or openpose and lift it to 3-D with a tool that does (Pose2Sim, OpenSim, Blender)",
+}
+"""Formats that people ask for, and why they are not written."""
+
+
+def format_of(path: Path, name: str | None) -> Format:
+    """The format called `name`, or the only one whose suffix `path` has. Raises TracksError that names the choices."""
+    wanted = (name or path.suffix.lstrip(".")).lower()
+    if wanted in REFUSED:
+        raise TracksError(f"{path}: not written: {REFUSED[wanted]}")
+    file_name = path.name.lower()
+    if name is not None:
+        found = [one for one in FORMATS if one.name == wanted]
+        if not found:
+            raise TracksError(f"there is no format {name!r}; there are {', '.join(one.name for one in FORMATS)}")
+        if found[0].suffixes and not file_name.endswith(found[0].suffixes):
+            raise TracksError(f"{path}: {wanted} files end in {' or '.join(found[0].suffixes)}")
+        return found[0]
+    fitting = [(suffix, one) for one in FORMATS for suffix in one.suffixes if file_name.endswith(suffix)]
+    longest = max((len(suffix) for suffix, _ in fitting), default=0)
+    fitting = [(suffix, one) for suffix, one in fitting if len(suffix) == longest]
+    named = [one for suffix, one in fitting if f".{one.name}" == suffix] or [one for _, one in fitting]
+    if len(named) == 1:
+        return named[0]
+    choices = ", ".join(one.name for one in named or FORMATS)
+    raise TracksError(
+        f"{path}: {'several formats end like this' if named else 'no format ends like this'}; "
+        f"say which one with --format (in Python: format=): {choices}"
+    )
+
+
+def listing() -> str:
+    """The table as text."""
+    lines = list[str]()
+    for one in FORMATS:
+        where = " or ".join(one.suffixes) or "a folder"
+        extra = f", pip install 'streamparts[{one.extra}]'" if one.extra else ""
+        lines += [
+            f"{one.name}  ({where}; {'written and read back' if one.is_read else 'written'}{extra})",
+            f"    keeps: {one.keeps}",
+            f"    loses: {one.loses}",
+        ]
+    lines += [f"not {name}: {why}" for name, why in REFUSED.items()]
+    return "\n".join(lines)

@@ -1,0 +1,218 @@
+"""The long table that csv, parquet and pandas share: one row for each frame and part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from streamparts import __version__
+from streamparts.errors import TracksError
+from streamparts.formats.shots import Shot
+from streamparts.sinks.records import (
+    COORDINATES,
+    FrameRecord,
+    GapRecord,
+    HeaderRecord,
+    ModelRecord,
+    PartRecord,
+    Record,
+    RleRecord,
+    SegmentRecord,
+    SourceRecord,
+)
+from streamparts.swaps import pairs_by_name
+
+COLUMNS: dict[str, type] = {
+    "segment": int,
+    "frame": int,
+    "pts": int,
+    "time_base": str,  # seconds per tick of pts, as a fraction
+    "pts_seconds": float,
+    "dropped": int,
+    "height": int,
+    "width": int,
+    "part": int,
+    "name": str,
+    "x": float,  # of the centre, in displayed pixels; empty where the part is not seen, like the axes
+    "y": float,
+    "a": float,  # [[a, b], [c, d]] maps the unit circle to the part's ellipse around its centre
+    "b": float,
+    "c": float,
+    "d": float,
+    "area": float,
+    "score": float,
+    "visible": bool,
+}
+MASK = "mask"
+"""COCO's compressed counts, in tables that have masks."""
+
+Row = tuple[Any, ...]
+
+
+def rows_of(shot: Shot, names: Sequence[str], masks: bool = False) -> Iterator[Row]:
+    """The rows of one frame in the order of COLUMNS, and the mask's text with `masks`. None stands for nothing."""
+    frame, setting = shot.frame, shot.setting
+    time = (frame.segment, frame.frame, frame.pts, "{}/{}".format(*setting.time_base), float(shot.seconds))
+    begin = (*time, frame.dropped, setting.height, setting.width)
+    for number, (part, name) in enumerate(zip(shot.parts, names, strict=True)):
+        if part is None:
+            continue
+        (a, b, tx), (c, d, ty) = part.affine
+        place = (tx, ty, a, b, c, d) if part.visible else (None,) * 6
+        row = (*begin, number, name, *place, part.area, part.score, part.visible)
+        yield (*row, part.mask.counts if part.mask else None) if masks else row
+
+
+def tables(
+    shots: Iterable[Shot], names: Sequence[str], masks: bool = False, num_rows: int = 1 << 16
+) -> Iterator[dict[str, list[Any]]]:
+    """Columns of about `num_rows` rows at a time; at least one table, maybe without rows."""
+    columns = [*COLUMNS, MASK] if masks else list(COLUMNS)
+    rows, is_first = list[Row](), True
+    for shot in shots:
+        rows.extend(rows_of(shot, names, masks))
+        if len(rows) >= num_rows:
+            yield dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
+            rows, is_first = [], False
+    if rows or is_first:
+        yield dict(zip(columns, map(list, zip(*rows, strict=True)) if rows else ([] for _ in columns), strict=True))
+
+
+def names_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
+    """(names by part number, the first row) of a table, whose rows come with the words that tell where they stand."""
+    found, first = dict[int, str](), None
+    for where, row in rows:
+        first = first or row
+        part, name = _integer(where, row, "part"), str(row["name"])
+        if found.setdefault(part, name) != name:
+            raise TracksError(f"{where}: part {part} is called {name!r}, before it was {found[part]!r}")
+    missing = set(range(len(found))) - set(found)
+    if missing:
+        raise TracksError(f"the table has {len(found)} parts, but none of number {min(missing)}")
+    return tuple(found[part] for part in range(len(found))), first
+
+
+def bare_header(path: Path, names: Sequence[str], row: Mapping[str, Any] | None) -> HeaderRecord:
+    """What a table tells of itself: names, size and clock of its first row; the rest stays empty."""
+    if row is None:
+        raise TracksError(f"{path}: has no rows, and so no picture size and no clock")
+    segment = _segment(f"{path}: the first row", row)
+    model = ModelRecord("", "", "", list(names), symmetric_pairs=list(pairs_by_name(names)))
+    source = SourceRecord("", segment.height, segment.width, segment.time_base, None)
+    return HeaderRecord("streamparts.tracks/2", __version__, model, source, None, COORDINATES)
+
+
+def records_of(
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    header: HeaderRecord,
+    breaks: Sequence[GapRecord | SegmentRecord] = (),
+) -> Iterator[Record]:
+    """Frames, and segments where the table begins one; `breaks` are gaps and segments known beforehand. Raises
+    TracksError at a row that is none of a tracks file."""
+    names, waiting = header.model.parts, list(breaks)[::-1]
+    masks, segment, last = header.masks, 0, -1
+
+    def frame_of(item: tuple[str, Mapping[str, Any]]) -> tuple[int, int]:
+        return _integer(*item, "segment"), _integer(*item, "frame")
+
+    for (of_segment, number), group in groupby(rows, frame_of):
+        items = list(group)
+        where, row = items[0]
+        if number <= last:
+            raise TracksError(f"{where}: frame {number} comes after frame {last}; sort the rows by frame")
+        last = number
+        while waiting and waiting[-1].frame <= number:
+            record = waiting.pop()
+            if isinstance(record, SegmentRecord):
+                segment, masks = record.segment, record.masks
+            yield record
+        if of_segment != segment:
+            segment = of_segment
+            yield _segment(where, row)
+        base = _time_base(where, row)
+        parts = {_integer(*item, "part"): _part(*item, masks.mask_hw if masks else None) for item in items}
+        pts = _integer(where, row, "pts")
+        yield FrameRecord(
+            number,
+            pts,
+            round(float(pts * base), 6),
+            [parts.get(part) or unseen(part, name) for part, name in enumerate(names)],
+            of_segment,
+            _integer(where, row, "dropped"),
+        )
+    yield from reversed(waiting)
+
+
+def unseen(part: int, name: str, score: float = 0.0) -> PartRecord:
+    """A part of which nothing is known: zeros that `visible` marks as no measurement."""
+    return PartRecord(part, name, (0.0, 0.0), ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), 0.0, score, False)
+
+
+def _part(where: str, row: Mapping[str, Any], mask_hw: tuple[int, int] | None) -> PartRecord:
+    part, name, visible = _integer(where, row, "part"), str(row["name"]), _truth(where, row)
+    text = row.get(MASK)
+    mask = RleRecord(mask_hw, str(text)) if isinstance(text, str) and mask_hw else None
+    area, score = _number(where, row, "area"), _number(where, row, "score")
+    x, y, a, b, c, d = (_number(where, row, name) if visible else 0.0 for name in "xyabcd")
+    center = (round(x, 3), round(y, 3))
+    return checked(where, PartRecord(part, name, center, ((a, b, x), (c, d, y)), area, score, visible, mask))
+
+
+def _segment(where: str, row: Mapping[str, Any]) -> SegmentRecord:
+    base = _time_base(where, row)
+    segment, frame, height, width = (_integer(where, row, name) for name in ("segment", "frame", "height", "width"))
+    return checked(where, SegmentRecord(segment, frame, height, width, (base.numerator, base.denominator)))
+
+
+Checked = TypeVar("Checked", bound=msgspec.Struct)
+
+
+def checked(where: str, record: Checked) -> Checked:
+    """The record itself. Raises TracksError where it does not fit the schema."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(record), type(record))
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise TracksError(f"{where}: {error}") from error
+
+
+def _integer(where: str, row: Mapping[str, Any], column: str) -> int:
+    try:
+        value = int(row[column])
+    except (TypeError, ValueError) as error:
+        raise TracksError(f"{where}: {column} is {row[column]!r}, no whole number") from error
+    if not -(1 << 63) <= value < 1 << 63 or (value < 0 and column != "pts"):
+        raise TracksError(f"{where}: {column} is {value}, out of range")
+    return value
+
+
+def _number(where: str, row: Mapping[str, Any], column: str) -> float:
+    try:
+        value = float(row[column])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise TracksError(f"{where}: {column} is {row[column]!r}, no number")
+    return value
+
+
+def _truth(where: str, row: Mapping[str, Any]) -> bool:
+    text = str(row["visible"]).lower()
+    if text not in ("true", "false", "1", "0"):
+        raise TracksError(f"{where}: visible is {row['visible']!r}, neither true nor false")
+    return text in ("true", "1")
+
+
+def _time_base(where: str, row: Mapping[str, Any]) -> Fraction:
+    try:
+        base = Fraction(str(row["time_base"]))
+    except (ValueError, ZeroDivisionError):
+        base = Fraction(0)
+    if base <= 0:
+        raise TracksError(f"{where}: time_base is {row['time_base']!r}, no positive fraction")
+    return base

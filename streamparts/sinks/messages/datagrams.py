@@ -1,0 +1,44 @@
+"""A socket for datagrams that waits for nothing and minds no receiver that is not there."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from streamparts.errors import VideoError
+from streamparts.sinks.messages.address import Address, resolved
+from streamparts.sources.base import reason_of
+
+MAX_BYTES = 65507
+"""The largest datagram that IPv4 carries."""
+TOO_LARGE = "larger than a datagram"
+
+
+class Datagrams:
+    """Sends to one address."""
+
+    def __init__(self, address: Address) -> None:
+        """Raises VideoError where the host is unknown, or there is no way to such addresses."""
+        family, self._target = resolved(address, "udp")
+        try:
+            # Not connected: on a connected one the answer of a dead receiver's host would cost every other message.
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        except OSError as error:
+            raise VideoError(f"{address}: cannot be sent to ({reason_of(error)})") from error
+        self._socket.setblocking(False)
+
+    def send(self, data: bytes) -> str | None:
+        """None, or what kept it from being sent."""
+        if len(data) > MAX_BYTES:
+            return TOO_LARGE
+        try:
+            self._socket.sendto(data, self._target)
+        except BlockingIOError:
+            return "the network was too slow"
+        except OSError as error:
+            return TOO_LARGE if error.errno == errno.EMSGSIZE else reason_of(error)
+        return None
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,42 @@
+"""Records as messages: the lines of a tracks file, one by one, as JSON or msgpack."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from streamparts.data import Tracks
+from streamparts.sinks.messages.address import Address
+from streamparts.sinks.recording import Recording
+from streamparts.sinks.records import HeaderRecord, Record
+
+
+class Message(NamedTuple):
+    """One record, ready to be sent."""
+
+    kind: str
+    """ "header", "frame", "gap" or "segment": what its `type` says too."""
+    data: bytes
+
+
+class Encoding:
+    """The messages of one run."""
+
+    def __init__(self, address: Address, recording: Recording) -> None:
+        self.is_text = address.options["format"] == "json"
+        """Whether messages are UTF-8 text."""
+        self._recording = recording
+        self._encode = (msgspec.json.Encoder() if self.is_text else msgspec.msgpack.Encoder()).encode
+
+    def greeting(self) -> list[Message]:
+        """For who comes new: the header, and the segment at hand where the header describes another one."""
+        segment = self._recording.segment
+        return [self._message(record) for record in (self._recording.header, segment) if record is not None]
+
+    def messages(self, tracks: Tracks) -> list[Message]:
+        """The frame's, after those of what happened before it."""
+        return [self._message(record) for record in self._recording.records(tracks)]
+
+    def _message(self, record: HeaderRecord | Record) -> Message:
+        return Message(str(record.__struct_config__.tag), self._encode(record))

@@ -1,0 +1,92 @@
+"""Lab Streaming Layer: one irregular stream of doubles, on LSL's clock. docs/messages.md has the channels."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from streamparts.data import Tracks
+from streamparts.errors import MissingExtraError, VideoError
+from streamparts.sinks.messages.address import Address
+from streamparts.sinks.messages.poses import COLUMNS, poses
+from streamparts.sinks.recording import Recording
+from streamparts.sinks.records import HeaderRecord
+
+try:
+    import pylsl
+except (ImportError, RuntimeError, OSError) as error:  # the package without the library that it stands for
+    raise MissingExtraError(f"lsl:// cannot be used: pylsl does not load ({' '.join(str(error).split())})") from error
+
+FRAME_CHANNELS = {"frame": "count", "pts_seconds": "seconds", "segment": "count"}
+"""Before the parts' channels, with their units."""
+BUFFER_HUNDREDS = 10
+"""Samples, in hundreds, that wait for one slow inlet; then LSL leaves out the oldest, for that one alone."""
+_TYPES = {"x": "PositionX", "y": "PositionY", "angle": "Orientation", "score": "Confidence", "visible": "Visible"}
+_FLUSH_SECONDS = 0.2
+
+
+class LslSender:
+    """LSL has threads of its own for those who listen; it does not tell what they missed."""
+
+    listens = False
+    num_missed = 0
+
+    def __init__(self, address: Address, recording: Recording) -> None:
+        """Raises VideoError where LSL cannot open the stream."""
+        self.address = str(address)
+        try:
+            self._outlet: pylsl.StreamOutlet | None = pylsl.StreamOutlet(
+                _info(address.name, recording.header), max_buffered=BUFFER_HUNDREDS
+            )
+        except (RuntimeError, ValueError) as error:
+            raise VideoError(f"{address}: LSL cannot open the stream ({error})") from error
+
+    def announce(self) -> None:
+        """Nothing: the stream's own description says how to read it."""
+
+    def send(self, tracks: Tracks) -> str | None:
+        frame = tracks.frame
+        age_seconds = time.perf_counter() - frame.decoded_at
+        sample = [float(frame.index), frame.pts_seconds, float(frame.segment), *poses(tracks).ravel().tolist()]
+        assert self._outlet is not None
+        self._outlet.push_sample(sample, pylsl.local_clock() - age_seconds)
+        return None
+
+    def close(self) -> None:
+        if self._outlet is not None and self._outlet.have_consumers():
+            time.sleep(_FLUSH_SECONDS)  # LSL cannot be asked whether all has gone out
+        self._outlet = None
+
+
+def _info(name: str, header: HeaderRecord) -> pylsl.StreamInfo:
+    num_channels = len(FRAME_CHANNELS) + len(COLUMNS) * len(header.model.parts)
+    source_id = f"streamparts:{socket.gethostname()}:{name}:{header.source.name}"
+    info = pylsl.StreamInfo(name, "MoCap", num_channels, pylsl.IRREGULAR_RATE, pylsl.cf_double64, source_id)
+    description = info.desc()
+    texts = {
+        "schema": header.schema,
+        "model": header.model.name,
+        "model_sha256": header.model.sha256,
+        "source": header.source.name,
+        "width": str(header.source.width),
+        "height": str(header.source.height),
+        "coordinates": header.coordinates,
+    }
+    for key, text in texts.items():
+        description.append_child_value(key, text)
+    channels = description.append_child("channels")
+    for label, unit in FRAME_CHANNELS.items():
+        _add_channel(channels, label=label, type=label, unit=unit)
+    for part in header.model.parts:
+        for column, unit in COLUMNS.items():
+            _add_channel(channels, label=f"{part}.{column}", marker=part, type=_TYPES.get(column, column), unit=unit)
+    return info
+
+
+def _add_channel(channels: pylsl.XMLElement, **texts: str) -> None:
+    channel = channels.append_child("channel")
+    for key, text in texts.items():
+        channel.append_child_value(key, text)
+
+
+open_sender = LslSender

@@ -1,0 +1,137 @@
+"""Tracks as records: what a tracks file holds and what messages carry. See records.py for the records."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import numpy as np
+
+from streamparts import __version__
+from streamparts.bundle import Bundle
+from streamparts.data import Frame, Tracks
+from streamparts.geometry import Letterbox
+from streamparts.pipeline import is_live
+from streamparts.rle import encode_mask
+from streamparts.sinks.records import (
+    COORDINATES,
+    FrameRecord,
+    GapRecord,
+    HeaderRecord,
+    JointRecord,
+    MaskRecord,
+    ModelRecord,
+    PartRecord,
+    Record,
+    RleRecord,
+    SegmentRecord,
+    SourceRecord,
+)
+from streamparts.sources import Source
+
+
+class Recording:
+    """The records of one run: a header, then those of each frame in order."""
+
+    def __init__(
+        self, bundle: Bundle, source: Source, masks: bool = False, *, policy: str | None = None, segment: int = 0
+    ) -> None:
+        """`segment` is the one that goes on, of a run that is resumed."""
+        self.header = _header(bundle, source, masks, policy)
+        self.segment: SegmentRecord | None = None
+        """The segment at hand; None while the header describes it."""
+        self._masks = masks
+        self._live = is_live(source)
+        self._segment = segment
+
+    def records(self, tracks: Tracks) -> list[Record]:
+        """The frame's record, after those of what happened before it: a gap, a new segment."""
+        frame, records = tracks.frame, list[Record]()
+        if frame.gap is not None:
+            seconds = round(frame.gap.seconds, 3)
+            records.append(GapRecord(frame.index, frame.pts, _seconds(frame), seconds, frame.gap.reason))
+        if frame.segment != self._segment:
+            masks = _mask_record(tracks.letterbox) if self._masks else None
+            size = (frame.height, frame.width)
+            self._segment = frame.segment
+            self.segment = SegmentRecord(frame.segment, frame.index, *size, _ratio(frame.time_base), masks)
+            records.append(self.segment)
+        captured = round(captured_unix_seconds(frame), 6) if self._live else None
+        return [*records, frame_record(tracks, self._masks, captured)]
+
+
+def frame_record(tracks: Tracks, masks: bool, captured: float | None = None) -> FrameRecord:
+    """The record of one frame, with the masks of its parts or without; `captured` in seconds of the wall clock."""
+    frame = tracks.frame
+    parts = [_part_record(tracks, part, masks) for part in range(tracks.num_parts)]
+    joints = _joint_records(tracks)
+    return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped, captured, joints)
+
+
+def captured_unix_seconds(frame: Frame) -> float:
+    """Wall-clock time at which a frame left the decoder: for a live source, when it was captured but for what the
+    camera, the network and the decoder took."""
+    return time.time() - (time.perf_counter() - frame.decoded_at)
+
+
+def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None) -> HeaderRecord:
+    spec = bundle.spec
+    model = ModelRecord(
+        spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, list(spec.symmetric_pairs)
+    )
+    rate = None if source.rate is None else _ratio(source.rate)
+    return HeaderRecord(
+        schema="streamparts.tracks/2",
+        streamparts=__version__,
+        model=model,
+        source=SourceRecord(source.name, source.height, source.width, _ratio(source.time_base), rate),
+        policy=policy,
+        coordinates=COORDINATES,
+        masks=_mask_record(Letterbox.fit((source.height, source.width), spec.input_hw)) if masks else None,
+    )
+
+
+def _mask_record(letterbox: Letterbox) -> MaskRecord:
+    (height, width), (inner_height, inner_width) = letterbox.frame_hw, letterbox.inner_hw
+    return MaskRecord(letterbox.model_hw, letterbox.offset_xy, (width / inner_width, height / inner_height))
+
+
+def _ratio(value: Fraction) -> tuple[int, int]:
+    return value.numerator, value.denominator
+
+
+def _seconds(frame: Frame) -> float:
+    return round(frame.pts_seconds, 6)
+
+
+def _joint_records(tracks: Tracks) -> list[JointRecord]:
+    if tracks.joints is None:
+        return []
+    places = np.round(tracks.joints.points.astype(np.float64), 3).tolist()
+    return [
+        JointRecord(
+            name=f"{tracks.names[parent]}-{tracks.names[child]}",
+            parts=(parent, child),
+            x=x if np.isfinite(x) else None,
+            y=y if np.isfinite(y) else None,
+            confidence=round(float(confidence), 3),
+        )
+        for (parent, child), (x, y), confidence in zip(
+            tracks.joints.parts, places, tracks.joints.confidence, strict=True
+        )
+    ]
+
+
+def _part_record(tracks: Tracks, part: int, masks: bool) -> PartRecord:
+    (a, b, tx), (c, d, ty) = np.round(tracks.affines[part].astype(np.float64), 4).tolist()
+    return PartRecord(
+        id=part,
+        name=tracks.names[part],
+        center=(round(tx, 3), round(ty, 3)),
+        affine=((a, b, tx), (c, d, ty)),
+        area=round(float(tracks.areas[part]), 1),
+        score=round(float(tracks.scores[part]), 3),
+        visible=bool(tracks.visible[part]),
+        filled=tracks.filled is not None and bool(tracks.filled[part]),
+        mask=RleRecord(**encode_mask(tracks.mask(part))) if masks else None,  # type: ignore[arg-type]
+    )
