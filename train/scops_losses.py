@@ -24,17 +24,12 @@ class PartBasis(nn.Module):
     basis shall be without sign."""
 
     def __init__(self, num_parts: int, channels: int, size: float = 1.0) -> None:
-        """Starts at `size` |N(0, 1)|. The release's size is 1, for VGG-19; see `basis_size` for other features."""
+        """Starts at `size` |N(0, 1)|. The release's size is 1, for VGG-19; V with a mean square of 1 wants it too."""
         super().__init__()
         self.weight = nn.Parameter(size * torch.randn(num_parts, channels).abs())
 
     def forward(self) -> Tensor:
         return F.relu(self.weight)
-
-
-def basis_size(features: Tensor) -> float:
-    """The size at which a basis starts with the mean square of the features V, of any shape."""
-    return float(features.square().mean().sqrt())
 
 
 def geometric_concentration(masks: Tensor, floor: float = 1e-3) -> Tensor:

@@ -6,12 +6,14 @@ would need 256 times the memory and hold nothing more.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.decomposition import NMF
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -78,10 +80,10 @@ class CollectionFeatures:
     def of(self, numbers: Sequence[int]) -> Tensor:
         """(B, C, pixels / STRIDE, pixels / STRIDE)"""
         if self.kept is None:
-            return self._computed(numbers).half().float() / self.size
-        missing = [number for number in dict.fromkeys(numbers) if number not in self.kept]
-        if missing:
-            self.kept.update(zip(missing, self._computed(missing).half(), strict=True))
+            return self._computed(numbers) / self.size
+        for number in numbers:
+            if number not in self.kept:  # one by one: the same to the last bit after a resume
+                self.kept[number] = self._computed([number])[0].half()
         return torch.stack([self.kept[number] for number in numbers]).float() / self.size
 
     def _computed(self, numbers: Sequence[int]) -> Tensor:
@@ -107,7 +109,9 @@ def factorised_basis(features: Tensor, saliency: Tensor, num_parts: int, seed: i
         raise StreampartsError("nothing is salient in these pictures; is the folder of maps the right one?")
     chosen = np.random.default_rng(seed).permutation(len(salient))[:max_cells]
     model = NMF(num_parts, init="nndsvda", max_iter=200, tol=1e-3, random_state=seed)
-    heat = model.fit_transform(salient[chosen])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a start needs no more iterations
+        heat = model.fit_transform(salient[chosen])
     owner = heat.argmax(axis=1)
     tops = [np.percentile(heat[owner == k, k], 95) if (owner == k).any() else 1.0 for k in range(num_parts)]
     return torch.from_numpy(model.components_ * np.maximum(tops, 1e-6)[:, None]).to(features)

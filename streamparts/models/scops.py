@@ -7,6 +7,7 @@ losses are a matter of training.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -119,7 +120,7 @@ class Scops(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         kind = images.device.type
         cheap = self.training and self.config.backbone in LIGHT and has_bfloat16(kind)
-        with torch.autocast(kind, torch.bfloat16, enabled=cheap):
+        with torch.autocast(kind, torch.bfloat16) if cheap else nullcontext():
             logits: Tensor = self.head(self.backbone(images))
         return logits.float()
 
