@@ -19,7 +19,8 @@ from torch.nn import functional as F  # noqa: E402
 
 import streamparts  # noqa: E402
 from export import onnx_model  # noqa: E402
-from export.parity import compare_frames, network_runner, tolerance_of  # noqa: E402
+from export.graph import to_onnx  # noqa: E402
+from export.parity import bundle_of, compare_frames, network_runner, tolerance_of  # noqa: E402
 from streamparts import geometry  # noqa: E402
 from streamparts.agreement import pose_differences  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
@@ -34,6 +35,7 @@ from streamparts.models.squeezenet import WIDTHS  # noqa: E402
 from streamparts.sample_frames import FrameSet  # noqa: E402
 from streamparts.segment import PartSegmenter  # noqa: E402
 from streamparts.sources import open_source  # noqa: E402
+from streamparts.spec import ModelSpec  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from train.backbone import load_backbone  # noqa: E402
 from train.perceptual import load_features, open_network  # noqa: E402
@@ -458,3 +460,26 @@ def test_bad_sources_are_told_in_one_line(deeplab: Scops, tmp_path: Path, monkey
         with pytest.raises(StreampartsError) as caught:
             load_backbone(Scops(deeplab.config), source)
         assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+class OnePixel(torch.nn.Module):
+    """A part that owns a single pixel, of every picture."""
+
+    config = ScopsConfig(num_parts=1, image_size=64)
+
+    def masks(self, images: torch.Tensor) -> torch.Tensor:
+        part = torch.zeros(1, 1, 64, 64)
+        part[..., 20, 40] = 0.01
+        part = part + 0 * images[:, :1]
+        return torch.cat([1 - part, part], dim=1)
+
+
+def test_a_part_of_one_pixel_has_a_pose_in_the_exported_graph_too() -> None:
+    """The exporter leaves out what it takes for additions of zero, so nothing may depend on one."""
+    spec = ModelSpec(name="one", method="scops", parts=("a",), input_hw=(64, 64))
+    network = ExportedScops(OnePixel()).eval()  # type: ignore[arg-type]
+    backend = OnnxRuntimeBackend(bundle_of(to_onnx(network, spec), Path("one.onnx")))
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    wanted, got = network_runner(network)(images), backend.run(images)
+    assert np.isfinite(got.affines).all() and np.allclose(got.affines, wanted.affines, atol=1e-6)
+    assert (got.labels == wanted.labels).all() and (got.labels > 0).sum() == 3
