@@ -23,5 +23,6 @@ def with_lived_norms(network: nn.Module) -> nn.Module:
 NETWORKS = {
     **{size: lambda size=size: Student(StudentConfig(3, 64, **STUDENT_SIZES[size])) for size in STUDENT_SIZES},
     "scops fast": lambda: Scops(ScopsConfig(3, 64)),
+    "scops squeezenet": lambda: Scops(ScopsConfig(3, 64, "squeezenet")),
     "scops resnet50": lambda: Scops(ScopsConfig(3, 64, "resnet50")),
 }

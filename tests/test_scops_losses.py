@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -120,6 +120,26 @@ def test_where_nothing_is_salient_parts_pay_and_background_does_not() -> None:
     assert losses.semantic_consistency(masks.flip(1), features, torch.ones(1, 2)).item() == 1
 
 
+def test_the_parts_together_are_to_be_what_is_salient() -> None:
+    """Two parts of 1/4 each: the union is 1/2 everywhere, so ln 2 whatever is salient; and what is sure and right is
+    free, what is sure and wrong is dear; pixels out of view do not count."""
+    logits = torch.log(torch.tensor([0.5, 0.25, 0.25]))[None, :, None, None].expand(1, 3, 2, 2)
+    salient = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
+    assert losses.salient_foreground(logits, salient).item() == pytest.approx(math.log(2))
+    sure = torch.stack([torch.zeros(2, 2), 20 * salient[0, 0] - 10, torch.full((2, 2), -30.0)])[None]
+    assert losses.salient_foreground(sure, salient).item() == pytest.approx(math.log1p(math.exp(-10)), abs=1e-6)
+    wrong = losses.salient_foreground(sure, 1 - salient, torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]))
+    assert wrong.item() == pytest.approx(10, rel=1e-3)
+
+
+def test_the_outline_is_learned_from_the_warped_picture_too() -> None:
+    result = result_of(1)
+    result = result._replace(warp=STILL, warped_logits=result.logits)
+    only = ScopsWeights(**{field.name: 0 for field in fields(ScopsWeights)})
+    whole = scops_objective(result, replace(only, foreground=2.0))["foreground"]
+    assert whole.item() == pytest.approx(2 * losses.salient_foreground(result.logits, result.salient).item(), rel=1e-2)
+
+
 def test_orthonormal_is_zero_for_orthogonal_rows_of_any_length_and_counts_cosines() -> None:
     rows = torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
     assert losses.orthonormal(rows).item() == pytest.approx(0, abs=1e-9)
@@ -138,7 +158,7 @@ def test_the_orthonormal_norm_is_softened_so_that_a_dead_row_has_a_finite_gradie
 def test_a_basis_is_never_negative_and_starts_at_the_size_of_the_features() -> None:
     torch.manual_seed(0)
     features = 5 * torch.rand(2, 64, 4, 4)
-    basis = PartBasis(8, 64, losses.basis_size(features))
+    basis = PartBasis(8, 64, float(features.square().mean().sqrt()))
     assert basis().square().mean().item() == pytest.approx(features.square().mean().item(), rel=0.2)
     basis.weight.data.sub_(3)
     assert basis().min() == 0 and basis().shape == (8, 64)
@@ -176,6 +196,7 @@ def result_of(batch: int = 2) -> ScopsResult:
         basis=torch.rand(3, 6),
         features=torch.rand(batch, 6, 2, 2),
         saliency=torch.rand(batch, 1, 32, 32),
+        salient=(torch.rand(batch, 1, 32, 32) > 0.5).float(),
         image=torch.rand(batch, 3, 32, 32),
         decoded=torch.rand(batch, 3, 32, 32),
     )
@@ -209,13 +230,13 @@ def test_without_the_saliency_the_map_is_not_looked_at() -> None:
         scops_objective(without, ScopsWeights())
 
 
-@pytest.mark.parametrize("missing", ["basis", "features", "image", "decoded"])
+@pytest.mark.parametrize("missing", ["basis", "features", "image", "decoded", "salient"])
 def test_a_term_of_weight_0_needs_no_input_and_others_say_what_they_lack(missing: str) -> None:
     result = result_of()._replace(**{missing: None})
     nothing = ScopsWeights(**{field.name: 0 for field in fields(ScopsWeights)})
     assert scops_objective(result, nothing) == {}
     with pytest.raises(ValueError, match="needs"):
-        scops_objective(result, ScopsWeights(reconstruction=1.0))
+        scops_objective(result, ScopsWeights(reconstruction=1.0, foreground=1.0))
 
 
 @pytest.mark.parametrize("everywhere", [False, True])
@@ -241,7 +262,7 @@ def test_outside_the_view_the_releases_target_is_uniform_and_ours_asks_nothing()
 def test_two_processes_have_the_loss_of_one_with_the_whole_batch(everywhere: bool) -> None:
     result = result_of(2)
     assert result.warp.spline is not None
-    weights = ScopsWeights(separation=1.0, reconstruction=1.0)
+    weights = ScopsWeights(separation=1.0, reconstruction=1.0, foreground=1.0)
     whole = scops_objective(result, weights, everywhere)
     shares = []
     for i in range(2):

@@ -15,10 +15,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 import streamparts  # noqa: E402
 from export import onnx_model  # noqa: E402
-from export.parity import compare_frames, network_runner, tolerance_of  # noqa: E402
+from export.graph import to_onnx  # noqa: E402
+from export.parity import bundle_of, compare_frames, network_runner, tolerance_of  # noqa: E402
 from streamparts import geometry  # noqa: E402
 from streamparts.agreement import pose_differences  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
@@ -28,14 +30,18 @@ from streamparts.models.checkpoint import save_checkpoint  # noqa: E402
 from streamparts.models.moments import mask_moments, pixel_variance, pose_from_moments  # noqa: E402
 from streamparts.models.readout import ExportedScops, read_masks  # noqa: E402
 from streamparts.models.resnet import CAFFE_MEAN, ResNet50  # noqa: E402
-from streamparts.models.scops import Backbone, Scops, ScopsConfig, part_labels, upsampled_masks  # noqa: E402
+from streamparts.models.scops import LIGHT, Backbone, Scops, ScopsConfig, part_labels, part_shares, upsampled_masks  # noqa: E402
+from streamparts.models.squeezenet import WIDTHS  # noqa: E402
 from streamparts.sample_frames import FrameSet  # noqa: E402
 from streamparts.segment import PartSegmenter  # noqa: E402
 from streamparts.sources import open_source  # noqa: E402
+from streamparts.spec import ModelSpec  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from train.backbone import load_backbone  # noqa: E402
+from train.perceptual import load_features, open_network  # noqa: E402
 
 RESNET = ROOT.parent / "shared" / "data" / "features" / "resnet50_pruned80_bnfolded_to_layer3_fp16.npz"
+SQUEEZENET = RESNET.with_name("squeezenet1_1_caffe_fp16.npz")
 FAST = ScopsConfig(num_parts=3, image_size=64)
 
 
@@ -71,12 +77,14 @@ def test_it_has_the_papers_parameters(backbone: Backbone, num_parts: int, parame
     assert count(on_meta(ScopsConfig(num_parts, backbone=backbone))) == parameters
 
 
-def test_the_fast_form_is_small() -> None:
-    assert count(on_meta(ScopsConfig())) < 3e6
+@pytest.mark.parametrize("backbone", LIGHT)
+def test_the_light_forms_are_small(backbone: Backbone) -> None:
+    assert count(on_meta(ScopsConfig(backbone=backbone))) < 3e6
 
 
 @pytest.mark.parametrize(
-    ("backbone", "size", "side"), [("resnet50", 256, 33), ("resnet50-half", 128, 17), ("fast", 256, 64)]
+    ("backbone", "size", "side"),
+    [("resnet50", 256, 33), ("resnet50-half", 128, 17), ("fast", 256, 64), ("squeezenet", 128, 32)],
 )
 def test_coarse_logits_have_their_stride(backbone: Backbone, size: int, side: int) -> None:
     network = on_meta(ScopsConfig(8, size, backbone))
@@ -114,7 +122,7 @@ def test_each_channel_loses_its_own_mean(deeplab: Scops) -> None:
     assert seen[0][0, :, 0, 0].tolist() == pytest.approx([255 - 122.679, 127.5 - 116.669, -104.007], abs=1e-4)
 
 
-@pytest.mark.parametrize("backbone", ["fast", "resnet50", "resnet50-half"])
+@pytest.mark.parametrize("backbone", ["fast", "squeezenet", "resnet50", "resnet50-half"])
 def test_the_two_groups_hold_every_parameter_once(backbone: Backbone) -> None:
     network = on_meta(ScopsConfig(backbone=backbone))
     groups = network.parameter_groups
@@ -308,8 +316,6 @@ def test_an_unfinished_run_is_not_exported(tmp_path: Path, video: Path, capsys: 
 def test_the_real_weights_are_loaded_and_the_layers_without_any_are_named(deeplab: Scops) -> None:
     if not RESNET.exists():
         pytest.skip(f"the feature files are not here: ../shared/data/features/{RESNET.name} is missing")
-    from train.perceptual import load_features
-
     network = Scops(deeplab.config).eval()
     missing = load_backbone(network, RESNET)
     assert "layer4.2.conv3" in missing and not [layer for layer in missing if not layer.startswith("layer4")]
@@ -359,6 +365,74 @@ def test_from_scratch_every_layer_keeps_its_first_weights() -> None:
         load_backbone(network, "torchvision")
 
 
+def torchvisions_squeezenet() -> dict[str, torch.Tensor]:
+    """Random weights under torchvision's names."""
+    generator = torch.Generator().manual_seed(0)
+    places, out = dict(zip((3, 4, 6, 7, 9, 10, 11, 12), WIDTHS.items(), strict=True)), {}
+    shapes: dict[str, tuple[int, ...]] = {"features.0": (64, 3, 3, 3), "classifier.1": (10, 512, 1, 1)}
+    channels = 64
+    for place, (_, (squeezed, expanded)) in places.items():
+        shapes |= {
+            f"features.{place}.squeeze": (squeezed, channels, 1, 1),
+            f"features.{place}.expand1x1": (expanded, squeezed, 1, 1),
+            f"features.{place}.expand3x3": (expanded, squeezed, 3, 3),
+        }
+        channels = 2 * expanded
+    for layer, shape in shapes.items():
+        out[f"{layer}.weight"] = torch.randn(shape, generator=generator) / math.sqrt(math.prod(shape[1:]))
+        out[f"{layer}.bias"] = torch.randn(shape[0], generator=generator) / 10
+    return out
+
+
+def test_torchvisions_squeezenet_sees_pictures_as_it_was_trained_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first two layers by hand, from RGB less ImageNet's mean over its deviation; then, at the cells whose view
+    ends within the picture, the same from the backbone that pads."""
+    saved = torchvisions_squeezenet()
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: saved)
+    images = torch.rand(1, 3, 64, 64)
+    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    first = F.conv2d((images - mean) / std, saved["features.0.weight"], saved["features.0.bias"], stride=2).relu()
+    squeezed = F.conv2d(
+        F.max_pool2d(first, 3, 2, ceil_mode=True), saved["features.3.squeeze.weight"], saved["features.3.squeeze.bias"]
+    ).relu()
+    features = open_network("squeezenet")
+    assert torch.allclose(dict(features.walk(images))["conv1"], first, atol=1e-4)
+    network = Scops(ScopsConfig(2, 64, "squeezenet")).eval()
+    assert {layer.split(".")[0] for layer in load_backbone(network, "torchvision")} == set()
+    backbone = network.backbone
+    with torch.no_grad():
+        x = (images * 255 - backbone.mean[:, None, None]) / backbone.std[:, None, None]
+        padded = F.relu(backbone.conv1(x))
+        unpadded = F.relu(F.conv2d(x, backbone.conv1.weight, backbone.conv1.bias, stride=2))
+        assert padded.shape[-1] == 32
+        assert torch.allclose(unpadded, first, atol=1e-4)
+        assert torch.allclose(
+            F.relu(backbone.fire2.squeeze1x1(F.max_pool2d(unpadded, 3, 2, ceil_mode=True))), squeezed, atol=1e-4
+        )
+        assert network(images).isfinite().all()
+
+
+def test_caffes_squeezenet_is_turned_to_rgb() -> None:
+    if not SQUEEZENET.exists():
+        pytest.skip(f"the feature files are not here: ../shared/data/features/{SQUEEZENET.name} is missing")
+    network, features = Scops(ScopsConfig(2, 64, "squeezenet")).eval(), load_features(SQUEEZENET)
+    assert load_backbone(network, SQUEEZENET) == ()
+    images, backbone = torch.rand(1, 3, 64, 64), network.backbone
+    with torch.no_grad():
+        x = (images * 255 - backbone.mean[:, None, None]) / backbone.std[:, None, None]
+        got = F.relu(F.conv2d(x, backbone.conv1.weight, backbone.conv1.bias, stride=2))
+        assert torch.allclose(got, dict(features.walk(images))["conv1"], atol=1e-3)
+
+
+def test_a_higher_level_leaves_less_to_the_parts() -> None:
+    ramp = torch.linspace(0, 0.8, 9)[None, None, None]
+    masks = torch.cat([1 - ramp, ramp], dim=1)
+    assert [int((part_labels(masks, level) > 0).sum()) for level in (0.0, 0.3, 0.6)] == [8, 6, 4]
+    assert part_shares(masks).amax() == 1 and int((part_labels(masks) > 0).sum()) == 8
+    with pytest.raises(ValueError, match="background_level"):
+        Scops(replace(FAST, background_level=1.0))
+
+
 def test_bad_sources_are_told_in_one_line(deeplab: Scops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise OSError("no route to host\nand more")
@@ -386,3 +460,26 @@ def test_bad_sources_are_told_in_one_line(deeplab: Scops, tmp_path: Path, monkey
         with pytest.raises(StreampartsError) as caught:
             load_backbone(Scops(deeplab.config), source)
         assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+class OnePixel(torch.nn.Module):
+    """A part that owns a single pixel, of every picture."""
+
+    config = ScopsConfig(num_parts=1, image_size=64)
+
+    def masks(self, images: torch.Tensor) -> torch.Tensor:
+        part = torch.zeros(1, 1, 64, 64)
+        part[..., 20, 40] = 0.01
+        part = part + 0 * images[:, :1]
+        return torch.cat([1 - part, part], dim=1)
+
+
+def test_a_part_of_one_pixel_has_a_pose_in_the_exported_graph_too() -> None:
+    """The exporter leaves out what it takes for additions of zero, so nothing may depend on one."""
+    spec = ModelSpec(name="one", method="scops", parts=("a",), input_hw=(64, 64))
+    network = ExportedScops(OnePixel()).eval()  # type: ignore[arg-type]
+    backend = OnnxRuntimeBackend(bundle_of(to_onnx(network, spec), Path("one.onnx")))
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    wanted, got = network_runner(network)(images), backend.run(images)
+    assert np.isfinite(got.affines).all() and np.allclose(got.affines, wanted.affines, atol=1e-6)
+    assert (got.labels == wanted.labels).all() and (got.labels > 0).sum() == 3

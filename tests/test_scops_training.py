@@ -7,6 +7,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -18,14 +19,24 @@ from safetensors.torch import load_file  # noqa: E402
 import streamparts  # noqa: E402
 from export import onnx_model  # noqa: E402
 from streamparts.bundle import load_model  # noqa: E402
+from streamparts.models.checkpoint import read_config  # noqa: E402
 from streamparts.models.scops import ScopsConfig  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
 from train.config import parse_flags  # noqa: E402
-from train.finding import SCOPS  # noqa: E402
+from train.finding import SCOPS, open_finder  # noqa: E402
+from train.images import ImageFolder, ImageSampler  # noqa: E402
 from train.puppets import render_clip, write_clip  # noqa: E402
 from train.run_folder import RunLog, Stopped  # noqa: E402
-from train.scops import LEARNER, build_learner, build_optimiser, main, train  # noqa: E402
+from train.scops import (  # noqa: E402
+    CANDIDATE_LEVELS,
+    LEARNER,
+    build_learner,
+    build_optimiser,
+    calibrated_level,
+    main,
+    train,
+)
 from train.scops_config import PRESETS, ScopsTrainingConfig  # noqa: E402
 from train.scops_losses import ABLATIONS  # noqa: E402
 
@@ -73,19 +84,24 @@ def test_a_run_leaves_a_contact_sheet_and_names_to_edit(run: Path) -> None:
     assert (run / "names.txt").read_text().splitlines()[1:] == ["part0", "part1", "part2"]
 
 
-def test_a_terminated_run_resumes_to_the_very_same_weights(
-    images: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def stopped_after(steps: int, config: ScopsTrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train until SIGTERM comes."""
     add = RunLog.add
 
-    def stop_at_7(self: RunLog, step: int, terms: dict[str, torch.Tensor]) -> None:
+    def then_stop(self: RunLog, step: int, terms: dict[str, torch.Tensor]) -> None:
         add(self, step, terms)
-        if step == 6:
+        if step == steps - 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr("train.scops.RunLog.add", stop_at_7)
-        train(tiny(images, tmp_path / "x"))
+        patch.setattr("train.scops.RunLog.add", then_stop)
+        train(config)
+
+
+def test_a_terminated_run_resumes_to_the_very_same_weights(
+    images: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_after(7, tiny(images, tmp_path / "x"), monkeypatch)
     train(tiny(images, tmp_path / "x", resume=True))
     for name in (LEARNER, SCOPS):
         whole, resumed = (load_file(folder / name) for folder in (run, tmp_path / "x"))
@@ -107,6 +123,42 @@ def test_the_paper_preset_has_the_releases_groups_and_rates(images: Path, tmp_pa
     assert [group["lr"] for group in optimiser.param_groups] == [1e-5, pytest.approx(1e-4), 1e-2]
     counted = sum(p.numel() for group in optimiser.param_groups for p in group["params"])
     assert counted == 23_839_844 - 45_440 + 8 * 8
+
+
+def test_the_fast_preset_trains_chooses_its_level_and_resumes_to_the_same(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--backbone-weights", "scratch", "--features", "random", "--network.image-size", "64", "--steps", "6"]
+    words += ["--network.num-parts", "3", "--checkpoint-every", "3", "--batch-size", "2", "--threads", "1"]
+    config = parse_flags(
+        [str(images), "--out", str(tmp_path / "a"), *words], ScopsTrainingConfig, PRESETS, "fast", "", ""
+    )
+    assert (config.network.backbone, config.basis, config.calibrate) == ("squeezenet", "factorised", True)
+    train(config)
+    assert "foreground" in log_of(config.out)[-1]
+    found = read_config(config.out / SCOPS, ScopsConfig)
+    assert found.background_level in CANDIDATE_LEVELS
+    assert replace(found, background_level=0.1) == config.network
+    frame = cv2.imread(str(images / "0.png"))[..., ::-1].copy()
+    assert open_finder(str(config.out))(frame).masks is not None
+    first = replace(config, out=tmp_path / "b")
+    stopped_after(4, first, monkeypatch)
+    train(replace(first, resume=True))
+    whole, resumed = (load_file(folder / LEARNER) for folder in (config.out, first.out))
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_the_level_is_the_one_at_which_the_parts_are_what_is_salient(images: Path) -> None:
+    """A network whose one part is the maps themselves, softened: Otsu's threshold, as a share of the peak, is found."""
+    folder = ImageFolder.open(images, 64)
+    sampler = ImageSampler(folder, 4, 0)
+    batch = sampler.batch(0)
+    soft = torch.from_numpy(batch.salient).float()[:, None] * 0.3 + 0.3  # 0.5 of the peak beside, 1 on what is salient
+    network = SimpleNamespace(
+        training=False, eval=lambda: None, train=lambda _: None, parameters=lambda: iter([soft]),
+        masks=lambda _: torch.cat([1 - soft, soft], dim=1),
+    )  # fmt: skip
+    assert calibrated_level(network, sampler, num_batches=1) == 0.5
 
 
 TWO_PROCESSES = """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import urllib.error
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,7 +14,8 @@ torch = pytest.importorskip("torch")
 from streamparts.errors import StreampartsError  # noqa: E402
 from tests.test_perceptual import REAL_VGG, RESNET, SLIM_VGG, SQUEEZENET, saved, shared_file, tiny_vgg  # noqa: E402
 from train import perceptual  # noqa: E402
-from train.semantic import SemanticFeatures, load_semantic  # noqa: E402
+from train.images import ImageFolder  # noqa: E402
+from train.semantic import CollectionFeatures, SemanticFeatures, factorised_basis, load_semantic  # noqa: E402
 
 NARROW = (4, 4, 4, 4, 4)
 
@@ -109,3 +112,36 @@ def test_real_features_lie_where_the_picture_changes(name: str, channels: int) -
     shares, places = difference / difference.sum(), torch.arange(8.0)
     assert (shares.sum(1) @ places).item() == pytest.approx(2, abs=0.5)
     assert (shares.sum(0) @ places).item() == pytest.approx(4, abs=0.5)
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> ImageFolder:
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    return ImageFolder.open(tmp_path, 64)
+
+
+def test_v_of_a_collection_is_the_same_kept_or_computed_again(collection: ImageFolder) -> None:
+    semantic = load_semantic("random")
+    kept = CollectionFeatures(semantic, collection, 32, torch.device("cpu"))
+    again = CollectionFeatures(semantic, collection, 32, torch.device("cpu"), budget=0)
+    assert kept.kept == {} and again.kept is None
+    for numbers in ([0, 3], [3, 1, 3], [4]):
+        assert torch.allclose(kept.of(numbers), again.of(numbers), rtol=2e-3, atol=1e-5), "half precision"
+    assert sorted(kept.kept) == [0, 1, 3, 4]
+    assert kept.of([0]).shape == (1, kept.channels, 2, 2)
+    everything = kept.of(range(5))
+    assert everything.square().mean().item() == pytest.approx(1, rel=1e-2)
+
+
+def test_the_basis_starts_at_what_differs_within_the_subjects() -> None:
+    """Two kinds of cells on the subject, one beside it: the factors are the two kinds, at the size of the cells."""
+    one, two, beside = torch.eye(6)[[0, 2, 5]] * torch.tensor([3.0, 0.5, 9.0])[:, None]
+    features = torch.stack([one, two, beside, beside]).T.reshape(1, 6, 2, 2).repeat(8, 1, 1, 1)
+    saliency = torch.tensor([[1.0, 1.0], [0.0, 0.0]]).expand(8, 1, 2, 2)
+    basis = factorised_basis(features, saliency, 2, seed=0)
+    order = basis.argmax(dim=1).argsort()
+    assert torch.allclose(basis[order], torch.stack([one, two]), atol=1e-2)
+    with pytest.raises(StreampartsError, match="nothing is salient"):
+        factorised_basis(features, torch.zeros_like(saliency), 2, seed=0)

@@ -1,4 +1,4 @@
-"""What the network knows before training: weights of ResNet-50 for SCOPS's backbone."""
+"""What the network knows before training: weights of ResNet-50 or SqueezeNet for SCOPS's backbone."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from torch import Tensor
 
 from streamparts.errors import StreampartsError
 from streamparts.models.resnet import ResNet50
-from streamparts.models.scops import Scops
-from train.perceptual import RGB_MEAN, RGB_STD, download, read_npz
+from streamparts.models.scops import FastBackbone, Scops
+from streamparts.models.squeezenet import SqueezeNet
+from train.perceptual import CAFFE_MEAN, RGB_MEAN, RGB_STD, download, download_squeezenet, read_npz
 
 RESNET_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
 """torchvision's weights of ResNet-50, trained on ImageNet; the name holds the checksum."""
 
 
 def load_backbone(network: Scops, source: str | Path) -> tuple[str, ...]:
-    """Fill the ResNet-50 of `network` from a source, and give the names of the layers that keep their first weights.
+    """Fill the backbone of `network` from a source, and give the names of the layers that keep their first weights.
 
-    "scratch" leaves all of them; "torchvision" is its ResNet-50, downloaded once; anything else is a .npz or
-    .safetensors file with the layers' names as in streamparts.models.resnet, complete or not. `mean` and `std` of
-    the pictures, RGB in [0, 255], come from the file too, or else are ImageNet's usual ones.
+    "scratch" leaves all of them; "torchvision" is its ResNet-50 or SqueezeNet 1.1, downloaded once; anything else is a
+    .npz or .safetensors file with the layers' names as in streamparts.models.resnet or squeezenet, complete or not.
+    `mean` and `std` of the pictures, RGB in [0, 255], come from the file too, or else are ImageNet's usual ones; a
+    file of SqueezeNet without them is Caffe's, whose pictures are BGR.
 
     torchvision's blocks have their stride on the 3x3 convolution, this network on the 1x1 before it. The tensors are
     the same; but in layer2's first block, the only one with a stride, the 3x3 finds every second position where
@@ -38,17 +40,35 @@ def load_backbone(network: Scops, source: str | Path) -> tuple[str, ...]:
     backbone = network.backbone
     if source == "scratch":
         return _layers(backbone)
-    if not isinstance(backbone, ResNet50):
-        raise StreampartsError(f"the fast backbone learns from scratch; {source} is for resnet50 and resnet50-half")
-    weights = _torchvision() if source == "torchvision" else _read(Path(source))
+    if isinstance(backbone, FastBackbone):
+        raise StreampartsError(
+            f"the fast backbone learns from scratch; {source} is for squeezenet, resnet50 and resnet50-half"
+        )
+    kind, arranged = ("ResNet-50", _unfolded) if isinstance(backbone, ResNet50) else ("SqueezeNet 1.1", _in_rgb)
+    if source == "torchvision":
+        weights = download(kind, RESNET_URL) if kind == "ResNet-50" else download_squeezenet()
+    else:
+        weights = _read(Path(source))
     try:
-        return _fill(backbone, _unfolded(weights))
+        return _fill(backbone, arranged(weights))
     except (ValueError, KeyError) as error:
-        raise StreampartsError(f"{source} does not hold a ResNet-50's weights: {error.args[0]}") from error
+        raise StreampartsError(f"{source} does not hold the weights of {kind}: {error.args[0]}") from error
 
 
-def _torchvision() -> dict[str, Tensor]:
-    return download("ResNet-50", RESNET_URL)
+def _in_rgb(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of SqueezeNet without the classifier; Caffe's, which are for BGR, for RGB."""
+    out = {name: value for name, value in weights.items() if not name.startswith("conv10.")}
+    if "mean" not in out and "conv1.weight" in out:
+        out |= {
+            "mean": torch.tensor(CAFFE_MEAN).flip(0),
+            "std": torch.ones(3),
+            "conv1.weight": out["conv1.weight"].flip(1),
+        }
+    return out
+
+
+def _usual_scaling() -> dict[str, Tensor]:
+    return {"mean": 255 * torch.tensor(RGB_MEAN), "std": 255 * torch.tensor(RGB_STD)}
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -88,12 +108,11 @@ def _norm_of(convolution: str) -> str:
     return convolution.replace("conv", "bn")
 
 
-def _fill(backbone: ResNet50, weights: dict[str, Tensor]) -> tuple[str, ...]:
+def _fill(backbone: ResNet50 | SqueezeNet, weights: dict[str, Tensor]) -> tuple[str, ...]:
     """Copies by name and shape; raises ValueError for a tensor that has no place, KeyError without the first layer."""
     if "conv1.weight" not in weights:
         raise KeyError("there is no conv1.weight in it")
-    mean, std = (255 * torch.tensor(value) for value in (RGB_MEAN, RGB_STD))
-    weights = {"mean": mean, "std": std, **weights}
+    weights = {**_usual_scaling(), **weights}
     own = backbone.state_dict()
     for name, value in weights.items():
         if name not in own:

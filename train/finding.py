@@ -173,10 +173,11 @@ def open_student(folder: Path) -> Finder:
 def open_scops(folder: Path) -> Finder:
     """The SCOPS network as its last checkpoint has it, finished or not."""
     import torch
+    from torch.nn import functional as F
 
     from streamparts.models.checkpoint import load_weights, read_config, read_metadata
     from streamparts.models.readout import read_masks
-    from streamparts.models.scops import Scops, ScopsConfig
+    from streamparts.models.scops import Scops, ScopsConfig, part_shares
     from train.augment import to_images
 
     checkpoint = folder / SCOPS
@@ -187,8 +188,10 @@ def open_scops(folder: Path) -> Finder:
     @torch.inference_mode()
     def run(image: ByteArray) -> RawParts:
         masks = network.masks(to_images(torch.from_numpy(image[None])))
-        read = read_masks(masks)
-        return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), masks[0].numpy())
+        read = read_masks(masks, config.background_level)
+        beside = F.pad(part_shares(masks), (0, 0, 0, 0, 1, 0), value=max(config.background_level, 1e-3))
+        judged = (beside / beside.sum(dim=1, keepdim=True))[0]  # soft masks of which the labels are the largest
+        return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), judged.numpy())
 
     description: dict[str, object] = {"name": folder.name, "scops_step": step}
     names = tuple(f"part{k}" for k in range(config.num_parts))

@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from streamparts.data import ByteArray, FloatArray
@@ -204,6 +205,10 @@ class ImageBatch:
     """(B, S, S, 3) RGB"""
     saliency: FloatArray
     """(B, S, S) in [0, 1]"""
+    salient: NDArray[np.bool_]
+    """(B, S, S) what Otsu's threshold cuts out of each map."""
+    numbers: tuple[int, ...]
+    """(B,) which pictures of the folder."""
 
 
 class ImageSampler:
@@ -221,8 +226,9 @@ class ImageSampler:
 
     def batch(self, step: int) -> ImageBatch:
         chosen = self.drawn(step)
-        saliency = np.asarray(self.folder.saliency[chosen] / 255, np.float32)
-        return ImageBatch(self.folder.images[chosen], saliency)
+        maps = self.folder.saliency[chosen]
+        salient = np.stack([cv2.threshold(found, 0, 1, cv2.THRESH_OTSU)[1] > 0 for found in maps])
+        return ImageBatch(self.folder.images[chosen], np.asarray(maps / 255, np.float32), salient, tuple(chosen))
 
     def drawn(self, step: int) -> list[int]:
         """The numbers of the pictures."""

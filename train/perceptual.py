@@ -29,7 +29,10 @@ ALL_VGG_BLOCKS = (2, 2, 4, 4, 4)
 """The same up to its last, conv5_4."""
 VGG_WIDTHS = (64, 128, 256, 512, 512)
 VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-"""torchvision's weights of VGG-19, trained on ImageNet; the name holds the checksum."""
+SQUEEZENET_URL = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
+"""torchvision's weights, trained on ImageNet; the names hold the checksums."""
+FIRE_PLACES = {3: 2, 4: 3, 6: 4, 7: 5, 9: 6, 10: 7, 11: 8, 12: 9}
+"""Where torchvision's SqueezeNet 1.1 has fire2 to fire9."""
 
 RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, values in [0, 1]."""
@@ -168,8 +171,9 @@ class Perceptual(nn.Module):
 
 
 def load_perceptual(*sources: str | Path) -> Perceptual:
-    """The perceptual term with features from each source: "torchvision" (its VGG-19, downloaded once), "random" (VGG-19
-    without training), or a .npz file. Raises StreampartsError.
+    """The perceptual term with features from each source: "torchvision" (its VGG-19, 550 MB, downloaded once),
+    "squeezenet" (torchvision's SqueezeNet 1.1, 5 MB), "random" (VGG-19 without training), or a .npz file. Raises
+    StreampartsError.
 
     The paper's weight is meant for VGG-19. Between two photos the term is about 2 with the file of a VGG whose
     features have mean 1, 0.6 at random, 20 with Caffe's SqueezeNet 1.1 and 0.2 with ResNet-50.
@@ -180,9 +184,12 @@ def load_perceptual(*sources: str | Path) -> Perceptual:
 
 
 def open_network(source: str | Path, blocks: Sequence[int] = VGG_BLOCKS) -> FeatureNetwork:
-    """Of "torchvision", "random" or a .npz file, see `load_perceptual`; of VGG-19 the layers in `blocks`."""
+    """Of "torchvision", "squeezenet", "random" or a .npz file, see `load_perceptual`; of VGG-19 the layers in
+    `blocks`."""
     if source == "torchvision":
         return Vgg(_with_scaling(_download_vgg(blocks)), "constant")
+    if source == "squeezenet":
+        return SqueezeNet(download_squeezenet())
     if source == "random":
         return Vgg(_with_scaling(random_vgg(torch.Generator().manual_seed(0), blocks=blocks)), "constant")
     return load_features(Path(source))
@@ -246,6 +253,23 @@ def _download_vgg(blocks: Sequence[int]) -> dict[str, Tensor]:
                 weights[f"conv{block + 1}_{i + 1}.{part}"] = saved[f"features.{index}.{part}"]
             index += 2
         index += 1
+    return weights
+
+
+def download_squeezenet() -> dict[str, Tensor]:
+    """torchvision's SqueezeNet 1.1 without its classifier, under Caffe's names and for Caffe's pictures: BGR in
+    [0, 255] without CAFFE_MEAN, where its own are RGB in [0, 1] without RGB_MEAN over RGB_STD."""
+    weights = {}
+    for name, value in download("SqueezeNet 1.1", SQUEEZENET_URL).items():
+        kind, place, *rest = name.split(".")
+        if kind == "features":
+            layer = "conv1" if place == "0" else f"fire{FIRE_PLACES[int(place)]}"
+            weights[".".join([layer, *rest]).replace(".squeeze.", ".squeeze1x1.")] = value
+    mean, std = torch.tensor(RGB_MEAN), torch.tensor(RGB_STD)
+    shift = (torch.tensor(CAFFE_MEAN).flip(0) / 255 - mean) / std
+    first = weights["conv1.weight"]
+    weights["conv1.bias"] = weights["conv1.bias"] + (first * shift[:, None, None]).sum((1, 2, 3))
+    weights["conv1.weight"] = (first / (255 * std)[:, None, None]).flip(1)
     return weights
 
 

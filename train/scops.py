@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_masks
-from streamparts.models.scops import Scops
+from streamparts.models.scops import Scops, part_labels
 from train.augment import Draws, to_images
 from train.backbone import load_backbone
 from train.config import parse_flags
@@ -31,13 +31,17 @@ from train.loop import channels_last, descend, exit_code, keep, launch, tell_unu
 from train.report import contact_sheet, write_names, write_png
 from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from train.scops_config import PRESETS, ScopsTrainingConfig
-from train.scops_losses import PartBasis, ScopsResult, basis_size, part_centres, scops_objective
-from train.semantic import SemanticFeatures, load_semantic
+from train.scops_losses import PartBasis, ScopsResult, part_centres, scops_objective, to_cells
+from train.semantic import CollectionFeatures, factorised_basis, load_semantic
 from train.spread import spread
 from train.uld import UldDecoder, pooled_features
 from train.warps import Warp, perturb_colours, random_warp
 
 LEARNER, NAMES = "learner.safetensors", "names.txt"
+CANDIDATE_LEVELS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+"""Of `calibrated_level`."""
+NUM_FACTORISED = 200
+"""Pictures, at most, whose features give the part basis its start."""
 
 
 class Learned(NamedTuple):
@@ -83,6 +87,8 @@ class Lesson(NamedTuple):
     warp: Warp
     saliency: Tensor
     """(B, 1, S, S) in [0, 1]"""
+    salient: Tensor
+    """(B, 1, S, S) 0 or 1"""
 
 
 def prepare_lesson(batch: ImageBatch, draws: Draws, device: torch.device) -> Lesson:
@@ -90,26 +96,17 @@ def prepare_lesson(batch: ImageBatch, draws: Draws, device: torch.device) -> Les
     images = to_images(torch.from_numpy(batch.images).to(device))
     warp = random_warp(draws, device=device)
     warped = warp.apply(perturb_colours(images, draws), padding="border")
-    return Lesson(images, warped, warp, torch.from_numpy(batch.saliency).to(device)[:, None])
+    saliency, salient = (torch.from_numpy(maps).to(device)[:, None] for maps in (batch.saliency, batch.salient))
+    return Lesson(images, warped, warp, saliency, salient.float())
 
 
-def features_of(semantic: SemanticFeatures, images: Tensor, pixels: int) -> Tensor:
-    """V (B, C, pixels / 16, pixels / 16) of images (B, 3, S, S) scaled to `pixels`."""
-    scaled = images
-    if images.shape[-1] != pixels:
-        scaled = F.interpolate(images, size=(pixels, pixels), mode="bilinear", align_corners=False, antialias=True)
-    features: Tensor = semantic(scaled)
-    return features
-
-
-def feature_size(
-    semantic: SemanticFeatures, folder: ImageFolder, pixels: int, device: torch.device, num_images: int = 32
-) -> float:
-    """The root mean square of V over pictures spread over the collection: V is divided by it, so that weights mean the
-    same whatever network it comes from."""
-    chosen = folder.images[spread(len(folder), num_images)]
-    images = (to_images(torch.from_numpy(image[None]).to(device)) for image in chosen)
-    return basis_size(torch.cat([features_of(semantic, image, pixels) for image in images]))
+def start_basis(basis: PartBasis, features: CollectionFeatures, folder: ImageFolder, seed: int) -> None:
+    """Let the parts start as what differs within the subjects, see `factorised_basis`."""
+    numbers = spread(len(folder), NUM_FACTORISED)
+    values = torch.cat([features.of([number]) for number in numbers])
+    saliency = torch.from_numpy(folder.saliency[numbers] / 255).to(values)[:, None]
+    with torch.no_grad():
+        basis.weight.copy_(factorised_basis(values, to_cells(saliency, values), len(basis.weight), seed))
 
 
 def build_learner(config: ScopsTrainingConfig, channels: int) -> Learner:
@@ -148,10 +145,10 @@ def set_poly_rate(config: ScopsTrainingConfig, optimiser: torch.optim.Optimizer,
 def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric, stop: StopRequest) -> Scops:
     """The loop."""
     torch.manual_seed(config.seed)
-    semantic = load_semantic(config.features).to(fabric.device)
-    size = feature_size(semantic, folder, config.feature_pixels, fabric.device)
-    channels = semantic(torch.zeros(1, 3, 64, 64, device=fabric.device)).shape[1]
-    learner = build_learner(config, channels)
+    semantic = CollectionFeatures(load_semantic(config.features), folder, config.feature_pixels, fabric.device)
+    learner = build_learner(config, semantic.channels)
+    if config.basis == "factorised" and not (config.out / LEARNER).exists():
+        start_basis(learner.basis, semantic, folder, config.seed)
     optimiser = build_optimiser(config, learner)
     start = restore(config.out / LEARNER, learner, optimiser)
     forward, stepper = fabric.setup(learner, optimiser)
@@ -159,31 +156,56 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
     sampler = ImageSampler(folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
     for step in range(start, config.steps):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
-        lesson = prepare_lesson(sampler.batch(step), draws, fabric.device)
-        features = features_of(semantic, lesson.images, config.feature_pixels) / size
+        batch = sampler.batch(step)
+        lesson = prepare_lesson(batch, draws, fabric.device)
+        features = semantic.of(batch.numbers)
         learned: Learned = forward(lesson.images, lesson.warped, features)
         result = ScopsResult(
             learned.logits, learned.warped_logits, lesson.warp, learned.basis, features, lesson.saliency,
-            lesson.images, learned.decoded,
+            lesson.salient, lesson.images, learned.decoded,
         )  # fmt: skip
         terms = scops_objective(result, config.loss, config.everywhere)
         set_poly_rate(config, optimiser, step)
         descend(fabric, forward, stepper, require_finite("scops", step, terms), max_norm=config.max_norm)
         log.add(step, terms)
         if log.due(step) and fabric.is_global_zero:
-            save_checkpoint(config.out / SCOPS, learner.network, None, step + 1, asdict(config.network))
+            if config.calibrate:
+                level = calibrated_level(learner.network, sampler)
+                learner.network.config = replace(config.network, background_level=level)
+            save_checkpoint(config.out / SCOPS, learner.network, None, step + 1, asdict(learner.network.config))
             log.picture("parts", sheet(learner.network, folder, 6), step + 1)
         keep(fabric, log, stop, step, tuple(terms), config.out / LEARNER, learner, optimiser, config.network)
     log.close()
     return learner.network.eval()
 
 
+@torch.no_grad()
+def calibrated_level(network: Scops, sampler: ImageSampler, num_batches: int = 20) -> float:
+    """The background level at which the labels' foreground agrees best with what is salient, in the mean over pictures
+    of the collection: no label is looked at. Masks that are learned in minutes are softer than those that the
+    release's 0.1 is meant for."""
+    training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    overlaps = []
+    for step in range(min(num_batches, -(-len(sampler.folder) // sampler.batch_size))):
+        batch = sampler.batch(step)
+        masks = network.masks(to_images(torch.from_numpy(batch.images).to(device)))
+        found = torch.stack([part_labels(masks, level) > 0 for level in CANDIDATE_LEVELS])
+        salient = torch.from_numpy(batch.salient).to(device)
+        both, either = ((found & salient).sum((2, 3)), (found | salient).sum((2, 3)))
+        overlaps.append((both / either.clamp(min=1)).T)
+    network.train(training)
+    return CANDIDATE_LEVELS[int(torch.cat(overlaps).mean(0).argmax())]
+
+
 def sheet(network: Scops, folder: ImageFolder, columns: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Parts on pictures spread over the collection."""
     training = network.training
     network.eval()
-    drawn = contact_sheet(lambda images: read_masks(network.masks(images)), folder.images[spread(len(folder), columns)],
-                          next(network.parameters()).device)  # fmt: skip
+    device, chosen = next(network.parameters()).device, folder.images[spread(len(folder), columns)]
+    level = network.config.background_level
+    drawn = contact_sheet(lambda images: read_masks(network.masks(images), level), chosen, device)
     network.train(training)
     return drawn
 

@@ -10,7 +10,7 @@ import tyro
 
 from streamparts.models.scops import ScopsConfig
 from train.images import Fit
-from train.scops_losses import ScopsWeights
+from train.scops_losses import FAST_WEIGHTS, ScopsWeights
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ class ScopsTrainingConfig:
     backbone_weights: str = "scratch"
     """Where the backbone starts: scratch, torchvision, a .npz or a .safetensors file."""
     features: str = "torchvision"
-    """Where the semantic features V come from: torchvision, random, or a .npz file."""
+    """Where the semantic features V come from: torchvision, squeezenet, random, or a .npz file."""
+    basis: Literal["factorised", "random"] = "random"
+    """How the part features w_k of Eq. 4 start: factors of the salient features of the collection, or random as in the
+    paper."""
     feature_pixels: int = 256
     """Side to which a picture is scaled for V, a multiple of 16: V has a cell for each 16 of these pixels."""
     fit: Fit = "letterbox"
@@ -51,6 +54,8 @@ class ScopsTrainingConfig:
     """Folder of saliency maps of another tool; without it they are computed once and kept."""
     frames_per_video: int = 50
     """Frames taken of each video."""
+    calibrate: bool = False
+    """Choose the background level by the saliency of the collection; else it is the network's, 0.1 as released."""
     everywhere: bool = False
     """Eq. 3 outside of what a warped picture shows too, as the release has it."""
     seed: int = 0
@@ -68,7 +73,20 @@ class ScopsTrainingConfig:
 
 
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
-    "fast": ("the network that streams on a CPU, from scratch, at 128 px (the default)", {}),
+    "fast": (
+        "SqueezeNet, which streams on a CPU, at 128 px; minutes on two CPU cores (the default)",
+        {
+            "network": ScopsConfig(image_size=128, backbone="squeezenet"),
+            "loss": FAST_WEIGHTS,
+            "steps": 1000,
+            "learning_rate": 2e-4,
+            "head_factor": 5.0,
+            "backbone_weights": "torchvision",
+            "features": "squeezenet",
+            "basis": "factorised",
+            "calibrate": True,
+        },
+    ),
     "paper": (
         "the published network, 24 M parameters, at 256 px with the release's rates; for a GPU",
         {

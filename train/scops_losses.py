@@ -24,17 +24,12 @@ class PartBasis(nn.Module):
     basis shall be without sign."""
 
     def __init__(self, num_parts: int, channels: int, size: float = 1.0) -> None:
-        """Starts at `size` |N(0, 1)|. The release's size is 1, for VGG-19; see `basis_size` for other features."""
+        """Starts at `size` |N(0, 1)|. The release's size is 1, for VGG-19; V with a mean square of 1 wants it too."""
         super().__init__()
         self.weight = nn.Parameter(size * torch.randn(num_parts, channels).abs())
 
     def forward(self) -> Tensor:
         return F.relu(self.weight)
-
-
-def basis_size(features: Tensor) -> float:
-    """The size at which a basis starts with the mean square of the features V, of any shape."""
-    return float(features.square().mean().sqrt())
 
 
 def geometric_concentration(masks: Tensor, floor: float = 1e-3) -> Tensor:
@@ -73,6 +68,18 @@ def centre_equivariance(warped: Tensor, moved: Tensor, seen: Tensor | None = Non
 def inside(points: Tensor) -> Tensor:
     """(B, K) 1 where points (B, K, 2) lie in the picture, no gradient."""
     return (points.detach().abs() <= 1).all(dim=-1).to(points.dtype)
+
+
+def salient_foreground(logits: Tensor, salient: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Not in the paper: the binary cross-entropy of the union of the parts, 1 - R_0, with what is salient, (B, 1, S, S)
+    in [0, 1], a mean over the `valid` pixels (B, 1, S, S) or over all. Eq. 6 looks at cells of 16 pixels; here the
+    outline is learned pixel by pixel, and over many pictures better than the single maps have it. `logits`
+    (B, 1 + K, S, S) are those whose softmax is R."""
+    parts = torch.logsumexp(logits[:, 1:], dim=1, keepdim=True) - logits[:, :1]
+    entropy = F.binary_cross_entropy_with_logits(parts, salient, reduction="none")
+    if valid is None:
+        return entropy.mean()
+    return ((entropy * valid).sum((1, 2, 3)) / valid.sum((1, 2, 3)).clamp(min=1)).mean()
 
 
 def salient_features(features: Tensor, saliency: Tensor) -> Tensor:
@@ -150,12 +157,17 @@ class ScopsWeights:
     """Eq. 5."""
     saliency: bool = True
     """Eq. 6: whether V is multiplied by the saliency."""
+    foreground: float = 0.0
+    """Not in the paper: the parts together are what is salient, see `salient_foreground`."""
     separation: float = 0.0
     """Of the baseline: centres keep apart."""
     reconstruction: float = 0.0
     """Of the baseline: the mean square of the decoded picture's error, train.uld."""
 
 
+FAST_WEIGHTS = ScopsWeights(concentration=40.0, semantic=500.0, foreground=60.0)
+"""Of the fast preset, for any V whose mean square is 1. The release's 1e4 lets the semantics drown the rest, and one
+part takes nearly all. Chosen on the Weizmann horses, see train/LOG.md."""
 _FULL = ScopsWeights()
 ABLATIONS: Mapping[str, ScopsWeights] = MappingProxyType(
     {
@@ -191,6 +203,8 @@ class ScopsResult(NamedTuple):
     """(B, C, h, w) V of the image; Eq. 4 needs it."""
     saliency: Tensor | None = None
     """(B, 1, S, S) D in [0, 1]; Eq. 6 needs it."""
+    salient: Tensor | None = None
+    """(B, 1, S, S) in [0, 1] what is taken for the subject; `salient_foreground` needs it."""
     image: Tensor | None = None
     """(B, 3, S, S); the baseline's reconstruction needs it."""
     decoded: Tensor | None = None
@@ -213,6 +227,7 @@ def scops_objective(result: ScopsResult, weights: ScopsWeights, everywhere: bool
         "centre_equivariance": (pull * w.centres, lambda: _centre_term(result, masks, everywhere)),
         "semantic": (w.semantic, lambda: _semantic_term(result, masks, w.saliency)),
         "orthonormal": (w.orthonormal, lambda: orthonormal(_needed(result.basis, "a basis"))),
+        "foreground": (w.foreground, lambda: _foreground_term(result)),
         "separation": (w.separation, lambda: separation(part_centres(masks))),
         "reconstruction": (w.reconstruction, lambda: _reconstruction_term(result)),
     }
@@ -244,6 +259,14 @@ def _semantic_term(result: ScopsResult, masks: Tensor, saliency: bool) -> Tensor
     if saliency:
         features = salient_features(features, _needed(result.saliency, "a saliency map"))
     return semantic_consistency(masks, features, _needed(result.basis, "a basis"))
+
+
+def _foreground_term(result: ScopsResult) -> Tensor:
+    """Of both pictures: the warped ones show the network more poses and colours than there are pictures."""
+    salient = _needed(result.salient, "what is salient")
+    valid = result.warp.valid(*salient.shape[-2:])
+    moved = salient_foreground(result.warped_logits, result.warp.apply(salient), valid)
+    return (salient_foreground(result.logits, salient) + moved) / 2
 
 
 def _reconstruction_term(result: ScopsResult) -> Tensor:

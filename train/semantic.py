@@ -6,18 +6,27 @@ would need 256 times the memory and hold nothing more.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from sklearn.decomposition import NMF
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamparts.errors import StreampartsError
+from train.augment import to_images
+from train.images import ImageFolder
 from train.perceptual import ALL_VGG_BLOCKS, FeatureNetwork, ResNet50, SqueezeNet, Vgg, open_network
+from train.spread import spread
 
 STRIDE = 16
 """Pixels per cell of V along x and y."""
+KEPT_BYTES = 2**30
+"""V of a collection is kept in memory where it needs at most this."""
 
 
 class SemanticFeatures(nn.Module):
@@ -41,13 +50,80 @@ class SemanticFeatures(nn.Module):
             return torch.cat([_to_grid(found[name], cells) for name in self.layers], dim=1)
 
 
+class CollectionFeatures:
+    """V of the pictures of a collection, by their numbers.
+
+    V is of pictures as they are, never of perturbed ones. So that of a small collection is computed once, at half
+    precision; that of one whose V needs more than `budget` bytes is computed whenever it is asked for. Either way it is
+    divided by its root mean square over pictures spread over the collection: weights mean the same whatever network it
+    comes from.
+    """
+
+    def __init__(
+        self,
+        semantic: SemanticFeatures,
+        folder: ImageFolder,
+        pixels: int,
+        device: torch.device,
+        budget: int = KEPT_BYTES,
+        num_measured: int = 32,
+    ) -> None:
+        """A picture is scaled to `pixels`, a multiple of STRIDE, before."""
+        self.semantic, self.folder, self.pixels, self.device = semantic.to(device), folder, pixels, device
+        self.kept: dict[int, Tensor] | None = {}
+        measured = torch.cat([self._computed([number]) for number in spread(len(folder), num_measured)])
+        self.size = float(measured.square().mean().sqrt())
+        self.channels = measured.shape[1]
+        if 2 * measured[0].numel() * len(folder) > budget:
+            self.kept = None
+
+    def of(self, numbers: Sequence[int]) -> Tensor:
+        """(B, C, pixels / STRIDE, pixels / STRIDE)"""
+        if self.kept is None:
+            return self._computed(numbers) / self.size
+        for number in numbers:
+            if number not in self.kept:  # one by one: the same to the last bit after a resume
+                self.kept[number] = self._computed([number])[0].half()
+        return torch.stack([self.kept[number] for number in numbers]).float() / self.size
+
+    def _computed(self, numbers: Sequence[int]) -> Tensor:
+        images = to_images(torch.from_numpy(self.folder.images[list(numbers)]).to(self.device))
+        if images.shape[-1] != self.pixels:
+            side = (self.pixels, self.pixels)
+            images = F.interpolate(images, side, mode="bilinear", align_corners=False, antialias=True)
+        features: Tensor = self.semantic(images)
+        return features
+
+
+def factorised_basis(features: Tensor, saliency: Tensor, num_parts: int, seed: int, max_cells: int = 20_000) -> Tensor:
+    """The w_k (K, C) with which Eq. 4 is least when any R >= 0 is allowed: non-negative matrix factorisation of D * V,
+    as Collins, Achanta and Suesstrunk (ECCV 2018) use it on V. `features` are V (N, C, h, w), `saliency` (N, 1, h, w).
+
+    A factor is scaled so that its heat exceeds 1, the most that R_k can be, in one of twenty of the cells where it is
+    the strongest. Parts that start there have each a meaning of its own from the first step; with a random basis one
+    part tends to take everything.
+    """
+    cells = (features * saliency).permute(0, 2, 3, 1).flatten(0, 2)
+    salient = cells[saliency.flatten() > 0].cpu().numpy()
+    if len(salient) < num_parts:
+        raise StreampartsError("nothing is salient in these pictures; is the folder of maps the right one?")
+    chosen = np.random.default_rng(seed).permutation(len(salient))[:max_cells]
+    model = NMF(num_parts, init="nndsvda", max_iter=200, tol=1e-3, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a start needs no more iterations
+        heat = model.fit_transform(salient[chosen])
+    owner = heat.argmax(axis=1)
+    tops = [np.percentile(heat[owner == k, k], 95) if (owner == k).any() else 1.0 for k in range(num_parts)]
+    return torch.from_numpy(model.components_ * np.maximum(tops, 1e-6)[:, None]).to(features)
+
+
 def _to_grid(features: Tensor, cells: tuple[int, int]) -> Tensor:
     return features if features.shape[-2:] == cells else F.interpolate(features, cells, mode="area")
 
 
 def load_semantic(source: str | Path = "torchvision") -> SemanticFeatures:
-    """V from "torchvision" (its VGG-19, downloaded once), a .npz file of train.perceptual, or, by this name alone,
-    "random" (VGG-19 without training). Raises StreampartsError.
+    """V from "torchvision" (its VGG-19, downloaded once), "squeezenet" (its SqueezeNet 1.1), a .npz file of
+    train.perceptual, or, by this name alone, "random" (VGG-19 without training). Raises StreampartsError.
 
     Cells lie where the picture's 16 x 16 pixels do, to a tenth of a cell (ResNet-50 a seventh). The paper's weight of
     Eq. 4 is meant for VGG-19, and the term goes with the square of V: on 40 photos of horses its mean is 2.5 with the

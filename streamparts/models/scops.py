@@ -1,11 +1,13 @@
 """SCOPS: part masks that one convolutional network sees in single images, trained by what parts are like.
 
-After Hung et al., "SCOPS: Self-Supervised Co-Part Segmentation", CVPR 2019: the paper's DeepLab-V2, and a `fast` form
-that streams on a CPU and learns from scratch. The losses are a matter of training.
+After Hung et al., "SCOPS: Self-Supervised Co-Part Segmentation", CVPR 2019: the paper's DeepLab-V2, and two forms that
+stream on a CPU: a `fast` one that learns from scratch, and one on SqueezeNet, which starts from trained weights. The
+losses are a matter of training.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -13,10 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from streamparts.models.layers import ConvBlock, UNet
+from streamparts.models.layers import ConvBlock, UNet, has_bfloat16
 from streamparts.models.resnet import AtrousPyramid, ResNet50, init_logits
+from streamparts.models.squeezenet import PyramidHead, SqueezeNet
 
-Backbone = Literal["fast", "resnet50", "resnet50-half"]
+Backbone = Literal["fast", "squeezenet", "resnet50", "resnet50-half"]
+LIGHT: tuple[Backbone, ...] = ("fast", "squeezenet")
+"""Those that stream on a CPU."""
 
 FAST_WIDTHS = (24, 48, 80, 128, 160)
 """Channels of the fast form at strides 2, 4, 8, 16, 32."""
@@ -24,7 +29,7 @@ FAST_FEATURES = 64
 """Of the fast form at stride 4."""
 
 BACKGROUND_LEVEL = 0.1
-"""A pixel is a part's where the part reaches more than this share of its own peak."""
+"""A pixel is a part's where the part reaches more than this share of its own peak; the release's."""
 LEVELS = 1024
 """Steps into which that share is rounded. On a plain picture a part is at its peak everywhere: without steps, rounding
 errors would choose among such parts; with them, the first one has the pixel, in every engine."""
@@ -37,10 +42,13 @@ class ScopsConfig:
     num_parts: int = 8
     """K, without the background."""
     image_size: int = 256
-    """Side of the square input in pixels, a multiple of 32 (fast) or 8; 128 makes the fast form four times as fast."""
+    """Side of the square input in pixels, a multiple of 32 (fast, squeezenet) or 8; 128 makes these four times as
+    fast."""
     backbone: Backbone = "fast"
-    """A slim U-Net; ResNet-50, whose 2048 channels all reach the head; or the published network, where the second half
-    of them does."""
+    """A slim U-Net; SqueezeNet 1.1; ResNet-50, whose 2048 channels all reach the head; or the published network, where
+    the second half of them does."""
+    background_level: float = BACKGROUND_LEVEL
+    """See `part_labels`."""
 
 
 class ParameterGroups(NamedTuple):
@@ -75,37 +83,46 @@ class FastHead(nn.Sequential):
 
 class Scops(nn.Module):
     """Images (B, 3, S, S) RGB in [0, 1] -> coarse logits (B, 1 + K, h, w), background first; the pictures' mean is
-    taken off inside. h = w is S/4 in the fast form, S/8 + 1 with ResNet-50.
+    taken off inside. h = w is S/4 in the light forms, S/8 + 1 with ResNet-50.
 
     Coarse cells are spread over the image as everywhere here (align_corners=False). ResNet-50's S/8 + 1 cells reach
     half a cell beyond the image on each side, so that the rim of its masks lies up to 4 pixels further in than what
     its cells are centred on; the head learns this with the rest.
+
+    The light forms train in bfloat16 where the machine has it, in half of the time.
     """
 
     def __init__(self, config: ScopsConfig) -> None:
         super().__init__()
         if config.backbone not in get_args(Backbone):
             raise ValueError(f"backbone must be one of {', '.join(get_args(Backbone))}, got {config.backbone!r}")
-        multiple = 32 if config.backbone == "fast" else 8
+        multiple = 32 if config.backbone in LIGHT else 8
         if config.image_size < multiple or config.image_size % multiple:
             raise ValueError(f"image_size must be a multiple of {multiple}, got {config.image_size}")
+        if not 0 <= config.background_level < 1:
+            raise ValueError(f"background_level must be in [0, 1), got {config.background_level}")
         if not 1 <= config.num_parts <= 254:
             raise ValueError(f"num_parts must be 1 to 254, got {config.num_parts}")
         self.config = config
         slots = config.num_parts + 1
-        self.backbone: FastBackbone | ResNet50
-        self.head: FastHead | AtrousPyramid
+        self.backbone: FastBackbone | SqueezeNet | ResNet50
+        self.head: FastHead | PyramidHead | AtrousPyramid
         if config.backbone == "fast":
             self.backbone = FastBackbone()
             self.head = FastHead(self.backbone.out_channels, slots)
+        elif config.backbone == "squeezenet":
+            self.backbone, self.head = SqueezeNet(), PyramidHead(slots)
         else:
             self.backbone = ResNet50()
             share = 2 if config.backbone == "resnet50-half" else 1
             self.head = AtrousPyramid(self.backbone.out_channels // share, slots)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone(images))
-        return logits
+        kind = images.device.type
+        cheap = self.training and self.config.backbone in LIGHT and has_bfloat16(kind)
+        with torch.autocast(kind, torch.bfloat16) if cheap else nullcontext():
+            logits: Tensor = self.head(self.backbone(images))
+        return logits.float()
 
     def masks(self, images: Tensor) -> Tensor:
         """Soft masks (B, 1 + K, S, S) of images, background first, summing to 1."""
@@ -121,7 +138,7 @@ class Scops(nn.Module):
 
         Their statistics go on following the batches, as the paper's do. `statistics` True keeps these too, and the
         shortcuts' norms: what small batches want, and weights whose norms were folded into convolutions. The
-        fast form, which learns from scratch, has no norms to be kept.
+        light forms have no norms to be kept.
         """
         if isinstance(self.backbone, ResNet50):
             self.backbone.freeze_norms(statistics)
@@ -137,14 +154,18 @@ def upsampled_masks(logits: Tensor, size: int) -> Tensor:
     return powers / powers.sum(dim=1, keepdim=True)
 
 
-def part_labels(masks: Tensor) -> Tensor:
+def part_labels(masks: Tensor, level: float = BACKGROUND_LEVEL) -> Tensor:
     """Soft masks (B, 1 + K, S, S), background first -> labels (B, S, S), 0 background, k + 1 part k.
 
-    Each part is divided by its own peak in the image, and the largest share has the pixel where it exceeds
-    BACKGROUND_LEVEL: the release's rule, under which every part that is nowhere covered by a stronger one is found,
+    Each part is divided by its own peak in the image, and the largest share has the pixel where it exceeds `level`: the
+    release's rule, under which every part that is nowhere covered by a stronger one is found,
     however unsure. The part's score tells how sure.
     """
+    share, part = (part_shares(masks) * LEVELS).round().max(dim=1)
+    return torch.where(share > level * LEVELS, part + 1, 0)
+
+
+def part_shares(masks: Tensor) -> Tensor:
+    """Soft masks (B, 1 + K, S, S), background first -> (B, K, S, S) each part over its own peak in the image."""
     parts = masks[:, 1:]
-    peaks = parts.amax(dim=(2, 3), keepdim=True).clamp(min=1e-30)
-    share, part = (parts / peaks * LEVELS).round().max(dim=1)
-    return torch.where(share > BACKGROUND_LEVEL * LEVELS, part + 1, 0)
+    return parts / parts.amax(dim=(2, 3), keepdim=True).clamp(min=1e-30)
