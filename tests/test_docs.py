@@ -21,11 +21,12 @@ from streamparts.cli import _parser, main
 from streamparts.errors import MissingExtraError
 from streamparts.sinks.flags import with_show_kind
 from tests.conftest import ROOT
+from tests.media import first_frames
 from tests.pages import PAGES, SHELL, Block, anchors, blocks, headings, inline_commands, links, place
 
-CLIPS = ("dance.mp4", "clip.mp4", "left.mp4", "right.mp4", "other.mp4", "mouse.mp4", "examples/puppet.mp4")
+CLIPS = ("dance.mp4", "clip.mp4", "left.mp4", "right.mp4", "other.mp4", "mouse.mp4")
 MODELS = ("my.onnx", "mouse.onnx", "dancer.onnx", "arm.onnx")
-"""Names that pages use for the example and the shipped model."""
+"""Names that pages use for a video of theirs and a model of theirs: here the example, and the model that ships."""
 TRACKS = {"docs/formats.md": "dance.jsonl", "docs/outputs.md": "dance.jsonl"}
 """Pages that begin with tracks, and what they call them."""
 
@@ -37,12 +38,19 @@ def page_name(page: Path) -> str:
 each_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 
 
+@pytest.fixture(scope="session")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first two seconds of the example."""
+    return first_frames(ROOT / "examples" / "puppet.mp4", tmp_path_factory.mktemp("short") / "short.mp4", 60)
+
+
 @pytest.fixture
-def folder(page: Path, puppet_tracks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(page: Path, puppet_tracks: Path, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the files that the page assumes."""
     text = page.read_text(encoding="utf-8")
     (tmp_path / "examples").mkdir()
-    for names, original in ((CLIPS, ROOT / "examples" / "puppet.mp4"), (MODELS, find_model("puppet-human"))):
+    shutil.copyfile(ROOT / "examples" / "puppet.mp4", tmp_path / "examples" / "puppet.mp4")
+    for names, original in ((CLIPS, short_clip), (MODELS, find_model("puppet-human"))):
         for name in names:
             if name in text:
                 shutil.copyfile(original, tmp_path / name)
