@@ -13,11 +13,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from streamparts.data import Frame, Parts, Tracks
+from streamparts.data import Frame, Joints, Parts, Tracks
 from streamparts.errors import (
     BackendError,
     MissingExtraError,
     ModelError,
+    SkeletonError,
     StreampartsError,
     TracksError,
     VideoError,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from streamparts.filters import Smoothing as Smoothing
     from streamparts.formats.pandas_table import to_pandas as to_pandas
     from streamparts.sinks.reading import read_tracks as read_tracks
+    from streamparts.skeleton import Skeleton as Skeleton
+    from streamparts.skeleton import load_skeleton as load_skeleton
     from streamparts.sources import open_source as open_source
     from streamparts.stream import run as run
     from streamparts.stream import run_many as run_many
@@ -41,10 +44,13 @@ __version__ = "0.1.0"
 __all__ = [
     "BackendError",
     "Frame",
+    "Joints",
     "Letterbox",
     "MissingExtraError",
     "ModelError",
     "Parts",
+    "Skeleton",
+    "SkeletonError",
     "Smoothing",
     "StreampartsError",
     "Tracker",
@@ -53,6 +59,7 @@ __all__ = [
     "VideoError",
     "atrack",
     "load_model",
+    "load_skeleton",
     "open_source",
     "read_tracks",
     "run",
@@ -62,10 +69,12 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "Skeleton": "streamparts.skeleton",
     "Smoothing": "streamparts.filters",
     "Tracker": "streamparts.embedding",
     "atrack": "streamparts.asynchronous",
     "load_model": "streamparts.bundle",
+    "load_skeleton": "streamparts.skeleton",
     "open_source": "streamparts.sources",
     "read_tracks": "streamparts.sinks.reading",
     "run": "streamparts.stream",

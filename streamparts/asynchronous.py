@@ -20,6 +20,7 @@ from streamparts.data import Tracks
 from streamparts.filters import Smoothing
 from streamparts.meter import StageClock
 from streamparts.pipeline import Pipeline, Policy
+from streamparts.skeleton import Skeleton
 from streamparts.sources import Source
 from streamparts.stream import open_pipeline
 
@@ -34,6 +35,7 @@ async def atrack(
     policy: Policy | None = None,
     max_fps: float | None = None,
     smoothing: Smoothing | None = None,
+    skeleton: Skeleton | str | Path | None = None,
 ) -> AsyncGenerator[Tracks]:
     """`streamparts.track` for `async for`: the same arguments, tracks and errors, in the same order.
 
@@ -41,7 +43,9 @@ async def atrack(
     (`contextlib.aclosing` does so when the loop is left early), ends the threads, within two seconds and also while the
     source gives no frame. A network that hangs cannot be ended: then its thread is left behind, with a RuntimeWarning.
     """
-    session = _Session(partial(open_pipeline, source, model, backend, threads, clock, policy, max_fps, smoothing))
+    session = _Session(
+        partial(open_pipeline, source, model, backend, threads, clock, policy, max_fps, smoothing, skeleton)
+    )
     worker = _Worker(asyncio.get_running_loop())
     try:
         while (tracks := await worker.call(session.next)) is not None:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streamparts.errors import ModelError
-from streamparts.onnx_scan import scan
+from streamparts.onnx_scan import digest_without_metadata, scan
 from streamparts.sidecar import (
-    error_line,
     read_sidecar,
     require_same_description,
     require_same_file,
     sidecar_path,
 )
-from streamparts.spec import COORDINATES, OLDER_SCHEMAS, SCHEMA, ModelSpec, short
+from streamparts.spec import COORDINATES, OLDER_SCHEMAS, SCHEMA, ModelSpec, error_line, short
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -64,6 +63,11 @@ class Bundle:
     """The ONNX file itself, or the engine, so that what was checked is what runs."""
     engine: EngineInfo | None = None
     """Where `data` is a TensorRT engine: what is known of it."""
+
+    @property
+    def network_sha256(self) -> str:
+        """Of the ONNX file without its description: new names for the parts leave it as it is."""
+        return digest_without_metadata(self.data, METADATA_KEY)
 
 
 def load_model(name_or_path: str | Path | None = None, trust_engine: bool = False) -> Bundle:

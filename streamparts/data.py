@@ -97,6 +97,23 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
+class Joints:
+    """Where the parts of one frame hang together, in pixels of the frame as displayed."""
+
+    parts: tuple[tuple[int, int], ...]
+    """(J,) numbers of the two parts at each joint; the first is nearer to the skeleton's root."""
+    points: FloatArray
+    """(J, 2) x, y; nan where neither part was seen yet."""
+    confidence: FloatArray
+    """(J,) in [0, 1]: the skeleton's confidence in the joint times the better score of the parts at it that are seen;
+    0 where none is."""
+
+    def __post_init__(self) -> None:
+        require_shape("points", self.points, (len(self.parts), 2))
+        require_shape("confidence", self.confidence, (len(self.parts),))
+
+
+@dataclass(frozen=True, slots=True)
 class Tracks:
     """The parts of one frame with their identity over time, in pixels of the frame as displayed."""
 
@@ -117,6 +134,10 @@ class Tracks:
     """(K,) visible area in square displayed pixels."""
     visible: NDArray[np.bool_]
     """(K,) whether the part is seen in this frame."""
+    filled: NDArray[np.bool_] | None = None
+    """(K,) parts that are not seen and were placed by a skeleton; None without one."""
+    joints: Joints | None = None
+    """Where the parts hang together; None without a skeleton."""
 
     def __post_init__(self) -> None:
         num_parts = len(self.names)
@@ -124,6 +145,8 @@ class Tracks:
         require_shape("affines", self.affines, (num_parts, 2, 3))
         for name in ("scores", "areas", "visible"):
             require_shape(name, getattr(self, name), (num_parts,))
+        if self.filled is not None:
+            require_shape("filled", self.filled, (num_parts,))
 
     @property
     def index(self) -> int:

@@ -13,6 +13,7 @@ from streamparts.data import ByteArray, Frame, Tracks, require_shape
 from streamparts.filters import Smoothing
 from streamparts.pipeline import part_tracker
 from streamparts.segment import PartSegmenter
+from streamparts.skeleton import Skeleton, skeleton_for
 
 TIME_BASE = Fraction(1, 1_000_000)
 """Ticks of the frames' times: microseconds."""
@@ -32,19 +33,22 @@ class Tracker:
         backend: Backend | str = AUTO,
         threads: int | None = None,
         smoothing: Smoothing | None = None,
+        skeleton: Skeleton | str | Path | None = None,
         trust_engine: bool = False,
     ) -> None:
-        """`model` None is the default model; `backend`, `threads` and `smoothing` as for streamparts.track;
-        `trust_engine` as for streamparts.run. A backend that is open may serve several trackers, one after the other.
+        """`model` None is the default model; `backend`, `threads`, `smoothing` and `skeleton` as for
+        streamparts.track; `trust_engine` as for streamparts.run. A backend that is open may serve several trackers, one
+        after the other.
 
-        Raises ModelError, BackendError or MissingExtraError.
+        Raises ModelError, SkeletonError, BackendError or MissingExtraError.
         """
         bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
         self.names = bundle.spec.parts
         """(K,) the parts, in the order of every array."""
+        found = skeleton_for(bundle.spec.parts, skeleton)
         opened = choose_backend(bundle, backend, threads).backend if isinstance(backend, str) else backend
         self._segmenter = PartSegmenter(bundle, opened)
-        self._tracker = part_tracker(bundle.spec, smoothing)
+        self._tracker = part_tracker(bundle.spec, smoothing, found)
         self._before: Frame | None = None
 
     def update(self, image: ByteArray, pts_seconds: float) -> Tracks:

@@ -13,6 +13,10 @@ class TracksError(StreampartsError, ValueError):
     """A tracks file is missing, damaged, of an unknown schema, or does not belong to the run that would go on."""
 
 
+class SkeletonError(StreampartsError, ValueError):
+    """A skeleton file is missing or damaged, or the skeleton is of other parts than the model."""
+
+
 class ModelError(StreampartsError):
     """A model file is missing, damaged, or not a model of this library."""
 

@@ -1,12 +1,13 @@
 """Smoothing of part poses over time: a robust Kalman filter, then a One-Euro filter, both driven by seconds.
 
 The state of a part is its translation, the logarithms of its two scales and its angle, each with a velocity that is
-constant but for white noise in the acceleration, little of it at rest. How noisy the measurements are is found from
-the measurements: from the quiet quarter of their second differences. A measurement far from the prediction counts less
-the farther it is (nothing is ever shut out), and three far ones that agree with each other are believed. While a part
-is hidden, it goes on with a velocity that dies away. What remains of the noise is taken by the One-Euro filter (Casiez,
-Roussel and Vogel 2012), whose cut-off frequency rises with the speed: rest is calm, and motion, which the filter goes
-along with, hardly late.
+constant but for white noise in the acceleration, little of it at rest. How noisy the measurements are is found from the
+measurements: from the quiet quarter of their second differences. A measurement far from the prediction counts less the
+farther it is (nothing is ever shut out), and three far ones that agree with each other are believed, or two that lead
+ever farther away. While a part is hidden, it goes on with a velocity that dies away, or, with a skeleton, hangs on its
+neighbours (see occlusion.py). A speed counts as motion as far as it is more than the speed's own uncertainty. What
+remains of the noise is taken by the One-Euro filter (Casiez, Roussel and Vogel 2012), whose cut-off frequency rises
+with the speed: rest is calm, and motion, which the filter goes along with, hardly late.
 
 Lengths are in units of 1/256 of the frame's shorter side, so that the same constants serve every size of video.
 """
@@ -20,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import FloatArray
+from streamparts.occlusion import Hanging
+from streamparts.skeleton import Skeleton
 
 Array = NDArray[np.float64]
 
@@ -32,6 +35,12 @@ _NUM_AXES = np.array([2, 2, 1])
 _MEANS = np.array([[0.5, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0.5, 0], [0, 0, 1]])
 
 
+_SAME_WAY = 0.7
+"""Cosine from which two far measurements lie in the same direction from where they were expected ..."""
+_AHEAD = 1.3
+"""... and how many times as far the second one is where a motion has begun: an error does not grow."""
+_FILLED_HZ = 3.0
+"""Cut-off frequency of the One-Euro filter, at least, for parts that the skeleton placed: that is smooth already."""
 _QUIET = 0.25
 """Quantile of the squared second differences that tells the noise: motion is in the others."""
 _QUIET_SHARE = np.array([0.288, 0.288, 0.102]) * 6
@@ -47,22 +56,23 @@ class Smoothing:
     """Standard deviation of a measurement to begin with ..."""
     noise_range: tuple[float, float] = (0.25, 4.0)
     """... and between which multiples of it the one that is found may lie."""
-    agility: tuple[float, float, float] = (7.0e4, 10.0, 250.0)
+    agility: tuple[float, float, float] = (7.0e4, 10.0, 1000.0)
     """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
-    rest_agility: float = 0.002
+    rest_agility: float = 0.005
     """... and which share of it is left at rest."""
-    slow: tuple[float, float, float] = (40.0, 0.25, 0.5)
+    slow: tuple[float, float, float] = (30.0, 0.25, 2.5)
     """Speeds per second well below these are rest."""
     outlier_sigmas: float = 3.0
     """From this many standard deviations on, the variance of a measurement grows with the fourth power of the
     distance."""
     outliers_to_believe: int = 3
-    """So many far measurements in a row that agree with each other move the track there."""
+    """So many far measurements in a row that agree with each other move the track there; two are enough where the
+    second leads on from the first."""
     hidden_decay_seconds: float = 0.08
     """Time constant with which the velocity of a hidden part dies away."""
-    cutoff_hz: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    cutoff_hz: tuple[float, float, float] = (1.0, 1.0, 2.0)
     """Of the One-Euro filter at rest."""
-    cutoff_gain: tuple[float, float, float] = (0.5, 5.0, 4.0)
+    cutoff_gain: tuple[float, float, float] = (1.0, 5.0, 10.0)
     """Hertz it rises by per unit of speed."""
     predict_seconds: float = 0.0
     """How far ahead the result lies, to cancel a latency that is known."""
@@ -80,7 +90,11 @@ class Smoothing:
 class PoseFilter:
     """The memory of one video: K parts, each with its state. Depends on the times given, not on the clock."""
 
-    def __init__(self, num_parts: int, smoothing: Smoothing | None = None) -> None:
+    def __init__(self, num_parts: int, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> None:
+        """A `skeleton` of these parts places those that are hidden."""
+        self._hanging = Hanging(skeleton) if skeleton else None
+        self.filled = np.zeros(num_parts, np.bool_)
+        """(K,) hidden parts that the skeleton placed in the last update."""
         options = self._options = smoothing or Smoothing()
         self._agility, self._slow = np.array(options.agility), np.square(options.slow)
         self._cutoff, self._cutoff_gain = np.array(options.cutoff_hz), np.array(options.cutoff_gain)
@@ -97,7 +111,7 @@ class PoseFilter:
         self._covariance = np.zeros((3, num_parts, 3))  # position, cross, velocity; of each part's groups
         self._calm = np.zeros((num_parts, 5))
         self._far = np.zeros(num_parts, np.int64)
-        self._far_at = np.zeros((num_parts, 2))
+        self._far_at, self._far_by = np.zeros((num_parts, 2)), np.zeros((num_parts, 2))
 
     def update(
         self,
@@ -121,10 +135,14 @@ class PoseFilter:
         unit = REFERENCE_PX / side_px
         measured = _to_state(affines, unit)
         self._listen(measured, seen)
+        before = self._value.copy(), self._velocity.copy()
         self._predict(step)
         self._correct(measured, np.clip(confidence, 0.05, 1.0, dtype=np.float64), seen & self._known, step)
         if not seen.all():
             self._velocity[~seen] *= math.exp(-step / self._options.hidden_decay_seconds)
+        if self._hanging:
+            now = self._value, self._velocity
+            self.filled = self._hanging.carry(before, now, self._covariance, seen, self._known, step)
         if (new := seen & ~self._known).any():
             self._start(measured, new)
         self._follow(step)
@@ -159,11 +177,16 @@ class PoseFilter:
     def _predict(self, step: float) -> None:
         self._value += self._velocity * step
         rest = self._options.rest_agility
-        agility = self._agility * (rest + (1 - rest) * self._moving(_mean_squares(self._velocity)))
         position, cross, velocity = self._covariance
+        agility = self._agility * (rest + (1 - rest) * self._moving(self._squared_speeds()))
         position += step * (2 * cross + step * velocity) + agility * (step**3 / 3)
         cross += step * velocity + agility * (step**2 / 2)
         velocity += agility * step
+
+    def _squared_speeds(self) -> Array:
+        """(K, 3) mean squares over the axes, without what the uncertainty of the velocities adds."""
+        squares: Array = np.maximum(_mean_squares(self._velocity) - self._covariance[2], 0)
+        return squares
 
     def _moving(self, squares: Array) -> Array:
         """(K, 3) in [0, 1) from squared speeds, mean over the axes: 0 at rest."""
@@ -184,17 +207,26 @@ class PoseFilter:
         velocity -= for_velocity * cross
         cross -= for_position * cross
         position -= for_position * position
-        self._believe(measured, known, known & (far[:, 0] > 1), step)
+        self._believe(measured, surprise[:, :2], known, known & (far[:, 0] > 1), step)
 
-    def _believe(self, measured: Array, known: NDArray[np.bool_], far: NDArray[np.bool_], step: float) -> None:
-        """Far measurements that agree with each other restart the track where they are."""
+    def _believe(
+        self, measured: Array, surprise: Array, known: NDArray[np.bool_], far: NDArray[np.bool_], step: float
+    ) -> None:
+        """Far measurements that agree with each other restart the track where they are, with the velocity between
+        them: those that stay at one place, and those that lead away, as a motion does that begins too fast."""
         if far.any():
-            moved = np.hypot(*(measured[:, :2] - self._far_at).T)
+            moved = measured[:, :2] - self._far_at
             reach = 5 * np.sqrt(self._noise[:, 0]) + np.hypot(*self._velocity[:, :2].T) * step
-            again = (self._far > 0) & (moved <= reach)
+            length, before = np.hypot(*surprise.T), np.hypot(*self._far_by.T)
+            same_way = (self._far > 0) & ((surprise * self._far_by).sum(1) > _SAME_WAY * length * before)
+            again = (self._far > 0) & ((np.hypot(*moved.T) <= reach) | (same_way & (length > before / 2)))
             self._far[far] = np.where(again, self._far + 1, 1)[far]
-            self._far_at[far] = measured[far, :2]
-            self._start(measured, far & (self._far >= self._options.outliers_to_believe))
+            self._far_at[far], self._far_by[far] = measured[far, :2], surprise[far]
+            leads_on = same_way & (length > _AHEAD * before)
+            believed = far & (leads_on | (self._far >= self._options.outliers_to_believe))
+            self._start(measured, believed)
+            self._velocity[believed, :2] = moved[believed] / step
+            self._covariance[:, believed, 0] = self._noise[believed, 0] * np.array([[1], [1 / step], [2 / step**2]])
         self._far[known & ~far] = 0
 
     def _start(self, measured: Array, parts: NDArray[np.bool_]) -> None:
@@ -209,10 +241,11 @@ class PoseFilter:
 
     def _follow(self, step: float) -> None:
         """The One-Euro filter, its speed taken from the Kalman filter; in motion it goes along with the velocity."""
-        squares = _mean_squares(self._velocity)
-        turn = (2 * math.pi * step) * (self._cutoff + self._cutoff_gain * np.sqrt(squares * _NUM_AXES))
+        speeds = np.sqrt(self._squared_speeds() * _NUM_AXES)
+        cutoff = np.where(self.filled[:, None], np.maximum(self._cutoff, _FILLED_HZ), self._cutoff)
+        turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * speeds)
         share = (turn / (1 + turn))[:, _GROUP]
-        self._calm += self._velocity * (step * self._moving(squares))[:, _GROUP]
+        self._calm += self._velocity * (step * self._moving(_mean_squares(self._velocity)))[:, _GROUP]
         behind = self._value - self._calm
         behind[:, _ANGLE] = _wrapped(behind[:, _ANGLE])
         self._calm += share * behind

@@ -22,6 +22,7 @@ from streamparts.data import Tracks
 from streamparts.filters import Smoothing
 from streamparts.pipeline import Pipeline, Policy
 from streamparts.sinks.group import SinkGroup
+from streamparts.skeleton import Skeleton
 from streamparts.sources import Source, open_source
 from streamparts.stats import RunMeter, Stats
 
@@ -74,6 +75,8 @@ class Task:
     """Called with each frame's tracks, in a thread of its own."""
     smoothing: Smoothing | None = None
     """Filters the poses over time; None leaves them as the network gives them."""
+    skeleton: Skeleton | None = None
+    """Gives joints, and places hidden parts."""
     opener: Callable[[str | Path], Source] | None = None
     """Opens a source that is given as a path or word; None is open_source."""
 
@@ -198,6 +201,7 @@ class Job:
             max_fps=task.max_fps,
             first_index=task.first_index,
             smoothing=task.smoothing,
+            skeleton=task.skeleton,
             meter=meter,
         )
         with self._lock:

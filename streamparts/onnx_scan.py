@@ -1,4 +1,4 @@
-"""A look through the bytes of an ONNX file before ONNX Runtime gets them.
+"""A look through the bytes of an ONNX file before ONNX Runtime gets them; and another text in its metadata.
 
 The file is walked as protobuf, without the onnx package. What a model of this library never has is refused by its name:
 data in other files, operators of other makers, control flow, shapes that do not fit the data there is.
@@ -6,6 +6,7 @@ data in other files, operators of other makers, control flow, shapes that do not
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -49,6 +50,57 @@ def scan(data: bytes) -> dict[str, str]:
         return _model(memoryview(data))
     except _Damaged as error:
         raise ModelError(f"not a usable ONNX model ({error}); copy or export it again") from error
+
+
+def with_metadata(data: bytes, key: str, text: str) -> bytes:
+    """The ONNX file `data` with `text` as the metadata called `key`; all its other fields keep their bytes. Raises
+    ModelError for what is no ONNX file."""
+    scan(data)
+    entry = _packet(1, key.encode()) + _packet(2, text.encode())
+    return b"".join([*_without_metadata(data, key), _packet(14, entry)])
+
+
+def digest_without_metadata(data: bytes, key: str) -> str:
+    """SHA-256, in hexadecimal, of the ONNX file `data` as it would be without the metadata called `key`. Raises
+    ModelError for what is no ONNX file."""
+    scan(data)
+    digest = hashlib.sha256()
+    for piece in _without_metadata(data, key):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _without_metadata(data: bytes, key: str) -> Iterator[memoryview]:
+    """The file's fields, in order, but for that one."""
+    message, at = memoryview(data), 0
+    for field in _fields(message):
+        first, at = at, _end(message, at)
+        if field.number != 14 or _text(_last(field.data, 1)) != key:
+            yield message[first:at]
+
+
+def _packet(number: int, data: bytes) -> bytes:
+    """A field of bytes."""
+    return _number(number << 3 | _BYTES) + _number(len(data)) + data
+
+
+def _number(value: int) -> bytes:
+    """As protobuf writes it: seven bits a byte, the lowest first."""
+    groups = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
+def _end(message: memoryview, at: int) -> int:
+    """Where the field that starts at `at` ends."""
+    tag, at = _varint(message, at)
+    match tag & 7:
+        case 0:
+            return _varint(message, at)[1]
+        case 2:
+            length, at = _varint(message, at)
+            return at + length
+        case wire:
+            return at + (4 if wire == _FIXED32 else 8)
 
 
 def _model(message: memoryview) -> dict[str, str]:

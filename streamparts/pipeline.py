@@ -17,9 +17,9 @@ from streamparts.channel import GRACE_SECONDS, Prefetch
 from streamparts.data import Frame, Gap, Tracks
 from streamparts.filters import Smoothing
 from streamparts.segment import PartSegmenter, Prepared
+from streamparts.skeleton import Skeleton
 from streamparts.sources import Source
 from streamparts.stats import RunMeter
-from streamparts.swaps import pairs_by_name
 from streamparts.tracker import PartTracker
 
 Policy = Literal["all", "latest"]
@@ -39,14 +39,14 @@ def default_policy(source: Source) -> Policy:
     return "latest" if is_live(source) else "all"
 
 
-def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None) -> PartTracker:
-    """The tracker of one video for the parts of a model; with `smoothing`, parts called left and right are told
-    apart."""
+def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> PartTracker:
+    """The tracker of one video for the parts of a model; with `smoothing`, symmetric parts are told apart."""
     return PartTracker(
         spec.parts,
         undirected=spec.method == "scops",
         smoothing=smoothing,
-        pairs=pairs_by_name(spec.parts) if smoothing else (),
+        pairs=spec.symmetric_pairs if smoothing else (),
+        skeleton=skeleton,
     )
 
 
@@ -63,13 +63,14 @@ class Pipeline:
         max_fps: float | None = None,
         first_index: int = 0,
         smoothing: Smoothing | None = None,
+        skeleton: Skeleton | None = None,
         meter: RunMeter | None = None,
     ) -> None:
         """`policy` None is the source's own. `max_fps` leaves out frames, by their times, so that no more than so many
         a second are processed. Frames before `first_index` are read and left out. `smoothing` filters the poses over
-        time and keeps parts called left and right apart.
+        time and keeps symmetric parts apart; a `skeleton` gives joints and places hidden parts.
 
-        Raises ValueError where an argument is out of range.
+        Raises ValueError where an argument is out of range, SkeletonError for the skeleton of other parts.
         """
         if policy not in (None, *POLICIES):
             raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
@@ -81,7 +82,7 @@ class Pipeline:
         self._first_index = first_index
         self._pace = None if max_fps is None else _Pace(max_fps)
         self._segmenter = PartSegmenter(bundle, backend)
-        self._tracker = part_tracker(bundle.spec, smoothing)
+        self._tracker = part_tracker(bundle.spec, smoothing, skeleton)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
         self._ready: Iterator[Prepared]
         interrupt = source.close if is_live(source) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,26 +29,29 @@ class FrameSet:
 
 
 def sample_frames(path: Path, input_hw: tuple[int, int], num_frames: int) -> FrameSet:
-    """At most `num_frames` frames, evenly spread over a video or over the videos and pictures below a folder,
-    unreadable ones left out. Raises VideoError when there is none."""
+    """At most `num_frames` frames, see `frames_spread_over`. Raises VideoError when there is none."""
+    rescaler = Rescaler()
+    found = [(name, _prepared(frame, input_hw, rescaler)) for name, frame in frames_spread_over(path, num_frames)]
+    return FrameSet(np.stack([image for _, image in found]), tuple(name for name, _ in found), len(found))
+
+
+def frames_spread_over(path: Path, num_frames: int) -> Iterator[tuple[str, Frame]]:
+    """At most `num_frames` frames with their names, one at a time, evenly spread over a video or over the videos and
+    pictures below a folder, unreadable ones left out. Raises VideoError when there is none."""
     files = media_in(path, num_frames) if path.is_dir() else [path]
-    share = -(-num_frames // len(files))
-    images: list[ByteArray] = []
-    names: list[str] = []
+    share, left = -(-num_frames // len(files)), num_frames
     for file in files:
         try:
-            for index, image in _frames_of(file, input_hw, share):
-                images.append(image)
-                names.append(f"{file.name} #{index}")
+            for frame in islice(_frames_of(file, share), left):
+                left -= 1
+                yield f"{file.name} #{frame.index}", frame
         except VideoError:
             if not path.is_dir():
                 raise
-        if len(images) >= num_frames:
-            break
-    if not images:
+        if not left:
+            return
+    if left == num_frames:
         raise VideoError(f"{path}: no frame in it can be read")
-    images, names = images[:num_frames], names[:num_frames]
-    return FrameSet(np.stack(images), tuple(names), len(images))
 
 
 def with_odd_frames(frames: FrameSet) -> FrameSet:
@@ -83,16 +87,11 @@ def media_in(folder: Path, num_files: int) -> list[Path]:
     return [file for start in range(step) for file in files[start::step]]
 
 
-def _frames_of(path: Path, input_hw: tuple[int, int], count: int) -> Iterator[tuple[int, ByteArray]]:
-    """(index, picture) of `count` frames at most."""
+def _frames_of(path: Path, count: int) -> Iterator[Frame]:
+    """`count` frames at most."""
     with open_source(path) as source:
         every = max(1, (source.num_frames or count) // count)
-        rescaler = Rescaler()
-        for frame in source:
-            if frame.index % every == 0:
-                yield frame.index, _prepared(frame, input_hw, rescaler)
-            if frame.index >= every * (count - 1):
-                return
+        yield from islice((frame for frame in source if frame.index % every == 0), count)
 
 
 def _prepared(frame: Frame, input_hw: tuple[int, int], rescaler: Rescaler) -> ByteArray:

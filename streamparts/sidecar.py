@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from streamparts.errors import ModelError
-from streamparts.spec import ModelSpec, short
+from streamparts.spec import ModelSpec, error_line, short
 from streamparts.whole_file import write_whole
 
 MAX_BYTES = 1_000_000
@@ -82,9 +82,3 @@ def read_sidecar(path: Path) -> Sidecar | None:
         raise ModelError(
             f"{path.name} beside it is not understood ({error_line(error)}); copy it again or delete it"
         ) from error
-
-
-def error_line(error: BaseException) -> str:
-    """What an error says, in one line fit to be printed."""
-    text = " ".join(str(error).split())[:200]
-    return "".join(char if char.isprintable() else "?" for char in text)

@@ -8,6 +8,7 @@ the motion says nothing about it. The pairs that agree best span the tree.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,9 +17,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray, require_shape
-from streamparts.errors import TracksError
+from streamparts.data import FloatArray, Joints, require_shape
+from streamparts.errors import SkeletonError, TracksError
 from streamparts.sinks.reading import read_tracks
+from streamparts.spec import error_line, require_part_names, short
 
 Array = NDArray[np.float64]
 Kind = Literal["weld", "hinge", "slide", "free"]
@@ -32,6 +34,10 @@ RIGID_DEGREES = 15.0
 """Parts whose angle against each other varies more than this, robustly, are not welded and do not slide."""
 FREE_RADII = 0.5
 """Nor is there a joint where two parts disagree about its place by more than this many mean radii."""
+MAX_FILE_BYTES = 1_000_000
+MAX_REACH = 1e3
+"""Of the numbers in a skeleton's file."""
+_ANEW = "find one in this model's tracks: streamparts skeleton TRACKS.jsonl -o FILE.json"
 _ITERATIONS = 12
 NEAR = 1.0
 """A joint may lie this far from a part's centre, in canonical units: half a radius outside ..."""
@@ -39,7 +45,7 @@ _REACH_PRICE = 0.35
 """... and what is beyond costs this much disagreement."""
 
 
-class Joint(msgspec.Struct, frozen=True, kw_only=True):
+class Joint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a part hangs on its parent."""
 
     parent: int
@@ -58,8 +64,14 @@ class Joint(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     """In [0, 1]: how much better than any other tree edge between the two halves of the figure this one is."""
 
+    def __post_init__(self) -> None:
+        if not all(abs(value) <= MAX_REACH for value in (*self.in_parent, *self.in_child)):
+            raise ValueError(f"a joint must lie within {MAX_REACH:g} radii of its parts' centres")
+        if not (0 <= self.residual <= MAX_REACH and 0 <= self.confidence <= 1):
+            raise ValueError("residual must not be negative or huge, and confidence in [0, 1]")
 
-class Skeleton(msgspec.Struct, frozen=True, kw_only=True):
+
+class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A kinematic tree over parts. Parts that were hardly ever seen are not in it."""
 
     schema: str = SCHEMA
@@ -74,7 +86,10 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
-            raise ValueError(f"schema is {self.schema!r}, this version reads {SCHEMA!r}")
+            raise ValueError(f"schema is {short(self.schema)}, this version reads {SCHEMA!r}")
+        require_part_names(self.parts)
+        if self.num_frames < 0:
+            raise ValueError(f"num_frames must not be negative, got {self.num_frames}")
         placed = {self.root}
         for joint in self.joints:
             if joint.parent not in placed or joint.child in placed:
@@ -82,6 +97,16 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True):
             placed.add(joint.child)
         if not placed <= set(range(len(self.parts))):
             raise ValueError(f"the joints name parts that are not among the {len(self.parts)}")
+
+    def require_parts(self, names: Sequence[str]) -> None:
+        """Raises SkeletonError, in one line, unless `names` are its parts, in the same order."""
+        if len(self.parts) != len(names):
+            raise SkeletonError(f"the skeleton is of {len(self.parts)} parts, the model has {len(names)}; {_ANEW}")
+        for part, (own, other) in enumerate(zip(self.parts, names, strict=True)):
+            if own != other:
+                raise SkeletonError(
+                    f"part {part} is {short(own)} in the skeleton and {short(other)} in the model; {_ANEW}"
+                )
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
@@ -99,24 +124,44 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True):
                 out[number] = np.mean(ideas, axis=0)
         return out
 
-    def complete(self, affines: FloatArray, visible: NDArray[np.bool_]) -> FloatArray:
-        """(K, 2, 3) affines in which a part that is not visible hangs on its nearest placed neighbour in the tree: it
-        keeps its own axes, its translation puts the joint where the neighbour has it."""
-        out, placed = affines.copy(), visible.copy()
-        for _ in self.joints:
-            before = placed.copy()
-            for joint in self.joints:
-                ends = ((joint.parent, joint.in_parent), (joint.child, joint.in_child))
-                for (known, known_point), (part, point) in (ends, ends[::-1]):
-                    if placed[known] and not placed[part] and joint.kind != "free":
-                        out[part, :, 2] += place(out[known], known_point) - place(out[part], point)
-                        placed[part] = True
-            if (placed == before).all():
-                break
-        return out
+    def joints_of(
+        self, affines: FloatArray, scores: FloatArray, visible: NDArray[np.bool_], filled: NDArray[np.bool_]
+    ) -> Joints:
+        """The joints of a frame from its (K, 2, 3) affines: by the parts that are `visible` (K,), or else by those that
+        are `filled`; `scores` (K,) tell how sure the visible ones are."""
+        points = self.joint_positions(affines, visible)
+        unknown = np.isnan(points[:, 0])
+        points[unknown] = self.joint_positions(affines, filled)[unknown]
+        sure, ends = np.where(visible, scores, 0), np.array(self.edges, np.int64).reshape(-1, 2)
+        trust = np.array([joint.confidence for joint in self.joints], np.float32)
+        return Joints(self.edges, points, trust * sure[ends].max(axis=1))
 
     def to_json(self) -> bytes:
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def load_skeleton(path: str | Path) -> Skeleton:
+    """Read what `streamparts skeleton` wrote. Raises SkeletonError, in one line, for anything else."""
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SkeletonError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(text) > MAX_FILE_BYTES:
+        raise SkeletonError(f"{path}: is larger than 1 MB, so no skeleton")
+    try:
+        return msgspec.json.decode(text, type=Skeleton)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SkeletonError(f"{path}: is not a skeleton ({error_line(error)}); {_ANEW}") from error
+
+
+def skeleton_for(names: Sequence[str], skeleton: Skeleton | str | Path | None) -> Skeleton | None:
+    """A skeleton, or the one in a file, for the parts of a model. Raises SkeletonError where it is of others."""
+    if skeleton is None:
+        return None
+    found = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+    found.require_parts(names)
+    return found
 
 
 def place(affine: FloatArray, point: tuple[float, float] | Array) -> Array:

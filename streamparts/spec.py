@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
+
+from streamparts.swaps import pairs_by_name
 
 SCHEMA = "streamparts.model/2"
 OLDER_SCHEMAS = ("streamparts.model/1",)
@@ -18,6 +20,8 @@ MAX_TEXT = 10_000
 """Characters of a free text."""
 MAX_ENTRIES = 256
 """Of a table."""
+MAX_PARTS = 254
+"""A label is one byte, and 0 is the background."""
 MAX_SIDE = 4096
 """Pixels of the input's longer side."""
 MAX_NUMBER = 1_000_000
@@ -44,6 +48,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Which of the two training methods made it."""
     parts: tuple[str, ...]
     """(K,) one name per part, in the order of the labels; background is not among them."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Parts that mirror each other, besides those whose names say so: "left" in one, "right" in the other."""
     input_hw: tuple[int, int]
     """Height and width of the input picture, in pixels."""
     coordinates: str = COORDINATES
@@ -68,12 +74,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(
                 f"schema is {short(self.schema)}, this version reads {', '.join((SCHEMA, *OLDER_SCHEMAS))}"
             )
-        if not 1 <= len(self.parts) <= 254 or len(set(self.parts)) != len(self.parts):
-            raise ValueError(f"parts must be 1 to 254 different names, got {short(list(self.parts))}")
+        require_part_names(self.parts)
+        _require_pairs(self.parts, self.pairs)
         if not all(1 <= side <= MAX_SIDE for side in self.input_hw):
             raise ValueError(f"input_hw must be 1 to {MAX_SIDE}, got {short(self.input_hw)}")
-        _require_names("name", [self.name])
-        _require_names("parts", self.parts)
+        require_names("name", [self.name])
         for field in ("coordinates", "description", "training", "license"):
             _require_text(field, getattr(self, field))
         for field in ("metrics", "network", "versions"):
@@ -82,6 +87,12 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def num_parts(self) -> int:
         return len(self.parts)
+
+    @property
+    def symmetric_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of parts that mirror each other, as their names say or `pairs` does."""
+        stored = tuple((self.parts.index(one), self.parts.index(other)) for one, other in self.pairs)
+        return pairs_by_name(self.parts) + stored
 
     def to_json(self) -> str:
         """The text that goes into the model file's metadata."""
@@ -94,7 +105,30 @@ def short(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _require_names(field: str, names: Iterable[str]) -> None:
+def error_line(error: BaseException) -> str:
+    """What an error says, in one line fit to be printed."""
+    text = " ".join(str(error).split())[:200]
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def require_part_names(names: Sequence[str]) -> None:
+    """Raises ValueError unless these can be the names of a model's parts."""
+    if not 1 <= len(names) <= MAX_PARTS or len(set(names)) != len(names):
+        raise ValueError(f"parts must be 1 to {MAX_PARTS} different names, got {short(list(names))}")
+    require_names("parts", names)
+
+
+def _require_pairs(parts: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
+    named = [parts[number] for pair in pairs_by_name(parts) for number in pair]
+    for name in (name for pair in pairs for name in pair):
+        if name not in parts:
+            raise ValueError(f"pairs must be of parts, there is no part {short(name)}")
+        if name in named:
+            raise ValueError(f"pairs must have each part once, {short(name)} is in two, or paired by its name already")
+        named.append(name)
+
+
+def require_names(field: str, names: Iterable[str]) -> None:
     for name in names:
         if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip() or name in (".", ".."):
             raise ValueError(f"{field} must be 1 to {MAX_NAME} printable characters, got {short(name)}")
@@ -110,7 +144,7 @@ def _require_text(field: str, text: str) -> None:
 def _require_table(field: str, table: Mapping[str, NetworkValue]) -> None:
     if len(table) > MAX_ENTRIES:
         raise ValueError(f"{field} has {len(table)} entries, at most {MAX_ENTRIES} are read")
-    _require_names(f"a name in {field}", table)
+    require_names(f"a name in {field}", table)
     for name, value in table.items():
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str):

@@ -26,6 +26,7 @@ from streamparts.sinks.messages import parse_addresses
 from streamparts.sinks.outputs import Outputs, Show, check_followers, open_outputs
 from streamparts.sinks.resume import ResumePoint, resume_point
 from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.skeleton import Skeleton, skeleton_for
 from streamparts.sources import Source
 from streamparts.stats import RunMeter, Stats, StatsFile, StatsLines
 from streamparts.summary import Outcome, Summary
@@ -45,18 +46,20 @@ def track(
     policy: Policy | None = None,
     max_fps: float | None = None,
     smoothing: Smoothing | None = None,
+    skeleton: Skeleton | str | Path | None = None,
 ) -> Generator[Tracks]:
     """Tracks of every frame of a video, in order; of a live source, always of the newest frame.
 
     `model` None is the default model. `backend` is one that is open, or a name for backends.choice.open_backend, as is
     `threads`; "auto" takes the quickest that is here. `policy` None is "all" for files and "latest" for live sources,
     see streamparts.pipeline; `max_fps` leaves out frames by their times; `smoothing` filters the poses over time (None:
-    as the network gives them) and tells parts called left and right apart. A source given as a path is opened here and
-    closed at the end; a Source stays the caller's, but a live one that gives no frame is closed when the loop is left.
-    Raises VideoError, ModelError, BackendError or MissingExtraError: what is wrong from the start at once, a failure on
-    the way at its frame, after the tracks before it.
+    as the network gives them) and tells symmetric parts apart; a `skeleton`, or the file that holds one, gives joints
+    and places hidden parts. A source given as a path is opened here and closed at the end; a Source stays the caller's,
+    but a live one that gives no frame is closed when the loop is left. Raises VideoError, ModelError, SkeletonError,
+    BackendError or MissingExtraError: what is wrong from the start at once, a failure on the way at its frame, after
+    the tracks before it.
     """
-    return _tracks(*open_pipeline(source, model, backend, threads, clock, policy, max_fps, smoothing))
+    return _tracks(*open_pipeline(source, model, backend, threads, clock, policy, max_fps, smoothing, skeleton))
 
 
 def open_pipeline(
@@ -68,15 +71,24 @@ def open_pipeline(
     policy: Policy | None,
     max_fps: float | None,
     smoothing: Smoothing | None = None,
+    skeleton: Skeleton | str | Path | None = None,
 ) -> tuple[Pipeline, ExitStack]:
     """What `track` iterates, and what is to be closed after it."""
     bundle = model if isinstance(model, Bundle) else load_model(model)
+    found = skeleton_for(bundle.spec.parts, skeleton)
     chosen = _chosen(bundle, backend, threads)
     with ExitStack() as stack:
         frames = opened(source, stack)
         meter = RunMeter(frames.name, clock)
         pipeline = Pipeline(
-            frames, bundle, chosen.backend, policy=policy, max_fps=max_fps, smoothing=smoothing, meter=meter
+            frames,
+            bundle,
+            chosen.backend,
+            policy=policy,
+            max_fps=max_fps,
+            smoothing=smoothing,
+            skeleton=found,
+            meter=meter,
         )
         return pipeline, stack.pop_all()
 
@@ -114,6 +126,7 @@ def run(
     max_fps: float | None = None,
     first_index: int = 0,
     smoothing: Smoothing | None = None,
+    skeleton: Skeleton | str | Path | None = None,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[Tracks], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -123,29 +136,30 @@ def run(
     """Track a video and write what is asked for: an overlay video, tracks as JSON lines, live messages.
 
     `masks` adds each part's mask to the tracks; `style`, `encoder`, `audio`, `show` and `show_port` are those of
-    streamparts.sinks.outputs.Outputs. `send` is one address or several that get every frame's tracks as a message,
-    for example "udp://127.0.0.1:9000" (docs/messages.md); no receiver holds up the run. `force` allows outputs to be
+    streamparts.sinks.outputs.Outputs. `send` is one address or several that get every frame's tracks as a message, for
+    example "udp://127.0.0.1:9000" (docs/messages.md); no receiver holds up the run. `force` allows outputs to be
     replaced; `resume` goes on after the last frame in `tracks`, where that file is there. `trust_engine` loads a
-    TensorRT engine that was not built here: it can run any code; `backend`, `threads`, `policy`, `max_fps` and
-    `smoothing` as for `track`; `opener` opens a source given as a path or word (None: open_source); frames before
+    TensorRT engine that was not built here: it can run any code; `backend`, `threads`, `policy`, `max_fps`, `smoothing`
+    and `skeleton` as for `track`; `opener` opens a source given as a path or word (None: open_source); frames before
     `first_index` are read and left out. `stats` is a file that gets a JSON line every second, "-" for stderr, or a
     function that gets the Stats. `on_tracks` is called with each result in a thread of its own, and misses results
-    rather than holding up the run; `say` gets lines for the user while the run goes on; `progress` is called after
-    each frame, in the loop.
+    rather than holding up the run; `say` gets lines for the user while the run goes on; `progress` is called after each
+    frame, in the loop.
 
     Setting `stop`, from another thread or a signal handler, ends the run after the frame at hand with all outputs
-    complete; so does closing the preview. Raises VideoError, ModelError, BackendError, MissingExtraError or
-    TracksError; ValueError for an address that is none. An error of the source or the network ends the run, an error of
-    one output ends that output alone and is raised at the end; what was written before stays readable. Ending takes two
-    seconds at most, whatever hangs.
+    complete; so does closing the preview. Raises VideoError, ModelError, SkeletonError, BackendError, MissingExtraError
+    or TracksError; ValueError for an address that is none. An error of the source or the network ends the run, an error
+    of one output ends that output alone and is raised at the end; what was written before stays readable. Ending takes
+    two seconds at most, whatever hangs.
     """
     outputs = Outputs(
         _path(overlay), _path(tracks), masks, style, encoder, audio, show, show_port, parse_addresses(send)
     )
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+    found = skeleton_for(bundle.spec.parts, skeleton)
     point = resume_point(outputs.tracks, bundle, masks=masks) if resume and outputs.tracks else None
     may_replace = force or point is not None
-    check_outputs((*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle), may_replace)
+    check_outputs((*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle, skeleton), may_replace)
     if outputs.overlay is not None:
         check_followers(outputs.overlay, may_replace)
     chosen = _chosen(bundle, backend, threads)
@@ -160,6 +174,7 @@ def run(
         progress,
         on_tracks,
         smoothing,
+        found,
         opener,
     )
     job = Job(task, stop=stop)
@@ -189,6 +204,7 @@ def run_many(
     policy: Policy | None = None,
     max_fps: float | None = None,
     smoothing: Smoothing | None = None,
+    skeleton: Skeleton | str | Path | None = None,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[str, Tracks], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -206,11 +222,12 @@ def run_many(
     stems, folder = output_stems(sources), Path(out_dir)
     wanted = [Outputs(*_paths_after(folder / stem, overlay, tracks), masks, style, encoder, audio) for stem in stems]
     files = [path for outputs in wanted for path in outputs.paths]
-    check_outputs([*files, *_stats_paths(stats)], input_paths(*sources, model), force)
+    check_outputs([*files, *_stats_paths(stats)], input_paths(*sources, model, skeleton), force)
     for outputs in wanted:
         if outputs.overlay is not None:
             check_followers(outputs.overlay, force)
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+    found = skeleton_for(bundle.spec.parts, skeleton)
     chosen = _chosen(bundle, backend, threads)
     with closing(SharedBackend(chosen.backend)) as shared:
         jobs = [
@@ -225,6 +242,7 @@ def run_many(
                     progress=_named(stem, progress),
                     on_tracks=_named(stem, on_tracks),
                     smoothing=smoothing,
+                    skeleton=found,
                     opener=opener,
                 ),
                 stem,

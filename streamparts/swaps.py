@@ -20,8 +20,11 @@ SWAPS_PER_FRAME = 1e-3
 """How likely the network begins to swap a pair from one frame to the next ..."""
 RETURNS_PER_FRAME = 1e-2
 """... and ends it."""
-MOST_EVIDENCE = 9.0
-"""The most squared sigmas by which one part may speak against an assignment in one frame."""
+TAIL = 4.0
+"""Squared sigmas from which a distance counts by its logarithm (Student's t): where both assignments are far off, the
+nearer one is still the likelier."""
+MOST_EVIDENCE = 18.0
+"""The most squared sigmas by which one frame may speak against an assignment."""
 
 
 class SwapResolver:
@@ -51,10 +54,11 @@ class SwapResolver:
         def against(found: NDArray[np.int64], part: NDArray[np.int64]) -> Array:
             """Squared sigmas between what was found and where the part should be; none without both."""
             squared = np.square((centers[found] - expected[part]) / spread[part, None]).sum(1)
-            return np.where(seen[found] & known[part], np.minimum(squared, MOST_EVIDENCE), 0.0)
+            return np.where(seen[found] & known[part], TAIL * np.log1p(squared / TAIL), 0.0)
 
         straight, crossed = against(left, left) + against(right, right), against(left, right) + against(right, left)
-        odds = prior / (1 - prior) * np.exp((straight - crossed) / 2)
+        evidence = np.clip(straight - crossed, -MOST_EVIDENCE, MOST_EVIDENCE)
+        odds = prior / (1 - prior) * np.exp(evidence / 2)
         self._swapped = odds / (1 + odds)
         turned = self._pairs[self._swapped > 0.5]
         order[turned] = turned[:, ::-1]
@@ -62,7 +66,7 @@ class SwapResolver:
 
 
 def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Pairs of parts whose names differ in "left" and "right" alone."""
+    """Pairs of parts whose names differ in "left" and "right", or "Left" and "Right", alone."""
     number = {name: part for part, name in enumerate(names)}
-    pairs = ((part, number.get(name.replace("left", "right"))) for name, part in number.items() if "left" in name)
-    return tuple((left, right) for left, right in pairs if right is not None)
+    mirrored = ((name, name.replace("left", "right").replace("Left", "Right")) for name in names)
+    return tuple((number[left], number[right]) for left, right in mirrored if left != right and right in number)

@@ -53,11 +53,13 @@ class PartTracker:
         gives axes without a direction (method "scops"): each keeps the direction it was last seen with.
 
         `smoothing` filters the poses over time; None gives them as the network does. `pairs` of parts that the network
-        may take for each other are kept apart, which needs smoothing. A `skeleton` places parts that are not seen.
-        Raises ValueError when the skeleton has other parts, or pairs come without smoothing.
+        may take for each other are kept apart, which needs smoothing. A `skeleton` places parts that are not seen, and
+        gives joints.
+
+        Raises SkeletonError when the skeleton is of other parts, ValueError when pairs come without smoothing.
         """
-        if skeleton is not None and skeleton.parts != names:
-            raise ValueError(f"the skeleton is of the parts {list(skeleton.parts)}, not of {list(names)}")
+        if skeleton is not None:
+            skeleton.require_parts(names)
         if pairs and smoothing is None:
             raise ValueError("symmetric pairs are told apart by the smoothed tracks: give smoothing too")
         self._names = names
@@ -72,7 +74,8 @@ class PartTracker:
         self._visible = np.zeros(len(self._names), np.bool_)
         self._first_axes = np.zeros((len(self._names), 2), np.float32)
         self._typical_areas = np.zeros(len(self._names), np.float32)
-        self._filter = PoseFilter(len(self._names), self._smoothing) if self._smoothing else None
+        needed = self._smoothing or self._skeleton
+        self._filter = PoseFilter(len(self._names), self._smoothing, self._skeleton) if needed else None
         self._swaps = SwapResolver(self._pairs)
 
     def update(self, frame: Frame, letterbox: Letterbox, parts: Parts) -> Tracks:
@@ -93,12 +96,13 @@ class PartTracker:
         if self._undirected:
             affines = turn_back(affines, self._first_axes)
             self._first_axes = np.where(self._visible[:, None], affines[:, :, 0], self._first_axes)
+        filled = np.zeros_like(self._visible)
         if self._filter:
             side_px = min(frame.height, frame.width)
             confidence = self._confidence(areas, scores if parts.evidence is None else parts.evidence[order, 1])
-            affines = self._filter.update(frame.pts_seconds, affines, confidence, self._visible, side_px)
-        if self._skeleton and not self._visible.all():
-            affines = self._skeleton.complete(affines, self._visible)
+            found = self._filter.update(frame.pts_seconds, affines, confidence, self._visible, side_px)
+            filled = self._filter.filled
+            affines = found if self._smoothing else np.where(filled[:, None, None], found, affines)
         return Tracks(
             frame=frame,
             letterbox=letterbox,
@@ -108,6 +112,8 @@ class PartTracker:
             scores=scores,
             areas=areas,
             visible=self._visible,
+            filled=filled if self._skeleton else None,
+            joints=self._skeleton.joints_of(affines, scores, self._visible, filled) if self._skeleton else None,
         )
 
     def _areas(self, labels: ByteArray, letterbox: Letterbox) -> FloatArray:

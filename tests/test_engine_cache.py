@@ -15,7 +15,7 @@ import pytest
 
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.trt_build import BuildOptions
-from streamparts.bundle import Bundle
+from streamparts.bundle import Bundle, load_model
 from streamparts.byte_casts import cast_bytes_last
 from streamparts.engines import cache_key, engine_for, load_engine, save_engine
 from streamparts.engines.build import build
@@ -23,6 +23,8 @@ from streamparts.engines.cache import EngineCache, cache_folder
 from streamparts.engines.info import sidecar_path, this_machine
 from streamparts.engines.make import Request, make_engine
 from streamparts.errors import ModelError
+from streamparts.onnx_scan import with_metadata
+from streamparts.part_names import store_names
 from streamparts.patterns import pattern_frames
 from tests.conftest import ROOT
 from tests.fake_tensorrt import FakeGpu
@@ -42,6 +44,17 @@ def test_a_model_is_built_once_and_then_comes_from_the_cache(bundle: Bundle, fak
     assert first.path == bundle.path and first.engine is not None and first.engine.verified
 
 
+def test_new_names_need_no_new_engine(bundle: Bundle, fake_gpu: FakeGpu, tmp_path: Path) -> None:
+    before = engine_for(bundle)
+    path, spec = store_names(bundle.path, {0: "crimson"}, output=tmp_path / "named.onnx")
+    named = load_model(path)
+    engine = engine_for(named)
+    assert fake_gpu.num_builds == 1
+    assert (engine.data, engine.sha256) == (before.data, before.sha256)
+    assert engine.spec == spec and engine.spec.parts[0] == "crimson"
+    assert engine.engine is not None and engine.engine.model == spec and engine.engine.onnx_sha256 == named.sha256
+
+
 def test_the_cache_knows_models_versions_gpus_precisions_profiles_and_options_apart(
     bundle: Bundle, fake_gpu: FakeGpu
 ) -> None:
@@ -49,7 +62,7 @@ def test_the_cache_knows_models_versions_gpus_precisions_profiles_and_options_ap
     frames = pattern_frames((64, 64), 2)
     requests = [
         Request(bundle, "fp32", BuildOptions()),
-        Request(replace(bundle, sha256="0" * 64), "fp32", BuildOptions()),
+        Request(replace(bundle, data=with_metadata(bundle.data, "other", "network")), "fp32", BuildOptions()),
         Request(bundle, "fp16", BuildOptions()),
         Request(bundle, "int8", BuildOptions(), frames),
         Request(bundle, "int8", BuildOptions(), frames[:1]),

@@ -18,10 +18,11 @@ import pytest
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
+from streamparts.local_page import MAX_CONNECTIONS
 from streamparts.rescale import Rescaler
 from streamparts.sinks import window
 from streamparts.sinks.outputs import open_viewer
-from streamparts.sinks.page import MAX_CONNECTIONS, Page
+from streamparts.sinks.page import Page
 from streamparts.sinks.preview import MAX_SIDE, PreviewSink, shrunk
 from streamparts.sinks.style import OverlayStyle
 from streamparts.sinks.window import window_problem

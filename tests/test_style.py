@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamparts.cli import main
-from streamparts.data import Tracks
+from streamparts.data import Joints, Tracks
 from streamparts.rescale import Rescaler
 from streamparts.sinks.canvas import doubled, rgb_canvas, yuv_canvas
 from streamparts.sinks.drawing import Painter, draw_tracks, part_color
@@ -47,7 +47,7 @@ def test_a_style_without_anything_changes_nothing() -> None:
     assert changed(painted(NOTHING, tracks_of_square())) == 0
 
 
-@pytest.mark.parametrize("word", [word for word in DRAWABLE if word != "trails"])
+@pytest.mark.parametrize("word", [word for word in DRAWABLE if word not in ("trails", "joints")])
 def test_each_word_draws_something_of_its_own(word: str) -> None:
     alone = painted(OverlayStyle.drawing([word]), tracks_of_square())
     without = painted(OverlayStyle.drawing([other for other in DRAWABLE if other != word]), tracks_of_square())
@@ -58,7 +58,7 @@ def test_each_word_draws_something_of_its_own(word: str) -> None:
 
 
 def test_the_default_is_drawn_where_nothing_is_said() -> None:
-    style = OverlayStyle.drawing(["masks", "ellipses", "axes", "numbers"])
+    style = OverlayStyle.drawing(["masks", "ellipses", "axes", "numbers", "joints"])
     assert style == OverlayStyle()
     assert np.array_equal(drawn(tracks_of_square()), painted(style, tracks_of_square()))
 
@@ -104,6 +104,34 @@ def test_a_bone_joins_two_centres_while_both_are_seen() -> None:
     image = painted(style, tracks)
     assert (image[40, 25:95] != GREY).any(axis=-1).all()
     assert changed(painted(style, replace(tracks, visible=np.array([True, False])))) == 0
+
+
+def hinged(visible: tuple[bool, bool], filled: tuple[bool, bool], joint: tuple[float, float] = (60, 20)) -> Tracks:
+    """Parts at (20, 40) and (100, 40) with one joint."""
+    affines, ones = np.array([[[4, 0, 20], [0, 4, 40]], [[4, 0, 100], [0, 4, 40]]], np.float32), np.ones(2, np.float32)
+    joints = Joints(((0, 1),), np.array([joint], np.float32), np.ones(1, np.float32))
+    given = {"affines": affines, "scores": ones, "areas": ones, "visible": np.array(visible)}
+    return tracks_of_square(names=("a", "b"), filled=np.array(filled), joints=joints, **given)
+
+
+def test_joints_are_drawn_with_lines_to_the_centres_of_their_parts() -> None:
+    style = OverlayStyle.drawing(["joints"])
+    image = painted(style, hinged((True, True), (False, False)))
+    assert tuple(image[20, 60]) == (255, 255, 255)
+    assert (image[30, [40, 80]] != GREY).any(axis=-1).all(), "both halves of the way"
+    assert changed(painted(NOTHING, hinged((True, True), (False, False)))) == 0
+
+
+def test_parts_that_the_skeleton_filled_in_have_grey_lines_and_hidden_ones_none() -> None:
+    style = OverlayStyle.drawing(["joints"])
+    seen, filled, hidden = (
+        painted(style, hinged((True, both), (False, fill)))
+        for both, fill in ((True, False), (False, True), (False, False))
+    )
+    assert seen[30, 80].min() > filled[30, 80].min() > 100
+    assert tuple(hidden[30, 80]) == (GREY,) * 3
+    nowhere = hinged((False, False), (False, False), joint=(float("nan"), 0))
+    assert changed(painted(style, nowhere)) == 0
 
 
 def test_a_trail_shows_where_a_part_was_in_the_last_seconds_by_the_videos_time() -> None:
@@ -188,7 +216,7 @@ def test_the_flags_make_the_style(tmp_path: Path, video: Path, model_path: Path)
     [
         (["--draw", "mask"], "cannot draw mask"),
         (["--opacity", "2"], "opacity must be in"),
-        (["--skeleton", "0:1"], "is not a list of pairs"),
+        (["--skeleton", "0:1"], "no list of pairs"),
         (["--resume"], "give --tracks"),
     ],
 )

@@ -1,6 +1,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -8,6 +9,8 @@ from streamparts.bundle import Bundle
 from streamparts.data import Frame, Parts
 from streamparts.filters import Smoothing
 from streamparts.geometry import Letterbox
+from streamparts.pipeline import part_tracker
+from streamparts.spec import ModelSpec
 from streamparts.stream import track
 from streamparts.swaps import SwapResolver, pairs_by_name
 from streamparts.tracker import PartTracker
@@ -92,3 +95,22 @@ def test_a_run_smooths_where_it_is_asked_to(bundle: Bundle, video: Path) -> None
     moved = [np.abs(one.centers - other.centers)[one.visible].max() for one, other in zip(raw, smooth, strict=True)]
     assert max(moved) > 0
     assert np.median(moved) < 1
+
+
+def test_pairs_that_are_stored_with_the_model_are_kept_apart_too() -> None:
+    true = crossing(60)
+    wrong = true.copy()
+    wrong[40:46] = wrong[40:46, ::-1]
+    spec = ModelSpec(name="m", method="assembly", parts=("near", "far"), pairs=(("near", "far"),), input_hw=(64, 64))
+    image, last = np.zeros((SIDE, SIDE, 3), np.uint8), {}
+    for chosen in (spec, msgspec.structs.replace(spec, pairs=())):
+        tracker = part_tracker(chosen, Smoothing())
+        for index, found in enumerate(wrong[:46]):
+            frame = Frame(index, index, Fraction(1, 30), image, 0, SIDE, SIDE, 0.0)
+            last[chosen.pairs] = tracker.update(frame, LETTERBOX, as_parts(found)).centers
+    assert np.abs(last[spec.pairs] - true[45]).max() < 3
+    assert np.abs(last[()] - true[45]).max() > 10
+
+
+def test_capital_left_and_right_are_pairs_as_well() -> None:
+    assert pairs_by_name(("Right ear", "Left ear", "left", "right", "nose")) == ((1, 0), (2, 3))

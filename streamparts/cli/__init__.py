@@ -14,6 +14,7 @@ from streamparts import __version__
 from streamparts.cli.build import add_build
 from streamparts.cli.convert import add_convert
 from streamparts.cli.info import add_bench, add_info, add_schema
+from streamparts.cli.name import add_name
 from streamparts.cli.run import add_run
 from streamparts.cli.skeleton import add_skeleton
 from streamparts.cli.types import one_line
@@ -67,6 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"streamparts {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_run, add_info, add_build, add_bench, add_skeleton, add_convert, add_schema):
+    for add in (add_run, add_info, add_build, add_bench, add_name, add_skeleton, add_convert, add_schema):
         add(commands)
     return parser

@@ -10,6 +10,7 @@ from streamparts.cli.types import count
 
 if TYPE_CHECKING:
     from streamparts.engines.build import Built
+    from streamparts.spec import ModelSpec
 
 BUILD_EXAMPLES = """examples:
   streamparts build taichi.onnx -o taichi.engine --frames dance.mp4
@@ -100,6 +101,12 @@ def describe_engine(path: Path) -> str:
         "verified": "yes, on a GPU" if info.verified else "no: built, not executed",
         "agrees": info.agreement.describe() if info.agreement else "",
         "parts": f"{info.model.num_parts}: {', '.join(info.model.parts)}",
+        "pairs": pairs_text(info.model),
         "license": info.model.license,
     }
     return "\n".join(f"{key:<10}{value}" for key, value in lines.items() if value)
+
+
+def pairs_text(spec: ModelSpec) -> str:
+    """Mirror partners; empty without any."""
+    return ", ".join(f"{spec.parts[one]} - {spec.parts[other]}" for one, other in spec.symmetric_pairs)

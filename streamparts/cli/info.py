@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamparts.backends.choice import BACKENDS, find_backends
-from streamparts.cli.build import describe_engine
+from streamparts.cli.build import describe_engine, pairs_text
 from streamparts.cli.types import add_backend, count, duration
 from streamparts.errors import StreampartsError
 
@@ -109,6 +109,7 @@ def _describe_model(name_or_path: str) -> str:
         "sha256": bundle.sha256,
         "finds": spec.description,
         "parts": f"{spec.num_parts}: {', '.join(spec.parts)}",
+        "pairs": pairs_text(spec),
         "input": f"{spec.input_hw[1]}x{spec.input_hw[0]} pixels",
         "training": spec.training,
         "license": spec.license,

@@ -205,6 +205,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "max_fps": None if args.max_fps is None else float(args.max_fps),
         "stats": args.stats,
         "smoothing": Smoothing() if args.smooth else None,
+        "skeleton": args.skeleton if isinstance(args.skeleton, Path) else None,
         "opener": partial(_opened_source, args),
     }
 

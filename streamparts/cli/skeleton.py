@@ -30,12 +30,11 @@ def add_skeleton(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _skeleton(args: argparse.Namespace) -> int:
     from streamparts.paths import check_outputs
     from streamparts.skeleton import skeleton_of_tracks
+    from streamparts.whole_file import write_whole
 
     check_outputs([args.output], [args.tracks], args.force)
     skeleton = skeleton_of_tracks(args.tracks)
-    partial = args.output.with_name(args.output.name + ".tmp")
-    partial.write_bytes(skeleton.to_json())
-    partial.replace(args.output)
+    write_whole(args.output, skeleton.to_json())
     names = skeleton.parts
     print(f"{len(skeleton.joints)} joints from {skeleton.num_frames} frames, outwards from {names[skeleton.root]}:")
     for joint in skeleton.joints:

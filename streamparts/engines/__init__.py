@@ -92,10 +92,11 @@ def engine_for(
 
 
 def cache_key(request: Request, machine: Machine) -> str:
-    """What an engine depends on; never on an engine's bytes, which differ from build to build."""
+    """What an engine depends on; never on an engine's bytes, which differ from build to build, nor on what the model
+    says of itself: new names need no new engine."""
     frames = request.calibration
     return digest(
-        request.bundle.sha256,
+        request.bundle.network_sha256,
         machine.library.name,
         machine.library.version,
         machine.gpu.name,
@@ -130,8 +131,13 @@ def _cached(cache: EngineCache, key: str, request: Request) -> Bundle | None:
     except ModelError:
         return None
     sha256 = hashlib.sha256(plan).hexdigest()
-    sound = sha256 == info.plan_sha256 and info.onnx_sha256 == request.bundle.sha256 and cache.is_recorded(sha256)
-    return Bundle(info.model, request.bundle.path, sha256, plan, info) if sound else None
+    bundle = request.bundle
+    sound = sha256 == info.plan_sha256 and info.network_sha256 == bundle.network_sha256 and cache.is_recorded(sha256)
+    if not sound:
+        return None
+    spec = msgspec.structs.replace(bundle.spec, precision=request.precision)
+    named = msgspec.structs.replace(info, model=spec, onnx_sha256=bundle.sha256)
+    return Bundle(spec, bundle.path, sha256, plan, named)
 
 
 def _read_plan(path: Path, info: EngineInfo) -> bytes:
@@ -165,17 +171,17 @@ def _built_again(path: Path, info: EngineInfo, reason: str) -> Bundle:
 
 
 def _model_beside(path: Path, info: EngineInfo) -> Bundle | None:
-    """The very model that an engine was built from, if it lies beside it under the same name."""
+    """The very model that an engine was built from, if it lies beside it under the same name; its parts may have got
+    other names since."""
     beside = path.with_suffix(".onnx")
+    if not beside.is_file():
+        return None
     try:
-        with beside.open("rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == info.onnx_sha256
-    except OSError:
+        model = load_model(beside)
+    except ModelError:
         return None
-    if not same:
-        return None
-    model = load_model(beside)
-    return model if model.sha256 == info.onnx_sha256 else None
+    same = model.sha256 == info.onnx_sha256 or model.network_sha256 == info.network_sha256
+    return model if same else None
 
 
 def _verified_first(engine: Bundle, info: EngineInfo, machine: Machine, cache: EngineCache) -> Bundle:

@@ -37,7 +37,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     precision: Precision
     """Of the arithmetic inside."""
     onnx_sha256: str
-    """Of the .onnx file it was built from."""
+    """Of the .onnx file it was built from ..."""
+    network_sha256: str = ""
+    """... and of that file without its description, which names parts; empty in older ones."""
     plan_sha256: str
     """Of the engine's own bytes."""
     options: BuildOptions

@@ -101,6 +101,7 @@ def make_engine(request: Request, machine: Machine | None, cache: EngineCache | 
         compute_capability=machine.gpu.compute_capability if machine else "",
         precision=request.precision,
         onnx_sha256=bundle.sha256,
+        network_sha256=bundle.network_sha256,
         plan_sha256=hashlib.sha256(plan).hexdigest(),
         options=options,
         verified=False,

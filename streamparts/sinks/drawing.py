@@ -30,7 +30,7 @@ PALETTE: tuple[Color, ...] = (
 )
 """RGB by part number. Neighbours differ in lightness as well as in hue, for those who tell few hues apart."""
 
-_WHITE, _PALE, _DARK = (255, 255, 255), (205, 205, 205), (25, 25, 30)
+_WHITE, _PALE, _GREY, _DARK = (255, 255, 255), (205, 205, 205), (140, 140, 140), (25, 25, 30)
 
 
 def part_color(part: int) -> Color:
@@ -54,7 +54,7 @@ def draw_tracks(
     canvas: Canvas, tracks: Tracks, style: OverlayStyle = DEFAULT_STYLE, trails: Sequence[Trail] = ()
 ) -> None:
     """Draw the visible parts of one frame, in place, on a canvas of its picture as displayed."""
-    if not (tracks.visible.any() or trails):
+    if not (tracks.visible.any() or trails or tracks.joints):
         return
     full = make_strokes(tracks, style, trails, min(canvas[0].image.shape[:2]))
     half = full.halved() if any(plane.halvings for plane in canvas) else full
@@ -74,9 +74,12 @@ def _draw_strokes(plane: Plane, strokes: Strokes, opacity: float) -> None:
     _draw_lines(plane, strokes.lines(strokes.ellipses), plane.values(_PALE), strokes.thickness, closed=True)
     for extra, axes in zip((1, 0), strokes.axes, strict=bool(strokes.axes)):
         _draw_lines(plane, strokes.lines(axes), white, strokes.thickness + extra)
-    bones = strokes.lines(strokes.bones)
-    _draw_lines(plane, bones, dark, 3 * strokes.thickness + 1)
+    bones, filled_bones = strokes.lines(strokes.bones), strokes.lines(strokes.filled_bones)
+    _draw_lines(plane, [*bones, *filled_bones], dark, 3 * strokes.thickness + 1)
+    _draw_lines(plane, filled_bones, plane.values(_GREY), strokes.thickness)
     _draw_lines(plane, bones, white, strokes.thickness)
+    for joint in strokes.lines(strokes.joints):
+        _draw_joint(plane, joint, strokes.thickness)
     for label, center in zip(strokes.labels, strokes.lines(strokes.centers), strict=True):
         if label:
             (_draw_number if label.isdigit() else _draw_name)(plane, center, label, strokes)
@@ -104,6 +107,14 @@ def _blend_areas(plane: Plane, strokes: Strokes, colors: list[tuple[int, ...]], 
     for lines, color in zip(pieces, colors, strict=True):
         cv2.fillPoly(layer, [line - corner for line in lines], color, cv2.LINE_8, SUBPIXEL_BITS)
     cv2.addWeighted(layer, opacity, region, 1 - opacity, 0, dst=region)
+
+
+def _draw_joint(plane: Plane, place: Line, thickness: int) -> None:
+    """A white point with a dark rim."""
+    x, y = place[0, 0].tolist()
+    for radius, color in ((2 * thickness + 2, _DARK), (2 * thickness, _WHITE)):
+        values = plane.values(color)
+        cv2.circle(plane.image, (x, y), radius << SUBPIXEL_BITS, values, cv2.FILLED, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _draw_number(plane: Plane, center: Line, text: str, strokes: Strokes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from streamparts.sinks.style import DRAWABLE, OverlayStyle
 
@@ -19,11 +20,16 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         "--draw",
         metavar="WORDS",
         type=_words,
-        help=f"what the overlay shows, of {','.join(DRAWABLE)} (default: the first four)",
+        help=f"what the overlay shows, of {','.join(DRAWABLE)} (default: the first five)",
     )
     group.add_argument("--opacity", metavar="SHARE", type=float, help="of the parts' colours, 0 to 1 (default: 0.5)")
     group.add_argument("--trail-seconds", metavar="S", type=float, help="draw trails of so many seconds (default: 1)")
-    group.add_argument("--skeleton", metavar="PAIRS", type=_pairs, help="join parts by lines, by number: 0-1,1-2")
+    group.add_argument(
+        "--skeleton",
+        metavar="FILE.json|PAIRS",
+        type=_skeleton,
+        help="a skeleton file, which gives joints and places hidden parts; or parts to join by lines: 0-1,1-2",
+    )
     group.add_argument("--side-by-side", action="store_true", help="the source on the left, the overlay on the right")
     group.add_argument(
         "--encoder", metavar="NAME", default="auto", help="auto (libx264), h264_nvenc, h264_qsv, h264_videotoolbox, ..."
@@ -52,12 +58,16 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _pairs(text: str) -> tuple[tuple[int, int], ...]:
+def _skeleton(text: str) -> Path | tuple[tuple[int, int], ...]:
+    if Path(text).suffix.lower() == ".json":
+        return Path(text)
     try:
         pairs = [pair.split("-") for pair in _words(text)]
         return tuple((int(one), int(other)) for one, other in pairs)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of pairs of part numbers like 0-1,1-2") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no .json file, and no list of pairs of part numbers like 0-1,1-2"
+        ) from error
 
 
 def style_of(args: argparse.Namespace) -> OverlayStyle:
@@ -67,7 +77,7 @@ def style_of(args: argparse.Namespace) -> OverlayStyle:
         "opacity": args.opacity,
         "trail_seconds": args.trail_seconds,
         "trails": style.trails or args.trail_seconds is not None,
-        "skeleton": args.skeleton,
+        "skeleton": None if isinstance(args.skeleton, Path) else args.skeleton,
         "side_by_side": args.side_by_side,
     }
     return replace(style, **{name: value for name, value in changes.items() if value is not None})

@@ -18,6 +18,7 @@ from streamparts.sinks.records import (
     FrameRecord,
     GapRecord,
     HeaderRecord,
+    JointRecord,
     MaskRecord,
     ModelRecord,
     PartRecord,
@@ -27,7 +28,6 @@ from streamparts.sinks.records import (
     SourceRecord,
 )
 from streamparts.sources import Source
-from streamparts.swaps import pairs_by_name
 
 
 class Recording:
@@ -64,7 +64,8 @@ def frame_record(tracks: Tracks, masks: bool, captured: float | None = None) -> 
     """The record of one frame, with the masks of its parts or without; `captured` in seconds of the wall clock."""
     frame = tracks.frame
     parts = [_part_record(tracks, part, masks) for part in range(tracks.num_parts)]
-    return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped, captured)
+    joints = _joint_records(tracks)
+    return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped, captured, joints)
 
 
 def captured_unix_seconds(frame: Frame) -> float:
@@ -76,7 +77,7 @@ def captured_unix_seconds(frame: Frame) -> float:
 def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None) -> HeaderRecord:
     spec = bundle.spec
     model = ModelRecord(
-        spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, list(pairs_by_name(spec.parts))
+        spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, list(spec.symmetric_pairs)
     )
     rate = None if source.rate is None else _ratio(source.rate)
     return HeaderRecord(
@@ -103,6 +104,24 @@ def _seconds(frame: Frame) -> float:
     return round(frame.pts_seconds, 6)
 
 
+def _joint_records(tracks: Tracks) -> list[JointRecord]:
+    if tracks.joints is None:
+        return []
+    places = np.round(tracks.joints.points.astype(np.float64), 3).tolist()
+    return [
+        JointRecord(
+            name=f"{tracks.names[parent]}-{tracks.names[child]}",
+            parts=(parent, child),
+            x=x if np.isfinite(x) else None,
+            y=y if np.isfinite(y) else None,
+            confidence=round(float(confidence), 3),
+        )
+        for (parent, child), (x, y), confidence in zip(
+            tracks.joints.parts, places, tracks.joints.confidence, strict=True
+        )
+    ]
+
+
 def _part_record(tracks: Tracks, part: int, masks: bool) -> PartRecord:
     (a, b, tx), (c, d, ty) = np.round(tracks.affines[part].astype(np.float64), 4).tolist()
     return PartRecord(
@@ -113,5 +132,6 @@ def _part_record(tracks: Tracks, part: int, masks: bool) -> PartRecord:
         area=round(float(tracks.areas[part]), 1),
         score=round(float(tracks.scores[part]), 3),
         visible=bool(tracks.visible[part]),
+        filled=tracks.filled is not None and bool(tracks.filled[part]),
         mask=RleRecord(**encode_mask(tracks.mask(part))) if masks else None,  # type: ignore[arg-type]
     )

@@ -35,7 +35,7 @@ class ModelRecord(Struct, frozen=True):
     parts: Annotated[list[str], Meta(description="Names by part number.")]
     description: Annotated[str, Meta(description="What it finds, in a sentence.")] = ""
     symmetric_pairs: Annotated[
-        list[tuple[Count, Count]], Meta(description="Part numbers of left and right counterparts, as their names say.")
+        list[tuple[Count, Count]], Meta(description="Part numbers of left and right counterparts.")
     ] = []
 
 
@@ -90,6 +90,19 @@ class PartRecord(Struct, frozen=True, omit_defaults=True):
     score: Annotated[float, Meta(ge=0, le=1)]
     visible: Annotated[bool, Meta(description="Whether it is seen; if not, the numbers are the network's guess.")]
     mask: Annotated[RleRecord | None, Meta(description="At model resolution, where asked for.")] = None
+    filled: Annotated[
+        bool, Meta(description="Not seen, and placed by the skeleton instead of by a guess; left out for false.")
+    ] = False
+
+
+class JointRecord(Struct, frozen=True):
+    """Where two parts hang together in one frame."""
+
+    name: Annotated[str, Meta(description="The names of its parts with a hyphen between.")]
+    parts: Annotated[tuple[Count, Count], Meta(description="Part numbers, that nearer to the skeleton's root first.")]
+    x: Annotated[float | None, Meta(description="In displayed pixels; null where neither part was seen yet.")]
+    y: float | None
+    confidence: Annotated[float, Meta(ge=0, le=1, description="0 where none of its parts is seen.")]
 
 
 class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="frame"):
@@ -106,6 +119,7 @@ class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag
     captured_unix_seconds: Annotated[
         float | None, Meta(description="Wall-clock time at which it left the decoder; live sources only.")
     ] = None
+    joints: Annotated[list[JointRecord], Meta(description="Of the skeleton; left out without one.")] = []
 
 
 class GapRecord(Struct, frozen=True, tag_field="type", tag="gap"):

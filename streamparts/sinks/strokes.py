@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -49,6 +49,10 @@ class Strokes:
     """By part seen."""
     bones: list[slice] = field(default_factory=list)
     """Lines of the skeleton."""
+    filled_bones: list[slice] = field(default_factory=list)
+    """Those of parts that are not seen."""
+    joints: list[slice] = field(default_factory=list)
+    """Points of the skeleton."""
     trails: list[tuple[int, slice]] = field(default_factory=list)
     """Part number and line."""
 
@@ -79,7 +83,9 @@ def make_strokes(tracks: Tracks, style: OverlayStyle, trails: Sequence[Trail], s
         "ellipses": add(_on_ellipses(affines, _CIRCLE)) if style.ellipses else [],
         "axes": [add(_on_ellipses(affines, axis)) for axis in _AXES] if style.axes else [],
         "centers": add(affines[:, None, :, 2]),
-        "bones": add(tracks.centers[[a, b]] for a, b in style.skeleton if tracks.visible[[a, b]].all()),
+        "bones": add([*_pairs_seen(tracks, style), *(_bones(tracks, tracks.visible) if style.joints else ())]),
+        "filled_bones": add(_bones(tracks, tracks.filled) if style.joints else ()),
+        "joints": add(_joints(tracks) if style.joints else ()),
         "trails": list(zip([part for part, _ in trails], add(line for _, line in trails), strict=True)),
     }
     points = np.concatenate(pieces) if pieces else np.zeros((0, 2))
@@ -93,6 +99,26 @@ def make_strokes(tracks: Tracks, style: OverlayStyle, trails: Sequence[Trail], s
         outlines=outlines,
         **lines,  # type: ignore[arg-type]
     )
+
+
+def _pairs_seen(tracks: Tracks, style: OverlayStyle) -> Iterator[FloatLike]:
+    return (tracks.centers[[a, b]] for a, b in style.skeleton if tracks.visible[[a, b]].all())
+
+
+def _bones(tracks: Tracks, chosen: NDArray[np.bool_] | None) -> Iterator[FloatLike]:
+    """(2, 2) from the centres of the `chosen` parts to their joints."""
+    if tracks.joints is None or chosen is None:
+        return
+    for ends, joint in zip(tracks.joints.parts, tracks.joints.points, strict=True):
+        for part in ends:
+            if chosen[part] and np.isfinite(joint).all():
+                yield np.stack([tracks.centers[part], joint])
+
+
+def _joints(tracks: Tracks) -> Iterator[FloatLike]:
+    """(1, 2) each."""
+    joints = () if tracks.joints is None else tracks.joints.points
+    return (joint[None] for joint in joints if np.isfinite(joint).all())
 
 
 def _label(part: int, name: str, style: OverlayStyle) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-DRAWABLE = ("masks", "ellipses", "axes", "numbers", "names", "trails")
+DRAWABLE = ("masks", "ellipses", "axes", "numbers", "joints", "names", "trails")
 """Words of --draw."""
 
 
@@ -22,6 +22,8 @@ class OverlayStyle:
     """Each part's pose: its two half axes; the first is thicker."""
     numbers: bool = True
     """Each part's number at its centre; where `names` are shown, they take the place."""
+    joints: bool = True
+    """With a skeleton, its joints and the lines from them to the centres of their parts; grey at parts it filled in."""
     names: bool = False
     """Each part's name at its centre. Names that are not ASCII appear as numbers: OpenCV's font has no more letters."""
     trails: bool = False

@@ -1,0 +1,172 @@
+"""`streamparts name` of the command line: look at the parts of a model and give them names."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamparts.cli.types import count
+
+if TYPE_CHECKING:
+    from streamparts.bundle import Bundle
+    from streamparts.data import ByteArray
+    from streamparts.part_names import Pair
+
+NAME_EXAMPLES = """examples:
+  streamparts name mouse.onnx
+      the names there are
+  streamparts name mouse.onnx --frames mouse.mp4
+      a page on this machine that shows every part, to type the names into
+  streamparts name mouse.onnx --frames mouse.mp4 --sheet parts.png
+      the same as a picture
+  streamparts name mouse.onnx --set "0=head" "1=left ear" "2=right ear"
+  streamparts name puppet-human --set "3=face" -o mine.onnx
+
+Parts called left and right are mirror partners by that; --pair is for others. docs/names.md tells more.
+"""
+
+
+def add_name(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the others."""
+    name = commands.add_parser(
+        "name",
+        help="show the parts of a model and name them",
+        epilog=NAME_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    name.add_argument("model", metavar="MODEL", help="model name, .onnx file, or .engine (for --set)")
+    name.add_argument("--frames", metavar="VIDEO|FOLDER", type=Path, help="where the parts are shown in")
+    name.add_argument("--sheet", metavar="FILE.png", type=Path, help="write a picture of all parts")
+    name.add_argument("--columns", metavar="N", type=count, default=6, help="frames of each part (default: 6)")
+    name.add_argument("--set", metavar="N=NAME", type=_name, nargs="+", default=[], help="names by part number")
+    name.add_argument(
+        "--pair", metavar="NAME=NAME", type=_pair, nargs="+", help="parts that mirror each other; replaces those stored"
+    )
+    name.add_argument("-o", "--output", metavar="FILE.onnx", type=Path, help="write there (default: the model itself)")
+    name.add_argument("--open", action="store_true", help="open the page in the browser")
+    name.add_argument("--port", metavar="PORT", type=int, default=0, help="of the page (default: any free one)")
+    name.add_argument("--force", action="store_true", help="replace outputs that exist")
+    name.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    name.set_defaults(command=_command, usage_error=name.error)
+
+
+def _name(text: str) -> tuple[int, str]:
+    number, equals, name = text.partition("=")
+    if not (equals and number.strip().isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part number and its name, like 1=head")
+    return int(number), name.strip()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    names = [name.strip() for name in text.split("=")]
+    if len(names) != 2 or names[0] == names[1]:
+        raise argparse.ArgumentTypeError(f'{text!r} is not two names, like "near ear=far ear"')
+    return names[0], names[1]
+
+
+def _command(args: argparse.Namespace) -> int:
+    from streamparts.part_names import store_names
+
+    numbers = [number for number, _ in args.set]
+    if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
+        args.usage_error(f"--set names part {twice[0]} twice")
+    if args.sheet and not args.frames:
+        args.usage_error("--sheet needs frames to show the parts in: give --frames VIDEO|FOLDER too")
+    if args.sheet and args.sheet.suffix.lower() != ".png":
+        args.usage_error(f"--sheet {args.sheet}: give it a name that ends in .png")
+    changes = bool(args.set) or args.pair is not None
+    if changes and args.frames and not args.sheet:
+        args.usage_error("--frames shows the parts: leave it out with --set and --pair, or add --sheet FILE.png")
+    if args.output and not changes and (args.sheet or not args.frames):
+        args.usage_error("--output is for new names: give --set too, or --frames without --sheet")
+    if changes:
+        _check_sheet(args)
+        path, _ = store_names(args.model, dict(args.set), args.pair, args.output, args.force)
+        _say_stored(path)
+        if args.sheet:
+            _write_sheet(args, _loaded(str(path)))
+    elif args.sheet:
+        _check_sheet(args)
+        _write_sheet(args, _loaded(args.model))
+    elif args.frames:
+        return _serve(args)
+    else:
+        _print_names(args)
+    return 0
+
+
+def _loaded(model: str) -> Bundle:
+    from streamparts.bundle import load_model
+
+    return load_model(model)
+
+
+def _print_names(args: argparse.Namespace) -> None:
+    from streamparts.engines.info import read_info
+    from streamparts.part_names import names_text
+
+    path = Path(args.model)
+    print(names_text(read_info(path).model if path.suffix == ".engine" else _loaded(args.model).spec))
+
+
+def _say_stored(path: Path) -> None:
+    from streamparts.part_names import files_of
+
+    print(f"wrote {files_of(path)}")
+
+
+def _check_sheet(args: argparse.Namespace) -> None:
+    from streamparts.paths import check_outputs, input_paths
+
+    if args.sheet:
+        check_outputs([args.sheet], input_paths(args.model, args.frames), args.force)
+
+
+def _pictures(args: argparse.Namespace, bundle: Bundle) -> list[list[ByteArray]]:
+    from streamparts.backends.choice import choose_backend
+    from streamparts.part_pictures import part_pictures
+
+    name = "auto" if bundle.engine else "onnxruntime"
+    return part_pictures(bundle, choose_backend(bundle, name).backend, args.frames, args.columns)
+
+
+def _write_sheet(args: argparse.Namespace, bundle: Bundle) -> None:
+    from streamparts.engines.cache import write_atomically
+    from streamparts.part_pictures import png, sheet
+
+    write_atomically(args.sheet, png(sheet(bundle.spec, _pictures(args, bundle), args.columns)))
+    print(f"wrote {args.sheet}")
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Until the names are saved, or Ctrl-C."""
+    import webbrowser
+
+    from streamparts.name_page import NamePage
+    from streamparts.part_names import files_of, named_file, store_names
+
+    named_file(args.model, args.output, args.force)  # what cannot be stored is said before anybody types
+    bundle = _loaded(args.model)
+
+    written: list[Path] = []
+
+    def save(names: Mapping[int, str], pairs: Sequence[Pair]) -> str:
+        written.append(store_names(args.model, names, pairs, args.output, args.force)[0])
+        return files_of(written[0])
+
+    page = NamePage(bundle.spec, _pictures(args, bundle), save, args.port)
+    try:
+        print(
+            f"open {page.address} in a browser, name the parts and press Save; Ctrl-C ends without saving", flush=True
+        )
+        if args.open:
+            webbrowser.open(page.address)
+        while not page.saved.wait(0.2):
+            pass
+    finally:
+        page.close()
+    _say_stored(written[0])
+    return 0
