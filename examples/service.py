@@ -1,6 +1,6 @@
 """Parts of pictures over HTTP: python examples/service.py, with pip install 'streamparts[examples]'
 
-    curl -H 'Content-Type: image/jpeg' --data-binary @frame.jpg 'http://127.0.0.1:8000/sessions/left/frames?seconds=0.04'
+    curl -H 'Content-Type: image/jpeg' --data-binary @frame.jpg 'http://127.0.0.1:8000/sessions/left/frames?seconds=0.1'
 
 A session is one camera or video, with a Tracker of its own: send its frames in order, each with its time (without
 `seconds`, the time at which it comes). STREAMPARTS_MODEL names the model. http://127.0.0.1:8000/docs has a form to try.

@@ -37,6 +37,12 @@ class Block:
     def place(self) -> str:
         return place(self.page, self.line)
 
+    def error_below(self, line: int) -> str | None:
+        """What the command in this line of the page fails with, where the next one says so."""
+        lines = [*self.text.split("\n"), ""]
+        below = lines[line - self.line + 1]
+        return below if below.startswith("streamparts: error: ") else None
+
     def commands(self) -> Iterator[tuple[int, list[str]]]:
         """(line, words) of each command; comments are left out, a backslash joins lines."""
         if self.language not in SHELL:

@@ -82,7 +82,7 @@ def run_block(block: Block, namespace: dict[str, Any]) -> None:
             assert same_text(printed, block.output), f"{block.place}: prints\n{printed}\nnot\n{block.output}"
     for line, words in block.commands():
         if words[0] == "streamparts":
-            run_command(place(block.page, line), words[1:])
+            run_command(place(block.page, line), words[1:], block.error_below(line))
 
 
 def run_python(block: Block, namespace: dict[str, Any]) -> str:
@@ -101,12 +101,17 @@ def run_python(block: Block, namespace: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
-def run_command(where: str, words: list[str]) -> None:
-    """With --force, for pages write what others wrote before. Raises MissingExtraError where a library is not here."""
+def run_command(where: str, words: list[str], error: str | None) -> None:
+    """With --force, for pages write what others wrote before, unless it shall fail with `error`. Raises
+    MissingExtraError where a library is not here."""
     args = parsed(where, words)
-    words += [f"--{flag}" for flag in ("force", "quiet") if getattr(args, flag, None) is False]
+    flags = ("quiet",) if error else ("quiet", "force")
+    words += [f"--{flag}" for flag in flags if getattr(args, flag, None) is False]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         code = main(words)
+    if error:
+        assert (code, said.getvalue().strip()) == (1, error), where
+        return
     if code and "pip install 'streamparts[" in said.getvalue():
         raise MissingExtraError(said.getvalue().strip())
     assert code == 0, f"{where}: exit code {code}: {said.getvalue()}"
@@ -132,9 +137,10 @@ def understood(where: str, parse: Callable[[], Any]) -> Any:
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
         try:
             return parse()
-        except SystemExit:
-            said.seek(0)
-    pytest.fail(f"{where}: {said.read().strip()}")
+        except SystemExit as end:
+            if not end.code:  # --help
+                return None
+    pytest.fail(f"{where}: {said.getvalue().strip()}")
 
 
 def parse_flags_of(module: str, words: list[str]) -> Any:
@@ -182,10 +188,11 @@ def test_its_commands_are_understood(page: Path) -> None:
 def test_what_is_not_run_says_why(page: Path) -> None:
     """Blocks without code need no reason, and a reason is a few words."""
     for block in blocks(page):
-        code = block.language == "python" or any(words[0] == "streamparts" for _, words in block.commands())
+        code = block.language == "python" or any(True for _ in block.commands())
         assert code or block.reason is None, f"{block.place}: nothing here would run, so it needs no reason"
         assert block.reason is None or len(block.reason.split()) >= 2, f"{block.place}: why is it not run?"
-        assert block.language in (*SHELL, "python", "json"), f"{block.place}: {block.language} is not checked"
+        known = (*SHELL, "python", "json", "markdown")
+        assert block.language in known, f"{block.place}: {block.language} is not checked"
 
 
 @each_page
@@ -224,6 +231,30 @@ def test_the_index_lists_every_page_once() -> None:
     pages = [page.name for page in PAGES if page.parent.name == "docs" and page.name != "index.md"]
     assert sorted(target for target in listed if "/" not in target) == sorted(pages)
     assert "docs/index.md" in [target for _, target in links(ROOT / "README.md")]
+
+
+def test_the_shipped_models_card_follows_the_template() -> None:
+    """Rows of the table and sections, in their order."""
+    (template,) = (block.text for block in blocks(ROOT / "docs" / "model-card.md") if block.language == "markdown")
+    card = find_model("puppet-human").with_suffix(".md").read_text(encoding="utf-8")
+    assert form_of(card) == form_of(template)
+    assert form_of(template)[-2:] == ["## Measured", "## Limits"]
+
+
+def form_of(card: str) -> list[str]:
+    """Row headings of the first table, and headings of sections."""
+    table, _, rest = card.partition("## ")
+    return re.findall(r"^\| (\w[\w ]*) \|", table, re.MULTILINE) + re.findall(r"^## .*", "## " + rest, re.MULTILINE)
+
+
+def test_troubleshooting_quotes_messages_that_exist() -> None:
+    """Those in quotation marks; the ones below commands are compared with what the commands say."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    code = [path for folder in ("streamparts", "train") for path in sorted((ROOT / folder).rglob("*.py"))]
+    source = "".join(path.read_text(encoding="utf-8") for path in code)
+    quoted = re.findall(r'"([^"]{10,})"', text)
+    assert len(quoted) >= 3
+    assert [message for message in quoted if message not in source] == []
 
 
 def test_a_failure_names_page_and_line(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ def class_lines(name: str, kind: type) -> list[str]:
         for field in fields(kind):
             default = "" if field.default is MISSING else f" = {shown(field.default)}"
             lines.append(f"    {field.name}: {field.type}{default}")
+    for name in getattr(kind, "__struct_fields__", ()):
+        lines.append(f"    {name}: {annotations(kind)[name]}")
     for method, function in methods(kind):
         if isinstance(function, property):
             lines.append(f"    {method} -> {annotations(function.fget)['return']}")
