@@ -11,7 +11,6 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import streamparts
 from streamparts.sources import Source
@@ -35,7 +34,7 @@ def wrapped(degrees: float) -> float:
     return (degrees + 180) % 360 - 180
 
 
-def hold(source: str | Path | Source, send: Callable[[float], None], model: str | None = None) -> None:
+def hold(source: Source, send: Callable[[float], None], model: str | None = None) -> None:
     """Until the source ends. Where the joint is not seen, and at the end, the motor is stopped."""
     smoothing = streamparts.Smoothing(predict_seconds=LATENCY)
     with contextlib.closing(streamparts.track(source, model, smoothing=smoothing)) as results:
@@ -52,5 +51,9 @@ def hold(source: str | Path | Source, send: Callable[[float], None], model: str 
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        hold(sys.argv[1] if len(sys.argv) > 1 else "webcam", lambda speed: None, *sys.argv[2:3])
+    word, *model = sys.argv[1:] or ["webcam"]
+    try:  # a camera that is lost ends the loop: its last speed must not go on
+        with streamparts.open_source(word, idle_seconds=0.5, max_retries=0) as camera:
+            hold(camera, lambda speed: None, *model)
+    except (KeyboardInterrupt, streamparts.StreampartsError) as error:
+        sys.exit(f"robot_arm: {error or 'stopped'}")

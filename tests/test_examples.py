@@ -95,13 +95,24 @@ def test_robot_arm_closes_the_loop(elbow_degrees: float, capsys: pytest.CaptureF
 
 def test_robot_arm_stops_the_motor_where_it_sees_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     arm, sent = example("robot_arm.py"), list[float]()
-
-    def send(speed: float) -> None:
-        sent.append(speed)
-
-    arm.hold(ArraySource(4), send)
+    arm.hold(ArraySource(4), sent.append)
     assert sent == [0, 0, 0, 0, 0]
     assert capsys.readouterr().out.count("hidden, speed 0.0") == 4
+
+
+def test_robot_arm_stops_the_motor_where_the_camera_is_lost() -> None:
+    arm, sent = example("robot_arm.py"), list[float]()
+    with pytest.raises(streamparts.VideoError, match="lost"):
+        arm.hold(ArraySource(9, fail_at=3, error=streamparts.VideoError("lost")), sent.append)
+    assert sent == [0, 0, 0, 0]
+
+
+def test_robot_arm_prints_what_it_would_send() -> None:
+    result = run_example("robot_arm.py", "test://?size=320x240&seconds=0.2")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(result.stdout.splitlines()) == 6
+    missing = run_example("robot_arm.py", "nothing.mp4")
+    assert (missing.returncode, missing.stderr) == (1, "robot_arm: nothing.mp4: no such file\n")
 
 
 def test_animal_lab_makes_one_table_of_a_folder(short_puppet: Path, tmp_path: Path) -> None:
