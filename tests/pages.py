@@ -60,7 +60,7 @@ class Block:
 
 
 def place(page: Path, line: int) -> str:
-    return f"{page.relative_to(ROOT)}:{line}"
+    return f"{page.relative_to(ROOT) if page.is_relative_to(ROOT) else page.name}:{line}"
 
 
 def blocks(page: Path) -> list[Block]:

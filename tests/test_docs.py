@@ -257,7 +257,67 @@ def test_troubleshooting_quotes_messages_that_exist() -> None:
     assert [message for message in quoted if message not in source] == []
 
 
-def test_a_failure_names_page_and_line(tmp_path: Path) -> None:
+MADE_UP = """# Made up
+
+Text with a [link](gone.md), `[no](link.md)` and `streamparts run a.mp4 \\| streamparts
+info webcam`.
+
+1. A list:
+
+   <!-- not run: needs a camera -->
+   ```
+   $ streamparts run webcam \\
+       --smooth  # live
+   streamparts: error: none
+   ```
+
+```python
+print(1)
+```
+
+```
+1
+```
+
+| `streamparts run b.mp4` | [here](#made-up) |
+"""
+
+
+def test_pages_are_read_as_they_are_written(tmp_path: Path) -> None:
+    page = tmp_path / "made-up.md"
+    page.write_text(MADE_UP)
+    shell, python, output = blocks(page)
+    assert (shell.line, shell.language, shell.reason) == (10, "", "needs a camera")
+    assert list(shell.commands()) == [(10, ["streamparts", "run", "webcam", "--smooth"])]
+    assert shell.error_below(10) is None
+    assert shell.error_below(11) == "streamparts: error: none"
+    assert (python.line, python.text, python.reason, python.output) == (16, "print(1)", None, "1")
+    assert list(output.commands()) == []
+    assert list(links(page)) == [(3, "gone.md"), (23, "#made-up")]
+    assert list(inline_commands(page)) == [
+        (3, ["streamparts", "info", "webcam"]),
+        (23, ["streamparts", "run", "b.mp4"]),
+    ]
+    assert anchors(page) == {"made-up"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("# A\n```\nnever closed\n", "page.md:2: this block has no end"),
+        ("# A\n<!-- not run: why -->\ntext\n", "page.md:3: the reason before this line is not above a block"),
+        ("# A\n<!-- not run: why -->\n", "the last reason is not above a block"),
+        ("<!-- not run: a b -->\n<!-- not run: c d -->\n```\nx\n```\n", "page.md:2: two reasons for one block"),
+    ],
+)
+def test_a_page_that_is_written_wrongly_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(AssertionError, match=re.escape(reason)):
+        blocks(page)
+
+
+def test_a_failure_names_page_and_line() -> None:
     """The checks themselves, on a page with one mistake of each kind."""
     page = ROOT / "docs" / "made-up.md"
     python = Block(page, 7, "python", "x = 1\ny = x / 0", None, None)
