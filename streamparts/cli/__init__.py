@@ -26,13 +26,13 @@ documentation: docs/index.md of the source tree; docs/quickstart.md begins at th
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0, 1 for an error, 2 for wrong usage, 128 + n when ended by
-    signal n."""
+    """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n. Raises SystemExit
+    with 2 for wrong usage."""
     words = sys.argv[1:] if argv is None else argv
+    parser = _parser()
     if not words:
-        _parser().print_help(sys.stderr)
-        return 2
-    args = _parser().parse_args(with_show_kind(words))
+        parser.exit(2, parser.format_help())
+    args = parser.parse_args(with_show_kind(words))
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
