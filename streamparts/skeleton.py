@@ -137,6 +137,7 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Joints(self.edges, points, trust * sure[ends].max(axis=1))
 
     def to_json(self) -> bytes:
+        """What `load_skeleton` reads, see docs/skeleton.md."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
 

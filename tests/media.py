@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -126,3 +127,14 @@ class ArraySource:
 
     def close(self) -> None:
         self.closed = True
+
+
+def first_frames(video: Path, path: Path, num_frames: int) -> Path:
+    """The beginning of a video, its packets as they are."""
+    with av.open(str(video)) as whole, av.open(str(path), "w") as part:
+        stream = part.add_stream_from_template(whole.streams.video[0])
+        for packet in itertools.islice(whole.demux(video=0), num_frames):
+            if packet.dts is not None:
+                packet.stream = stream
+                part.mux(packet)
+    return path

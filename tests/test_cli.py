@@ -10,6 +10,7 @@ import pytest
 
 import streamparts
 from streamparts.cli import main
+from tests.conftest import ROOT
 from tests.live import wait_for_threads
 from tests.media import decode, read_number
 from tests.test_source import bad_inputs
@@ -29,6 +30,16 @@ def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     out, err = capsys.readouterr()
     assert out == ""
     return one_error_line(err)
+
+
+def test_help_says_where_the_documentation_is(command: Command) -> None:
+    bare, asked = command(), command("--help")
+    assert (bare.returncode, bare.stdout) == (2, "")
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert asked.stdout == bare.stderr
+    pages = re.findall(r"docs/\w+\.md", asked.stdout)
+    assert pages == ["docs/index.md", "docs/quickstart.md"]
+    assert all((ROOT / page).is_file() for page in pages)
 
 
 def test_the_main_job_writes_both_files_into_the_current_folder(

@@ -1,4 +1,4 @@
-"""docs/messages.md says what is."""
+"""docs/messages.md says what is; test_docs.py runs its code."""
 
 import re
 
@@ -44,10 +44,3 @@ def test_the_numbers_of_a_part_stand_in_their_order() -> None:
     assert positions == sorted(positions)
     assert DEPTH == 8, "eight frames may wait"
     assert "eight frames may wait" in PAGE
-
-
-def test_its_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pythonosc")
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    monkeypatch.chdir(ROOT)
-    exec(code, {})

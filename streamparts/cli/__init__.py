@@ -20,10 +20,19 @@ from streamparts.cli.skeleton import add_skeleton
 from streamparts.cli.types import one_line
 from streamparts.sinks.flags import with_show_kind
 
+DOCUMENTATION = """examples and every flag: streamparts COMMAND --help
+documentation: docs/index.md of the source tree; docs/quickstart.md begins at the beginning
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n."""
-    args = _parser().parse_args(with_show_kind(sys.argv[1:] if argv is None else argv))
+    """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n. Raises SystemExit
+    with 2 for wrong usage."""
+    words = sys.argv[1:] if argv is None else argv
+    parser = _parser()
+    if not words:
+        parser.exit(2, parser.format_help())
+    args = parser.parse_args(with_show_kind(words))
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
@@ -51,7 +60,11 @@ def command_line() -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="streamparts", description="Track the parts of a moving object in video.", allow_abbrev=False
+        prog="streamparts",
+        description="Track the parts of a moving object in video.",
+        epilog=DOCUMENTATION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"streamparts {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

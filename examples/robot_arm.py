@@ -1,0 +1,59 @@
+"""Hold a joint of a robot at an angle that a camera measures: python examples/robot_arm.py [SOURCE] [MODEL]
+
+Each frame gives the angle between two parts, and the angle a speed for the joint's motor, which `send` takes: put your
+robot's call there (this one does nothing, and what would be sent is printed). Angles are those of the picture, so the
+camera must look along the joint's axis. What a part's own direction is, the model has learned: read TARGET off such a
+run.
+"""
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable
+
+import streamparts
+from streamparts.sources import Source
+
+PARTS = ("left_upper_arm", "left_forearm")
+TARGET = -40.0  # degrees, clockwise on the screen
+GAIN, FASTEST = 2.0, 60.0  # degrees per second for each degree that is missing, and at most
+LATENCY = 0.05  # seconds from capture to motion; poses are predicted so far ahead
+
+
+def joint_angle(tracks: streamparts.Tracks, parts: tuple[str, str]) -> float | None:
+    """Degrees in [-180, 180) from the direction of the first part to that of the second; None where one is hidden."""
+    first, second = map(tracks.names.index, parts)
+    if not (tracks.visible[first] and tracks.visible[second]):
+        return None
+    one, other = (math.atan2(tracks.affines[part, 1, 0], tracks.affines[part, 0, 0]) for part in (first, second))
+    return wrapped(math.degrees(other - one))
+
+
+def wrapped(degrees: float) -> float:
+    return (degrees + 180) % 360 - 180
+
+
+def hold(source: Source, send: Callable[[float], None], model: str | None = None) -> None:
+    """Until the source ends. Where the joint is not seen, and at the end, the motor is stopped."""
+    smoothing = streamparts.Smoothing(predict_seconds=LATENCY)
+    with contextlib.closing(streamparts.track(source, model, smoothing=smoothing)) as results:
+        try:
+            for tracks in results:
+                angle = joint_angle(tracks, PARTS)
+                speed = 0.0 if angle is None else max(-FASTEST, min(FASTEST, GAIN * wrapped(TARGET - angle)))
+                send(speed)
+                age = 1000 * (time.perf_counter() - tracks.frame.decoded_at)
+                seen = "hidden" if angle is None else f"at {angle:.1f} degrees"
+                print(f"{tracks.pts_seconds:8.3f} s  {seen}, speed {speed:.1f}, {age:.0f} ms after capture", flush=True)
+        finally:
+            send(0.0)
+
+
+if __name__ == "__main__":
+    word, *model = sys.argv[1:] or ["webcam"]
+    try:  # a camera that is lost ends the loop: its last speed must not go on
+        with streamparts.open_source(word, idle_seconds=0.5, max_retries=0) as camera:
+            hold(camera, lambda speed: None, *model)
+    except (KeyboardInterrupt, streamparts.StreampartsError) as error:
+        sys.exit(f"robot_arm: {error or 'stopped'}")
