@@ -19,7 +19,7 @@ from streamparts.spec import ModelSpec, Precision
 BATCHES = (8, 1, 3, 2)
 """Sizes that take turns."""
 TOLERANCES: dict[Precision, Tolerance] = {
-    "fp32": Tolerance(labels=0.999, pose_px=0.05, score=1e-3, odd=True),
+    "fp32": Tolerance(labels=0.999, pose_px=0.05, score=1e-3, odd=20),
     "fp16": Tolerance(labels=0.995, pose_px=0.3, score=0.05),
     "int8": Tolerance(labels=0.99, pose_px=0.5, score=0.1, mean=True),
 }

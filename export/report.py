@@ -20,13 +20,21 @@ def require_parity(
 ) -> Agreement:
     """The agreement on the real frames. Leave the table at `report`. Beyond tolerance leave the worst frame beside
     `output`, as x.worst.png, and raise ModelError."""
-    judged = comparison if tolerance.odd else comparison.first(frames.num_real)
-    problem = judged.agreement().problem(tolerance)
+    real, odd = slice(frames.num_real), slice(frames.num_real, None)
+    judged = [(real, tolerance)]
+    if tolerance.odd and len(frames.names) > frames.num_real:
+        judged.append((odd, msgspec.structs.replace(tolerance, pose_px=tolerance.odd * tolerance.pose_px)))
+    problems = [
+        (rows, limits, problem)
+        for rows, limits in judged
+        if (problem := comparison.of(rows).agreement().problem(limits))
+    ]
     if report:
-        write_whole(report, table(comparison, tolerance, frames, problem is None).encode())
-    if problem is None:
-        return comparison.first(frames.num_real).agreement()
-    worst = judged.worst(tolerance)
+        write_whole(report, table(comparison, tolerance, frames, not problems).encode())
+    if not problems:
+        return comparison.of(real).agreement()
+    rows, limits, problem = problems[0]
+    worst = (rows.start or 0) + comparison.of(rows).worst(limits)
     picture = output.with_suffix(".worst.png")
     write_whole(picture, labels_png(frames.images[worst], comparison.reference[worst], comparison.candidate[worst]))
     raise ModelError(
@@ -53,7 +61,7 @@ def table(comparison: Comparison, tolerance: Tolerance, frames: FrameSet, passes
         }
         for row, name in enumerate(frames.names)
     ]
-    real = msgspec.to_builtins(comparison.first(frames.num_real).agreement())
+    real = msgspec.to_builtins(comparison.of(slice(frames.num_real)).agreement())
     result = {
         "passes": passes,
         "tolerance": msgspec.to_builtins(tolerance),

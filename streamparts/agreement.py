@@ -40,9 +40,10 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
     """The means over all frames are judged, not the worst one."""
     far: float = 1
     """How many times `pose_px` one pose of a hundred may be off: the edge of a part that is hardly there can flip."""
-    odd: bool = False
-    """Frames that no one films are judged too. Where arithmetic is coarser they are not: on noise, a coin's toss gives
-    the label."""
+    odd: float = 0
+    """How many times `pose_px` a pose may be off in frames that no one films: where a picture is all of one colour, a
+    network that normalises each picture by itself divides rounding errors by next to nothing. 0: these frames are not
+    judged. Where arithmetic is coarse they cannot be: on noise, a coin's toss gives the label."""
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,9 +114,9 @@ class Comparison:
     candidate: ByteArray
     """(F, H, W) labels of the second, in the last batch that a frame was in."""
 
-    def first(self, count: int) -> Comparison:
-        """Of the first frames alone."""
-        return Comparison(*(getattr(self, name)[:count] for name in self.__dataclass_fields__))
+    def of(self, frames: slice) -> Comparison:
+        """Of these frames alone."""
+        return Comparison(*(getattr(self, name)[frames] for name in self.__dataclass_fields__))
 
     @property
     def mean_pose_px(self) -> NDArray[np.float64]:
@@ -205,11 +206,16 @@ def require_same_outputs(wanted: Outputs, got: Outputs) -> None:
 
 
 def score_differences(wanted: Outputs, got: Outputs) -> FloatArray:
-    """(B,) largest difference of scores and evidence; infinity for what is no number."""
-    largest: FloatArray = np.abs(wanted.scores - got.scores).max(1)
+    """(B,) largest difference of scores and evidence of the parts that both give the same pixels: they are sums over
+    these, so one pixel more is another score by right, and the labels are judged by themselves. Infinity for what is
+    no number."""
+    differences: FloatArray = np.abs(wanted.scores - got.scores)
     if wanted.evidence is not None and got.evidence is not None:
-        largest = np.maximum(largest, np.abs(wanted.evidence - got.evidence).max((1, 2)))
-    return np.where(np.isfinite(largest), largest, np.float32(np.inf))
+        differences = np.maximum(differences, np.abs(wanted.evidence - got.evidence).max(2))
+    differences = np.where(np.isfinite(differences), differences, np.float32(np.inf))
+    same = same_pixels(wanted.labels, got.labels, differences.shape[1])
+    largest: FloatArray = np.where(same | np.isinf(differences), differences, 0).max(1)
+    return largest
 
 
 def pose_errors_px(wanted: Outputs, got: Outputs, spec: ModelSpec) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from streamparts.agreement import (
     pose_differences,
     pose_errors_px,
     same_pixels,
+    score_differences,
 )
 from streamparts.backends import Outputs
 from streamparts.bundle import ModelSpec
@@ -136,7 +137,7 @@ def test_the_worst_frame_is_the_one_that_is_furthest_beyond_what_is_allowed() ->
     assert comparison.worst(Tolerance(labels=0.99, pose_px=1, score=1, far=5)) == 1
     assert comparison.worst(Tolerance(labels=0.99, pose_px=2, score=1, mean=True)) == 1
     assert comparison.worst(Tolerance(labels=0.9, pose_px=5, score=1e-3)) == 1
-    assert comparison.first(1).agreement().worst_labels == 1
+    assert comparison.of(slice(1)).agreement().worst_labels == 1
     assert comparison.mean_pose_px.tolist() == comparison.max_pose_px.tolist() == [3, 0]
 
 
@@ -219,3 +220,15 @@ def test_a_pose_that_is_no_number_counts_where_the_part_is_not_there_too() -> No
     one, other = Said().run(pictures(1)), Said(shift=float("nan")).run(pictures(1))
     one.scores[:] = other.scores[:] = 0
     assert np.isinf(pose_errors_px(one, other, spec())).all()
+
+
+def test_scores_of_parts_with_other_pixels_are_not_compared_but_what_is_no_number_is() -> None:
+    """One pixel more of two is another score by right."""
+    labels = np.array([[[1, 1], [2, 2]]], np.uint8)
+    other = np.array([[[1, 1], [2, 0]]], np.uint8)
+    poses = np.zeros((1, 2, 2, 3), np.float32)
+    wanted = Outputs(labels, poses, np.array([[0.5, 0.5]], np.float32))
+    got = Outputs(other, poses, np.array([[0.5, 0.9]], np.float32))
+    assert score_differences(wanted, got).tolist() == [0]
+    assert score_differences(wanted, got._replace(labels=labels)).tolist() == pytest.approx([0.4])
+    assert score_differences(wanted, got._replace(scores=np.array([[0.5, np.nan]], np.float32))).tolist() == [np.inf]

@@ -181,7 +181,8 @@ def test_unlike_the_releases_the_scale_head_reaches_what_eq_9_asks_of_a_limb(sig
     for name, scale in (("ours", ScaleMap(*TINY.scale_range)), ("released", released)):
         raw = torch.zeros(1, 1, 2, requires_grad=True)
         optimiser = torch.optim.Adam([raw], 0.1)
-        for _ in range(200):
+        for step in range(300):
+            optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
             affine = Affine(torch.tensor([[[1.0, 0.0]]]), scale(raw), torch.zeros(1, 1, 2))
             loss = losses.rotation_scale_loss(affine, covariance, sigmas).sum()
             optimiser.zero_grad()

@@ -149,6 +149,7 @@ def started(model: Path, video: Path, *words: str) -> tuple[subprocess.Popen[str
         stderr=subprocess.PIPE,
         text=True,
         env={**environment(), "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
     )
     assert process.stdout is not None
     match = re.search(r"http://127\.0\.0\.1:\d+/[\w-]+/", process.stdout.readline())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -78,5 +79,21 @@ def test_odd_frames_are_not_judged_where_arithmetic_is_coarse(bundle: Bundle, vi
     with pytest.raises(ModelError, match="Nothing was written"):
         require_parity(comparison, EXACT, frames, tmp_path / "x.onnx", None)
     for mean in (False, True):
-        coarse = msgspec.structs.replace(EXACT, odd=False, mean=mean)
+        coarse = msgspec.structs.replace(EXACT, odd=0, mean=mean)
         assert require_parity(comparison, coarse, frames, tmp_path / "x.onnx", None).worst_labels == 1
+
+
+def test_poses_of_odd_frames_may_be_off_by_some_times_more(bundle: Bundle, video: Path, tmp_path: Path) -> None:
+    frames, comparison = compared(bundle, video, "")
+    odd = comparison.pose_px.copy()
+    odd[-1, 0] = 15 * EXACT.pose_px
+    real = comparison.pose_px.copy()
+    real[0, 0] = 15 * EXACT.pose_px
+    strict = msgspec.structs.replace(EXACT, odd=1)
+    for poses, limits, passes in ((odd, EXACT, True), (odd, strict, False), (real, EXACT, False)):
+        changed = dataclasses.replace(comparison, pose_px=poses)
+        if passes:
+            require_parity(changed, limits, frames, tmp_path / "x.onnx", None)
+        else:
+            with pytest.raises(ModelError, match="worst: frame"):
+                require_parity(changed, limits, frames, tmp_path / "x.onnx", None)

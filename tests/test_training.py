@@ -322,7 +322,7 @@ def test_nothing_is_written_when_the_graph_differs_from_the_network(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "bad.onnx"
-    monkeypatch.setitem(TOLERANCES, "fp32", Tolerance(labels=0.999, pose_px=1e-9, score=1e-3, odd=True))
+    monkeypatch.setitem(TOLERANCES, "fp32", Tolerance(labels=0.999, pose_px=1e-9, score=1e-3, odd=1))
     assert onnx_model.main([str(run), "-o", str(model), "--num-frames", "2", "--report", str(tmp_path / "r.json")]) == 1
     said = capsys.readouterr().err
     assert "Nothing was written" in said and "bad.worst.png" in said and said.count("\n") == 1

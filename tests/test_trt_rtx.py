@@ -1,7 +1,6 @@
 """TensorRT for RTX parses and builds every kind of model that is exported, without a GPU: built, never executed.
 
-Each plan is for two targets, SM80 and SM120. By default a subset that covers every network and every precision;
-`pytest -m matrix` is for all of them.
+Every model in every precision, each plan for two targets, SM80 and SM120.
 """
 
 from __future__ import annotations
@@ -29,17 +28,8 @@ from tests.precisions import as_fp16, as_int8
 from tests.tiny_model import tiny_graph, tiny_spec, write_tiny_model
 
 TARGETS = ("sm80", "sm120")
-MODELS = ("student nano", "student small", "student base", "scops fast", "shipped")
+MODELS = ("student nano", "student small", "student base", "teacher", "scops fast", "scops squeezenet", "shipped")
 PRECISIONS = ("fp32", "fp16", "int8")
-EVERY_TIME = {
-    ("student nano", "fp32"),
-    ("scops fast", "fp32"),
-    ("scops fast", "int8"),
-    ("shipped", "fp32"),
-    ("shipped", "fp16"),
-    ("shipped", "int8"),
-}
-"""What runs without being asked for."""
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +59,22 @@ def export(name: str) -> Bundle:
     import torch
 
     from export.graph import to_onnx
+    from streamparts.models.assembly import Assembly, AssemblyConfig
     from streamparts.models.fuse import fuse_batch_norms
-    from streamparts.models.readout import ExportedScops, ExportedStudent
+    from streamparts.models.groups import PartGroups
+    from streamparts.models.readout import ExportedScops, ExportedStudent, ExportedTeacher
     from streamparts.models.scops import Scops, ScopsConfig
     from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
 
     torch.manual_seed(0)
-    kind, size = name.split()
+    kind, _, size = name.partition(" ")
     network: torch.nn.Module
     if kind == "scops":
-        network = ExportedScops(Scops(ScopsConfig(num_parts=4, image_size=128))).eval()
+        network = ExportedScops(Scops(ScopsConfig(4, 128, size))).eval()  # type: ignore[arg-type]
+    elif kind == "teacher":
+        slots = tuple((k,) for k in range(4))
+        groups = PartGroups(slots, ((0.0, 0.0),) * 4, (0.0,) * 4, ((1.0, 1.0),) * 4)
+        network = ExportedTeacher(Assembly(AssemblyConfig(num_parts=4, image_size=128)), groups, gate=3.0).eval()
     else:
         network = ExportedStudent(Student(StudentConfig(num_parts=4, **STUDENT_SIZES[size]))).eval()  # type: ignore[index]
     spec = ModelSpec(
@@ -90,14 +86,8 @@ def export(name: str) -> Bundle:
     return Bundle(spec, Path(f"{spec.name}.onnx"), "", to_onnx(fuse_batch_norms(network), spec))
 
 
-@pytest.mark.parametrize(
-    ("name", "precision"),
-    [
-        pytest.param(name, precision, marks=[] if (name, precision) in EVERY_TIME else pytest.mark.matrix)
-        for name in MODELS
-        for precision in PRECISIONS
-    ],
-)
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_an_exported_model_is_parsed_and_built(
     name: str, precision: str, library: Library, exported: Callable[[str], Bundle]
 ) -> None:
