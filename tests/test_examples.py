@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,14 @@ def test_webcam_tells_where_the_parts_are_and_how_old_that_is() -> None:
 
 def test_webcam_follows_a_live_source_until_it_is_interrupted() -> None:
     command = [sys.executable, "-W", "error", EXAMPLES / "webcam.py", "test://?size=320x240&live=1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
+    )
     assert process.stdout is not None
     assert process.stdout.readline().endswith("\n")
     process.send_signal(2)

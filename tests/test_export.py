@@ -72,7 +72,7 @@ def test_the_file_holds_every_weight_of_the_fused_network_by_its_name(name: str)
     network, bundle = exported(name)
     held = {t.name: numpy_helper.to_array(t) for t in onnx.load_model_from_string(bundle.data).graph.initializer}
     for key, value in fuse_batch_norms(network).state_dict().items():
-        assert np.array_equal(held[key], value.numpy()), key
+        assert np.allclose(held[key], value.numpy(), rtol=1e-6, atol=1e-8), key  # fused anew: a bit may differ
 
 
 @pytest.mark.parametrize("name", EXPORTED)
