@@ -26,7 +26,7 @@ class CallbackThread:
         self.num_lost = 0
         self._latest = policy == "latest"
         self._channel: Channel[Tracks] = Channel(1, self._replaced) if self._latest else Channel(_DEPTH_ALL)
-        self._num_put = self._num_taken = 0
+        self._num_put = self._num_taken = self._num_returned = 0
         self._moved_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="streamparts-callback", daemon=True)
         self._thread.start()
@@ -54,7 +54,7 @@ class CallbackThread:
         return not self._thread.is_alive()
 
     def _patience(self) -> float:
-        idle = self._num_taken >= self._num_put
+        idle = self._num_returned >= self._num_put
         return STUCK_SECONDS if idle else max(0.0, self._moved_at + STUCK_SECONDS - time.monotonic())
 
     def _replaced(self, waiting: Tracks, newer: Tracks) -> Tracks:
@@ -68,6 +68,7 @@ class CallbackThread:
                 self._moved_at = time.monotonic()
                 self._num_taken += 1
                 self._call(tracks)
+                self._num_returned += 1
                 self._moved_at = time.monotonic()
                 del tracks  # else this thread would keep one frame alive while it waits
         except BaseException as error:

@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -331,3 +332,15 @@ def test_a_terminal_that_is_held_up_holds_up_nothing_else(
         release.set()
     assert path.read_bytes().count(b"\n") == 41
     wait_for_threads()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    """As in `streamparts convert --list | head -1`."""
+    command = [sys.executable, "-m", "streamparts", "schema", "tracks"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.wait(30) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == ""
+    process.stderr.close()

@@ -254,6 +254,20 @@ def test_a_stuck_callback_costs_its_own_results_only(
     wait_for_threads()
 
 
+@POLICIES
+def test_a_callback_that_is_stuck_in_the_last_result_is_left_behind(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, policy: Policy
+) -> None:
+    """Nothing waits for it any more, but it has not returned either."""
+    monkeypatch.setattr(callback, "STUCK_SECONDS", 0.2)
+    stuck = Stuck()
+    summary = within_patience(lambda: run(ArraySource(1), bundle, on_tracks=stuck, policy=policy))
+    assert (summary.num_frames, stuck.seen) == (1, [0])
+    assert any("callback did not return" in line for line in summary.warnings)
+    stuck.release.set()
+    wait_for_threads()
+
+
 def test_a_slow_callback_gets_the_newest_result_of_a_live_source(bundle: Bundle) -> None:
     source, slow = HandSource(), Stuck()
     done: list[int] = []
