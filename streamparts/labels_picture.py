@@ -1,4 +1,4 @@
-"""Two answers to one frame, side by side."""
+"""Pictures as PNG, and two answers to one frame side by side."""
 
 from __future__ import annotations
 
@@ -16,5 +16,9 @@ def labels_png(image: ByteArray, reference: ByteArray, candidate: ByteArray) -> 
     """A PNG: an (H, W, 3) RGB picture, and both (H, W) labels in the parts' colours."""
     colours = np.array([(20, 20, 20), *map(part_color, range(255))], np.uint8)
     row = np.concatenate([image, colours[reference], colours[candidate]], axis=1)
-    _, png = cv2.imencode(".png", row.repeat(SCALE, 0).repeat(SCALE, 1)[..., ::-1])
-    return png.tobytes()
+    return png(row.repeat(SCALE, 0).repeat(SCALE, 1))
+
+
+def png(image: ByteArray) -> bytes:
+    """(H, W, 3) RGB."""
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()

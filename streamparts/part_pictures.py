@@ -69,11 +69,6 @@ def sheet(spec: ModelSpec, pictures: Sequence[Sequence[ByteArray]], columns: int
     return np.vstack(rows)
 
 
-def png(image: ByteArray) -> bytes:
-    """(H, W, 3) RGB."""
-    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
-
-
 def jpeg(image: ByteArray) -> bytes:
     """(H, W, 3) RGB."""
     return cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, 88))[1].tobytes()

@@ -135,7 +135,8 @@ def _pictures(args: argparse.Namespace, bundle: Bundle) -> list[list[ByteArray]]
 
 def _write_sheet(args: argparse.Namespace, bundle: Bundle) -> None:
     from streamparts.engines.cache import write_atomically
-    from streamparts.part_pictures import png, sheet
+    from streamparts.labels_picture import png
+    from streamparts.part_pictures import sheet
 
     write_atomically(args.sheet, png(sheet(bundle.spec, _pictures(args, bundle), args.columns)))
     print(f"wrote {args.sheet}")
