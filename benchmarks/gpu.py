@@ -9,7 +9,6 @@ for engines with two under way.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import platform
 import statistics
@@ -24,6 +23,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from benchmarks.place import commit
+from benchmarks.place import versions as installed
 from streamparts.backends import Backend
 from streamparts.backends.trt import TensorRtBackend
 from streamparts.backends.trt_build import BuildOptions
@@ -198,20 +199,8 @@ def library_part() -> Report:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def commit() -> str:
-    """Of the checkout, "+" if it was changed."""
-    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
+    found = installed(PACKAGES)
+    return {"python": platform.python_version(), **{name: found.get(name, "not installed") for name in PACKAGES}}
 
 
 def chosen_frames(path: Path | None, bundle: Bundle, num_frames: int) -> ByteArray:

@@ -1,10 +1,10 @@
 """Speed of `streamparts run` on a 1280x720 H.264 clip: python -m benchmarks.runtime
 
-The whole is timed first, with and without overlay; then each stage alone, with the threads it has in the whole. How
-well the stages overlap is said in three ways. Against the slowest stage in the run: how much of the time that stage,
-slowed down by the others on the same cores, is at work; 100 % is a perfect pipeline. Against the slowest stage alone:
-within reach only where each stage has a core of its own. Against all cores busy: the stages' processor time spread
-evenly over all cores.
+The whole is timed with and without overlay, then each stage alone with the threads it has in the whole, in turns; the
+figures are medians of the turns. How well the stages overlap is said in three ways. Against the slowest stage in the
+run: how much of the time that stage, slowed down by the others on the same cores, is at work; 100 % is a perfect
+pipeline. Against the slowest stage alone: within reach only where each stage has a core of its own. Against all cores
+busy: the stages' processor time spread evenly over all cores.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from statistics import median
 
 import streamparts
-from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from benchmarks.inputs import puppet_clip
+from streamparts.backends import Backend
+from streamparts.backends.choice import choose_backend
 from streamparts.bundle import Bundle
 from streamparts.data import Tracks
 from streamparts.rescale import Rescaler
@@ -31,7 +34,8 @@ from streamparts.sinks.drawing import draw_tracks
 from streamparts.sinks.mp4 import Mp4Writer
 from streamparts.sources import open_source
 from streamparts.stream import Summary, run
-from train.puppets import render_clip, write_clip
+
+MODES = {"with overlay": True, "tracks only": False}
 
 
 def timed(work: Callable[[], int]) -> tuple[float, float]:
@@ -46,14 +50,12 @@ def decode(video: str) -> int:
         return sum(1 for _ in source)
 
 
-def stages_alone(video: str, bundle: Bundle, sample: int, scratch: Path) -> dict[str, tuple[float, float]]:
+def stages_alone(
+    video: str, bundle: Bundle, backend: Backend, sample: int, scratch: Path
+) -> dict[str, tuple[float, float]]:
     """(wall, processor) milliseconds per frame of each stage by itself."""
-    results: list[Tracks] = []
-    for tracks in streamparts.track(video, model=bundle):
-        results.append(tracks)
-        if len(results) == sample:
-            break
-    segmenter, rescaler = PartSegmenter(bundle, OnnxRuntimeBackend(bundle)), Rescaler()
+    results = list[Tracks](islice(streamparts.track(video, model=bundle, backend=backend), sample))
+    segmenter, rescaler = PartSegmenter(bundle, backend), Rescaler()
     frames = [tracks.frame for tracks in results]
     prepared = [segmenter.prepare(frame) for frame in frames]
     pictures = [rescaler.yuv(frame) for frame in frames]
@@ -61,7 +63,7 @@ def stages_alone(video: str, bundle: Bundle, sample: int, scratch: Path) -> dict
     def draw() -> int:
         for tracks in results:
             draw_tracks(yuv_canvas(rescaler.yuv(tracks.frame)), tracks)
-        return sample
+        return len(results)
 
     def encode() -> int:
         first = frames[0]
@@ -69,7 +71,7 @@ def stages_alone(video: str, bundle: Bundle, sample: int, scratch: Path) -> dict
         for frame, picture in zip(frames, pictures, strict=True):
             writer.write(picture, frame.pts)
         writer.close()
-        return sample
+        return len(results)
 
     return {
         "decode": timed(lambda: decode(video)),
@@ -80,7 +82,7 @@ def stages_alone(video: str, bundle: Bundle, sample: int, scratch: Path) -> dict
     }
 
 
-def whole(video: str, bundle: Bundle, scratch: Path, overlay: bool) -> tuple[Summary, float]:
+def whole(video: str, bundle: Bundle, backend: Backend, scratch: Path, overlay: bool) -> tuple[Summary, float]:
     """And the processor milliseconds per frame, which say what the loop adds to its stages also on a busy machine."""
     cpu = time.process_time()
     summary = run(
@@ -89,41 +91,62 @@ def whole(video: str, bundle: Bundle, scratch: Path, overlay: bool) -> tuple[Sum
         overlay=scratch / "overlay.mp4" if overlay else None,
         tracks=scratch / "tracks.jsonl",
         force=True,
+        backend=backend,
     )
     return summary, 1e3 * (time.process_time() - cpu) / summary.num_frames
 
 
 def report(video: str, bundle: Bundle, repeats: int, sample: int, scratch: Path) -> dict[str, object]:
-    modes = {"with overlay": True, "tracks only": False}
-    whole_runs = {
-        name: [whole(video, bundle, scratch, overlay) for _ in range(repeats)] for name, overlay in modes.items()
+    """Medians of so many rounds."""
+    chosen = choose_backend(bundle)
+    alone_rounds: list[dict[str, tuple[float, float]]] = []
+    whole_runs: dict[str, list[tuple[Summary, float]]] = {name: [] for name in MODES}
+    for _ in range(repeats):
+        for name, overlay in MODES.items():
+            whole_runs[name].append(whole(video, bundle, chosen.backend, scratch, overlay))
+        alone_rounds.append(stages_alone(video, bundle, chosen.backend, sample, scratch))
+    alone = {
+        stage: (median(found[stage][0] for found in alone_rounds), median(found[stage][1] for found in alone_rounds))
+        for stage in alone_rounds[0]
     }
-    alone = stages_alone(video, bundle, sample, scratch)
-    rows: dict[str, object] = {"stages alone, ms (wall, cpu)": {k: [round(x, 2) for x in v] for k, v in alone.items()}}
+    rows: dict[str, object] = {
+        "backend": chosen.backend.name,
+        "stages alone, ms (wall, cpu)": {stage: [round(x, 2) for x in times] for stage, times in alone.items()},
+    }
     for name, measured in whole_runs.items():
-        runs = [summary for summary, _ in measured]
-        stages = list(alone) if modes[name] else ["decode", "prepare", "infer"]
-        fps = statistics.median(run.fps for run in runs)
-        slowest = max(alone[stage][0] for stage in stages)
-        cores = sum(alone[stage][1] for stage in stages) / (os.cpu_count() or 1)
-        rows[name] = {
-            "fps": round(fps, 1),
-            "age p50 ms": round(statistics.median(run.age_p50_ms for run in runs), 1),
-            "age p95 ms": round(statistics.median(run.age_p95_ms for run in runs), 1),
-            "slowest stage alone, fps": round(1e3 / slowest, 1),
-            "all cores busy, fps": round(1e3 / cores, 1),
-            "processor ms per frame: whole, sum of the stages alone": [
-                round(statistics.median(cpu for _, cpu in measured), 2),
-                round(sum(alone[stage][1] for stage in stages), 2),
-            ],
-            "share of the slowest stage in the run": round(
-                statistics.median(run.fps * max(run.stage_ms.values()) for run in runs) / 1e3, 2
-            ),
-            "share of the slowest stage alone": round(fps * slowest / 1e3, 2),
-            "share of all cores busy": round(fps * cores / 1e3, 2),
-            "stages in the run, ms": {k: round(v, 2) for k, v in runs[-1].stage_ms.items()},
-        }
+        stages = list(alone) if MODES[name] else ["decode", "prepare", "infer"]
+        rows[name] = mode_report(measured, {stage: alone[stage] for stage in stages})
     return rows
+
+
+def mode_report(measured: list[tuple[Summary, float]], alone: dict[str, tuple[float, float]]) -> dict[str, object]:
+    """Of several runs in one mode, against its stages alone."""
+    runs = [summary for summary, _ in measured]
+    fps = median(run.fps for run in runs)
+    slowest = max(wall for wall, _ in alone.values())
+    processor = sum(cpu for _, cpu in alone.values())
+    cores = processor / (os.cpu_count() or 1)
+    return {
+        "fps": round(fps, 1),
+        "fps of each run": [round(run.fps, 1) for run in runs],
+        "age p50 ms": round(median(run.age_p50_ms for run in runs), 1),
+        "age p95 ms": round(median(run.age_p95_ms for run in runs), 1),
+        "age p99 ms": round(median(run.age_p99_ms for run in runs), 1),
+        "slowest stage alone, fps": round(1e3 / slowest, 1),
+        "all cores busy, fps": round(1e3 / cores, 1),
+        "processor ms per frame: whole, sum of the stages alone": [
+            round(median(cpu for _, cpu in measured), 2),
+            round(processor, 2),
+        ],
+        "share of the slowest stage in the run": round(
+            median(run.fps * max(run.stage_ms.values()) for run in runs) / 1e3, 2
+        ),
+        "share of the slowest stage alone": round(fps * slowest / 1e3, 2),
+        "share of all cores busy": round(fps * cores / 1e3, 2),
+        "stages in the run, ms": {
+            stage: round(median(run.stage_ms[stage] for run in runs), 2) for stage in runs[0].stage_ms
+        },
+    }
 
 
 def main() -> None:
@@ -134,8 +157,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        video = Path(folder) / "clip.mp4"
-        write_clip(render_clip("human", 100_500, args.num_frames, (720, 1280)), video)
+        video = puppet_clip(Path(folder) / "clip.mp4", args.num_frames)
         rows = report(str(video), streamparts.load_model(args.model), args.repeats, args.sample, Path(folder))
     rows["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     print(json.dumps(rows, indent=2))

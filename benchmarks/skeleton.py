@@ -44,6 +44,20 @@ def compare(
     return len(errors) / len(true), errors
 
 
+def measure(model: str | None, kind: str, num_clips: int, num_frames: int, size: int) -> dict[str, float]:
+    bundle, recalls, errors = streamparts.load_model(model), [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for clip in write_clips(folder, kind, num_clips, UNSEEN_SEED, num_frames, (size, size)):
+            affines, weights = tracked(clip, bundle)
+            skeleton = find_skeleton(affines, weights, bundle.spec.parts, size)
+            recall, found = compare(skeleton, affines, weights, load_truth(clip), kind)
+            recalls.append(recall)
+            errors += found
+    figures = {"edge recall": np.mean(recalls), "exact trees": np.mean(np.array(recalls) == 1)}
+    shares = {"joint error, share of the side": np.mean(errors) / size, "median": np.median(errors) / size}
+    return {name: round(float(value), 4) for name, value in {**figures, **shares}.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=None, help="default: the shipped model; its parts are named as the bones")
@@ -52,18 +66,7 @@ def main() -> None:
     parser.add_argument("--num-frames", type=int, default=250)
     parser.add_argument("--size", type=int, default=256)
     args = parser.parse_args()
-    bundle, recalls, errors = streamparts.load_model(args.model), [], []
-    with tempfile.TemporaryDirectory() as folder:
-        size = (args.size, args.size)
-        for clip in write_clips(folder, args.kind, args.num_clips, UNSEEN_SEED, args.num_frames, size):
-            affines, weights = tracked(clip, bundle)
-            skeleton = find_skeleton(affines, weights, bundle.spec.parts, args.size)
-            recall, found = compare(skeleton, affines, weights, load_truth(clip), args.kind)
-            recalls.append(recall)
-            errors += found
-    figures = {"edge recall": np.mean(recalls), "exact trees": np.mean(np.array(recalls) == 1)}
-    shares = {"joint error, share of the side": np.mean(errors) / args.size, "median": np.median(errors) / args.size}
-    print(json.dumps({name: round(float(value), 4) for name, value in {**figures, **shares}.items()}))
+    print(json.dumps(measure(args.model, args.kind, args.num_clips, args.num_frames, args.size)))
 
 
 if __name__ == "__main__":

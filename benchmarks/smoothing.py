@@ -165,35 +165,44 @@ def lag_ms(seconds: Array, truth: Array, centers: Array) -> float:
     return float(min(late, key=late.__getitem__))
 
 
-def table(rate: float, seeds: Sequence[int], variants: dict[str, Callable[[Simulation], NDArray[np.float32]]]) -> None:
-    rows: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
+VARIANTS: dict[str, Callable[[Simulation], NDArray[np.float32]]] = {
+    "none": lambda simulation: simulation.measured,
+    "hidden parts flown on from their true state": flown_on,
+    "Kalman": lambda simulation: smoothed(simulation, Smoothing(cutoff_hz=(1e6, 1e6, 1e6)))[0],
+    "Kalman + One-Euro": lambda simulation: smoothed(simulation, Smoothing())[0],
+    "the same, on the skeleton": lambda simulation: smoothed(simulation, Smoothing(), found_skeleton(simulation))[0],
+}
+
+
+def table(rate: float, seeds: Sequence[int]) -> dict[str, dict[str, float]]:
+    """By filter, the means over the seeds."""
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
     for seed in seeds:
         simulation = simulate(seed, rate)
-        for name, variant in variants.items():
+        for name, variant in VARIANTS.items():
             rows[name].append(figures(simulation, variant(simulation)))
-    for name, found in rows.items():
-        means = {key: round(float(np.mean([row[key] for row in found])), 2) for key in found[0]}
-        print(json.dumps({"fps": rate, "filter": name, **means}))
+    return {
+        name: {key: round(float(np.mean([row[key] for row in found])), 2) for key in found[0]}
+        for name, found in rows.items()
+    }
+
+
+def cost_us() -> dict[str, float]:
+    """Microseconds of a part in a frame."""
+    simulation = simulate(0, 60.0)
+    skeletons = {"alone": None, "on the skeleton": found_skeleton(simulation)}
+    return {name: round(smoothed(simulation, Smoothing(), found)[1], 1) for name, found in skeletons.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     args = parser.parse_args()
-    variants: dict[str, Callable[[Simulation], NDArray[np.float32]]] = {
-        "none": lambda simulation: simulation.measured,
-        "hidden parts flown on from their true state": flown_on,
-        "Kalman": lambda simulation: smoothed(simulation, Smoothing(cutoff_hz=(1e6, 1e6, 1e6)))[0],
-        "Kalman + One-Euro": lambda simulation: smoothed(simulation, Smoothing())[0],
-        "the same, on the skeleton": lambda simulation: smoothed(simulation, Smoothing(), found_skeleton(simulation))[
-            0
-        ],
-    }
     for rate in (60.0, 30.0):
-        table(rate, args.seeds, variants)
-    simulation = simulate(0, 60.0)
-    for what, skeleton in (("", None), (", on the skeleton", found_skeleton(simulation))):
-        print(f"{smoothed(simulation, Smoothing(), skeleton)[1]:.1f} us a part and frame{what}")
+        for name, means in table(rate, args.seeds).items():
+            print(json.dumps({"fps": rate, "filter": name, **means}))
+    for what, microseconds in cost_us().items():
+        print(f"{microseconds} us a part and frame, {what}")
 
 
 if __name__ == "__main__":

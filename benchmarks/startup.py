@@ -1,16 +1,24 @@
 """What it costs to begin: seconds of `import streamparts`, and megabytes of a fresh environment without extras.
 
-python -m benchmarks.startup [--venv .venv-demo]
+python -m benchmarks.startup [--venv .venv-demo] [--demo]
+
+With --demo a copy of the checkout in a new folder runs `make demo` twice: what a newcomer waits for, downloads
+included, and what it takes once the environment is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
+
+from benchmarks.place import ROOT, repository_files
 
 IMPORT = """
 import sys, time
@@ -32,17 +40,43 @@ def megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
 
 
+def measure(venv: Path | None, repeats: int) -> dict[str, object]:
+    python = str(venv / "bin" / "python") if venv else sys.executable
+    seconds, torch_loaded = import_seconds(python, repeats)
+    report: dict[str, object] = {"import seconds": round(seconds, 3), "loads torch": torch_loaded}
+    if venv:
+        report["environment MB"] = round(megabytes(venv), 1)
+    return report
+
+
+def demo(repeats: int) -> dict[str, object]:
+    """`make demo` in a copy of the checkout, and what `measure` says of its environment. Raises RuntimeError where it
+    fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in repository_files():
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, Path(folder) / name)
+        first, again = (_make_demo(folder) for _ in range(2))
+        found = measure(Path(folder) / ".venv-demo", repeats)
+    return {**found, "make demo seconds": first, "make demo again seconds": again}
+
+
+def _make_demo(folder: str) -> float:
+    began = time.perf_counter()
+    command = ["make", "-C", folder, "demo", f"PYTHON={sys.executable}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"make demo failed: {result.stderr.strip().splitlines()[-1]}")
+    return round(time.perf_counter() - began, 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--venv", type=Path, help="environment to measure (default: the running one)")
+    parser.add_argument("--demo", action="store_true", help="run `make demo` in a copy, and measure its environment")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
-    python = str(args.venv / "bin" / "python") if args.venv else sys.executable
-    seconds, torch_loaded = import_seconds(python, args.repeats)
-    report: dict[str, object] = {"import seconds": round(seconds, 3), "loads torch": torch_loaded}
-    if args.venv:
-        report["environment MB"] = round(megabytes(args.venv), 1)
-    print(json.dumps(report))
+    print(json.dumps(demo(args.repeats) if args.demo else measure(args.venv, args.repeats)))
 
 
 if __name__ == "__main__":

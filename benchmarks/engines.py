@@ -1,0 +1,51 @@
+"""CPU engines side by side on one network: python -m benchmarks.engines
+
+ONNX Runtime and OpenVINO run the shipped model in fp32 and int8. torch can build only models that describe their
+network, so it runs the same network untrained, with the two others beside it. Measured as `streamparts bench` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.inputs import in_int8, random_student
+from streamparts.bench import bench
+from streamparts.bundle import load_model
+
+BACKENDS = ("onnxruntime", "openvino", "torch-cpu")
+
+
+def measure(batches: Sequence[int], seconds: float) -> dict[str, object]:
+    """Rows as in streamparts.bench.Report, each with its model, and what could not be timed."""
+    rows, not_timed = list[dict[str, object]](), dict[str, str]()
+    threads: str | int | float = 1
+    with tempfile.TemporaryDirectory() as folder:
+        shipped = load_model()
+        untrained = random_student("small", shipped.spec.num_parts, Path(folder))
+        for name, bundle, backends in (
+            ("shipped, fp32", shipped, BACKENDS[:2]),
+            ("shipped, int8", in_int8(None, Path(folder)), BACKENDS[:2]),
+            ("the same network untrained, fp32", untrained, BACKENDS),
+        ):
+            report = bench(bundle, backends=backends, batches=batches, seconds=seconds)
+            rows += [{"model": name, **dataclasses.asdict(row)} for row in report.rows]
+            not_timed |= {f"{name}: {backend}": reason for backend, reason in report.not_timed.items()}
+            threads = report.machine["threads"]
+    return {"threads": threads, "rows": rows, "not timed": not_timed}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
+    args = parser.parse_args()
+    print(json.dumps(measure(args.batches, args.seconds), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What benchmarks run on: puppet clips of any size and length, and models, untrained where only time counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from streamparts.bundle import Bundle, check_model, load_model
+from streamparts.models.student import STUDENT_SIZES, StudentSize
+from streamparts.spec import ModelSpec
+from train.puppets import render_clip, write_clip, write_clips
+
+SEED = 100_500
+"""Of the clip that is timed on; no training uses it."""
+INPUT_SIDE = 128
+
+
+def puppet_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (720, 1280)) -> Path:
+    write_clip(render_clip("human", SEED, num_frames, size_hw), path)
+    return path
+
+
+def scaled_clip(clip: Path, path: Path, size_hw: tuple[int, int], num_frames: int | None = None) -> Path:
+    """`clip` in another size, from its beginning again where `num_frames` is longer than it."""
+    height, width = size_hw
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(30), options={"crf": "17", "preset": "veryfast"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for number, frame in enumerate(_again_and_again(clip, num_frames)):
+            picture = frame.reformat(width, height, "yuv420p", interpolation="BICUBIC")
+            picture.pts, picture.time_base = number, Fraction(1, 30)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _again_and_again(clip: Path, num_frames: int | None) -> Iterator[av.VideoFrame]:
+    """The frames of the clip, once or until there are `num_frames`."""
+    count = 0
+    while True:
+        with av.open(str(clip)) as container:
+            for frame in container.decode(video=0):
+                yield frame
+                count += 1
+                if count == num_frames:
+                    return
+        if num_frames is None:
+            return
+
+
+def random_student(size: StudentSize, num_parts: int, folder: Path) -> Bundle:
+    """The network of that size, untrained: it takes as long as a trained one, and draws noise."""
+    import torch
+
+    from streamparts.models.readout import ExportedStudent
+    from streamparts.models.student import Student, StudentConfig
+
+    torch.manual_seed(0)
+    config = StudentConfig(num_parts, INPUT_SIDE, **STUDENT_SIZES[size])
+    return _exported(ExportedStudent(Student(config)), f"{size}-{num_parts}", "student", vars(config), folder)
+
+
+def random_scops(num_parts: int, folder: Path) -> Bundle:
+    """SCOPS's form that streams on a CPU, untrained."""
+    import torch
+
+    from streamparts.models.readout import ExportedScops
+    from streamparts.models.scops import Scops, ScopsConfig
+
+    torch.manual_seed(0)
+    config = ScopsConfig(num_parts, INPUT_SIDE, "fast")
+    return _exported(ExportedScops(Scops(config)), f"scops-fast-{num_parts}", "scops", vars(config), folder)
+
+
+def _exported(network: Any, name: str, kind: str, config: dict[str, Any], folder: Path) -> Bundle:
+    from export.graph import to_onnx
+    from streamparts.models.fuse import fuse_batch_norms
+
+    shape = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    spec = ModelSpec(
+        name=name,
+        method="scops" if kind == "scops" else "assembly",
+        parts=tuple(f"part{part}" for part in range(config["num_parts"])),
+        input_hw=(INPUT_SIDE, INPUT_SIDE),
+        network={"kind": kind, **shape},
+    )
+    data = to_onnx(fuse_batch_norms(network.eval()), spec)
+    path = folder / f"{name}.onnx"
+    path.write_bytes(data)
+    return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
+
+
+def in_int8(model: str | None, folder: Path, num_clips: int = 8) -> Bundle:
+    """The model as `export.precision` makes it, calibrated on puppets. Raises RuntimeError where that refuses."""
+    from export.precision import main
+
+    clips, path = folder / "calibration", folder / "int8.onnx"
+    write_clips(clips, "human", num_clips, seed=0, num_frames=32)
+    name = load_model(model).path
+    if main([str(name), "-o", str(path), "--precision", "int8", "--frames", str(clips), "--force"]):
+        raise RuntimeError("export.precision refused the int8 model")
+    return load_model(path)

@@ -1,0 +1,112 @@
+"""What a figure is to be read with: the machine, the libraries, the commit, and how busy others kept the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from streamparts.bench import _processor
+
+ROOT = Path(__file__).parents[1]
+MADE = ("benchmarks/results", "benchmarks/pictures", "benchmarks/RESULTS.md", "README.md")
+"""What a report writes itself, so that it is no change of what is measured."""
+PACKAGES = (
+    "av",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "openvino",
+    "torch",
+    "tensorrt",
+    "tensorrt-rtx",
+)
+
+
+def machine() -> dict[str, str | int]:
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "system": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Of those that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """Of the checkout, "+" after it if anything else was changed than what a report writes; "unknown" without git."""
+    head = _git("rev-parse", "--short=7", "HEAD").strip()
+    return (head + ("+" if _changes() else "")) if head else "unknown"
+
+
+def changes_digest() -> str:
+    """Tells two changed checkouts apart; "" where nothing is changed."""
+    changes = _changes()
+    return hashlib.sha256((changes + _git("diff", "HEAD")).encode()).hexdigest()[:12] if changes else ""
+
+
+def repository_files() -> list[str]:
+    """Names of the checkout's files, new ones included, ignored ones not. Raises RuntimeError without git."""
+    found = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    names = [name for name in found if name and (ROOT / name).is_file()]
+    if not names:
+        raise RuntimeError("needs git and a checkout, to know which files are the project's")
+    return names
+
+
+def _changes() -> str:
+    return _git("status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in MADE))
+
+
+def _git(*words: str) -> str:
+    """What git says; nothing without git or a checkout."""
+    try:
+        result = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return result.stdout if result.returncode == 0 else ""
+
+
+class Others:
+    """How many cores other programs used since it was made: figures of a busy machine say little."""
+
+    def __init__(self) -> None:
+        self._begin = (time.monotonic(), _busy_seconds(), _own_seconds())
+
+    def cores(self) -> float | None:
+        """The mean; None where the system does not say. Children count as own once they were waited for."""
+        wall, busy, own = self._begin
+        now = _busy_seconds()
+        if now is None or busy is None:
+            return None
+        return max(0.0, (now - busy - (_own_seconds() - own)) / max(time.monotonic() - wall, 1e-3))
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _busy_seconds() -> float | None:
+    """Of all cores together, since the machine began: all but idle and waiting for disks."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return None
+    user, nice, system, _, _, irq, soft_irq, steal = map(int, path.read_text().split("\n")[0].split()[1:9])
+    return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
