@@ -70,10 +70,12 @@ class OnnxRuntimeBackend:
 
 def missing_device(device: Device) -> str | None:
     """None where ONNX Runtime has a provider for `device` and there is a GPU for it, else why not."""
+    if device != "cpu" and (reason := missing_gpu()):  # first: where there is none, nothing is to be installed for it
+        return reason
     provider, _ = _PROVIDERS[device][0]
     if provider not in onnxruntime.get_available_providers():
         return f"this onnxruntime has no {provider}; {_GPU_PACKAGE}"
-    return None if device == "cpu" else missing_gpu()
+    return None
 
 
 def _require_provider(name: str, provider: str) -> None:

@@ -13,6 +13,7 @@ from typing import NoReturn
 from streamparts import __version__
 from streamparts.cli.build import add_build
 from streamparts.cli.convert import add_convert
+from streamparts.cli.doctor import add_doctor
 from streamparts.cli.info import add_bench, add_info, add_schema
 from streamparts.cli.name import add_name
 from streamparts.cli.run import add_run
@@ -73,6 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"streamparts {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_run, add_info, add_build, add_bench, add_name, add_skeleton, add_convert, add_schema):
+    for add in (add_run, add_info, add_build, add_bench, add_name, add_skeleton, add_convert, add_schema, add_doctor):
         add(commands)
     return parser

@@ -82,17 +82,32 @@ def choose_encoder(name: str = AUTO) -> Encoder:
     codec = _find(SOFTWARE if name == AUTO else name)
     name = codec.name  # "h264" is the name of a format, for which FFmpeg has an encoder of its choice
     encoder = Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {}))
-    if name == SOFTWARE:
-        return encoder
+    if name != SOFTWARE and (reason := _refusal(encoder)):
+        raise VideoError(f"the encoder {name} does not work here ({reason}); leave --encoder out for {SOFTWARE}")
+    return encoder
+
+
+def encoder_problem(name: str) -> str | None:
+    """Why the encoder cannot encode a picture here, in one line; None where it can."""
+    if name not in av.codecs_available:
+        return "not in the FFmpeg that PyAV brings"
+    try:
+        codec = _find(name)
+        return _refusal(Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {})))
+    except VideoError as error:
+        return str(error)
+
+
+def _refusal(encoder: Encoder) -> str | None:
+    """FFmpeg's reason for not encoding a picture; None where it does."""
     with _ffmpeg_log() as log:
         try:
             _encode_one(encoder)
         except (av.FFmpegError, OSError, ValueError) as error:
-            reason = "; ".join(dict.fromkeys(log)) or str(error)
-            raise VideoError(
-                f"the encoder {name} does not work here ({reason}); leave --encoder out for {SOFTWARE}"
-            ) from error
-    return encoder
+            failure = error
+        else:
+            return None
+    return "; ".join(dict.fromkeys(log)) or str(failure) or type(failure).__name__
 
 
 def _find(name: str) -> av.Codec:

@@ -1,0 +1,43 @@
+"""`streamparts doctor` of the command line: what is on this machine, and whether runs work."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+
+DOCTOR_EXAMPLES = """examples:
+  streamparts doctor
+      about ten seconds; exit code 1 where no run can work
+  streamparts doctor --json > doctor.json
+      the same for programs, or to send along with a question
+"""
+
+
+def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the others."""
+    doctor = commands.add_parser(
+        "doctor",
+        help="examine this machine and try a run",
+        description="Say which versions, backends, cameras, decoders and encoders are here, why others are not, and "
+        "whether a run works: a self-test of some five seconds tracks a drawn picture and checks what it wrote.",
+        epilog=DOCTOR_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    doctor.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    doctor.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    doctor.set_defaults(command=_doctor)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from streamparts.doctor import examine
+    from streamparts.doctor.report import block, is_well, to_json, verdict
+
+    every = []
+    width = min(shutil.get_terminal_size().columns, 120)
+    for examined in examine():
+        every.append(examined)
+        if not args.json:
+            print(block(examined, width), end="\n\n", flush=True)
+    print(to_json(every) if args.json else verdict(every))
+    return 0 if is_well(every) else 1

@@ -1,0 +1,115 @@
+"""Versions of what streamparts is made of, and which optional packages are here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata as metadata
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from streamparts import __version__
+from streamparts.doctor.finding import Finding, absent
+
+NOT_FOR_USERS = ("dev", "docs")
+"""Extras that only work on streamparts itself wants."""
+_CLASHES = (
+    ("onnxruntime", "onnxruntime-gpu"),
+    ("opencv-python", "opencv-python-headless"),
+    ("opencv-contrib-python", "opencv-python-headless"),
+)
+"""Distributions that write the same files: whichever came last works, or neither."""
+
+
+def versions() -> Iterator[Finding]:
+    """A Probe: Python, this package, and each package that it cannot do without, loaded."""
+    yield Finding("streamparts", f"{__version__} in {Path(__file__).parents[1]}")
+    yield Finding("Python", f"{platform.python_version()} ({sys.executable})")
+    for requirement in requirements():
+        yield _core(requirement)
+    for one, other in _CLASHES:
+        if installed(one) and installed(other):
+            text = f"is installed beside {other}, and both write the same files; uninstall both, install one"
+            yield Finding(one, text, "warning")
+
+
+def extras() -> Iterator[Finding]:
+    """A Probe: which optional packages are here, extra by extra. Nothing is loaded."""
+    for extra in metadata.metadata("streamparts").get_all("Provides-Extra") or ():
+        if extra in NOT_FOR_USERS:
+            continue
+        wanted = requirements(extra)
+        lacking = [reason for item in wanted if (reason := problem(item))]
+        if not wanted:
+            yield absent(extra, "nothing of it is for this system")
+        elif lacking:
+            yield absent(extra, f"{', '.join(lacking)}; pip install 'streamparts[{extra}]'")
+        else:
+            yield Finding(extra, ", ".join(f"{item.name} {installed(item.name)}" for item in wanted))
+
+
+def requirements(extra: str = "") -> list[Requirement]:
+    """What this system needs for an extra alone, or ("") for streamparts itself, as its metadata says."""
+    every = [Requirement(text) for text in metadata.requires("streamparts") or ()]
+    core = [item for item in every if item.marker is None or item.marker.evaluate({"extra": ""})]
+    if not extra:
+        return core
+    return [item for item in every if item.marker and item.marker.evaluate({"extra": extra}) and item not in core]
+
+
+def installed(distribution: str) -> str | None:
+    """Its version; None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def problem(requirement: Requirement) -> str | None:
+    """Why what is installed does not do, in a few words; None where it does."""
+    version = installed(requirement.name)
+    if version is None:
+        return f"without {requirement.name}"
+    if not requirement.specifier.contains(version, prereleases=True):
+        return f"{requirement.name} is {version}, {requirement.specifier} is needed"
+    return None
+
+
+def _core(requirement: Requirement) -> Finding:
+    """Versions do not matter where a distribution of another name, such as onnxruntime-gpu, brings the module."""
+    name = requirement.name
+    label, module, describe = _DESCRIBED.get(name, (name, name, None))
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        return Finding(label, f"cannot be loaded ({words}); pip install '{requirement}'", "failed")
+    if installed(name) is not None and (reason := problem(requirement)):
+        return Finding(label, f"{reason}; pip install '{requirement}'", "failed")
+    return Finding(label, describe(loaded) if describe else installed(name) or "")
+
+
+def _pyav(av: object) -> str:
+    text = f"{getattr(av, '__version__', '')} with FFmpeg {getattr(av, 'ffmpeg_version_info', 'of unknown version')}"
+    return text.strip()
+
+
+def _onnxruntime(onnxruntime: object) -> str:
+    providers = onnxruntime.get_available_providers()  # type: ignore[attr-defined]
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
+    return f"{getattr(onnxruntime, '__version__', '')} with {names}"
+
+
+def _opencv(cv2: object) -> str:
+    return str(getattr(cv2, "__version__", ""))
+
+
+_DESCRIBED: dict[str, tuple[str, str, Callable[[object], str] | None]] = {
+    "av": ("PyAV", "av", _pyav),
+    "onnxruntime": ("ONNX Runtime", "onnxruntime", _onnxruntime),
+    "opencv-python-headless": ("OpenCV", "cv2", _opencv),
+}
+"""Label, module and description by distribution, where they are not the distribution's own name and version."""

@@ -1,0 +1,158 @@
+"""What a run may use: backends, GPU, cameras, decoders, encoders, the engine cache, a display."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from streamparts.doctor.finding import Finding, State, absent
+from streamparts.errors import ModelError, StreampartsError
+
+_DEVICES, _CAMERA_NAMES = Path("/dev"), Path("/sys/class/video4linux")
+_GPU_FIELDS = ("name", "driver_version", "memory.total", "compute_cap")
+
+
+def backends() -> Iterator[Finding]:
+    """A Probe: each backend, in the order in which "auto" prefers them."""
+    from streamparts.backends.choice import BACKENDS, missing
+
+    for name in BACKENDS:
+        reason = missing(name)
+        yield Finding(name) if reason is None else absent(name, reason)
+
+
+def gpu() -> Iterator[Finding]:
+    """A Probe: what the NVIDIA driver sees, and what else could decode or encode video."""
+    from streamparts.backends.host import missing_gpu
+
+    reason = missing_gpu()
+    yield absent("NVIDIA", reason) if reason else Finding("NVIDIA", _nvidia_cards())
+    nodes = sorted(str(path) for path in (_DEVICES / "dri").glob("renderD*"))
+    if nodes:
+        shut = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+        text = ", ".join(nodes)
+        if shut:
+            yield Finding(
+                "render nodes", f"{text}; no permission for {', '.join(shut)}: join the group render", "warning"
+            )
+        else:
+            yield Finding("render nodes", text)
+
+
+def _nvidia_cards() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "found by its driver; nvidia-smi, which would name it, is not here"
+    query = [program, f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"found by its driver; nvidia-smi does not answer ({type(error).__name__})"
+    cards = []
+    for line in done.stdout.splitlines():
+        name, driver, memory, capability = ([part.strip() for part in line.split(",")] + [""] * 4)[:4]
+        cards.append(f"{name}, {memory}, compute capability {capability}, driver {driver}")
+    return "; ".join(cards) or "found by its driver; nvidia-smi lists none"
+
+
+def cameras() -> Iterator[Finding]:
+    """A Probe. On Linux no camera is opened: one in use, or one that hangs, is named like any other."""
+    if sys.platform.startswith("linux"):
+        found = linux_cameras(_DEVICES, _CAMERA_NAMES)
+    else:
+        found = _listed_cameras("avfoundation" if sys.platform == "darwin" else "dshow")
+    yield from found or [absent("none", "no camera here; in a container it must be passed in, as /dev/video0")]
+
+
+def linux_cameras(devices: Path, names: Path) -> list[Finding]:
+    """The capture devices under `devices`, by the names that `names` has for them."""
+    found = []
+    for path in sorted(devices.glob("video*"), key=lambda path: (len(path.name), path.name)):
+        about = names / path.name
+        if _line(about / "index") not in ("", "0"):  # a camera's other nodes give metadata, not pictures
+            continue
+        name = _line(about / "name") or "camera"
+        if os.access(path, os.R_OK | os.W_OK):
+            found.append(Finding(str(path), name))
+        else:
+            found.append(Finding(str(path), f"{name}; no permission: add the user to the group video", "warning"))
+    return found
+
+
+def _line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _listed_cameras(device_format: str) -> list[Finding]:
+    import av
+
+    try:
+        devices = av.enumerate_input_devices(device_format)
+    except (AttributeError, av.FFmpegError, ValueError, OSError) as error:  # PyAV has it since version 17
+        return [Finding("list", f"this FFmpeg cannot list cameras ({type(error).__name__})", "warning")]
+    seen = [device.description for device in devices if device.media_types != ["audio"]]
+    return [Finding(f"webcam:{number}", name) for number, name in enumerate(seen)]
+
+
+def decoders() -> Iterator[Finding]:
+    """A Probe: each kind of --hwaccel."""
+    from streamparts import hwdecode
+    from streamparts.backends.host import missing_gpu
+
+    for kind in hwdecode.KINDS:
+        reason = hwdecode.probe(kind)
+        if reason and kind == "cuda":
+            reason = missing_gpu() or reason  # FFmpeg calls a driver that is not there a lack of permission
+        yield Finding(kind) if reason is None else absent(kind, reason.removeprefix(f"{kind}: "))
+
+
+def encoders() -> Iterator[Finding]:
+    """A Probe: each that --encoder could take. libx264 is in every PyAV that pip installs."""
+    from streamparts.sinks import encoders as known
+
+    for name in (known.SOFTWARE, *known.HARDWARE):
+        reason = known.encoder_problem(name)
+        state: State = "failed" if name == known.SOFTWARE else "absent"
+        yield Finding(name) if reason is None else Finding(name, reason, state)
+
+
+def engine_cache() -> Iterator[Finding]:
+    """A Probe: where built TensorRT engines are kept, and whether they can be."""
+    from streamparts.engines.cache import EngineCache, cache_folder
+
+    folder = cache_folder()
+    try:
+        EngineCache(folder).read(folder / "nothing")
+    except ModelError as error:
+        yield Finding("folder", str(error), "warning")
+        return
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        text = f"{folder}: {existing} cannot be written; set XDG_CACHE_HOME to a folder of yours"
+        yield Finding("folder", text, "warning")
+        return
+    held = len(list(folder.glob("*.engine"))) if folder.exists() else 0
+    yield Finding("folder", f"{folder}, can be written; engines in it: {held}", data={"engines": held})
+
+
+def preview() -> Iterator[Finding]:
+    """A Probe: what `--show` and the source `screen` find here."""
+    from streamparts.sinks.window import window_problem
+    from streamparts.sources.devices import find_device
+
+    reason = window_problem()
+    yield Finding("window") if reason is None else absent("window", reason)
+    yield Finding("page", "--show page serves the preview on this machine, for any browser")
+    try:
+        find_device("screen", sys.platform, os.environ)
+    except StreampartsError as error:
+        yield absent("screen", str(error).removeprefix("screen: "))
+    else:
+        yield Finding("screen", "can be a source")

@@ -1,0 +1,103 @@
+"""A run of a few seconds, from a drawn picture to an overlay and tracks, which are read back and checked."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamparts.doctor.finding import Finding
+
+if TYPE_CHECKING:
+    from streamparts.job import Progress
+    from streamparts.sinks.records import FrameRecord
+    from streamparts.summary import Summary
+
+SECONDS = 3.0
+"""Of tracking. With loading before it and reading back after it, about five in all."""
+RATE = 30
+SOURCE = f"test://?size=1280x720&fps={RATE}&seconds=3600"
+_TICK = 1e-3
+"""Seconds by which a frame's time may be off."""
+
+
+def self_test() -> Iterator[Finding]:
+    """A Probe: the run, then what was written, each with what is wrong with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        overlay, tracks = Path(folder) / "overlay.mp4", Path(folder) / "tracks.jsonl"
+        summary = _run(overlay, tracks)
+        yield Finding(
+            "run",
+            f"{summary.num_frames} drawn frames of 1280x720 through the shipped model on {summary.backend}: "
+            f"{summary.fps:.0f} fps",
+            data={"num_frames": summary.num_frames, "fps": round(summary.fps, 2), "backend": summary.backend},
+        )
+        yield from (Finding("run", warning, "warning") for warning in summary.warnings)
+        yield _judged("tracks", tracks_problem(tracks, summary.num_frames), "frames, times and parts are right")
+        yield _judged("overlay", overlay_problem(overlay, summary.num_frames), "plays: every frame, in order, in time")
+
+
+def _run(overlay: Path, tracks: Path) -> Summary:
+    from streamparts.stream import run
+
+    stop, began = threading.Event(), list[float]()
+
+    def watch(progress: Progress) -> None:
+        began.append(time.monotonic())
+        if began[-1] - began[0] >= SECONDS:
+            stop.set()
+
+    return run(SOURCE, overlay=overlay, tracks=tracks, progress=watch, stop=stop)
+
+
+def _judged(name: str, problem: str | None, right: str) -> Finding:
+    return Finding(name, right) if problem is None else Finding(name, problem, "failed")
+
+
+def tracks_problem(path: Path, num_frames: int) -> str | None:
+    """What is wrong with the tracks of so many frames of SOURCE; None where nothing is."""
+    from streamparts.sinks.reading import read_tracks
+
+    file = read_tracks(path)
+    frames = list(file.frames())
+    if len(frames) != num_frames:
+        return f"{len(frames)} frames, not {num_frames}"
+    for number, frame in enumerate(frames):
+        if frame.frame != number:
+            return f"frame {number} is numbered {frame.frame}"
+        if abs(frame.pts_seconds - number / RATE) > _TICK:
+            return f"frame {number} is at {frame.pts_seconds} s, not at {number / RATE:.3f} s"
+    lost = sum(not _shows_a_puppet(frame, file.header.source.width, file.header.source.height) for frame in frames)
+    if 2 * lost > num_frames:
+        return f"the puppet was not found in {lost} of {num_frames} frames"
+    return None
+
+
+def _shows_a_puppet(frame: FrameRecord, width: int, height: int) -> bool:
+    """Whether at least half of the parts are seen, all of them in the picture."""
+    seen = [part.center for part in frame.parts if part.visible and part.center is not None]
+    inside = all(0 <= x <= width and 0 <= y <= height for x, y in seen)
+    return inside and 2 * len(seen) >= len(frame.parts)
+
+
+def overlay_problem(path: Path, num_frames: int) -> str | None:
+    """What is wrong with the overlay of so many frames of SOURCE, which have their numbers burnt in."""
+    import av
+    import numpy as np
+
+    from streamparts.sources.pattern import read_number
+
+    number = 0
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        for number, picture in enumerate(container.decode(stream), start=1):
+            index = number - 1
+            if picture.time is None or abs(picture.time - index / RATE) > _TICK:
+                return f"frame {index} is at {picture.time} s, not at {index / RATE:.3f} s"
+            image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+            if (seen := read_number(image)) != index:
+                return f"frame {index} shows the picture of frame {seen}"
+    return None if number == num_frames else f"{number} frames, not {num_frames}"
