@@ -36,6 +36,7 @@ NOT_TIMED = {
     "DeepLabCut-Live, SLEAP": "run networks that their users train on labels of their own; the packages bring none",
 }
 """Looked at on 2026-11-28."""
+LONGEST_RUN_SECONDS = 600
 SOLO = "streamparts-alone"
 """First word of the command line that runs this project's part in its process."""
 
@@ -114,7 +115,7 @@ def one_clip(
 
 def _run(command: Sequence[str]) -> dict[str, float]:
     """What it prints in its last line. Raises RuntimeError with its last words."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=LONGEST_RUN_SECONDS)
     if done.returncode:
         raise RuntimeError(f"{Path(command[-2]).name} by {command[1:3]}: {_last_line(done.stderr)}")
     result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])

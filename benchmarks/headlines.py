@@ -1,0 +1,85 @@
+"""The README's table of measured figures, made from the sections' figures alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from benchmarks.tables import percent, table
+
+BEGIN, END = "<!-- measured: written by python -m benchmarks.report -->", "<!-- measured: end -->"
+Sections = dict[str, dict[str, Any]]
+"""Figures by section."""
+HD = "1280x720, puppet-human"
+
+
+class MissingFigureError(Exception):
+    """A section that the README quotes has no figures."""
+
+
+def readme_block(sections: Sections, machine: dict[str, Any]) -> str:
+    """Markdown from the line on the machine to that on the stages. Raises MissingFigureError."""
+    whole = _section(sections, "runtime")["rows"][HD]
+    drawn, plain = whole["with overlay"], whole["tracks only"]
+    accuracy, startup = _section(sections, "accuracy"), _section(sections, "startup")
+    learned = _section(sections, "learning")["headlines"]["minutes to learn the shipped model"]
+    rows = [
+        ["1280x720 H.264, overlay and tracks", _speed(drawn), "`python -m benchmarks.runtime`"],
+        ["1280x720 H.264, tracks only", _speed(plain), "the same"],
+        [
+            "a frame, from scaling to tracks, one thread",
+            f"{_frame_ms(sections, 'shipped, fp32')} ms in fp32; {_frame_ms(sections, 'shipped, int8')} ms in int8",
+            "`python -m benchmarks.engines`",
+        ],
+        [
+            "unseen puppets: foreground IoU, part IoU",
+            f"{accuracy['foreground_iou']:.2f}, {accuracy['part_iou']:.2f}",
+            "`python -m benchmarks.accuracy`",
+        ],
+        ["unseen puppets: mean centre error", f"{100 * accuracy['center_error']:.1f} % of the image side", "the same"],
+        ["learning those parts from 96 raw clips", f"{learned} minutes", "`train/LOG.md`"],
+        [
+            "`import streamparts`; environment of `make demo`",
+            f"{startup['import seconds']:.2f} s; {startup['environment MB']:.0f} MB"
+            if "environment MB" in startup
+            else f"{startup['import seconds']:.2f} s",
+            "`python -m benchmarks.startup --demo`",
+        ],
+    ]
+    shares = [percent(mode["share of the slowest stage in the run"]) for mode in (drawn, plain)]
+    alone = percent(plain["share of the slowest stage alone"])
+    drawn_alone = percent(drawn["share of the slowest stage alone"])
+    return "\n\n".join([
+        f"On {machine['cores']} CPU cores ({machine['processor']}), no GPU, model `puppet-human`:",
+        table(["what", "figure", "command"], rows),
+        "Age of result: from leaving the decoder to written by the last output. The slowest stage, as it runs among "
+        f"the others, is\nat work {shares[0]} of the time with overlay, {shares[1]} without. Of the speed that it has "
+        f"alone on an idle core, tracks only reaches\n{alone}, with overlay {drawn_alone}, for the stages together "
+        "need more than there are cores.",
+    ])  # fmt: skip
+
+
+def _section(sections: Sections, name: str) -> dict[str, Any]:
+    if name not in sections:
+        raise MissingFigureError(f"section {name} has no figures")
+    return sections[name]
+
+
+def _speed(mode: dict[str, Any]) -> str:
+    return f"{mode['fps']:.0f} fps, age of result p50 {mode['age p50 ms']:.0f} ms, p95 {mode['age p95 ms']:.0f} ms"
+
+
+def _frame_ms(sections: Sections, model: str) -> str:
+    """The best engine's median, one picture at a time."""
+    rows = [row for row in _section(sections, "engines")["rows"] if row["model"] == model and row["batch"] == 1]
+    if not rows:
+        raise MissingFigureError(f"section engines has no figures of {model}")
+    return f"{min(row['frame_ms']['p50'] for row in rows):.1f}"
+
+
+def replaced(readme: str, block: str) -> str:
+    """The README with another block between its marks. Raises ValueError where they are missing."""
+    pattern = re.compile(f"{re.escape(BEGIN)}\n.*?\n{re.escape(END)}", re.DOTALL)
+    if len(pattern.findall(readme)) != 1:
+        raise ValueError(f"README.md has no place for the figures: once {BEGIN} and, below it, {END}")
+    return pattern.sub(lambda _: f"{BEGIN}\n{block}\n{END}", readme)
