@@ -1,4 +1,5 @@
 # `make demo`: see parts tracked in a video, without torch. `make test`: everything that CI checks.
+# `make bench`: measures everything anew, twenty minutes, and writes benchmarks/RESULTS.md and the README's table.
 PYTHON ?= python3
 CLIP := examples/puppet.mp4
 
@@ -16,8 +17,7 @@ lint: .venv/ready
 	.venv/bin/mypy
 
 bench: .venv/ready
-	.venv/bin/python -m benchmarks.runtime
-	.venv/bin/python -m benchmarks.accuracy
+	.venv/bin/python -m benchmarks.report
 
 # Made anew when the dependencies change; both environments see the checkout itself. The pip that is there installs
 # into them from outside: a bare Debian has no ensurepip.

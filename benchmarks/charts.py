@@ -33,7 +33,8 @@ def runtime(axes: Axes, found: Figures) -> None:
     """Frames per second of each size and model."""
     rows = found["rows"]
     for offset, mode in zip((-0.2, 0.2), MODES, strict=True):
-        axes.barh([y + offset for y in range(len(rows))], [row[mode]["fps"] for row in rows.values()], 0.4, label=mode)
+        rates = {y + offset: row[mode]["fps"] for y, row in enumerate(rows.values()) if mode in row}
+        axes.barh(list(rates), list(rates.values()), 0.4, label=mode)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
     axes.set_xlabel("frames per second")

@@ -36,7 +36,7 @@ Record = dict[str, Any]
 def identity(name: str, options: Options) -> Record:
     """What figures of a section must share to be of one run."""
     relevant: Record = {"quick": options.quick}
-    if name == "memory":
+    if name == "memory" and not options.quick:
         relevant["memory_frames"] = options.memory_frames
     return {"commit": commit(), "changes": changes_digest(), "machine": machine(), "options": relevant}
 

@@ -48,14 +48,16 @@ def runtime(options: Options) -> Figures:
             scaled = (height, width) != (720, 1280)
             video = inputs.scaled_clip(clip, scratch / f"{size}.mp4", (height, width)) if scaled else clip
             rows[f"{size}, {shipped.spec.name}"] = report(str(video), shipped, repeats, sample, scratch)
-        others: dict[str, Callable[[], Any]] = {
-            f"{shipped.spec.name} in int8": lambda: inputs.in_int8(None, scratch, 1 if options.quick else 8),
-            "student nano, untrained": lambda: inputs.random_student("nano", 10, scratch),
-            "student base, untrained": lambda: inputs.random_student("base", 10, scratch),
-            "SCOPS fast, untrained": lambda: inputs.random_scops(8, scratch),
+        int8 = inputs.in_int8(None, scratch, 1 if options.quick else 8)
+        rows[f"1280x720, {shipped.spec.name} in int8"] = report(str(clip), int8, repeats, sample, scratch)
+        untrained = {
+            "student nano": inputs.random_student("nano", 10, scratch),
+            "student base": inputs.random_student("base", 10, scratch),
+            "SCOPS fast": inputs.random_scops(8, scratch),
         }
-        for name, make in others.items():
-            rows[f"1280x720, {name}"] = report(str(clip), make(), repeats, sample, scratch)
+        for name, bundle in untrained.items():
+            found = report(str(clip), bundle, repeats, sample, scratch, ["tracks only"])
+            rows[f"1280x720, {name}, untrained"] = found
     return {"frames": frames, "repeats": repeats, "rows": rows}
 
 

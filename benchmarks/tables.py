@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 Figures = dict[str, Any]
+MODES = ("with overlay", "tracks only")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -33,14 +34,18 @@ def runtime(found: Figures) -> str:
     """Whole runs, against decoding alone and the network alone; then the stages."""
     whole, stages = list[list[object]](), list[list[object]]()
     for name, row in found["rows"].items():
-        alone = {stage: wall for stage, (wall, _) in row["stages alone, ms (wall, cpu)"].items()}
-        for mode in ("with overlay", "tracks only"):
+        times = row["stages alone, ms (wall, cpu)"]
+        alone: dict[str, float | None] = {stage: wall for stage, (wall, _) in times.items()}
+        modes = [mode for mode in MODES if mode in row]
+        inside = row[modes[0]]["stages in the run, ms"]
+        for mode in modes:
             run = row[mode]
-            shares = [percent(run["fps"] * alone[stage] / 1e3) for stage in ("decode", "infer")]
+            shares = [percent(run["fps"] * times[stage][0] / 1e3) for stage in ("decode", "infer")]
             ages = [run[f"age p{quantile} ms"] for quantile in (50, 95, 99)]
             share = percent(run["share of the slowest stage in the run"])
             whole.append([name, mode, row["backend"], run["fps"], *ages, *shares, share])
-        inside = row["with overlay"]["stages in the run, ms"]
+        if modes == ["tracks only"]:
+            alone |= {"draw": None, "encode": None}
         stages.append([name, *alone.values(), "; ".join(f"{stage} {ms}" for stage, ms in inside.items())])
     return "\n\n".join([
         f"`streamparts run` on an H.264 clip of {found['frames']} frames at 30 frames/s, median of {found['repeats']} "
@@ -52,7 +57,8 @@ def runtime(found: Figures) -> str:
              "of the network alone", "slowest stage at work"],
             whole,
         ),
-        "Milliseconds of a frame in each stage, alone and as it runs among the others with overlay:",
+        "![runtime](pictures/runtime.svg)",
+        "Milliseconds of a frame in each stage, alone and as it runs among the others (with overlay, if there is one):",
         table(["size, model", "decode", "prepare", "infer", "draw", "encode", "in the run"], stages),
     ])  # fmt: skip
 
@@ -68,8 +74,8 @@ def engines(found: Figures) -> str:
     ]  # fmt: skip
     columns = ["model", "engine", "batch", "network p50 ms", "p95", "p99", "processor ms"]
     text = (
-        f"Threads of each engine: {found['threads']}. The network runs on a whole batch; from scaling to tracks, one "
-        "thread for all but the network, is of a frame's share of it. As `streamparts bench` measures."
+        f"Threads of each engine: {found['threads']}. Network: one run on the whole batch. Scaling to tracks: a "
+        "frame's share of all that happens between its decoded picture and its tracks. As `streamparts bench` measures."
     )
     missing = [bullets(found["not timed"])] if found["not timed"] else []
     return "\n\n".join([text, table([*columns, "scaling to tracks p50 ms", "p95", "p99", "fps"], rows), *missing])
@@ -79,7 +85,7 @@ def scaling(found: Figures) -> str:
     captions = {
         "frames": "Longer clips, 640x360, overlay and tracks:",
         "sizes": "Larger pictures:",
-        "parts": "More parts, small student untrained, 1280x720:",
+        "parts": "More parts, small student untrained, 1280x720, tracks only:",
         "sources": "More videos of 1280x720 at once, one model, tracks only:",
     }
     pieces = []
