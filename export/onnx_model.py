@@ -79,8 +79,19 @@ def require_place(output: Path, force: bool) -> None:
         raise ModelError(f"{output.parent} is not a folder")
 
 
+EXAMPLES = """examples:
+  python -m export.onnx_model runs/mouse -o mouse.onnx
+  python -m export.onnx_model runs/mouse -o mouse.onnx --parts nose,body,tail --license CC-BY-4.0 --report mouse.json
+"""
+
+
 def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(prog="python -m export.onnx_model", description=__doc__.split("\n")[0])
+    out = argparse.ArgumentParser(
+        prog="python -m export.onnx_model",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     out.add_argument("run", type=Path, help="folder of a finished training run")
     out.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
     out.add_argument("--teacher", action="store_true", help="export the run's Assembly teacher instead of its student")
@@ -95,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="video or folder to compare on (default: what the run learned from)",
     )
-    out.add_argument("--num-frames", type=int, default=32, help="frames to compare on")
+    out.add_argument("--num-frames", type=int, default=32, help="frames to compare on (default: %(default)s)")
     out.add_argument("--report", type=Path, help="leave the comparison, frame by frame, there as JSON")
     out.add_argument("--name", default="", help="name of the model (default: the file's)")
     out.add_argument(

@@ -50,8 +50,19 @@ def halves(frames: FrameSet) -> tuple[ByteArray, FrameSet]:
     return frames.images[real & (rows % 2 == 0)], kept
 
 
+EXAMPLES = """examples:
+  python -m export.precision mouse.onnx -o mouse-int8.onnx --precision int8 --frames clips/mouse
+  python -m export.precision mouse.onnx -o mouse-fp16.onnx --precision fp16 --target tensorrt --frames clips/mouse
+"""
+
+
 def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(prog="python -m export.precision", description=__doc__.split("\n")[0])
+    out = argparse.ArgumentParser(
+        prog="python -m export.precision",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     out.add_argument("model", type=Path, help="an .onnx model in fp32, or the name of a shipped one")
     out.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
     out.add_argument("--precision", choices=("fp16", "bf16", "int8"), required=True, help="of the arithmetic inside")
@@ -64,7 +75,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--frames", type=Path, required=True, help="video, or folder of videos or pictures, of what it will see"
     )
-    out.add_argument("--num-frames", type=int, default=128, help="to calibrate on, and as many others to compare on")
+    out.add_argument(
+        "--num-frames",
+        type=int,
+        default=128,
+        help="frames to calibrate on, and as many others to compare on (default: %(default)s)",
+    )
     out.add_argument("--report", type=Path, help="leave the comparison, frame by frame, there as JSON")
     out.add_argument("--force", action="store_true", help="replace an existing file")
     return out

@@ -3,6 +3,11 @@
 Two loops that read top to bottom: the teacher (Assembly) discovers the parts, then the student learns to give them
 in one pass. What they minimise is in objective.py, losses.py and student.py, the networks in streamparts/models.
 Several processes: torchrun --nproc-per-node N -m train.assembly ...; each takes `batch_size` pairs a step.
+
+examples:
+  python -m train.assembly clips/mouse --out runs/mouse
+  python -m train.assembly clips/mouse --out runs/mouse --resume
+  python -m train.assembly clips/mouse --out runs/mouse-large --preset gpu --network.num-parts 8
 """
 
 from __future__ import annotations

@@ -184,17 +184,40 @@ def open_factors(folder: Path) -> Finder:
     return Finder({"name": folder.name, "method": "dff", **about}, names, (side, side), run)
 
 
+EXAMPLES = """examples:
+  python -m train.dff pictures/horses --out runs/horse-dff --features squeezenet.npz
+"""
+_MEANINGS = {
+    "num_parts": "parts to find",
+    "num_background": "factors besides the parts",
+    "threshold": "share of a part's 99th percentile from which on a cell belongs to it",
+    "image_size": "pixels of the square that pictures are fitted into",
+    "num_iterations": "rounds of the factorisation",
+    "seed": "draws the factors at the start",
+}
+
+
 def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
-        prog="python -m train.dff", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m train.dff",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     out.add_argument("images", metavar="IMAGES", type=Path, help="folder of pictures, and of folders of them")
-    out.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    out.add_argument("--features", type=Path, nargs="+", required=True, metavar="FILE", help=".npz, see perceptual.py")
+    out.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the factors")
+    out.add_argument(
+        "--features",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="weights of the trained network: .npz, see perceptual.py",
+    )
     out.add_argument("--half", default="", help="fit: only every second picture by name, as horses:FOLDER,fit has it")
     for name, value in asdict(DffConfig()).items():
         flag = f"--{name.replace('_', '-')}"
-        out.add_argument(flag, type=type(value), default=value, help="default: %(default)s")
+        out.add_argument(flag, type=type(value), default=value, help=f"{_MEANINGS[name]} (default: %(default)s)")
     return out
 
 

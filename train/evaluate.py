@@ -150,22 +150,31 @@ def _normaliser(text: str | None, labelled: EvaluationSet) -> Normaliser | None:
     return Normaliser.parse(text, labelled.landmark_names) if text and labelled.landmark_names else None
 
 
+EXAMPLES = """examples:
+  python -m train.evaluate puppet-human puppets
+  python -m train.evaluate mouse.onnx dlc:labels/mouse --pictures sheets --out figures.json
+  python -m train.evaluate runs/horse horses:pictures/horses,test --crf
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     kinds = "\n".join(f"  {text}" for text in KINDS.values())
     out = argparse.ArgumentParser(
         prog="python -m train.evaluate",
         description=__doc__,
-        epilog=f"sets:\n{kinds}",
+        epilog=f"sets:\n{kinds}\n\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     out.add_argument(
         "model", metavar="MODEL", help=".onnx file, name of a shipped model, folder or teacher.safetensors of a run"
     )
-    out.add_argument("sets", metavar="SET", nargs="+", help="see below")
+    out.add_argument("sets", metavar="SET", nargs="+", help="a labelled set, in one of the ways listed below")
     out.add_argument("--out", type=Path, help="also write all figures there as JSON")
     out.add_argument("--pictures", type=Path, metavar="DIR", help="write a sheet per set: truth beside what was found")
-    out.add_argument("--max-frames", type=int, default=400, help="of each set, spread evenly; default: %(default)s")
-    out.add_argument("--seed", type=int, default=0, help="splits the frames of the landmark regression")
+    out.add_argument("--max-frames", type=int, default=400, help="of each set, spread evenly (default: %(default)s)")
+    out.add_argument(
+        "--seed", type=int, default=0, help="splits the frames of the landmark regression (default: %(default)s)"
+    )
     out.add_argument("--crf", action="store_true", help="every figure also after a dense CRF, see above")
     out.add_argument(
         "--normalise-by",
@@ -173,9 +182,9 @@ def parser() -> argparse.ArgumentParser:
         help="landmark distances also in percent of that between two landmarks (names or indices), or of their 'box'",
     )
     options = PuppetOptions()
-    for flag in ("num_clips", "num_frames", "size"):
+    for flag, what in (("num_clips", "clips"), ("num_frames", "frames a clip"), ("size", "pixels of a side")):
         name, value = f"--puppet-{flag.replace('_', '-')}", getattr(options, flag)
-        out.add_argument(name, type=int, default=value, help="of rendered puppets; default: %(default)s")
+        out.add_argument(name, type=int, default=value, help=f"{what}, of rendered puppets (default: %(default)s)")
     return out
 
 

@@ -180,16 +180,33 @@ def write_clips(
     return paths
 
 
+EXAMPLES = """examples:
+  python -m train.puppets human --out clips/human --num-clips 96 --size 256
+  python -m train.puppets arm --out clips/arm --width 640 --height 360 --camera moving
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m train.puppets", description="Render puppet clips with truth.")
-    parser.add_argument("kind", help=", ".join(FIGURES))
+    parser = argparse.ArgumentParser(
+        "python -m train.puppets",
+        description="Render clips of textured, jointed figures that move, with exact truth beside each.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kind", help=f"what to draw: {', '.join(FIGURES)}")
     parser.add_argument("--out", type=Path, required=True, help="folder for clip_0000.mp4, clip_0000.npz, ...")
-    numbers = {"num-clips": 48, "num-frames": 96, "size": 256, "seed": 0, "fps": 30}
-    for flag, value in numbers.items():
-        parser.add_argument(f"--{flag}", type=int, default=value, help=f"default: {value}")
+    numbers = {
+        "num-clips": (48, "clips to render"),
+        "num-frames": (96, "frames of each"),
+        "size": (256, "pixels of a side"),
+        "seed": (0, "draws the first clip's look and motion; each later clip has the next one"),
+        "fps": (30, "frames a second"),
+    }
+    for flag, (value, what) in numbers.items():
+        parser.add_argument(f"--{flag}", type=int, default=value, help=f"{what} (default: {value})")
     for flag in ("width", "height"):
-        parser.add_argument(f"--{flag}", type=int, help="in pixels, default: --size")
-    camera = "a moving one pans, zooms and turns over a larger background; default: still"
+        parser.add_argument(f"--{flag}", type=int, help="in pixels (default: --size)")
+    camera = "a moving one pans, zooms and turns over a larger background (default: still)"
     parser.add_argument("--camera", choices=("still", "moving"), default="still", help=camera)
     return parser
 

@@ -3,6 +3,10 @@
 The folder holds images, videos or both, of different horses, faces, birds. One loop that reads top to bottom; what it
 minimises is in scops_losses.py, how a picture is perturbed in warps.py, the network in streamparts/models/scops.py.
 Several processes: torchrun --nproc-per-node N -m train.scops ...; each takes `batch_size` pictures a step.
+
+examples:
+  python -m train.scops pictures/horses --out runs/horse --network.num-parts 4
+  python -m train.scops pictures/horses --out runs/horse --resume
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     build = commands.add_parser(
         "build",
         help="build a TensorRT engine of a model",
+        description="Build a TensorRT engine for the GPU at hand, or with TensorRT for RTX for others, and compare it "
+        "with the model. docs/engines.md tells what was executed where.",
         epilog=BUILD_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -38,11 +40,21 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     build.add_argument(
         "--frames", metavar="VIDEO|FOLDER", type=Path, help="frames to compare on (default: --calibrate)"
     )
-    build.add_argument("--num-frames", metavar="N", type=count, default=64, help="frames of each (default 64)")
-    build.add_argument("--max-batch", metavar="N", type=count, default=8, help="most pictures at once (default 8)")
-    build.add_argument("--opt-batch", metavar="N", type=count, default=1, help="pictures to be quickest at (1)")
-    build.add_argument("--workspace", metavar="MIB", type=count, help="limit of a layer's scratch memory")
-    build.add_argument("--target", metavar="sm80", nargs="+", default=[], help="GPUs to build for (TensorRT for RTX)")
+    build.add_argument("--num-frames", metavar="N", type=count, default=64, help="frames of each (default: 64)")
+    build.add_argument("--max-batch", metavar="N", type=count, default=8, help="most pictures at once (default: 8)")
+    build.add_argument(
+        "--opt-batch", metavar="N", type=count, default=1, help="pictures to be quickest at (default: 1)"
+    )
+    build.add_argument(
+        "--workspace", metavar="MIB", type=count, help="limit of a layer's scratch memory (default: none)"
+    )
+    build.add_argument(
+        "--target",
+        metavar="sm80",
+        nargs="+",
+        default=[],
+        help="GPUs to build for, with TensorRT for RTX (default: the one here)",
+    )
     build.add_argument("--version-compatible", action="store_true", help="later versions of TensorRT load it too")
     build.add_argument("--hardware-compatible", action="store_true", help="all GPUs from Ampere on run it, more slowly")
     build.add_argument("--report", metavar="FILE.json", type=Path, help="write the comparison")

@@ -25,6 +25,8 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     convert = commands.add_parser(
         "convert",
         help="write tracks in other formats, or read them back",
+        description="Write a tracks file as a table or in the format of another tool, or turn such a file into tracks "
+        "again; one of both files is .jsonl.",
         epilog=CONVERT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

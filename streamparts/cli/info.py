@@ -25,6 +25,10 @@ BENCH_EXAMPLES = """examples:
   streamparts bench puppet-human
   streamparts bench my.onnx --backend onnxruntime openvino --batch 1 --video dance.mp4 --json
 """
+SCHEMA_EXAMPLES = """examples:
+  streamparts schema tracks > tracks.schema.json
+  streamparts schema stats
+"""
 
 
 def add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,6 +36,7 @@ def add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     info = commands.add_parser(
         "info",
         help="describe a model or a video",
+        description="Say what a model is and where it can run, or how a video, camera or stream is understood.",
         epilog=INFO_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -46,13 +51,16 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     bench = commands.add_parser(
         "bench",
         help="time a model on every backend that is here",
+        description="Time the network alone, and with scaling and reading out, on every backend and in batches.",
         epilog=BENCH_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     bench.add_argument("model", metavar="MODEL", help="model name or .onnx file")
     add_backend(bench, None, choices=list(BACKENDS), nargs="+")
-    bench.add_argument("--batch", metavar="N", type=count, nargs="+", default=[1, 2, 4, 8], help="batch sizes")
+    bench.add_argument(
+        "--batch", metavar="N", type=count, nargs="+", default=[1, 2, 4, 8], help="batch sizes (default: 1 2 4 8)"
+    )
     bench.add_argument("--seconds", type=duration, default=2.0, help="of each measurement (default: 2)")
     bench.add_argument("--video", metavar="FILE", help="frames to use (default: a drawn one of 1280x720)")
     bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -77,7 +85,6 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-
     if args.file.endswith(".engine"):
         print(describe_engine(Path(args.file)))
     else:
@@ -141,9 +148,17 @@ def _describe_source(word: str) -> str:
 
 def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the others."""
-    schema = commands.add_parser("schema", help="print the JSON Schema of a format", allow_abbrev=False)
+    schema = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of a format",
+        description="Print the JSON Schema of the lines that run writes, to check them with, or to make readers from.",
+        epilog=SCHEMA_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     schema.add_argument("format", choices=("tracks", "stats"), help="of one line: of a tracks file, or of --stats")
-    schema.set_defaults(command=_schema, debug=False)
+    schema.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    schema.set_defaults(command=_schema)
 
 
 def _schema(args: argparse.Namespace) -> int:

@@ -33,6 +33,7 @@ def add_name(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     name = commands.add_parser(
         "name",
         help="show the parts of a model and name them",
+        description="Show each part of a model in frames of a video, and store names and mirror partners with it.",
         epilog=NAME_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

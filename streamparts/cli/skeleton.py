@@ -16,6 +16,8 @@ def add_skeleton(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     skeleton = commands.add_parser(
         "skeleton",
         help="find joints in tracks",
+        description="Find where parts are joined, and the tree that they make, in the tracks of a moving subject; run "
+        "--skeleton uses it.",
         epilog=SKELETON_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

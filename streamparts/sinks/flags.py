@@ -32,7 +32,10 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--side-by-side", action="store_true", help="the source on the left, the overlay on the right")
     group.add_argument(
-        "--encoder", metavar="NAME", default="auto", help="auto (libx264), h264_nvenc, h264_qsv, h264_videotoolbox, ..."
+        "--encoder",
+        metavar="NAME",
+        default="auto",
+        help="who encodes the overlay: libx264, h264_nvenc, h264_qsv, h264_videotoolbox, ... (default: auto, libx264)",
     )
     group.add_argument("--no-audio", action="store_true", help="leave the source's sound out of the overlay")
     group.add_argument("--resume", action="store_true", help="go on after the last frame in the tracks file")
