@@ -52,12 +52,18 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run = commands.add_parser(
         "run",
         help="track videos",
+        description="Track the parts of what is seen in a video, a camera or a stream, and write an overlay video and "
+        "tracks; which, where and how is up to the flags.",
         epilog=RUN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     run.add_argument("sources", metavar="SOURCE", nargs="+", help=SOURCE_HELP + "; several are tracked at once")
-    run.add_argument("--model", metavar="NAME_OR_PATH", help="model name, .onnx file or TensorRT .engine")
+    run.add_argument(
+        "--model",
+        metavar="NAME_OR_PATH",
+        help="model name, .onnx file or TensorRT .engine (default: the one that ships)",
+    )
     run.add_argument("--trust-engine", action="store_true", help="run an engine that was not built here: it is code")
     run.add_argument("--overlay", metavar="FILE.mp4", type=mp4, help="write the video with the parts drawn in")
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
@@ -78,17 +84,21 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
     flags = parser.add_argument_group("source")
     flags.add_argument("--start", metavar="TIME", type=moment, help="begin there: seconds or hh:mm:ss of the video")
     flags.add_argument("--end", metavar="TIME", type=moment, help="end before there; live: so long after its start")
-    flags.add_argument("--every", metavar="N", type=count, default=1, help="take only every N-th frame")
-    flags.add_argument("--fps", metavar="FPS", type=rate, help="of a sequence of pictures: how many a second (25)")
-    flags.add_argument("--idle", metavar="SECONDS", type=rate, help="live: lost after so long without a frame (5)")
+    flags.add_argument("--every", metavar="N", type=count, default=1, help="take only every N-th frame (default: 1)")
+    flags.add_argument(
+        "--fps", metavar="FPS", type=rate, help="of a sequence of pictures: how many a second (default: 25)"
+    )
+    flags.add_argument(
+        "--idle", metavar="SECONDS", type=rate, help="live: lost after so long without a frame (default: 5)"
+    )
     flags.add_argument(
         "--hwaccel",
         metavar="NAME",
         choices=("none", "auto", "cuda", "vaapi", "qsv", "videotoolbox"),
         default="none",
-        help="decode files by hardware: auto, cuda, vaapi, qsv, videotoolbox (none); software where it cannot",
+        help="decode files by hardware: auto, cuda, vaapi, qsv, videotoolbox; software where it cannot (default: none)",
     )
-    flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (without end)")
+    flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (default: no end)")
 
 
 def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
@@ -100,7 +110,7 @@ def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
         help="when frames come faster than they are tracked: all waits, latest leaves out all but the newest "
         "(default: all for files, latest for live sources)",
     )
-    run.add_argument("--max-fps", metavar="FPS", type=rate, help="track no more than N frames a second")
+    run.add_argument("--max-fps", metavar="FPS", type=rate, help="track no more than so many frames a second")
     run.add_argument(
         "--stats",
         metavar="FILE.jsonl",
