@@ -28,6 +28,7 @@ from streamparts.geometry import Letterbox
 if TYPE_CHECKING:
     from streamparts.asynchronous import atrack as atrack
     from streamparts.bundle import load_model as load_model
+    from streamparts.corpus.run import run_corpus as run_corpus
     from streamparts.embedding import Tracker as Tracker
     from streamparts.filters import Smoothing as Smoothing
     from streamparts.formats.pandas_table import to_pandas as to_pandas
@@ -63,6 +64,7 @@ __all__ = [
     "open_source",
     "read_tracks",
     "run",
+    "run_corpus",
     "run_many",
     "to_pandas",
     "track",
@@ -78,6 +80,7 @@ _HOME_OF = {
     "open_source": "streamparts.sources",
     "read_tracks": "streamparts.sinks.reading",
     "run": "streamparts.stream",
+    "run_corpus": "streamparts.corpus.run",
     "run_many": "streamparts.stream",
     "to_pandas": "streamparts.formats.pandas_table",
     "track": "streamparts.stream",

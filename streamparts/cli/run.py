@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
 import threading
 import traceback
@@ -12,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from streamparts.backends.choice import BACKENDS
-from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, rate
+from streamparts.cli.corpus import add_corpus_flags, is_corpus, run_as_corpus
+from streamparts.cli.signals import stop_on_signals
+from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, place, rate
 from streamparts.sinks.flags import add_output_flags, style_of
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ RUN_EXAMPLES = """examples:
       a moving test picture: needs no camera
   streamparts run left.mp4 right.mp4 --out-dir out --stats
       tracks both at once with one model, and says every second on stderr how that goes
+  streamparts run 'corpus/**/*.mp4' --out-dir out --workers 8 --no-overlay
+      a corpus: as many processes, a manifest; run again, it goes on and does what is new (docs/corpus.md)
   streamparts run webcam --send udp://127.0.0.1:9000 --send ws://127.0.0.1:8765
       sends every frame's tracks to programs, and writes no files
 
@@ -67,6 +68,7 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run.add_argument("--trust-engine", action="store_true", help="run an engine that was not built here: it is code")
     run.add_argument("--overlay", metavar="FILE.mp4", type=mp4, help="write the video with the parts drawn in")
     run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
+    run.add_argument("--no-overlay", action="store_true", help="write the tracks alone, where no outputs are named")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
     run.add_argument("--smooth", action="store_true", help="filter the poses over time, and tell left from right by it")
     run.add_argument("--force", action="store_true", help="replace outputs that exist")
@@ -74,6 +76,7 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     _add_source_flags(run)
     _add_runtime_flags(run)
     add_output_flags(run)
+    add_corpus_flags(run)
     run.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     run.add_argument("--debug", action="store_true", help="show a traceback on errors")
     run.set_defaults(command=_run, usage_error=run.error)
@@ -103,7 +106,7 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
     """How the run goes about it."""
-    run.add_argument("--out-dir", metavar="DIR", type=Path, help="folder for outputs that are not named (default: .)")
+    run.add_argument("--out-dir", metavar="DIR", type=place, help="folder for outputs that are not named (default: .)")
     run.add_argument(
         "--policy",
         choices=("all", "latest"),
@@ -131,12 +134,18 @@ def _run(args: argparse.Namespace) -> int:
         args.usage_error("--end must be after --start")
     if args.resume and args.tracks is None:
         args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
+    if args.no_overlay and args.overlay is not None:
+        args.usage_error("--overlay and --no-overlay exclude each other")
     try:
         args.style = style_of(args)
         parse_addresses(args.send or ())
     except ValueError as error:
         args.usage_error(str(error))
+    if is_corpus(args):
+        return run_as_corpus(args)
     sources = expand_sources(args.sources)
+    if is_corpus(args, sources):
+        return run_as_corpus(args)
     if len(sources) == 1:
         return _run_one(args, sources[0])
     if args.show is not None:
@@ -159,7 +168,8 @@ def _run_one(args: argparse.Namespace, source: str) -> int:
 
     if _names_files(args):
         stem = (args.out_dir or Path()) / output_stems([source])[0]
-        args.overlay, args.tracks = Path(f"{stem}.overlay.mp4"), Path(f"{stem}.tracks.jsonl")
+        args.tracks = Path(f"{stem}.tracks.jsonl")
+        args.overlay = None if args.no_overlay else Path(f"{stem}.overlay.mp4")
     elif args.out_dir is not None:
         args.usage_error("--out-dir is for outputs that are not named: leave out --overlay and --tracks")
     with stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
@@ -185,7 +195,13 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
 
     with stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
         outcomes = run_many(
-            sources, args.model, out_dir=args.out_dir or Path(), stop=stop, progress=progress, **_common(args)
+            sources,
+            args.model,
+            out_dir=args.out_dir or Path(),
+            overlay=not args.no_overlay,
+            stop=stop,
+            progress=progress,
+            **_common(args),
         )
     for outcome in outcomes:
         if outcome.error is None or outcome.summary.num_frames:
@@ -248,27 +264,6 @@ def _say(args: argparse.Namespace, summary: Summary, prefix: str = "") -> None:
         print(prefix + _summary_text(summary))
     for warning in summary.warnings:
         print(f"streamparts: warning: {prefix}{warning}", file=sys.stderr)
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """The first Ctrl-C or SIGTERM sets the event and is noted in the list; the second one ends the process."""
-    stop, caught = threading.Event(), list[int]()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if caught:
-            os._exit(128 + number)  # at once, whatever hangs: files are readable up to here
-        caught.append(number)
-        stop.set()
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield stop, caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

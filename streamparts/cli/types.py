@@ -56,6 +56,24 @@ def mp4(text: str) -> Path:
     return Path(text)
 
 
+def place(text: str) -> Path | str:
+    """A folder, or the address of one in a store."""
+    from streamparts.corpus.plan import is_remote
+
+    return text if is_remote(text) else Path(text)
+
+
+def share(text: str) -> float:
+    """How much of something, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return value
+
+
 def jsonl(text: str) -> str:
     """The name of a file of JSON lines, or "-"."""
     if text != "-" and Path(text).suffix.lower() != ".jsonl":

@@ -1,0 +1,211 @@
+"""`streamparts run` of a corpus: many files over many processes; its flags, its bar and its summary."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamparts.cli.signals import stop_on_signals
+from streamparts.cli.types import count, share
+
+if TYPE_CHECKING:
+    from streamparts.corpus.driver import CorpusProgress
+    from streamparts.corpus.records import CorpusResult
+
+MOST_AT_ONCE = 16
+"""Files are tracked side by side in one process up to this number; more of them are a corpus."""
+
+_NOT_OF_A_CORPUS = {
+    "overlay": "--overlay names the file of one video; for several, give --out-dir DIR",
+    "tracks": "--tracks names the file of one video; for several, give --out-dir DIR",
+    "resume": "--resume: a corpus goes on by itself, give the same --out-dir",
+    "show": "--show is for one source",
+    "send": "--send is for one source",
+    "stats": "--stats is for sources that are tracked side by side, up to 16",
+    "policy": "--policy is for live sources: of files no frame is lost",
+    "idle": "--idle is for live sources",
+    "max_retries": "--max-retries is for live sources; --retries says how often a video is tried again",
+}
+
+
+def add_corpus_flags(run: argparse.ArgumentParser) -> None:
+    """Flags of a corpus run."""
+    flags = run.add_argument_group(
+        "a corpus of files",
+        f"--workers, --cluster, a store's address or more than {MOST_AT_ONCE} files make a corpus run",
+    )
+    flags.add_argument(
+        "--workers",
+        metavar="N",
+        type=count,
+        help="processes that share the videos (default: what the machine has room for)",
+    )
+    flags.add_argument(
+        "--cluster",
+        metavar="auto|ADDRESS",
+        help="run on a Ray cluster: auto finds one, or starts one here; ADDRESS is its HOST:PORT",
+    )
+    flags.add_argument("--cpus-per-task", metavar="N", type=share, help="of the cluster, for each video (default: 1)")
+    flags.add_argument("--gpus-per-task", metavar="N", type=share, help="of the cluster, for each video (default: 0)")
+    flags.add_argument(
+        "--retries", metavar="N", type=int, help="more attempts where a process died or a machine was lost (default: 2)"
+    )
+
+
+def is_corpus(args: argparse.Namespace, sources: Sequence[str] | None = None) -> bool:
+    """Whether the flags make a corpus run of it, or `sources`, what the words stand for, do by kind or number."""
+    from streamparts.corpus.plan import is_file_word, is_remote
+
+    if args.workers is not None or args.cluster is not None or isinstance(args.out_dir, str):
+        return True
+    if any(is_remote(word) for word in [*args.sources, *(sources or ())]):
+        return True
+    if sources is not None and len(sources) > MOST_AT_ONCE and all(map(is_file_word, sources)):
+        _say(
+            args, f"{len(sources)} files: run as a corpus, see docs/corpus.md; --workers N says with how many processes"
+        )
+        return True
+    for flag in ("cpus_per_task", "gpus_per_task", "retries"):
+        if sources is not None and getattr(args, flag) is not None:
+            args.usage_error(f"--{flag.replace('_', '-')} is for a corpus run: give --workers or --cluster too")
+    return False
+
+
+def run_as_corpus(args: argparse.Namespace) -> int:
+    """The exit code."""
+    from streamparts.corpus.run import run_corpus
+
+    for flag, line in _NOT_OF_A_CORPUS.items():
+        if getattr(args, flag) not in (None, False) and not (flag == "policy" and args.policy == "all"):
+            args.usage_error(line)
+    if args.cluster is None and (args.cpus_per_task is not None or args.gpus_per_task is not None):
+        args.usage_error("--cpus-per-task and --gpus-per-task are shares of a cluster: give --cluster too")
+    if args.retries is not None and args.retries < 0:
+        args.usage_error("--retries must be 0 or more")
+    out_dir = args.out_dir or Path()
+    began = time.monotonic()
+    with stop_on_signals() as (stop, caught), _bar(args) as progress:
+        results = run_corpus(
+            args.sources,
+            args.model,
+            out_dir=out_dir,
+            say=lambda line: _say(args, line),
+            stop=stop,
+            progress=progress,
+            **_arguments(args),
+        )
+    if not args.quiet:
+        print(_summary(results, time.monotonic() - began))
+        print(f"wrote {_shown(out_dir)}/manifest.jsonl")
+    for result in results:
+        if result.status == "failed":
+            print(f"streamparts: error: {result.name}: {result.error}", file=sys.stderr)
+    if caught:
+        return 128 + caught[0]
+    return int(any(result.status == "failed" for result in results))
+
+
+def _arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Flags as arguments of run_corpus."""
+    from streamparts.filters import Smoothing
+
+    given = {
+        "gpus_per_task": args.gpus_per_task,
+        "retries": args.retries,
+        "max_fps": None if args.max_fps is None else float(args.max_fps),
+    }
+    return {
+        "overlay": not args.no_overlay,
+        "masks": args.masks,
+        "style": args.style,
+        "encoder": args.encoder,
+        "audio": not args.no_audio,
+        "start": args.start,
+        "end": args.end,
+        "every": args.every,
+        "fps": args.fps,
+        "hwaccel": args.hwaccel,
+        "smoothing": Smoothing() if args.smooth else None,
+        "skeleton": args.skeleton if isinstance(args.skeleton, Path) else None,
+        "force": args.force,
+        "trust_engine": args.trust_engine,
+        "backend": args.backend,
+        "threads": args.threads,
+        "workers": args.workers,
+        "cluster": args.cluster,
+        "cpus_per_task": args.cpus_per_task,
+        **{name: value for name, value in given.items() if value is not None},
+    }
+
+
+def _say(args: argparse.Namespace, line: str) -> None:
+    if not args.quiet:
+        print(f"streamparts: {line}", file=sys.stderr, flush=True)
+
+
+def _shown(out_dir: Path | str) -> str:
+    from streamparts.sources.redact import redact
+
+    return redact(str(out_dir)).rstrip("/")
+
+
+def _summary(results: Sequence[CorpusResult], seconds: float) -> str:
+    counts = Counter(result.status for result in results)
+    frames = sum(result.frames for result in results if result.status == "done")
+    lines = [
+        f"{len(results)} videos: {counts['done']} done, {counts['skipped']} done before, {counts['failed']} failed",
+        f"{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} fps",
+    ]
+    if counts["interrupted"]:
+        lines.append(f"interrupted: {counts['interrupted']} are left; the same command goes on")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _bar(args: argparse.Namespace) -> Iterator[Callable[[CorpusProgress], None] | None]:
+    """A callback that has one bar over all videos drawn on stderr, or None where nobody is watching. It is drawn by a
+    thread of its own: a terminal that is held up holds up nothing else."""
+    if args.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    latest: list[CorpusProgress] = []
+    ended = threading.Event()
+
+    def draw() -> None:
+        bar: tqdm | None = None
+        while not (last := ended.wait(0.2)) or latest:
+            if latest:
+                now = latest[0]
+                bar = bar or tqdm(unit=" videos", dynamic_ncols=True, total=now.total)
+                bar.set_postfix_str(_bar_text(now), False)
+                bar.update(now.done + now.failed - bar.n)
+                bar.refresh()
+            if last:
+                break
+        if bar is not None:
+            bar.close()
+
+    def note(progress: CorpusProgress) -> None:
+        latest[:] = [progress]
+
+    thread = threading.Thread(target=draw, name="streamparts-bars", daemon=True)
+    thread.start()
+    try:
+        yield note
+    finally:
+        ended.set()
+        thread.join(0.5)
+
+
+def _bar_text(now: CorpusProgress) -> str:
+    text = f"{now.failed} failed, " if now.failed else ""
+    return f"{text}{now.fps:.0f} frames/s, {now.workers} worker{'s' * (now.workers != 1)}"

@@ -1,0 +1,1 @@
+"""A corpus of videos over many processes and machines: docs/corpus.md."""

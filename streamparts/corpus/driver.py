@@ -1,0 +1,245 @@
+"""The driver of a corpus: decides what is to be done, hands it to a pool, writes the manifest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from streamparts import __version__
+from streamparts.corpus.manifest import Manifest
+from streamparts.corpus.options import Settings, Task
+from streamparts.corpus.places import Folder, Version
+from streamparts.corpus.plan import Item
+from streamparts.corpus.pool import Lost, Pool
+from streamparts.corpus.records import CorpusResult
+from streamparts.corpus.work import Answer, is_begun, output_names, work_folder
+from streamparts.errors import VideoError
+from streamparts.sources.redact import redact
+
+LOOK_SECONDS = 0.2
+"""How often `stop` is looked at."""
+STOP_SECONDS = 6.0
+"""How long answers are waited for after `stop`; a video ends within two."""
+_RATE_SECONDS = 5.0
+
+VersionOf = Callable[[str], Version | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusProgress:
+    """How far a corpus run is."""
+
+    total: int
+    """Videos."""
+    done: int
+    """Of them, with complete outputs: those that were there already too."""
+    failed: int
+    """Of them, for good."""
+    frames: int
+    """Tracked so far by this run."""
+    fps: float
+    """Frames a second over all workers, of the last five seconds."""
+    workers: int
+    """That are ready or at work."""
+
+
+@dataclass(slots=True)
+class Todo:
+    """What is to be done, and why what has a result already is done again."""
+
+    tasks: list[Task]
+    skipped: dict[int, CorpusResult]
+    """By number."""
+    again: dict[str, int]
+    """How many, by reason."""
+
+
+def sort_out(items: Sequence[Item], manifest: Manifest, folder: Folder, settings: Settings, *, force: bool) -> Todo:
+    """Which videos are done and which are to be done. Raises VideoError where an output would replace a file that no
+    run of a corpus has written, unless `force`."""
+    todo = Todo([], {}, {})
+    for number, item in enumerate(items):
+        before = manifest.results.get(item.name)
+        reason = "it was asked for" if force else _reason_again(before, folder, settings)
+        if not force:
+            _require_ours(item, before, folder, settings)
+        stands = before is not None and before.status == "done" and reason is None
+        if before is not None and stands and _is_unchanged(before, item):
+            todo.skipped[number] = msgspec.structs.replace(before, status="skipped")
+            continue
+        if before is not None and before.status == "done" and reason is not None:
+            todo.again[reason] = todo.again.get(reason, 0) + 1
+        todo.tasks.append(_task(number, item, before, force=force, known=stands))
+    return todo
+
+
+class Driver:
+    """Works off what is to be done."""
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        manifest: Manifest,
+        folder: Folder,
+        settings: Settings,
+        retries: int,
+        stop: threading.Event | None,
+        progress: Callable[[CorpusProgress], None] | None,
+    ) -> None:
+        self._items, self._manifest, self._folder, self._settings = items, manifest, folder, settings
+        self._retries, self._stop, self._progress = retries, stop or threading.Event(), progress
+        self._results: dict[int, CorpusResult] = {}
+        self._frames = 0
+        self._rates: deque[tuple[float, int]] = deque()
+
+    def run(self, todo: Todo, pool: Pool | None) -> list[CorpusResult]:
+        """Results in the order of the items. Raises StreampartsError where nothing can be done at all."""
+        self._results |= todo.skipped
+        tasks = deque(sorted(todo.tasks, key=lambda task: -_size(task)))  # the largest first: none is left at the end
+        try:
+            if pool is not None:
+                self._work_off(tasks, pool)
+        finally:
+            if pool is not None:
+                pool.close()
+        for number in range(len(self._items)):
+            if number not in self._results:
+                self._results[number] = self._blank(number, "interrupted")
+        return [self._results[number] for number in range(len(self._items))]
+
+    def _work_off(self, tasks: deque[Task], pool: Pool) -> None:
+        running: dict[int, Task] = {}
+        told_at: float | None = None
+        while tasks or running:
+            if told_at is None and self._stop.is_set():
+                told_at = time.monotonic()
+                pool.stop()
+            if told_at is not None and (not running or time.monotonic() - told_at > STOP_SECONDS):
+                return
+            if told_at is None:
+                pool.want(len(tasks))
+                while tasks and pool.num_free:
+                    task = tasks.popleft()
+                    running[task.number] = task
+                    pool.submit(task)
+            for event in pool.wait(LOOK_SECONDS):
+                del running[event.task.number]
+                if (again := self._take(event)) is not None:
+                    tasks.append(again)
+            self._tell(pool)
+
+    def _take(self, event: Answer | Lost) -> Task | None:
+        """Note what became of a task; the task that is to be done once more, where that may help."""
+        task = event.task
+        lost = isinstance(event, Lost)
+        if task.attempt <= self._retries and (lost or event.may_retry) and not self._stop.is_set():  # type: ignore[union-attr]
+            return replace(task, attempt=task.attempt + 1)
+        if isinstance(event, Lost):
+            if self._stop.is_set():
+                return None
+            result = self._blank(task.number, "failed", error=event.reason, attempts=task.attempt)
+        else:
+            result = event.result
+        self._keep(task, result)
+        return None
+
+    def _keep(self, task: Task, result: CorpusResult) -> None:
+        self._frames += result.frames if result.status == "done" else 0
+        before = self._manifest.results.get(task.name)
+        if result.status == "skipped" and before is not None:
+            line = msgspec.structs.replace(
+                before,
+                source=result.source,
+                source_bytes=result.source_bytes,
+                source_version=result.source_version,
+            )
+            result = msgspec.structs.replace(line, status="skipped")
+            self._manifest.add(line)
+        elif result.status != "interrupted":
+            if result.status == "failed" and before is not None:
+                result = msgspec.structs.replace(result, outputs=before.outputs)
+            self._manifest.add(result)
+            self._folder.remove(work_folder(task.name))
+        self._results[task.number] = result
+
+    def _blank(self, number: int, status: str, **values: object) -> CorpusResult:
+        item, bundle = self._items[number], self._settings.bundle
+        return CorpusResult(
+            status=status,  # type: ignore[arg-type]
+            name=item.name,
+            source=redact(item.source),
+            model=bundle.spec.name,
+            model_sha256=bundle.sha256,
+            options_sha256=self._settings.options.sha256,
+            streamparts=__version__,
+            **values,  # type: ignore[arg-type]
+        )
+
+    def _tell(self, pool: Pool) -> None:
+        if self._progress is None:
+            return
+        now, frames = time.monotonic(), self._frames + pool.frames_begun
+        self._rates.append((now, frames))
+        while len(self._rates) > 2 and now - self._rates[0][0] > _RATE_SECONDS:
+            self._rates.popleft()
+        began, at_begin = self._rates[0]
+        fps = (frames - at_begin) / (now - began) if now > began else 0.0
+        failed = sum(result.status == "failed" for result in self._results.values())
+        done = len(self._results) - failed
+        self._progress(CorpusProgress(len(self._items), done, failed, frames, max(0.0, fps), pool.num_workers))
+
+
+def _reason_again(before: CorpusResult | None, folder: Folder, settings: Settings) -> str | None:
+    """Why a result cannot stand, whatever its video has become; None where it can."""
+    if before is None or before.status != "done":
+        return None
+    if before.model_sha256 != settings.bundle.sha256:
+        return "they were made with another model"
+    if before.options_sha256 != settings.options.sha256:
+        return "they were made with other options"
+    if any(folder.size(file.path) != file.bytes for file in before.outputs):
+        return "outputs were removed or changed"
+    return None
+
+
+def _require_ours(item: Item, before: CorpusResult | None, folder: Folder, settings: Settings) -> None:
+    ours = {file.path for file in before.outputs} if before else set()
+    for name in output_names(item.name, settings.options):
+        if name not in ours and folder.size(name) is not None and not is_begun(folder, item.name):
+            raise VideoError(
+                f"{redact(settings.out_dir)}/{name}: exists already, and is of no run that the manifest there tells "
+                "of; use --force (in Python: force=True) to replace it"
+            )
+
+
+def _is_unchanged(before: CorpusResult, item: Item) -> bool:
+    version = version_at(item.source)
+    known = (before.source, before.source_bytes, before.source_version)
+    return version is not None and known == (redact(item.source), version.size, version.mark)
+
+
+def version_at(source: str) -> Version | None:
+    """None where it cannot be told from here."""
+    from streamparts.corpus.work import current_version
+
+    try:
+        return current_version(source)
+    except VideoError:
+        return None
+
+
+def _task(number: int, item: Item, before: CorpusResult | None, *, force: bool, known: bool) -> Task:
+    content = before.content_sha256 if before and not force else None
+    is_other = before is not None and before.status == "done" and before.source != redact(item.source)
+    owner = (content, before.source) if content and before and is_other else None
+    return Task(number, item.name, item.source, 1, content if known else None, owner)
+
+
+def _size(task: Task) -> int:
+    version = version_at(task.source)
+    return version.size if version else 0

@@ -1,0 +1,172 @@
+"""Which videos a corpus has, and what the outputs of each are called after."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from glob import has_magic
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from streamparts.errors import VideoError
+from streamparts.sources import expand_sources
+from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources.network import ADDRESS
+from streamparts.sources.redact import redact
+from streamparts.sources.words import is_sequence, kind_of, output_stem
+
+ONLY_FILES = (
+    "a corpus has video files and folders of pictures; track cameras and streams by a run of their own, without "
+    "--workers and --cluster"
+)
+
+
+_STREAMED = (
+    *("test", "file", "http", "https", "hls", "ftp", "sftp", "mmsh", "mmst", "rtsp", "rtsps", "rtp", "srtp", "srt"),
+    *("rist", "rtmp", "rtmps", "rtmpt", "rtmpe", "udp", "tcp", "tls", "unix", "icecast", "gopher", "data"),
+)
+"""Schemes that FFmpeg plays from, or that are ours; all others are stores for fsspec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One video of a corpus."""
+
+    source: str
+    """Absolute path, or address."""
+    name: str
+    """What its outputs are called after, with slashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    source: str
+    root: str
+    """Folder that its outputs' names begin below."""
+
+
+def plan(words: Sequence[str | Path], taken: Mapping[str, str] | None = None) -> list[Item]:
+    """The videos that `words` stand for, each once.
+
+    Names keep the folders below what all words have in common: the part of a glob before its first *, a folder given,
+    the folder of a file. `taken` has the names that sources got before, by their address without credentials; they
+    keep them. Raises VideoError for what is no file, and where there is nothing.
+    """
+    found = {item.source: item for word in words for item in _found(word)}
+    if not found:
+        raise VideoError("a corpus run needs at least one video")
+    root = _common(sorted({item.root for item in found.values()}))
+    return _named([(source, _below(item, root)) for source, item in found.items()], taken or {})
+
+
+def is_file_word(word: str) -> bool:
+    """Whether a word, expanded, can be part of a corpus."""
+    if is_remote(word):
+        return True
+    try:
+        return not ADDRESS.match(word) and kind_of(word) in ("file", "picture", "folder")
+    except VideoError:
+        return False
+
+
+def is_remote(word: str | Path) -> bool:
+    """Whether it is the address of a file in a store, as fsspec reads them, and no stream that FFmpeg plays."""
+    scheme = ADDRESS.match(word) if isinstance(word, str) else None
+    return scheme is not None and scheme[0].removesuffix("://").lower() not in _STREAMED
+
+
+def _found(word: str | Path) -> list[_Found]:
+    if is_remote(word):
+        from streamparts.corpus.remote import expand_address
+
+        root, sources = expand_address(str(word))
+        return [_Found(source, root) for source in sources]
+    text = os.path.abspath(word) if isinstance(word, Path) else word  # noqa: PTH100 - no word for a camera, links kept
+    paths = [os.path.abspath(source) for source in _expanded(text)]  # noqa: PTH100
+    return [_Found(path, str(Path(path).parent) if text.startswith("@") else _root(text)) for path in paths]
+
+
+def _expanded(word: str) -> list[str]:
+    sources = expand_sources([word])
+    for source in sources:
+        if not is_file_word(source) and not _is_missing_file(source):
+            raise VideoError(f"{redact(source)}: is no file; {ONLY_FILES}")
+    return sources
+
+
+def _is_missing_file(word: str) -> bool:
+    """It fails when its turn comes, as one of many."""
+    suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    return not ADDRESS.match(word) and "%" not in word and not has_magic(word) and Path(word).suffix.lower() in suffixes
+
+
+def _root(word: str) -> str:
+    path = Path(os.path.abspath(word))  # noqa: PTH100
+    if path.is_dir() and not is_sequence(path):
+        return str(path)
+    if path.exists() or not has_magic(word):
+        return str(path.parent)
+    fixed = []
+    for piece in path.parts:
+        if has_magic(piece):
+            break
+        fixed.append(piece)
+    return str(Path(*fixed))
+
+
+def _common(roots: Sequence[str]) -> str | None:
+    """The folder that all are in; None where there is none."""
+    if len(roots) == 1:
+        return roots[0]
+    schemes = {ADDRESS.match(root)[0] if ADDRESS.match(root) else "" for root in roots}  # type: ignore[index]
+    if len(schemes) > 1:
+        return None
+    try:
+        (scheme,) = schemes
+        if scheme:
+            return scheme + os.path.commonpath([PurePosixPath(root.removeprefix(scheme)) for root in roots])
+        return os.path.commonpath(roots)
+    except ValueError:
+        return None
+
+
+def _below(item: _Found, root: str | None) -> str:
+    """Name of a source without its ending, below the root."""
+    if ADDRESS.match(item.source):
+        path = PurePosixPath(item.source.partition("?")[0].removeprefix(root or item.root).lstrip("/"))
+        pieces = [_clean(piece) for piece in path.parts] or [output_stem(item.source)]
+        return str(PurePosixPath(*pieces).with_suffix(""))
+    path = PurePosixPath(Path(os.path.relpath(item.source, root or item.root)).as_posix())
+    return str(path if Path(item.source).is_dir() else path.with_suffix(""))
+
+
+def _clean(piece: str) -> str:
+    return re.sub(r"[^\w.()@+ -]+", "-", piece).strip() or "-"
+
+
+def _named(wanted: Sequence[tuple[str, str]], taken: Mapping[str, str]) -> list[Item]:
+    """Names that no two have, not even where case does not count. Who had one keeps it; where two want the same, each
+    gets the ending of its file too."""
+    counts: dict[str, int] = {}
+    for _, name in wanted:
+        counts[name.lower()] = counts.get(name.lower(), 0) + 1
+    here = {redact(source) for source, _ in wanted}
+    used = {name.lower() for source, name in taken.items() if source in here}
+    items = []
+    for source, name in wanted:
+        before = taken.get(redact(source))
+        if before is None:
+            longer = [] if counts[name.lower()] == 1 else [name]
+            choices = [choice for choice in (name, *_longer(source, name)) if choice not in longer]
+            before = next(choice for choice in choices if choice.lower() not in used)
+        used.add(before.lower())
+        items.append(Item(source, before))
+    return items
+
+
+def _longer(source: str, name: str) -> tuple[str, str]:
+    ending = PurePosixPath(urlsplit(source).path if ADDRESS.match(source) else source).suffix
+    return f"{name}{ending}", f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"

@@ -1,0 +1,269 @@
+"""Workers as the driver sees them, and those of this machine: a process each, started anew when it dies.
+
+A worker is `python -m streamparts.corpus.worker`, told what to do over its standard input: no `if __name__ ==
+"__main__"` is needed in the caller's program, and a driver that is killed takes its workers with it, for their input
+ends.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import streamparts
+from streamparts.corpus.messages import Counted, Ready, Stop, Unable, receive, send
+from streamparts.corpus.options import Settings, Task
+from streamparts.corpus.work import Answer
+from streamparts.errors import StreampartsError
+
+MOST_FAILED_STARTS = 3
+"""In a row, before it is not tried again."""
+_TAIL_LINES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker died over a task."""
+
+    task: Task
+    reason: str
+    """How, in one line."""
+
+
+class Pool(Protocol):
+    """Some workers, each with one task at a time."""
+
+    @property
+    def num_workers(self) -> int:
+        """That are at work or ready for it."""
+        ...
+
+    @property
+    def num_free(self) -> int:
+        """How many tasks it takes now."""
+        ...
+
+    @property
+    def frames_begun(self) -> int:
+        """Frames done of the videos that are at work."""
+        ...
+
+    def want(self, num_tasks: int) -> None:
+        """So many tasks are left: no more workers than that are started. Nothing is started before this."""
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Give a task to a free worker."""
+        ...
+
+    def wait(self, seconds: float) -> list[Answer | Lost]:
+        """What has happened, at once where something has. Raises StreampartsError where no worker can do anything."""
+        ...
+
+    def stop(self) -> None:
+        """Tell all to end after the frame at hand; their answers still come."""
+        ...
+
+    def close(self) -> None:
+        """End all, at once."""
+        ...
+
+
+@dataclass(eq=False)
+class _Process:
+    """A worker of this machine."""
+
+    popen: subprocess.Popen[bytes]
+    device: str | None
+    is_ready: bool = False
+    task: Task | None = None
+    frames: int = 0
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL_LINES))
+    """The last lines that it wrote on stderr."""
+
+    def tell(self, message: object) -> None:
+        """Nothing happens where it is dead: its end is noticed by who reads from it."""
+        assert self.popen.stdin is not None
+        with suppress(OSError, ValueError):
+            send(self.popen.stdin, message)
+
+    def hang_up(self) -> None:
+        """Its input ends, and with it the worker."""
+        assert self.popen.stdin is not None
+        with suppress(OSError):  # of what it does not take any more
+            self.popen.stdin.close()
+
+
+class LocalPool:
+    """A Pool of processes of this machine."""
+
+    def __init__(self, settings: Settings, num_workers: int, devices: Sequence[str] = ()) -> None:
+        """The first worker chooses the backend for all. `devices` are GPUs, as CUDA_VISIBLE_DEVICES names them, with
+        which the workers take turns."""
+        self._settings = settings
+        self._most = num_workers
+        self._devices = devices
+        self._events: queue.Queue[tuple[_Process, Any]] = queue.Queue()
+        self._workers: list[_Process] = []
+        self._wanted = 0
+        self._failed_starts = 0
+        self._stopping = False
+        self.loading_seconds = 0.0
+        """How long the first worker took from its start until it was ready."""
+
+    @property
+    def num_workers(self) -> int:
+        return sum(worker.is_ready for worker in self._workers)
+
+    @property
+    def num_free(self) -> int:
+        return sum(worker.is_ready and worker.task is None for worker in self._workers)
+
+    @property
+    def frames_begun(self) -> int:
+        return sum(worker.frames for worker in self._workers if worker.task is not None)
+
+    def want(self, num_tasks: int) -> None:
+        self._wanted = min(self._most, num_tasks + sum(worker.task is not None for worker in self._workers))
+        first = not any(worker.is_ready for worker in self._workers) and self._settings.backend == "auto"
+        while len(self._workers) < (min(1, self._wanted) if first else self._wanted) and not self._stopping:
+            self._start()
+
+    def submit(self, task: Task) -> None:
+        worker = next(worker for worker in self._workers if worker.is_ready and worker.task is None)
+        worker.task, worker.frames = task, 0
+        worker.tell(task)
+
+    def wait(self, seconds: float) -> list[Answer | Lost]:
+        found: list[Answer | Lost] = []
+        deadline = time.monotonic() + seconds
+        while not found:
+            try:
+                worker, message = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            was_ready = self.num_free
+            found += self._take(worker, message)
+            if self.num_free > was_ready:
+                break
+        return found
+
+    def stop(self) -> None:
+        self._stopping = True
+        for worker in self._workers:
+            worker.tell(Stop())
+
+    def close(self) -> None:
+        self._stopping = True
+        for worker in self._workers:
+            worker.hang_up()
+        deadline = time.monotonic() + 3
+        for worker in self._workers:
+            try:
+                worker.popen.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.popen.kill()
+                worker.popen.wait()
+        for thread in threading.enumerate():
+            if thread.name == _READER and thread is not threading.current_thread():
+                thread.join(1)
+
+    def _start(self) -> None:
+        device = self._devices[len(self._workers) % len(self._devices)] if self._devices else None
+        began = time.monotonic()
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "streamparts.corpus.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(device),
+            **_APART,
+        )
+        worker = _Process(popen, device)
+        self._workers.append(worker)
+        for target in (self._read, self._read_errors):
+            threading.Thread(target=target, args=(worker, began), name=_READER, daemon=True).start()
+        worker.tell(self._settings)
+
+    def _read(self, worker: _Process, began: float) -> None:
+        """In a thread of its own: what the worker says, then None."""
+        assert worker.popen.stdout is not None
+        with worker.popen.stdout as stream, suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                message = receive(stream)
+                if isinstance(message, Ready) and not self.loading_seconds:
+                    self.loading_seconds = time.monotonic() - began
+                self._events.put((worker, message))
+        worker.popen.wait()
+        self._events.put((worker, None))
+
+    def _read_errors(self, worker: _Process, began: float) -> None:
+        stream: IO[bytes] | None = worker.popen.stderr
+        assert stream is not None
+        with stream:
+            for line in stream:
+                worker.tail.append(line.decode(errors="replace").strip())
+
+    def _take(self, worker: _Process, message: object) -> list[Answer | Lost]:
+        match message:
+            case Answer():
+                worker.task = None
+                return [message]
+            case Counted():
+                worker.frames = message.frames
+            case Ready():
+                worker.is_ready, self._failed_starts = True, 0
+                self._settings = replace(self._settings, backend=message.backend)
+            case Unable():
+                raise message.error
+            case None:
+                return self._bury(worker)
+        return []
+
+    def _bury(self, worker: _Process) -> list[Answer | Lost]:
+        self._workers.remove(worker)
+        worker.hang_up()
+        reason = _reason(worker)
+        if worker.task is not None:
+            return [Lost(worker.task, reason)]
+        if not worker.is_ready and not self._stopping:
+            self._failed_starts += 1
+            if self._failed_starts >= MOST_FAILED_STARTS:
+                raise StreampartsError(f"workers die when they start: {reason}; fewer --workers need less memory")
+        return []
+
+
+_READER = "streamparts-worker-reader"
+_APART: dict[str, Any] = (
+    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)} if os.name == "nt" else {"process_group": 0}
+)
+"""Ctrl-C reaches the driver alone, which tells the workers."""
+
+
+def _environment(device: str | None) -> dict[str, str]:
+    """Finds this very package, wherever the caller found it."""
+    home = str(Path(streamparts.__file__).parent.parent)
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    gpu = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+    return {**os.environ, **gpu, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _reason(worker: _Process) -> str:
+    """How a worker died: by a signal, or with what it last said."""
+    code = worker.popen.returncode
+    if code is not None and code < 0:
+        hint = " (out of memory?)" if code == -9 else ""
+        return f"its worker process was killed by signal {-code}{hint}"
+    said = f": {worker.tail[-1]}" if worker.tail else ""
+    return f"its worker process ended with code {code}{said}"

@@ -1,0 +1,204 @@
+"""Videos and outputs in stores of others (s3://, gs://, hf:// and what else fsspec knows); the `remote` extra."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from glob import has_magic
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from streamparts.corpus.places import OWN, TOKEN, Version, token_file
+from streamparts.errors import MissingExtraError, StreampartsError, VideoError
+from streamparts.sources.files import VIDEO_SUFFIXES
+from streamparts.sources.redact import redact
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+T = TypeVar("T")
+
+HOLD_SECONDS = 30.0
+"""How often a run says that it is still there ..."""
+STALE_SECONDS = 150.0
+"""... and after which silence another one may take its place."""
+_SETTLE_SECONDS = 1.0
+_MARKS = ("ETag", "etag", "md5Hash", "crc32c", "mtime", "LastModified", "last_modified", "updated", "created")
+"""What file systems call that which changes with a file."""
+
+
+class RemoteFolder:
+    """A Folder in a store. What is put there appears whole, as stores do it."""
+
+    def __init__(self, address: str) -> None:
+        """Raises VideoError or MissingExtraError where there is no such store."""
+        self.address = address.rstrip("/")
+        self._store, self._path = _opened(self.address)
+        self._listed: dict[str, int] | None = None
+
+    def list(self) -> None:
+        """From here on, sizes are those of now: one question to the store instead of one for every file."""
+        self._store.invalidate_cache()
+        path = self._path.rstrip("/")
+        found = _asked(self.address, lambda: self._store.find(path, detail=True), missing=dict)
+        self._listed = {name[len(path) :].lstrip("/"): int(info["size"] or 0) for name, info in found.items()}
+
+    def read(self, name: str) -> bytes | None:
+        data: bytes | None = _asked(self._shown(name), lambda: self._store.cat_file(self._at(name)), missing=_none)
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        _asked(self._shown(name), lambda: self._store.pipe_file(self._at(name), data))
+
+    def put(self, file: Path, name: str) -> None:
+        _asked(self._shown(name), lambda: self._store.put_file(str(file), self._at(name)))
+
+    def size(self, name: str) -> int | None:
+        if self._listed is not None:
+            return self._listed.get(name)
+        info = _asked(self._shown(name), lambda: self._store.info(self._at(name), refresh=True), missing=_none)
+        return None if info is None else int(info["size"])
+
+    def remove(self, name: str) -> None:
+        _asked(self._shown(name), lambda: self._store.rm(self._at(name), recursive=True), missing=_none)
+
+    def _at(self, name: str) -> str:
+        return f"{self._path.rstrip('/')}/{name}"
+
+    def _shown(self, name: str) -> str:
+        return f"{self.address}/{name}"
+
+
+def expand_address(word: str) -> tuple[str, list[str]]:
+    """(the folder that names begin below, the videos' addresses) of an address with * or of a folder's or a file's.
+    Raises VideoError where there is no video, MissingExtraError where the store needs a package."""
+    store, path = _opened(word)
+    store.invalidate_cache()
+    if has_magic(path):
+        found = [name for name in _asked(word, lambda: store.glob(path)) if _is_video(name)]
+        fixed = path[: next(n for n, letter in enumerate(path) if letter in "*?[")]
+        root = fixed.rpartition("/")[0]
+    elif not _is_video(path) and _asked(word, lambda: store.isdir(path)):
+        found = [name for name in _asked(word, lambda: store.find(path)) if _is_video(name)]
+        root = path.rstrip("/")
+    else:
+        found, root = [path], path.rpartition("/")[0]
+    if not found:
+        raise VideoError(f"{redact(word)}: there is no video (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    before = word.removesuffix(path) if word.endswith(path) else store.unstrip_protocol("")
+    return before + root, [before + name for name in sorted(found)]
+
+
+@contextmanager
+def fetched(address: str) -> Iterator[tuple[Path, Version]]:
+    """A copy on this machine while the block runs, under the name that it has there. Raises VideoError where there is
+    no such file, StreampartsError where it cannot be had now."""
+    store, path = _opened(address)
+    with TemporaryDirectory(prefix="streamparts-") as folder:
+        version = remote_version(address)
+        file = Path(folder) / path.rpartition("/")[2]
+        _asked(address, lambda: store.get_file(path, str(file)))
+        if file.stat().st_size != version.size:
+            raise StreampartsError(f"{redact(address)}: came incompletely or was changed on the way")
+        yield file, version
+
+
+def remote_version(address: str) -> Version:
+    """Raises VideoError where there is no such file, StreampartsError where that cannot be told now."""
+    store, path = _opened(address)
+    info: dict[str, Any] = _asked(address, lambda: store.info(path))
+    mark = next((str(info[key]) for key in _MARKS if info.get(key) is not None), "")
+    return Version(int(info.get("size") or 0), mark)
+
+
+@contextmanager
+def held(folder: RemoteFolder, token: str) -> Iterator[None]:
+    """While the block runs, other runs find that the folder is taken. Stores have no locks: who comes writes a mark and
+    looks after a moment whether it is still the last one; a mark that is not renewed any more counts for nothing."""
+    here = f"process {os.getpid()} on {platform.node()}"
+
+    def mark() -> None:
+        folder.write(TOKEN, token_file(token, here, time.time()))
+
+    _require_free(folder, token)
+    mark()
+    time.sleep(_SETTLE_SECONDS)
+    _require_free(folder, token)
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(HOLD_SECONDS):
+            try:
+                mark()
+            except StreampartsError:
+                continue  # the next time, or the run itself finds that the store is gone
+
+    thread = threading.Thread(target=renew, name="streamparts-hold", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        folder.remove(TOKEN)
+
+
+def _require_free(folder: RemoteFolder, token: str) -> None:
+    try:
+        other = json.loads(folder.read(TOKEN) or b"{}")
+    except ValueError:
+        other = {}
+    if other and other.get("token") != token and time.time() - float(other.get("at", 0)) < STALE_SECONDS:
+        raise VideoError(
+            f"{redact(folder.address)}: another run writes there ({other.get('who')}); wait for its end, or stop it; "
+            f"if it was killed, try again in {STALE_SECONDS / 60:.1g} minutes, or remove {OWN} there"
+        )
+
+
+def _is_video(path: str) -> bool:
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _none() -> None:
+    return None
+
+
+def _opened(address: str) -> tuple[AbstractFileSystem, str]:
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise MissingExtraError(f"{redact(address)}: needs fsspec; pip install 'streamparts[remote]'") from error
+    try:
+        store, path = url_to_fs(address)
+    except ImportError as error:
+        raise MissingExtraError(f"{redact(address)}: {error}; pip install it, or 'streamparts[remote]'") from error
+    except ValueError as error:
+        raise VideoError(f"{redact(address)}: {redact(str(error))}") from error
+    return store, path
+
+
+def _asked(address: str, question: Callable[[], T], missing: Callable[[], Any] | None = None) -> T:
+    """The answer of a store, or `missing()` where there is nothing. Raises VideoError where there is nothing, or no
+    right to it; StreampartsError for what may be better in a while."""
+    try:
+        return question()
+    except FileNotFoundError as error:
+        if missing is not None:
+            return missing()  # type: ignore[no-any-return]
+        raise VideoError(f"{redact(address)}: there is no such file") from error
+    except PermissionError as error:
+        raise VideoError(f"{redact(address)}: no permission ({_reason(error)}); check the credentials") from error
+    except Exception as error:  # stores raise what their libraries do
+        raise StreampartsError(
+            f"{redact(address)}: the store does not answer as it should ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return redact(" ".join((str(error) or type(error).__name__).split()))[:200]

@@ -1,0 +1,345 @@
+"""One video of a corpus to its result, so that doing it again changes nothing and half of it is never taken for all.
+
+An attempt writes into a folder of its own. When it is complete, what is to go where is written down beside it
+(`_Finished`), then the files are moved to their places, then the driver writes the manifest's line, then all that is
+removed. Whoever comes after a kill at any point of this finds out which of it was done, and does the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from streamparts import __version__
+from streamparts.backends.choice import choose_backend
+from streamparts.corpus.options import Options, Settings, Task
+from streamparts.corpus.places import OWN, Folder, LocalFolder, Version, has_token, sha256_of, version_of
+from streamparts.corpus.records import CorpusResult, OutputFile
+from streamparts.errors import StreampartsError, TracksError, VideoError
+from streamparts.sinks.encoders import choose_encoder
+from streamparts.sinks.naming import existing_followers
+from streamparts.sinks.resume import resume_point
+from streamparts.sources import OpenedSource, open_source, trimmed
+from streamparts.sources.redact import redact
+from streamparts.stream import run
+
+if TYPE_CHECKING:
+    from streamparts.summary import Summary
+
+_IN_VAIN = (VideoError, ValueError, ImportError)
+"""What fails again however often it is tried: broken files, full disks, missing packages."""
+
+FrameCount = Callable[[int], None]
+"""Is told how many frames of the video at hand are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker says of a task."""
+
+    task: Task
+    result: CorpusResult
+    may_retry: bool = False
+    """Of a failed one: whether another attempt can help."""
+
+
+class _Finished(msgspec.Struct, frozen=True):
+    """What an attempt leaves beside its files once these are complete."""
+
+    identity: str
+    attempt: str
+    """Its folder; "" where the files lie in their places already."""
+    result: CorpusResult
+
+
+class Worker:
+    """A model and a backend, loaded once, and what it takes to do one video after another."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises StreampartsError where this process cannot do such work: another version, no backend, another disk."""
+        if settings.version != __version__:
+            raise StreampartsError(
+                f"{platform.node()}: has streamparts {__version__}, the run was started by {settings.version}; "
+                "install the same version on all machines"
+            )
+        self._settings, self._bundle = settings, settings.bundle
+        self.folder = open_folder(settings.out_dir)
+        if not has_token(self.folder, settings.token):
+            raise VideoError(
+                f"{redact(settings.out_dir)}: is on {platform.node()} not the folder that it is where the run was "
+                "started; give one on a disk that all machines share, or an address such as s3://..."
+            )
+        if settings.options.overlay:
+            choose_encoder(settings.options.encoder)
+        self.chosen = choose_backend(self._bundle, settings.backend, settings.threads)
+
+    def do(self, task: Task, stop: threading.Event | None = None, count: FrameCount | None = None) -> Answer:
+        """Do one video. Whatever goes wrong is in the answer; setting `stop` ends it after the frame at hand."""
+        job = _Job(self, task, self._settings, stop or threading.Event(), count)
+        began = _now()
+        try:
+            result = job.result()
+            may_retry = False
+        except Exception as error:
+            result = job.blank("failed", error=_line(error))
+            may_retry = not isinstance(error, _IN_VAIN)
+        result = msgspec.structs.replace(
+            result, began=began, ended=_now(), attempts=task.attempt, host=platform.node(), backend=job.backend
+        )
+        return Answer(task, result, may_retry)
+
+
+class _Job:
+    """One attempt at one video."""
+
+    def __init__(
+        self, worker: Worker, task: Task, settings: Settings, stop: threading.Event, count: FrameCount | None
+    ) -> None:
+        self._worker, self._task, self._settings = worker, task, settings
+        self._folder, self._stop, self._count = worker.folder, stop, count
+        self._content: str | None = None
+        self._version: Version | None = None
+        self.backend: str | None = None
+
+    def result(self) -> CorpusResult:
+        """Raises what went wrong."""
+        if is_address(self._task.source):
+            from streamparts.corpus.remote import fetched
+
+            with fetched(self._task.source) as (path, version):
+                return self._result(path, version)
+        path = Path(self._task.source)
+        return self._result(path, version_of(path))
+
+    def blank(self, status: str, **values: object) -> CorpusResult:
+        """A result of this video, as far as it is known."""
+        bundle, version = self._settings.bundle, self._version
+        return CorpusResult(
+            status=status,  # type: ignore[arg-type]
+            name=self._task.name,
+            source=redact(self._task.source),
+            content_sha256=self._content,
+            source_bytes=version.size if version else None,
+            source_version=version.mark if version else None,
+            model=bundle.spec.name,
+            model_sha256=bundle.sha256,
+            options_sha256=self._settings.options.sha256,
+            streamparts=__version__,
+            **values,  # type: ignore[arg-type]
+        )
+
+    def _result(self, path: Path, version: Version) -> CorpusResult:
+        self._version = version
+        if self._stop.is_set():
+            return self.blank("interrupted")
+        self._content = sha256_of(path)
+        if self._content == self._task.known:
+            return self.blank("skipped")
+        self._require_own_name(self._content)
+        identity = _identity(path.name, self._content, self._settings)
+        if (before := _finish(self._folder, self._task.name, identity)) is not None:
+            return before
+        self.backend = self._worker.chosen.backend.name
+        if not isinstance(self._folder, LocalFolder):
+            with TemporaryDirectory(prefix="streamparts-") as temporary:
+                return self._attempt(path, identity, Path(temporary))
+        work = self._folder.path / work_folder(self._task.name)
+        scratch = work / f"{self._task.attempt}-{secrets.token_hex(4)}"
+        scratch.mkdir(parents=True)
+        (scratch / "identity").write_text(identity)
+        _take_over(work, scratch, identity, self._settings.options)
+        return self._attempt(path, identity, scratch)
+
+    def _require_own_name(self, content: str) -> None:
+        if self._task.owner is not None and content != self._task.owner[0]:
+            raise VideoError(
+                f"{redact(self._task.source)}: {self._task.name} in the folder of the outputs is of another video, "
+                f"{self._task.owner[1]}; give another --out-dir, or --force to replace it"
+            )
+
+    def _attempt(self, path: Path, identity: str, scratch: Path) -> CorpusResult:
+        resumed_at = self._resume_index(scratch / "tracks.jsonl")
+        summary = self._run(path, scratch)
+        if summary.interrupted:
+            return self.blank("interrupted", frames=summary.num_frames)
+        if not is_address(self._task.source) and version_of(path) != self._version:
+            raise VideoError(f"{path}: was changed while it was read; run again when it is complete")
+        files = _outputs(scratch, self._task.name)
+        result = self.blank(
+            "done",
+            outputs=tuple(OutputFile(name, file.stat().st_size) for file, name in files),
+            frames=summary.num_frames,
+            seconds=round(summary.seconds, 3),
+            fps=round(summary.fps, 1),
+            resumed_at=resumed_at,
+            notes=_notes(summary, scratch),
+        )
+        attempt = scratch.name if isinstance(self._folder, LocalFolder) else ""
+        record = msgspec.json.encode(_Finished(identity, attempt, result))
+        self._folder.write(_finished_name(self._task.name), record)
+        for file, name in files:
+            self._folder.put(file, name)
+        return result
+
+    def _resume_index(self, tracks: Path) -> int | None:
+        """The first frame that tracks taken over do not hold. What cannot be gone on with is removed."""
+        try:
+            point = resume_point(tracks, self._settings.bundle, masks=self._settings.options.masks)
+        except TracksError:
+            tracks.unlink()
+            return None
+        return point.next_index or None if point else None
+
+    def _run(self, path: Path, scratch: Path) -> Summary:
+        options, worker, count = self._settings.options, self._worker, self._count
+        return run(
+            path,
+            self._settings.bundle,
+            overlay=scratch / "overlay.mp4" if options.overlay else None,
+            tracks=scratch / "tracks.jsonl" if options.tracks else None,
+            masks=options.masks,
+            style=options.style,
+            encoder=options.encoder,
+            audio=options.audio,
+            force=True,
+            resume=options.tracks and not options.overlay,
+            backend=worker.chosen.backend,
+            opener=lambda word: _opened(word, options),
+            policy="all",
+            max_fps=options.max_fps,
+            smoothing=options.smoothing,
+            skeleton=options.skeleton,
+            stop=self._stop,
+            progress=None if count is None else lambda now: count(now.num_frames),
+        )
+
+
+def open_folder(place: str) -> Folder:
+    """The outputs' folder on this machine, or its address in a store."""
+    if is_address(place):
+        from streamparts.corpus.remote import RemoteFolder
+
+        return RemoteFolder(place)
+    return LocalFolder(Path(place))
+
+
+def current_version(source: str) -> Version:
+    """Raises VideoError."""
+    if is_address(source):
+        from streamparts.corpus.remote import remote_version
+
+        return remote_version(source)
+    return version_of(Path(source))
+
+
+def is_address(place: str) -> bool:
+    from streamparts.corpus.plan import is_remote
+
+    return is_remote(place)
+
+
+def work_folder(name: str) -> str:
+    """What is half done of a name, below the outputs' folder."""
+    return f"{OWN}/work/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
+
+
+def output_names(name: str, options: Options) -> list[str]:
+    """The files that a video's result has at least."""
+    kinds = [kind for kind, wanted in (("overlay.mp4", options.overlay), ("tracks.jsonl", options.tracks)) if wanted]
+    return [f"{name}.{kind}" for kind in kinds]
+
+
+def is_begun(folder: Folder, name: str) -> bool:
+    """Whether files under the names of this result are ours, of a run that was killed before it wrote its line."""
+    return folder.read(_finished_name(name)) is not None
+
+
+def _finished_name(name: str) -> str:
+    return f"{work_folder(name)}/finished.json"
+
+
+def _finish(folder: Folder, name: str, identity: str) -> CorpusResult | None:
+    """The result of an attempt that was complete and had no line yet; what lies beside it is put in its place."""
+    data = folder.read(_finished_name(name))
+    if data is None:
+        return None
+    try:
+        finished = msgspec.json.decode(data, type=_Finished)
+    except msgspec.DecodeError:
+        return None
+    if finished.identity != identity:
+        return None
+    if isinstance(folder, LocalFolder) and finished.attempt:
+        scratch = folder.path / work_folder(name) / finished.attempt
+        for file, place in _outputs(scratch, name) if scratch.is_dir() else ():
+            folder.put(file, place)
+    complete = all(folder.size(file.path) == file.bytes for file in finished.result.outputs)
+    return finished.result if complete else None
+
+
+def _identity(file_name: str, content: str, settings: Settings) -> str:
+    """Of what half-written outputs were made from. The tracks' header has the name of the file."""
+    words = (file_name, content, settings.bundle.sha256, settings.options.sha256)
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()
+
+
+def _take_over(work: Path, scratch: Path, identity: str, options: Options) -> None:
+    """Begin with the longest tracks that an attempt at the same left. They are copied: a machine that was thought lost
+    may still be writing. An overlay cannot be gone on with in one piece, and is begun anew."""
+    before = [
+        folder / "tracks.jsonl"
+        for folder in work.iterdir()
+        if folder != scratch
+        and folder.is_dir()
+        and (folder / "identity").is_file()
+        and (folder / "identity").read_text() == identity
+        and (folder / "tracks.jsonl").is_file()
+    ]
+    if before and options.tracks and not options.overlay:
+        longest = max(before, key=lambda path: path.stat().st_size)
+        shutil.copyfile(longest, scratch / "tracks.jsonl")
+
+
+def _outputs(scratch: Path, name: str) -> list[tuple[Path, str]]:
+    """(file, its place): the overlay, those that follow where the picture's size changed, the tracks."""
+    overlay = scratch / "overlay.mp4"
+    files = [overlay, *existing_followers(overlay), scratch / "tracks.jsonl"]
+    return [(file, f"{name}.{file.name}") for file in files if file.is_file()]
+
+
+def _opened(word: str | Path, options: Options) -> OpenedSource:
+    source = open_source(word, fps=options.fps, hwaccel=options.hwaccel)
+    try:
+        if options.start is not None or options.end is not None or options.every > 1:
+            return trimmed(source, options.start, options.end, options.every)
+        return source
+    except BaseException:
+        source.close()
+        raise
+
+
+def _notes(summary: Summary, scratch: Path) -> tuple[str, ...]:
+    notes = [note.replace(f"{scratch}/", "") for note in (*summary.notes, *summary.warnings)]
+    if summary.decode_errors:
+        notes.append(f"{summary.decode_errors} damaged packets of the video were skipped")
+    return tuple(notes)
+
+
+def _line(error: Exception) -> str:
+    text = redact(" ".join(str(error).split()))
+    return text if isinstance(error, StreampartsError) else f"unexpected {type(error).__name__}: {text}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
