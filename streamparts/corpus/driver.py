@@ -90,9 +90,11 @@ class Driver:
         retries: int,
         stop: threading.Event | None,
         progress: Callable[[CorpusProgress], None] | None,
+        say: Callable[[str], None] | None,
     ) -> None:
         self._items, self._manifest, self._folder, self._settings = items, manifest, folder, settings
-        self._retries, self._stop, self._progress = retries, stop or threading.Event(), progress
+        self._retries, self._stop = retries, stop or threading.Event()
+        self._progress, self._say = progress, say or (lambda line: None)
         self._results: dict[int, CorpusResult] = {}
         self._frames = 0
         self._rates: deque[tuple[float, int]] = deque()
@@ -138,6 +140,8 @@ class Driver:
         task = event.task
         lost = isinstance(event, Lost)
         if task.attempt <= self._retries and (lost or event.may_retry) and not self._stop.is_set():  # type: ignore[union-attr]
+            reason = event.reason if isinstance(event, Lost) else event.result.error
+            self._say(f"{task.name}: {reason}; it is tried again")
             return replace(task, attempt=task.attempt + 1)
         if isinstance(event, Lost):
             if self._stop.is_set():

@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,6 +84,7 @@ class RayPool:
         workers: int | None = None,
         cpus_per_task: float | None = None,
         gpus_per_task: float = 0,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         """`workers` None: as many as the cluster has room for, also when machines come or go. Raises MissingExtraError
         without Ray, StreampartsError where there is no such cluster or no machine in it has room for one."""
@@ -96,7 +97,7 @@ class RayPool:
         self._stopping = False
         self._counted_at = self._census_at = -math.inf
         self._slots = 0
-        self._is_ours = _connect(self._ray, address)
+        self._is_ours = _connect(self._ray, address, say or (lambda line: None))
         try:
             settings = replace(settings, threads=settings.threads or max(1, int(self._cpus)))
             self._settings = self._ray.put(settings)
@@ -221,6 +222,7 @@ class RayPool:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # it prints pages on stdout when a machine is lost
     try:
         import ray
     except ImportError as error:
@@ -228,7 +230,7 @@ def _ray() -> Any:
     return ray
 
 
-def _connect(ray: Any, address: str) -> bool:
+def _connect(ray: Any, address: str, say: Callable[[str], None]) -> bool:
     """Whether a connection was made here, which is to be ended here."""
     if ray.is_initialized():
         return False
@@ -240,6 +242,7 @@ def _connect(ray: Any, address: str) -> bool:
                 try:
                     ray.init(address="auto", **quiet)
                 except ConnectionError:
+                    say("no Ray cluster runs here: one is started for this run, of this machine alone")
                     ray.init(address="local", include_dashboard=False, **quiet)
             else:
                 ray.init(address=address, **quiet)

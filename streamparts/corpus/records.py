@@ -35,11 +35,11 @@ class CorpusResult(Struct, frozen=True, kw_only=True):
     outputs: tuple[OutputFile, ...] = ()
     """The files written."""
     frames: int = 0
-    """Frames tracked."""
+    """Frames in the outputs."""
     seconds: float = 0.0
     """Wall time of the attempt that ended it: reading, tracking, writing."""
     fps: float = 0.0
-    """The one divided by the other."""
+    """Frames of that attempt for each of these seconds."""
     content_sha256: str | None = None
     """Of the video's bytes; of a folder of pictures, of their names and bytes. None where it could not be read."""
     source_bytes: int | None = None

@@ -112,7 +112,7 @@ def run_corpus(
         try:
             todo = sort_out(items, manifest, folder, settings, force=force)
             _say_what(say, items, todo)
-            driver = Driver(items, manifest, folder, settings, retries, stop, progress)
+            driver = Driver(items, manifest, folder, settings, retries, stop, progress, say)
             pool = _pool(settings, todo, workers, cluster, cpus_per_task, gpus_per_task, say) if todo.tasks else None
             return driver.run(todo, pool)
         finally:
@@ -201,7 +201,7 @@ def _pool(
     if cluster is not None:
         from streamparts.corpus.ray_pool import RayPool
 
-        return RayPool(settings, cluster, workers, cpus_per_task, gpus_per_task)
+        return RayPool(settings, cluster, workers, cpus_per_task, gpus_per_task, say)
     share = shares(len(todo.tasks), settings.backend, workers, settings.threads)
     return LocalPool(replace(settings, threads=share.threads), share.num_workers, share.devices)
 

@@ -8,6 +8,7 @@ removed. Whoever comes after a kill at any point of this finds out which of it w
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import secrets
 import shutil
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _IN_VAIN = (VideoError, ValueError, ImportError)
 """What fails again however often it is tried: broken files, full disks, missing packages."""
+
+_FRAME_LINE = b'{"type":"frame"'
 
 FrameCount = Callable[[int], None]
 """Is told how many frames of the video at hand are done."""
@@ -169,7 +172,7 @@ class _Job:
             )
 
     def _attempt(self, path: Path, identity: str, scratch: Path) -> CorpusResult:
-        resumed_at = self._resume_index(scratch / "tracks.jsonl")
+        resumed_at, frames_before = self._taken_over(scratch / "tracks.jsonl")
         summary = self._run(path, scratch)
         if summary.interrupted:
             return self.blank("interrupted", frames=summary.num_frames)
@@ -179,7 +182,7 @@ class _Job:
         result = self.blank(
             "done",
             outputs=tuple(OutputFile(name, file.stat().st_size) for file, name in files),
-            frames=summary.num_frames,
+            frames=frames_before + summary.num_frames,
             seconds=round(summary.seconds, 3),
             fps=round(summary.fps, 1),
             resumed_at=resumed_at,
@@ -192,14 +195,20 @@ class _Job:
             self._folder.put(file, name)
         return result
 
-    def _resume_index(self, tracks: Path) -> int | None:
-        """The first frame that tracks taken over do not hold. What cannot be gone on with is removed."""
+    def _taken_over(self, tracks: Path) -> tuple[int | None, int]:
+        """The first frame that tracks of an earlier attempt do not hold, and how many they do; (None, 0) where there
+        are none. What cannot be gone on with is removed."""
         try:
             point = resume_point(tracks, self._settings.bundle, masks=self._settings.options.masks)
         except TracksError:
             tracks.unlink()
-            return None
-        return point.next_index or None if point else None
+            return None, 0
+        if point is None or point.pts is None:
+            return None, 0
+        os.truncate(tracks, point.size_bytes)
+        with tracks.open("rb") as file:
+            num_frames = sum(line.startswith(_FRAME_LINE) for line in file)
+        return point.next_index, num_frames
 
     def _run(self, path: Path, scratch: Path) -> Summary:
         options, worker, count = self._settings.options, self._worker, self._count

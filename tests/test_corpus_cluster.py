@@ -1,0 +1,80 @@
+"""A corpus on a real Ray cluster of two nodes, which the test starts on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ray = pytest.importorskip("ray", reason="Ray, of the extra `cluster`, is not installed")
+
+from streamparts import run_corpus  # noqa: E402
+from streamparts.corpus.driver import CorpusProgress  # noqa: E402
+from tests.corpora import files_in, frame_numbers, manifest_lines  # noqa: E402
+from tests.media import numbered_video  # noqa: E402
+
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Two nodes with a CPU each; all their processes end with the test."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    try:
+        cluster.second = cluster.add_node(**NODE)
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """Ten videos, and how many frames each has, by path."""
+    folder = tmp_path_factory.mktemp("corpus")
+    counts = {}
+    for base, num_frames in (("long", 1200), ("short", 900)):
+        numbered_video(folder / f"{base}-0.mp4", num_frames, 48, 64)
+        for number in range(5):
+            path = folder / f"{base}-{number}.mp4"
+            if number:
+                shutil.copy(folder / f"{base}-0.mp4", path)
+            counts[str(path)] = num_frames
+    return counts
+
+
+def test_every_video_is_done_exactly_once_though_a_node_is_killed(
+    tmp_path: Path, cluster: Any, corpus: dict[str, int], model_path: Path
+) -> None:
+    out, killed = tmp_path / "out", []
+
+    def kill_once(progress: CorpusProgress) -> None:
+        at_work = list(out.glob(".streamparts/work/*/*/tracks.jsonl"))
+        if not killed and progress.done >= 2 and len(at_work) >= 2:
+            killed.append(progress.done)
+            cluster.remove_node(cluster.second, allow_graceful=False)
+
+    results = run_corpus(
+        list(corpus),
+        model_path,
+        out_dir=out,
+        overlay=False,
+        backend="onnxruntime",
+        cluster=cluster.address,
+        progress=kill_once,
+    )
+    assert killed and killed[0] < 10, "in the middle"
+    assert [(result.status, result.frames) for result in results] == [("done", count) for count in corpus.values()]
+    assert max(result.attempts for result in results) == 2, "of the video at which the node was killed"
+    names = [f"{base}-{number}" for base in ("long", "short") for number in range(5)]
+    assert sorted(line["name"] for line in manifest_lines(out)) == names
+    assert {line["status"] for line in manifest_lines(out)} == {"done"}
+    for name, count in zip(names, corpus.values(), strict=True):
+        assert frame_numbers(out / f"{name}.tracks.jsonl") == list(range(count))
+    assert files_in(out) == {"manifest.jsonl", *(f"{name}.tracks.jsonl" for name in names)}
