@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from streamparts import __version__
 from streamparts.cli.build import add_build
+from streamparts.cli.completion import add_completion
 from streamparts.cli.convert import add_convert
 from streamparts.cli.doctor import add_doctor
 from streamparts.cli.info import add_bench, add_info, add_schema
@@ -22,6 +23,7 @@ from streamparts.cli.types import one_line
 from streamparts.sinks.flags import with_show_kind
 
 DOCUMENTATION = """examples and every flag: streamparts COMMAND --help
+is everything there, and does it work: streamparts doctor
 documentation: docs/index.md of the source tree; docs/quickstart.md begins at the beginning
 """
 
@@ -76,4 +78,5 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (add_run, add_info, add_build, add_bench, add_name, add_skeleton, add_convert, add_schema, add_doctor):
         add(commands)
+    add_completion(commands, _parser)
     return parser
