@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.hwdecode import Decoder, choose
+from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
@@ -52,8 +53,8 @@ class FileSource(Closing):
         self.rotation = quarter_turns(self._first)
         stored_wh = (self._first.width, self._first.height)
         self.width, self.height = stored_wh[:: -1 if self.rotation % 180 else 1]
-        self.time_base = self._stream.time_base or 1 / FALLBACK_RATE
-        self.rate = self._stream.average_rate or None
+        self.time_base = exact(self._stream.time_base) or 1 / FALLBACK_RATE
+        self.rate = exact(self._stream.average_rate)
         self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
         self.description = self._describe()
         self._timeline = Timeline(self.time_base, self.rate)
@@ -243,8 +244,8 @@ def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fr
         return stream.frames
     if not rate:
         return None
-    if stream.duration and stream.time_base:
-        return round(stream.duration * stream.time_base * rate) or None
+    if stream.duration and (time_base := exact(stream.time_base)):
+        return round(stream.duration * time_base * rate) or None
     return round(Fraction(container.duration, av.time_base) * rate) or None if container.duration else None
 
 

@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
+from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, reason_of
 from streamparts.sources.files import estimate_num_frames, video_stream
 from streamparts.sources.redact import redact
@@ -201,10 +202,10 @@ def _next_packet(container: InputContainer, stream: VideoStream) -> Packet[Video
 
 def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) -> Announced:
     """The size of an input that comes `in_pieces` is that of the list of them."""
-    rate = stream.average_rate or None
+    rate = exact(stream.average_rate)
     return Announced(
         codec=stream.codec_context.name,
-        time_base=stream.time_base or 1 / FALLBACK_RATE,
+        time_base=exact(stream.time_base) or 1 / FALLBACK_RATE,
         rate=rate,
         num_frames=estimate_num_frames(stream, container, rate),
         finite=bool(container.duration) or (container.size > 0 and not in_pieces),
