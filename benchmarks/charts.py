@@ -46,7 +46,7 @@ def frames(axes: Axes, found: Figures) -> None:
     axes.plot([row["frames"] for row in rows], seconds, "o-", label="whole run, overlay and tracks")
     axes.set_xlabel("frames of the clip, 640x360")
     axes.set_ylabel("seconds")
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
     axes.set_xlim(left=0)
 
 
@@ -55,30 +55,31 @@ def sizes(axes: Axes, found: Figures) -> None:
     for mode in MODES:
         axes.plot([row["megapixels"] for row in rows], [row[f"processor ms {mode}"] for row in rows], "o-", label=mode)
     for row in rows[1:]:
-        axes.annotate(
-            row["size"], (row["megapixels"], row[f"processor ms {MODES[0]}"]), (4, -12), textcoords="offset points"
-        )
+        place = (row["megapixels"], row[f"processor ms {MODES[0]}"])
+        axes.annotate(row["size"], place, (-6, 6), textcoords="offset points", ha="right")
     axes.set_xlabel("megapixels of the video")
     axes.set_ylabel("processor ms a frame")
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
 
 
 def parts(axes: Axes, found: Figures) -> None:
     rows = found["parts"]
     for key in ("network ms", "scaling to tracks ms"):
         axes.plot([row["parts"] for row in rows], [row[key] for row in rows], "o-", label=key.removesuffix(" ms"))
+    axes.set_xticks([row["parts"] for row in rows])
     axes.set_xlabel("parts of the model")
     axes.set_ylabel("ms a frame")
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
 
 
 def sources(axes: Axes, found: Figures) -> None:
     rows = found["sources"]
     for key in ("fps of all together", "fps of each"):
         axes.plot([row["sources"] for row in rows], [row[key] for row in rows], "o-", label=key.removeprefix("fps "))
+    axes.set_xticks([row["sources"] for row in rows])
     axes.set_xlabel("videos of 1280x720 at once")
     axes.set_ylabel("frames per second")
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
 
 
 def memory(axes: Axes, found: Figures) -> None:
@@ -86,7 +87,11 @@ def memory(axes: Axes, found: Figures) -> None:
     axes.plot(list(values), list(values.values()), "o-", label="resident memory")
     axes.set_xlabel("frames")
     axes.set_ylabel("MB")
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
+
+
+def _from_zero(axes: Axes) -> None:
+    axes.set_ylim(0, 1.2 * axes.dataLim.ymax)
 
 
 def neighbours(axes: Axes, found: Figures) -> None:

@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 
 from streamparts.bundle import Bundle, check_model, load_model
-from streamparts.models.student import STUDENT_SIZES, StudentSize
 from streamparts.spec import ModelSpec
 from train.puppets import render_clip, write_clip, write_clips
+
+if TYPE_CHECKING:
+    from streamparts.models.student import StudentSize
 
 SEED = 100_500
 """Of the clip that is timed on; no training uses it."""
@@ -58,7 +60,7 @@ def random_student(size: StudentSize, num_parts: int, folder: Path) -> Bundle:
     import torch
 
     from streamparts.models.readout import ExportedStudent
-    from streamparts.models.student import Student, StudentConfig
+    from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
 
     torch.manual_seed(0)
     config = StudentConfig(num_parts, INPUT_SIDE, **STUDENT_SIZES[size])

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.inputs import puppet_clip
-from benchmarks.place import ROOT
+from benchmarks.place import ROOT, python_with_pip
 
 MEDIAPIPE = "mediapipe==0.10.21"
 """The last release whose wheels hold the models of its pose solution."""
@@ -56,7 +56,7 @@ def participants() -> tuple[dict[str, list[str]], dict[str, str]]:
     """Commands by name, to be followed by clip, results and drawn video; and why others cannot run."""
     streamparts, plain, mediapipe = DOES
     commands = {
-        streamparts: [sys.executable, "-m", "benchmarks.neighbours", SOLO],
+        streamparts: solo(),
         plain: [sys.executable, "-m", "benchmarks.plain_loop"],
     }
     try:
@@ -67,27 +67,23 @@ def participants() -> tuple[dict[str, list[str]], dict[str, str]]:
     return {**commands, mediapipe: [str(python), str(script)]}, {}
 
 
+def solo() -> list[str]:
+    return [sys.executable, "-m", "benchmarks.neighbours", SOLO]
+
+
 def environment() -> Path:
     """Python with MediaPipe, installed at the first call. Raises RuntimeError where that cannot be."""
     python, ready = ENVIRONMENT / "bin" / "python", ENVIRONMENT / MEDIAPIPE
     if not ready.exists():
         for words in (
             [sys.executable, "-m", "venv", "--clear", "--without-pip", str(ENVIRONMENT)],
-            [*_pip(), "--python", str(python), "install", "--quiet", MEDIAPIPE],
+            [python_with_pip(), "-m", "pip", "--python", str(python), "install", "--quiet", MEDIAPIPE],
         ):
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"{MEDIAPIPE} cannot be installed: {_last_line(done.stderr)}")
         ready.touch()
     return python
-
-
-def _pip() -> list[str]:
-    """The one of this environment, or of the Python that it was made with."""
-    for python in (sys.executable, getattr(sys, "_base_executable", sys.executable)):
-        if subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0:
-            return [python, "-m", "pip"]
-    raise RuntimeError("there is no pip here")
 
 
 def one_clip(
@@ -117,7 +113,7 @@ def _run(command: Sequence[str]) -> dict[str, float]:
     """What it prints in its last line. Raises RuntimeError with its last words."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=LONGEST_RUN_SECONDS)
     if done.returncode:
-        raise RuntimeError(f"{Path(command[-2]).name} by {command[1:3]}: {_last_line(done.stderr)}")
+        raise RuntimeError(f"{' '.join(map(str, command[1:4]))}: {_last_line(done.stderr)}")
     result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,6 +60,14 @@ def changes_digest() -> str:
     """Tells two changed checkouts apart; "" where nothing is changed."""
     changes = _changes()
     return hashlib.sha256((changes + _git("diff", "HEAD")).encode()).hexdigest()[:12] if changes else ""
+
+
+def python_with_pip() -> str:
+    """This Python, or the one that its environment was made with. Raises RuntimeError where neither has pip."""
+    for python in (sys.executable, getattr(sys, "_base_executable", sys.executable)):
+        if subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0:
+            return str(python)
+    raise RuntimeError("needs pip, which neither this environment nor the Python it was made with has")
 
 
 def repository_files() -> list[str]:

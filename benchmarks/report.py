@@ -72,8 +72,10 @@ def _finished(words: Sequence[str], limit_seconds: float) -> str:
         return f"not done within {limit_seconds / 60:.0f} minutes"
     if done.returncode == 0:
         return ""
+    if done.returncode < 0:
+        return f"ended by signal {-done.returncode}"
     lines = done.stderr.strip().splitlines()
-    return lines[-1][:300] if lines and done.returncode > 0 else f"ended by signal {-done.returncode}"
+    return lines[-1][:300] if lines else f"ended with code {done.returncode}"
 
 
 def kept(path: Path) -> Record | None:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.place import ROOT, repository_files
+from benchmarks.place import ROOT, python_with_pip, repository_files
 
 IMPORT = """
 import sys, time
@@ -63,7 +63,7 @@ def demo(repeats: int) -> dict[str, object]:
 
 def _make_demo(folder: str) -> float:
     began = time.perf_counter()
-    command = ["make", "-C", folder, "demo", f"PYTHON={sys.executable}"]
+    command = ["make", "-C", folder, "demo", f"PYTHON={python_with_pip()}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(f"make demo failed: {result.stderr.strip().splitlines()[-1]}")
