@@ -173,7 +173,7 @@ def test_a_driver_that_is_killed_takes_its_workers_along_and_the_next_one_goes_o
     words = [sys.executable, str(script), str(tmp_path / "in"), str(model_path), str(out)]
     with subprocess.Popen(words, env=environment()) as driver:
         wait_until(lambda: (out / "manifest.jsonl").exists() and len(manifest_lines(out)) >= 2)
-        with pytest.raises(VideoError, match=f"another run writes there .process {driver.pid} on"):
+        with pytest.raises(VideoError, match=rf"another run writes there \(process {driver.pid} on"):
             run_corpus(tmp_path / "in", model_path, out_dir=out, **QUICK)
         driver.kill()
     before = {line["name"]: line for line in manifest_lines(out)}

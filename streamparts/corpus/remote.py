@@ -130,6 +130,7 @@ def held(folder: RemoteFolder, token: str) -> Iterator[None]:
     mark()
     time.sleep(_SETTLE_SECONDS)
     _require_free(folder, token)
+    folder.list()
     ended = threading.Event()
 
     def renew() -> None:
