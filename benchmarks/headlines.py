@@ -54,8 +54,8 @@ def readme_block(sections: Sections, machine: dict[str, Any]) -> str:
         table(["what", "figure", "command"], rows),
         "Age of result: from leaving the decoder to written by the last output. The slowest stage, as it runs among "
         f"the others, is\nat work {shares[0]} of the time with overlay, {shares[1]} without. Of the speed that it has "
-        f"alone on an idle core, tracks only reaches\n{alone}, with overlay {drawn_alone}, for the stages together "
-        "need more than there are cores.",
+        f"alone on an idle core, tracks only reaches\n{alone}, with overlay {drawn_alone}: the stages share "
+        f"{machine['cores']} cores.",
     ])  # fmt: skip
 
 
