@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ ray = pytest.importorskip("ray", reason="Ray, of the extra `cluster`, is not ins
 
 from streamparts import run_corpus  # noqa: E402
 from streamparts.corpus.driver import CorpusProgress  # noqa: E402
+from streamparts.corpus.ray_pool import RayPool, _reason  # noqa: E402
+from streamparts.errors import MissingExtraError, StreampartsError  # noqa: E402
 from tests.corpora import files_in, frame_numbers, manifest_lines  # noqa: E402
 from tests.media import numbered_video  # noqa: E402
 
@@ -78,3 +82,47 @@ def test_every_video_is_done_exactly_once_though_a_node_is_killed(
     for name, count in zip(names, corpus.values(), strict=True):
         assert frame_numbers(out / f"{name}.tracks.jsonl") == list(range(count))
     assert files_in(out) == {"manifest.jsonl", *(f"{name}.tracks.jsonl" for name in names)}
+
+
+def test_what_no_machine_has_is_one_line(
+    tmp_path: Path, cluster: Any, corpus: dict[str, int], model_path: Path
+) -> None:
+    """And a worker that cannot begin, on the machine that it was given, is another."""
+    arguments = {"out_dir": tmp_path / "out", "overlay": False, "cluster": cluster.address}
+    with pytest.raises(StreampartsError, match="no machine of the cluster has 7 CPUs and 0 GPUs for a video"):
+        run_corpus(list(corpus), model_path, cpus_per_task=7, **arguments)
+    ray.init(address=cluster.address, log_to_driver=False)
+    with pytest.raises(StreampartsError, match="has 1 CPUs and 2 GPUs"):
+        run_corpus(list(corpus), model_path, gpus_per_task=2, **arguments)
+    assert ray.is_initialized(), "a connection of the caller's stays"
+    with pytest.raises(StreampartsError, match=f"{platform.node()}: .*no CUDA driver or GPU here"):
+        run_corpus(list(corpus), model_path, backend="tensorrt", **arguments)
+    assert not files_in(tmp_path)
+
+
+def test_a_machine_without_streamparts_is_named_as_such() -> None:
+    """Ray gives a page of text; the line that counts is in the middle."""
+    page = "The actor died.\n  File x, line 3\nModuleNotFoundError: No module named 'streamparts'\nmore"
+    reason = _reason(RuntimeError(page))
+    assert reason.startswith("ModuleNotFoundError: No module named 'streamparts'; install streamparts ")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:1", r"127\.0\.0\.1:1: no Ray cluster answers there .*Connection refused"),
+        ("somewhere", "is no address of a Ray cluster; give auto, or its HOST:PORT"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_line(
+    tmp_path: Path, corpus: dict[str, int], model_path: Path, address: str, reason: str
+) -> None:
+    with pytest.raises(StreampartsError, match=reason):
+        run_corpus(list(corpus), model_path, out_dir=tmp_path / "out", cluster=address)
+    assert not files_in(tmp_path)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'streamparts\[cluster\]'"):
+        RayPool(None, "auto")  # type: ignore[arg-type]

@@ -132,7 +132,7 @@ def _run(args: argparse.Namespace) -> int:
         args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too; messages have ?masks=1")
     if args.end is not None and args.end <= (args.start or 0):
         args.usage_error("--end must be after --start")
-    if args.resume and args.tracks is None:
+    if args.resume and args.tracks is None and not is_corpus(args):
         args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
     if args.no_overlay and args.overlay is not None:
         args.usage_error("--overlay and --no-overlay exclude each other")

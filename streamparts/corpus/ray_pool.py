@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import platform
 import signal
 import socket
 import threading
@@ -44,7 +45,7 @@ class RayWorker:
             self._worker = Worker(settings)
             self._worker.chosen.backend.run(noise(settings.bundle))
         except StreampartsError as error:
-            return Unable(error)
+            return Unable(type(error)(f"{platform.node()}: {error}"))
         return Ready(self._worker.chosen.backend.name)
 
     def do(self, task: Task) -> Answer:

@@ -1,0 +1,135 @@
+"""What a corpus costs beyond its videos: the same tiny videos by a plain loop in one warm process, by the local pool
+and by Ray, one worker each, in turns.
+
+    python -m benchmarks.corpus                  # 1,000 videos of 10 frames, twenty turns; ten minutes on two cores
+    python -m benchmarks.corpus --videos 200 --without-ray
+
+Loading the model is not counted: the clock runs from the first worker being ready to the last video's line in the
+manifest. Overhead is the median over the turns of (corpus - loop) / loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.counter import write_clip
+from streamparts import load_model, run, run_corpus
+from streamparts.backends.choice import open_backend
+from streamparts.corpus.driver import CorpusProgress
+
+BACKEND = "onnxruntime"
+
+
+class Clock:
+    """Seconds of a corpus run from the first worker that is ready to the last video."""
+
+    def __init__(self) -> None:
+        self.began: float | None = None
+        self.ended = 0.0
+
+    def __call__(self, progress: CorpusProgress) -> None:
+        now = time.perf_counter()
+        if progress.workers and self.began is None:
+            self.began = now
+        if progress.done == progress.total and not self.ended:
+            self.ended = now
+
+    @property
+    def seconds(self) -> float:
+        assert self.began is not None and self.ended, "a video failed"
+        return self.ended - self.began
+
+
+def write_videos(folder: Path, num_videos: int, num_frames: int) -> list[Path]:
+    """Videos of the same pictures and of other bytes: each ends with a box of its own, which players skip."""
+    folder.mkdir()
+    model = folder / "model.mp4"
+    write_clip(model, num_frames)
+    data = model.read_bytes()
+    model.unlink()
+    videos = [folder / f"{number:05d}.mp4" for number in range(num_videos)]
+    for number, video in enumerate(videos):
+        video.write_bytes(data + b"\0\0\0\x0cfree" + number.to_bytes(4, "big"))
+    return videos
+
+
+def measure(num_videos: int, num_frames: int, turns: int, overlay: bool, ray: bool) -> dict[str, object]:
+    bundle = load_model()
+    backend = open_backend(bundle, BACKEND, threads=1)
+    overheads: dict[str, list[float]] = {"local pool": [], **({"Ray": []} if ray else {})}
+    loops: list[float] = []
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        videos = write_videos(folder / "in", num_videos, num_frames)
+        (folder / "loop").mkdir()
+
+        def loop(share: Sequence[Path]) -> float:
+            began = time.perf_counter()
+            for video in share:
+                out = folder / "loop" / video.stem
+                drawn = out.with_suffix(".overlay.mp4") if overlay else None
+                run(video, bundle, backend=backend, tracks=out.with_suffix(".tracks.jsonl"), overlay=drawn)
+            return time.perf_counter() - began
+
+        def corpus(share: Sequence[Path], kind: str) -> float:
+            clock = Clock()
+            run_corpus(
+                share,
+                bundle,
+                out_dir=folder / kind,
+                overlay=overlay,
+                backend=BACKEND,
+                threads=1,
+                workers=1,
+                cluster="auto" if kind == "Ray" else None,
+                progress=clock,
+            )
+            return clock.seconds
+
+        loop(videos[:1])
+        (folder / "loop" / f"{videos[0].stem}.tracks.jsonl").unlink()
+        (folder / "loop" / f"{videos[0].stem}.overlay.mp4").unlink(missing_ok=True)
+        for turn in range(turns):
+            share = videos[turn::turns]
+            loops.append(loop(share) / len(share))
+            for kind, values in overheads.items():
+                values.append(corpus(share, kind) / len(share) / loops[-1] - 1)
+    return {
+        "videos": num_videos,
+        "frames each": num_frames,
+        "plain loop, ms a video": round(1e3 * statistics.median(loops), 1),
+        **{f"overhead of the {kind}, %": round(100 * statistics.median(v), 1) for kind, v in overheads.items()},
+        "in each turn, %": {kind: [round(100 * value, 1) for value in v] for kind, v in overheads.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=1000, metavar="N")
+    parser.add_argument("--frames", type=int, default=10, metavar="N", help="of each video")
+    parser.add_argument("--turns", type=int, default=20, metavar="N")
+    parser.add_argument("--overlay", action="store_true", help="write overlays too")
+    parser.add_argument("--without-ray", action="store_true")
+    args = parser.parse_args()
+    if not args.without_ray:
+        _start_ray()
+    print(json.dumps(measure(args.videos, args.frames, args.turns, args.overlay, not args.without_ray), indent=2))
+
+
+def _start_ray() -> None:
+    """Once for all turns."""
+    import logging
+
+    import ray
+
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+
+
+if __name__ == "__main__":
+    main()
