@@ -208,7 +208,7 @@ def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) 
         time_base=exact(stream.time_base) or 1 / FALLBACK_RATE,
         rate=rate,
         num_frames=estimate_num_frames(stream, container, rate),
-        finite=bool(container.duration) or (container.size > 0 and not in_pieces),
+        finite=bool(container.duration) or ((container.size or 0) > 0 and not in_pieces),  # None since PyAV 19
         seconds=_stated_seconds(stream),
     )
 

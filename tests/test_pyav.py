@@ -1,4 +1,4 @@
-"""Exact numbers of PyAV, of whichever version."""
+"""What differs between the versions of PyAV that are in use: 18 and, from Python 3.12 on, 19."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from streamparts.rational import exact
 from streamparts.sources import open_source
 from streamparts.sources.files import estimate_num_frames
+from streamparts.sources.reader import _announced
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,14 @@ def test_the_number_of_frames_is_estimated_from_either_kind() -> None:
         time_base = Ratio(1, 90_000)
 
     assert estimate_num_frames(Stream(), None, Fraction(30)) == 60  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [None, -1, 0])
+def test_a_stream_whose_size_is_not_known_has_no_end(size: int | None) -> None:
+    """PyAV 19 says None where 18 says -1."""
+    codec = SimpleNamespace(name="h264")
+    stream = SimpleNamespace(
+        average_rate=Ratio(30, 1), time_base=Ratio(1, 90_000), frames=0, duration=None, metadata={}, codec_context=codec
+    )
+    container = SimpleNamespace(duration=None, size=size)
+    assert not _announced(container, stream, in_pieces=False).finite  # type: ignore[arg-type]
