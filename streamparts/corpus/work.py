@@ -24,6 +24,7 @@ import msgspec
 
 from streamparts import __version__
 from streamparts.backends.choice import choose_backend
+from streamparts.cores import share_machine
 from streamparts.corpus.options import Options, Settings, Task
 from streamparts.corpus.places import OWN, Folder, LocalFolder, Version, has_token, sha256_of, version_of
 from streamparts.corpus.records import CorpusResult, OutputFile
@@ -83,6 +84,8 @@ class Worker:
                 f"{redact(settings.out_dir)}: is on {platform.node()} not the folder that it is where the run was "
                 "started; give one on a disk that all machines share, or an address such as s3://..."
             )
+        if settings.threads is not None:
+            share_machine(settings.threads)
         if settings.options.overlay:
             choose_encoder(settings.options.encoder)
         self.chosen = choose_backend(self._bundle, settings.backend, settings.threads)

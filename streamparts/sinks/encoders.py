@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from av import VideoFrame
 from av.video.codeccontext import VideoCodecContext
 
+from streamparts.cores import encoder_threads
 from streamparts.errors import VideoError
 
 AUTO = "auto"
@@ -26,8 +26,6 @@ _OPTIONS = {
     "libx264": {
         "preset": "ultrafast",  # half the processor time of the next one, for files a third larger
         "crf": "21",
-        # Half of the cores: the network takes the others.
-        "threads": str(max(1, (os.cpu_count() or 1) // 2)),
         "tune": "zerolatency",  # else up to a second of frames waits in the encoder and dies with it
         "forced-idr": "1",  # a key frame asked for is one to seek to
     },
@@ -65,6 +63,8 @@ class Encoder:
     def configure(self, codec: VideoCodecContext, height: int, width: int, rate: Fraction) -> None:
         """Set size and pixel format, a bit rate where the encoder has no quality of its own, a key frame a second."""
         codec.height, codec.width, codec.pix_fmt = height, width, self.pix_fmt
+        if self.name == SOFTWARE:
+            codec.thread_count = encoder_threads()
         codec.gop_size = max(1, round(rate))
         if self.name not in _OWN_QUALITY:
             codec.bit_rate = round(_BITS_PER_PIXEL * height * width * rate)

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from streamparts.cores import decoder_threads
 from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.hwdecode import Decoder, choose
@@ -214,6 +215,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         raise VideoError(f"{name}: has no video stream")
     stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
     stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
+    stream.codec_context.thread_count = decoder_threads()
     return stream
 
 
