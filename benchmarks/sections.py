@@ -143,10 +143,19 @@ def counter(options: Options) -> Figures:
         return check(50 if options.quick else 10_000, None, Path(folder))
 
 
+def corpus(options: Options) -> Figures:
+    """Without Ray, whose processes would count as other programs."""
+    from benchmarks.corpus import measure
+
+    videos, turns = (4, 2) if options.quick else (240, 6)
+    return measure(videos, 10, turns, overlay=False, ray=False)
+
+
 SECTIONS: dict[str, Callable[[Options], Figures]] = {
     function.__name__: function
     for function in (
-        runtime, engines, scaling, accuracy, memory, startup, neighbours, live, counter, messages, smoothing, skeleton
+        runtime, engines, scaling, accuracy, memory, startup, neighbours, live, counter, corpus, messages, smoothing,
+        skeleton,
     )
 }  # fmt: skip
 """What can be measured here, in the report's order."""

@@ -162,6 +162,14 @@ def counter(found: Figures) -> str:
     return "\n\n".join([text, table(list(found), [list(found.values())])])
 
 
+def corpus(found: Figures) -> str:
+    text = (
+        "Tiny videos, one worker: what a corpus costs beyond a plain loop over them in one warm process, the start of "
+        "the worker left out. With Ray too: `python -m benchmarks.corpus`"
+    )
+    return "\n\n".join([text, table(["", "figure"], found.items())])
+
+
 def messages(found: Figures) -> str:
     rows = [[name, cost["us to send"], cost["us of the run"]] for name, cost in found.items()]
     text = "A frame of ten parts; nobody listens. Microseconds of the sending thread's processor time, and of the run."
@@ -234,6 +242,7 @@ TABLES: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "neighbours": ("The same clip by others", neighbours),
     "live": ("Live sources", live),
     "counter": ("No frame lost, doubled or shifted", counter),
+    "corpus": ("Many videos", corpus),
     "messages": ("Live messages", messages),
     "smoothing": ("Smoothing", smoothing),
     "skeleton": ("Skeletons", skeleton),
