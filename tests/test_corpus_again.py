@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import Any
 import pytest
 
 from streamparts import Smoothing, __version__, load_model, run_corpus
+from streamparts.cli import main
 from streamparts.corpus.manifest import Manifest
 from streamparts.corpus.options import Options, Settings
 from streamparts.corpus.places import LocalFolder
 from streamparts.corpus.records import CorpusResult
 from streamparts.corpus.work import Worker
 from streamparts.errors import StreampartsError, VideoError
+from tests.conftest import ROOT
 from tests.corpora import NAMES, Pools, files_in, frame_numbers, inline_pools, manifest_lines, write_corpus
 from tests.media import numbered_video, picture_file
 from tests.tiny_model import tiny_spec, write_tiny_model
@@ -315,3 +319,19 @@ def test_a_worker_refuses_another_version_and_another_disk(tmp_path: Path, model
         Worker(settings)
     with pytest.raises(VideoError, match="give one on a disk that all machines share"):
         Worker(replace(settings, version=__version__))
+
+
+def test_every_line_is_of_the_schema_and_every_field_in_the_documentation(
+    tmp_path: Path, corpus: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    (corpus / "a" / "x.mp4").write_text("broken")
+    go(corpus, model, tmp_path / "out")
+    assert main(["schema", "manifest"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    for line in manifest_lines(tmp_path / "out"):
+        jsonschema.validate(line, schema)
+        assert set(line) == set(schema["properties"])
+    page = (ROOT / "docs" / "corpus.md").read_text(encoding="utf-8")
+    fields = {name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert set(schema["properties"]) == fields

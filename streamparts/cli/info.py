@@ -156,7 +156,11 @@ def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    schema.add_argument("format", choices=("tracks", "stats"), help="of one line: of a tracks file, or of --stats")
+    schema.add_argument(
+        "format",
+        choices=("tracks", "stats", "manifest"),
+        help="of one line: of a tracks file, of --stats, or of the manifest of a corpus",
+    )
     schema.add_argument("--debug", action="store_true", help="show a traceback on errors")
     schema.set_defaults(command=_schema)
 
@@ -166,8 +170,10 @@ def _schema(args: argparse.Namespace) -> int:
 
     import msgspec
 
+    from streamparts.corpus.records import manifest_schema
     from streamparts.sinks.records import tracks_schema
     from streamparts.stats import Stats
 
-    print(json.dumps(tracks_schema() if args.format == "tracks" else msgspec.json.schema(Stats), indent=2))
+    made = {"tracks": tracks_schema, "stats": lambda: msgspec.json.schema(Stats), "manifest": manifest_schema}
+    print(json.dumps(made[args.format](), indent=2))
     return 0

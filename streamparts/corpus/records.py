@@ -74,11 +74,11 @@ class CorpusResult(Struct, frozen=True, kw_only=True):
 
 def manifest_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of one line of a manifest."""
-    (line,), definitions = msgspec.json.schema_components([CorpusResult], ref_template="#/$defs/{name}")
+    _, definitions = msgspec.json.schema_components([CorpusResult], ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:{SCHEMA.replace('/', ':')}",
         "title": SCHEMA,
-        **line,
+        **definitions.pop(CorpusResult.__name__),
         "$defs": definitions,
     }
