@@ -82,20 +82,22 @@ def _onnxruntime(device: Literal["cpu", "cuda", "tensorrt"]) -> Entry:
 def _torch(device: Literal["auto", "cuda", "mps", "cpu"]) -> Entry:
     def missing(bundle: Bundle | None) -> str | None:
         return (
-            missing_package("torch", "train")
+            missing_hardware()
+            or missing_package("torch", "train")
             or missing_package("onnx", "train")
             or missing_device()
             or (unbuildable(bundle) if bundle else None)
         )
 
+    def missing_hardware() -> str | None:
+        """First, for where it is missing nothing is to be installed; and importing torch takes seconds."""
+        if device == "cuda":
+            return missing_gpu()
+        return "no Metal device here" if device == "mps" and sys.platform != "darwin" else None
+
     def missing_device() -> str | None:
-        """Importing torch takes seconds, so what can be known without it is asked first."""
         if device in ("auto", "cpu"):
             return None
-        if device == "cuda" and (reason := missing_gpu()):
-            return reason
-        if device == "mps" and sys.platform != "darwin":
-            return "no Metal device here"
         from streamparts.backends import torch_backend
 
         return torch_backend.missing_device(device)

@@ -42,11 +42,13 @@ def extras() -> Iterator[Finding]:
         if extra in NOT_FOR_USERS:
             continue
         wanted = requirements(extra)
-        lacking = [reason for item in wanted if (reason := problem(item))]
+        lacking = [item.name for item in wanted if installed(item.name) is None]
+        wrong = [reason for item in wanted if item.name not in lacking and (reason := problem(item))]
         if not wanted:
             yield absent(extra, "nothing of it is for this system")
-        elif lacking:
-            yield absent(extra, f"{', '.join(lacking)}; pip install 'streamparts[{extra}]'")
+        elif lacking or wrong:
+            text = [f"without {', '.join(lacking)}"] if lacking else []
+            yield absent(extra, "; ".join([*text, *wrong, f"pip install 'streamparts[{extra}]'"]))
         else:
             yield Finding(extra, ", ".join(f"{item.name} {installed(item.name)}" for item in wanted))
 
