@@ -27,9 +27,9 @@ State = tuple[Array, Array]
 
 TURN_SECONDS = 0.15
 """Time constant with which the turning of a hidden part against its neighbours dies away ..."""
-OFFSET_SECONDS = 0.25
+OFFSET_SECONDS = 0.15
 """... and the distance from where the joints have it."""
-_DOUBT = 2.0
+_DOUBT = 1.0
 """Turning against the neighbours counts as far as its square is more than so many times its variance."""
 _SPIN_SHARE = 0.3
 """Of a correction of the angle that goes into the turning: the second gain of an alpha-beta filter."""
@@ -87,8 +87,8 @@ class Hanging:
         """Put hidden parts on their joints, those next to parts that are seen first, by changing the rows of `now` in
         place; (K,) which were put there.
 
-        `before` is the state `step` seconds ago; `covariance` (3, K, 3) that of positions, between them and velocities,
-        and of velocities, of translation, log scale and angle; `known` (K,) are the parts that have a state.
+        `before` is the state `step` seconds ago; `covariance` (3, K, 5) that of positions, between them and velocities,
+        and of velocities; `known` (K,) are the parts that have a state.
         """
         placed, left = known & seen, set(np.flatnonzero(known & ~seen).tolist())
         while left:
@@ -118,11 +118,11 @@ class Hanging:
         against = own_moving.angle - _mean([was.angle for was in were_moving])
         if not self._hung[part]:
             self._offset[part] = own.center - _place(own, were, links, weights)
-            doubt = covariance[2, part, 2] + covariance[2, links[0].neighbour, 2] / len(links)
+            doubt = covariance[2, part, _ANGLE] + covariance[2, links[0].neighbour, _ANGLE] / len(links)
             against *= max(0.0, 1 - _DOUBT * float(doubt) / max(against**2, 1e-12))
         own = own._replace(angle=own.angle + turned + against * step)
         if len(links) > 1:
-            turn = _turn(own, around, links, weights, float(covariance[0, part, 2]))
+            turn = _turn(own, around, links, weights, float(covariance[0, part, _ANGLE]))
             own = own._replace(angle=own.angle + turn)
             against += _SPIN_SHARE * turn / step
         spin = _mean([each.angle for each in moving]) + against * math.exp(-step / TURN_SECONDS)
@@ -149,7 +149,7 @@ def _poses(state: State, part: int) -> tuple[_Pose, _Pose]:
 
 def _joint_variance(neighbour: _Pose, variances: Sequence[float], link: _Link) -> float:
     """Of the place of a joint as its neighbour has it, an axis; from those of translation, log scale and angle."""
-    return variances[0] + variances[2] * abs(neighbour.arm(link.in_neighbour)) ** 2 / 2 + link.variance
+    return variances[0] + variances[_ANGLE] * abs(neighbour.arm(link.in_neighbour)) ** 2 / 2 + link.variance
 
 
 def _joints(own: _Pose, around: Sequence[_Pose], links: Sequence[_Link]) -> tuple[list[complex], list[complex]]:
