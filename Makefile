@@ -1,9 +1,10 @@
 # `make demo`: see parts tracked in a video, without torch. `make test`: everything that CI checks.
 # `make bench`: measures everything anew, twenty minutes, and writes benchmarks/RESULTS.md and the README's table.
+# `make docs`: the documentation as a site, in build/docs.
 PYTHON ?= python3
 CLIP := examples/puppet.mp4
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/streamparts run $(CLIP) --overlay overlay.mp4 --tracks tracks.jsonl --force
@@ -19,6 +20,11 @@ lint: .venv/ready
 bench: .venv/ready
 	.venv/bin/python -m benchmarks.report
 
+# Strict: a warning is an error. The variable silences a notice on the future of MkDocs, which is no warning of ours.
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+	@echo "the documentation is in build/docs; begin with build/docs/index.html"
+
 # Made anew when the dependencies change; both environments see the checkout itself. The pip that is there installs
 # into them from outside: a bare Debian has no ensurepip.
 .venv-demo/ready: pyproject.toml
@@ -32,4 +38,4 @@ bench: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo overlay.mp4 tracks.jsonl
+	rm -rf .venv .venv-demo build overlay.mp4 tracks.jsonl
