@@ -88,6 +88,30 @@ def counting_folder(num_frames: int) -> ClipFolder:
     return ClipFolder((Clip("counting", counting, Scenery(counting[0])),), ())
 
 
+@pytest.mark.parametrize("neighbours", [0, 3])
+def test_processes_share_the_batch_that_one_would_draw_and_no_pair_twice(neighbours: int) -> None:
+    """Of any number of processes, on one machine or several: each knows its rank and how many they are."""
+    folder = counting_folder(200)
+    whole = PairSampler(folder, 12, seed=5, neighbours=neighbours).batch(7)
+    for world_size in (2, 3, 4):
+        samplers = [
+            PairSampler(folder, 12 // world_size, 5, rank, world_size, neighbours) for rank in range(world_size)
+        ]
+        shares = [sampler.batch(7) for sampler in samplers]
+        for field in fields(PairBatch):
+            together = getattr(whole, field.name)
+            if together is not None:
+                pieces = [getattr(share, field.name) for share in shares]
+                assert np.array_equal(np.concatenate(pieces), together), field.name
+        drawn = [tuple(pair) for share in shares for pair in zip(*numbers_of(share), strict=True)]
+        assert len(set(drawn)) == 12
+
+
+def numbers_of(batch: PairBatch) -> tuple[list[int], list[int]]:
+    """Frame numbers of sources and targets of a counting folder."""
+    return batch.source[:, 0, 0, 0].tolist(), batch.target[:, 0, 0, 0].tolist()
+
+
 def test_a_triplet_has_its_target_in_the_middle() -> None:
     folder = counting_folder(8)
     batch, pairs = (PairSampler(folder, 300, seed=0, neighbours=n).batch(0) for n in (3, 0))

@@ -166,6 +166,11 @@ def check_command(where: str, words: list[str]) -> None:
             if rest and module.split(".")[0] in ("train", "export"):
                 pytest.importorskip("tyro")
                 understood(where, lambda: parse_flags_of(module, rest))
+        case ["torchrun", *rest]:
+            launcher = pytest.importorskip("torch.distributed.run").get_args_parser()
+            given = understood(where, lambda: launcher.parse_args(rest))
+            assert given.module, f"{where}: -m is missing"
+            check_command(where, ["python", "-m", given.training_script, *given.training_script_args])
         case ["python" | "python3", script, *_] if script.endswith(".py"):
             assert (ROOT / script).is_file(), f"{where}: no file {script}"
         case ["make", target]:

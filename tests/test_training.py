@@ -266,8 +266,9 @@ train(tiny(Path(clips), Path(out), steps=6, student_steps=1, batch_size=int(batc
 """
 
 
-def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(clips: Path, tmp_path: Path) -> None:
-    folders = train_in_one_and_two(TWO_PROCESSES, clips, tmp_path)
+def test_two_machines_have_the_losses_of_one_with_the_doubled_batch(clips: Path, tmp_path: Path) -> None:
+    """Two launchers that find each other over the network; test_scops_training.py has two processes of one."""
+    folders = train_in_one_and_two(TWO_PROCESSES, clips, tmp_path, machines=2)
     one, two = (log_of(folder, "teacher") for folder in folders)
     assert len(one) == len(two) == 2
     for term in one[0].keys() - {"stage", "step", "seconds"}:
