@@ -123,14 +123,16 @@ class Driver:
                 pool.stop()
             if told_at is not None and (not running or time.monotonic() - told_at > STOP_SECONDS):
                 return
+            events = pool.wait(LOOK_SECONDS)
+            for event in events:
+                del running[event.task.number]
             if told_at is None:
                 pool.want(len(tasks))
-                while tasks and pool.num_free:
+                while tasks and pool.num_free:  # before the bookkeeping: no worker waits for that
                     task = tasks.popleft()
                     running[task.number] = task
                     pool.submit(task)
-            for event in pool.wait(LOOK_SECONDS):
-                del running[event.task.number]
+            for event in events:
                 if (again := self._take(event)) is not None:
                     tasks.append(again)
             self._tell(pool)
