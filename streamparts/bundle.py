@@ -151,7 +151,7 @@ def _read(path: Path) -> bytes:
 
 
 def _open_session(data: bytes) -> InferenceSession:
-    import onnxruntime
+    from streamparts.ort import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -91,6 +91,7 @@ def calibration_frames(frames: ByteArray | None, spec: ModelSpec) -> ByteArray:
 
 def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target) -> onnx.ModelProto:
     """Convolutions with 8-bit weights, one scale per output channel, and 8-bit activations."""
+    import streamparts.ort  # noqa: F401, I001 - before anything of onnxruntime
     from onnxruntime import quantization
 
     name_nodes(model)

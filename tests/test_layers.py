@@ -76,6 +76,26 @@ def test_the_command_line_shows_its_help_without_loading_anything_heavy() -> Non
     assert not loaded_by("import streamparts.cli; streamparts.cli._parser()") & set(HEAVY)
 
 
+@pytest.mark.parametrize("path", modules("streamparts"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_onnx_runtime_comes_in_through_one_door(path: Path) -> None:
+    """The one that keeps it from reporting to its maker."""
+    inside = path.relative_to(ROOT / "streamparts")
+    loads = "onnxruntime" in top_levels(path) and str(inside) not in ("ort.py", "bundle.py")  # a type, in the latter
+    assert not loads or "streamparts.ort" in set(imported(path))
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_no_backend_reports_to_its_maker(backend: str, model_path: Path, tmp_path: Path) -> None:
+    """What they would report, over the network, they gather in the home folder; on CI machines some keep quiet."""
+    pytest.importorskip(backend)
+    code = f"import streamparts\nstreamparts.Tracker({str(model_path)!r}, backend={backend!r})"
+    quiet = ("ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "JENKINS_URL")
+    home = {name: value for name, value in environment().items() if name not in quiet}
+    home |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=home)
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_running_a_video_loads_no_torch(video: Path, model_path: Path, tmp_path: Path) -> None:
     code = (
         f"import streamparts\nstreamparts.run({str(video)!r}, {str(model_path)!r}, overlay={str(tmp_path / 'o.mp4')!r})"

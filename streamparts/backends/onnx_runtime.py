@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import onnxruntime
-
 from streamparts.backends import Outputs, one_line, require_images
 from streamparts.backends.host import missing_gpu, num_threads
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
 from streamparts.errors import BackendError, MissingExtraError, ModelError
+from streamparts.ort import onnxruntime
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,20 @@ def _core() -> openvino.Core:
     return openvino.Core()
 
 
+def _load_without_reports() -> None:
+    """Import OpenVINO, which reports its use to its maker unless the package that does it is missing: so it is
+    meanwhile. Where a program has loaded either itself, nothing changes. Raises ImportError."""
+    name = "openvino_telemetry"
+    hidden = name not in sys.modules
+    if hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        import openvino  # noqa: F401
+    finally:
+        if hidden:
+            del sys.modules[name]
+
+
 class OpenVinoBackend:
     """One compiled model with threads of its own."""
 
@@ -40,7 +55,7 @@ class OpenVinoBackend:
         Raises MissingExtraError without the package, ModelError if the model cannot run.
         """
         try:
-            import openvino  # noqa: F401
+            _load_without_reports()
         except ImportError as error:
             reason = missing_package("openvino", "openvino") or str(error)
             raise MissingExtraError(f"openvino cannot be used: {reason}") from error

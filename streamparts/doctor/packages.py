@@ -99,8 +99,9 @@ def _pyav(av: object) -> str:
     return text.strip()
 
 
-def _onnxruntime(onnxruntime: object) -> str:
-    providers = onnxruntime.get_available_providers()  # type: ignore[attr-defined]
+def _onnxruntime(ort: object) -> str:
+    onnxruntime = ort.onnxruntime  # type: ignore[attr-defined]
+    providers = onnxruntime.get_available_providers()
     names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
     return f"{getattr(onnxruntime, '__version__', '')} with {names}"
 
@@ -111,7 +112,7 @@ def _opencv(cv2: object) -> str:
 
 _DESCRIBED: dict[str, tuple[str, str, Callable[[object], str] | None]] = {
     "av": ("PyAV", "av", _pyav),
-    "onnxruntime": ("ONNX Runtime", "onnxruntime", _onnxruntime),
+    "onnxruntime": ("ONNX Runtime", "streamparts.ort", _onnxruntime),
     "opencv-python-headless": ("OpenCV", "cv2", _opencv),
 }
 """Label, module and description by distribution, where they are not the distribution's own name and version."""
