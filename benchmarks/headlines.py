@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from benchmarks.place import BUSY_CORES
 from benchmarks.tables import percent, table
 
 BEGIN, END = "<!-- measured: written by python -m benchmarks.report -->", "<!-- measured: end -->"
+QUOTED = ("runtime", "engines", "accuracy", "startup")
+"""Measured sections that the table is made from."""
 Sections = dict[str, dict[str, Any]]
 """Figures by section."""
 HD = "1280x720, puppet-human"
@@ -17,8 +20,10 @@ class MissingFigureError(Exception):
     """A section that the README quotes has no figures."""
 
 
-def readme_block(sections: Sections, machine: dict[str, Any]) -> str:
-    """Markdown from the line on the machine to that on the stages. Raises MissingFigureError."""
+def readme_block(records: dict[str, dict[str, Any]]) -> str:
+    """Markdown from the line on the machine to that on the stages. `records` are those of the report, by section.
+    Raises MissingFigureError."""
+    sections = {name: record["figures"] for name, record in records.items() if "figures" in record}
     whole = _section(sections, "runtime")["rows"][HD]
     drawn, plain = whole["with overlay"], whole["tracks only"]
     accuracy, startup = _section(sections, "accuracy"), _section(sections, "startup")
@@ -46,11 +51,14 @@ def readme_block(sections: Sections, machine: dict[str, Any]) -> str:
             "`python -m benchmarks.startup --demo`",
         ],
     ]
+    machine = records["runtime"]["machine"]
+    busy = any((records[name].get("other programs, cores") or 0) > BUSY_CORES for name in QUOTED)
     shares = [percent(mode["share of the slowest stage in the run"]) for mode in (drawn, plain)]
     alone = percent(plain["share of the slowest stage alone"])
     drawn_alone = percent(drawn["share of the slowest stage alone"])
     return "\n\n".join([
-        f"On {machine['cores']} CPU cores ({machine['processor']}), no GPU, model `puppet-human`:",
+        f"On {machine['cores']} CPU cores ({machine['processor']}), no GPU, model `puppet-human`"
+        + (", while other programs kept the machine busy, so that all times are too long:" if busy else ":"),
         table(["what", "figure", "command"], rows),
         "Age of result: from leaving the decoder to written by the last output. The slowest stage, as it runs among "
         f"the others, is\nat work {shares[0]} of the time with overlay, {shares[1]} without. Of the speed that it has "

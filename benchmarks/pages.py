@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.place import BUSY_CORES
 from benchmarks.tables import TABLES, table
 
 Record = dict[str, Any]
-BUSY_CORES = 0.15
-"""What other programs may use, in the mean, of a machine that is called quiet."""
 GPU_COMMAND = "python -m benchmarks.gpu --frames clips/human --batches 8 64 256 1024 --out benchmarks/results/gpu.json"
 HOW = """\
 `make bench` writes this page, its pictures and the table in the README from measurements on the machine at hand, in
 some twenty minutes on two quiet cores; [docs/benchmarks.md](../docs/benchmarks.md) says what each part does and how to
-repeat it alone. The figures themselves are in [results](results)."""
+repeat it alone. The figures themselves are in `benchmarks/results`."""
 
 
 def results_page(records: dict[str, Record], readme_block: str | None) -> str:

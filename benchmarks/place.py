@@ -17,6 +17,8 @@ from streamparts.bench import _processor
 ROOT = Path(__file__).parents[1]
 MADE = ("benchmarks/results", "benchmarks/pictures", "benchmarks/RESULTS.md", "README.md")
 """What a report writes itself, so that it is no change of what is measured."""
+BUSY_CORES = 0.15
+"""What other programs may use, in the mean, of a machine that is called quiet."""
 PACKAGES = (
     "av",
     "numpy",

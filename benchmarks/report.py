@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.headlines import MissingFigureError, readme_block, replaced
+from benchmarks.headlines import QUOTED, MissingFigureError, readme_block, replaced
 from benchmarks.pages import results_page
 from benchmarks.place import ROOT, Others, changes_digest, commit, machine, versions
 from benchmarks.sections import SECTIONS, Options, add_options, options_of
@@ -121,9 +121,8 @@ def render(folder: Path, readme: Path | None) -> list[str]:
         if "figures" in record:
             list(draw(name, record["figures"], pictures))
     try:
-        figures = {name: record["figures"] for name, record in found.items() if "figures" in record}
-        block = readme_block(figures, found.get("runtime", {}).get("machine", {}))
-        if any(record.get("options", {}).get("quick") for record in found.values()):
+        block = readme_block(found)
+        if any(found[name]["options"]["quick"] for name in QUOTED if name in found):
             raise MissingFigureError("figures of a rehearsal are not for it")
         if readme is not None:
             _write(readme, replaced(readme.read_text(), block))
