@@ -14,6 +14,7 @@ import pytest
 ray = pytest.importorskip("ray", reason="Ray, of the extra `cluster`, is not installed")
 
 from streamparts import run_corpus  # noqa: E402
+from streamparts.corpus import ray_cluster  # noqa: E402
 from streamparts.corpus.driver import CorpusProgress  # noqa: E402
 from streamparts.corpus.ray_pool import RayPool, _reason  # noqa: E402
 from streamparts.errors import MissingExtraError, StreampartsError  # noqa: E402
@@ -105,6 +106,23 @@ def test_a_machine_without_streamparts_is_named_as_such() -> None:
     page = "The actor died.\n  File x, line 3\nModuleNotFoundError: No module named 'streamparts'\nmore"
     reason = _reason(RuntimeError(page))
     assert reason.startswith("ModuleNotFoundError: No module named 'streamparts'; install streamparts ")
+
+
+def test_auto_takes_what_is_named_or_was_started_here_and_answers(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not a cluster that some other run has started for itself."""
+    said: list[str] = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_cluster, "_latest", lambda: None)
+    assert ray_cluster._found(said.append) is None and "one is started for this run" in said[0]
+    monkeypatch.setattr(ray_cluster, "_latest", lambda: "127.0.0.1:1")
+    assert ray_cluster._found(said.append) is None, "one that is gone"
+    monkeypatch.setattr(ray_cluster, "_latest", lambda: cluster.address)
+    assert ray_cluster._found(said.append) == cluster.address
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.5:6379")
+    assert ray_cluster._found(said.append) == "10.0.0.5:6379"
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,8 @@ def run_as_corpus(args: argparse.Namespace) -> int:
         )
     if not args.quiet:
         print(_summary(results, time.monotonic() - began))
-        print(f"wrote {_shown(out_dir)}/manifest.jsonl")
+        if any(result.status != "interrupted" for result in results):
+            print(f"wrote {_shown(out_dir)}/manifest.jsonl")
     for result in results:
         if result.status == "failed":
             print(f"streamparts: error: {result.name}: {result.error}", file=sys.stderr)

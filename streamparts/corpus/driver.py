@@ -96,7 +96,7 @@ class Driver:
         self._retries, self._stop = retries, stop or threading.Event()
         self._progress, self._say = progress, say or (lambda line: None)
         self._results: dict[int, CorpusResult] = {}
-        self._frames = 0
+        self._frames = self._num_failed = 0
         self._rates: deque[tuple[float, int]] = deque()
 
     def run(self, todo: Todo, pool: Pool | None) -> list[CorpusResult]:
@@ -172,6 +172,7 @@ class Driver:
             self._manifest.add(result)
             self._folder.remove(work_folder(task.name))
         self._results[task.number] = result
+        self._num_failed += result.status == "failed"
 
     def _blank(self, number: int, status: str, **values: object) -> CorpusResult:
         item, bundle = self._items[number], self._settings.bundle
@@ -195,8 +196,7 @@ class Driver:
             self._rates.popleft()
         began, at_begin = self._rates[0]
         fps = (frames - at_begin) / (now - began) if now > began else 0.0
-        failed = sum(result.status == "failed" for result in self._results.values())
-        done = len(self._results) - failed
+        done, failed = len(self._results) - self._num_failed, self._num_failed
         self._progress(CorpusProgress(len(self._items), done, failed, frames, max(0.0, fps), pool.num_workers))
 
 

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import platform
-import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,12 +16,11 @@ from streamparts import __version__
 from streamparts.corpus.messages import Ready, Unable
 from streamparts.corpus.options import Settings, Task
 from streamparts.corpus.pool import MOST_FAILED_STARTS, Lost
+from streamparts.corpus.ray_cluster import connect, load_ray
 from streamparts.corpus.work import Answer
-from streamparts.errors import MissingExtraError, StreampartsError
+from streamparts.errors import StreampartsError
 
-AUTO = "auto"
 _COUNT_SECONDS = 1.0
-_REACH_SECONDS = 5.0
 _CENSUS_SECONDS = 2.0
 """How often it is looked which machines there are."""
 
@@ -89,7 +84,7 @@ class RayPool:
     ) -> None:
         """`workers` None: as many as the cluster has room for, also when machines come or go. Raises MissingExtraError
         without Ray, StreampartsError where there is no such cluster or no machine in it has room for one."""
-        self._ray = _ray()
+        self._ray = load_ray()
         self._cpus = 1.0 if cpus_per_task is None else cpus_per_task
         self._gpus = gpus_per_task
         self._workers = workers
@@ -98,7 +93,7 @@ class RayPool:
         self._stopping = False
         self._counted_at = self._census_at = -math.inf
         self._slots = 0
-        self._is_ours = _connect(self._ray, address, say or (lambda line: None))
+        self._is_ours = connect(self._ray, address, say or (lambda line: None))
         try:
             settings = replace(settings, threads=settings.threads or max(1, int(self._cpus)))
             self._settings = self._ray.put(settings)
@@ -219,71 +214,6 @@ class RayPool:
                 hand.count = None
             if hand.count is None:
                 hand.count = hand.actor.frames.remote()
-
-
-def _ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # it prints pages on stdout when a machine is lost
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("--cluster needs Ray; pip install 'streamparts[cluster]'") from error
-    return ray
-
-
-def _connect(ray: Any, address: str, say: Callable[[str], None]) -> bool:
-    """Whether a connection was made here, which is to be ended here."""
-    if ray.is_initialized():
-        return False
-    _require_reachable(os.environ.get("RAY_ADDRESS", address) if address == AUTO else address)
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    with _own_signals():
-        try:
-            if address == AUTO:
-                try:
-                    ray.init(address="auto", **quiet)
-                except ConnectionError:
-                    say("no Ray cluster runs here: one is started for this run, of this machine alone")
-                    ray.init(address="local", include_dashboard=False, **quiet)
-            else:
-                ray.init(address=address, **quiet)
-        except Exception as error:
-            text = " ".join(str(error).split())[:300]
-            raise StreampartsError(
-                f"{address}: no Ray cluster can be used there ({text}); start one by `ray start --head`, and run this "
-                "on one of its machines"
-            ) from error
-    return True
-
-
-def _require_reachable(address: str) -> None:
-    """Raises StreampartsError where nobody listens at host:port: Ray itself would wait for many minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not (host and port.isdecimal()):
-        if address not in (AUTO, "local"):
-            raise StreampartsError(f"{address}: is no address of a Ray cluster; give auto, or its HOST:PORT")
-        return
-    try:
-        socket.create_connection((host, int(port)), _REACH_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise StreampartsError(
-            f"{address}: no Ray cluster answers there ({error}); start one by `ray start --head`, and run this on one "
-            "of its machines"
-        ) from error
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ray takes signals over; they stay with the caller."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _reason(error: Exception) -> str:
