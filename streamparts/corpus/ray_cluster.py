@@ -1,0 +1,103 @@
+"""Which Ray cluster a run uses: the one asked for, the one of this machine, or a new one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from streamparts.errors import MissingExtraError, StreampartsError
+
+AUTO = "auto"
+_REACH_SECONDS = 5.0
+
+
+def load_ray() -> Any:
+    """The package. Raises MissingExtraError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # it prints pages on stdout when a machine is lost
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # nor dozens of warnings where it cannot connect
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("--cluster needs Ray; pip install 'streamparts[cluster]'") from error
+    return ray
+
+
+def connect(ray: Any, address: str, say: Callable[[str], None]) -> bool:
+    """To the cluster at HOST:PORT; "auto" is that of RAY_ADDRESS, or the one that `ray start` has started or joined
+    here, or else a new one of this machine alone. A connection of the caller's stays and is used.
+
+    Returns whether a connection was made, which is to be ended here. Raises StreampartsError, in one line, for what is
+    no cluster, does not answer, or has another version.
+    """
+    if ray.is_initialized():
+        return False
+    target = _found(say) if address == AUTO else address
+    if target is not None and (problem := _unreachable(target)):
+        raise StreampartsError(f"{target}: {problem}")
+    options = {"address": target} if target else {"address": "local", "include_dashboard": False}
+    with _own_signals():
+        try:
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise StreampartsError(
+                f"{target or 'this machine'}: no Ray cluster can be used ({text}); run this on one of its machines, "
+                "with the same Python and Ray, and with RAY_AUTH_MODE as there where it wants a token"
+            ) from error
+    return True
+
+
+def _found(say: Callable[[str], None]) -> str | None:
+    """Address of the cluster that this machine belongs to; None where a new one is to be started."""
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    latest = _latest()
+    if latest is not None and _unreachable(latest) is None:
+        return latest
+    say("no Ray cluster runs here: one is started for this run, of this machine alone")
+    return None
+
+
+def _latest() -> str | None:
+    """What the last `ray start` here has noted. Ray's own "auto" takes any cluster that runs here, also one that
+    another run has started for itself and will end."""
+    try:
+        from ray._private.utils import read_ray_address
+
+        found = read_ray_address()
+    except (ImportError, OSError):
+        return None
+    return str(found) if found else None
+
+
+def _unreachable(address: str) -> str | None:
+    """Why there is no cluster at host:port, where nobody listens: Ray itself would wait for many minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):
+        return "is no address of a Ray cluster; give auto, or its HOST:PORT"
+    try:
+        socket.create_connection((host, int(port)), _REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        return f"no Ray cluster answers there ({error}); run `ray start --head`, and this on one of its machines"
+    return None
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray takes signals over; they stay with the caller."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
