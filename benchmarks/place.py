@@ -19,6 +19,7 @@ MADE = ("benchmarks/results", "benchmarks/pictures", "benchmarks/RESULTS.md", "R
 """What a report writes itself, so that it is no change of what is measured."""
 BUSY_CORES = 0.15
 """What other programs may use, in the mean, of a machine that is called quiet."""
+_MEASURED = ("--", ".", *(f":(exclude){path}" for path in MADE))
 PACKAGES = (
     "av",
     "numpy",
@@ -61,7 +62,7 @@ def commit() -> str:
 def changes_digest() -> str:
     """Tells two changed checkouts apart; "" where nothing is changed."""
     changes = _changes()
-    return hashlib.sha256((changes + _git("diff", "HEAD")).encode()).hexdigest()[:12] if changes else ""
+    return hashlib.sha256((changes + _git("diff", "HEAD", *_MEASURED)).encode()).hexdigest()[:12] if changes else ""
 
 
 def python_with_pip() -> str:
@@ -82,7 +83,7 @@ def repository_files() -> list[str]:
 
 
 def _changes() -> str:
-    return _git("status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in MADE))
+    return _git("status", "--porcelain", *_MEASURED)
 
 
 def _git(*words: str) -> str:

@@ -275,7 +275,12 @@ def test_other_programs_are_noticed() -> None:
 
 def test_the_commit_is_known_and_ones_own_results_are_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"rev-parse": "abcdef1\n", "status": ""}
-    monkeypatch.setattr(place, "_git", lambda *words: said.get(words[0], ""))
+
+    def git(*words: str) -> str:
+        assert words[0] == "rev-parse" or {":(exclude)benchmarks/results", ":(exclude)README.md"} <= set(words)
+        return said.get(words[0], "")
+
+    monkeypatch.setattr(place, "_git", git)
     assert (place.commit(), place.changes_digest()) == ("abcdef1", "")
     said["status"] = " M streamparts/data.py\n"
     assert place.commit() == "abcdef1+" and place.changes_digest()
