@@ -124,12 +124,12 @@ def render(folder: Path, readme: Path | None) -> list[str]:
         block = readme_block(found)
         if any(found[name]["options"]["quick"] for name in QUOTED if name in found):
             raise MissingFigureError("figures of a rehearsal are not for it")
-        if readme is not None:
-            _write(readme, replaced(readme.read_text(), block))
     except MissingFigureError as error:
         block = None
         notes.append(f"the README's table stays as it is: {error}")
     _write(folder / "RESULTS.md", results_page(found, block))
+    if block is not None and readme is not None:
+        _write(readme, replaced(readme.read_text(), block))
     return notes
 
 
