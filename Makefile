@@ -38,4 +38,4 @@ docs: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo build overlay.mp4 tracks.jsonl
+	rm -rf .venv .venv-demo .venv-neighbours build overlay.mp4 tracks.jsonl
