@@ -22,7 +22,7 @@ from streamparts.corpus.work import Worker
 from streamparts.errors import StreampartsError, VideoError
 from tests.conftest import ROOT
 from tests.corpora import NAMES, Pools, files_in, frame_numbers, inline_pools, manifest_lines, write_corpus
-from tests.media import numbered_video, picture_file
+from tests.media import decode, numbered_video, picture_file, read_number
 from tests.tiny_model import tiny_spec, write_tiny_model
 
 
@@ -204,6 +204,36 @@ def test_an_attempt_goes_on_after_the_tracks_that_the_one_before_it_left(
     assert (result.status, result.frames, result.attempts, result.resumed_at) == ("done", 8, 2, 4)
     assert frame_numbers(out / "x.tracks.jsonl") == list(range(8))
     assert "x: unexpected MemoryError: no memory; it is tried again" in said()
+
+
+def test_an_overlay_is_begun_anew_and_is_one_file(
+    tmp_path: Path, corpus: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An mp4 cannot be gone on with in one piece."""
+    from streamparts.corpus import work
+
+    out, names = tmp_path / "out", work._outputs
+
+    def die_once(scratch: Path, name: str) -> object:
+        monkeypatch.setattr(work, "_outputs", names)
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(work, "_outputs", die_once)
+    (result,) = go(corpus / "a" / "x.mp4", model, out, overlay=True).values()
+    assert (result.status, result.frames, result.attempts, result.resumed_at) == ("done", 8, 2, None)
+    assert files_in(out) == {"x.overlay.mp4", "x.tracks.jsonl", "manifest.jsonl"}
+    assert [read_number(image) for image, _ in decode(out / "x.overlay.mp4")] == list(range(8))
+    assert frame_numbers(out / "x.tracks.jsonl") == list(range(8))
+
+
+def test_an_overlay_whose_pictures_change_their_size_has_all_its_files(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "in" / "shots").mkdir(parents=True)
+    for number, height in enumerate((96, 96, 64)):
+        picture_file(tmp_path / "in" / "shots" / f"{number}.png", number, height)
+    (result,) = go(tmp_path / "in" / "shots", model, tmp_path / "out", overlay=True).values()
+    wanted = ["shots.overlay.mp4", "shots.overlay.001.mp4", "shots.tracks.jsonl"]
+    assert [file.path for file in result.outputs] == wanted
+    assert files_in(tmp_path / "out") == {*wanted, "manifest.jsonl"}
 
 
 @pytest.mark.parametrize("step", ["finished", "moved", "line"])

@@ -51,6 +51,17 @@ def test_what_sends_messages_stays_in_its_room(path: Path) -> None:
     assert may or not top_levels(path) & {"zmq", "websockets", "pythonosc", "pylsl"}
 
 
+@pytest.mark.parametrize("path", modules("streamparts"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_clusters_and_stores_stay_in_their_files(path: Path) -> None:
+    own = {"ray_cluster.py": {"ray"}, "remote.py": {"fsspec"}} if path.parent.name == "corpus" else {}
+    assert not top_levels(path) & {"ray", "fsspec", "s3fs"} - own.get(path.name, set())
+
+
+def test_a_corpus_of_this_machine_loads_no_cluster_and_no_store() -> None:
+    code = "import streamparts; streamparts.run_corpus; import streamparts.corpus.ray_pool, streamparts.corpus.worker"
+    assert not loaded_by(code) & {"ray", "fsspec", "s3fs", "torch"}
+
+
 @pytest.mark.parametrize(("folder", "other"), [("train", "export"), ("export", "train")])
 def test_training_and_export_do_not_know_each_other(folder: str, other: str) -> None:
     assert [path for path in modules(folder) if other in top_levels(path)] == []
