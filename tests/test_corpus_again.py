@@ -190,15 +190,15 @@ def test_an_attempt_goes_on_after_the_tracks_that_the_one_before_it_left(
     """The first worker dies when the files are complete but for the last lines, and still in their own folder."""
     from streamparts.corpus import work
 
-    out, names = tmp_path / "out", work._outputs
+    out, names = tmp_path / "out", work.outputs_in
 
     def die_once(scratch: Path, name: str) -> object:
-        monkeypatch.setattr(work, "_outputs", names)
+        monkeypatch.setattr(work, "outputs_in", names)
         tracks = scratch / "tracks.jsonl"
         tracks.write_bytes(b"".join(tracks.read_bytes().splitlines(keepends=True)[:5]) + b'{"type":"fra')
         raise MemoryError("no memory")
 
-    monkeypatch.setattr(work, "_outputs", die_once)
+    monkeypatch.setattr(work, "outputs_in", die_once)
     results = go(corpus / "a" / "x.mp4", model, out)
     (result,) = results.values()
     assert (result.status, result.frames, result.attempts, result.resumed_at) == ("done", 8, 2, 4)
@@ -212,13 +212,13 @@ def test_an_overlay_is_begun_anew_and_is_one_file(
     """An mp4 cannot be gone on with in one piece."""
     from streamparts.corpus import work
 
-    out, names = tmp_path / "out", work._outputs
+    out, names = tmp_path / "out", work.outputs_in
 
     def die_once(scratch: Path, name: str) -> object:
-        monkeypatch.setattr(work, "_outputs", names)
+        monkeypatch.setattr(work, "outputs_in", names)
         raise MemoryError("no memory")
 
-    monkeypatch.setattr(work, "_outputs", die_once)
+    monkeypatch.setattr(work, "outputs_in", die_once)
     (result,) = go(corpus / "a" / "x.mp4", model, out, overlay=True).values()
     assert (result.status, result.frames, result.attempts, result.resumed_at) == ("done", 8, 2, None)
     assert files_in(out) == {"x.overlay.mp4", "x.tracks.jsonl", "manifest.jsonl"}

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from streamparts import __version__
+from streamparts.corpus.attempts import is_begun, output_names, work_folder
 from streamparts.corpus.manifest import Manifest
 from streamparts.corpus.options import Settings, Task
 from streamparts.corpus.places import Folder, Version
 from streamparts.corpus.plan import Item
 from streamparts.corpus.pool import Lost, Pool
 from streamparts.corpus.records import CorpusResult
-from streamparts.corpus.work import Answer, is_begun, output_names, work_folder
+from streamparts.corpus.work import Answer
 from streamparts.errors import VideoError
 from streamparts.sources.redact import redact
 

@@ -1,7 +1,7 @@
 """One video of a corpus to its result, so that doing it again changes nothing and half of it is never taken for all.
 
 An attempt writes into a folder of its own. When it is complete, what is to go where is written down beside it
-(`_Finished`), then the files are moved to their places, then the driver writes the manifest's line, then all that is
+(`Finished`), then the files are moved to their places, then the driver writes the manifest's line, then all that is
 removed. Whoever comes after a kill at any point of this finds out which of it was done, and does the rest.
 """
 
@@ -11,7 +11,6 @@ import hashlib
 import os
 import platform
 import secrets
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +24,12 @@ import msgspec
 from streamparts import __version__
 from streamparts.backends.choice import choose_backend
 from streamparts.cores import share_machine
+from streamparts.corpus.attempts import Finished, finish, finished_name, outputs_in, take_over, work_folder
 from streamparts.corpus.options import Options, Settings, Task
-from streamparts.corpus.places import OWN, Folder, LocalFolder, Version, has_token, sha256_of, version_of
+from streamparts.corpus.places import Folder, LocalFolder, Version, has_token, sha256_of, version_of
 from streamparts.corpus.records import CorpusResult, OutputFile
 from streamparts.errors import StreampartsError, TracksError, VideoError
 from streamparts.sinks.encoders import choose_encoder
-from streamparts.sinks.naming import existing_followers
 from streamparts.sinks.resume import resume_point
 from streamparts.sources import OpenedSource, open_source, trimmed
 from streamparts.sources.redact import redact
@@ -56,15 +55,6 @@ class Answer:
     result: CorpusResult
     may_retry: bool = False
     """Of a failed one: whether another attempt can help."""
-
-
-class _Finished(msgspec.Struct, frozen=True):
-    """What an attempt leaves beside its files once these are complete."""
-
-    identity: str
-    attempt: str
-    """Its folder; "" where the files lie in their places already."""
-    result: CorpusResult
 
 
 class Worker:
@@ -154,7 +144,7 @@ class _Job:
             return self.blank("skipped")
         self._require_own_name(self._content)
         identity = _identity(path.name, self._content, self._settings)
-        if (before := _finish(self._folder, self._task.name, identity)) is not None:
+        if (before := finish(self._folder, self._task.name, identity)) is not None:
             return before
         self.backend = self._worker.chosen.backend.name
         if not isinstance(self._folder, LocalFolder):
@@ -164,7 +154,7 @@ class _Job:
         scratch = work / f"{self._task.attempt}-{secrets.token_hex(4)}"
         scratch.mkdir(parents=True)
         (scratch / "identity").write_text(identity)
-        _take_over(work, scratch, identity, self._settings.options)
+        take_over(work, scratch, identity, self._settings.options)
         return self._attempt(path, identity, scratch)
 
     def _require_own_name(self, content: str) -> None:
@@ -181,7 +171,7 @@ class _Job:
             return self.blank("interrupted", frames=summary.num_frames)
         if not is_address(self._task.source) and version_of(path) != self._version:
             raise VideoError(f"{path}: was changed while it was read; run again when it is complete")
-        files = _outputs(scratch, self._task.name)
+        files = outputs_in(scratch, self._task.name)
         result = self.blank(
             "done",
             outputs=tuple(OutputFile(name, file.stat().st_size) for file, name in files),
@@ -192,8 +182,8 @@ class _Job:
             notes=_notes(summary, scratch),
         )
         attempt = scratch.name if isinstance(self._folder, LocalFolder) else ""
-        record = msgspec.json.encode(_Finished(identity, attempt, result))
-        self._folder.write(_finished_name(self._task.name), record)
+        record = msgspec.json.encode(Finished(identity, attempt, result))
+        self._folder.write(finished_name(self._task.name), record)
         for file, name in files:
             self._folder.put(file, name)
         return result
@@ -261,73 +251,10 @@ def is_address(place: str) -> bool:
     return is_remote(place)
 
 
-def work_folder(name: str) -> str:
-    """What is half done of a name, below the outputs' folder."""
-    return f"{OWN}/work/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
-
-
-def output_names(name: str, options: Options) -> list[str]:
-    """The files that a video's result has at least."""
-    kinds = [kind for kind, wanted in (("overlay.mp4", options.overlay), ("tracks.jsonl", options.tracks)) if wanted]
-    return [f"{name}.{kind}" for kind in kinds]
-
-
-def is_begun(folder: Folder, name: str) -> bool:
-    """Whether files under the names of this result are ours, of a run that was killed before it wrote its line."""
-    return folder.read(_finished_name(name)) is not None
-
-
-def _finished_name(name: str) -> str:
-    return f"{work_folder(name)}/finished.json"
-
-
-def _finish(folder: Folder, name: str, identity: str) -> CorpusResult | None:
-    """The result of an attempt that was complete and had no line yet; what lies beside it is put in its place."""
-    data = folder.read(_finished_name(name))
-    if data is None:
-        return None
-    try:
-        finished = msgspec.json.decode(data, type=_Finished)
-    except msgspec.DecodeError:
-        return None
-    if finished.identity != identity:
-        return None
-    if isinstance(folder, LocalFolder) and finished.attempt:
-        scratch = folder.path / work_folder(name) / finished.attempt
-        for file, place in _outputs(scratch, name) if scratch.is_dir() else ():
-            folder.put(file, place)
-    complete = all(folder.size(file.path) == file.bytes for file in finished.result.outputs)
-    return finished.result if complete else None
-
-
 def _identity(file_name: str, content: str, settings: Settings) -> str:
     """Of what half-written outputs were made from. The tracks' header has the name of the file."""
     words = (file_name, content, settings.bundle.sha256, settings.options.sha256)
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
-
-
-def _take_over(work: Path, scratch: Path, identity: str, options: Options) -> None:
-    """Begin with the longest tracks that an attempt at the same left. They are copied: a machine that was thought lost
-    may still be writing. An overlay cannot be gone on with in one piece, and is begun anew."""
-    before = [
-        folder / "tracks.jsonl"
-        for folder in work.iterdir()
-        if folder != scratch
-        and folder.is_dir()
-        and (folder / "identity").is_file()
-        and (folder / "identity").read_text() == identity
-        and (folder / "tracks.jsonl").is_file()
-    ]
-    if before and options.tracks and not options.overlay:
-        longest = max(before, key=lambda path: path.stat().st_size)
-        shutil.copyfile(longest, scratch / "tracks.jsonl")
-
-
-def _outputs(scratch: Path, name: str) -> list[tuple[Path, str]]:
-    """(file, its place): the overlay, those that follow where the picture's size changed, the tracks."""
-    overlay = scratch / "overlay.mp4"
-    files = [overlay, *existing_followers(overlay), scratch / "tracks.jsonl"]
-    return [(file, f"{name}.{file.name}") for file in files if file.is_file()]
 
 
 def _opened(word: str | Path, options: Options) -> OpenedSource:

@@ -1,0 +1,86 @@
+"""What attempts leave beside the outputs, and how the next one goes on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from streamparts.corpus.options import Options
+from streamparts.corpus.places import OWN, Folder, LocalFolder
+from streamparts.corpus.records import CorpusResult
+from streamparts.sinks.naming import existing_followers
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """What an attempt leaves beside its files once these are complete."""
+
+    identity: str
+    attempt: str
+    """Its folder; "" where the files lie in their places already."""
+    result: CorpusResult
+
+
+def work_folder(name: str) -> str:
+    """What is half done of a name, below the outputs' folder."""
+    return f"{OWN}/work/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
+
+
+def output_names(name: str, options: Options) -> list[str]:
+    """The files that a video's result has at least."""
+    kinds = [kind for kind, wanted in (("overlay.mp4", options.overlay), ("tracks.jsonl", options.tracks)) if wanted]
+    return [f"{name}.{kind}" for kind in kinds]
+
+
+def is_begun(folder: Folder, name: str) -> bool:
+    """Whether files under the names of this result are ours, of a run that was killed before it wrote its line."""
+    return folder.read(finished_name(name)) is not None
+
+
+def finished_name(name: str) -> str:
+    return f"{work_folder(name)}/finished.json"
+
+
+def finish(folder: Folder, name: str, identity: str) -> CorpusResult | None:
+    """The result of an attempt that was complete and had no line yet; what lies beside it is put in its place."""
+    data = folder.read(finished_name(name))
+    if data is None:
+        return None
+    try:
+        finished = msgspec.json.decode(data, type=Finished)
+    except msgspec.DecodeError:
+        return None
+    if finished.identity != identity:
+        return None
+    if isinstance(folder, LocalFolder) and finished.attempt:
+        scratch = folder.path / work_folder(name) / finished.attempt
+        for file, place in outputs_in(scratch, name) if scratch.is_dir() else ():
+            folder.put(file, place)
+    complete = all(folder.size(file.path) == file.bytes for file in finished.result.outputs)
+    return finished.result if complete else None
+
+
+def take_over(work: Path, scratch: Path, identity: str, options: Options) -> None:
+    """Begin with the longest tracks that an attempt at the same left. They are copied: a machine that was thought lost
+    may still be writing. An overlay cannot be gone on with in one piece, and is begun anew."""
+    before = [
+        folder / "tracks.jsonl"
+        for folder in work.iterdir()
+        if folder != scratch
+        and folder.is_dir()
+        and (folder / "identity").is_file()
+        and (folder / "identity").read_text() == identity
+        and (folder / "tracks.jsonl").is_file()
+    ]
+    if before and options.tracks and not options.overlay:
+        longest = max(before, key=lambda path: path.stat().st_size)
+        shutil.copyfile(longest, scratch / "tracks.jsonl")
+
+
+def outputs_in(scratch: Path, name: str) -> list[tuple[Path, str]]:
+    """(file, its place): the overlay, those that follow where the picture's size changed, the tracks."""
+    overlay = scratch / "overlay.mp4"
+    files = [overlay, *existing_followers(overlay), scratch / "tracks.jsonl"]
+    return [(file, f"{name}.{file.name}") for file in files if file.is_file()]
