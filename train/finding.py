@@ -188,8 +188,9 @@ def open_scops(folder: Path) -> Finder:
     @torch.inference_mode()
     def run(image: ByteArray) -> RawParts:
         masks = network.masks(to_images(torch.from_numpy(image[None])))
-        read = read_masks(masks, config.background_level)
-        beside = F.pad(part_shares(masks), (0, 0, 0, 0, 1, 0), value=max(config.background_level, 1e-3))
+        read = read_masks(masks, config.background_level, config.peak_floor)
+        shares = part_shares(masks, config.peak_floor)
+        beside = F.pad(shares, (0, 0, 0, 0, 1, 0), value=max(config.background_level, 1e-3))
         judged = (beside / beside.sum(dim=1, keepdim=True))[0]  # soft masks of which the labels are the largest
         return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), judged.numpy())
 

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from streamparts.models.checkpoint import save_checkpoint
+from streamparts.models.layers import Affine, PoseHead
 from streamparts.models.readout import read_masks
 from streamparts.models.scops import Scops, part_labels
 from train.augment import Draws, to_images
@@ -31,12 +32,13 @@ from train.backbone import load_backbone
 from train.config import parse_flags
 from train.finding import SCOPS
 from train.images import ImageBatch, ImageFolder, ImageSampler
-from train.loop import channels_last, descend, exit_code, keep, launch, tell_unusual
+from train.loop import channels_last, descend, exit_code, keep, launch, ramp, tell_unusual
 from train.report import contact_sheet, write_names, write_png
 from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from train.scops_config import PRESETS, ScopsTrainingConfig
 from train.scops_losses import PartBasis, ScopsResult, part_centres, scops_objective, to_cells
 from train.semantic import CollectionFeatures, factorised_basis, load_semantic
+from train.shape import Shapes, shape_terms
 from train.spread import spread
 from train.uld import UldDecoder, pooled_features
 from train.warps import Warp, perturb_colours, random_warp
@@ -55,30 +57,40 @@ class Learned(NamedTuple):
     """(B, 1 + K, S, S)"""
     warped_logits: Tensor
     """(B, 1 + K, S, S)"""
-    basis: Tensor
+    basis: Tensor | None
     """(K, C)"""
     decoded: Tensor | None
     """(B, 3, S, S), by the baseline's decoder."""
+    ellipses: Affine | None
+    """Of both, (2B, K)."""
 
 
 class Learner(nn.Module):
-    """All that is trained, as one call: the network, the part basis and, for the baseline, its decoder."""
+    """All that is trained, as one call: the network and, where a term wants them, the part basis, the decoder of the
+    baseline and what draws ellipses."""
 
-    def __init__(self, network: Scops, basis: PartBasis, decoder: UldDecoder | None = None) -> None:
+    def __init__(
+        self,
+        network: Scops,
+        basis: PartBasis | None = None,
+        decoder: UldDecoder | None = None,
+        pose: PoseHead | None = None,
+    ) -> None:
         super().__init__()
-        self.network, self.basis, self.decoder = network, basis, decoder
+        self.network, self.basis, self.decoder, self.pose = network, basis, decoder, pose
 
-    def forward(self, images: Tensor, warped: Tensor, features: Tensor) -> Learned:
-        """Images and warped images (B, 3, S, S), V (B, C, h, w)."""
-        coarse = self.network(torch.cat([images, warped]))
+    def forward(self, images: Tensor, warped: Tensor, features: Tensor | None) -> Learned:
+        """Images and warped images (B, 3, S, S), V (B, C, h, w) where a term looks at it."""
+        coarse, deepest = self.network.seen(torch.cat([images, warped]))
         logits, warped_logits = F.interpolate(
             coarse, size=images.shape[-2:], mode="bilinear", align_corners=False
         ).chunk(2)
         decoded = None
-        if self.decoder is not None:
+        if self.decoder is not None and features is not None:
             masks = logits.softmax(dim=1)
             decoded = self.decoder(part_centres(masks), pooled_features(features, masks))
-        return Learned(logits, warped_logits, self.basis(), decoded)
+        ellipses = self.pose(deepest, deepest.mean((2, 3))) if self.pose else None
+        return Learned(logits, warped_logits, self.basis() if self.basis else None, decoded, ellipses)
 
 
 class Lesson(NamedTuple):
@@ -95,10 +107,10 @@ class Lesson(NamedTuple):
     """(B, 1, S, S) 0 or 1"""
 
 
-def prepare_lesson(batch: ImageBatch, draws: Draws, device: torch.device) -> Lesson:
+def prepare_lesson(batch: ImageBatch, draws: Draws, config: ScopsTrainingConfig, device: torch.device) -> Lesson:
     """T_a, then T_s of Eq. 3."""
     images = to_images(torch.from_numpy(batch.images).to(device))
-    warp = random_warp(draws, device=device)
+    warp = random_warp(draws, config.rotation_degrees, config.zoom, device=device)
     warped = warp.apply(perturb_colours(images, draws), padding="border")
     saliency, salient = (torch.from_numpy(maps).to(device)[:, None] for maps in (batch.saliency, batch.salient))
     return Lesson(images, warped, warp, saliency, salient.float())
@@ -113,26 +125,36 @@ def start_basis(basis: PartBasis, features: CollectionFeatures, folder: ImageFol
         basis.weight.copy_(factorised_basis(values, to_cells(saliency, values), len(basis.weight), seed))
 
 
+def open_features(config: ScopsTrainingConfig, folder: ImageFolder, device: torch.device) -> CollectionFeatures | None:
+    """V of the pictures, where a term looks at it."""
+    if not (config.loss.semantic or config.loss.orthonormal or config.loss.reconstruction):
+        return None
+    return CollectionFeatures(load_semantic(config.features), folder, config.feature_pixels, device)
+
+
 def build_learner(config: ScopsTrainingConfig, channels: int) -> Learner:
-    """The networks at their start; the backbone's weights from where the config says."""
+    """The networks at their start; the backbone's weights from where the config says. `channels` of V, 0 without."""
     network = Scops(config.network)
     missing = load_backbone(network, config.backbone_weights)
     if missing:
         tqdm.write(f"{len(missing)} layers of the backbone start from scratch", file=sys.stderr)
     network.freeze_norms(statistics=config.backbone_weights.endswith(".npz"))
     size, parts = config.network.image_size, config.network.num_parts
+    basis = PartBasis(parts, channels) if channels else None
     decoder = UldDecoder(parts, channels, size) if config.loss.reconstruction else None
-    return channels_last(Learner(network, PartBasis(parts, channels), decoder))
+    pose = PoseHead(parts, network.feature_channels, network.feature_channels) if config.shape.any else None
+    return channels_last(Learner(network, basis, decoder, pose))
 
 
 def build_optimiser(config: ScopsTrainingConfig, learner: Learner) -> torch.optim.Optimizer:
     """Groups: backbone, head, and what is not deployed; each parameter once, those frozen left out."""
     groups = learner.network.parameter_groups
-    others = [*learner.basis.parameters(), *(learner.decoder.parameters() if learner.decoder else [])]
+    heads = [*groups.head, *(learner.pose.parameters() if learner.pose else [])]
+    others = [p for module in (learner.basis, learner.decoder) if module for p in module.parameters()]
     rates = (config.learning_rate, config.learning_rate * config.head_factor, config.basis_learning_rate)
     params = [
         {"params": [p for p in group if p.requires_grad], "lr": rate}
-        for group, rate in zip((groups.backbone, groups.head, others), rates, strict=True)
+        for group, rate in zip((groups.backbone, heads, others), rates, strict=True)
     ]
     if config.optimiser == "adam":
         return torch.optim.Adam(params, betas=(0.9, 0.99))
@@ -149,9 +171,9 @@ def set_poly_rate(config: ScopsTrainingConfig, optimiser: torch.optim.Optimizer,
 def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric, stop: StopRequest) -> Scops:
     """The loop."""
     torch.manual_seed(config.seed)
-    semantic = CollectionFeatures(load_semantic(config.features), folder, config.feature_pixels, fabric.device)
-    learner = build_learner(config, semantic.channels)
-    if config.basis == "factorised" and not (config.out / LEARNER).exists():
+    semantic = open_features(config, folder, fabric.device)
+    learner = build_learner(config, semantic.channels if semantic else 0)
+    if semantic and learner.basis and config.basis == "factorised" and not (config.out / LEARNER).exists():
         start_basis(learner.basis, semantic, folder, config.seed)
     optimiser = build_optimiser(config, learner)
     start = restore(config.out / LEARNER, learner, optimiser)
@@ -161,14 +183,17 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
     for step in range(start, config.steps):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
         batch = sampler.batch(step)
-        lesson = prepare_lesson(batch, draws, fabric.device)
-        features = semantic.of(batch.numbers)
+        lesson = prepare_lesson(batch, draws, config, fabric.device)
+        features = semantic.of(batch.numbers) if semantic else None
         learned: Learned = forward(lesson.images, lesson.warped, features)
         result = ScopsResult(
             learned.logits, learned.warped_logits, lesson.warp, learned.basis, features, lesson.saliency,
             lesson.salient, lesson.images, learned.decoded,
         )  # fmt: skip
         terms = scops_objective(result, config.loss, config.everywhere)
+        if learned.ellipses is not None:
+            settled = ramp(step / config.steps, *config.settling)
+            terms |= shape_terms(shapes_of(lesson, learned, learned.ellipses), config.shape, settled, draws.offset())
         set_poly_rate(config, optimiser, step)
         descend(fabric, forward, stepper, require_finite("scops", step, terms), max_norm=config.max_norm)
         log.add(step, terms)
@@ -183,6 +208,19 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
     return learner.network.eval()
 
 
+def shapes_of(lesson: Lesson, learned: Learned, ellipses: Affine) -> Shapes:
+    """Both pictures of every pair, for the terms on shape."""
+    valid = lesson.warp.valid(*lesson.images.shape[-2:])
+    return Shapes(
+        images=torch.cat([lesson.images, lesson.warped]),
+        masks=torch.cat([learned.logits, learned.warped_logits]).softmax(dim=1),
+        ellipses=ellipses,
+        salient=torch.cat([lesson.salient, lesson.warp.apply(lesson.salient)]),
+        known=torch.cat([torch.ones_like(valid), valid]),
+        warp=lesson.warp,
+    )
+
+
 @torch.no_grad()
 def calibrated_level(network: Scops, sampler: ImageSampler, num_batches: int = 20) -> float:
     """The background level at which the labels' foreground agrees best with what is salient, in the mean over pictures
@@ -195,7 +233,8 @@ def calibrated_level(network: Scops, sampler: ImageSampler, num_batches: int = 2
     for step in range(min(num_batches, -(-len(sampler.folder) // sampler.batch_size))):
         batch = sampler.batch(step)
         masks = network.masks(to_images(torch.from_numpy(batch.images).to(device)))
-        found = torch.stack([part_labels(masks, level) > 0 for level in CANDIDATE_LEVELS])
+        floor = network.config.peak_floor
+        found = torch.stack([part_labels(masks, level, floor) > 0 for level in CANDIDATE_LEVELS])
         salient = torch.from_numpy(batch.salient).to(device)
         both, either = ((found & salient).sum((2, 3)), (found | salient).sum((2, 3)))
         overlaps.append((both / either.clamp(min=1)).T)
@@ -208,8 +247,8 @@ def sheet(network: Scops, folder: ImageFolder, columns: int) -> np.ndarray[tuple
     training = network.training
     network.eval()
     device, chosen = next(network.parameters()).device, folder.images[spread(len(folder), columns)]
-    level = network.config.background_level
-    drawn = contact_sheet(lambda images: read_masks(network.masks(images), level), chosen, device)
+    rule = (network.config.background_level, network.config.peak_floor)
+    drawn = contact_sheet(lambda images: read_masks(network.masks(images), *rule), chosen, device)
     network.train(training)
     return drawn
 

@@ -10,7 +10,8 @@ import tyro
 
 from streamparts.models.scops import ScopsConfig
 from train.images import Fit
-from train.scops_losses import FAST_WEIGHTS, ScopsWeights
+from train.scops_losses import FAST_WEIGHTS, SHAPE_LOSS, ScopsWeights
+from train.shape import SHAPE_WEIGHTS, ShapeWeights
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class ScopsTrainingConfig:
     """Choose the background level by the saliency of the collection; else it is the network's, 0.1 as released."""
     everywhere: bool = False
     """Eq. 3 outside of what a warped picture shows too, as the release has it."""
+    rotation_degrees: float = 60.0
+    """T_s of Eq. 3 turns a picture by up to this much."""
+    zoom: tuple[float, float] = (0.5, 1 / 0.7)
+    """T_s scales what is sampled by a factor in this range: 0.5 shows the picture twice as large."""
+    settling: tuple[float, float] = (0.5, 0.8)
+    """Shares of the steps between which the colours of `shape.appearance` fade in."""
     seed: int = 0
     """Draws weights, pictures and perturbations; equal seeds on one machine give equal runs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -70,6 +77,7 @@ class ScopsTrainingConfig:
     """Steps between checkpoints, log lines and pictures."""
     network: ScopsConfig = field(default_factory=lambda: ScopsConfig(image_size=128))
     loss: ScopsWeights = field(default_factory=ScopsWeights)
+    shape: ShapeWeights = field(default_factory=ShapeWeights)
 
 
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
@@ -84,6 +92,18 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
             "backbone_weights": "torchvision",
             "features": "squeezenet",
             "basis": "factorised",
+            "calibrate": True,
+        },
+    ),
+    "shape": (
+        "parts told by their shape, where their colours are others in every picture, at 64 px, from scratch",
+        {
+            "network": ScopsConfig(num_parts=12, image_size=64, peak_floor=0.5),
+            "loss": SHAPE_LOSS,
+            "shape": SHAPE_WEIGHTS,
+            "steps": 3000,
+            "rotation_degrees": 30.0,
+            "zoom": (0.8, 1.25),
             "calibrate": True,
         },
     ),

@@ -168,6 +168,10 @@ class ScopsWeights:
 FAST_WEIGHTS = ScopsWeights(concentration=40.0, semantic=500.0, foreground=60.0)
 """Of the fast preset, for any V whose mean square is 1. The release's 1e4 lets the semantics drown the rest, and one
 part takes nearly all. Chosen on the Weizmann horses, see train/LOG.md."""
+SHAPE_LOSS = ScopsWeights(
+    concentration=0.3, equivariance=0.3, semantic=0.0, orthonormal=0.0, saliency=False, foreground=20.0
+)
+"""Of the shape preset, beside train.shape.SHAPE_WEIGHTS. Chosen on puppets, see train/LOG.md."""
 _FULL = ScopsWeights()
 ABLATIONS: Mapping[str, ScopsWeights] = MappingProxyType(
     {

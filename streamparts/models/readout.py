@@ -90,7 +90,8 @@ class ExportedScops(Exported):
         self.scops = scops
 
     def read(self, images: Tensor) -> Readout:
-        return read_masks(self.scops.masks(images), self.scops.config.background_level)
+        config = self.scops.config
+        return read_masks(self.scops.masks(images), config.background_level, config.peak_floor)
 
 
 class ExportedTeacher(Exported):
@@ -107,15 +108,15 @@ class ExportedTeacher(Exported):
         return _of_owned_pixels(labels, certainty, self.groups.join_poses(slots))
 
 
-def read_masks(masks: Tensor, level: float = BACKGROUND_LEVEL) -> Readout:
-    """Soft masks (B, 1 + K, S, S), background first -> labels by part_labels at this `level`, and the poses and scores
-    of the parts.
+def read_masks(masks: Tensor, level: float = BACKGROUND_LEVEL, peak_floor: float = 0.0) -> Readout:
+    """Soft masks (B, 1 + K, S, S), background first -> labels by part_labels at this `level` and `peak_floor`, and the
+    poses and scores of the parts.
 
     A pose is made of the part's probabilities on the pixels it owns: the softmax's tails elsewhere would draw it to the
     middle of the image, and hard masks would let it jump by whole pixels. The score is the mean probability under
     the same weights.
     """
-    labels = part_labels(masks, level)
+    labels = part_labels(masks, level, peak_floor)
     numbers = torch.arange(1, masks.shape[1], device=masks.device)[:, None, None]
     owned = torch.where(labels.unsqueeze(1) == numbers, masks[:, 1:], 0.0)
     moments = mask_moments(owned)

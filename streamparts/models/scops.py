@@ -49,6 +49,8 @@ class ScopsConfig:
     the second half of them does."""
     background_level: float = BACKGROUND_LEVEL
     """See `part_labels`."""
+    peak_floor: float = 0.0
+    """See `part_shares`."""
 
 
 class ParameterGroups(NamedTuple):
@@ -101,6 +103,8 @@ class Scops(nn.Module):
             raise ValueError(f"image_size must be a multiple of {multiple}, got {config.image_size}")
         if not 0 <= config.background_level < 1:
             raise ValueError(f"background_level must be in [0, 1), got {config.background_level}")
+        if not 0 <= config.peak_floor <= 1:
+            raise ValueError(f"peak_floor must be in [0, 1], got {config.peak_floor}")
         if not 1 <= config.num_parts <= 254:
             raise ValueError(f"num_parts must be 1 to 254, got {config.num_parts}")
         self.config = config
@@ -118,11 +122,22 @@ class Scops(nn.Module):
             self.head = AtrousPyramid(self.backbone.out_channels // share, slots)
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.seen(images)[0]
+
+    def seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and the backbone's deepest features (B, `feature_channels`, h', w')."""
         kind = images.device.type
         cheap = self.training and self.config.backbone in LIGHT and has_bfloat16(kind)
         with torch.autocast(kind, torch.bfloat16) if cheap else nullcontext():
-            logits: Tensor = self.head(self.backbone(images))
-        return logits.float()
+            features = self.backbone(images)
+            logits: Tensor = self.head(features)
+        deepest: Tensor = features[-1] if isinstance(features, list) else features
+        return logits.float(), deepest.float()
+
+    @property
+    def feature_channels(self) -> int:
+        """Of the deepest features that `seen` gives."""
+        return self.backbone.out_channels
 
     def masks(self, images: Tensor) -> Tensor:
         """Soft masks (B, 1 + K, S, S) of images, background first, summing to 1."""
@@ -154,18 +169,20 @@ def upsampled_masks(logits: Tensor, size: int) -> Tensor:
     return powers / powers.sum(dim=1, keepdim=True)
 
 
-def part_labels(masks: Tensor, level: float = BACKGROUND_LEVEL) -> Tensor:
+def part_labels(masks: Tensor, level: float = BACKGROUND_LEVEL, peak_floor: float = 0.0) -> Tensor:
     """Soft masks (B, 1 + K, S, S), background first -> labels (B, S, S), 0 background, k + 1 part k.
 
     Each part is divided by its own peak in the image, and the largest share has the pixel where it exceeds `level`: the
     release's rule, under which every part that is nowhere covered by a stronger one is found,
-    however unsure. The part's score tells how sure.
+    however unsure. The part's score tells how sure. `peak_floor` as for part_shares.
     """
-    share, part = (part_shares(masks) * LEVELS).round().max(dim=1)
+    share, part = (part_shares(masks, peak_floor) * LEVELS).round().max(dim=1)
     return torch.where(share > level * LEVELS, part + 1, 0)
 
 
-def part_shares(masks: Tensor) -> Tensor:
-    """Soft masks (B, 1 + K, S, S), background first -> (B, K, S, S) each part over its own peak in the image."""
+def part_shares(masks: Tensor, peak_floor: float = 0.0) -> Tensor:
+    """Soft masks (B, 1 + K, S, S), background first -> (B, K, S, S) each part over its own peak in the image, which
+    counts as `peak_floor` at least: with 0, the release's rule, a part that is hidden is found somewhere all the
+    same."""
     parts = masks[:, 1:]
-    return parts / parts.amax(dim=(2, 3), keepdim=True).clamp(min=1e-30)
+    return parts / parts.amax(dim=(2, 3), keepdim=True).clamp(min=max(peak_floor, 1e-30))

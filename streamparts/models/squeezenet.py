@@ -41,6 +41,8 @@ class SqueezeNet(nn.Module):
     own training they were not. `mean` and `std`, RGB in [0, 255], are what its weights expect pictures to be rid of.
     """
 
+    out_channels = 2 * WIDTHS[9][1]
+    """Of the last scale."""
     mean: Tensor
     std: Tensor
 
