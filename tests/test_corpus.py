@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from streamparts import run_corpus
+from streamparts import __version__, load_model, run_corpus
 from streamparts.corpus.driver import CorpusProgress
+from streamparts.corpus.options import Options, Settings
+from streamparts.corpus.places import TOKEN, LocalFolder, token_file
+from streamparts.corpus.pool import LocalPool
 from streamparts.errors import ModelError, StreampartsError, VideoError
 from tests.conftest import environment
 from tests.corpora import NAMES, files_in, frame_numbers, manifest_lines, write_corpus
@@ -154,9 +157,41 @@ def test_setting_stop_ends_it_and_the_next_run_goes_on(tmp_path: Path, model_pat
     assert not (out / ".streamparts").exists()
 
 
+def test_stop_while_the_workers_still_load_ends_them(tmp_path: Path, corpus: Path, model_path: Path) -> None:
+    stop, seen = threading.Event(), []
+
+    def stop_at_once(progress: CorpusProgress) -> None:
+        seen.append(worker_pids())
+        stop.set()
+
+    arguments = {"out_dir": tmp_path / "out", "workers": 2, **QUICK}
+    results = run_corpus(corpus, model_path, stop=stop, progress=stop_at_once, **arguments)
+    assert {result.status for result in results} == {"interrupted"}
+    assert len(seen[0]) == 2 and worker_pids() == []
+    assert not (tmp_path / "out" / ".streamparts").exists()
+
+
+def test_workers_take_turns_with_the_gpus(tmp_path: Path, model_path: Path) -> None:
+    """One that is started anew takes the place of the one that was lost."""
+    LocalFolder(tmp_path).write(TOKEN, token_file("token", "this test", 0))
+    settings = Settings(load_model(model_path), Options(), "onnxruntime", 1, str(tmp_path), "token", __version__)
+    pool = LocalPool(settings, 4, ("2", "5"))
+    try:
+        pool.want(4)
+        first = {int(worker.device or 0): worker for worker in pool._workers}
+        assert [worker.device for worker in pool._workers] == ["2", "5", "2", "5"]
+        first[2].popen.kill()
+        while first[2] in pool._workers:
+            pool.wait(0.1)
+        pool.want(4)
+        assert [worker.device for worker in pool._workers].count("2") == 2
+    finally:
+        pool.close()
+
+
 DRIVER = """
 import sys
-from streamparts import run_corpus
+from streamparts import __version__, load_model, run_corpus
 run_corpus(sys.argv[1], sys.argv[2], out_dir=sys.argv[3], workers=2, backend="onnxruntime", overlay=False)
 """
 

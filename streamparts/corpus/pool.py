@@ -119,8 +119,6 @@ class LocalPool:
         self._wanted = 0
         self._failed_starts = 0
         self._stopping = False
-        self.loading_seconds = 0.0
-        """How long the first worker took from its start until it was ready."""
 
     @property
     def num_workers(self) -> int:
@@ -162,12 +160,18 @@ class LocalPool:
     def stop(self) -> None:
         self._stopping = True
         for worker in self._workers:
-            worker.tell(Stop())
+            if worker.is_ready:
+                worker.tell(Stop())
+            else:
+                worker.popen.kill()  # it has nothing to end
 
     def close(self) -> None:
         self._stopping = True
         for worker in self._workers:
-            worker.hang_up()
+            if worker.is_ready:
+                worker.hang_up()
+            else:
+                worker.popen.kill()
         deadline = time.monotonic() + 3
         for worker in self._workers:
             try:
@@ -175,13 +179,14 @@ class LocalPool:
             except subprocess.TimeoutExpired:
                 worker.popen.kill()
                 worker.popen.wait()
+            worker.hang_up()
         for thread in threading.enumerate():
             if thread.name == _READER and thread is not threading.current_thread():
                 thread.join(1)
 
     def _start(self) -> None:
-        device = self._devices[len(self._workers) % len(self._devices)] if self._devices else None
-        began = time.monotonic()
+        used = [worker.device for worker in self._workers]
+        device = min(self._devices, key=used.count, default=None)
         popen = subprocess.Popen(
             [sys.executable, "-m", "streamparts.corpus.worker"],
             stdin=subprocess.PIPE,
@@ -193,22 +198,20 @@ class LocalPool:
         worker = _Process(popen, device)
         self._workers.append(worker)
         for target in (self._read, self._read_errors):
-            threading.Thread(target=target, args=(worker, began), name=_READER, daemon=True).start()
-        worker.tell(self._settings)
+            threading.Thread(target=target, args=(worker,), name=_READER, daemon=True).start()
 
-    def _read(self, worker: _Process, began: float) -> None:
-        """In a thread of its own: what the worker says, then None."""
+    def _read(self, worker: _Process) -> None:
+        """In a thread of its own: what the worker says, then None. The model that it is told first fills the pipe until
+        its process has begun, which the others need not wait for."""
         assert worker.popen.stdout is not None
+        worker.tell(self._settings)
         with worker.popen.stdout as stream, suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:
-                message = receive(stream)
-                if isinstance(message, Ready) and not self.loading_seconds:
-                    self.loading_seconds = time.monotonic() - began
-                self._events.put((worker, message))
+                self._events.put((worker, receive(stream)))
         worker.popen.wait()
         self._events.put((worker, None))
 
-    def _read_errors(self, worker: _Process, began: float) -> None:
+    def _read_errors(self, worker: _Process) -> None:
         stream: IO[bytes] | None = worker.popen.stderr
         assert stream is not None
         with stream:
