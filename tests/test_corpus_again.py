@@ -300,6 +300,14 @@ def test_a_video_that_changes_while_it_is_read_fails(
     assert files_in(tmp_path / "out") == {"manifest.jsonl"}
 
 
+def test_a_folder_of_outputs_that_cannot_be_one_is_a_line(tmp_path: Path, corpus: Path, model: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(VideoError, match=r"file: is a file, and outputs need a folder"):
+        go(corpus, model, tmp_path / "file")
+    with pytest.raises(VideoError, match=r"cannot be made a folder of outputs|is a file"):
+        go(corpus, model, tmp_path / "file" / "below")
+
+
 def test_a_subset_keeps_its_names_and_the_lines_of_the_others(tmp_path: Path, corpus: Path, model: Path) -> None:
     out = tmp_path / "out"
     go(str(corpus / "**" / "*.mp4"), model, out)

@@ -64,6 +64,8 @@ class LocalFolder:
             return (self.path / name).read_bytes()
         except FileNotFoundError:
             return None
+        except NotADirectoryError as error:
+            raise VideoError(f"{self.path}: is a file, and outputs need a folder; give another --out-dir") from error
         except OSError as error:
             raise VideoError(f"{self.path / name}: cannot be read ({error.strerror})") from error
 

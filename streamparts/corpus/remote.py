@@ -178,7 +178,9 @@ def _opened(address: str) -> tuple[AbstractFileSystem, str]:
     try:
         store, path = url_to_fs(address)
     except ImportError as error:
-        raise MissingExtraError(f"{redact(address)}: {error}; pip install it, or 'streamparts[remote]'") from error
+        raise MissingExtraError(
+            f"{redact(address)}: {error}; streamparts[remote] brings that of s3:// alone"
+        ) from error
     except ValueError as error:
         raise VideoError(f"{redact(address)}: {redact(str(error))}") from error
     return store, path
