@@ -1,0 +1,25 @@
+# streamparts on a CPU: docker build -t streamparts .
+FROM debian:bookworm-slim AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 python3-pip \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY streamparts streamparts
+# More optional packages: docker build --build-arg EXTRAS=openvino,messages,formats ...
+ARG EXTRAS=openvino,messages
+RUN python3 -m venv --without-pip /opt/streamparts \
+    && python3 -m pip --python /opt/streamparts/bin/python install --no-cache-dir --no-compile ".[${EXTRAS}]"
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 1000 --groups video streamparts \
+    && install --directory --owner streamparts /data
+COPY --from=build /opt/streamparts /opt/streamparts
+ENV PATH=/opt/streamparts/bin:$PATH PYTHONUNBUFFERED=1
+USER streamparts
+WORKDIR /data
+ENTRYPOINT ["streamparts"]
+CMD ["--help"]
