@@ -16,7 +16,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 --groups video streamparts \
-    && install --directory --owner streamparts /data
+    && install --directory --owner streamparts --group streamparts /data /home/streamparts/.cache
 COPY --from=build /opt/streamparts /opt/streamparts
 ENV PATH=/opt/streamparts/bin:$PATH PYTHONUNBUFFERED=1
 USER streamparts
