@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -25,7 +27,7 @@ from streamparts.doctor import TOPICS, Examined, Topic, examine, machine, packag
 from streamparts.doctor.finding import Finding
 from streamparts.doctor.report import block, is_well, verdict
 from streamparts.sources.pattern import burn_number
-from tests.conftest import ROOT
+from tests.conftest import ROOT, environment
 from tests.media import write_video
 
 ILL = "tests.ill_probes"
@@ -185,6 +187,26 @@ def test_json_is_one_object_with_the_same(monkeypatch: pytest.MonkeyPatch, capsy
     assert report["verdict"].startswith("FAILED: raises")
     assert report["topics"]["well"][0] == {"name": "one", "text": "is here", "state": "ok", "data": {"size": 3}}
     assert [finding["state"] for finding in report["topics"]["raises"]] == ["ok", "failed"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes get no such signals there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_nothing_left(number: signal.Signals, tmp_path: Path) -> None:
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job ignores it
+        "from streamparts import cli, doctor\n"
+        f"doctor.TOPICS = (doctor.Topic('well', '{ILL}:well'), doctor.Topic('stuck', '{ILL}:hangs', seconds=600))\n"
+        "sys.exit(cli.main(['doctor']))"
+    )
+    places = {**environment(), "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=places, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout as printed:
+        assert printed.readline() == "well\n"
+        process.send_signal(number)
+        printed.read()
+    assert process.wait(60) == 128 + number
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_long_lines_are_wrapped_below_their_text() -> None:

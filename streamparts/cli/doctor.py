@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 DOCTOR_EXAMPLES = """examples:
   streamparts doctor
@@ -35,9 +39,20 @@ def _doctor(args: argparse.Namespace) -> int:
 
     every = []
     width = min(shutil.get_terminal_size().columns, 120)
-    for examined in examine():
-        every.append(examined)
-        if not args.json:
-            print(block(examined, width), end="\n\n", flush=True)
+    with _ending_tidily():
+        for examined in examine():
+            every.append(examined)
+            if not args.json:
+                print(block(examined, width), end="\n\n", flush=True)
     print(to_json(every) if args.json else verdict(every))
     return 0 if is_well(every) else 1
+
+
+@contextmanager
+def _ending_tidily() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does, with its processes and its files."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
