@@ -114,7 +114,7 @@ def smoothing(options: Options) -> Figures:
 def skeleton(options: Options) -> Figures:
     from benchmarks.skeleton import measure
 
-    clips, frames = (1, 60) if options.quick else (6, 250)
+    clips, frames = (1, 60) if options.quick else (20, 250)
     return {"clips": clips, "frames": frames, **measure(None, "human", clips, frames, 256)}
 
 

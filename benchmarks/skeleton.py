@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=None, help="default: the shipped model; its parts are named as the bones")
     parser.add_argument("--kind", default="human", choices=sorted(FIGURES))
-    parser.add_argument("--num-clips", type=int, default=6)
+    parser.add_argument("--num-clips", type=int, default=20)
     parser.add_argument("--num-frames", type=int, default=250)
     parser.add_argument("--size", type=int, default=256)
     args = parser.parse_args()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
+import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,6 +127,32 @@ def test_auto_takes_what_is_named_or_was_started_here_and_answers(
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.5:6379")
     assert ray_cluster._found(said.append) == "10.0.0.5:6379"
     assert len(said) == 2
+
+
+def test_auto_uses_the_cluster_that_ray_start_has_started_here(corpus: dict[str, int], model_path: Path) -> None:
+    """Which lets in only who has the token that it left in the home folder."""
+    with tempfile.TemporaryDirectory(prefix="r") as folder:  # a short path: Ray's sockets lie below it
+        environment = {**os.environ, "HOME": folder, "RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
+        for name in ("RAY_ADDRESS", "RAY_AUTH_MODE"):
+            environment.pop(name, None)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        words = ["--head", "--block", "--port", str(port), "--num-cpus", "1", "--include-dashboard", "false"]
+        program = [sys.executable, "-m", "ray.scripts.scripts", "start", *words]
+        with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as started:
+            assert started.stdout is not None
+            try:
+                assert any("Ray runtime started" in line for line in started.stdout)
+                video = next(path for path, count in corpus.items() if count == 900)
+                words = ["run", video, "--model", str(model_path), "--out-dir", f"{folder}/out", "--no-overlay"]
+                command = [sys.executable, "-m", "streamparts", *words, "--cluster", "auto"]
+                ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+                assert ended.returncode == 0, ended.stderr
+                assert "one is started for this run" not in ended.stderr
+                assert frame_numbers(next(Path(folder, "out").glob("*.tracks.jsonl"))) == list(range(900))
+            finally:
+                started.terminate()
+                started.stdout.read()
 
 
 @pytest.mark.parametrize(

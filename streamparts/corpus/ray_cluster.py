@@ -49,7 +49,7 @@ def connect(ray: Any, address: str, say: Callable[[str], None]) -> bool:
             text = " ".join(str(error).split())[:300]
             raise StreampartsError(
                 f"{target or 'this machine'}: no Ray cluster can be used ({text}); run this on one of its machines, "
-                "with the same Python and Ray, and with RAY_AUTH_MODE as there where it wants a token"
+                "with the same Python and Ray, and with RAY_AUTH_MODE=token where it wants the one in ~/.ray"
             ) from error
     return True
 
@@ -60,6 +60,7 @@ def _found(say: Callable[[str], None]) -> str | None:
         return named
     latest = _latest()
     if latest is not None and _unreachable(latest) is None:
+        _take_token()
         return latest
     say("no Ray cluster runs here: one is started for this run, of this machine alone")
     return None
@@ -75,6 +76,16 @@ def _latest() -> str | None:
     except (ImportError, OSError):
         return None
     return str(found) if found else None
+
+
+def _take_token() -> None:
+    """Show the cluster of this machine the token that `ray start` has left in the home folder, as Ray's own "auto"
+    does. To an address that was given, Ray shows it only with RAY_AUTH_MODE=token."""
+    try:
+        from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+    except ImportError:  # before there were tokens
+        return
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _unreachable(address: str) -> str | None:

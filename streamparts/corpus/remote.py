@@ -178,9 +178,7 @@ def _opened(address: str) -> tuple[AbstractFileSystem, str]:
     try:
         store, path = url_to_fs(address)
     except ImportError as error:
-        raise MissingExtraError(
-            f"{redact(address)}: {error}; streamparts[remote] brings s3:// alone"
-        ) from error
+        raise MissingExtraError(f"{redact(address)}: {error}; streamparts[remote] brings s3:// alone") from error
     except ValueError as error:
         raise VideoError(f"{redact(address)}: {redact(str(error))}") from error
     return store, path
