@@ -104,6 +104,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
             "steps": 3000,
             "rotation_degrees": 30.0,
             "zoom": (0.8, 1.25),
+            "settling": (0.4, 0.65),
             "calibrate": True,
         },
     ),
