@@ -155,7 +155,7 @@ def test_the_level_is_the_one_at_which_the_parts_are_what_is_salient(images: Pat
     batch = sampler.batch(0)
     soft = torch.from_numpy(batch.salient).float()[:, None] * 0.3 + 0.3  # 0.5 of the peak beside, 1 on what is salient
     network = SimpleNamespace(
-        training=False, eval=lambda: None, train=lambda _: None, parameters=lambda: iter([soft]),
+        config=ScopsConfig(), training=False, eval=lambda: None, train=lambda _: None, parameters=lambda: iter([soft]),
         masks=lambda _: torch.cat([1 - soft, soft], dim=1),
     )  # fmt: skip
     assert calibrated_level(network, sampler, num_batches=1) == 0.5
