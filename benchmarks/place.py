@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from streamparts.bench import _processor
+from streamparts.machine import processor_name, usable_cores
 
 ROOT = Path(__file__).parents[1]
 MADE = ("benchmarks/results", "benchmarks/pictures", "benchmarks/RESULTS.md", "README.md")
@@ -35,8 +35,8 @@ PACKAGES = (
 
 def machine() -> dict[str, str | int]:
     return {
-        "processor": _processor(),
-        "cores": os.cpu_count() or 1,
+        "processor": processor_name(),
+        "cores": usable_cores(),
         "system": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
         "python": platform.python_version(),
     }

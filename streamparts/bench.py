@@ -23,6 +23,7 @@ from streamparts.backends.host import num_threads
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import Frame
 from streamparts.errors import StreampartsError, VideoError
+from streamparts.machine import processor_name, usable_cores
 from streamparts.pipeline import part_tracker
 from streamparts.segment import PartSegmenter
 from streamparts.sources import open_source
@@ -215,20 +216,11 @@ def _model(bundle: Bundle) -> dict[str, str]:
 
 def _machine(threads: int | None) -> dict[str, str | int | float]:
     """With the load of the machine before the first measurement: figures of a busy one say little."""
-    machine: dict[str, str | int | float] = {"processor": _processor(), "cores": os.cpu_count() or 1}
+    machine: dict[str, str | int | float] = {"processor": processor_name(), "cores": usable_cores()}
     machine["threads"] = num_threads(threads)
     if hasattr(os, "getloadavg"):
         machine["load"] = round(os.getloadavg()[0], 1)
     return machine
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:

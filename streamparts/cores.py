@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from streamparts.machine import usable_cores
 
 _shared: int | None = None
 
@@ -24,4 +24,4 @@ def decoder_threads() -> int:
 
 def encoder_threads() -> int:
     """Half of the cores where nothing was said: the network takes the others."""
-    return _shared or max(1, (os.cpu_count() or 1) // 2)
+    return _shared or max(1, usable_cores() // 2)

@@ -9,7 +9,8 @@ import av
 import cv2
 import pytest
 
-from streamparts import cores
+from streamparts import cores, machine
+from streamparts.backends.host import num_threads
 from streamparts.sinks.encoders import choose_encoder
 from streamparts.sources import open_source
 
@@ -29,3 +30,13 @@ def test_processes_that_share_a_machine_decode_and_encode_with_the_threads_they_
             assert codec.thread_count == threads
     finally:
         cv2.setNumThreads(drawing)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 8), (0.5, 1), (2.5, 2), (100.0, 8)])
+def test_a_container_uses_the_cores_that_it_may_and_not_those_of_its_host(
+    monkeypatch: pytest.MonkeyPatch, limit: float | None, expected: int
+) -> None:
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(machine, "core_limit", lambda: limit)
+    assert machine.usable_cores() == expected
+    assert num_threads(None) == cores.encoder_threads() == max(1, expected // 2)

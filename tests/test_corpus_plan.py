@@ -99,7 +99,7 @@ def test_addresses_that_ffmpeg_plays_are_no_stores() -> None:
 
 
 def test_workers_and_threads_together_take_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamparts.corpus.shares.num_cores", lambda: 8)
+    monkeypatch.setattr("streamparts.corpus.shares.usable_cores", lambda: 8)
     monkeypatch.setattr("streamparts.corpus.shares.free_bytes", lambda: 10**12)
     monkeypatch.setattr("streamparts.corpus.shares.visible_gpus", lambda: ())
     given = [shares(100, "auto"), shares(3, "auto"), shares(100, "auto", threads=4), shares(100, "auto", workers=3)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import os
 import sys
 from functools import cache
+
+from streamparts.machine import usable_cores
 
 
 def num_threads(threads: int | None) -> int:
@@ -15,7 +16,7 @@ def num_threads(threads: int | None) -> int:
     Raises ValueError below 1.
     """
     if threads is None:
-        return max(1, (os.cpu_count() or 1) // 2)
+        return max(1, usable_cores() // 2)
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     return threads

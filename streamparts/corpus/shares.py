@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamparts.backends.host import missing_gpu
+from streamparts.machine import memory_limit, usable_cores
 
 WORKER_BYTES = 500_000_000
 """Memory of a worker: libraries, a model of usual size, the pictures of one video."""
@@ -31,7 +32,7 @@ class Shares:
 def shares(num_videos: int, backend: str, workers: int | None = None, threads: int | None = None) -> Shares:
     """On a CPU one thread each and a worker for every core does most, for videos do not wait for each other; less where
     there are fewer videos, or little memory. What is given stays as it is."""
-    cores = num_cores()
+    cores = usable_cores()
     gpus = visible_gpus() if backend in _ON_GPU else ()
     if workers is None:
         most = len(gpus) * WORKERS_PER_GPU if gpus else cores // (threads or 1)
@@ -39,22 +40,13 @@ def shares(num_videos: int, backend: str, workers: int | None = None, threads: i
     return Shares(workers, threads or max(1, cores // workers), gpus if len(gpus) > 1 else ())
 
 
-def num_cores() -> int:
-    """That this process may use: of those of the machine, what affinity and the control group leave."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, period, *_ = [*_words("/sys/fs/cgroup/cpu.max"), "max", "1"]
-    if quota.isdecimal() and period.isdecimal():
-        cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
-
-
 def free_bytes() -> int:
     """Memory that is there for the taking; a great deal where the system does not tell."""
     lines = _text("/proc/meminfo").splitlines()
     free = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")] or [sys.maxsize]
-    limit, used = _words("/sys/fs/cgroup/memory.max"), _words("/sys/fs/cgroup/memory.current")
-    if limit and used and limit[0].isdecimal():
-        free.append(int(limit[0]) - int(used[0]))
+    limit, used = memory_limit(), _text("/sys/fs/cgroup/memory.current").strip()
+    if limit is not None and used:
+        free.append(limit - int(used))
     return max(0, min(free))
 
 
@@ -74,7 +66,3 @@ def _text(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def _words(path: str) -> list[str]:
-    return _text(path).split()

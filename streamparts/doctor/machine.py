@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from streamparts.doctor.finding import Finding
+from streamparts.machine import core_limit, memory_limit, processor_flags, processor_name, system_name
 
 INT8 = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 """What makes int8 models quicker, as Linux calls it."""
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 """What training wants on a CPU."""
 VECTORS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "asimd", "sve")
-_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def machine() -> Iterator[Finding]:
@@ -37,52 +33,6 @@ def _speeds(name: str, wanted: tuple[str, ...], flags: set[str], without: str) -
     return Finding(name, f"quick, by {', '.join(here)}") if here else Finding(name, without, "absent")
 
 
-def system_name() -> str:
-    """With the distribution's own name where there is one."""
-    try:
-        release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    except OSError:
-        release = ""
-    kernel = f"{platform.system()} {platform.release()}, {platform.machine()}"
-    return f"{release}, {kernel}" if release else kernel
-
-
-def processor_name(proc: Path = _PROC) -> str:
-    for line in _cpuinfo(proc):
-        key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Model"):
-            return " ".join(value.split())
-    if sys.platform == "darwin":
-        return _sysctl("machdep.cpu.brand_string")
-    return platform.processor() or platform.machine()
-
-
-def processor_flags(proc: Path = _PROC) -> set[str]:
-    """Names as in Linux' /proc/cpuinfo; empty where they are not known."""
-    for line in _cpuinfo(proc):
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return set(value.split())
-    return set()
-
-
-def core_limit(cgroup: Path = _CGROUP) -> float | None:
-    """Cores' worth of time that a container may take; None without a limit."""
-    try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return None
-
-
-def memory_limit(cgroup: Path = _CGROUP) -> int | None:
-    """Bytes that a container may take; None without a limit."""
-    try:
-        return int((cgroup / "memory.max").read_text())
-    except (OSError, ValueError):  # "max" where there is none
-        return None
-
-
 def _cores() -> Iterator[Finding]:
     there = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
@@ -99,18 +49,3 @@ def _memory() -> Iterator[Finding]:
     limit = memory_limit()
     text = f"{total / 1e9:.1f} GB" + (f", of which this container may use {limit / 1e9:.1f} GB" if limit else "")
     yield Finding("memory", text, data={"bytes": min(total, limit or total)})
-
-
-def _cpuinfo(proc: Path) -> list[str]:
-    try:
-        return (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def _sysctl(name: str) -> str:
-    try:
-        done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return platform.machine()
-    return done.stdout.strip() or platform.machine()

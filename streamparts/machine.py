@@ -1,0 +1,79 @@
+"""The machine as this process sees it: its names, and what of its cores and memory a container leaves."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+def system_name() -> str:
+    """With the distribution's own name where there is one."""
+    try:
+        release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        release = ""
+    kernel = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    return f"{release}, {kernel}" if release else kernel
+
+
+def processor_name(proc: Path = _PROC) -> str:
+    for line in _cpuinfo(proc):
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model"):
+            return " ".join(value.split())
+    if sys.platform == "darwin":
+        return _sysctl("machdep.cpu.brand_string")
+    return platform.processor() or platform.machine()
+
+
+def processor_flags(proc: Path = _PROC) -> set[str]:
+    """Names as in Linux' /proc/cpuinfo; empty where they are not known."""
+    for line in _cpuinfo(proc):
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return set(value.split())
+    return set()
+
+
+def usable_cores() -> int:
+    """Of the machine's cores, what affinity and the control group leave to this process; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = core_limit()
+    return cores if limit is None else min(cores, max(1, int(limit)))
+
+
+def core_limit(cgroup: Path = _CGROUP) -> float | None:
+    """Cores' worth of time that a container may take; None without a limit."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def memory_limit(cgroup: Path = _CGROUP) -> int | None:
+    """Bytes that a container may take; None without a limit."""
+    try:
+        return int((cgroup / "memory.max").read_text())
+    except (OSError, ValueError):  # "max" where there is none
+        return None
+
+
+def _cpuinfo(proc: Path) -> list[str]:
+    try:
+        return (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _sysctl(name: str) -> str:
+    try:
+        done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return platform.machine()
+    return done.stdout.strip() or platform.machine()
