@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -12,6 +11,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from streamparts.bench import installed_versions
 from streamparts.machine import processor_name, usable_cores
 
 ROOT = Path(__file__).parents[1]
@@ -44,13 +44,7 @@ def machine() -> dict[str, str | int]:
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Of those that are installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(packages)
 
 
 def commit() -> str:

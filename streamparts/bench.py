@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -128,7 +128,8 @@ def bench(
     """
     bundle = model if isinstance(model, Bundle) else load_model(model)
     frames = _video_frames(video) if video else [drawn_frame()]
-    report = Report(_model(bundle), _machine(threads), _versions(), _what(frames, video))
+    versions = {"Python": platform.python_version(), **installed_versions()}
+    report = Report(_model(bundle), _machine(threads), versions, _what(frames, video))
     for name in backends or [name for name in BACKENDS if name != "torch"]:  # which is one of torch-...
         try:
             if reason := missing(name, bundle):
@@ -223,11 +224,12 @@ def _machine(threads: int | None) -> dict[str, str | int | float]:
     return machine
 
 
-def _versions() -> dict[str, str]:
-    versions = {"Python": platform.python_version()}
-    for package in PACKAGES:
+def installed_versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Of those that are installed."""
+    found = {}
+    for package in packages:
         try:
-            versions[package] = importlib.metadata.version(package)
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return versions
+    return found

@@ -11,7 +11,7 @@ all pictures, so that equal shapes get equal parts. The ellipses are not deploye
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 from torch import Tensor
@@ -40,9 +40,7 @@ class ShapeWeights:
 
     @property
     def any(self) -> bool:
-        return any(
-            (self.likelihood, self.masks, self.translation, self.rotation_scale, self.equivariance, self.appearance)
-        )
+        return any(astuple(self))
 
 
 SHAPE_WEIGHTS = ShapeWeights(

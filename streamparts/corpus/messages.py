@@ -1,4 +1,8 @@
-"""What a driver and its worker processes say to each other, over pipes."""
+"""What a driver and its worker processes say to each other.
+
+Pickled, as Python's own pools do it, and so only over pipes between a process and those that it has started itself from
+its own package: nothing here is ever read from a file, an address or another user.
+"""
 
 from __future__ import annotations
 
