@@ -225,6 +225,7 @@ VARIANTS: dict[str, Callable[[Simulation], NDArray[np.float32]]] = {
     "ours, Kalman alone": functools.partial(ours, smoothing=Smoothing(cutoff_hz=(1e6, 1e6, 1e6))),
     "ours": ours,
     "ours, on the skeleton": functools.partial(ours, on_skeleton=True),
+    "ours, on the skeleton, told guesses": functools.partial(ours, on_skeleton=True, told_guesses=True),
 }
 
 

@@ -5,7 +5,8 @@ constant but for white noise in the acceleration: little of it at rest, more whe
 side of where they were expected. How noisy the measurements are is found from the measurements: from the quiet quarter
 of their second differences. A measurement far from the prediction counts less the farther it is (nothing is ever shut
 out), and three far ones that agree with each other are believed, or two that lead ever farther away. While a part is
-hidden, it goes on with a velocity that dies away, or, with a skeleton, hangs on its neighbours (see occlusion.py). A
+hidden, it goes on with a velocity that dies away, or, with a skeleton, hangs on its neighbours, which also help where
+it is seen badly (see occlusion.py). A
 speed counts as motion as far as it is more than the speed's own uncertainty. What remains of the noise is taken by the
 One-Euro filter (Casiez, Roussel and Vogel 2012), whose cut-off frequency rises with the speed: rest is calm, and
 motion, which the filter goes along with, hardly late.
@@ -42,14 +43,16 @@ _UPRIGHT = 0.5
 _HALF_SEEN = 0.5
 """How far a part that is seen with a confidence of 0 counts as hidden, and as moving: such measurements cannot tell
 that it rests."""
+_SURE = 0.5
+"""Parts seen with less confidence are drawn towards their joints."""
 _SAME_WAY = 0.7
 """Cosine from which two far measurements lie in the same direction from where they were expected ..."""
 _AHEAD = 1.3
 """... and how many times as far the second one is where a motion has begun: an error does not grow."""
 _LEAST_CONFIDENCE = 0.01
 """Less confidence than that counts as much."""
-_FILLED_HZ = 3.0
-"""Cut-off frequency of the One-Euro filter, at least, for parts that the skeleton placed: that is smooth already."""
+_PLACED_HZ = 3.0
+"""Cut-off frequency of the One-Euro filter, at least, for parts that the skeleton moved: that is smooth already."""
 _QUIET = 0.25
 """Quantile of the squared second differences that tells the noise: motion is in the others."""
 _QUIET_SHARE = np.array([0.288, 0.288, 0.102])[_GROUP] * 6
@@ -115,6 +118,7 @@ class PoseFilter:
         self._hanging = Hanging(skeleton) if skeleton else None
         self.filled = np.zeros(num_parts, np.bool_)
         """(K,) hidden parts that the skeleton placed in the last update."""
+        self._placed = self.filled  # and those seen with little confidence that it moved
         options = self._options = smoothing or Smoothing()
         self._agility, self._slow = _columns(options.agility), np.square(_columns(options.slow))
         self._cutoff, self._cutoff_gain = _columns(options.cutoff_hz), _columns(options.cutoff_gain)
@@ -166,7 +170,9 @@ class PoseFilter:
         self._velocity *= np.exp(hidden * (-step / self._options.hidden_decay_seconds))[:, None]
         if self._hanging:
             now = self._value, self._velocity
-            self.filled = self._hanging.carry(before, now, self._covariance, seen, self._known, step)
+            trusted = sure >= _SURE
+            self._placed = self._hanging.carry(before, now, self._covariance, trusted, seen, self._known, step)
+            self.filled = self._placed & ~seen
         if (new := seen & ~self._known).any():
             self._start(measured, new)
         self._follow(step)
@@ -277,8 +283,8 @@ class PoseFilter:
         squares = _mean_squares(self._velocity)
         self._squared_speeds = np.maximum(squares - self._covariance[2], 0)
         cutoff = self._cutoff
-        if self.filled.any():
-            cutoff = np.where(self.filled[:, None], np.maximum(cutoff, _FILLED_HZ), cutoff)
+        if self._placed.any():
+            cutoff = np.where(self._placed[:, None], np.maximum(cutoff, _PLACED_HZ), cutoff)
         turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * np.sqrt(self._squared_speeds * _NUM_AXES))
         self._calm += self._velocity * (step * self._moving(squares))
         behind = self._value - self._calm

@@ -5,6 +5,9 @@ neighbour's: what the part turned against it when it was last seen dies away. Tw
 they count against what was carried on is weighed by the variances of all three. So that nothing jumps, a part keeps
 the distance to its place that it had when it was last seen, for a moment.
 
+A part that is seen, but with little confidence, is measured badly: there the joint is one more measurement of a Kalman
+filter, of where the centre and the angle together put it.
+
 States are rows of filters.PoseFilter: x, y, log sx, log sy, angle, lengths in 1/256 of the frame's shorter side. Points
 are complex numbers here, x + iy: for the few parts that are hidden that is many times as quick as arrays.
 """
@@ -80,27 +83,33 @@ class Hanging:
         before: State,
         now: State,
         covariance: Array,
+        sure: NDArray[np.bool_],
         seen: NDArray[np.bool_],
         known: NDArray[np.bool_],
         step: float,
     ) -> NDArray[np.bool_]:
-        """Put hidden parts on their joints, those next to parts that are seen first, by changing the rows of `now` in
-        place; (K,) which were put there.
+        """Put hidden parts on their joints, and draw those that are seen but not `sure` (K,) towards theirs, next to
+        the sure ones first, by changing the rows of `now` in place; (K,) which parts were moved so.
 
         `before` is the state `step` seconds ago; `covariance` (3, K, 5) that of positions, between them and velocities,
         and of velocities; `known` (K,) are the parts that have a state.
         """
-        placed, left = known & seen, set(np.flatnonzero(known & ~seen).tolist())
+        placed, left = known & seen & sure, set(np.flatnonzero(known & ~(seen & sure)).tolist())
         while left:
             ready = [(part, links) for part in sorted(left) if (links := self._links_to(placed, part))]
-            if not ready:
-                break
             for part, links in ready:
-                self._hang(part, links, before, now, covariance, step)
-                placed[part] = True
-                left.remove(part)
+                if seen[part]:
+                    for link in links:
+                        _draw(part, link, now, covariance)
+                else:
+                    self._hang(part, links, before, now, covariance, step)
+            settled = [part for part, _ in ready] or [part for part in left if seen[part]]
+            if not settled:
+                break
+            placed[settled] = True
+            left.difference_update(settled)
         self._hung = placed & ~seen
-        return self._hung
+        return placed & ~(seen & sure)
 
     def _links_to(self, placed: NDArray[np.bool_], part: int) -> list[_Link]:
         return [link for link in self._links[part] if placed[link.neighbour]]
@@ -136,6 +145,25 @@ class Hanging:
         value_row, velocity_row = now[0][part], now[1][part]
         value_row[0], value_row[1], value_row[_ANGLE] = center.real, center.imag, own.angle
         velocity_row[0], velocity_row[1], velocity_row[_ANGLE] = velocity.real, velocity.imag, spin
+
+
+def _draw(part: int, link: _Link, now: State, covariance: Array) -> None:
+    """One step of an extended Kalman filter (Jazwinski 1970, Theorem 8.1) whose measurement is the joint as the
+    neighbour has it. Of the (2, 2) matrix of what is to be expected, I m + spread u u^T with u across the arm, the
+    inverse is written out. The covariance stays as it is: a joint is off by the same in the next frame, and tells no
+    more by being asked again."""
+    own, neighbour = _poses(now, part)[0], _poses(now, link.neighbour)[0]
+    arm = own.arm(link.in_part)
+    surprise = neighbour.center + neighbour.arm(link.in_neighbour) - own.center - arm
+    position, cross = covariance[0, part].tolist(), covariance[1, part].tolist()
+    expected = position[0] + _joint_variance(neighbour, covariance[0, link.neighbour].tolist(), link)
+    across, spread = 1j * arm, position[_ANGLE]
+    pull = (surprise.conjugate() * across).real / (expected + spread * abs(arm) ** 2)
+    weighed = (surprise - spread * pull * across) / expected
+    for row, by in zip(now, (position, cross), strict=True):
+        row[part, 0] += by[0] * weighed.real
+        row[part, 1] += by[0] * weighed.imag
+        row[part, _ANGLE] += by[_ANGLE] * pull
 
 
 def _poses(state: State, part: int) -> tuple[_Pose, _Pose]:

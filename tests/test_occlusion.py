@@ -10,6 +10,7 @@ import pytest
 
 from streamparts.data import Frame
 from streamparts.filters import PoseFilter, Smoothing
+from streamparts.occlusion import Hanging
 from streamparts.skeleton import Joint, Skeleton, find_skeleton, place
 from streamparts.tracker import PartTracker
 from tests.test_skeleton import seen as all_seen
@@ -43,6 +44,18 @@ def filtered(measured: np.ndarray, seen: np.ndarray, skeleton: Skeleton | None) 
         out.append(pose_filter.update(number / RATE, affines, sure, visible, 256))
         filled.append(pose_filter.filled)
     return np.stack(out), np.stack(filled)
+
+
+def doubted(
+    measured: np.ndarray, seen: np.ndarray, parts: list[int], confidence: float, skeleton: Skeleton | None
+) -> np.ndarray:
+    """(F, K, 2, 3) poses, `parts` seen with that confidence from FIRST to LAST."""
+    pose_filter, out = PoseFilter(measured.shape[1], None, skeleton), []
+    for number, (affines, visible) in enumerate(zip(measured, seen, strict=True)):
+        sure = np.ones(measured.shape[1], np.float32)
+        sure[parts] = confidence if FIRST <= number < LAST else 1
+        out.append(pose_filter.update(number / RATE, affines, sure, visible, 256))
+    return np.stack(out)
 
 
 def errors(found: np.ndarray, true: np.ndarray, parts: list[int]) -> np.ndarray:
@@ -143,6 +156,60 @@ def test_parts_that_were_never_seen_or_hang_on_nothing_are_not_filled() -> None:
     assert not filtered(measured, seen, free)[1].any()
     seen[FIRST:LAST] = False
     assert not filtered(measured, seen, skeleton)[1].any(), "nobody to hang on"
+
+
+def test_a_part_that_is_seen_badly_is_drawn_towards_its_joint() -> None:
+    with_it, without = list[float](), list[float]()
+    for seed in range(4):
+        affines, _, names = tracked("human", seed)
+        skeleton = find_skeleton(affines, all_seen(affines), names, 256)
+        parts, rng = (
+            [skeleton.parts.index(name) for name in ("left_forearm", "right_shin")],
+            np.random.default_rng(seed),
+        )
+        measured = affines.copy()
+        measured[FIRST:LAST, parts, :, 2] += rng.normal(0, 12, (2, LAST - FIRST, 2))
+        seen = np.ones(affines.shape[:2], bool)
+        for chosen, found in ((skeleton, with_it), (None, without)):
+            found.append(errors(doubted(measured, seen, parts, 0.1, chosen), affines, parts).mean())
+        surely = doubted(affines, seen, parts, 1.0, skeleton)
+        assert np.array_equal(surely, doubted(affines, seen, parts, 1.0, None)), "what is sure needs no skeleton"
+    assert np.mean(with_it) < 0.6 * np.mean(without)
+
+
+def test_parts_hang_on_badly_seen_ones_where_no_other_is_seen() -> None:
+    affines, skeleton = pendulum()
+    measured, seen, parts = hide(affines, skeleton, "c")
+    pose_filter = PoseFilter(3, None, skeleton)
+    for number, (pose, visible) in enumerate(zip(measured[:LAST], seen[:LAST], strict=True)):
+        pose_filter.update(number / RATE, pose, np.full(3, 0.2 if number >= FIRST else 1, np.float32), visible, 256)
+        assert pose_filter.filled.tolist() == [False, False, number >= FIRST], parts
+
+
+def test_a_joint_draws_as_the_extended_kalman_filter_says() -> None:
+    _, skeleton = pendulum()
+    covariance = np.zeros((3, 3, 5))
+    covariance[0], covariance[1], covariance[2] = [9, 9, 1, 1, 0.2], [30, 30, 1, 1, 0.7], [100, 100, 1, 1, 5]
+    value = np.array([[80, 100, 3, 1.6, 0.1], [123, 104, 2.9, 1.5, 0.4], [0, 0, 0, 0, 0]], float)
+    velocity = np.full((3, 5), 2.0)
+    now, known = (value.copy(), velocity.copy()), np.array([True, True, False])
+    sure = np.array([True, False, True])
+    moved = Hanging(skeleton).carry((value, velocity), now, covariance, sure, known, known, 0.04)
+
+    def joint(row: np.ndarray, end: float) -> np.ndarray:
+        return row[:2] + end * np.exp(row[2]) * np.array([np.cos(row[4]), np.sin(row[4])])
+
+    # The state is x, y, angle of "b"; the measurement where "a" has the joint; the Jacobian by small differences.
+    steps = [joint(value[1] + 1e-6 * np.eye(5)[column], -1) - joint(value[1], -1) for column in (0, 1, 4)]
+    slope = np.stack(steps, 1) / 1e-6
+    around = 9 + 0.2 * np.exp(3) ** 2 / 2 + (0.001 * 256) ** 2 / 2
+    state, cross = np.diag([9, 9, 0.2]), np.diag([30, 30, 0.7])
+    gain = slope.T @ np.linalg.inv(slope @ state @ slope.T + around * np.eye(2))
+    surprise = joint(value[0], 1) - joint(value[1], -1)
+    assert now[0][1, [0, 1, 4]] == pytest.approx(value[1, [0, 1, 4]] + state @ gain @ surprise, abs=1e-4)
+    assert now[1][1, [0, 1, 4]] == pytest.approx(velocity[1, [0, 1, 4]] + cross @ gain @ surprise, abs=1e-4)
+    assert moved.tolist() == [False, True, False]
+    assert np.array_equal(now[0][[0, 2]], value[[0, 2]]) and np.array_equal(now[0][1, 2:4], value[1, 2:4])
 
 
 @pytest.mark.parametrize("smoothing", [None, Smoothing()])
