@@ -20,10 +20,11 @@ from streamparts.models.layers import (
     PoseHead,
     UNet,
     assemble_image,
+    enlarge,
     has_bfloat16,
     image_grid,
     part_masks,
-    transform_points,
+    squared_norms,
     warp,
 )
 
@@ -117,8 +118,7 @@ class PartNetwork(nn.Module, ABC):
 
     def _gate(self, inverse: Tensor, strength: float) -> Tensor:
         size = self.config.image_size
-        points = transform_points(inverse, image_grid(size, size, inverse.device))
-        outside = (points.square().sum(-1) - 1).clamp(min=0)
+        outside = (squared_norms(inverse, image_grid(size, size, inverse.device)) - 1).clamp(min=0)
         logits: Tensor = (-strength * outside).clamp(min=-12.0)
         return logits.reshape(*logits.shape[:2], size, size)
 
@@ -154,7 +154,7 @@ class PartDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Colours (N, 3, S, S), unbounded, and depth logits (N, 1, S, S)."""
-        coarse = F.interpolate(latents[:, :3], scale_factor=4.0, mode="bilinear", align_corners=False)
+        coarse = enlarge(latents[:, :3], 4)
         device = latents.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.training and has_bfloat16(device)):
             decoded = self.layers(latents)
