@@ -11,31 +11,24 @@ import argparse
 import json
 import tempfile
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 import streamparts
-from benchmarks.skeleton import tracked
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray
 from streamparts.filters import Smoothing
 from streamparts.rescale import Rescaler
 from streamparts.skeleton import Skeleton, find_skeleton
 from train.labels.puppets import UNSEEN_SEED
-from train.puppets import PuppetTruth, load_truth, write_clips
+from train.puppets import load_truth, write_clips
 
 FIRST_SEED = UNSEEN_SEED + 10_000
 SIDE, NUM_FRAMES, FPS = 256, 250, 30
 SETTLED = 30
 """Frames before the first cover."""
-
-
-def frames_of(clip: Path, bundle: Bundle) -> list[ByteArray]:
-    rescaler = Rescaler()
-    return [rescaler.rgb(tracks.frame) for tracks in streamparts.track(clip, bundle)]
 
 
 def covered(
@@ -75,13 +68,18 @@ def measure(model: str | None, num_clips: int, kind: str = "human") -> dict[str,
     }
     with tempfile.TemporaryDirectory() as folder:
         for number, clip in enumerate(write_clips(folder, kind, num_clips, FIRST_SEED, NUM_FRAMES, (SIDE, SIDE))):
-            truth: PuppetTruth = load_truth(clip)
+            truth = load_truth(clip)
             order = [truth.part_names.index(name) for name in bundle.spec.parts]
             true = (truth.affines[:, order][..., 2] + 1) * (SIDE / 2)
-            affines, weights = tracked(clip, bundle)
-            skeleton = find_skeleton(affines, weights, bundle.spec.parts, SIDE)
-            rng = np.random.default_rng(number)
-            images, cover = covered(frames_of(clip, bundle), truth.labels, rng, len(order))
+            rescaler, tracks = Rescaler(), list(streamparts.track(clip, bundle))
+            skeleton = find_skeleton(
+                np.stack([each.affines for each in tracks]),
+                np.stack([each.scores * each.visible for each in tracks]),
+                bundle.spec.parts,
+                SIDE,
+            )
+            frames = [rescaler.rgb(each.frame) for each in tracks]
+            images, cover = covered(frames, truth.labels, np.random.default_rng(number), len(order))
             cover = cover[:, order]
             for name, chosen in (("--smooth", None), ("--smooth --skeleton", skeleton)):
                 off, seen = errors(bundle, chosen, images, true)

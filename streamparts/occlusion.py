@@ -148,7 +148,7 @@ class Hanging:
 
 
 def _draw(part: int, link: _Link, now: State, covariance: Array) -> None:
-    """One step of an extended Kalman filter (Jazwinski 1970, Theorem 8.1) whose measurement is the joint as the
+    """The update of an extended Kalman filter whose measurement is the joint as the
     neighbour has it. Of the (2, 2) matrix of what is to be expected, I m + spread u u^T with u across the arm, the
     inverse is written out. The covariance stays as it is: a joint is off by the same in the next frame, and tells no
     more by being asked again."""
