@@ -15,6 +15,7 @@ from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig
 from streamparts.models.layers import (  # noqa: E402
     Affine,
     assemble_image,
+    carry,
     image_grid,
     invert,
     part_masks,
@@ -212,7 +213,7 @@ def test_the_papers_warp_shrinks_turns_and_moves_the_picture_as_its_matrix_says(
     lengths = transform[:, :, :2].norm(dim=1)
     assert lengths.min() >= 0.75 and lengths.max() <= 1 and (lengths[:, 0] - lengths[:, 1]).abs().max() > 0.1
     assert transform[..., 2].min() >= 0 and transform[..., 2].max() <= 0.2
-    moved = warp(blob((0.3, -0.2), 0.08)[None], invert(transform[:1])[None], padding="border")[:, 0]
+    moved = carry(blob((0.3, -0.2), 0.08), invert(transform[:1])[None])[:, 0]
     expected = transform_points(transform[0], torch.tensor([[0.3, -0.2]]))
     assert torch.allclose(losses.mask_moments(moved)[0][0], expected, atol=1e-3)
 

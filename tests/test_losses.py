@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
-from streamparts.models.layers import Affine, compose, transform_points, warp  # noqa: E402
+from streamparts.models.layers import Affine, carry, compose, transform_points  # noqa: E402
 from train import losses  # noqa: E402
 from train.augment import Draws, random_similarity  # noqa: E402
 from train.student import moved_poses  # noqa: E402
@@ -235,8 +236,7 @@ def test_velocity_loss_leaves_out_what_is_not_seen() -> None:
 def test_a_part_carries_the_source_picture_to_where_its_pose_moved() -> None:
     source = box_mask(16, slice(4, 8), slice(4, 8)).expand(1, 3, 16, 16)
     here, there = affine_of(0, (0.3, 0.3), (-0.25, -0.25)), affine_of(0, (0.3, 0.3), (0.25, 0.0))
-    sampling = compose(here.matrix(), there.inverse_matrix())
-    moved = warp(source.unsqueeze(1), sampling, padding="border")[:, 0]
+    moved = carry(source, compose(here.matrix(), there.inverse_matrix()))[:, 0]
     assert torch.allclose(moved, box_mask(16, slice(6, 10), slice(8, 12)).expand(1, 3, 16, 16), atol=1e-5)
 
 
@@ -251,6 +251,19 @@ def test_edge_loss_is_zero_where_borders_lie_on_edges_and_counts_them_elsewhere(
     beside = torch.roll(on_edge, 4, dims=3)
     assert losses.edge_loss(on_edge, image, reach=(1,)).item() < 1e-5
     assert losses.edge_loss(beside, image, reach=(1,)).item() == pytest.approx(0.5 * 2 * 2 / 15, rel=0.01)
+
+
+def test_edge_loss_and_its_gradient_are_those_of_its_formula() -> None:
+    torch.manual_seed(0)
+    masks, image = torch.randn(2, 4, 9, 7).softmax(1).requires_grad_(), torch.rand(2, 3, 9, 7)
+    total = torch.zeros(())
+    for near, far in ((np.s_[..., :-2, :], np.s_[..., 2:, :]), (np.s_[..., :-2], np.s_[..., 2:])):
+        likeness = torch.exp(-15 * (image[near] - image[far]).abs().mean(1))
+        total = total + (likeness * (masks[near] - masks[far]).abs().sum(1)).mean() / 2
+    ours = losses.edge_loss(masks, image, reach=(2,))
+    assert ours.item() == pytest.approx(total.item(), rel=1e-5)
+    gradients = [torch.autograd.grad(loss, masks)[0] for loss in (ours, total)]
+    assert torch.allclose(*gradients, atol=1e-7)
 
 
 def test_a_small_subject_weighs_as_much_as_one_that_fills_a_fifth_of_the_picture() -> None:

@@ -10,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
-from streamparts.models.assembly import Decoding  # noqa: E402
 from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
 from train.merge import SlotPoses, find_parts, fit_ellipse, living_slots, weld, weld_residual, whole_shapes  # noqa: E402
@@ -85,7 +84,7 @@ class TwoSlots(torch.nn.Module):
         super().__init__()
         self.device_holder = torch.nn.Parameter(torch.zeros(1))
 
-    def forward(self, images: torch.Tensor, gate: float) -> tuple[Decoding, Affine]:
+    def forward(self, images: torch.Tensor, gate: float) -> tuple[torch.Tensor, Affine]:
         bright = images.mean((1, 2, 3)) > 0.5
         masks = torch.zeros(len(images), 2, 32, 32)
         masks[~bright, 1, 12:20, 8:18] = 1
@@ -95,7 +94,7 @@ class TwoSlots(torch.nn.Module):
         pose = Affine(
             torch.cat([one, 0 * one], -1), torch.cat([0.5 * one, 0.5 * one], -1), torch.cat([0 * one] * 2, -1)
         )
-        return Decoding(images, masks, masks), pose
+        return masks, pose
 
 
 def test_what_one_clip_hides_another_shows() -> None:
@@ -111,10 +110,10 @@ def test_what_one_clip_hides_another_shows() -> None:
 class NoSlots(TwoSlots):
     """A teacher to which everything is background."""
 
-    def forward(self, images: torch.Tensor, gate: float) -> tuple[Decoding, Affine]:
-        decoding, pose = super().forward(images, gate)
-        decoding.masks[:, 0], decoding.masks[:, 1] = 1, 0
-        return decoding, pose
+    def forward(self, images: torch.Tensor, gate: float) -> tuple[torch.Tensor, Affine]:
+        masks, pose = super().forward(images, gate)
+        masks[:, 0], masks[:, 1] = 1, 0
+        return masks, pose
 
 
 @pytest.mark.parametrize("merge", [True, False])

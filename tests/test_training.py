@@ -295,7 +295,7 @@ def test_one_frames_result_does_not_depend_on_its_batch() -> None:
     network = Assembly(SMALL).eval()
     images = torch.rand(3, 3, 64, 64)
     with torch.no_grad():
-        together, alone = network(images)[0].masks[1], network(images[1:2])[0].masks[0]
+        together, alone = network(images)[0][1], network(images[1:2])[0][0]
     assert torch.allclose(together, alone, atol=1e-5)
 
 

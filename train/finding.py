@@ -219,8 +219,8 @@ def open_teacher(checkpoint: Path) -> Finder:
 
     @torch.inference_mode()
     def run(image: ByteArray) -> RawParts:
-        decoding, slots = teacher(to_images(torch.from_numpy(image[None])), gate)
-        masks, affines = groups.join_masks(decoding.masks)[0], groups.join_poses(slots).matrix()[0]
+        slot_masks, slots = teacher(to_images(torch.from_numpy(image[None])), gate)
+        masks, affines = groups.join_masks(slot_masks)[0], groups.join_poses(slots).matrix()[0]
         return RawParts(masks.argmax(0).byte().numpy(), affines.numpy(), masks.numpy())
 
     description: dict[str, object] = {"name": f"{checkpoint.parent.name}/{checkpoint.name}", "teacher_step": step}

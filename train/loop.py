@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import sys
@@ -44,16 +45,34 @@ def launch(device: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"])
     """One process, or as many as torchrun has started; `device` is auto, cpu or cuda."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
+    keep_freed_memory()
     arithmetic = Precision() if precision == "32-true" else Mixed(precision, device)
     fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, plugins=[arithmetic])
     fabric.launch()
     return fabric
 
 
+def keep_freed_memory() -> None:
+    """A step's arrays are freed and allocated anew in the next. The GNU C library would hand them back to the system in
+    between and have every page of them cleared again, up to a tenth of a step on a CPU; from here on this process keeps
+    up to 2 GB of what it frees. Nothing happens with other C libraries."""
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(mmap_threshold, 32 << 20)
+        mallopt(trim_threshold, 2**31 - 1)
+
+
 def tell_unusual(failures: Sequence[str], notes: Sequence[str]) -> None:
     """What of the input is not used, and what is unusual about the rest, a line each."""
     for line in (*(f"skipped: {failure}" for failure in failures), *(f"note: {note}" for note in notes)):
         tqdm.write(line, file=sys.stderr)
+
+
+def adam(network: torch.nn.Module, rate: float, betas: tuple[float, float], fabric: Fabric) -> torch.optim.Adam:
+    """Adam over all of a network. On a CPU in one call for all tensors, which with small ones is several times quicker;
+    with the gradient scaler of fp16 Fabric cannot clip that form, and a GPU does not need it."""
+    return torch.optim.Adam(network.parameters(), rate, betas=betas, fused=fabric.device.type == "cpu")
 
 
 def descend(

@@ -73,12 +73,13 @@ def least_difference(predictions: Sequence[Tensor], image: Tensor, l1: float, gr
 def background_loss(masks: Tensor, background: float = 1.0, parts: float = 1.0) -> Tensor:
     """Eq. 7: pushes the background to one and the parts to zero, with a weight each. `masks` is (B, 1 + K, H, W),
     background first."""
-    return background * (1 - masks[:, 0]).abs().mean() + parts * masks[:, 1:].mean()
+    share = masks.mean((0, 2, 3))
+    return background * (1 - share[0]) + parts * share[1:].mean()
 
 
 def mask_moments(masks: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
     """Eq. 10, 11 and 14: mean (B, K, 2), covariance (B, K, 2, 2) and mass (B, K) over the pixels above `threshold`."""
-    moments = moments_of(torch.where(masks > threshold, masks, 0))
+    moments = moments_of(torch.where(masks > threshold, masks, 0) if threshold else masks)
     (xx, yy), xy = moments.variance.unbind(-1), moments.covariance_xy
     covariance = torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], dim=-2)
     return moments.mean, covariance, moments.mass
@@ -152,17 +153,21 @@ def edge_loss(masks: Tensor, image: Tensor, reach: tuple[int, ...] = (1, 2, 4), 
     """Pixels of like colour belong to the same slot: borders between parts are drawn to edges of the picture.
 
     Mean over pixel pairs, `reach` pixels apart along x or y, of exp(-contrast |I(u) - I(v)|) sum_k |M_k(u) - M_k(v)|.
-    `masks` is (B, 1 + K, H, W), `image` (B, 3, H, W) in [0, 1].
+    `masks` is (B, 1 + K, H, W), `image` (B, 3, H, W) in [0, 1]. A sum of absolute values is its argument times its own
+    slope, which is put together in place here: two hundred arrays as large as the masks less than by autograd.
     """
-    total = masks.new_zeros(())
-    for distance in reach:
-        for axis in (2, 3):
-            length = masks.shape[axis] - distance
-            near_m, far_m = masks.narrow(axis, 0, length), masks.narrow(axis, distance, length)
-            near_i, far_i = image.narrow(axis, 0, length), image.narrow(axis, distance, length)
-            likeness = torch.exp(-contrast * (near_i - far_i).abs().mean(dim=1))
-            total = total + (likeness * (near_m - far_m).abs().sum(dim=1)).mean()
-    return total / (2 * len(reach))
+    slope = torch.zeros_like(masks)
+    with torch.no_grad():
+        for distance in reach:
+            for axis in (2, 3):
+                length = masks.shape[axis] - distance
+                near_m, far_m = masks.narrow(axis, 0, length), masks.narrow(axis, distance, length)
+                near_i, far_i = image.narrow(axis, 0, length), image.narrow(axis, distance, length)
+                likeness = torch.exp(-contrast * (near_i - far_i).abs().mean(dim=1, keepdim=True))
+                lean = (near_m - far_m).sign_().mul_(likeness / likeness.numel())
+                slope.narrow(axis, 0, length).add_(lean)
+                slope.narrow(axis, distance, length).sub_(lean)
+    return (masks * slope).sum() / (2 * len(reach))
 
 
 def appearance_loss(
@@ -276,6 +281,6 @@ def emphasis(subject: float, known: float) -> float:
 
 def silhouette_loss(masks: Tensor, silhouette: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy of 1 - background against the moving pixels, where they are `known` (B, 1, H, W)."""
-    foreground, background = masks[:, 1:].sum(1, keepdim=True), masks[:, :1]
-    logs = [x.clamp(min=FLOOR).log() for x in (foreground, background)]
+    background, parts = torch.split(masks, [1, masks.shape[1] - 1], dim=1)
+    logs = [x.clamp(min=FLOOR).log() for x in (parts.sum(1, keepdim=True), background)]
     return known_mean(-(silhouette * logs[0] + (1 - silhouette) * logs[1]), known)

@@ -62,8 +62,8 @@ def observe(teacher: PartNetwork, frames: NDArray[np.uint8], gate: float, batch:
     areas, affines = [], []
     device = next(teacher.parameters()).device
     for start in range(0, len(frames), batch):
-        decoding, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
-        owned = torch.nn.functional.one_hot(decoding.masks.argmax(1), decoding.masks.shape[1])
+        masks, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
+        owned = torch.nn.functional.one_hot(masks.argmax(1), masks.shape[1])
         areas.append(owned.float().mean((1, 2))[:, 1:].cpu().numpy())
         affines.append(affine.matrix().cpu().numpy())
     owned_pixels = np.concatenate(areas)
@@ -175,9 +175,9 @@ def whole_shapes(
     leaders = [group[0] for group in groups]
     owned, looked, scales, shown = (torch.zeros((), device=device) for _ in range(4))
     for start in range(0, len(frames), batch):
-        decoding, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
+        masks, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
         lead = Affine(*(value[:, leaders] for value in affine))
-        masks = torch.stack([decoding.masks[:, [k + 1 for k in group]].sum(1) for group in groups], dim=1)
+        masks = torch.stack([masks[:, [k + 1 for k in group]].sum(1) for group in groups], dim=1)
         seen = (masks.sum((2, 3)) > 1.0).float()
         both = torch.stack([masks, torch.ones_like(masks)], dim=2)
         part, inside = (warp(both, compose(lead.matrix(), window)) * seen[:, :, None, None, None]).sum(0).unbind(1)

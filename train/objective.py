@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from streamparts.models.assembly import Decoding, PartNetwork
-from streamparts.models.layers import Affine, compose, warp
+from streamparts.models.layers import Affine, carry, compose
 from train import losses
 from train.augment import Draws, Pair, warp_images
 from train.losses import FeatureDifference
@@ -151,7 +151,7 @@ def forward_pair(
     placed = Affine(*(torch.cat(values) for values in zip(*(pose for _, pose in placements), strict=True)))
     parts = torch.cat([network.canonical(owner) for owner, _ in placements])
     decoded = network.assemble(parts, torch.cat([owner.background for owner, _ in placements]), placed, gate)
-    decodings = [Decoding(*(x[i * batch : (i + 1) * batch] for x in decoded)) for i in range(len(placements))]
+    decodings = [Decoding(*one) for one in zip(*(torch.split(x, batch) for x in decoded), strict=True)]
     return PairResult(
         recovered=decodings[0],
         retargeted=decodings[1],
@@ -190,9 +190,7 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
         carried.append((pair.after, result.triplet.after))
     moved = []
     for picture, pose in carried:
-        sampling = compose(pose.matrix(), result.target.inverse_matrix())
-        pictures = picture.unsqueeze(1).expand(-1, sampling.shape[1], -1, -1, -1)
-        moved.append(warp(pictures, sampling, padding="border"))
+        moved.append(carry(picture, compose(pose.matrix(), result.target.inverse_matrix())))
     return losses.motion_loss(result.retargeted.masks, moved, pair.target_background, pair.target, pair.target_known)
 
 
@@ -232,13 +230,13 @@ def objective(
     clips' own, see losses.emphasis."""
     w, silhouette = weights, torch.cat([pair.source_silhouette, pair.target_silhouette])
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
-    images = torch.cat([pair.source, pair.target])
+    images, parts = torch.cat([pair.source, pair.target]), masks[:, 1:]
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     known = torch.cat([pair.source_known, pair.target_known])
 
     @cache
     def transformation() -> tuple[Tensor, Tensor]:
-        return losses.transformation_loss(masks[:, 1:], affine)
+        return losses.transformation_loss(parts, affine)
 
     @cache
     def mixture() -> tuple[Tensor, Tensor]:
@@ -259,7 +257,7 @@ def objective(
         "rigidity": (w.rigidity, lambda: losses.rigidity_loss(result.source, result.target)),
         "velocity": (fades.motion * w.velocity if result.triplet else 0.0, lambda: velocity_term(result)),
         "motion": (emphasis * fades.motion * w.motion, lambda: motion_term(result, pair)),
-        "concentration": (w.concentration, lambda: losses.concentration_loss(masks[:, 1:])),
+        "concentration": (w.concentration, lambda: losses.concentration_loss(parts)),
         "canonical_concentration": (
             w.canonical_concentration,
             lambda: losses.canonical_concentration_loss(canonical_masks(result)),

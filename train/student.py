@@ -72,8 +72,8 @@ def prepare_lesson(batch: PairBatch, teacher: PartNetwork, groups: PartGroups, g
     device = next(teacher.parameters()).device
     frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.source_background))
     size = teacher.config.image_size
-    decoding, slots = teacher(F.interpolate(frames, size=(size, size), mode="area"), gate)
-    masks = F.interpolate(groups.join_masks(decoding.masks), frames.shape[-2:], mode="bilinear", align_corners=False)
+    slot_masks, slots = teacher(F.interpolate(frames, size=(size, size), mode="area"), gate)
+    masks = F.interpolate(groups.join_masks(slot_masks), frames.shape[-2:], mode="bilinear", align_corners=False)
     moving = silhouette(frames, background)
     known = trusted(moving, torch.from_numpy(batch.source_known).to(device)[:, None])
     transform = random_similarity(draws, 20, (0.5, 1.15), 0.15).to(device)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from streamparts.models.layers import (
     Affine,
     ConvBlock,
+    DoublingConv,
     PoseHead,
     UNet,
     assemble_image,
@@ -24,6 +25,7 @@ from streamparts.models.layers import (
     has_bfloat16,
     image_grid,
     part_masks,
+    some_channels,
     squared_norms,
     warp,
 )
@@ -84,13 +86,21 @@ class NetworkConfig(Protocol):
     def image_size(self) -> int: ...
 
 
+class Decoder(nn.Module, ABC):
+    """D: latents (N, C, h, w) -> colours (N, 3, S, S) and depth logits (N, 1, S, S); N counts every slot of every
+    image, each decoded for itself."""
+
+    @abstractmethod
+    def depth(self, latents: Tensor) -> Tensor:
+        """The depth logits alone, where colours are not asked for."""
+
+
 class PartNetwork(nn.Module, ABC):
     """An encoder E, a decoder D shared by all slots, and the assembly between them: what is trained, whose slots are
     merged, and what teaches the student. Images are (B, 3, S, S) RGB in [0, 1]."""
 
     config: NetworkConfig
-    decoder: nn.Module
-    """(N, C, h, w) -> part images (N, 3, S, S) and depth logits (N, 1, S, S)."""
+    decoder: Decoder
 
     @abstractmethod
     def encode(self, images: Tensor) -> Encoding:
@@ -110,26 +120,27 @@ class PartNetwork(nn.Module, ABC):
         latents = torch.cat([background, warp(canonical, inverse)], dim=1)
         colours, depth = self.decoder(latents.flatten(0, 1))
         part_images = colours.reshape(*latents.shape[:2], *colours.shape[1:])
-        depth = depth.reshape(*latents.shape[:2], *depth.shape[2:])
-        if gate > 0:
-            depth = torch.cat([depth[:, :1], depth[:, 1:] + self._gate(inverse, gate)], dim=1)
-        masks = part_masks(depth)
+        masks = self._masks(depth, inverse, gate)
         return Decoding(assemble_image(masks, part_images), masks, part_images)
 
-    def _gate(self, inverse: Tensor, strength: float) -> Tensor:
+    def _masks(self, depth: Tensor, inverse: Tensor, gate: float) -> Tensor:
+        """Depth logits (B * (1 + K), 1, S, S) -> masks (B, 1 + K, S, S)."""
         size = self.config.image_size
-        outside = (squared_norms(inverse, image_grid(size, size, inverse.device)) - 1).clamp(min=0)
-        logits: Tensor = (-strength * outside).clamp(min=-12.0)
-        return logits.reshape(*logits.shape[:2], size, size)
+        depth = depth.reshape(len(inverse), -1, size, size)
+        if gate > 0:
+            outside = (squared_norms(inverse, image_grid(size, size, inverse.device)) - 1).mul(-gate).clamp(-12, 0)
+            depth = depth + F.pad(outside.reshape(*outside.shape[:2], size, size), (0, 0, 0, 0, 1, 0))
+        return part_masks(depth)
 
-    def forward(self, images: Tensor, gate: float = 0.0) -> tuple[Decoding, Affine]:
-        """Segment images by themselves: masks of the recovered parts, and their poses."""
+    def forward(self, images: Tensor, gate: float = 0.0) -> tuple[Tensor, Affine]:
+        """Segment images by themselves: masks of the recovered parts (B, 1 + K, S, S), and their poses."""
         encoding = self.encode(images)
-        decoding = self.assemble(self.canonical(encoding), encoding.background, encoding.affine, gate)
-        return decoding, encoding.affine
+        inverse = encoding.affine.inverse_matrix()
+        latents = torch.cat([encoding.background, warp(self.canonical(encoding), inverse)], dim=1)
+        return self._masks(self.decoder.depth(latents.flatten(0, 1)), inverse, gate), encoding.affine
 
 
-class PartDecoder(nn.Module):
+class PartDecoder(Decoder):
     """(N, C, S/4, S/4) -> (N, 4, S, S): RGB and a depth logit, shared by all parts and background.
 
     The first three latent channels are the coarse colours: added to the output, they make the picture roughly right
@@ -145,21 +156,22 @@ class PartDecoder(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, width, 3, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Upsample(scale_factor=2, mode="nearest"),
-            nn.Conv2d(width, width * 3 // 4, 3, padding=1),
+            DoublingConv(width, width * 3 // 4),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width * 3 // 4, 16, 3, padding=1),
-            nn.PixelShuffle(2),
         )
+        self.last, self.shuffle = nn.Conv2d(width * 3 // 4, 16, 3, padding=1), nn.PixelShuffle(2)
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Colours (N, 3, S, S), unbounded, and depth logits (N, 1, S, S)."""
-        coarse = enlarge(latents[:, :3], 4)
         device = latents.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.training and has_bfloat16(device)):
-            decoded = self.layers(latents)
+            decoded = self.shuffle(self.last(self.layers(latents)).contiguous())  # plane by plane, as it is used
         colours, depth = decoded.float().split((3, 1), dim=1)
-        return colours + coarse, depth
+        return colours + enlarge(latents[:, :3], 4), depth
+
+    def depth(self, latents: Tensor) -> Tensor:
+        depth: Tensor = self.shuffle(some_channels(self.last, self.layers(latents), slice(-4, None)).contiguous())
+        return depth
 
 
 class Assembly(PartNetwork):
@@ -187,5 +199,5 @@ class Assembly(PartNetwork):
         latents = maps.reshape(maps.shape[0], -1, c, *maps.shape[-2:])
         return Encoding(latents[:, 1:], latents[:, :1], self.pose(features, summary))
 
-    def forward(self, images: Tensor, gate: float = 3.0) -> tuple[Decoding, Affine]:
+    def forward(self, images: Tensor, gate: float = 3.0) -> tuple[Tensor, Affine]:
         return super().forward(images, gate)

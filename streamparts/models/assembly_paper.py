@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from streamparts.models.assembly import Encoding, PartNetwork
-from streamparts.models.layers import Affine, in_float32
+from streamparts.models.assembly import Decoder, Encoding, PartNetwork
+from streamparts.models.layers import Affine, in_float32, some_channels
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,8 @@ class Residual(nn.Module):
         return x + self.layers(x)  # type: ignore[no-any-return]
 
 
-class PaperDecoder(nn.Module):
-    """(N, C, S/4, S/4) -> colours (N, 3, S, S), unbounded, and depth logits (N, 1, S, S); N counts every slot of every
-    image, each decoded for itself."""
+class PaperDecoder(Decoder):
+    """(N, C, S/4, S/4) -> colours (N, 3, S, S), unbounded, and depth logits (N, 1, S, S)."""
 
     def __init__(self, latent_channels: int, widths: tuple[int, int, int, int, int]) -> None:
         super().__init__()
@@ -171,12 +170,15 @@ class PaperDecoder(nn.Module):
             nn.Upsample(scale_factor=2, mode="nearest"),
             NormConv(c, d),
             Conv(d, e, 3),
-            nn.Conv2d(e, 4, 3, padding=1),
         )
+        self.last = nn.Conv2d(e, 4, 3, padding=1)
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        colours, depth = self.layers(latents).float().split((3, 1), dim=1)
+        colours, depth = self.last(self.layers(latents)).float().split((3, 1), dim=1)
         return colours, depth
+
+    def depth(self, latents: Tensor) -> Tensor:
+        return some_channels(self.last, self.layers(latents), slice(3, None)).float()
 
 
 class Encoder(nn.Module):

@@ -34,9 +34,10 @@ def mask_moments(masks: Tensor) -> Moments:
     E[xx] - E[x]E[x] would cancel.
     """
     height, width = masks.shape[-2:]
-    mass = masks.sum((2, 3))
+    columns, rows = masks.sum(2), masks.sum(3)
+    mass = rows.sum(2)
     safe = mass.clamp(min=1e-12).unsqueeze(-1)
-    columns, rows = masks.sum(2) / safe, masks.sum(3) / safe
+    columns, rows = columns / safe, rows / safe
     x, y = _centres(width, masks.device), _centres(height, masks.device)
     mean_x, mean_y = (columns * x).sum(-1, keepdim=True), (rows * y).sum(-1, keepdim=True)
     dx, dy = x - mean_x, y - mean_y
