@@ -177,7 +177,7 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
 
 
 def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> None:
-    words = [str(clips), "--out", str(tmp_path / "paper"), "--preset", "paper", "--perceptual", "random"]
+    words = [str(clips), "--out", str(tmp_path / "paper"), "--preset", "paper", "--features", "random"]
     preset = parse_config([*words, "--device", "cpu"], "", "t")
     out = replace(preset, network=SMALL_PAPER, steps=3, student_steps=2, student_pixels=64, checkpoint_every=2)
     train(out)

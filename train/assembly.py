@@ -43,7 +43,7 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
     """Discover the parts: reconstruct one frame of a pair from the parts of the other."""
     torch.manual_seed(config.seed)
     network, emphasis = channels_last(build_teacher(config.network)), losses.emphasis(*subject_share(folder))
-    features = load_perceptual(*config.perceptual).to(fabric.device) if config.loss.perceptual else None
+    features = load_perceptual(*config.features).to(fabric.device) if config.loss.perceptual else None
     optimiser = adam(network, config.learning_rate, config.betas, fabric)
     start = restore(config.out / TEACHER, network, optimiser)
     forward, stepper = fabric.setup(PairForward(network, config.loss.canonical_concentration > 0), optimiser)

@@ -85,7 +85,7 @@ class TrainingConfig:
     """The exported network: nano, small or base."""
     student_pixels: int = 128
     """Side of the exported network's input."""
-    perceptual: tuple[str, ...] = ("torchvision",)
+    features: tuple[str, ...] = ("torchvision",)
     """Where the perceptual term's features come from, if it has a weight: torchvision, random, or .npz files."""
     loss: LossWeights = field(default_factory=LossWeights)
     student_loss: StudentLoss = field(default_factory=StudentLoss)
