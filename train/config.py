@@ -92,7 +92,7 @@ class TrainingConfig:
 
 
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
-    "cpu": ("about 35 minutes on two CPU cores (the default)", {}),
+    "cpu": ("about half an hour on two CPU cores (the default)", {}),
     "gpu": (
         "twice the resolution and thirteen times the pairs, for one data-centre GPU",
         {
