@@ -128,8 +128,8 @@ class PartNetwork(nn.Module, ABC):
         size = self.config.image_size
         depth = depth.reshape(len(inverse), -1, size, size)
         if gate > 0:
-            outside = (squared_norms(inverse, image_grid(size, size, inverse.device)) - 1).mul(-gate).clamp(-12, 0)
-            depth = depth + F.pad(outside.reshape(*outside.shape[:2], size, size), (0, 0, 0, 0, 1, 0))
+            lowered = (squared_norms(inverse, image_grid(size, size, inverse.device)) - 1).mul(-gate).clamp(-12, 0)
+            depth = depth + F.pad(lowered.reshape(*lowered.shape[:2], size, size), (0, 0, 0, 0, 1, 0))
         return part_masks(depth)
 
     def forward(self, images: Tensor, gate: float = 0.0) -> tuple[Tensor, Affine]:
@@ -171,7 +171,7 @@ class PartDecoder(Decoder):
 
     def depth(self, latents: Tensor) -> Tensor:
         depth: Tensor = self.shuffle(some_channels(self.last, self.layers(latents), slice(-4, None)).contiguous())
-        return depth
+        return depth.float()
 
 
 class Assembly(PartNetwork):
