@@ -126,7 +126,7 @@ class PartNetwork(nn.Module, ABC):
     def _masks(self, depth: Tensor, inverse: Tensor, gate: float) -> Tensor:
         """Depth logits (B * (1 + K), 1, S, S) -> masks (B, 1 + K, S, S)."""
         size = self.config.image_size
-        depth = depth.reshape(len(inverse), -1, size, size)
+        depth = depth.reshape(inverse.shape[0], -1, size, size)
         if gate > 0:
             lowered = (squared_norms(inverse, image_grid(size, size, inverse.device)) - 1).mul(-gate).clamp(-12, 0)
             depth = depth + F.pad(lowered.reshape(*lowered.shape[:2], size, size), (0, 0, 0, 0, 1, 0))

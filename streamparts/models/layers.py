@@ -197,15 +197,12 @@ class DoublingConv(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
-        self.taps: Tensor
-        self.register_buffer("taps", torch.tensor(_DOUBLING_TAPS), persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        kernel = torch.einsum("uy,vx,oiyx->iouv", self.taps, self.taps, self.weight)
+        kernel = self.weight.transpose(0, 1).flip(-2, -1)
+        kernel = F.pad(kernel, (0, 1)) + F.pad(kernel, (1, 0))  # (c, b, a) -> (c, b + c, a + b, a)
+        kernel = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))
         return F.conv_transpose2d(maps, kernel, self.bias, stride=2, padding=1)
-
-
-_DOUBLING_TAPS = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 
 
 class UNet(nn.Module):

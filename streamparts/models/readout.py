@@ -103,8 +103,8 @@ class ExportedTeacher(Exported):
         self.teacher, self.groups, self.gate = teacher, groups, gate
 
     def read(self, images: Tensor) -> Readout:
-        decoding, slots = self.teacher(images, self.gate)
-        certainty, labels = self.groups.join_masks(decoding.masks).max(dim=1)
+        masks, slots = self.teacher(images, self.gate)
+        certainty, labels = self.groups.join_masks(masks).max(dim=1)
         return _of_owned_pixels(labels, certainty, self.groups.join_poses(slots))
 
 
