@@ -27,7 +27,7 @@ def readme_block(records: dict[str, dict[str, Any]]) -> str:
     whole = _section(sections, "runtime")["rows"][HD]
     drawn, plain = whole["with overlay"], whole["tracks only"]
     accuracy, startup = _section(sections, "accuracy"), _section(sections, "startup")
-    learned = _section(sections, "learning")["headlines"]["minutes to learn the shipped model"]
+    learned = _section(sections, "learning")["headlines"]["minutes to learn ten parts"]
     rows = [
         ["1280x720 H.264, overlay and tracks", _speed(drawn), "`python -m benchmarks.runtime`"],
         ["1280x720 H.264, tracks only", _speed(plain), "the same"],
