@@ -28,7 +28,7 @@ from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.clips import ClipFolder, PairSampler
 from train.config import TrainingConfig, parse_config
-from train.loop import adam, channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate, tell_unusual
+from train.loop import channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate, tell_unusual
 from train.merge import find_parts
 from train.objective import Fades, PairForward, objective, paper_transform
 from train.perceptual import load_perceptual
@@ -44,7 +44,7 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
     torch.manual_seed(config.seed)
     network, emphasis = channels_last(build_teacher(config.network)), losses.emphasis(*subject_share(folder))
     features = load_perceptual(*config.features).to(fabric.device) if config.loss.perceptual else None
-    optimiser = adam(network, config.learning_rate, config.betas, fabric)
+    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate, betas=config.betas)
     start = restore(config.out / TEACHER, network, optimiser)
     forward, stepper = fabric.setup(PairForward(network, config.loss.canonical_concentration > 0), optimiser)
     log = RunLog(config.out, "teacher", start, config.steps, config.checkpoint_every, fabric)
@@ -88,7 +88,7 @@ def train_student(
     torch.manual_seed(config.seed)
     shape = StudentConfig(groups.num_parts, config.student_pixels, **STUDENT_SIZES[config.student_size])
     network, emphasis = channels_last(Student(shape)), losses.emphasis(*subject_share(folder))
-    optimiser = adam(network, config.student_learning_rate, (0.9, 0.99), fabric)
+    optimiser = torch.optim.Adam(network.parameters(), config.student_learning_rate, betas=(0.9, 0.99))
     start = restore(config.out / STUDENT, network, optimiser)
     forward, stepper = fabric.setup(network, optimiser)
     steps = config.student_steps

@@ -69,12 +69,6 @@ def tell_unusual(failures: Sequence[str], notes: Sequence[str]) -> None:
         tqdm.write(line, file=sys.stderr)
 
 
-def adam(network: torch.nn.Module, rate: float, betas: tuple[float, float], fabric: Fabric) -> torch.optim.Adam:
-    """Adam over all of a network. On a CPU in one call for all tensors, which with small ones is several times quicker;
-    with the gradient scaler of fp16 Fabric cannot clip that form, and a GPU does not need it."""
-    return torch.optim.Adam(network.parameters(), rate, betas=betas, fused=fabric.device.type == "cpu")
-
-
 def descend(
     fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor, max_norm: float = 1.0
 ) -> None:
