@@ -154,7 +154,8 @@ def edge_loss(masks: Tensor, image: Tensor, reach: tuple[int, ...] = (1, 2, 4), 
 
     Mean over pixel pairs, `reach` pixels apart along x or y, of exp(-contrast |I(u) - I(v)|) sum_k |M_k(u) - M_k(v)|.
     `masks` is (B, 1 + K, H, W), `image` (B, 3, H, W) in [0, 1]. A sum of absolute values is its argument times its own
-    slope, which is put together in place here: two hundred arrays as large as the masks less than by autograd.
+    slope, which is put together in place here: autograd would keep and fill an array as large as the masks for every
+    slice.
     """
     slope = torch.zeros_like(masks)
     with torch.no_grad():

@@ -117,10 +117,9 @@ class PartNetwork(nn.Module, ABC):
         a mask stays where its pose is; 0 is the paper's assembly.
         """
         inverse = affine.inverse_matrix()
-        latents = torch.cat([background, warp(canonical, inverse)], dim=1)
-        colours, depth = self.decoder(latents.flatten(0, 1))
-        part_images = colours.reshape(*latents.shape[:2], *colours.shape[1:])
+        colours, depth = self.decoder(_placed(canonical, background, inverse))
         masks = self._masks(depth, inverse, gate)
+        part_images = colours.reshape(*masks.shape[:2], *colours.shape[1:])
         return Decoding(assemble_image(masks, part_images), masks, part_images)
 
     def _masks(self, depth: Tensor, inverse: Tensor, gate: float) -> Tensor:
@@ -136,8 +135,13 @@ class PartNetwork(nn.Module, ABC):
         """Segment images by themselves: masks of the recovered parts (B, 1 + K, S, S), and their poses."""
         encoding = self.encode(images)
         inverse = encoding.affine.inverse_matrix()
-        latents = torch.cat([encoding.background, warp(self.canonical(encoding), inverse)], dim=1)
-        return self._masks(self.decoder.depth(latents.flatten(0, 1)), inverse, gate), encoding.affine
+        latents = _placed(self.canonical(encoding), encoding.background, inverse)
+        return self._masks(self.decoder.depth(latents), inverse, gate), encoding.affine
+
+
+def _placed(canonical: Tensor, background: Tensor, inverse: Tensor) -> Tensor:
+    """(B * (1 + K), C, h, w) latents of every slot of every image where its pose puts it, the background first."""
+    return torch.cat([background, warp(canonical, inverse)], dim=1).flatten(0, 1)
 
 
 class PartDecoder(Decoder):
