@@ -14,10 +14,11 @@ from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig
 from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
 from train.augment import Draws, Pair  # noqa: E402
-from train.clips import PairBatch  # noqa: E402
+from train.clips import Clip, ClipFolder, FrameBatch  # noqa: E402
 from train.merge import observe, whole_shapes  # noqa: E402
 from train.objective import PAPER_WEIGHTS, Fades, forward_pair, identity_like, objective, paper_transform  # noqa: E402
-from train.student import prepare_lesson  # noqa: E402
+from train.scenery import Scenery  # noqa: E402
+from train.student import Answers, prepare_lesson  # noqa: E402
 
 TINY = PaperAssemblyConfig(
     num_parts=3, image_size=32, latent_channels=4, stem_widths=(4, 6, 8), hourglass_widths=(8, 8, 8),
@@ -149,7 +150,8 @@ def test_its_slots_are_observed_and_taught_as_those_of_the_other_form(network: P
     groups = PartGroups(((0,), (1, 2)), ((0.0, 0.0),) * 2, (0.0, 0.0), ((1.0, 1.0),) * 2)
     large = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     everywhere = np.ones((2, 64, 64), np.bool_)
-    batch = PairBatch(large, large, large, large, everywhere, everywhere)
-    lesson = prepare_lesson(batch, network, groups, 0.0, Draws(0, 0, 2))
+    batch = FrameBatch(large, large, everywhere, np.arange(2))
+    answers = Answers(network, groups, 0.0, ClipFolder((Clip("", large, Scenery(large[0])),), ()), 0)
+    lesson = prepare_lesson(batch, answers, Draws(0, 0, 2))
     assert lesson.masks.shape == (2, 3, 64, 64)
     assert isinstance(lesson.affine, Affine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +105,19 @@ def test_processes_share_the_batch_that_one_would_draw_and_no_pair_twice(neighbo
                 assert np.array_equal(np.concatenate(pieces), together), field.name
         drawn = [tuple(pair) for share in shares for pair in zip(*numbers_of(share), strict=True)]
         assert len(set(drawn)) == 12
+
+
+def test_single_frames_are_those_of_the_pairs_and_tell_which_they_are() -> None:
+    one, other = (counting_folder(n).clips[0] for n in (5, 7))
+    folder = ClipFolder((one, replace(other, frames=other.frames[:] + np.uint8(100))), ())
+    sampler = PairSampler(folder, 40, seed=2)
+    single, pairs = sampler.frames(3), sampler.batch(3)
+    assert (single.frames == pairs.source).all() and (single.background == pairs.source_background).all()
+    assert (single.known == pairs.source_known).all()
+    numbers = np.array([*range(5), *range(100, 107)])
+    assert (numbers[single.index] == single.frames[:, 0, 0, 0]).all() and set(single.index) == set(range(12))
+    shares = np.concatenate([PairSampler(folder, 20, 2, rank, 2).frames(3).index for rank in range(2)])
+    assert (shares == single.index).all()
 
 
 def numbers_of(batch: PairBatch) -> tuple[list[int], list[int]]:

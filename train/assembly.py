@@ -28,13 +28,13 @@ from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.clips import ClipFolder, PairSampler
 from train.config import TrainingConfig, parse_config
-from train.loop import channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate, tell_unusual
+from train.loop import adam, channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate, tell_unusual
 from train.merge import find_parts
 from train.objective import Fades, PairForward, objective, paper_transform
 from train.perceptual import load_perceptual
 from train.report import reconstruction_sheet, write_contact_sheet, write_names
 from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
-from train.student import prepare_lesson, student_loss
+from train.student import Answers, prepare_lesson, student_loss
 
 TEACHER, STUDENT, PARTS, NAMES = "teacher.safetensors", "student.safetensors", "parts.json", "names.txt"
 
@@ -44,7 +44,7 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
     torch.manual_seed(config.seed)
     network, emphasis = channels_last(build_teacher(config.network)), losses.emphasis(*subject_share(folder))
     features = load_perceptual(*config.features).to(fabric.device) if config.loss.perceptual else None
-    optimiser = torch.optim.Adam(network.parameters(), config.learning_rate, betas=config.betas)
+    optimiser = adam(network, config.learning_rate, config.betas, fabric)
     start = restore(config.out / TEACHER, network, optimiser)
     forward, stepper = fabric.setup(PairForward(network, config.loss.canonical_concentration > 0), optimiser)
     log = RunLog(config.out, "teacher", start, config.steps, config.checkpoint_every, fabric)
@@ -88,16 +88,17 @@ def train_student(
     torch.manual_seed(config.seed)
     shape = StudentConfig(groups.num_parts, config.student_pixels, **STUDENT_SIZES[config.student_size])
     network, emphasis = channels_last(Student(shape)), losses.emphasis(*subject_share(folder))
-    optimiser = torch.optim.Adam(network.parameters(), config.student_learning_rate, betas=(0.9, 0.99))
+    optimiser = adam(network, config.student_learning_rate, (0.9, 0.99), fabric)
     start = restore(config.out / STUDENT, network, optimiser)
     forward, stepper = fabric.setup(network, optimiser)
     steps = config.student_steps
     log = RunLog(config.out, "student", start, steps, config.checkpoint_every, fabric)
     batch_size, seed = config.student_batch_size, config.seed + 1
     sampler = PairSampler(folder, batch_size, seed, fabric.global_rank, fabric.world_size)
+    answers = Answers(teacher, groups, config.gate, folder, steps * batch_size)
     for step in range(start, steps):
         draws = Draws(seed, step, batch_size, fabric.global_rank, fabric.world_size)
-        lesson = prepare_lesson(sampler.batch(step), teacher, groups, config.gate, draws)
+        lesson = prepare_lesson(sampler.frames(step), answers, draws)
         terms = student_loss(forward(lesson.images), lesson, config.student_loss, emphasis)
         set_rate(optimiser, cosine_rate(step, steps, config.student_learning_rate))
         descend(fabric, forward, stepper, require_finite("student", step, terms))

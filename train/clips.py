@@ -245,6 +245,20 @@ class PairBatch:
         return all((known.all((1, 2)) | ~known.any((1, 2))).all() for known in (self.source_known, self.target_known))
 
 
+@dataclass(frozen=True)
+class FrameBatch:
+    """B frames, each by itself."""
+
+    frames: ByteArray
+    """(B, S, S, 3)"""
+    background: ByteArray
+    """(B, S, S, 3) what lies behind the subject."""
+    known: NDArray[np.bool_]
+    """(B, S, S) where that is known."""
+    index: NDArray[np.int64]
+    """(B,) which of the folder's frames they are, all clips counted through."""
+
+
 class PairSampler:
     """Draws frame pairs: a clip uniformly, then two of its frames uniformly, in either order of time.
 
@@ -263,32 +277,43 @@ class PairSampler:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.folder, self.batch_size, self.seed, self.neighbours = folder, batch_size, seed, neighbours
-        self.rank, self.world_size = rank, world_size
+        self.world_size, self._mine = world_size, slice(rank * batch_size, (rank + 1) * batch_size)
+        self._starts = np.cumsum([0, *(len(clip.frames) for clip in folder.clips)])
 
     def __getitem__(self, step: int) -> PairBatch:
         return self.batch(step)
 
+    def frames(self, step: int) -> FrameBatch:
+        """The first frames of the pairs that `batch` draws, alone."""
+        clips, pairs = self._draw(np.random.default_rng((self.seed, step)))
+        chosen = [self.folder.clips[i] for i in clips]
+        index = self._starts[clips] + pairs[:, 0]
+        return FrameBatch(*self._side(chosen, [int(first) for first, _ in pairs]), index)
+
     def batch(self, step: int) -> PairBatch:
         rng = np.random.default_rng((self.seed, step))
-        drawn = rng.integers(len(self.folder.clips), size=self.batch_size * self.world_size)
-        mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
-        all_clips = [self.folder.clips[i] for i in drawn]
-        pairs = [rng.choice(len(clip.frames), size=2, replace=False) for clip in all_clips][mine]
-        chosen = all_clips[mine]
-        source, source_background, source_known = self._side(chosen, [int(pair[0]) for pair in pairs])
-        target, target_background, target_known = self._side(chosen, [int(pair[1]) for pair in pairs])
+        clips, pairs = self._draw(rng)
+        chosen = [self.folder.clips[i] for i in clips]
+        source, source_background, source_known = self._side(chosen, [int(first) for first, _ in pairs])
+        target, target_background, target_known = self._side(chosen, [int(second) for _, second in pairs])
         if not any(clip.scenery.moves for clip in chosen):
             target_background = source_background
         batch = PairBatch(source, target, source_background, target_background, source_known, target_known)
         if not self.neighbours:
             return batch
-        reach = rng.integers(1, self.neighbours + 1, size=len(all_clips))[mine]
+        reach = rng.integers(1, self.neighbours + 1, size=self.batch_size * self.world_size)[self._mine]
         before, after = [], []
         for clip, (_, middle), far in zip(chosen, pairs, reach, strict=True):
             step = min(int(far), int(middle), len(clip.frames) - 1 - int(middle))
             before.append(clip.frames[int(middle) - step])
             after.append(clip.frames[int(middle) + step])
         return replace(batch, before=np.stack(before), after=np.stack(after))
+
+    def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(B,) clips and (B, 2) frames of each."""
+        clips = rng.integers(len(self.folder.clips), size=self.batch_size * self.world_size)
+        pairs = [rng.choice(len(self.folder.clips[i].frames), size=2, replace=False) for i in clips]
+        return clips[self._mine], np.stack(pairs)[self._mine]
 
     def _side(self, clips: list[Clip], indices: list[int]) -> tuple[ByteArray, ByteArray, NDArray[np.bool_]]:
         """One frame of each clip, its background, and where that is known."""

@@ -32,7 +32,7 @@ class TrainingConfig:
     """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""
     resume: bool = False
     """Go on with the run in `out`."""
-    steps: int = 5000
+    steps: int = 4500
     """Optimiser steps of the teacher."""
     student_steps: int = 2500
     """Optimiser steps of the student; 0 stops when the teacher's parts are found."""

@@ -69,6 +69,11 @@ def tell_unusual(failures: Sequence[str], notes: Sequence[str]) -> None:
         tqdm.write(line, file=sys.stderr)
 
 
+def adam(network: torch.nn.Module, rate: float, betas: tuple[float, float], fabric: Fabric) -> torch.optim.Adam:
+    """Adam; on a CPU in one call for all tensors, which on a GPU could not clip gradients in 16 bits."""
+    return torch.optim.Adam(network.parameters(), rate, betas=betas, fused=fabric.device.type == "cpu")
+
+
 def descend(
     fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor, max_norm: float = 1.0
 ) -> None:

@@ -6,11 +6,16 @@ plain one, moved alike. The moving pixels sharpen its silhouette beyond the teac
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from streamparts.models.assembly import PartNetwork
 from streamparts.models.groups import PartGroups
@@ -18,7 +23,12 @@ from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 from train import losses
 from train.augment import Draws, jitter_colour, random_similarity, silhouette, to_images, trusted, warp_images
-from train.clips import PairBatch
+from train.clips import ClipFolder, FrameBatch
+
+MAX_KEPT = 1 << 30
+"""Bytes of the teacher's answers at most, if they are kept."""
+ASKED_TOGETHER = 16
+"""Frames that it is asked about at once for that."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +76,56 @@ def moved_poses(transform: Tensor, affine: Affine) -> Affine:
     return Affine(turned, affine.scale * scale, moved)
 
 
+class Answers:
+    """What the frozen teacher says of frames, as parts, at its own resolution. Where frames come again and again and
+    memory allows, it is asked about all of them once and its answers are kept: most of what a lesson costs.
+    """
+
+    def __init__(self, teacher: PartNetwork, groups: PartGroups, gate: float, folder: ClipFolder, drawn: int) -> None:
+        """`drawn` frames of `folder` will be asked about."""
+        self.teacher, self.groups, self.gate, self.folder = teacher, groups, gate, folder
+        self.device, self.size = next(teacher.parameters()).device, teacher.config.image_size
+        self._shape = (folder.num_frames, 1 + groups.num_parts, self.size, self.size)
+        self._keeps = folder.num_frames <= drawn and 2 * math.prod(self._shape) <= MAX_KEPT
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor, index: NDArray[np.int64]) -> tuple[Tensor, Affine]:
+        """(B, 3, S, S) frames, which of the folder's they are (B,) -> masks (B, 1 + P, s, s) and poses."""
+        if not self._keeps:
+            return self._ask(frames)
+        (masks, poses), rows = self._kept, torch.from_numpy(index).to(self.device)
+        return masks[rows].float(), Affine(*(value[rows] for value in poses))
+
+    def _ask(self, frames: Tensor) -> tuple[Tensor, Affine]:
+        slot_masks, slots = self.teacher(F.interpolate(frames, size=(self.size, self.size), mode="area"), self.gate)
+        return self.groups.join_masks(slot_masks), self.groups.join_poses(slots)
+
+    @cached_property
+    def _kept(self) -> tuple[Tensor, Affine]:
+        """Of all frames, in the order of the clips; masks in half precision. The batches are always the same, so that
+        a resumed run learns from the very same numbers."""
+        frames = [(clip, i) for clip in self.folder.clips for i in range(len(clip.frames))]
+        masks, poses = torch.empty(self._shape, dtype=torch.float16, device=self.device), []
+        for start in tqdm(range(0, len(frames), ASKED_TOGETHER), desc="teacher's answers", disable=None):
+            some = np.stack([clip.frames[i] for clip, i in frames[start : start + ASKED_TOGETHER]])
+            masks[start : start + len(some)], affine = self._ask(to_images(torch.from_numpy(some).to(self.device)))
+            poses.append(affine)
+        return masks, Affine(*(torch.cat(values) for values in zip(*poses, strict=True)))
+
+
 @torch.no_grad()
-def prepare_lesson(batch: PairBatch, teacher: PartNetwork, groups: PartGroups, gate: float, draws: Draws) -> Lesson:
-    """Let the teacher segment the sources, then move frame and answer by one random similarity."""
-    device = next(teacher.parameters()).device
-    frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.source, batch.source_background))
-    size = teacher.config.image_size
-    slot_masks, slots = teacher(F.interpolate(frames, size=(size, size), mode="area"), gate)
-    masks = F.interpolate(groups.join_masks(slot_masks), frames.shape[-2:], mode="bilinear", align_corners=False)
+def prepare_lesson(batch: FrameBatch, answers: Answers, draws: Draws) -> Lesson:
+    """Let the teacher segment the frames, then move frame and answer by one random similarity."""
+    device = answers.device
+    frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.frames, batch.background))
+    coarse, affine = answers(frames, batch.index)
+    masks = F.interpolate(coarse, frames.shape[-2:], mode="bilinear", align_corners=False)
     moving = silhouette(frames, background)
-    known = trusted(moving, torch.from_numpy(batch.source_known).to(device)[:, None])
+    known = trusted(moving, torch.from_numpy(batch.known).to(device)[:, None])
     transform = random_similarity(draws, 20, (0.5, 1.15), 0.15).to(device)
     moved = warp_images(torch.cat([frames, masks, moving, known], dim=1), transform)
     images = jitter_colour(moved[:, None, :3], draws, 0.3)[:, 0]
-    poses, offset = moved_poses(transform, groups.join_poses(slots)), draws.offset()
+    poses, offset = moved_poses(transform, affine), draws.offset()
     return Lesson(images, moved[:, 3:-2], poses, moved[:, -2:-1], (moved[:, -1:] > 0.99).float(), offset)
 
 

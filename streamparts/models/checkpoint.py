@@ -80,6 +80,10 @@ def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:  # Adam in one call takes both as they lie in memory
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _section(path: Path, prefix: str) -> dict[str, Tensor]:
