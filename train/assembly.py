@@ -95,7 +95,7 @@ def train_student(
     log = RunLog(config.out, "student", start, steps, config.checkpoint_every, fabric)
     batch_size, seed = config.student_batch_size, config.seed + 1
     sampler = PairSampler(folder, batch_size, seed, fabric.global_rank, fabric.world_size)
-    answers = Answers(teacher, groups, config.gate, folder, steps * batch_size)
+    answers = Answers(teacher, groups, config.gate, folder, steps * batch_size * fabric.world_size)
     for step in range(start, steps):
         draws = Draws(seed, step, batch_size, fabric.global_rank, fabric.world_size)
         lesson = prepare_lesson(sampler.frames(step), answers, draws)

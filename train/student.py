@@ -82,7 +82,7 @@ class Answers:
     """
 
     def __init__(self, teacher: PartNetwork, groups: PartGroups, gate: float, folder: ClipFolder, drawn: int) -> None:
-        """`drawn` frames of `folder` will be asked about."""
+        """`drawn` frames of `folder` will be asked about, by all processes together."""
         self.teacher, self.groups, self.gate, self.folder = teacher, groups, gate, folder
         self.device, self.size = next(teacher.parameters()).device, teacher.config.image_size
         self._shape = (folder.num_frames, 1 + groups.num_parts, self.size, self.size)
