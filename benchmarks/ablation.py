@@ -23,6 +23,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no bootstrap": ("--loss.bootstrap", "0", "--loss.bootstrap-masks", "0"),
     "no silhouette": ("--loss.bootstrap", "0", "--loss.bootstrap-masks", "0", "--loss.silhouette", "0"),
     "as many slots as parts": ("--network.num-parts", "10"),
+    "fewer slots than parts": ("--network.num-parts", "8"),
     "slots not merged": ("--no-merge",),
     "centres regressed": ("--network.no-soft-argmax",),
     "no motion": ("--loss.motion", "0"),
