@@ -287,15 +287,14 @@ class PairSampler:
         """The first frames of the pairs that `batch` draws, alone."""
         clips, pairs = self._draw(np.random.default_rng((self.seed, step)))
         chosen = [self.folder.clips[i] for i in clips]
-        index = self._starts[clips] + pairs[:, 0]
-        return FrameBatch(*self._side(chosen, [int(first) for first, _ in pairs]), index)
+        return FrameBatch(*self._side(chosen, pairs[:, 0]), self._starts[clips] + pairs[:, 0])
 
     def batch(self, step: int) -> PairBatch:
         rng = np.random.default_rng((self.seed, step))
         clips, pairs = self._draw(rng)
         chosen = [self.folder.clips[i] for i in clips]
-        source, source_background, source_known = self._side(chosen, [int(first) for first, _ in pairs])
-        target, target_background, target_known = self._side(chosen, [int(second) for _, second in pairs])
+        source, source_background, source_known = self._side(chosen, pairs[:, 0])
+        target, target_background, target_known = self._side(chosen, pairs[:, 1])
         if not any(clip.scenery.moves for clip in chosen):
             target_background = source_background
         batch = PairBatch(source, target, source_background, target_background, source_known, target_known)
@@ -315,8 +314,9 @@ class PairSampler:
         pairs = [rng.choice(len(self.folder.clips[i].frames), size=2, replace=False) for i in clips]
         return clips[self._mine], np.stack(pairs)[self._mine]
 
-    def _side(self, clips: list[Clip], indices: list[int]) -> tuple[ByteArray, ByteArray, NDArray[np.bool_]]:
+    def _side(self, clips: list[Clip], indices: NDArray[np.int64]) -> tuple[ByteArray, ByteArray, NDArray[np.bool_]]:
         """One frame of each clip, its background, and where that is known."""
-        frames = [clip.frames[index] for clip, index in zip(clips, indices, strict=True)]
-        behind = [clip.scenery.behind(i, frame) for clip, i, frame in zip(clips, indices, frames, strict=True)]
+        wanted = list(zip(clips, indices.tolist(), strict=True))
+        frames = [clip.frames[index] for clip, index in wanted]
+        behind = [clip.scenery.behind(i, frame) for (clip, i), frame in zip(wanted, frames, strict=True)]
         return np.stack(frames), np.stack([picture for picture, _ in behind]), np.stack([known for _, known in behind])
