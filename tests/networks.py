@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from streamparts.models.scops import Scops, ScopsConfig
-from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
+from streamparts.models.student import LITE0_SIZES, STUDENT_SIZES, Student, StudentConfig, student_config
 
 
 def with_lived_norms(network: nn.Module) -> nn.Module:
@@ -22,6 +22,7 @@ def with_lived_norms(network: nn.Module) -> nn.Module:
 
 NETWORKS = {
     **{size: lambda size=size: Student(StudentConfig(3, 64, **STUDENT_SIZES[size])) for size in STUDENT_SIZES},
+    **{f"lite0 {size}": lambda size=size: Student(student_config(3, 64, "lite0", size)) for size in LITE0_SIZES},
     "scops fast": lambda: Scops(ScopsConfig(3, 64)),
     "scops squeezenet": lambda: Scops(ScopsConfig(3, 64, "squeezenet")),
     "scops resnet50": lambda: Scops(ScopsConfig(3, 64, "resnet50")),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streamparts.models.efficientnet import ALL_BLOCKS, EfficientNetLite0
 from streamparts.models.layers import Affine, ConvBlock, PoseHead, UNet
 
 
@@ -24,13 +25,18 @@ class StudentConfig:
     image_size: int = 128
     """Side of the square input in pixels, a multiple of 32."""
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
-    """Encoder channels at strides 2, 4, 8, 16, 32."""
+    """Encoder channels at strides 2, 4, 8, 16, 32; of "lite0" those on the way up, its own are given."""
     feature_channels: int = 64
     """Encoder output channels at stride 4."""
     mask_channels: int = 24
     """Channels of the mask head at stride 2."""
+    encoder: StudentEncoder = "unet"
+    """Either "unet", which learns from scratch, or "lite0", which begins with what ImageNet taught it."""
+    blocks: tuple[int, ...] = ()
+    """Blocks of EfficientNet-lite0 that are kept, see EfficientNetLite0; only for "lite0"."""
 
 
+StudentEncoder = Literal["unet", "lite0"]
 StudentSize = Literal["nano", "small", "base"]
 
 STUDENT_SIZES: dict[StudentSize, dict[str, Any]] = {
@@ -39,6 +45,18 @@ STUDENT_SIZES: dict[StudentSize, dict[str, Any]] = {
     "base": {"widths": (24, 56, 112, 160, 208), "feature_channels": 96, "mask_channels": 32},
 }
 """What each size changes of StudentConfig's defaults: about 0.4, 1 and 2.8 million parameters."""
+LITE0_SIZES: dict[StudentSize, dict[str, Any]] = {
+    "nano": {"blocks": (1, 2, 2, 3, 2), "feature_channels": 32, "mask_channels": 16},
+    "small": {"blocks": (1, 2, 2, 3, 3, 2), "feature_channels": 40, "mask_channels": 20},
+    "base": {"blocks": ALL_BLOCKS, "feature_channels": 64, "mask_channels": 32},
+}
+"""The same with encoder "lite0": 0.7, 1.6 and 3.4 million parameters."""
+
+
+def student_config(num_parts: int, image_size: int, encoder: StudentEncoder, size: StudentSize) -> StudentConfig:
+    """The student of that size."""
+    sizes = STUDENT_SIZES if encoder == "unet" else LITE0_SIZES
+    return StudentConfig(num_parts, image_size, encoder=encoder, **sizes[size])
 
 
 class StudentOutput(NamedTuple):
@@ -47,6 +65,28 @@ class StudentOutput(NamedTuple):
     logits: Tensor
     """(B, 1 + K, S, S), background first; softmax gives the masks."""
     affine: Affine
+
+
+class LiteUNet(nn.Module):
+    """What layers.UNet is, on EfficientNet-lite0: (B, 3, S, S) -> features (B, out_channels, S/4, S/4), the encoder's
+    own at stride 2 and the mean of its deepest."""
+
+    def __init__(self, blocks: tuple[int, ...], out_channels: int) -> None:
+        super().__init__()
+        self.lite0 = EfficientNetLite0(blocks)
+        fine_to_coarse = self.lite0.widths[1:]
+        deepest = fine_to_coarse[-1]
+        self.context = nn.Linear(deepest, out_channels)
+        self.across = nn.ModuleList(nn.Conv2d(width, out_channels, 1) for width in fine_to_coarse)
+        self.up = nn.ModuleList(ConvBlock(out_channels, out_channels, norm=nn.BatchNorm2d) for _ in fine_to_coarse[:-1])
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stem, *levels = self.lite0(images)
+        summary = levels[-1].mean(dim=(2, 3))
+        x = self.across[-1](levels[-1]) + self.context(summary)[:, :, None, None]
+        for across, up, level in zip(self.across[-2::-1], self.up, levels[-2::-1], strict=True):
+            x = up(F.interpolate(x, scale_factor=2.0, mode="nearest") + across(level))
+        return x, stem, summary
 
 
 class Student(nn.Module):
@@ -58,10 +98,15 @@ class Student(nn.Module):
             raise ValueError(f"image_size must be a multiple of 32, got {config.image_size}")
         self.config = config
         mask = config.mask_channels
-        self.encoder = UNet(config.widths, config.feature_channels, norm=nn.BatchNorm2d)
-        self.pose = PoseHead(config.num_parts, config.feature_channels, config.widths[-1])
+        self.encoder = (
+            UNet(config.widths, config.feature_channels, norm=nn.BatchNorm2d)
+            if config.encoder == "unet"
+            else LiteUNet(config.blocks or ALL_BLOCKS, config.feature_channels)
+        )
+        widths = config.widths if isinstance(self.encoder, UNet) else self.encoder.lite0.widths
+        self.pose = PoseHead(config.num_parts, config.feature_channels, widths[-1])
         self.lift = nn.Sequential(nn.Conv2d(config.feature_channels, 4 * mask, 1), nn.PixelShuffle(2))
-        self.sharpen = ConvBlock(mask + config.widths[0], mask, norm=nn.BatchNorm2d)
+        self.sharpen = ConvBlock(mask + widths[0], mask, norm=nn.BatchNorm2d)
         self.mask = nn.Sequential(nn.Conv2d(mask, 4 * (config.num_parts + 1), 1))
 
     def forward(self, images: Tensor) -> StudentOutput:
