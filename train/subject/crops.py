@@ -1,0 +1,51 @@
+"""Crops of a clip's frames at given regions, decoded once and mapped from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from streamparts.data import ByteArray, FloatArray, require_shape
+from streamparts.errors import VideoError
+from train.clips import cache_key, open_clip
+from train.readers import READING_ERRORS, reason_of
+from train.subject.cutting import cut
+from train.subject.values import IntArray
+
+
+def crop_frames(clip: Path, rows: IntArray, regions: FloatArray, pixels: int, cache: Path) -> ByteArray:
+    """(F, pixels, pixels, 3) RGB, memory-mapped: frame `rows[i]` of the file at the square `regions[i]` (left, top,
+    width, height in pixels of the displayed frame); black outside. Raises VideoError with the reader's reason."""
+    require_shape("regions", regions, (len(rows), 4))
+    wanted = np.asarray(regions, np.float32)
+    about = hashlib.sha256(np.asarray(rows, np.int64).tobytes() + wanted.tobytes()).hexdigest()[:12]
+    stored = cache / f"{cache_key(clip, pixels)}.{about}.crops.npy"
+    if not stored.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = stored.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            shape = (len(rows), pixels, pixels, 3)
+            crops = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            for i, piece in enumerate(each_crop(clip, rows, wanted, pixels)):
+                crops[i] = piece
+            crops.flush()
+            partial.replace(stored)
+        finally:
+            partial.unlink(missing_ok=True)
+    mapped: ByteArray = np.load(stored, mmap_mode="r")
+    return mapped
+
+
+def each_crop(clip: Path, rows: IntArray, regions: FloatArray, pixels: int) -> Iterator[ByteArray]:
+    """(pixels, pixels, 3) of one frame after the other."""
+    reader = open_clip(clip)
+    for row, region in zip(rows.tolist(), regions.tolist(), strict=True):
+        try:
+            image = reader[row]
+        except READING_ERRORS as error:
+            raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
+        yield cut(image, region, pixels)

@@ -1,0 +1,194 @@
+"""What each cue says of a few key frames, and what they say together: sure subject, sure background, unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray, FloatArray
+from train.camera import MEDIAN_FRAMES
+from train.spread import spread
+from train.subject.footage import Shot, key_rows, read_key
+from train.subject.motion import motion_evidence
+from train.subject.values import BoolArray
+
+BACKGROUND, SUBJECT, UNKNOWN = 0, 255, 128
+"""Values of a trimap."""
+NOTHING_MOVES = 0.06
+"""Motion score, see motion.Evidence, below which a frame's subject does not move."""
+SURE = 1.5
+"""Times Otsu's threshold from which motion is surely the subject's ..."""
+STILL = 0.4
+"""... and up to which a place is surely background, if it is away from what moves."""
+SALIENT, NOT_SALIENT = 0.6, 0.1
+"""Probabilities of a mask network from which, and up to which, it is taken for sure."""
+MOVING_SHARE = 0.12
+"""Share of a salient component that must move for it to be kept."""
+LEAST_RECALL = 0.25
+"""Share of what surely moves that the kept components must hold for the mask network to be believed in a clip."""
+TRAVELS = 3.0
+"""Times the subject's area that it must cover over the clip before the clip's median is its background."""
+
+MaskOf = Callable[[ByteArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key frame and what is known of its subject."""
+
+    row: int
+    """In its shot."""
+    image: ByteArray
+    """(H, W, 3) at detail."""
+    trimap: ByteArray
+    """(h, w) of the shot's small picture: BACKGROUND, UNKNOWN, SUBJECT."""
+    moving: BoolArray
+    """(h, w) what moves."""
+    strength: float
+    """Otsu's threshold of the motion score: how clearly something moves."""
+
+
+@dataclass(frozen=True)
+class ShotEvidence:
+    """Key frames of a shot and what can be said of the whole."""
+
+    keys: tuple[Key, ...]
+    agreeing: float
+    """Share of the picture that moves with the camera."""
+    moves: bool
+    travels: bool
+    """The camera stands still and the subject covers much more than itself over time: the median is its background."""
+    believed: bool
+    """Whether the mask network's components move."""
+
+
+def gather(shot: Shot, most_keys: int, mask_of: MaskOf | None) -> ShotEvidence:
+    """Look at `most_keys` frames of a shot by motion, background and, if given, a mask network."""
+    rows = key_rows(shot, most_keys)
+    images = read_key(shot, rows)
+    found = [motion_evidence(shot, row) for row in rows]
+    shape = shot.text.shape
+    scores = [np.where(shot.text, 0, e.score) if e else np.zeros(shape, np.float32) for e in found]
+    agreeing = float(np.mean([e.agreeing if e else 0.0 for e in found]))
+    background = travelled(shot, rows, agreeing)
+    maps = [motion_map(score) for score in scores]
+    if background is not None:
+        maps = [with_background(each, different, shot.text) for each, different in zip(maps, background, strict=True)]
+    salient = [small_mask(shot, mask_of(image)) for image in images] if mask_of else []
+    kept = [moving_components(mask, each) for mask, each in zip(salient, maps, strict=False)]
+    believed = bool(kept) and recall(kept, maps) >= LEAST_RECALL
+    trimaps = [motion_trimap(each) for each in maps]
+    if believed:
+        trimaps = [joined(*args) for args in zip(salient, kept, trimaps, strict=True)]
+    for trimap in trimaps:
+        trimap[shot.text] = BACKGROUND
+    keys = tuple(
+        Key(row, image, trimap, each.moving, each.threshold)
+        for row, image, trimap, each in zip(rows, images, trimaps, maps, strict=True)
+    )
+    return ShotEvidence(keys, agreeing, any(e.moving.any() for e in maps), background is not None, believed)
+
+
+@dataclass(frozen=True)
+class MotionMap:
+    """Motion of one frame relative to Otsu's threshold."""
+
+    relative: FloatArray
+    """(h, w) 1 at the threshold."""
+    threshold: float
+
+    @property
+    def moving(self) -> BoolArray:
+        return np.asarray((self.relative > 1) & (self.threshold > 0))
+
+
+def motion_map(score: FloatArray) -> MotionMap:
+    top = float(score.max())
+    levels = np.asarray(np.round(score * (255 / max(top, 1e-6))), np.uint8)
+    threshold = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0] / 255 * top
+    if threshold < NOTHING_MOVES:
+        return MotionMap(np.zeros_like(score), 0.0)
+    return MotionMap(np.asarray(score / threshold, np.float32), float(threshold))
+
+
+def disc(diameter: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter)), np.uint8)
+
+
+def motion_trimap(motion: MotionMap) -> ByteArray:
+    """Where nothing moves at all nothing is known: the subject may stand still."""
+    trimap = np.full(motion.relative.shape, UNKNOWN, np.uint8)
+    if not motion.moving.any():
+        return trimap
+    near = cv2.dilate((motion.relative > 0.8).astype(np.uint8), disc(9)) > 0
+    trimap[(motion.relative < STILL) & ~near] = BACKGROUND
+    trimap[motion.relative > SURE] = SUBJECT
+    return trimap
+
+
+def travelled(shot: Shot, rows: list[int], agreeing: float) -> list[FloatArray] | None:
+    """Of each frame the (h, w) difference to the clip's median, in thresholds; None where it is no background."""
+    sample = np.stack([shot.picture(i) for i in spread(len(shot.rows), MEDIAN_FRAMES)])
+    median = np.median(sample, axis=0).astype(np.uint8)
+    apart = np.stack([cv2.absdiff(shot.picture(row), median).max(2) for row in rows])
+    apart = np.stack([cv2.blur(each, (3, 3)) for each in apart])
+    threshold = max(12.0, cv2.threshold(apart.reshape(len(apart), -1), 0, 255, cv2.THRESH_OTSU)[0])
+    subject = np.stack([opened(each > threshold) for each in apart])
+    area = subject.mean((1, 2))
+    mostly = float(np.median(area))
+    if not 0.0005 < mostly < 0.2 or agreeing < 0.7 or area.max() > 4 * mostly + 0.01:
+        return None
+    if subject.any(0).mean() < min(TRAVELS, 0.35 * len(rows)) * mostly or subject.mean(0).max() > 0.6:
+        return None
+    return [np.asarray(each / threshold, np.float32) for each in apart.astype(np.float32)]
+
+
+def opened(mask: BoolArray) -> BoolArray:
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(3)) > 0)
+
+
+def with_background(motion: MotionMap, different: FloatArray, text: BoolArray) -> MotionMap:
+    """Where the median is the background, what differs from it is the subject, and flow's halo is not."""
+    return MotionMap(np.where(text, 0, different), max(motion.threshold, NOTHING_MOVES))
+
+
+def small_mask(shot: Shot, mask: FloatArray) -> FloatArray:
+    """(H, W) of the displayed frame -> (h, w) of the shot's small picture."""
+    box = shot.letterbox
+    inner = np.asarray(cv2.resize(mask, box.inner_hw[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    whole = np.zeros(box.model_hw, np.float32)
+    whole[box.inner_slices] = inner
+    return whole[shot.box.top : shot.box.bottom, shot.box.left : shot.box.right]
+
+
+def moving_components(mask: FloatArray, motion: MotionMap) -> BoolArray:
+    """The components of a mask that move."""
+    count, labels = cv2.connectedComponents((mask > 0.5).astype(np.uint8))
+    area = np.bincount(labels.ravel(), minlength=count)
+    moving = np.bincount(labels[motion.moving], minlength=count)
+    keep = moving >= MOVING_SHARE * area
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def recall(kept: list[BoolArray], maps: list[MotionMap]) -> float:
+    """Share of what surely moves that lies in the kept components."""
+    sure = [each.relative > SURE for each in maps]
+    inside = sum(int((k & s).sum()) for k, s in zip(kept, sure, strict=True))
+    return inside / max(1, sum(int(s.sum()) for s in sure))
+
+
+def joined(mask: FloatArray, kept: BoolArray, motion: ByteArray) -> ByteArray:
+    """A mask network's kept components are the subject, the rest is not, but for what surely moves beside them."""
+    trimap = np.full(mask.shape, UNKNOWN, np.uint8)
+    if not kept.any():
+        return motion.copy()
+    near = cv2.dilate(kept.astype(np.uint8), disc(3)) > 0
+    beside = motion == SUBJECT
+    trimap[(~near | (mask < NOT_SALIENT)) & ~beside] = BACKGROUND
+    trimap[kept & (mask > SALIENT)] = SUBJECT
+    return trimap

@@ -1,0 +1,182 @@
+"""Raw clips in, their subjects out: evidence of a few frames, a network that learns from it, masks of all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from streamparts.data import ByteArray
+from streamparts.errors import VideoError
+from train.clips import cache_key
+from train.readers import find_clips
+from train.subject.boxes import Followed
+from train.subject.evidence import MaskOf, ShotEvidence, gather
+from train.subject.footage import Shot, open_footage
+from train.subject.kept import keep, read_kept
+from train.subject.learning import Example, answers, train_network
+from train.subject.masking import find_in_shot, look_again, moved, of_others, trusted
+from train.subject.network import SubjectNetwork, build_network
+from train.subject.networks import load_network, load_saliency, saliency_file
+from train.subject.values import SubjectClip, SubjectSource, square_around
+
+VERSION = 1
+"""Of what is computed; another one is computed anew."""
+MOST_LOOKS = 1500
+"""Whole frames, of all clips together, in which the network looks for the subject; boxes in between lie between."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent."""
+
+    keys: int = 208
+    """Key frames of all clips together, 8 a clip at least and 40 at most."""
+    steps: int = 150
+    """Of the first round."""
+    second: int = 100
+    """Of the second, on the network's own answers; none where a ready mask network has already drawn the masks."""
+    batch_size: int = 10
+    side: int = 128
+    """Pixels of the lessons' sides."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What says where the subject is, beside motion."""
+
+    words: str
+    mask_of: MaskOf | None = None
+    gated: bool = True
+    """Whether only what moves is believed."""
+
+
+def find_subjects(
+    clips: Path, source: SubjectSource, cache: Path, *, say: Say, effort: Effort | None = None
+) -> tuple[SubjectClip, ...]:
+    """The subjects of all clips below a folder, one entry for each subject, clip and shot; from the cache where nothing
+    has changed. `say` gets a line on each clip. Raises VideoError where no subject is found, ModelError or
+    MissingExtraError for a mask network that cannot be used."""
+    effort = effort or Effort()
+    kept_in = cache / f"subjects-{settings_key(clips, source, effort)}"
+    kept = read_kept(kept_in)
+    if kept is None:
+        said: list[str] = []
+
+        def note(line: str) -> None:
+            said.append(line)
+            say(line)
+
+        keep(kept_in, search(clips, source, cache, note, effort), said)
+        kept = read_kept(kept_in)
+        assert kept is not None
+    else:
+        for line in kept[1]:
+            say(line)
+    return kept[0]
+
+
+def settings_key(clips: Path, source: SubjectSource, effort: Effort) -> str:
+    """Names all that the result depends on."""
+    about = [str(VERSION), str(source), str(asdict(effort)), str(saliency_file() is not None)]
+    about += [cache_key(clip, 0) for clip in find_clips(clips)]
+    if isinstance(source, Path):
+        files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
+        about += [f"{file}|{file.stat().st_size}|{file.stat().st_mtime_ns}" for file in files]
+    return hashlib.sha256("|".join(about).encode()).hexdigest()[:16]
+
+
+def open_cue(source: SubjectSource) -> Cue:
+    """Raises ModelError, MissingExtraError or, for a path that is nothing, VideoError."""
+    if isinstance(source, Path):
+        if source.suffix == ".onnx":
+            return Cue(source.name, load_network(source), gated=False)
+        raise VideoError(f"{source}: neither an .onnx file nor a folder of masks")
+    if source == "motion" or (source == "auto" and saliency_file() is None):
+        return Cue("motion")
+    return Cue("U2-Net-p and motion", load_saliency())
+
+
+def search(clips: Path, source: SubjectSource, cache: Path, say: Say, effort: Effort) -> Iterator[SubjectClip]:
+    """Everything anew."""
+    cue = open_cue(source)
+    say(f"subject: {cue.words}" + ("; U2-Net-p is not installed" if source == "auto" and not cue.mask_of else ""))
+    shots = open_footage(clips, cache, say)
+    keys = int(np.clip(effort.keys // len(shots), 8, 40))
+    evidence = [gather(shot, keys, cue.mask_of) for shot in tqdm(shots, desc="what moves", unit="shot", disable=None)]
+    network = learn(shots, evidence, effort, drawn=cue.mask_of is not None)
+    stride = max(1, sum(len(shot.rows) for shot in shots) // MOST_LOOKS)
+    for shot, each in zip(tqdm(shots, desc="masks", unit="shot", disable=None), evidence, strict=True):
+        found = find_in_shot(shot, lambda pictures: answers(network, pictures), stride)
+        say(f"{shot.name}: {verdict(each, found)}")
+        for number in range(len(found)):
+            yield masked(shot, found, number, network, each, cue)
+
+
+def learn(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], effort: Effort, drawn: bool) -> SubjectNetwork:
+    """The mask network of all clips. Raises VideoError where nothing is known of any."""
+    examples = [
+        Example(key.image, enlarged(shot, key.trimap, key.image.shape[:2]), clip)
+        for clip, (shot, each) in enumerate(zip(shots, evidence, strict=True))
+        for key in each.keys
+        if (key.trimap == 255).any() or (key.trimap == 0).any()
+    ]
+    if not any((example.trimap == 255).any() for example in examples):
+        raise VideoError(
+            "nothing moves in these clips, so no subject is found; film it moving, or give --subject a mask network "
+            "(.onnx) or a folder of masks"
+        )
+    network = build_network(effort.seed)
+    train_network(network, examples, effort.steps, effort.batch_size, effort.side, effort.seed, "subject")
+    return network
+
+
+def enlarged(shot: Shot, trimap: ByteArray, hw: tuple[int, int]) -> ByteArray:
+    """(h, w) of the shot's small picture -> (H, W) of the displayed frame; bars are background."""
+    whole = np.zeros(shot.letterbox.model_hw, np.uint8)
+    whole[shot.box.top : shot.box.bottom, shot.box.left : shot.box.right] = trimap
+    inner = whole[shot.letterbox.inner_slices]
+    return np.asarray(cv2.resize(inner, hw[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def masked(
+    shot: Shot,
+    found: list[Followed],
+    number: int,
+    network: SubjectNetwork,
+    each: ShotEvidence,
+    cue: Cue,
+) -> SubjectClip:
+    """One subject of a shot with masks at the detail of its crop."""
+    better, masks, seen = look_again(shot, found[number], lambda pictures: answers(network, pictures))
+    regions = square_around(better.boxes)
+    masks = moved(masks, seen, regions)
+    others = of_others([*found[:number], better, *found[number + 1 :]], number, regions)
+    masks[others] = 0
+    source = cue.words if each.believed or cue.mask_of is None else f"motion ({cue.words} did not agree)"
+    name = shot.name + (f"@{number + 1}" if len(found) > 1 else "")
+    known = trusted(masks) & ~others
+    return SubjectClip(
+        shot.clip, name, shot.rows, regions, masks, known, better.boxes, better.found, shot.notes, source
+    )
+
+
+def verdict(each: ShotEvidence, found: Sequence[Followed]) -> str:
+    """What was found in a shot, and what to do."""
+    if not found:
+        return "nothing moves and nothing looks like the subject of the other clips; leave this clip out"
+    share = float(np.mean([subject.found.mean() for subject in found]))
+    seen = "" if share > 0.98 else f", in {share:.0%} of the frames"
+    if each.agreeing < 0.35:
+        return f"the camera is lost, so little is known of what moves{seen}; hold it steadier"
+    if not each.moves:
+        return f"found by its looks{seen}; nothing moves in this clip"
+    return (f"{len(found)} subjects" if len(found) > 1 else "found") + seen

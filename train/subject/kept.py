@@ -1,0 +1,56 @@
+"""Subjects in the cache: masks as mapped arrays, the rest beside them, named by the clips' content and the settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from train.subject.values import SubjectClip
+
+INDEX = "index.json"
+
+
+def keep(folder: Path, subjects: Iterable[SubjectClip], said: Sequence[str]) -> None:
+    """Write them to a folder that has its name only when it is whole. Subjects are taken one by one."""
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        index = [keep_one(partial, number, subject) for number, subject in enumerate(subjects)]
+        (partial / INDEX).write_text(json.dumps({"subjects": index, "said": list(said)}, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def keep_one(folder: Path, number: int, subject: SubjectClip) -> dict[str, object]:
+    for name in ("masks", "known"):
+        np.save(folder / f"{number}.{name}.npy", getattr(subject, name), allow_pickle=False)
+    arrays = {name: getattr(subject, name) for name in ("rows", "regions", "boxes", "found")}
+    np.savez_compressed(folder / f"{number}.npz", allow_pickle=False, **arrays)
+    return {
+        "clip": str(subject.clip), "name": subject.name, "notes": list(subject.notes), "source": subject.source,
+    }  # fmt: skip
+
+
+def read_kept(folder: Path) -> tuple[tuple[SubjectClip, ...], list[str]] | None:
+    """The subjects and what was said of the clips; None where they are not there."""
+    if not (folder / INDEX).exists():
+        return None
+    stored = json.loads((folder / INDEX).read_text())
+    subjects = []
+    for number, about in enumerate(stored["subjects"]):
+        masks, known = (np.load(folder / f"{number}.{name}.npy", mmap_mode="r") for name in ("masks", "known"))
+        with np.load(folder / f"{number}.npz", allow_pickle=False) as arrays:
+            rows, regions, boxes, found = (arrays[name] for name in ("rows", "regions", "boxes", "found"))
+        clip, notes = Path(about["clip"]), tuple(about["notes"])
+        subjects.append(
+            SubjectClip(clip, about["name"], rows, regions, masks, known, boxes, found, notes, about["source"])
+        )
+    return tuple(subjects), stored["said"]

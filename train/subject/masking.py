@@ -1,0 +1,123 @@
+"""Mask every used frame of a shot: the whole picture to find the subject, then a crop around it for detail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+import cv2
+import numpy as np
+
+from streamparts.data import ByteArray, FloatArray
+from train.subject.boxes import LEVEL, Followed, follow, smoothed
+from train.subject.crops import each_crop
+from train.subject.cutting import cut
+from train.subject.footage import SMALL_SIDE, Shot
+from train.subject.values import MASK_SIDE, BoolArray, square_around
+
+WIDE = 0.4
+"""Margin of the crop in which the network looks again, wider than the one kept: for what the first look missed."""
+AT_ONCE = 64
+"""Frames that are decoded and masked together."""
+CONFIDENT = (0.25, 0.75)
+"""Probabilities up to which, and from which, a mask is trusted."""
+BELONGS = 0.15
+"""Share of the box's longer side within which a component of the crop's mask is a piece of the subject."""
+
+Answers = Callable[[ByteArray], ByteArray]
+"""(N, S, S, 3) -> (N, S, S): 255 is surely the subject."""
+
+
+def find_in_shot(shot: Shot, answers: Answers, stride: int = 1) -> list[Followed]:
+    """The subjects of a shot by the network's view of every `stride`th whole frame, boxes in displayed pixels."""
+    rows = np.unique([*range(0, len(shot.rows), stride), len(shot.rows) - 1])
+    masks = []
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        small = [cv2.resize(shot.frames[i], (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA) for i in some]
+        masks.append(without_rest(shot, answers(np.stack(small))))
+    return [in_all_frames(shot, rows, each) for each in follow(np.concatenate(masks), shot.rows[rows].astype(float))]
+
+
+def without_rest(shot: Shot, masks: ByteArray) -> ByteArray:
+    """(N, S, S) masks of whole frames without letterbox, bars and text."""
+    allowed = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint8)
+    shot.box.crop(allowed)[~shot.text] = 1
+    return masks * cv2.resize(allowed, (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_NEAREST)
+
+
+def in_all_frames(shot: Shot, rows: np.ndarray[tuple[int], np.dtype[np.int64]], subject: Followed) -> Followed:
+    """Boxes of some rows, in the network's pixels -> of all rows, in displayed pixels."""
+    times, known = shot.rows.astype(float), shot.rows[rows].astype(float)
+    boxes = np.stack([np.interp(times, known, column) for column in subject.boxes.T], 1).astype(np.float32)
+    nearest = np.abs(times[:, None] - known[None]).argmin(1)
+    return Followed(shot.to_frame(boxes * (SMALL_SIDE / MASK_SIDE)), subject.found[nearest])
+
+
+def look_again(shot: Shot, subject: Followed, answers: Answers) -> tuple[Followed, ByteArray, FloatArray]:
+    """The subject with boxes by masks of crops; those masks (F, M, M) and the crops' regions (F, 4)."""
+    wide = square_around(subject.boxes, WIDE)
+    crops = each_crop(shot.clip, shot.rows, wide, MASK_SIDE)
+    masks = np.zeros((len(shot.rows), MASK_SIDE, MASK_SIDE), np.uint8)
+    for start in range(0, len(masks), AT_ONCE):
+        some = np.stack(list(islice(crops, AT_ONCE)))
+        masks[start : start + len(some)] = answers(some)
+    boxes = np.full_like(subject.boxes, np.nan)
+    for i, (region, box) in enumerate(zip(wide, subject.boxes, strict=True)):
+        masks[i] = pieces(masks[i], (box - [*region[:2], 0, 0]) * (MASK_SIDE / region[2]))
+        x, y, width, height = cv2.boundingRect((masks[i] > LEVEL).astype(np.uint8))
+        if width and subject.found[i]:
+            boxes[i] = np.array([x, y, width, height]) * (region[2] / MASK_SIDE) + [*region[:2], 0, 0]
+    found = ~np.isnan(boxes[:, 0])
+    if not found.any():
+        return subject, masks, wide
+    return smoothed(boxes, shot.rows.astype(float)), masks, wide
+
+
+def pieces(mask: ByteArray, box: FloatArray) -> ByteArray:
+    """One mask without the components that lie away from the box (left, top, width, height in its pixels)."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((mask > LEVEL).astype(np.uint8))
+    reach = BELONGS * max(box[2:])
+    low, high = box[:2] - reach, box[:2] + box[2:] + reach
+    keep = np.array([bool((row[:2] <= high).all() and (row[:2] + row[2:4] >= low).all()) for row in stats])
+    keep[0] = True
+    apart = ~keep[labels]
+    apart = cv2.dilate(apart.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return np.where(apart & ~(keep[labels] & (labels > 0)), 0, mask).astype(np.uint8)
+
+
+def moved(masks: ByteArray, before: FloatArray, after: FloatArray) -> ByteArray:
+    """(F, M, M) masks of the regions `before` (F, 4), as the regions `after` have them; 0 where they reach further."""
+    out = np.empty_like(masks)
+    for i, (mask, old, new) in enumerate(zip(masks, before, after, strict=True)):
+        scale = MASK_SIDE / old[2]
+        region = ((new[0] - old[0]) * scale, (new[1] - old[1]) * scale, new[2] * scale, new[3] * scale)
+        out[i] = cut(mask, region, MASK_SIDE)
+    return out
+
+
+def trusted(masks: ByteArray) -> BoolArray:
+    """Where a mask is confident, for or against."""
+    low, high = CONFIDENT
+    return np.asarray((masks <= low * 255) | (masks >= high * 255))
+
+
+def of_others(subjects: list[Followed], index: int, regions: FloatArray) -> BoolArray:
+    """(F, M, M) the pixels of subject `index`'s regions that lie nearer to another one."""
+    grid = (np.arange(MASK_SIDE) + 0.5) / MASK_SIDE
+    out = np.zeros((len(regions), MASK_SIDE, MASK_SIDE), bool)
+    if len(subjects) == 1:
+        return out
+    for i, (left, top, width, height) in enumerate(regions.tolist()):
+        x, y = left + grid * width, top + grid * height
+        around = [centred(subject, i) for subject in subjects]
+        away = [np.hypot(*np.meshgrid((x - cx) / w, (y - cy) / h)) for cx, cy, w, h in around]
+        out[i] = np.stack(away).argmin(0) != index
+    return out
+
+
+def centred(subject: Followed, index: int) -> tuple[float, float, float, float]:
+    """Centre, width and height of its box; infinitely thin, so that nothing is near, where it is not found."""
+    left, top, width, height = subject.boxes[index].tolist()
+    size = (max(width, 1.0), max(height, 1.0)) if subject.found[index] else (1e-6, 1e-6)
+    return left + width / 2, top + height / 2, *size
