@@ -66,8 +66,9 @@ class ShotEvidence:
     """Whether the mask network's components move."""
 
 
-def gather(shot: Shot, most_keys: int, mask_of: MaskOf | None) -> ShotEvidence:
-    """Look at `most_keys` frames of a shot by motion, background and, if given, a mask network."""
+def gather(shot: Shot, most_keys: int, mask_of: MaskOf | None, gated: bool = True) -> ShotEvidence:
+    """Look at `most_keys` frames of a shot by motion, background and, if given, a mask network, of whose components
+    those that move are kept, or all if it is not `gated`."""
     rows = key_rows(shot, most_keys)
     images = read_key(shot, rows)
     found = [motion_evidence(shot, row) for row in rows]
@@ -79,11 +80,11 @@ def gather(shot: Shot, most_keys: int, mask_of: MaskOf | None) -> ShotEvidence:
     if background is not None:
         maps = [with_background(each, different, shot.text) for each, different in zip(maps, background, strict=True)]
     salient = [small_mask(shot, mask_of(image)) for image in images] if mask_of else []
-    kept = [moving_components(mask, each) for mask, each in zip(salient, maps, strict=False)]
-    believed = bool(kept) and recall(kept, maps) >= LEAST_RECALL
+    kept = [moving_components(mask, each) if gated else mask > 0.5 for mask, each in zip(salient, maps, strict=False)]
+    believed = bool(kept) and (not gated or recall(kept, maps) >= LEAST_RECALL)
     trimaps = [motion_trimap(each) for each in maps]
     if believed:
-        trimaps = [joined(*args) for args in zip(salient, kept, trimaps, strict=True)]
+        trimaps = [joined(*args, gated) for args in zip(salient, kept, trimaps, strict=True)]
     for trimap in trimaps:
         trimap[shot.text] = BACKGROUND
     keys = tuple(
@@ -182,13 +183,14 @@ def recall(kept: list[BoolArray], maps: list[MotionMap]) -> float:
     return inside / max(1, sum(int(s.sum()) for s in sure))
 
 
-def joined(mask: FloatArray, kept: BoolArray, motion: ByteArray) -> ByteArray:
-    """A mask network's kept components are the subject, the rest is not, but for what surely moves beside them."""
+def joined(mask: FloatArray, kept: BoolArray, motion: ByteArray, gated: bool) -> ByteArray:
+    """A mask network's kept components are the subject, the rest is not; if it is `gated`, what surely moves beside
+    them stays unknown, and a frame without any is motion's."""
     trimap = np.full(mask.shape, UNKNOWN, np.uint8)
-    if not kept.any():
+    if gated and not kept.any():
         return motion.copy()
     near = cv2.dilate(kept.astype(np.uint8), disc(3)) > 0
-    beside = motion == SUBJECT
+    beside = (motion == SUBJECT) & gated
     trimap[(~near | (mask < NOT_SALIENT)) & ~beside] = BACKGROUND
     trimap[kept & (mask > SALIENT)] = SUBJECT
     return trimap

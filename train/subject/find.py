@@ -18,11 +18,13 @@ from train.readers import find_clips
 from train.subject.boxes import Followed
 from train.subject.evidence import MaskOf, ShotEvidence, gather
 from train.subject.footage import Shot, open_footage
+from train.subject.given import given_subjects
 from train.subject.kept import keep, read_kept
 from train.subject.learning import Example, answers, train_network
 from train.subject.masking import find_in_shot, look_again, moved, of_others, trusted
 from train.subject.network import SubjectNetwork, build_network
 from train.subject.networks import load_network, load_saliency, saliency_file
+from train.subject.rounds import own_examples
 from train.subject.values import SubjectClip, SubjectSource, square_around
 
 VERSION = 1
@@ -41,8 +43,10 @@ class Effort:
     """Key frames of all clips together, 8 a clip at least and 40 at most."""
     steps: int = 150
     """Of the first round."""
-    second: int = 100
-    """Of the second, on the network's own answers; none where a ready mask network has already drawn the masks."""
+    rounds: int = 2
+    """The second and later ones are on the network's own answers; none where a mask network has drawn the masks."""
+    again: int = 100
+    """Steps of each of those."""
     batch_size: int = 10
     side: int = 128
     """Pixels of the lessons' sides."""
@@ -75,7 +79,11 @@ def find_subjects(
             said.append(line)
             say(line)
 
-        keep(kept_in, search(clips, source, cache, note, effort), said)
+        given = isinstance(source, Path) and source.suffix != ".onnx"
+        found = (
+            given_subjects(clips, Path(source), cache, note) if given else search(clips, source, cache, note, effort)
+        )
+        keep(kept_in, found, said)
         kept = read_kept(kept_in)
         assert kept is not None
     else:
@@ -95,11 +103,9 @@ def settings_key(clips: Path, source: SubjectSource, effort: Effort) -> str:
 
 
 def open_cue(source: SubjectSource) -> Cue:
-    """Raises ModelError, MissingExtraError or, for a path that is nothing, VideoError."""
+    """Raises ModelError or MissingExtraError."""
     if isinstance(source, Path):
-        if source.suffix == ".onnx":
-            return Cue(source.name, load_network(source), gated=False)
-        raise VideoError(f"{source}: neither an .onnx file nor a folder of masks")
+        return Cue(source.name, load_network(source), gated=False)
     if source == "motion" or (source == "auto" and saliency_file() is None):
         return Cue("motion")
     return Cue("U2-Net-p and motion", load_saliency())
@@ -111,7 +117,9 @@ def search(clips: Path, source: SubjectSource, cache: Path, say: Say, effort: Ef
     say(f"subject: {cue.words}" + ("; U2-Net-p is not installed" if source == "auto" and not cue.mask_of else ""))
     shots = open_footage(clips, cache, say)
     keys = int(np.clip(effort.keys // len(shots), 8, 40))
-    evidence = [gather(shot, keys, cue.mask_of) for shot in tqdm(shots, desc="what moves", unit="shot", disable=None)]
+    evidence = [
+        gather(shot, keys, cue.mask_of, cue.gated) for shot in tqdm(shots, desc="what moves", unit="shot", disable=None)
+    ]
     network = learn(shots, evidence, effort, drawn=cue.mask_of is not None)
     stride = max(1, sum(len(shot.rows) for shot in shots) // MOST_LOOKS)
     for shot, each in zip(tqdm(shots, desc="masks", unit="shot", disable=None), evidence, strict=True):
@@ -136,6 +144,11 @@ def learn(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], effort: Effor
         )
     network = build_network(effort.seed)
     train_network(network, examples, effort.steps, effort.batch_size, effort.side, effort.seed, "subject")
+    for number in range(0 if drawn else effort.rounds - 1):
+        own = own_examples(shots, evidence, lambda pictures: answers(network, pictures))
+        if own:
+            seed, what = effort.seed + number + 1, "subject, by its own answers"
+            train_network(network, own, effort.again, effort.batch_size, effort.side, seed, what)
     return network
 
 

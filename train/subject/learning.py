@@ -43,7 +43,7 @@ class Example:
 
 
 def lesson(example: Example, side: int, rng: np.random.Generator) -> tuple[ByteArray, ByteArray]:
-    """The example or a part of it, turned, mirrored: (side, side, 3) and its trimap, UNKNOWN outside of the picture."""
+    """The example or a part of it, turned, mirrored: (side, side, 3) and its trimap; outside is background."""
     height, width = example.image.shape[:2]
     box = example.box
     if box is None or rng.random() < WHOLE:
@@ -55,7 +55,7 @@ def lesson(example: Example, side: int, rng: np.random.Generator) -> tuple[ByteA
     region = (box[0] + box[2] / 2 - span / 2 + shift[0], box[1] + box[3] / 2 - span / 2 + shift[1], span, span)
     degrees = float(rng.uniform(-15, 15))
     image = cut(example.image, region, side, degrees)
-    trimap = cut(example.trimap, region, side, degrees, outside=UNKNOWN)
+    trimap = cut(example.trimap, region, side, degrees, outside=BACKGROUND)
     trimap = np.where(trimap > 200, SUBJECT, np.where(trimap < 55, BACKGROUND, UNKNOWN)).astype(np.uint8)
     if rng.random() < 0.5:
         image, trimap = image[:, ::-1], trimap[:, ::-1]

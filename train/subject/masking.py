@@ -62,16 +62,26 @@ def look_again(shot: Shot, subject: Followed, answers: Answers) -> tuple[Followe
     for start in range(0, len(masks), AT_ONCE):
         some = np.stack(list(islice(crops, AT_ONCE)))
         masks[start : start + len(some)] = answers(some)
-    boxes = np.full_like(subject.boxes, np.nan)
+    boxes, allowed = np.full_like(subject.boxes, np.nan), picture_area(shot)
     for i, (region, box) in enumerate(zip(wide, subject.boxes, strict=True)):
-        masks[i] = pieces(masks[i], (box - [*region[:2], 0, 0]) * (MASK_SIDE / region[2]))
-        x, y, width, height = cv2.boundingRect((masks[i] > LEVEL).astype(np.uint8))
+        shown = cut(allowed, region.tolist(), MASK_SIDE)
+        masks[i] = pieces(masks[i] * (shown > LEVEL), (box - [*region[:2], 0, 0]) * (MASK_SIDE / region[2]))
+        solid = cv2.morphologyEx((masks[i] > LEVEL).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        x, y, width, height = cv2.boundingRect(solid)
         if width and subject.found[i]:
             boxes[i] = np.array([x, y, width, height]) * (region[2] / MASK_SIDE) + [*region[:2], 0, 0]
     found = ~np.isnan(boxes[:, 0])
     if not found.any():
         return subject, masks, wide
     return smoothed(boxes, shot.rows.astype(float)), masks, wide
+
+
+def picture_area(shot: Shot) -> ByteArray:
+    """(H, W) of the displayed frame: 255 but for bars and text."""
+    small = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint8)
+    shot.box.crop(small)[~shot.text] = 255
+    inner = small[shot.letterbox.inner_slices]
+    return np.asarray(cv2.resize(inner, shot.hw[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def pieces(mask: ByteArray, box: FloatArray) -> ByteArray:

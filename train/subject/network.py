@@ -10,7 +10,7 @@ from streamparts.models.efficientnet import EfficientNetLite0
 from streamparts.models.layers import ConvBlock, UNet
 from train.lite0 import lite0_file, load_lite0
 
-WIDTH = 48
+WIDTH = 32
 """Channels of the lateral layers."""
 FROZEN = 2
 """The first stages of the backbone, to stride 4, stay as they are: their gradients are half of a step's cost."""

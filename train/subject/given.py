@@ -1,0 +1,66 @@
+"""Subjects of masks that another tool has drawn: nothing is learned, they are only cut out and followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from streamparts.data import ByteArray
+from train.clips import open_clip
+from train.subject.boxes import Followed, follow
+from train.subject.cutting import cut
+from train.subject.footage import Shot, open_footage
+from train.subject.masking import of_others, trusted
+from train.subject.masks_folder import FrameMasks, MasksOfAnotherTool
+from train.subject.values import MASK_SIDE, BoolArray, SubjectClip, square_around
+
+
+def given_subjects(clips: Path, folder: Path, cache: Path, say: Callable[[str], None]) -> Iterator[SubjectClip]:
+    """Raises VideoError where masks are missing or do not fit their clip."""
+    tool = MasksOfAnotherTool(folder)
+    say(f"subject: masks of {folder.name}")
+    for shot in open_footage(clips, cache, say):
+        masks = tool.open(shot.name.partition("#")[0], len(open_clip(shot.clip)))
+        found = follow_given(shot, masks)
+        there = float(np.mean([int(row) in masks for row in shot.rows]))
+        lacking = "" if there == 1 else f"; masks of {there:.0%} of the frames"
+        say(f"{shot.name}: {'found' if len(found) == 1 else f'{len(found)} subjects'}{lacking}")
+        for number in range(len(found)):
+            yield cut_given(shot, masks, found, number, f"masks of {folder.name}")
+
+
+def follow_given(shot: Shot, masks: FrameMasks) -> list[Followed]:
+    """The subjects of a shot, boxes in displayed pixels."""
+    scale = max(shot.hw) / MASK_SIDE
+    region = (0.0, 0.0, float(max(shot.hw)), float(max(shot.hw)))
+    small = np.stack([cut(frame_mask(shot, masks, int(row)), region, MASK_SIDE) for row in shot.rows])
+    return [Followed(each.boxes * scale, each.found) for each in follow(small, shot.rows.astype(float))]
+
+
+def frame_mask(shot: Shot, masks: FrameMasks, frame: int) -> ByteArray:
+    """(H, W) of the displayed frame, whatever size the mask has; empty where there is none."""
+    if frame not in masks:
+        return np.zeros(shot.hw, np.uint8)
+    mask = masks[frame]
+    same = mask.shape == shot.hw
+    return mask if same else np.asarray(cv2.resize(mask, shot.hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def cut_given(shot: Shot, masks: FrameMasks, found: list[Followed], number: int, source: str) -> SubjectClip:
+    """One subject, its masks as they were given, at the detail of its crop."""
+    subject = found[number]
+    regions = square_around(subject.boxes)
+    rows = shot.rows.tolist()
+    cuts = [
+        cut(frame_mask(shot, masks, row), region, MASK_SIDE) for row, region in zip(rows, regions.tolist(), strict=True)
+    ]
+    out, others = np.stack(cuts), of_others(found, number, regions)
+    out[others] = 0
+    known: BoolArray = trusted(out) & ~others & np.array([row in masks for row in rows])[:, None, None]
+    name = shot.name + (f"@{number + 1}" if len(found) > 1 else "")
+    return SubjectClip(
+        shot.clip, name, shot.rows, regions, out, known, subject.boxes, subject.found, shot.notes, source
+    )

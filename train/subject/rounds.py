@@ -1,0 +1,73 @@
+"""The second round's lessons: what the network says of the key frames after the first, made better by the colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from streamparts.data import ByteArray, FloatArray
+from train.readers import letterboxed
+from train.subject.boxes import COMPARABLE, components, union
+from train.subject.colours import refined
+from train.subject.cutting import cut, turned_square
+from train.subject.evidence import BACKGROUND, UNKNOWN, ShotEvidence
+from train.subject.footage import Shot
+from train.subject.learning import Example
+from train.subject.masking import WIDE, Answers, without_rest
+from train.subject.values import MASK_SIDE, square_around
+
+
+def own_examples(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], answers: Answers) -> list[Example]:
+    """One of every key frame in which the network finds something."""
+    examples = []
+    for clip, (shot, each) in enumerate(zip(shots, evidence, strict=True)):
+        images = [key.image for key in each.keys]
+        whole = without_rest(shot, answers(np.stack([letterboxed(image, MASK_SIDE) for image in images])))
+        boxes = [subject_box(mask) for mask in whole]
+        shown = [i for i, box in enumerate(boxes) if box is not None]
+        if not shown:
+            continue
+        scale = max(images[0].shape[:2]) / MASK_SIDE
+        offset = np.array(offsets(images[0].shape[:2]), np.float32)
+        found = np.stack([boxes[i] for i in shown if boxes[i] is not None])  # type: ignore[type-var]
+        regions = square_around(np.concatenate([(found[:, :2] - offset) * scale, found[:, 2:] * scale], 1), WIDE)
+        crops = [cut(images[i], region, MASK_SIDE) for i, region in zip(shown, regions.tolist(), strict=True)]
+        trimaps = refined(crops, list(answers(np.stack(crops))))
+        for i, region, trimap in zip(shown, regions.tolist(), trimaps, strict=True):
+            examples.append(Example(images[i], laid_back(images[i], whole[i], region, trimap), clip))
+    return examples
+
+
+def subject_box(mask: ByteArray) -> FloatArray | None:
+    """(4,) around all components of comparable size."""
+    found = components(mask)
+    if not found:
+        return None
+    box = found[0]
+    for other in found[1:]:
+        if other[4] >= COMPARABLE * found[0][4]:
+            box = union(box, other)
+    return box[:4]
+
+
+def offsets(hw: tuple[int, int]) -> tuple[int, int]:
+    """Left and top padding of a letterboxed picture."""
+    scale = MASK_SIDE / max(hw)
+    return (MASK_SIDE - round(hw[1] * scale)) // 2, (MASK_SIDE - round(hw[0] * scale)) // 2
+
+
+def laid_back(image: ByteArray, whole: ByteArray, region: Sequence[float], trimap: ByteArray) -> ByteArray:
+    """(H, W) trimap of a key frame: the crop's where it reaches, elsewhere background if the whole view is sure."""
+    height, width = image.shape[:2]
+    left, top = offsets((height, width))
+    inner = whole[top : MASK_SIDE - top or None, left : MASK_SIDE - left or None]
+    large = cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR)
+    out = np.where(large < 64, BACKGROUND, UNKNOWN).astype(np.uint8)
+    to_picture = turned_square(region[0], region[1], region[2], MASK_SIDE, 0.0)
+    flags, size = cv2.INTER_NEAREST, (width, height)
+    there = cv2.warpAffine(trimap, to_picture, size, flags=flags, borderValue=(UNKNOWN,))
+    covered = cv2.warpAffine(np.full_like(trimap, 255), to_picture, size, flags=flags) > 0
+    out[covered] = there[covered]
+    return out
