@@ -52,7 +52,7 @@ def trained(args: argparse.Namespace, flags: Sequence[str], variant: str, seed: 
         return scores
     own = ["--out", str(folder), "--seed", str(seed), "--threads", str(args.threads), "--student-steps", "0"]
     resume = ["--resume"] if (folder / "config.json").exists() else []
-    train = ["train.assembly", str(args.clips), *own, *flags, *VARIANTS[variant], *resume]
+    train = ["train.assembly", str(args.clips), "--preset", "puppets", *own, *flags, *VARIANTS[variant], *resume]
     score = ["train.evaluate", str(folder / "teacher.safetensors"), f"puppets:{args.kind}", "--out", str(scores)]
     for command in (train, score):
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)

@@ -44,7 +44,7 @@ from train.scops_losses import ABLATIONS  # noqa: E402
 def tiny(images: Path, out: Path, **changes: object) -> ScopsTrainingConfig:
     base = ScopsTrainingConfig(
         images=images, out=out, steps=12, batch_size=3, features="random", checkpoint_every=4, device="cpu",
-        network=ScopsConfig(num_parts=3, image_size=64),
+        subject="contrast", network=ScopsConfig(num_parts=3, image_size=64),
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
 

@@ -146,6 +146,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ScopsTrainingConfig:
     write_clip(render_clip("human", 3, num_frames=6, size_hw=(64, 64)), folder / "video.mp4")
     words = [str(folder), "--out", str(folder / "run"), "--preset", "shape", "--steps", "4", "--checkpoint-every", "2"]
     words += ["--network.num-parts", "3", "--batch-size", "2", "--threads", "1", "--device", "cpu"]
+    words += ["--subject", "contrast"]
     return parse_flags(words, ScopsTrainingConfig, PRESETS, "fast", "", "")
 
 

@@ -50,7 +50,7 @@ def tiny(clips: Path, out: Path, **changes: object) -> TrainingConfig:
     base = TrainingConfig(
         clips=clips, out=out, steps=60, student_steps=40, batch_size=4, student_batch_size=8, student_pixels=64,
         bootstrap_steps=30, gate_steps=20, checkpoint_every=20, network=SMALL, learning_rate=3e-3,
-        student_learning_rate=6e-3, device="cpu",
+        student_learning_rate=6e-3, device="cpu", subject="background", student_encoder="unet",
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -226,9 +226,10 @@ def test_mixed_precision_trains_teacher_and_student_with_losses_in_float32(
 def test_a_run_too_short_to_find_parts_says_so_in_one_line(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("train.merge.MIN_AREA", 2.0)  # more than any slot has
+    for area in ("MIN_AREA", "THIN_AREA"):
+        monkeypatch.setattr(f"train.merge.{area}", 2.0)  # more than any slot has
     words = [str(clips), "--out", str(tmp_path / "run"), "--steps", "1", "--batch-size", "1", "--device", "cpu"]
-    assert main(words) == 1
+    assert main([*words, "--subject", "background"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("train.assembly: error: no part found: nothing moves")
     assert (tmp_path / "run" / "teacher.safetensors").exists() and not (tmp_path / "run" / "parts.json").exists()
 

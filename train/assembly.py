@@ -22,19 +22,22 @@ from tqdm import tqdm
 from streamparts.errors import StreampartsError
 from streamparts.models.assembly import PartNetwork
 from streamparts.models.groups import PartGroups
-from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
+from streamparts.models.student import LiteUNet, Student, student_config
 from streamparts.models.teacher import build_teacher
 from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.clips import ClipFolder, PairSampler
+from train.close_folder import BACKGROUND, open_close_ups
+from train.close_presence import SUBJECT, write_subject
 from train.config import TrainingConfig, parse_config
+from train.lite0 import load_lite0
 from train.loop import adam, channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate, tell_unusual
 from train.merge import find_parts
 from train.objective import Fades, PairForward, objective, paper_transform
 from train.perceptual import load_perceptual
 from train.report import reconstruction_sheet, write_contact_sheet, write_names
 from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
-from train.student import Answers, prepare_lesson, student_loss
+from train.student import Answers, prepare_lesson, prepare_view_lesson, student_loss
 
 TEACHER, STUDENT, PARTS, NAMES = "teacher.safetensors", "student.safetensors", "parts.json", "names.txt"
 
@@ -79,15 +82,20 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
 def train_student(
     config: TrainingConfig,
     folder: ClipFolder,
+    taught: ClipFolder,
     teacher: PartNetwork,
     groups: PartGroups,
     fabric: Fabric,
     stop: StopRequest,
 ) -> Student:
-    """Distil: one pass gives what the teacher gives in K + 1."""
+    """Distil: one pass gives what the teacher gives in K + 1. `taught` has the frames of `folder` as the teacher knows
+    them."""
     torch.manual_seed(config.seed)
-    shape = StudentConfig(groups.num_parts, config.student_pixels, **STUDENT_SIZES[config.student_size])
-    network, emphasis = channels_last(Student(shape)), losses.emphasis(*subject_share(folder))
+    shape = student_config(groups.num_parts, config.student_pixels, config.student_encoder, config.student_size)
+    student = Student(shape)
+    if isinstance(student.encoder, LiteUNet):
+        load_lite0(student.encoder.lite0)
+    network, emphasis = channels_last(student), losses.emphasis(*subject_share(folder))
     optimiser = adam(network, config.student_learning_rate, (0.9, 0.99), fabric)
     start = restore(config.out / STUDENT, network, optimiser)
     forward, stepper = fabric.setup(network, optimiser)
@@ -95,10 +103,12 @@ def train_student(
     log = RunLog(config.out, "student", start, steps, config.checkpoint_every, fabric)
     batch_size, seed = config.student_batch_size, config.seed + 1
     sampler = PairSampler(folder, batch_size, seed, fabric.global_rank, fabric.world_size)
-    answers = Answers(teacher, groups, config.gate, folder, steps * batch_size * fabric.world_size)
+    close = folder.clips[0].close_up is not None
+    answers = Answers(teacher, groups, config.gate, taught if close else folder, steps * batch_size * fabric.world_size)
+    prepare = prepare_view_lesson if close else prepare_lesson
     for step in range(start, steps):
         draws = Draws(seed, step, batch_size, fabric.global_rank, fabric.world_size)
-        lesson = prepare_lesson(sampler.frames(step), answers, draws)
+        lesson = prepare(sampler.frames(step), answers, draws)
         terms = student_loss(forward(lesson.images), lesson, config.student_loss, emphasis)
         set_rate(optimiser, cosine_rate(step, steps, config.student_learning_rate))
         descend(fabric, forward, stepper, require_finite("student", step, terms))
@@ -117,10 +127,7 @@ def train(config: TrainingConfig) -> None:
     if fabric.is_global_zero:
         open_run(config.out, config, config.resume)
     with fabric.rank_zero_first():
-        small, large = (
-            ClipFolder.open(config.clips, pixels, follow_camera=config.follow_camera)
-            for pixels in (config.network.image_size, config.student_pixels)
-        )
+        small, large = open_clips(config)
     if fabric.is_global_zero:
         tell_unusual(small.failures, small.notes)
         tqdm.write(f"{len(small.clips)} clips, {small.num_frames} frames, on {fabric.device}", file=sys.stderr)
@@ -130,14 +137,25 @@ def train(config: TrainingConfig) -> None:
             groups = load_or_find_parts(config, teacher, small)
         if not config.student_steps:
             return
-        student = train_student(config, large, teacher, groups, fabric, stop)
+        student = train_student(config, large, small, teacher, groups, fabric, stop)
     if fabric.is_global_zero:
+        if large.clips[0].close_up:
+            write_subject(config.out / SUBJECT, student, large, large.subject, config.seed)
         write_contact_sheet(config.out / "parts.png", student, large)
         tqdm.write(
             f"{groups.num_parts} parts; look at {config.out / 'parts.png'}, name them in {config.out / NAMES}, then: "
             f"python -m export.onnx_model {config.out} -o {config.out.name}.onnx",
             file=sys.stderr,
         )
+
+
+def open_clips(config: TrainingConfig) -> tuple[ClipFolder, ClipFolder]:
+    """The clips as the teacher and as the student take them."""
+    sides = (config.network.image_size, config.student_pixels)
+    if config.subject == BACKGROUND:
+        small, large = (ClipFolder.open(config.clips, side, follow_camera=config.follow_camera) for side in sides)
+        return small, large
+    return open_close_ups(config.clips, config.subject, *sides)
 
 
 def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: ClipFolder) -> PartGroups:

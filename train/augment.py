@@ -36,6 +36,9 @@ class Pair:
     before: Tensor | None = None
     """(B, 3, S, S) the frames around the target, turned and coloured as it is, where the sampler draws triplets."""
     after: Tensor | None = None
+    close_up: bool = False
+    """Whether the pictures are crops that follow the subject: then what lies behind it says nothing of its motion, and
+    need not be learned."""
 
 
 def to_images(frames: Tensor) -> Tensor:
@@ -124,12 +127,19 @@ def prepare_pair(
     num_sides = len(stored)
     if batch.before is not None and batch.after is not None:
         stored += [batch.before, batch.after]
+    num_pictures = len(stored)
+    if batch.source_maps is not None and batch.target_maps is not None:
+        stored += [batch.source_maps, batch.target_maps]
     images = turned(stored, turn, device)
-    silhouettes = [silhouette(images[:, i], images[:, j]) for i, j in ((0, 2), (1, num_sides - 1))]
-    known = torch.stack([torch.from_numpy(x).to(device) for x in (batch.source_known, batch.target_known)], dim=1)
-    if not batch.known_wholly:
-        known = warp_images(known.float(), turn.to(device)) > 0.99
-    known = trusted(torch.cat(silhouettes, dim=1), known)
+    if len(stored) > num_pictures:
+        silhouettes, known = masks_of(images[:, num_pictures:])
+        images = images[:, :num_pictures].contiguous()
+    else:
+        silhouettes = [silhouette(images[:, i], images[:, j]) for i, j in ((0, 2), (1, num_sides - 1))]
+        known = torch.stack([torch.from_numpy(x).to(device) for x in (batch.source_known, batch.target_known)], dim=1)
+        if not batch.known_wholly:
+            known = warp_images(known.float(), turn.to(device)) > 0.99
+        known = trusted(torch.cat(silhouettes, dim=1), known)
     coloured = jitter_colour(images, draws, colour)
     if hue:
         coloured = jitter_hue(coloured, draws, hue)
@@ -142,9 +152,16 @@ def prepare_pair(
         target_background=coloured[:, num_sides - 1],
         source_known=known[:, :1],
         target_known=known[:, 1:],
-        before=coloured[:, -2] if len(stored) > num_sides else None,
-        after=coloured[:, -1] if len(stored) > num_sides else None,
+        before=coloured[:, -2] if num_pictures > num_sides else None,
+        after=coloured[:, -1] if num_pictures > num_sides else None,
+        close_up=batch.source_maps is not None,
     )
+
+
+def masks_of(maps: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Maps (B, 2, 3, S, S) of source and target, see CloseUp.maps -> the silhouettes (B, 1, S, S) of both, and where
+    they are known (B, 2, S, S)."""
+    return [maps[:, side, :1] for side in (0, 1)], (maps[:, :, 1] > 0.99).float()
 
 
 def turned(stored: Sequence[ByteArray], transform: Tensor, device: torch.device) -> Tensor:
@@ -174,11 +191,14 @@ def subject_share(folder: ClipFolder, num_frames: int = 256) -> tuple[float, flo
     per_clip = max(1, num_frames // len(folder.clips))
     chosen = [(clip, i) for clip in folder.clips for i in spread(len(clip.frames), per_clip)]
     for clip, index in chosen:
-        frame = clip.frames[index]
-        background, known = clip.scenery.behind(index, frame)
-        image, behind = (to_images(torch.from_numpy(np.array(x))[None]) for x in (frame, background))
-        moved = silhouette(image, behind)
-        counted = trusted(moved, torch.from_numpy(known)[None, None])
+        background, known = clip.behind(index)
+        if clip.close_up:
+            moved = torch.from_numpy(clip.close_up.maps(index, len(known))[None, None, ..., 0].astype(np.float32) / 255)
+            counted = torch.from_numpy(known)[None, None]
+        else:
+            image, behind = (to_images(torch.from_numpy(np.array(x))[None]) for x in (clip.frames[index], background))
+            moved = silhouette(image, behind)
+            counted = trusted(moved, torch.from_numpy(known)[None, None])
         moving, seen = moving + float((moved * counted).mean()), seen + float(counted.float().mean())
     return moving / max(seen, 1e-9), seen / len(chosen)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from train.camera import Box
+from train.close_ups import CloseUp, stacked_maps
 from train.readers import (
     READING_ERRORS,
     Reader,
@@ -51,6 +52,13 @@ class Clip:
     """What lies behind the subject in each frame."""
     notes: tuple[str, ...] = ()
     """What is unusual about it, a few words each."""
+    close_up: CloseUp | None = None
+    """Where the subject is, if the frames are crops that follow it."""
+
+    def behind(self, index: int) -> tuple[ByteArray, NDArray[np.bool_]]:
+        """(S, S, 3) what lies behind the subject in frame `index`, and (S, S) where that is known."""
+        frame = self.frames[index]
+        return self.close_up.behind(index, frame) if self.close_up else self.scenery.behind(index, frame)
 
     def __getstate__(self) -> dict[str, object]:
         mapped = isinstance(self.frames, np.memmap) and self.frames.filename is not None
@@ -183,6 +191,8 @@ class ClipFolder:
 
     clips: tuple[Clip, ...]
     failures: tuple[str, ...]
+    subject: str = ""
+    """Where the subject of clips seen close came from, in words."""
 
     @classmethod
     def open(
@@ -234,6 +244,11 @@ class PairBatch:
     """(B, S, S) where the source's background is known."""
     target_known: NDArray[np.bool_]
     """(B, S, S)"""
+    source_maps: ByteArray | None = None
+    """(B, S, S, 3) the subject's mask and where it is known, see CloseUp.maps; None where the subject is what differs
+    from the background."""
+    target_maps: ByteArray | None = None
+    """The same of the target."""
     before: ByteArray | None = None
     """(B, S, S, 3) a frame shortly before each target and one as long after it, where the sampler draws triplets; the
     target itself at either end of a clip."""
@@ -243,6 +258,20 @@ class PairBatch:
     def known_wholly(self) -> bool:
         """True where each pair's background is known as a whole, or not at all."""
         return all((known.all((1, 2)) | ~known.any((1, 2))).all() for known in (self.source_known, self.target_known))
+
+
+@dataclass(frozen=True)
+class Views:
+    """B crops and what lies around them."""
+
+    near: ByteArray
+    """(B, C, C, 3), close_ups.NEAR_REACH times as wide as the crops."""
+    far: ByteArray
+    """(B, S, S, 3), close_ups.FAR_REACH times as wide."""
+    maps: ByteArray
+    """(B, S, S, 3) of the crops, see CloseUp.maps."""
+    alone: NDArray[np.bool_]
+    """(B,) whether what lies outside the crop is no subject."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +286,8 @@ class FrameBatch:
     """(B, S, S) where that is known."""
     index: NDArray[np.int64]
     """(B,) which of the folder's frames they are, all clips counted through."""
+    views: Views | None = None
+    """What is seen around the subject, where the clips are seen close."""
 
 
 class PairSampler:
@@ -286,8 +317,10 @@ class PairSampler:
     def frames(self, step: int) -> FrameBatch:
         """The first frames of the pairs that `batch` draws, alone."""
         clips, pairs = self._draw(np.random.default_rng((self.seed, step)))
-        chosen = [self.folder.clips[i] for i in clips]
-        return FrameBatch(*self._side(chosen, pairs[:, 0]), self._starts[clips] + pairs[:, 0])
+        chosen, indices = [self.folder.clips[i] for i in clips], pairs[:, 0].tolist()
+        return FrameBatch(
+            *self._side(chosen, pairs[:, 0]), self._starts[clips] + pairs[:, 0], views_of(chosen, indices)
+        )
 
     def batch(self, step: int) -> PairBatch:
         rng = np.random.default_rng((self.seed, step))
@@ -295,9 +328,11 @@ class PairSampler:
         chosen = [self.folder.clips[i] for i in clips]
         source, source_background, source_known = self._side(chosen, pairs[:, 0])
         target, target_background, target_known = self._side(chosen, pairs[:, 1])
-        if not any(clip.scenery.moves for clip in chosen):
+        if not any(clip.scenery.moves or clip.close_up for clip in chosen):
             target_background = source_background
-        batch = PairBatch(source, target, source_background, target_background, source_known, target_known)
+        close_ups = [clip.close_up for clip in chosen]
+        maps = [stacked_maps(close_ups, pairs[:, side].tolist(), source.shape[1]) for side in (0, 1)]
+        batch = PairBatch(source, target, source_background, target_background, source_known, target_known, *maps)
         if not self.neighbours:
             return batch
         reach = rng.integers(1, self.neighbours + 1, size=self.batch_size * self.world_size)[self._mine]
@@ -318,5 +353,17 @@ class PairSampler:
         """One frame of each clip, its background, and where that is known."""
         wanted = list(zip(clips, indices.tolist(), strict=True))
         frames = [clip.frames[index] for clip, index in wanted]
-        behind = [clip.scenery.behind(i, frame) for (clip, i), frame in zip(wanted, frames, strict=True)]
+        behind = [clip.behind(index) for clip, index in wanted]
         return np.stack(frames), np.stack([picture for picture, _ in behind]), np.stack([known for _, known in behind])
+
+
+def views_of(clips: Sequence[Clip], indices: Sequence[int]) -> Views | None:
+    """Of one frame of each clip; None where they are not seen close, or nothing is kept of their surroundings."""
+    rows = [(clip.close_up, index) for clip, index in zip(clips, indices, strict=True)]
+    near = [one.near[index] for one, index in rows if one and one.near]
+    far = [one.far[index] for one, index in rows if one and one.far]
+    if len(near) < len(rows) or len(far) < len(rows):
+        return None
+    maps = stacked_maps([one for one, _ in rows], indices, len(clips[0].frames[indices[0]]))
+    assert maps is not None
+    return Views(np.stack(near), np.stack(far), maps, np.array([one.alone for one, _ in rows if one]))

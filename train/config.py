@@ -12,7 +12,7 @@ import tyro
 
 from streamparts.models.assembly import AssemblyConfig
 from streamparts.models.assembly_paper import PaperAssemblyConfig
-from streamparts.models.student import StudentSize
+from streamparts.models.student import StudentEncoder, StudentSize
 from train.objective import PAPER_WEIGHTS, LossWeights
 from train.student import StudentLoss
 
@@ -32,9 +32,9 @@ class TrainingConfig:
     """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""
     resume: bool = False
     """Go on with the run in `out`."""
-    steps: int = 4500
+    steps: int = 1800
     """Optimiser steps of the teacher."""
-    student_steps: int = 2500
+    student_steps: int = 900
     """Optimiser steps of the student; 0 stops when the teacher's parts are found."""
     batch_size: int = 6
     """Frame pairs a step and process."""
@@ -51,9 +51,9 @@ class TrainingConfig:
     """The teacher's rate: warm-up, then half a cosine down to zero; or always the same."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Of the teacher's Adam."""
-    bootstrap_steps: int = 1000
+    bootstrap_steps: int = 400
     """Steps until the ellipses' likelihood of the moving pixels has faded out and motion has taken over."""
-    gate_steps: int = 500
+    gate_steps: int = 200
     """Steps over which the ellipse gate tightens from 1 to `gate`."""
     gate: float = 3.0
     """Final strength of the ellipse gate."""
@@ -61,8 +61,12 @@ class TrainingConfig:
     """How a picture is moved for Eq. 12: by up to 45 degrees, or by any angle and stretched as in the paper."""
     merge: bool = True
     """Slots that move as one become one part."""
+    subject: str = "auto"
+    """What the parts are looked for on. "auto": the subject that train/subject finds by motion and, where the extra
+    "saliency" is installed, by what stands out; "motion" or "saliency" alone; an .onnx file that masks it; a folder of
+    masks. "background" takes whole pictures and all that differs from a still background."""
     follow_camera: bool = True
-    """Find what lies behind the subject where the camera moves too."""
+    """With "background": find what lies behind the subject where the camera moves too."""
     rotation_degrees: float = 10.0
     """A pair is turned by up to this much, both frames alike."""
     colour_jitter: float = 0.3
@@ -83,6 +87,8 @@ class TrainingConfig:
     network: tyro.conf.AvoidSubcommands[AssemblyConfig | PaperAssemblyConfig] = field(default_factory=AssemblyConfig)
     student_size: StudentSize = "small"
     """The exported network: nano, small or base."""
+    student_encoder: StudentEncoder = "lite0"
+    """What it begins with: lite0, an encoder that has learned from ImageNet, or unet, which learns from scratch."""
     student_pixels: int = 128
     """Side of the exported network's input."""
     features: tuple[str, ...] = ("torchvision",)
@@ -92,7 +98,29 @@ class TrainingConfig:
 
 
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
-    "cpu": ("about half an hour on two CPU cores (the default)", {}),
+    "cpu": ("real clips, about half an hour on two CPU cores (the default)", {}),
+    "quick": (
+        "a first model in some five minutes",
+        {
+            "steps": 500,
+            "student_steps": 200,
+            "batch_size": 4,
+            "bootstrap_steps": 150,
+            "gate_steps": 75,
+            "checkpoint_every": 50,
+        },
+    ),
+    "puppets": (
+        "drawn figures before a still background, from scratch; half an hour on two CPU cores",
+        {
+            "subject": "background",
+            "student_encoder": "unet",
+            "steps": 4500,
+            "student_steps": 2500,
+            "bootstrap_steps": 1000,
+            "gate_steps": 500,
+        },
+    ),
     "gpu": (
         "twice the resolution and thirteen times the pairs, for one data-centre GPU",
         {
@@ -109,6 +137,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         "the paper's network, losses and rates, 112 M parameters; for a GPU, days by the paper's own pace",
         {
             "network": PaperAssemblyConfig(),
+            "subject": "background",
             "loss": PAPER_WEIGHTS,
             "steps": 200_000,
             "batch_size": 2,

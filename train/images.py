@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -20,16 +20,20 @@ from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from train.boxes import Rectangle, read_boxes
 from train.camera import Box
 from train.clips import write_whole
+from train.close_folder import close_pictures
 from train.maps import ComputedMaps, MapsOfAnotherTool, Picture
 from train.pictures import PictureError
 from train.readers import READING_ERRORS, letterboxed, open_reader, reason_of
 from train.spread import spread
+from train.subject.networks import load_network, load_saliency, saliency_file
 
 Fit = Literal["letterbox", "stretch"]
 """How a picture becomes a square: with black at two sides, as the runtime prepares its frames and so that a turned
 subject keeps its shape; or stretched, as SCOPS does."""
 
 Maps = Callable[[Picture, ByteArray, Box], ByteArray]
+Row = tuple[str, ByteArray, ByteArray]
+"""Name, (S, S, 3) picture and (S, S) saliency."""
 
 
 def fitted(image: ByteArray, size: int, fit: Fit) -> ByteArray:
@@ -62,6 +66,28 @@ def pictures_of(file: Path, name: str, frames_per_video: int) -> list[Picture]:
     return [Picture(f"{name}#{index}", file, index) for index in spread(len(open_reader(file)), frames_per_video)]
 
 
+CONTRAST = "contrast"
+"""--subject: robust background detection in each picture by itself."""
+
+
+def is_video(file: Path) -> bool:
+    return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+def computed_maps(folder: Path, subject: str) -> ComputedMaps:
+    """What is salient in a picture by itself: U2-Net-p where it is asked for, or installed and nothing else is; a
+    user's own network; else robust background detection."""
+    if subject in (CONTRAST, "motion") or (subject == "auto" and saliency_file() is None):
+        return ComputedMaps(folder)
+    network = load_saliency() if subject in ("auto", "saliency") else load_network(Path(subject))
+    return ComputedMaps(folder, network, hashlib.sha256(network.path.read_bytes()).hexdigest()[:16])
+
+
+def maps_key(maps: Maps, close: bool, subject: str) -> tuple[str, ...]:
+    """What tells a prepared folder from one with other maps."""
+    return (*([maps.name] if isinstance(maps, ComputedMaps) and maps.name else []), *([subject] if close else []))
+
+
 @dataclass(frozen=True)
 class Preparation:
     """How the pictures of one folder are brought into the array."""
@@ -78,8 +104,8 @@ class Preparation:
     """What was not used and why; filled on the way."""
     notes: list[str]
 
-    def rows(self) -> Iterator[tuple[str, ByteArray, ByteArray]]:
-        """Name, (S, S, 3) picture and (S, S) saliency of every one that can be used."""
+    def rows(self) -> Iterator[Row]:
+        """Every picture that can be used."""
         unused = set(self.boxes)
         for file in tqdm(self.files, "pictures", disable=None, leave=False):
             name = file.relative_to(self.folder).as_posix()
@@ -109,12 +135,12 @@ class Preparation:
         return fitted(box.crop(image), self.image_size, self.fit), fitted(saliency, self.image_size, self.fit)[..., 0]
 
 
-def write_prepared(preparation: Preparation, stored: Path) -> None:
+def write_prepared(preparation: Preparation, rows: Iterable[Row], stored: Path) -> None:
     """`stored` (JSON) last of all: where it is, the arrays beside it are whole."""
     names: list[str] = []
 
     def write(images: BinaryIO, saliency: BinaryIO) -> None:
-        for name, image, weight in preparation.rows():
+        for name, image, weight in rows:
             images.write(image.tobytes())
             saliency.write(weight.tobytes())
             names.append(name)
@@ -174,26 +200,40 @@ class ImageFolder:
         boxes: Path | None = None,
         saliency: Path | None = None,
         frames_per_video: int = 50,
+        subject: str = CONTRAST,
     ) -> ImageFolder:
         """Images and videos below `folder`, cut to their boxes where `boxes` (CSV or JSON) has one.
 
-        Maps are computed unless `saliency` is a folder of them. Raises PictureError when there is nothing to use.
+        Maps are computed unless `saliency` is a folder of them, in the way that `subject` names, see
+        ScopsTrainingConfig. Raises PictureError when there is nothing to use, VideoError for videos without a subject.
         """
         if image_size < 1 or frames_per_video < 1:
             raise ValueError(f"image_size and frames_per_video must be above 0: {image_size}, {frames_per_video}")
         files = find_files(folder, saliency)
         place = cache or folder / ".streamparts-cache"
-        maps = MapsOfAnotherTool(saliency) if saliency else ComputedMaps(place / "saliency")
+        maps = MapsOfAnotherTool(saliency) if saliency else computed_maps(place / "saliency", subject)
+        close = not (saliency or boxes) and subject != CONTRAST and all(is_video(file) for file in files)
         rectangles = read_boxes(boxes) if boxes else {}
         looked_at = [*files, *(maps.files if isinstance(maps, MapsOfAnotherTool) else [])]
         stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in looked_at]
-        key = repr((stats, image_size, fit, frames_per_video, sorted(rectangles.items()), saliency, 1))
+        key = repr(
+            (
+                stats,
+                image_size,
+                fit,
+                frames_per_video,
+                sorted(rectangles.items()),
+                saliency,
+                1,
+                *maps_key(maps, close, subject),
+            )
+        )
         stored = place / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.json"
         if not stored.exists():
             place.mkdir(parents=True, exist_ok=True)
-            write_prepared(
-                Preparation(folder, files, image_size, fit, frames_per_video, rectangles, maps, [], []), stored
-            )
+            preparation = Preparation(folder, files, image_size, fit, frames_per_video, rectangles, maps, [], [])
+            rows = close_pictures(folder, subject, image_size, frames_per_video, place) if close else preparation.rows()
+            write_prepared(preparation, rows, stored)
         return read_prepared(stored)
 
 

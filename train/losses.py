@@ -272,6 +272,15 @@ def silhouette_likelihood(affine: Affine, silhouette: Tensor) -> tuple[Tensor, T
     return -likelihood, responsibilities
 
 
+def thinness(silhouette: Tensor) -> Tensor:
+    """(B, 1, S, S) weights of the pixels of a silhouette: 1 where it fills its surroundings, a seventh of the
+    picture's side wide, and up to 4 where it is thin, so that an arm weighs as much as a trunk's stripe of its
+    length, not of its area."""
+    side = silhouette.shape[-1] // 14 * 2 + 1
+    filled = F.avg_pool2d(silhouette, side, stride=1, padding=side // 2, count_include_pad=False)
+    return filled.clamp(min=0.25).reciprocal()
+
+
 def responsibility_loss(masks: Tensor, silhouette: Tensor, responsibilities: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy of the masks (B, 1 + K, H, W) against the moving pixels as the mixture shares them out: starts the
     masks, so that no slot dies before it has a mask to be seen with. Over the pixels where they are `known`

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.data import ByteArray, FloatArray
 from streamparts.sources import IMAGE_SUFFIXES
 from train.boxes import with_surroundings
 from train.camera import Box
@@ -45,10 +46,11 @@ class Picture:
 
 
 class ComputedMaps:
-    """Maps by robust background detection, kept as grey PNG files."""
+    """Maps that are computed once and kept as grey PNG files: by robust background detection, or by another function
+    from a picture (H, W, 3) to (H, W) in [0, 1], whose `name` tells its maps from others."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, map_of: Callable[[ByteArray], FloatArray] | None = None, name: str = "") -> None:
+        self.folder, self.map_of, self.name = folder, map_of, name
 
     def __call__(self, picture: Picture, image: ByteArray, box: Box) -> ByteArray:
         """(h, w) of the box, 255 is most salient. What lies around the box is looked at too: a subject that fills its
@@ -63,11 +65,11 @@ class ComputedMaps:
 
     def _key(self, picture: Picture, around: Box) -> str:
         stat = picture.file.stat()
-        about = f"{picture.name}|{stat.st_size}|{stat.st_mtime_ns}|{tuple(around)}|1"
+        about = f"{picture.name}|{stat.st_size}|{stat.st_mtime_ns}|{tuple(around)}|1{self.name}"
         return hashlib.sha256(about.encode()).hexdigest()[:20]
 
     def _computed(self, image: ByteArray, file: Path) -> ByteArray:
-        saliency = np.asarray(np.round(255 * saliency_map(image)), np.uint8)
+        saliency = np.asarray(np.round(255 * (self.map_of or saliency_map)(image)), np.uint8)
         scale = min(1.0, KEPT_SIDE / max(saliency.shape))
         size = (max(1, round(saliency.shape[1] * scale)), max(1, round(saliency.shape[0] * scale)))
         kept = np.asarray(cv2.resize(saliency, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -23,9 +23,11 @@ from train.clips import ClipFolder
 from train.spread import spread
 
 MIN_AREA = 0.02
-"""A slot with a smaller mean share of the subject is not a part."""
+"""A slot with a smaller mean share of the subject is not a part ..."""
 MIN_SEEN = 0.02
-"""Nor is one that owns pixels in a smaller share of the frames."""
+"""... nor is one that owns pixels in a smaller share of the frames; but a thin limb is one ..."""
+THIN_AREA, OFTEN_SEEN = 0.006, 0.3
+"""... which has this share of the subject at least, and pixels in this share of the frames."""
 WELD_RESIDUAL = 0.25
 """Two slots are one part when each predicts the other's centre to within this many of its own mean radii ..."""
 WELD_DEGREES = 8.0
@@ -72,9 +74,10 @@ def observe(teacher: PartNetwork, frames: NDArray[np.uint8], gate: float, batch:
 
 
 def living_slots(poses: SlotPoses) -> list[int]:
-    """Slots that own enough of enough frames."""
-    seen = (poses.areas > MIN_AREA / 4).mean(0)
-    return [k for k in range(poses.areas.shape[1]) if poses.areas[:, k].mean() > MIN_AREA and seen[k] > MIN_SEEN]
+    """Slots that own enough of enough frames, or a little of many."""
+    areas, seen = poses.areas.mean(0), (poses.areas > MIN_AREA / 4).mean(0)
+    living = ((areas > MIN_AREA) & (seen > MIN_SEEN)) | ((areas > THIN_AREA) & (seen > OFTEN_SEEN))
+    return np.flatnonzero(living).tolist()
 
 
 def weld_residual(poses: SlotPoses, i: int, j: int) -> float:

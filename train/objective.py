@@ -202,17 +202,27 @@ def reconstruction_loss(
     w = weights
     terms = {}
     if w.source:
+        recovered = before_background(result.recovered, pair.source_background, pair)
         terms["source"] = w.source * losses.image_difference(
-            result.recovered.image, pair.source, w.l1, w.gradient, w.perceptual, features
+            recovered, pair.source, w.l1, w.gradient, w.perceptual, features
         )
     l1, gradient = (0.0, 0.0) if result.triplet else (w.l1, w.gradient)
-    terms["target"] = losses.image_difference(
-        result.retargeted.image, pair.target, l1, gradient, w.perceptual, features
-    )
+    retargeted = before_background(result.retargeted, pair.target_background, pair)
+    terms["target"] = losses.image_difference(retargeted, pair.target, l1, gradient, w.perceptual, features)
     if result.triplet:
-        predictions = (result.retargeted.image, result.triplet.retargeted.image)
+        other = before_background(result.triplet.retargeted, pair.target_background, pair)
+        predictions = (retargeted, other)
         terms["target"] = terms["target"] + losses.least_difference(predictions, pair.target, w.l1, w.gradient)
     return terms
+
+
+def before_background(decoding: Decoding, background: Tensor, pair: Pair) -> Tensor:
+    """(B, 3, S, S) the assembled image; of close-ups, whose background moves with the crop, the parts before the
+    frame's own, so that nothing is asked of slot 0 but to be where the subject is not."""
+    if not pair.close_up:
+        return decoding.image
+    own = decoding.part_images[:, 0]
+    return decoding.image + decoding.masks[:, :1] * (background - own)
 
 
 def objective(
@@ -240,7 +250,8 @@ def objective(
 
     @cache
     def mixture() -> tuple[Tensor, Tensor]:
-        return losses.silhouette_likelihood(affine, silhouette * known)
+        weight = silhouette * known
+        return losses.silhouette_likelihood(affine, weight * losses.thinness(silhouette) if pair.close_up else weight)
 
     def appearance() -> Tensor:
         pixels, colours = (torch.cat([x.flatten(2) for x in both.chunk(2)], dim=2) for both in (masks, images))

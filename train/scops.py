@@ -263,7 +263,7 @@ def train(config: ScopsTrainingConfig) -> None:
     with fabric.rank_zero_first():
         folder = ImageFolder.open(
             config.images, config.network.image_size, fit=config.fit, boxes=config.boxes, saliency=config.saliency,
-            frames_per_video=config.frames_per_video,
+            frames_per_video=config.frames_per_video, subject=config.subject,
         )  # fmt: skip
     if fabric.is_global_zero:
         tell_unusual(folder.failures, folder.notes)

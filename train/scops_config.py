@@ -53,6 +53,10 @@ class ScopsTrainingConfig:
     """CSV or JSON file of a box for each picture, which is cut to it."""
     saliency: Path | None = None
     """Folder of saliency maps of another tool; without it they are computed once and kept."""
+    subject: str = "auto"
+    """How they are computed. "auto": of videos alone, crops that follow the subject as train/subject finds it; of
+    pictures, U2-Net-p where the extra "saliency" is installed, else "contrast", robust background detection. Also
+    "motion" or "saliency" alone, or an .onnx file that masks the subject."""
     frames_per_video: int = 50
     """Frames taken of each video."""
     calibrate: bool = False

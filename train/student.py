@@ -24,6 +24,16 @@ from streamparts.models.student import StudentOutput
 from train import losses
 from train.augment import Draws, jitter_colour, random_similarity, silhouette, to_images, trusted, warp_images
 from train.clips import ClipFolder, FrameBatch
+from train.views import (
+    emptied,
+    instead_of_nothing,
+    lesson_transforms,
+    pasted,
+    recoloured,
+    seen_through,
+    sharpened,
+    view_images,
+)
 
 MAX_KEPT = 1 << 30
 """Bytes of the teacher's answers at most, if they are kept."""
@@ -65,6 +75,8 @@ class Lesson:
     """(B, 1, S, S) 1 where the silhouette can be trusted."""
     offset: float
     """In [0, 1), moves the draw of the pixels whose colours are compared."""
+    counted: Tensor | None = None
+    """(B, 1, S, S) 1 where the masks count; None is everywhere."""
 
 
 def moved_poses(transform: Tensor, affine: Affine) -> Affine:
@@ -90,7 +102,8 @@ class Answers:
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, index: NDArray[np.int64]) -> tuple[Tensor, Affine]:
-        """(B, 3, S, S) frames, which of the folder's they are (B,) -> masks (B, 1 + P, s, s) and poses."""
+        """(B, 3, S, S) frames, which of the folder's they are (B,) -> masks (B, 1 + P, s, s) and poses. Its answers
+        are about the frames as `folder` has them, where they are kept."""
         if not self._keeps:
             return self._ask(frames)
         (masks, poses), rows = self._kept, torch.from_numpy(index).to(self.device)
@@ -129,6 +142,31 @@ def prepare_lesson(batch: FrameBatch, answers: Answers, draws: Draws) -> Lesson:
     return Lesson(images, moved[:, 3:-2], poses, moved[:, -2:-1], (moved[:, -1:] > 0.99).float(), offset)
 
 
+@torch.no_grad()
+def prepare_view_lesson(batch: FrameBatch, answers: Answers, draws: Draws) -> Lesson:
+    """Of clips seen close: views.py draws what is shown, the teacher's answer about the crop moves along."""
+    views = batch.views
+    assert views is not None
+    device, side = answers.device, batch.frames.shape[1]
+    coarse, affine = answers(to_images(torch.from_numpy(batch.frames).to(device)), batch.index)
+    maps = to_images(torch.from_numpy(views.maps).to(device))
+    masks = F.interpolate(coarse, (side, side), mode="bilinear", align_corners=False)
+    masks = sharpened(masks, maps[:, :1], (maps[:, 1:2] > 0.99).float())
+    transform, kind = instead_of_nothing(*lesson_transforms(draws), views)
+    transform, kind = transform.to(device), kind.to(device)
+    seen = seen_through(torch.cat([masks[:, 1:], maps[:, :2], torch.ones_like(masks[:, :1])], 1), transform, 1.0, side)
+    parts, subject, sure, inside = torch.split(seen, [masks.shape[1] - 1, 1, 1, 1], dim=1)
+    images, close = view_images(views, transform, kind, side)
+    together = pasted(images, subject, emptied(images, subject).roll(1, 0), draws)
+    images = recoloured(torch.where(close[:, None, None, None], together, images), draws)
+    alone = torch.from_numpy(views.alone).to(device)[:, None, None, None]
+    outside = (inside < 0.5) & alone
+    known = ((sure > 0.99) & (inside > 0.99)) | outside
+    counted = ((inside > 0.99) | outside).float()
+    whole = torch.cat([1 - parts.sum(1, keepdim=True), parts], dim=1)
+    return Lesson(images, whole, moved_poses(transform, affine), subject, known.float(), draws.offset(), counted)
+
+
 def student_loss(
     output: StudentOutput, lesson: Lesson, weights: StudentLoss, emphasis: float = 1.0
 ) -> dict[str, Tensor]:
@@ -139,9 +177,11 @@ def student_loss(
     centres = (output.affine.translation - lesson.affine.translation).abs().sum(-1)
     shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
     masks = log_masks.exp()
+    entropy = -(lesson.masks * log_masks).sum(1, keepdim=True)
+    counted = torch.ones_like(entropy) if lesson.counted is None else lesson.counted
     appearance = losses.appearance_loss(masks.flatten(2), lesson.images.flatten(2), lesson.offset)
     return {
-        "masks": -emphasis * weights.masks * (lesson.masks * log_masks).sum(1).mean(),
+        "masks": emphasis * weights.masks * losses.known_mean(entropy, counted),
         "translation": weights.translation * (centres * trust).mean(),
         "shape": weights.shape * (shapes * trust).mean(),
         "silhouette": emphasis * weights.silhouette * losses.silhouette_loss(masks, lesson.silhouette, lesson.known),

@@ -1,0 +1,91 @@
+"""From a folder of raw clips to crops that follow the subject, as the trainers take them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from streamparts.data import ByteArray
+from streamparts.errors import VideoError
+from train.clips import Clip, ClipFolder
+from train.close_ups import FAR_REACH, NEAR_REACH, Chosen, CloseUp, Middle, widened
+from train.scenery import Scenery
+from train.spread import spread
+from train.subject.crops import crop_frames
+from train.subject.find import find_subjects
+from train.subject.values import SubjectClip, SubjectSource
+
+BACKGROUND = "background"
+"""No subject is looked for: it is what differs from a still background, in whole pictures."""
+MIN_FRAMES = 2
+"""A clip that shows the subject in fewer is left out."""
+
+
+def source_of(word: str) -> SubjectSource:
+    """--subject as train.subject takes it."""
+    words: dict[str, SubjectSource] = {"auto": "auto", "motion": "motion", "saliency": "saliency"}
+    return words.get(word, Path(word))
+
+
+def say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+def open_close_ups(folder: Path, subject: str, teacher_side: int, student_side: int) -> tuple[ClipFolder, ClipFolder]:
+    """The same frames at both sizes, those with a subject only; the student's with its surroundings. Raises VideoError
+    where no clip has one."""
+    cache = folder / ".streamparts-cache"
+    found = find_subjects(folder, source_of(subject), cache, say=say)
+    usable = [clip for clip in found if clip.found.sum() >= MIN_FRAMES]
+    if not usable:
+        raise VideoError(f"no subject was found in {folder}; look at python -m train.subject {folder}")
+    per_shot = Counter(clip.name.partition("@")[0] for clip in found)
+    small = [small_clip(clip, teacher_side, cache) for clip in usable]
+    large = [large_clip(clip, student_side, cache, per_shot[clip.name.partition("@")[0]] == 1) for clip in usable]
+    failures = tuple(f"{clip.name}: the subject is in no frame" for clip in found if clip not in usable)
+    words = usable[0].source
+    return ClipFolder(tuple(small), failures, words), ClipFolder(tuple(large), failures, words)
+
+
+def close_pictures(
+    folder: Path, subject: str, side: int, per_video: int, cache: Path
+) -> Iterator[tuple[str, ByteArray, ByteArray]]:
+    """Name, (S, S, 3) crop and (S, S) mask of frames of every clip, spread evenly over those that show the subject:
+    what SCOPS learns from where all there is are videos."""
+    for clip in find_subjects(folder, source_of(subject), cache, say=say):
+        found = np.flatnonzero(clip.found)
+        chosen = found[spread(len(found), per_video)]
+        crops = crop_frames(clip.clip, clip.rows[chosen], clip.regions[chosen], side, cache)
+        for index, crop in zip(chosen.tolist(), crops, strict=True):
+            mask = np.asarray(cv2.resize(clip.masks[index], (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+            yield f"{clip.name}#{clip.rows[index]}", crop, mask
+
+
+def small_clip(clip: SubjectClip, side: int, cache: Path) -> Clip:
+    """Crops for the teacher."""
+    rows = np.flatnonzero(clip.found)
+    frames = Chosen(crop_frames(clip.clip, clip.rows, clip.regions, side, cache), rows)
+    close_up = CloseUp(Chosen(clip.masks, rows), Chosen(clip.known, rows))
+    return Clip(clip.name, frames, _nothing(side), clip.notes, close_up)
+
+
+def large_clip(clip: SubjectClip, side: int, cache: Path, alone: bool) -> Clip:
+    """Crops for the student, and what is around them."""
+    rows = np.flatnonzero(clip.found)
+    near_side = 2 * round(NEAR_REACH * side / 2)
+    near, far = (
+        Chosen(crop_frames(clip.clip, clip.rows, widened(clip.regions, reach), pixels, cache), rows)
+        for reach, pixels in ((near_side / side, near_side), (FAR_REACH, side))
+    )
+    close_up = CloseUp(Chosen(clip.masks, rows), Chosen(clip.known, rows), near, far, alone)
+    return Clip(clip.name, Middle(near, side), _nothing(side), clip.notes, close_up)
+
+
+def _nothing(side: int) -> Scenery:
+    return Scenery(np.zeros((side, side, 3), np.uint8), trusted=False)

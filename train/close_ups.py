@@ -1,0 +1,113 @@
+"""Clips seen close: crops that follow the subject, and where in each it is. What the trainers learn from where the
+subject was found by train/subject; a ClipFolder like any other, whose silhouettes are the subject's masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray
+
+if TYPE_CHECKING:
+    from train.clips import Frames
+
+NEAR_REACH = 1.5
+"""A lesson's crop may be cut from a picture this many times as wide as the subject's crop ..."""
+FAR_REACH = 4.0
+"""... and one of the subject in its surroundings from one this many times as wide."""
+FILL = 1 / 8
+"""What lies behind the subject is guessed from its surroundings this far around, as a share of the picture's side."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some rows of an array of frames, in place."""
+
+    frames: Frames
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> ByteArray:
+        return self.frames[int(self.rows[index])]
+
+
+@dataclass(frozen=True)
+class Middle:
+    """The middle of wider frames: what of a picture NEAR_REACH times as wide is the subject's crop."""
+
+    frames: Frames
+    side: int
+    """S in pixels."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> ByteArray:
+        frame = self.frames[index]
+        edge = (len(frame) - self.side) // 2
+        return frame[edge : edge + self.side, edge : edge + self.side]
+
+
+@dataclass(frozen=True)
+class CloseUp:
+    """Where the subject is in the frames of a clip, each a crop round it."""
+
+    masks: Frames
+    """(F, M, M) uint8: probability of the subject, 255 is certain."""
+    known: Frames
+    """(F, M, M) uint8 or bool: where the mask may be trusted."""
+    near: Frames | None = None
+    """(F, C, C, 3) the crop and its surroundings, NEAR_REACH times as wide; only for the student."""
+    far: Frames | None = None
+    """(F, S, S, 3) the same, FAR_REACH times as wide."""
+    alone: bool = True
+    """False where the clip has more subjects than this one: nothing is known outside the crop."""
+
+    def maps(self, index: int, side: int) -> ByteArray:
+        """(S, S, 3) of frame `index`: the mask, 255 where it is known, and nothing; a picture that can be moved as the
+        frame is."""
+        out = np.zeros((side, side, 3), np.uint8)
+        for channel, values in enumerate((self.masks[index], self.known[index])):
+            stored = np.asarray(values, np.uint8) * np.uint8(255 if channel and values.dtype == np.bool_ else 1)
+            shrinks = side < len(stored)
+            method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            out[..., channel] = cv2.resize(stored, (side, side), interpolation=method)
+        return out
+
+    def behind(self, index: int, frame: ByteArray) -> tuple[ByteArray, NDArray[np.bool_]]:
+        """(S, S, 3) what may lie behind the subject, guessed from around it, and (S, S) where the mask is known."""
+        maps = self.maps(index, len(frame))
+        return filled(frame, maps[..., 0]), maps[..., 1] > KNOWN
+
+
+KNOWN = 250
+"""Of 255, from which a pixel of the moved map counts as known."""
+
+
+def filled(frame: ByteArray, mask: ByteArray) -> ByteArray:
+    """(S, S, 3) `frame` whose subject, by its `mask` (S, S), is painted over with a blur of what is around it."""
+    weight = 1 - mask.astype(np.float32)[..., None] / 255
+    sigma = FILL * len(frame)
+    around = cv2.GaussianBlur(frame * weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    share = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)[..., None]
+    blurred = around / np.maximum(share, 1e-3)
+    return np.asarray(np.clip(weight * frame + (1 - weight) * blurred, 0, 255), np.uint8)
+
+
+def widened(regions: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
+    """(F, 4) left, top, width, height of regions with the same middle, `reach` times as large."""
+    corner, size = regions[:, :2], regions[:, 2:]
+    return np.concatenate([corner - size * np.float32((reach - 1) / 2), size * np.float32(reach)], axis=1)
+
+
+def stacked_maps(close_ups: Sequence[CloseUp | None], indices: Sequence[int], side: int) -> ByteArray | None:
+    """(B, S, S, 3) maps of a batch; None where its clips are not seen close."""
+    maps = [one.maps(index, side) for one, index in zip(close_ups, indices, strict=True) if one is not None]
+    return np.stack(maps) if len(maps) == len(close_ups) else None
