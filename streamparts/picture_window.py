@@ -30,7 +30,7 @@ _LAYOUTS: dict[str, _Layout] = {
     "bgr24": ((0, 0, 3),),
 }
 _LAYOUTS |= {f"yuvj{kind}": _LAYOUTS[f"yuv{kind}"] for kind in ("420p", "422p", "444p")}
-_LAYOUTS |= {name: ((0, 0, 4),) for name in ("rgba", "bgra", "argb", "abgr", "rgb0", "bgr0", "0rgb", "0bgr")}
+_LAYOUTS |= dict.fromkeys(("rgba", "bgra", "argb", "abgr", "rgb0", "bgr0", "0rgb", "0bgr"), ((0, 0, 4),))
 
 
 class Window(NamedTuple):

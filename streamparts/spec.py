@@ -39,8 +39,8 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model knows of its subject as a whole, so that it can be followed. Raises ValueError, in one line, for what
-    makes no sense."""
+    """What a model knows of its subject as a whole, so that it can be followed. Raises ValueError, in one line, for
+    what makes no sense."""
 
     margin: float = 0.25
     """The crop that the model was trained on reaches this share of the subject's longer side beyond its box, on every
@@ -55,10 +55,9 @@ class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= MAX_MARGIN:
             raise ValueError(f"the subject's margin must be 0 to {MAX_MARGIN}, got {short(self.margin)}")
-        if not all(math.isfinite(value) and abs(value) <= MAX_NUMBER for value in (*self.slope, self.offset)):
-            raise ValueError(
-                f"the subject's slope and offset must be finite, sensible numbers, got {short([*self.slope, self.offset])}"
-            )
+        numbers = [*self.slope, self.offset]
+        if not all(math.isfinite(value) and abs(value) <= MAX_NUMBER for value in numbers):
+            raise ValueError(f"the subject's slope and offset must be finite, sensible numbers, got {short(numbers)}")
         _require_text("the subject's source", self.source)
 
 

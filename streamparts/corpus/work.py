@@ -222,6 +222,8 @@ class _Job:
             max_fps=options.max_fps,
             smoothing=options.smoothing,
             skeleton=options.skeleton,
+            roi=options.roi,
+            subjects=options.subjects,
             stop=self._stop,
             progress=None if count is None else lambda now: count(now.num_frames),
         )
@@ -272,7 +274,7 @@ def _notes(summary: Summary, scratch: Path) -> tuple[str, ...]:
     notes = [note.replace(f"{scratch}/", "") for note in (*summary.notes, *summary.warnings)]
     if summary.decode_errors:
         notes.append(f"{summary.decode_errors} damaged packets of the video were skipped")
-    return tuple(notes)
+    return (*notes, summary.mismatch) if summary.mismatch else tuple(notes)
 
 
 def _line(error: Exception) -> str:
