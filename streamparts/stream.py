@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -175,7 +176,10 @@ def run(
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     found = skeleton_for(bundle.spec.parts, skeleton)
     following = _following(bundle, roi, subjects, say)
-    point = resume_point(outputs.tracks, bundle, masks=masks) if resume and outputs.tracks else None
+    outputs = replace(outputs, following=following)
+    point = None
+    if resume and outputs.tracks:
+        point = resume_point(outputs.tracks, bundle, masks=masks, following=following)
     may_replace = force or point is not None
     check_outputs((*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle, skeleton), may_replace)
     if outputs.overlay is not None:
@@ -250,6 +254,7 @@ def run_many(
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     found = skeleton_for(bundle.spec.parts, skeleton)
     following = _following(bundle, roi, subjects, say)
+    wanted = [replace(outputs, following=following) for outputs in wanted]
     chosen = _chosen(bundle, backend, threads)
     with closing(SharedBackend(chosen.backend)) as shared:
         jobs = [

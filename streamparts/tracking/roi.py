@@ -28,6 +28,11 @@ class Following:
     note: str | None = None
     """What the user should know of it, in one line."""
 
+    @property
+    def roi(self) -> Roi:
+        """The same as users say it."""
+        return "auto" if self.num_subjects else self.region or "off"
+
     @staticmethod
     def of(spec: ModelSpec, roi: Roi | None = None, subjects: int = 1) -> Following:
         """`roi` None is "auto", without a word where the model cannot be followed. Raises ValueError for what makes no
