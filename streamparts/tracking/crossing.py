@@ -21,6 +21,8 @@ FRAMES_APART = 5
 """... until they were apart in so many frames, in which they are compared with what each looked like."""
 SURE = 0.1
 """By how much the other one must be more alike, in the mean of these frames, for an exchange."""
+AT_ONCE = 1.0
+"""Sum of that at which no more frames are waited for."""
 ONE_AREA = 1.3
 """Two subjects that together show less than this many times the larger one's usual area are one ..."""
 ONE_SECONDS = 1.0
@@ -96,7 +98,7 @@ class Crossings:
             return False
         meeting.apart_frames += 1
         meeting.evidence += straight - crossed
-        if meeting.apart_frames < FRAMES_APART:
+        if meeting.apart_frames < FRAMES_APART and abs(meeting.evidence) < AT_ONCE:
             return False
         del self._meetings[pair]
         return meeting.evidence > SURE * FRAMES_APART

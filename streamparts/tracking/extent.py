@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import Parts
+from streamparts.data import FloatArray, Parts
 from streamparts.geometry import Letterbox
 from streamparts.tracking.boxes import Box
 
@@ -87,31 +87,35 @@ def own_extent(mask: Mask, parts: Parts, letterbox: Letterbox, expected: Box) ->
 
 def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
     """Of the pixels of `mask`; None where they are too few."""
-    rows, columns = np.nonzero(mask)
-    if len(rows) < LEAST_PIXELS:
+    weights = mask.astype(np.float32)
+    columns, rows = weights.sum(axis=0), weights.sum(axis=1)
+    count = float(rows.sum())
+    if count < LEAST_PIXELS:
         return None
-    x, y = (np.stack([columns, rows]) + 0.5) * 1.0
-    corners = np.array([[_first(columns), _first(rows)], [_last(columns), _last(rows)]], np.float64)
+    x, y = (np.arange(len(line), dtype=np.float32) + 0.5 for line in (columns, rows))
+    mean = np.array([columns @ x, rows @ y], np.float64) / count
+    x, y = x - np.float32(mean[0]), y - np.float32(mean[1])
+    cross = float(y @ weights @ x)
+    covariance = np.array([[columns @ (x * x), cross], [cross, rows @ (y * y)]], np.float64) / count
+    (left, right), (top, bottom) = _ends(columns, count), _ends(rows, count)
+    corners = letterbox.model_to_frame(np.array([[left, top], [right, bottom], mean], np.float64))
     scale = letterbox.scale_xy.astype(np.float64)
-    points = np.stack([x, y], axis=1)
-    centred = (points - points.mean(axis=0)) * scale
+    of_parts = np.bincount(parts.labels[mask], minlength=len(parts.scores) + 1)[1:]
     return Extent(
-        box=letterbox.model_to_frame(corners).ravel().astype(np.float64),
-        mean=letterbox.model_to_frame(points.mean(axis=0)).astype(np.float64),
-        covariance=centred.T @ centred / len(points) + np.eye(2) * scale.prod() / 12,
-        area=len(points) * float(scale.prod()),
-        score=float(parts.scores[parts.labels[mask] - 1].mean()),
+        box=corners[:2].ravel(),
+        mean=corners[2],
+        covariance=(covariance + np.eye(2) / 12) * np.outer(scale, scale),
+        area=count * float(scale.prod()),
+        score=float(of_parts @ parts.scores) / count,
         mask=mask,
     )
 
 
-def _first(values: NDArray[np.intp]) -> float:
-    return float(np.partition(values, int(TAIL * len(values)))[int(TAIL * len(values))])
-
-
-def _last(values: NDArray[np.intp]) -> float:
-    place = len(values) - 1 - int(TAIL * len(values))
-    return float(np.partition(values, place)[place]) + 1
+def _ends(counts: FloatArray, count: float) -> tuple[float, float]:
+    """Where the pixels of a line begin and end, but for a few stray ones."""
+    sums = np.cumsum(counts)
+    first = int(np.searchsorted(sums, TAIL * count, "right"))
+    return float(first), float(np.searchsorted(sums, (1 - TAIL) * count, "left") + 1)
 
 
 def _slices(box: Box, letterbox: Letterbox) -> tuple[slice, slice]:
