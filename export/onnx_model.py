@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import torch
 
 import streamparts
@@ -26,7 +27,7 @@ from streamparts.errors import ModelError, StreampartsError
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.sample_frames import sample_frames, with_odd_frames
 from streamparts.sidecar import write_model
-from streamparts.spec import ModelSpec
+from streamparts.spec import ModelSpec, SubjectSpec, error_line
 
 
 def export_run(run: Path, output: Path, media: Path, args: argparse.Namespace) -> str:
@@ -60,7 +61,20 @@ def describe(trained: Trained, run: Path, output: Path, args: argparse.Namespace
             "torch": str(torch.__version__),
             "python": platform.python_version(),
         },
+        subject=read_subject(run),
     )
+
+
+def read_subject(run: Path) -> SubjectSpec | None:
+    """What the trainer left in `subject.json`; None where the run knows whole pictures only. Raises ModelError for a
+    file that is not such a description."""
+    path = run / "subject.json"
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=SubjectSpec)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: is no description of a subject ({error_line(error)}); train again") from error
 
 
 def read_metrics(path: Path | None) -> dict[str, float]:

@@ -23,6 +23,7 @@ from streamparts.pipeline import Pipeline, Policy
 from streamparts.skeleton import Skeleton
 from streamparts.sources import Source
 from streamparts.stream import open_pipeline
+from streamparts.tracking.roi import Roi
 
 
 async def atrack(
@@ -36,6 +37,8 @@ async def atrack(
     max_fps: float | None = None,
     smoothing: Smoothing | None = None,
     skeleton: Skeleton | str | Path | None = None,
+    roi: Roi | None = None,
+    subjects: int = 1,
 ) -> AsyncGenerator[Tracks]:
     """`streamparts.track` for `async for`: the same arguments, tracks and errors, in the same order.
 
@@ -43,9 +46,8 @@ async def atrack(
     (`contextlib.aclosing` does so when the loop is left early), ends the threads, within two seconds and also while the
     source gives no frame. A network that hangs cannot be ended: then its thread is left behind, with a RuntimeWarning.
     """
-    session = _Session(
-        partial(open_pipeline, source, model, backend, threads, clock, policy, max_fps, smoothing, skeleton)
-    )
+    what = (source, model, backend, threads, clock, policy, max_fps, smoothing, skeleton)
+    session = _Session(partial(open_pipeline, *what, roi=roi, subjects=subjects))
     worker = _Worker(asyncio.get_running_loop())
     try:
         while (tracks := await worker.call(session.next)) is not None:

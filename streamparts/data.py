@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import supervision
     from av import VideoFrame
 
-    from streamparts.geometry import Letterbox
+    from streamparts.geometry import Letterbox, Region
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -138,6 +138,12 @@ class Tracks:
     """(K,) parts that are not seen and were placed by a skeleton; None without one."""
     joints: Joints | None = None
     """Where the parts hang together; None without a skeleton."""
+    subject: int = 0
+    """Which of the subjects that are followed this is, from 0."""
+    subject_score: float | None = None
+    """In [0, 1]: how likely it is that the subject is there; None where the model does not tell, or nobody follows."""
+    others: tuple[Tracks, ...] = ()
+    """Of subject 0, where several are followed: the tracks of the others in the same frame."""
 
     def __post_init__(self) -> None:
         num_parts = len(self.names)
@@ -159,6 +165,17 @@ class Tracks:
     @property
     def num_parts(self) -> int:
         return len(self.names)
+
+    @property
+    def subjects(self) -> tuple[Tracks, ...]:
+        """Of all subjects in this frame, this one first."""
+        return (self, *self.others)
+
+    @property
+    def region(self) -> Region | None:
+        """Left, top, width and height of what the network saw, in displayed pixels; it may reach outside the frame.
+        None where that was the whole frame by design, and no subject is followed."""
+        return None if self.letterbox.crop is None else self.letterbox.region
 
     @property
     def centers(self) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from streamparts.backends import Backend
@@ -11,9 +12,12 @@ from streamparts.backends.choice import AUTO, choose_backend
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray, Frame, Tracks, require_shape
 from streamparts.filters import Smoothing
+from streamparts.meter import StageClock
 from streamparts.pipeline import part_tracker
 from streamparts.segment import PartSegmenter
 from streamparts.skeleton import Skeleton, skeleton_for
+from streamparts.tracking.looking import FixedTracks, FollowedTracks
+from streamparts.tracking.roi import Following, Roi
 
 TIME_BASE = Fraction(1, 1_000_000)
 """Ticks of the frames' times: microseconds."""
@@ -34,11 +38,13 @@ class Tracker:
         threads: int | None = None,
         smoothing: Smoothing | None = None,
         skeleton: Skeleton | str | Path | None = None,
+        roi: Roi | None = None,
+        subjects: int = 1,
         trust_engine: bool = False,
     ) -> None:
-        """`model` None is the default model; `backend`, `threads`, `smoothing` and `skeleton` as for
-        streamparts.track; `trust_engine` as for streamparts.run. A backend that is open may serve several trackers, one
-        after the other.
+        """`model` None is the default model; `backend`, `threads`, `smoothing`, `skeleton`, `roi`
+        and `subjects` as for streamparts.track; `trust_engine` as for streamparts.run. A backend that is open may serve
+        several trackers, one after the other.
 
         Raises ModelError, SkeletonError, BackendError or MissingExtraError.
         """
@@ -46,17 +52,22 @@ class Tracker:
         self.names = bundle.spec.parts
         """(K,) the parts, in the order of every array."""
         found = skeleton_for(bundle.spec.parts, skeleton)
+        following = Following.of(bundle.spec, roi, subjects)
         opened = choose_backend(bundle, backend, threads).backend if isinstance(backend, str) else backend
-        self._segmenter = PartSegmenter(bundle, opened)
-        self._tracker = part_tracker(bundle.spec, smoothing, found)
+        self._segmenter, self._region = PartSegmenter(bundle, opened), following.region
+        new_tracker, clock = partial(part_tracker, bundle.spec, smoothing, found), StageClock()
+        self._fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), clock)
+        self._followed: FollowedTracks | None = None
+        if following.num_subjects:
+            self._followed = FollowedTracks(self._segmenter, bundle.spec, following.num_subjects, new_tracker, clock)
         self._before: Frame | None = None
 
     def update(self, image: ByteArray, pts_seconds: float) -> Tracks:
         """Tracks of the next frame: (H, W, 3) uint8 RGB as displayed, and its time in seconds on any clock.
 
-        A frame of another size begins a new segment. Raises ValueError for another kind of array, or a time that is not
-        at least a microsecond after the last one; ModelError when the network fails. After an error the tracker is as
-        it was before.
+        A frame of another size begins a new segment. Raises ValueError for another kind of array, a time that is not at
+        least a microsecond after the last one, or a region outside the picture; ModelError when the network fails: then
+        the next frame may come as if this one had not.
         """
         require_shape("image", image, (None, None, 3))
         if image.dtype != "uint8":
@@ -68,7 +79,9 @@ class Tracker:
         index = 0 if before is None else before.index + 1
         now = time.perf_counter()
         frame = Frame(index, pts, TIME_BASE, image, 0, height, width, decoded_at=now, segment=segment)
-        prepared = self._segmenter.prepare(frame)
-        parts = self._segmenter.infer(prepared)
+        if self._followed:
+            tracks = self._followed.update(frame)
+        else:
+            tracks = self._fixed.update(self._segmenter.prepare(frame, self._region))
         self._before = frame
-        return self._tracker.update(frame, prepared.letterbox, parts)
+        return tracks

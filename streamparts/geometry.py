@@ -8,7 +8,8 @@ u = A p + t with A = R(theta) diag(sx, sy). Numpy only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray, FloatArray, require_shape
 
 FloatLike = NDArray[np.floating]
+Region = tuple[float, float, float, float]
+"""Left, top, width and height of a rectangle, in pixels of the frame as displayed. It may reach outside the frame."""
 
 CANONICAL_SIGMAS = 2.2
 """c of A A^T = c^2 Sigma: a part's canonical unit circle spans c standard deviations, so that it encloses
@@ -56,9 +59,9 @@ def mask_moments(mask: NDArray[np.number | np.bool_], threshold: float = 0.0) ->
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Fits a displayed frame into a model's input without changing its shape; the rest is padding.
+    """Fits a displayed frame, or a region of it, into a model's input without changing its shape; the rest is padding.
 
-    The frame is scaled to `inner_hw` and placed with its top-left corner at `offset_xy` of the model's input.
+    What is shown is scaled to `inner_hw` and placed with its top-left corner at `offset_xy` of the model's input.
     """
 
     frame_hw: tuple[int, int]
@@ -66,33 +69,77 @@ class Letterbox:
     model_hw: tuple[int, int]
     """Model input, in pixels."""
     inner_hw: tuple[int, int]
-    """The scaled frame inside the model input, in whole model pixels."""
+    """What is shown, scaled, inside the model input, in whole model pixels."""
     offset_xy: tuple[int, int]
     """Left and top padding, in model pixels."""
+    crop: Region | None = None
+    """What is shown of the frame; None is all of it."""
 
     @classmethod
-    def fit(cls, frame_hw: tuple[int, int], model_hw: tuple[int, int]) -> Letterbox:
-        """The largest centred placement that keeps the frame's proportions to within a model pixel."""
+    def fit(cls, frame_hw: tuple[int, int], model_hw: tuple[int, int], region: Region | None = None) -> Letterbox:
+        """The largest centred placement that keeps the frame's proportions to within a model pixel.
+
+        With a `region`, of it; what of it lies outside the frame is padding, as is what its proportions leave over. Its
+        edges are moved to even pixels of the frame, so that colours of half the resolution go along. Raises ValueError
+        for sizes below 1, and for a region that has nothing of the frame.
+        """
         if min(*frame_hw, *model_hw) < 1:
             raise ValueError(f"sizes must be positive, got frame {frame_hw} and model {model_hw}")
+        if region is not None:
+            return cls._fit_region(frame_hw, model_hw, region)
         scale = min(model_hw[0] / frame_hw[0], model_hw[1] / frame_hw[1])
         inner = (max(1, round(frame_hw[0] * scale)), max(1, round(frame_hw[1] * scale)))
         offset = ((model_hw[1] - inner[1]) // 2, (model_hw[0] - inner[0]) // 2)
         return cls(frame_hw, model_hw, inner, offset)
 
+    @classmethod
+    def _fit_region(cls, frame_hw: tuple[int, int], model_hw: tuple[int, int], region: Region) -> Letterbox:
+        left, top, width, height = region
+        if not (width > 0 and height > 0 and np.isfinite(region).all()):
+            raise ValueError(f"a region is left, top, width and height, the last two above 0, got {region}")
+        scale = max(width / model_hw[1], height / model_hw[0])
+        across = _shown(left, width, frame_hw[1], model_hw[1], scale)
+        down = _shown(top, height, frame_hw[0], model_hw[0], scale)
+        if across is None or down is None:
+            raise ValueError(f"region {region} has nothing of a frame of {frame_hw[1]}x{frame_hw[0]}")
+        crop = (float(across.start), float(down.start), float(across.length), float(down.length))
+        return cls(frame_hw, model_hw, (down.inner, across.inner), (across.offset, down.offset), crop)
+
+    def resized(self, frame_hw: tuple[int, int]) -> Letterbox:
+        """For the same frame, displayed at another size."""
+        if self.crop is None:
+            return replace(self, frame_hw=frame_hw)
+        x, y = frame_hw[1] / self.frame_hw[1], frame_hw[0] / self.frame_hw[0]
+        left, top, width, height = self.crop
+        return replace(self, frame_hw=frame_hw, crop=(left * x, top * y, width * x, height * y))
+
+    @property
+    def shown_hw(self) -> tuple[float, float]:
+        """Height and width of what is shown, in displayed pixels."""
+        return self.frame_hw if self.crop is None else (self.crop[3], self.crop[2])
+
+    @property
+    def region(self) -> Region:
+        """The whole model input, padding included, in displayed pixels."""
+        height, width = self.model_hw
+        corners = np.array([[0, 0], [width, height]], np.float64)
+        (left, top), (right, bottom) = self.model_to_frame(corners).tolist()
+        return left, top, right - left, bottom - top
+
     @property
     def scale_xy(self) -> FloatArray:
         """(2,) displayed pixels per model pixel."""
-        return np.array([self.frame_hw[1] / self.inner_hw[1], self.frame_hw[0] / self.inner_hw[0]], np.float32)
+        height, width = self.shown_hw
+        return np.array([width / self.inner_hw[1], height / self.inner_hw[0]], np.float32)
 
     @property
     def inner_slices(self) -> tuple[slice, slice]:
-        """Rows and columns of the model input that hold the frame."""
+        """Rows and columns of the model input that hold what is shown."""
         (x, y), (height, width) = self.offset_xy, self.inner_hw
         return slice(y, y + height), slice(x, x + width)
 
     def pad(self, inner: ByteArray) -> ByteArray:
-        """(inner_h, inner_w, 3) -> (model_h, model_w, 3): the scaled frame on black."""
+        """(inner_h, inner_w, 3) -> (model_h, model_w, 3): what is shown, scaled, on black."""
         require_shape("inner", inner, (*self.inner_hw, 3))
         if self.inner_hw == self.model_hw:
             return inner
@@ -102,11 +149,13 @@ class Letterbox:
 
     def model_to_frame(self, points: FloatLike) -> FloatLike:
         """(..., 2) model pixels -> displayed pixels."""
-        return (points - np.array(self.offset_xy, points.dtype)) * self.scale_xy.astype(points.dtype)
+        shown = (points - np.array(self.offset_xy, points.dtype)) * self.scale_xy.astype(points.dtype)
+        return shown if self.crop is None else shown + np.array(self.crop[:2], points.dtype)
 
     def frame_to_model(self, points: FloatLike) -> FloatLike:
         """(..., 2) displayed pixels -> model pixels."""
-        return points / self.scale_xy.astype(points.dtype) + np.array(self.offset_xy, points.dtype)
+        shown = points if self.crop is None else points - np.array(self.crop[:2], points.dtype)
+        return shown / self.scale_xy.astype(points.dtype) + np.array(self.offset_xy, points.dtype)
 
     def affines_to_frame(self, affines: FloatArray) -> FloatArray:
         """(K, 2, 3) canonical -> normalised model coordinates, to canonical -> displayed pixels."""
@@ -121,6 +170,27 @@ class Letterbox:
     def areas_to_frame(self, areas: FloatArray) -> FloatArray:
         """Square model pixels -> square displayed pixels."""
         return areas * np.float32(self.scale_xy.prod())
+
+
+class _Shown(NamedTuple):
+    """One axis of a region: pixels `start` to `start + length` of the frame are `inner` pixels of the model input, from
+    `offset` on."""
+
+    start: int
+    length: int
+    offset: int
+    inner: int
+
+
+def _shown(start: float, length: float, frame: int, model: int, scale: float) -> _Shown | None:
+    first = 2 * round(start / 2)
+    last = first + max(2, 2 * round(length / 2))
+    low, high = max(first, 0), min(last, frame)
+    if low >= high:
+        return None
+    inner = min(model, max(1, round((high - low) / scale)))
+    offset = (model - length / scale) / 2 + (low - first) / scale
+    return _Shown(low, high - low, min(max(0, round(offset)), model - inner), inner)
 
 
 def affine_from_moments(mean: FloatArray, covariance: FloatArray, sigmas: float = CANONICAL_SIGMAS) -> FloatArray:

@@ -25,6 +25,8 @@ from streamparts.sinks.group import SinkGroup
 from streamparts.skeleton import Skeleton
 from streamparts.sources import Source, open_source
 from streamparts.stats import RunMeter, Stats
+from streamparts.tracking.presence import APPEAR_SCORE
+from streamparts.tracking.roi import WHOLE_PICTURE, Following
 
 LOOP_SECONDS = 1.0
 """Of the grace, what the frame at hand may take to be done; then its outputs are closed without it."""
@@ -79,6 +81,8 @@ class Task:
     """Gives joints, and places hidden parts."""
     opener: Callable[[str | Path], Source] | None = None
     """Opens a source that is given as a path or word; None is open_source."""
+    following: Following = WHOLE_PICTURE
+    """What the network is to see of each frame."""
 
 
 class Job:
@@ -89,6 +93,7 @@ class Job:
         the same as calling `end`."""
         self.meter = RunMeter(name)
         self.num_frames = 0
+        self._num_scored = self._num_with_subject = 0
         self.error: BaseException | None = None
         self.warnings: list[str] = []
         self.began = False
@@ -122,6 +127,11 @@ class Job:
     def was_ended(self) -> bool:
         """Whether it was told to end, without an error."""
         return self._told_at is not None and self.error is None
+
+    @property
+    def subject_share(self) -> float | None:
+        """Share of the frames in which any subject was; None where the model does not tell."""
+        return self._num_with_subject / self._num_scored if self._num_scored else None
 
     def fail(self, error: BaseException) -> None:
         """End with `error`, unless another one came first. From any thread."""
@@ -202,6 +212,7 @@ class Job:
             first_index=task.first_index,
             smoothing=task.smoothing,
             skeleton=task.skeleton,
+            following=task.following,
             meter=meter,
         )
         with self._lock:
@@ -222,6 +233,9 @@ class Job:
         if not self.outputs.num_files:
             self.meter.ages.written(tracks.index, tracks.frame.decoded_at)
         self.num_frames += 1
+        scores = [each.subject_score for each in tracks.subjects if each.subject_score is not None]
+        self._num_scored += bool(scores)
+        self._num_with_subject += max(scores, default=0.0) >= APPEAR_SCORE
         if self._task.progress:
             self._doing = "the progress callback"
             self._task.progress(Progress(self.num_frames, self.meter.total, self.meter))

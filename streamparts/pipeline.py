@@ -9,18 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
 from streamparts.backends import Backend
 from streamparts.bundle import Bundle, ModelSpec
 from streamparts.channel import GRACE_SECONDS, Prefetch
 from streamparts.data import Frame, Gap, Tracks
+from streamparts.errors import VideoError
 from streamparts.filters import Smoothing
+from streamparts.geometry import Region
 from streamparts.segment import PartSegmenter, Prepared
 from streamparts.skeleton import Skeleton
 from streamparts.sources import Source
 from streamparts.stats import RunMeter
 from streamparts.tracker import PartTracker
+from streamparts.tracking.looking import FixedTracks, FollowedTracks
+from streamparts.tracking.roi import WHOLE_PICTURE, Following
 
 Policy = Literal["all", "latest"]
 POLICIES: tuple[Policy, ...] = ("all", "latest")
@@ -64,13 +69,16 @@ class Pipeline:
         first_index: int = 0,
         smoothing: Smoothing | None = None,
         skeleton: Skeleton | None = None,
+        following: Following = WHOLE_PICTURE,
         meter: RunMeter | None = None,
     ) -> None:
         """`policy` None is the source's own. `max_fps` leaves out frames, by their times, so that no more than so many
         a second are processed. Frames before `first_index` are read and left out. `smoothing` filters the poses over
-        time and keeps symmetric parts apart; a `skeleton` gives joints and places hidden parts.
+        time and keeps symmetric parts apart; a `skeleton` gives joints and places hidden parts; `following` is what the
+        network is to see of each frame.
 
-        Raises ValueError where an argument is out of range, SkeletonError for the skeleton of other parts.
+        Raises ValueError where an argument is out of range, SkeletonError for the skeleton of other parts, VideoError
+        for a region outside the picture.
         """
         if policy not in (None, *POLICIES):
             raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
@@ -82,26 +90,31 @@ class Pipeline:
         self._first_index = first_index
         self._pace = None if max_fps is None else _Pace(max_fps)
         self._segmenter = PartSegmenter(bundle, backend)
-        self._tracker = part_tracker(bundle.spec, smoothing, skeleton)
-        self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
-        self._ready: Iterator[Prepared]
+        self._region = following.region
+        if self._region is not None:
+            require_region(source.name, (source.height, source.width), self._region)
+        new_tracker = partial(part_tracker, bundle.spec, smoothing, skeleton)
         interrupt = source.close if is_live(source) else None
+        depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
+        self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
+        if following.num_subjects:  # where to look depends on the frame before
+            frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt)
+            tracks = FollowedTracks(
+                self._segmenter, bundle.spec, following.num_subjects, new_tracker, self._meter.clock
+            )
+            self._prefetch, self._results = frames, map(tracks.update, frames)
+            return
+        fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), self._meter.clock)
         if self.policy == "latest":  # what may yet be dropped is not worth preparing
-            frames = Prefetch(self._wanted_frames(), 1, self._replaced, interrupt)
-            self._prefetch, self._ready = frames, self._prepared(iter(frames))
+            frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt)
+            self._prefetch, self._results = frames, map(fixed.update, self._prepared(iter(frames)))
         else:
-            prepared = Prefetch(self._prepared(self._wanted_frames()), PREFETCH_DEPTH, None, interrupt)
-            self._prefetch, self._ready = prepared, iter(prepared)
+            prepared = Prefetch(self._prepared(self._wanted_frames()), depth, None, interrupt)
+            self._prefetch, self._results = prepared, map(fixed.update, prepared)
 
     def __iter__(self) -> Iterator[Tracks]:
         """Raises what the source or the network raises, after the tracks before it."""
-        clock = self._meter.clock
-        for item in self._ready:
-            with clock.time("infer"):
-                parts = self._segmenter.infer(item)
-            with clock.time("track"):
-                tracks = self._tracker.update(item.frame, item.letterbox, parts)
-            yield tracks
+        return self._results
 
     def end(self) -> None:
         """End an iteration that waits for a frame, or else the next time it would. From any thread; returns at once."""
@@ -134,11 +147,21 @@ class Pipeline:
 
     def _prepared(self, frames: Iterator[Frame]) -> Iterator[Prepared]:
         for frame in frames:
+            if self._region is not None:
+                require_region(self._source.name, (frame.height, frame.width), self._region)
             with self._meter.clock.time("prepare"):
-                item = self._segmenter.prepare(frame)
+                item = self._segmenter.prepare(frame, self._region)
             del frame
             yield item
             del item
+
+
+def require_region(name: str, frame_hw: tuple[int, int], region: Region) -> None:
+    """Raises VideoError unless some of the region lies on the picture."""
+    left, top, width, height = region
+    if min(left + width, top + height) < 2 or left > frame_hw[1] - 2 or top > frame_hw[0] - 2:
+        numbers = ",".join(f"{value:g}" for value in region)
+        raise VideoError(f"{name}: the region {numbers} lies outside its picture of {frame_hw[1]}x{frame_hw[0]}")
 
 
 def standing_for(left_out: Frame, frame: Frame, num_dropped: int) -> Frame:

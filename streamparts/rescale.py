@@ -7,6 +7,8 @@ from av import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from streamparts.data import ByteArray, Frame, require_shape
+from streamparts.geometry import Region
+from streamparts.picture_window import Window, cut_out
 
 
 class Rescaler:
@@ -18,17 +20,26 @@ class Rescaler:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def rgb(self, frame: Frame, size_hw: tuple[int, int] | None = None) -> ByteArray:
-        """(h, w, 3) uint8 RGB of `frame` as displayed; `size_hw` None keeps the displayed size.
+    def rgb(self, frame: Frame, size_hw: tuple[int, int] | None = None, crop: Region | None = None) -> ByteArray:
+        """(h, w, 3) uint8 RGB of `frame` as displayed; `size_hw` None keeps the displayed size. Of a `crop`, in whole
+        displayed pixels inside the frame, no other pixel is touched.
 
         The array may be the frame's own memory: do not write into it.
         """
-        size_hw = size_hw or (frame.height, frame.width)
+        window = None if crop is None else _window(crop)
+        size_hw = size_hw or ((frame.height, frame.width) if window is None else window.size_hw)
         if min(size_hw) < 1:
             raise ValueError(f"size_hw must be positive, got {size_hw}")
         if isinstance(frame.image, np.ndarray):
-            return _resize_array(frame.image, size_hw)
-        return self._convert(frame.image, size_hw, frame.rotation)
+            return _resize_array(frame.image if window is None else frame.image[window.slices], size_hw)
+        if window is None:
+            return self._convert(frame.image, size_hw, frame.rotation)
+        stored = window.before_rotation(frame.rotation, frame.height, frame.width)
+        cut = cut_out(frame.image, stored)
+        if cut is None:  # a layout that is not known by heart
+            whole = self._convert(frame.image, (frame.height, frame.width), frame.rotation)
+            return _resize_array(whole[window.slices], size_hw)
+        return self._convert(cut, size_hw, frame.rotation)
 
     def yuv(self, frame: Frame) -> VideoFrame:
         """A yuv420p picture of `frame` as displayed, of limited range and with its colours tagged, to draw on.
@@ -77,6 +88,11 @@ class Rescaler:
         )
         upright = np.asarray(small.to_ndarray(), np.uint8)
         return np.ascontiguousarray(np.rot90(upright, rotation // 90)) if rotation else upright
+
+
+def _window(crop: Region) -> Window:
+    left, top, width, height = (round(value) for value in crop)
+    return Window(left, top, left + width, top + height)
 
 
 def plane_arrays(picture: VideoFrame) -> list[ByteArray]:

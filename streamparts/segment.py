@@ -11,7 +11,7 @@ from streamparts.backends import Backend, Outputs
 from streamparts.bundle import Bundle
 from streamparts.data import ByteArray, Frame, Parts
 from streamparts.errors import ModelError
-from streamparts.geometry import Letterbox
+from streamparts.geometry import Letterbox, Region
 from streamparts.rescale import Rescaler
 
 
@@ -44,10 +44,10 @@ class PartSegmenter:
         prepared = self.prepare(frame)
         return prepared.letterbox, self.infer(prepared)
 
-    def prepare(self, frame: Frame) -> Prepared:
-        """Scale the frame into the model's input, with black borders that keep its proportions."""
-        letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw)
-        inner = self._rescaler.rgb(frame, letterbox.inner_hw)
+    def prepare(self, frame: Frame, region: Region | None = None) -> Prepared:
+        """Scale the frame, or a region of it, into the model's input, with black borders that keep its proportions."""
+        letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw, region)
+        inner = self._rescaler.rgb(frame, letterbox.inner_hw, letterbox.crop)
         return Prepared(frame, letterbox, letterbox.pad(inner))
 
     def infer(self, prepared: Prepared) -> Parts:

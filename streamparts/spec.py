@@ -10,8 +10,8 @@ import msgspec
 
 from streamparts.swaps import pairs_by_name
 
-SCHEMA = "streamparts.model/2"
-OLDER_SCHEMAS = ("streamparts.model/1",)
+SCHEMA = "streamparts.model/3"
+OLDER_SCHEMAS = ("streamparts.model/2", "streamparts.model/1")
 """Read as well: what they lack has a default."""
 
 MAX_NAME = 64
@@ -24,6 +24,8 @@ MAX_PARTS = 254
 """A label is one byte, and 0 is the background."""
 MAX_SIDE = 4096
 """Pixels of the input's longer side."""
+MAX_MARGIN = 2.0
+"""Of the crop around a subject."""
 MAX_NUMBER = 1_000_000
 """No layer of a network that runs has more channels, parts or pixels."""
 
@@ -34,6 +36,29 @@ COORDINATES = (
 
 NetworkValue = int | float | str | bool | list[int | float]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model knows of its subject as a whole, so that it can be followed. Raises ValueError, in one line, for
+    what makes no sense."""
+
+    margin: float = 0.25
+    """The crop that the model was trained on reaches this share of the subject's longer side beyond its box, on every
+    side."""
+    slope: tuple[float, float]
+    """subject_score = sigmoid(slope[0] * f0 + slope[1] * f1 + offset), f0 and f1 as in tracking/presence.py."""
+    offset: float
+    """See `slope`."""
+    source: str
+    """Where the subject came from in training, in words: "motion", "rendered bodies"."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= MAX_MARGIN:
+            raise ValueError(f"the subject's margin must be 0 to {MAX_MARGIN}, got {short(self.margin)}")
+        numbers = [*self.slope, self.offset]
+        if not all(math.isfinite(value) and abs(value) <= MAX_NUMBER for value in numbers):
+            raise ValueError(f"the subject's slope and offset must be finite, sensible numbers, got {short(numbers)}")
+        _require_text("the subject's source", self.source)
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +93,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """"kind" and the shape of the network, from which the torch backend builds it; empty where it is not known."""
     versions: dict[str, str] = {}
     """Of the packages that made the file."""
+    subject: SubjectSpec | None = None
+    """What it takes to follow the subject; None for models that see whole pictures only."""
 
     def __post_init__(self) -> None:
         if self.schema not in (SCHEMA, *OLDER_SCHEMAS):

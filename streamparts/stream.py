@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +31,7 @@ from streamparts.skeleton import Skeleton, skeleton_for
 from streamparts.sources import Source
 from streamparts.stats import RunMeter, Stats, StatsFile, StatsLines
 from streamparts.summary import Outcome, Summary
+from streamparts.tracking.roi import Following, Roi
 
 __all__ = ["Outcome", "Policy", "Progress", "Summary", "check_outputs", "run", "run_many", "track"]
 
@@ -47,6 +49,8 @@ def track(
     max_fps: float | None = None,
     smoothing: Smoothing | None = None,
     skeleton: Skeleton | str | Path | None = None,
+    roi: Roi | None = None,
+    subjects: int = 1,
 ) -> Generator[Tracks]:
     """Tracks of every frame of a video, in order; of a live source, always of the newest frame.
 
@@ -54,12 +58,19 @@ def track(
     `threads`; "auto" takes the quickest that is here. `policy` None is "all" for files and "latest" for live sources,
     see streamparts.pipeline; `max_fps` leaves out frames by their times; `smoothing` filters the poses over time (None:
     as the network gives them) and tells symmetric parts apart; a `skeleton`, or the file that holds one, gives joints
-    and places hidden parts. A source given as a path is opened here and closed at the end; a Source stays the caller's,
+    and places hidden parts. `roi` is what the network is to see: "auto" follows the subject where the model knows it as
+    a whole (docs/following.md), and is what None does; "off" shows it the whole picture; left, top, width and height in
+    pixels always that region. `subjects` is how many of one kind are followed; the first one's Tracks hold those of
+    the others. A source given as a path is opened here and closed at the end; a Source stays the caller's,
     but a live one that gives no frame is closed when the loop is left. Raises VideoError, ModelError, SkeletonError,
     BackendError or MissingExtraError: what is wrong from the start at once, a failure on the way at its frame, after
     the tracks before it.
     """
-    return _tracks(*open_pipeline(source, model, backend, threads, clock, policy, max_fps, smoothing, skeleton))
+    return _tracks(
+        *open_pipeline(
+            source, model, backend, threads, clock, policy, max_fps, smoothing, skeleton, roi=roi, subjects=subjects
+        )
+    )
 
 
 def open_pipeline(
@@ -72,9 +83,13 @@ def open_pipeline(
     max_fps: float | None,
     smoothing: Smoothing | None = None,
     skeleton: Skeleton | str | Path | None = None,
+    *,
+    roi: Roi | None = None,
+    subjects: int = 1,
 ) -> tuple[Pipeline, ExitStack]:
     """What `track` iterates, and what is to be closed after it."""
     bundle = model if isinstance(model, Bundle) else load_model(model)
+    following = Following.of(bundle.spec, roi, subjects)
     found = skeleton_for(bundle.spec.parts, skeleton)
     chosen = _chosen(bundle, backend, threads)
     with ExitStack() as stack:
@@ -88,6 +103,7 @@ def open_pipeline(
             max_fps=max_fps,
             smoothing=smoothing,
             skeleton=found,
+            following=following,
             meter=meter,
         )
         return pipeline, stack.pop_all()
@@ -127,6 +143,8 @@ def run(
     first_index: int = 0,
     smoothing: Smoothing | None = None,
     skeleton: Skeleton | str | Path | None = None,
+    roi: Roi | None = None,
+    subjects: int = 1,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[Tracks], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -139,12 +157,12 @@ def run(
     streamparts.sinks.outputs.Outputs. `send` is one address or several that get every frame's tracks as a message, for
     example "udp://127.0.0.1:9000" (docs/messages.md); no receiver holds up the run. `force` allows outputs to be
     replaced; `resume` goes on after the last frame in `tracks`, where that file is there. `trust_engine` loads a
-    TensorRT engine that was not built here: it can run any code; `backend`, `threads`, `policy`, `max_fps`, `smoothing`
-    and `skeleton` as for `track`; `opener` opens a source given as a path or word (None: open_source); frames before
-    `first_index` are read and left out. `stats` is a file that gets a JSON line every second, "-" for stderr, or a
-    function that gets the Stats. `on_tracks` is called with each result in a thread of its own, and misses results
-    rather than holding up the run; `say` gets lines for the user while the run goes on; `progress` is called after each
-    frame, in the loop.
+    TensorRT engine that was not built here: it can run any code; `backend`, `threads`, `policy`, `max_fps`,
+    `smoothing`, `skeleton`, `roi` and `subjects` as for `track`; `opener` opens a source given as a path or word (None:
+    open_source); frames before `first_index` are read and left out. `stats` is a file that gets a JSON line every
+    second, "-" for stderr, or a function that gets the Stats. `on_tracks` is called with each result in a thread of its
+    own, and misses results rather than holding up the run; `say` gets lines for the user while the run goes on;
+    `progress` is called after each frame, in the loop.
 
     Setting `stop`, from another thread or a signal handler, ends the run after the frame at hand with all outputs
     complete; so does closing the preview. Raises VideoError, ModelError, SkeletonError, BackendError, MissingExtraError
@@ -157,7 +175,11 @@ def run(
     )
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     found = skeleton_for(bundle.spec.parts, skeleton)
-    point = resume_point(outputs.tracks, bundle, masks=masks) if resume and outputs.tracks else None
+    following = _following(bundle, roi, subjects, say)
+    outputs = replace(outputs, following=following)
+    point = None
+    if resume and outputs.tracks:
+        point = resume_point(outputs.tracks, bundle, masks=masks, following=following)
     may_replace = force or point is not None
     check_outputs((*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle, skeleton), may_replace)
     if outputs.overlay is not None:
@@ -176,13 +198,14 @@ def run(
         smoothing,
         found,
         opener,
+        following,
     )
     job = Job(task, stop=stop)
     with _stats_lines(stats, [job]):
         work_off([job])
     if job.error is not None:
         raise _with_notes(job.error, job.warnings)
-    return _summary(job, stop, chosen)
+    return _summary(job, stop, chosen, bundle)
 
 
 def run_many(
@@ -205,6 +228,8 @@ def run_many(
     max_fps: float | None = None,
     smoothing: Smoothing | None = None,
     skeleton: Skeleton | str | Path | None = None,
+    roi: Roi | None = None,
+    subjects: int = 1,
     stats: str | Path | Callable[[Stats], None] | None = None,
     on_tracks: Callable[[str, Tracks], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -228,6 +253,8 @@ def run_many(
             check_followers(outputs.overlay, force)
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     found = skeleton_for(bundle.spec.parts, skeleton)
+    following = _following(bundle, roi, subjects, say)
+    wanted = [replace(outputs, following=following) for outputs in wanted]
     chosen = _chosen(bundle, backend, threads)
     with closing(SharedBackend(chosen.backend)) as shared:
         jobs = [
@@ -244,6 +271,7 @@ def run_many(
                     smoothing=smoothing,
                     skeleton=found,
                     opener=opener,
+                    following=following,
                 ),
                 stem,
                 stop,
@@ -252,7 +280,16 @@ def run_many(
         ]
         with _stats_lines(stats, jobs):
             work_off(jobs)
-    return [Outcome(stem, _summary(job, stop, chosen), job.error) for stem, job in zip(stems, jobs, strict=True)]
+    return [
+        Outcome(stem, _summary(job, stop, chosen, bundle), job.error) for stem, job in zip(stems, jobs, strict=True)
+    ]
+
+
+def _following(bundle: Bundle, roi: Roi | None, subjects: int, say: Callable[[str], None] | None) -> Following:
+    following = Following.of(bundle.spec, roi, subjects)
+    if following.note and say:
+        say(following.note)
+    return following
 
 
 def _path(path: str | Path | None) -> Path | None:
@@ -295,7 +332,7 @@ def _open_outputs(
     )
 
 
-def _summary(job: Job, stop: threading.Event | None, chosen: Chosen) -> Summary:
+def _summary(job: Job, stop: threading.Event | None, chosen: Chosen, bundle: Bundle) -> Summary:
     clock, ages, meter = job.meter.clock, job.meter.ages, job.meter
     return Summary(
         num_frames=job.num_frames,
@@ -316,6 +353,8 @@ def _summary(job: Job, stop: threading.Event | None, chosen: Chosen) -> Summary:
         repaired_times=meter.repaired_times,
         outputs=job.outputs.paths,
         notes=job.outputs.notes,
+        subject_share=job.subject_share,
+        model=bundle.spec.name,
         interrupted=job.was_ended or bool(stop and stop.is_set()),
         backend=chosen.backend.name,
         why_backend=chosen.why,

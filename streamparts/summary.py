@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+FEW = 0.03
+"""A share of the frames below which a subject that was seen may as well have been a mistake."""
+FEWEST_FRAMES = 10
+"""Of a run from which that can be told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -56,6 +61,20 @@ class Summary:
     """What spoke for it, in one line."""
     warnings: tuple[str, ...]
     """What else went wrong, one line each: threads that had to be left behind, for example."""
+    subject_share: float | None = None
+    """Share of the frames in which the model's subject was seen; None where the model does not tell."""
+    model: str = ""
+    """Name of the model."""
+
+    @property
+    def mismatch(self) -> str | None:
+        """One line where so few frames show the subject that model and video do not seem to be of one kind."""
+        if self.subject_share is None or self.num_frames < FEWEST_FRAMES or self.subject_share >= FEW:
+            return None
+        return (
+            f"the subject of {self.model} was seen in {round(self.subject_share * self.num_frames)} of "
+            f"{self.num_frames} frames: model and video do not seem to be of one kind"
+        )
 
     @property
     def fps(self) -> float:

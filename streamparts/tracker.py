@@ -25,11 +25,11 @@ class Visibility:
     appear_score: float = 0.5
     """A hidden part is seen once its score reaches this ..."""
     appear_area: float = 4e-4
-    """... and its area this share of the frame."""
+    """... and its area this share of what the network saw."""
     vanish_score: float = 0.3
     """A seen part is hidden once its score is below this ..."""
     vanish_area: float = 1e-4
-    """... or its area below this share of the frame."""
+    """... or its area below that share."""
 
     def __post_init__(self) -> None:
         if not (self.vanish_score <= self.appear_score and self.vanish_area <= self.appear_area):
@@ -67,10 +67,10 @@ class PartTracker:
         self._undirected = undirected
         self._smoothing, self._pairs, self._skeleton = smoothing, tuple(pairs), skeleton
         self._segment: int | None = None
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
-        """Begin anew: nothing is known of a video's next segment."""
+    def forget(self) -> None:
+        """Begin anew, as with a video's next segment: what comes is no continuation of what was seen."""
         self._visible = np.zeros(len(self._names), np.bool_)
         self._first_axes = np.zeros((len(self._names), 2), np.float32)
         self._typical_areas = np.zeros(len(self._names), np.float32)
@@ -78,12 +78,13 @@ class PartTracker:
         self._filter = PoseFilter(len(self._names), self._smoothing, self._skeleton) if needed else None
         self._swaps = SwapResolver(self._pairs)
 
-    def update(self, frame: Frame, letterbox: Letterbox, parts: Parts) -> Tracks:
-        """Tracks of the next frame of the video. Raises ValueError if `parts` has another number of parts, or, with
-        smoothing, if the frame's time is not after the last one's of its segment."""
+    def update(self, frame: Frame, letterbox: Letterbox, parts: Parts, here: bool = True) -> Tracks:
+        """Tracks of the next frame of the video. Where the subject is not `here`, no part is seen. Raises ValueError if
+        `parts` has another number of parts, or, with smoothing, if the frame's time is not after the last one's of its
+        segment."""
         require_shape("affines", parts.affines, (len(self._names), 2, 3))
         if frame.segment != self._segment:
-            self._forget()
+            self.forget()
             self._segment = frame.segment
         labels, scores = _without_padding(parts.labels, letterbox), parts.scores
         affines = letterbox.affines_to_frame(parts.affines)
@@ -92,7 +93,8 @@ class PartTracker:
         if (order != np.arange(len(order))).any():
             labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.uint8)[labels]
             affines, areas, scores = affines[order], areas[order], scores[order]
-        self._visible = self._see(scores, areas / (frame.height * frame.width))
+        height, width = letterbox.shown_hw
+        self._visible = self._see(scores, areas / (height * width)) & here
         if self._undirected:
             affines = turn_back(affines, self._first_axes)
             self._first_axes = np.where(self._visible[:, None], affines[:, :, 0], self._first_axes)

@@ -42,7 +42,7 @@ def disc(number: int, step: int) -> np.ndarray:
 def header_line(names: tuple[str, ...], time_base: tuple[int, int], masks: bool = False, **model: Any) -> Line:
     return {
         "type": "header",
-        "schema": "streamparts.tracks/2",
+        "schema": "streamparts.tracks/3",
         "streamparts": "0.1.0",
         "model": {"name": "made up", "method": "assembly", "sha256": "0" * 64, "parts": list(names), **model},
         "source": {"name": "clip.mp4", "height": 48, "width": 64, "time_base": list(time_base), "rate": [25, 1]},

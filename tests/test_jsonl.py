@@ -89,7 +89,7 @@ def written(path: Path) -> tuple[dict, list[dict]]:
 def test_the_header_says_how_to_read_the_file(tmp_path: Path, bundle: Bundle) -> None:
     run(ArraySource(2), bundle, tracks=tmp_path / "t.jsonl")
     header, _ = written(tmp_path / "t.jsonl")
-    assert header["schema"] == "streamparts.tracks/2"
+    assert header["schema"] == "streamparts.tracks/3"
     assert header["streamparts"] == streamparts.__version__
     assert header["model"] == {
         "name": "tiny",

@@ -61,7 +61,7 @@ def test_the_header_says_how_to_read_the_rest_and_is_repeated(
     with sending(f"osc://127.0.0.1:{receiver.port}", bundle) as sink:
         for _ in range(3):
             assert messages(receiver) == {
-                "/streamparts/header": ["streamparts.tracks/2", "tiny", "arrays", 64, 48, "red", "green"]
+                "/streamparts/header": ["streamparts.tracks/3", "tiny", "arrays", 64, 48, "red", "green"]
             }
         tracks = tracks_of(0)
         send(sink, [replace(tracks, frame=replace(tracks.frame, segment=1, width=32, height=24))])

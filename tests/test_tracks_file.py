@@ -79,7 +79,7 @@ def test_every_field_of_the_schema_is_in_the_documentation() -> None:
 
 def test_what_was_written_is_read(tracks_path: Path, bundle: Bundle, video: Path) -> None:
     file = streamparts.read_tracks(tracks_path)
-    assert file.schema == file.header.schema == "streamparts.tracks/2"
+    assert file.schema == file.header.schema == "streamparts.tracks/3"
     assert file.header.model.sha256 == bundle.sha256
     assert (file.header.source.name, file.header.source.width) == (video.name, 128)
     assert [record.frame for record in file.frames()] == list(range(40))
@@ -122,7 +122,7 @@ def test_a_damaged_line_is_told_by_its_number(tracks_path: Path, damage: bytes, 
         (b"nonsense\n", "line 1 is not the header"),
         (b"[1]\n", "line 1 is not the header"),
         (b'{"schema":"streamparts.tracks/9"}\n', "schema is 'streamparts.tracks/9', this version reads"),
-        (b'{"schema":"streamparts.tracks/2","type":"header"}\n', "missing required field"),
+        (b'{"schema":"streamparts.tracks/3","type":"header"}\n', "missing required field"),
     ],
 )
 def test_what_is_no_tracks_file_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:

@@ -30,7 +30,7 @@ def test_every_record_is_a_datagram_and_the_header_is_the_first(bundle: Bundle, 
         send(sink, map(tracks_of, range(5)))
         records = receiver.until_frame(4)
     header = records[0]
-    assert (header["type"], header["schema"]) == ("header", "streamparts.tracks/2")
+    assert (header["type"], header["schema"]) == ("header", "streamparts.tracks/3")
     assert header["model"]["parts"] == ["red", "green"]
     frames = [record for record in records if record["type"] == "frame"]
     assert [frame["frame"] for frame in frames] == list(range(5))

@@ -134,6 +134,8 @@ def _arguments(args: argparse.Namespace) -> dict[str, Any]:
         "fps": args.fps,
         "hwaccel": args.hwaccel,
         "smoothing": Smoothing() if args.smooth else None,
+        "roi": args.roi,
+        "subjects": args.subjects,
         "skeleton": args.skeleton if isinstance(args.skeleton, Path) else None,
         "force": args.force,
         "trust_engine": args.trust_engine,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from streamparts.backends.choice import BACKENDS
 from streamparts.cli.corpus import add_corpus_flags, is_corpus, run_as_corpus
 from streamparts.cli.signals import stop_on_signals
-from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, place, rate
+from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, place, rate, region
 from streamparts.sinks.flags import add_output_flags, style_of
 
 if TYPE_CHECKING:
@@ -71,6 +71,16 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run.add_argument("--no-overlay", action="store_true", help="write the tracks alone, where no outputs are named")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
     run.add_argument("--smooth", action="store_true", help="filter the poses over time, and tell left from right by it")
+    run.add_argument(
+        "--roi",
+        metavar="REGION",
+        type=region,
+        help="what the network sees: auto follows the subject, off is the whole picture, X,Y,W,H always that region in "
+        "pixels (default: auto where the model knows its subject; docs/following.md)",
+    )
+    run.add_argument(
+        "--subjects", metavar="N", type=count, default=1, help="follow so many subjects of one kind (default: 1)"
+    )
     run.add_argument("--force", action="store_true", help="replace outputs that exist")
     add_backend(run, "auto", choices=["auto", *BACKENDS])
     _add_source_flags(run)
@@ -136,6 +146,8 @@ def _run(args: argparse.Namespace) -> int:
         args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
     if args.no_overlay and args.overlay is not None:
         args.usage_error("--overlay and --no-overlay exclude each other")
+    if args.subjects > 1 and args.roi not in (None, "auto"):
+        args.usage_error("--subjects are found by following them: leave out --roi, or give --roi auto")
     try:
         args.style = style_of(args)
         parse_addresses(args.send or ())
@@ -232,6 +244,8 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "stats": args.stats,
         "smoothing": Smoothing() if args.smooth else None,
         "skeleton": args.skeleton if isinstance(args.skeleton, Path) else None,
+        "roi": args.roi,
+        "subjects": args.subjects,
         "opener": partial(_opened_source, args),
     }
 
@@ -331,6 +345,8 @@ def _summary_text(summary: Summary) -> str:
         lines.append(f"{summary.decode_errors} damaged packets of the video were skipped")
     if summary.repaired_times:
         lines.append(f"{summary.repaired_times} frames had no usable time; theirs continue the frame before")
+    if summary.mismatch:
+        lines.append(summary.mismatch)
     lines += summary.notes
     if summary.interrupted:
         lines.append("interrupted: the outputs are complete up to the last frame done")

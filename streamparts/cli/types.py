@@ -39,6 +39,19 @@ def duration(text: str) -> float:
     return seconds
 
 
+def region(text: str) -> str | tuple[float, float, float, float]:
+    """auto, off, or left, top, width and height in pixels."""
+    if text in ("auto", "off"):
+        return text
+    try:
+        left, top, width, height = (float(word) for word in text.split(","))
+    except ValueError:
+        width = height = math.nan
+    if not (width >= 1 and height >= 1 and math.isfinite(left + top + width + height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto, off nor X,Y,WIDTH,HEIGHT in pixels")
+    return left, top, width, height
+
+
 def moment(text: str) -> float:
     """A time of a video: seconds, mm:ss or hh:mm:ss."""
     from streamparts.sources import parse_seconds

@@ -13,6 +13,7 @@ from streamparts.filters import Smoothing
 from streamparts.sinks.records import SCHEMA as TRACKS_SCHEMA
 from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.skeleton import Skeleton
+from streamparts.tracking.roi import Roi
 
 _HOW = ("hwaccel",)
 """Fields that say how the work is done, not what comes out."""
@@ -51,6 +52,10 @@ class Options:
     """No more than so many frames for a second of video."""
     hwaccel: str = "none"
     """What decodes."""
+    roi: Roi | None = None
+    """What the network is to see."""
+    subjects: int = 1
+    """How many are followed."""
 
     def __post_init__(self) -> None:
         if not (self.overlay or self.tracks):

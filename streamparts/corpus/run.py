@@ -29,6 +29,7 @@ from streamparts.errors import VideoError
 from streamparts.filters import Smoothing
 from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.skeleton import Skeleton, skeleton_for
+from streamparts.tracking.roi import Following, Roi
 
 RETRIES = 2
 
@@ -52,6 +53,8 @@ def run_corpus(
     hwaccel: str = "none",
     smoothing: Smoothing | None = None,
     skeleton: Skeleton | str | Path | None = None,
+    roi: Roi | None = None,
+    subjects: int = 1,
     force: bool = False,
     trust_engine: bool = False,
     backend: str = AUTO,
@@ -96,6 +99,8 @@ def run_corpus(
         fps=None if fps is None else Fraction(fps).limit_denominator(1001),
         max_fps=max_fps,
         hwaccel=hwaccel,
+        roi=roi,
+        subjects=subjects,
     )
     _check(options, backend, workers, threads, retries, cluster, cpus_per_task, gpus_per_task)
     words = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -105,6 +110,8 @@ def run_corpus(
     items = plan(words, names)
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     options = _with_skeleton(options, bundle, skeleton)
+    if (note := Following.of(bundle.spec, roi, subjects).note) and say:
+        say(note)
     token = secrets.token_hex(16)
     settings = Settings(bundle, options, backend, threads, place, token, __version__)
     with _held(folder, token):

@@ -34,6 +34,7 @@ from streamparts.sinks.resume import resume_point
 from streamparts.sources import OpenedSource, open_source, trimmed
 from streamparts.sources.redact import redact
 from streamparts.stream import run
+from streamparts.tracking.roi import Following
 
 if TYPE_CHECKING:
     from streamparts.summary import Summary
@@ -192,7 +193,9 @@ class _Job:
         """The first frame that tracks of an earlier attempt do not hold, and how many they do; (None, 0) where there
         are none. What cannot be gone on with is removed."""
         try:
-            point = resume_point(tracks, self._settings.bundle, masks=self._settings.options.masks)
+            options, bundle = self._settings.options, self._settings.bundle
+            following = Following.of(bundle.spec, options.roi, options.subjects)
+            point = resume_point(tracks, bundle, masks=options.masks, following=following)
         except TracksError:
             tracks.unlink()
             return None, 0
@@ -222,6 +225,8 @@ class _Job:
             max_fps=options.max_fps,
             smoothing=options.smoothing,
             skeleton=options.skeleton,
+            roi=options.roi,
+            subjects=options.subjects,
             stop=self._stop,
             progress=None if count is None else lambda now: count(now.num_frames),
         )
@@ -272,7 +277,7 @@ def _notes(summary: Summary, scratch: Path) -> tuple[str, ...]:
     notes = [note.replace(f"{scratch}/", "") for note in (*summary.notes, *summary.warnings)]
     if summary.decode_errors:
         notes.append(f"{summary.decode_errors} damaged packets of the video were skipped")
-    return tuple(notes)
+    return (*notes, summary.mismatch) if summary.mismatch else tuple(notes)
 
 
 def _line(error: Exception) -> str:

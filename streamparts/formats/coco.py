@@ -1,7 +1,8 @@
 """COCO results: a JSON list of what was found in each picture, as pycocotools' `loadRes` takes it.
 
 Category 1 is the subject with the centre of every part as a keypoint, 2 + k is part k. The number of a frame is its
-`image_id`. Masks are scaled to the displayed picture. Corners and keypoints count from the picture's corner.
+`image_id`; where several subjects are followed, `track_id` is the subject's. Masks are scaled to the displayed picture.
+Corners and keypoints count from the picture's corner.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         file.write(b"[")
         begin = b"\n"
         for shot in shots(tracks):
-            for result in _results(shot, names):
-                file.write(begin + msgspec.json.encode(result))
-                begin = b",\n"
+            for one in shot.subjects:
+                track = {"track_id": one.subject} if survey.num_subjects > 1 else {}
+                for result in _results(one, names):
+                    file.write(begin + msgspec.json.encode(result | track))
+                    begin = b",\n"
         file.write(b"\n]\n")
     return survey.size_notes()
 
@@ -69,11 +72,10 @@ def _results(shot: Shot, names: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _mask(shot: Shot, part: PartRecord) -> Mask | None:
-    if part.mask is None or shot.setting.masks is None:
+    lie = shot.lie
+    if part.mask is None or lie is None:
         return None
-    return displayed(
-        model_mask(part.mask, shot.frame.frame), shot.setting.masks, shot.setting.height, shot.setting.width
-    )
+    return displayed(model_mask(part.mask, shot.frame.frame), lie, shot.setting.height, shot.setting.width)
 
 
 def _box(part: PartRecord, mask: Mask | None, height: int, width: int) -> Box:

@@ -10,7 +10,7 @@ from typing import Any
 from streamparts.errors import TracksError
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Survey, shots
-from streamparts.formats.tidy import COLUMNS, bare_header, names_of, records_of, rows_of
+from streamparts.formats.tidy import COLUMNS, OPTIONAL, bare_header, names_of, records_of, rows_of
 from streamparts.sinks.reading import TracksFile
 from streamparts.sinks.records import HeaderRecord, Record
 
@@ -27,7 +27,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """Needs all columns, in any order; others are left out."""
+    """Needs all columns but those on subjects, in any order; others are left out."""
     header = bare_header(path, *names_of(_rows(path)))
     yield header
     yield from records_of(_rows(path), header)
@@ -37,7 +37,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+            missing = [name for name in COLUMNS if name not in (*OPTIONAL, *(table.fieldnames or ()))]
             if missing:
                 raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
             for row in table:

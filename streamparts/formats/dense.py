@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from streamparts import __version__
 from streamparts.errors import TracksError
 from streamparts.formats.hints import Hints
-from streamparts.formats.shots import shots
+from streamparts.formats.shots import Shot, shots
 from streamparts.formats.tidy import checked, unseen
 from streamparts.sinks.reading import TracksFile
 from streamparts.sinks.records import (
     COORDINATES,
+    SCHEMA,
     FrameRecord,
     GapRecord,
     HeaderRecord,
@@ -42,32 +43,50 @@ GROUP = "streamparts"
 """In HDF5 files: what their own format has no place for. Other readers leave it out."""
 
 
-def rows(tracks: TracksFile) -> Iterator[Points | None]:
-    """One for each frame number from 0 on; None where that frame was not tracked."""
+def rows(tracks: TracksFile, num_subjects: int = 1) -> Iterator[Points | None]:
+    """(S, K, 3) of so many subjects, (K, 3) of one, for each frame number from 0 on; None where that frame was not
+    tracked."""
     number = 0
     for shot in shots(tracks):
         for _ in range(number, shot.frame.frame):
             yield None
-        yield shot.positions
+        yield shot.positions if num_subjects == 1 else positions(shot, num_subjects)
         number = shot.frame.frame + 1
 
 
-def blocks(tracks: TracksFile, length: int = 4096) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.bool_]]]:
-    """(first row, (n, K, 3) points, (n,) whether tracked), all nan where not tracked."""
-    nothing = np.full((len(tracks.header.model.parts), 3), np.nan)
+def positions(shot: Shot, num_subjects: int) -> NDArray[np.float64]:
+    """(S, K, 3) of so many subjects; nan, nan and 0 for one that the frame does not have."""
+    out = np.tile(np.array([np.nan, np.nan, 0.0]), (num_subjects, len(shot.parts), 1))
+    for one in shot.subjects:
+        out[one.subject] = one.positions
+    return out
+
+
+def blocks(
+    tracks: TracksFile, length: int = 4096, num_subjects: int = 1
+) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.bool_]]]:
+    """(first row, (n, K, 3) points, (n,) whether tracked), all nan where not tracked; of several subjects (n, S, K,
+    3)."""
+    shape = (len(tracks.header.model.parts), 3)
+    nothing = np.full(shape if num_subjects == 1 else (num_subjects, *shape), np.nan)
     first, kept = 0, list[Points | None]()
 
     def block() -> tuple[int, NDArray[np.float64], NDArray[np.bool_]]:
         points = np.stack([nothing if row is None else row for row in kept])
         return first, points, np.array([row is not None for row in kept])
 
-    for row in rows(tracks):
+    for row in rows(tracks, num_subjects):
         kept.append(row)
         if len(kept) == length:
             yield block()
             first, kept = first + length, []
     if kept:
         yield block()
+
+
+def subject_names(num_subjects: int) -> list[str]:
+    """Of several individuals: subject0, subject1, ... ; of one, subject."""
+    return ["subject"] if num_subjects == 1 else [f"subject{number}" for number in range(num_subjects)]
 
 
 def unique_names(tracks: TracksFile) -> tuple[list[str], list[str]]:
@@ -116,7 +135,7 @@ def records(
     if told is None:
         source, ticks = hints.clock(path, num_rows)
         header = HeaderRecord(
-            "streamparts.tracks/2",
+            SCHEMA,
             __version__,
             ModelRecord(model, "", "", list(names), symmetric_pairs=list(pairs_by_name(names))),
             source,

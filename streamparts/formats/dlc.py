@@ -1,7 +1,8 @@
 """DeepLabCut's predictions, .csv and .h5: columns by scorer, body part and x, y, likelihood; a row per frame number.
 
 Pixel centres are whole numbers there. A part that is not seen has likelihood 0 and no position; a frame that was not
-tracked has NaN throughout. In CSV that is spelled out: pandas takes an empty first row for the name of the index.
+tracked has NaN throughout. Several subjects are individuals, one level of columns more, as in DeepLabCut's multi-animal
+projects. In CSV that is spelled out: pandas takes an empty first row for the name of the index.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.errors import TracksError
-from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, unique_names
+from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, subject_names, unique_names
 from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
 from streamparts.formats.literals import literal
@@ -25,6 +26,7 @@ from streamparts.sinks.reading import TracksFile
 from streamparts.sinks.records import HeaderRecord, Record
 
 LEVELS = ("scorer", "bodyparts", "coords")
+LEVELS_OF_SEVERAL = ("scorer", "individuals", "bodyparts", "coords")
 COORDS = ("x", "y", "likelihood")
 KEY = "df_with_missing"
 SHIFT = np.array([PIXEL_CENTER, PIXEL_CENTER, 0.0])
@@ -35,36 +37,42 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     survey.check_rows(tracks)
     names, notes = unique_names(tracks)
     scorer = tracks.header.model.name or "streamparts"
-    columns = [(scorer, name, coord) for name in names for coord in COORDS]
+    columns: list[tuple[str, ...]] = [(scorer, name, coord) for name in names for coord in COORDS]
+    if survey.num_subjects > 1:
+        columns = [(scorer, one, *rest) for one in subject_names(survey.num_subjects) for _, *rest in columns]
     if path.suffix.lower() == ".csv":
-        _write_csv(tracks, columns, path)
+        _write_csv(tracks, columns, path, survey.num_subjects)
     else:
-        _write_h5(tracks, columns, path)
+        _write_h5(tracks, columns, path, survey.num_subjects)
     return notes + survey.time_notes() + survey.size_notes()
 
 
-def _write_csv(tracks: TracksFile, columns: list[tuple[str, str, str]], path: Path) -> None:
+def _write_csv(tracks: TracksFile, columns: list[tuple[str, ...]], path: Path, num_subjects: int) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        for level, labels in zip(LEVELS, zip(*columns, strict=True), strict=True):
+        for level, labels in zip(_levels(num_subjects), zip(*columns, strict=True), strict=True):
             table.writerow((level, *labels))
-        for first, points, _ in blocks(tracks):
+        for first, points, _ in blocks(tracks, num_subjects=num_subjects):
             for row, values in enumerate(np.round(_flat(points), 4).tolist(), first):
                 table.writerow((row, *("NaN" if value != value else value for value in values)))
 
 
-def _write_h5(tracks: TracksFile, columns: list[tuple[str, str, str]], path: Path) -> None:
+def _write_h5(tracks: TracksFile, columns: list[tuple[str, ...]], path: Path, num_subjects: int) -> None:
     need("tables", "DeepLabCut's .h5")
     pandas, h5py = need("pandas", "DeepLabCut's .h5"), need("h5py", "DeepLabCut's .h5")
-    header = pandas.MultiIndex.from_tuples(columns, names=LEVELS)
+    header = pandas.MultiIndex.from_tuples(columns, names=_levels(num_subjects))
     with pandas.HDFStore(path, "w") as store:
-        for first, points, _ in blocks(tracks):
+        for first, points, _ in blocks(tracks, num_subjects=num_subjects):
             index = pandas.RangeIndex(first, first + len(points)).astype("int64")
             store.append(KEY, pandas.DataFrame(_flat(points), index, header), format="table")
         if KEY not in store:  # a table without rows is not written; this other form may be empty
             store.put(KEY, pandas.DataFrame(columns=header, dtype=float), format="fixed", track_times=False)
     with h5py.File(path, "a") as file:
         keep_times(file, tracks)
+
+
+def _levels(num_subjects: int) -> tuple[str, ...]:
+    return LEVELS if num_subjects == 1 else LEVELS_OF_SEVERAL
 
 
 def _flat(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,12 +56,13 @@ def _lines(shot: Shot, setting: int) -> Iterator[Record]:
 
 
 def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -> Any:
-    """A point, an outline and a name for each part that is seen."""
+    """A point, an outline and a name for each part that is seen; of several subjects, the number before the name."""
     from streamparts.sinks.drawing import part_color
 
     out = message()
     out.timestamp.seconds, out.timestamp.nanos = divmod(nanoseconds, BILLION)
-    for part in shot.seen:
+    for one, part in ((subject, part) for subject in shot.subjects for part in subject.seen):
+        name = f"{one.subject} {names[part.id]}" if shot.others else names[part.id]
         color = [value / 255 for value in part_color(part.id)]
         (x, y), circle, loop, text = part.center, out.circles.add(), out.points.add(), out.texts.add()
         for item, paint in (
@@ -78,7 +79,7 @@ def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -
         loop.type, loop.thickness = loop.LINE_LOOP, LINE_PX
         for at_x, at_y in outline(part.affine).tolist():
             loop.points.add(x=at_x, y=at_y)
-        text.position.x, text.position.y, text.text, text.font_size = x, y, names[part.id], FONT_PX
+        text.position.x, text.position.y, text.text, text.font_size = x, y, name, FONT_PX
     return out
 
 

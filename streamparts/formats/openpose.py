@@ -27,15 +27,19 @@ EMPTY = (
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """x, y and score of every part, 0, 0 and 0 where it is not seen; nobody in frames that were not tracked."""
+    """x, y and score of every part, 0, 0 and 0 where it is not seen; nobody in frames that were not tracked. Several
+    subjects have their numbers as `person_id`."""
     survey.check_rows(tracks)
     path.mkdir()
     stem = output_stem(tracks.header.source.name or "video")
-    for number, points in enumerate(rows(tracks)):
+    num_subjects = survey.num_subjects
+    for number, found in enumerate(rows(tracks, num_subjects)):
         people = []
-        if points is not None and np.isfinite(points[:, 0]).any():
-            values = np.round(np.nan_to_num(points), 4).ravel().tolist()
-            people = [{"person_id": [-1], "pose_keypoints_2d": values} | {name: [] for name in EMPTY}]
+        for subject, points in enumerate([] if found is None else found.reshape(num_subjects, -1, 3)):
+            if np.isfinite(points[:, 0]).any():
+                values = np.round(np.nan_to_num(points), 4).ravel().tolist()
+                person = {"person_id": [subject if num_subjects > 1 else -1], "pose_keypoints_2d": values}
+                people.append(person | {name: [] for name in EMPTY})
         content = msgspec.json.encode({"version": VERSION, "people": people})
         (path / f"{stem}_{number:012d}{ENDING}").write_bytes(content)
     return survey.time_notes() + survey.size_notes()

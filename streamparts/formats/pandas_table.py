@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamparts.data import Tracks
 from streamparts.formats.extras import need
-from streamparts.formats.shots import Shot, shots
+from streamparts.formats.shots import Shot, shot_of, shots
 from streamparts.formats.tidy import COLUMNS, tables
 from streamparts.sinks.reading import TracksFile, read_tracks
 from streamparts.sinks.recording import frame_record
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def to_pandas(tracks: str | Path | TracksFile | Iterable[Tracks]) -> pandas.DataFrame:
-    """One row for each frame and part: the columns of docs/formats.md, positions in displayed pixels, nan where a part
-    is not seen.
+    """One row for each frame, subject and part: the columns of docs/formats.md, positions in displayed pixels, nan
+    where a part is not seen.
 
     `tracks` is a tracks file, or values such as `streamparts.track` gives. All of it is in memory: about 170 bytes a
     row. Raises TracksError, or MissingExtraError without pandas.
@@ -43,6 +43,7 @@ def _tables(tracks: str | Path | TracksFile | Iterable[Tracks]) -> Iterator[dict
 
 
 def _shot(tracks: Tracks) -> Shot:
-    record, frame = frame_record(tracks, masks=False), tracks.frame
+    frame = tracks.frame
     base = (frame.time_base.numerator, frame.time_base.denominator)
-    return Shot(record, SegmentRecord(frame.segment, frame.index, frame.height, frame.width, base), tuple(record.parts))
+    setting = SegmentRecord(frame.segment, frame.index, frame.height, frame.width, base)
+    return shot_of(Path(), frame_record(tracks, masks=False), setting, tracks.num_parts)

@@ -12,7 +12,7 @@ from streamparts.errors import TracksError
 from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Survey, shots
-from streamparts.formats.tidy import COLUMNS, MASK, bare_header, names_of, records_of, tables
+from streamparts.formats.tidy import COLUMNS, MASK, OPTIONAL, REGION, bare_header, names_of, records_of, tables
 from streamparts.sinks.reading import TracksFile
 from streamparts.sinks.records import FrameRecord, GapRecord, HeaderRecord, Record, SegmentRecord
 
@@ -24,7 +24,8 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     pyarrow, parquet = _libraries()
     types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string(), bool: pyarrow.bool_()}
     fields = [(name, types[kind]) for name, kind in COLUMNS.items()]
-    schema = pyarrow.schema([*fields, (MASK, pyarrow.string())] if survey.has_masks else fields)
+    texts_too = [(MASK, pyarrow.string()), (REGION, pyarrow.string())] if survey.has_masks else []
+    schema = pyarrow.schema([*fields, *texts_too])
     breaks = [record for record in tracks if not isinstance(record, FrameRecord)]
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for table in tables(shots(tracks), tracks.header.model.parts, survey.has_masks):
@@ -39,7 +40,7 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     pyarrow, parquet = _libraries()
     try:
         with parquet.ParquetFile(path) as file:
-            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+            missing = [name for name in COLUMNS if name not in (*OPTIONAL, *file.schema_arrow.names)]
             if missing:
                 raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
             header, breaks = _told(path, file.metadata.metadata or {})

@@ -1,14 +1,16 @@
-"""Rerun's .rrd: centres and outlines of the parts on the timelines `frame` and `time`."""
+"""Rerun's .rrd: centres and outlines of the parts on the timelines `frame` and `time`; those of several subjects
+under `subject0`, `subject1`, ..."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from streamparts.formats.ellipses import outline
 from streamparts.formats.extras import need
-from streamparts.formats.shots import Survey, growing
+from streamparts.formats.shots import Shot, Survey, growing
 from streamparts.sinks.drawing import part_color
 from streamparts.sinks.reading import TracksFile
 
@@ -27,12 +29,17 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     for shot, seconds in growing(tracks, survey):
         recording.set_time("frame", sequence=shot.frame.frame)
         recording.set_time("time", duration=np.timedelta64(round(seconds * BILLION), "ns"))
-        numbers = [part.id for part in shot.seen]
-        points = np.array([part.center for part in shot.seen], np.float32).reshape(-1, 2)
-        labels = [names[number] for number in numbers]
-        scores = rerun.AnyValues(score=np.array([part.score for part in shot.seen], np.float32))
-        recording.log(f"{ENTITY}/centers", rerun.Points2D(points, labels=labels, class_ids=numbers), scores)
-        loops = [np.concatenate([loop, loop[:1]]) for loop in (outline(part.affine) for part in shot.seen)]
-        recording.log(f"{ENTITY}/outlines", rerun.LineStrips2D(loops, class_ids=numbers))
+        for one in shot.subjects:
+            _log(rerun, recording, one, names, ENTITY if survey.num_subjects == 1 else f"subject{one.subject}")
     recording.disconnect()
     return survey.size_notes()
+
+
+def _log(rerun: Any, recording: Any, shot: Shot, names: list[str], entity: str) -> None:
+    numbers = [part.id for part in shot.seen]
+    points = np.array([part.center for part in shot.seen], np.float32).reshape(-1, 2)
+    labels = [names[number] for number in numbers]
+    scores = rerun.AnyValues(score=np.array([part.score for part in shot.seen], np.float32))
+    recording.log(f"{entity}/centers", rerun.Points2D(points, labels=labels, class_ids=numbers), scores)
+    loops = [np.concatenate([loop, loop[:1]]) for loop in (outline(part.affine) for part in shot.seen)]
+    recording.log(f"{entity}/outlines", rerun.LineStrips2D(loops, class_ids=numbers))

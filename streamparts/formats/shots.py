@@ -6,13 +6,14 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.errors import TracksError
 from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import FrameRecord, GapRecord, HeaderRecord, PartRecord, SegmentRecord
+from streamparts.sinks.records import FrameRecord, GapRecord, HeaderRecord, MaskRecord, PartRecord, SegmentRecord
 from streamparts.sinks.timeline import Timeline
 
 FALLBACK_RATE = 30
@@ -32,6 +33,29 @@ class Shot:
     """(K,) by part number; None where the frame has none of that number."""
     gap: GapRecord | None = None
     """What was lost just before it."""
+    subject: int = 0
+    """Whose parts these are."""
+    score: float | None = None
+    """How likely it is that this subject is there; None where that is not told."""
+    region: tuple[float, float, float, float] | None = None
+    """What the network saw of the frame; None where that was all of it."""
+    others: tuple[Shot, ...] = ()
+    """Of the first subject: the same frame with the parts of the others."""
+
+    @property
+    def subjects(self) -> tuple[Shot, ...]:
+        """One for each subject, this one first."""
+        return (self, *self.others)
+
+    @property
+    def lie(self) -> MaskRecord | None:
+        """How its masks lie on the displayed picture; None without masks."""
+        masks = self.setting.masks
+        if masks is None or self.region is None:
+            return masks
+        left, top, width, height = self.region
+        scale = (width / masks.mask_hw[1], height / masks.mask_hw[0])
+        return MaskRecord(masks.mask_hw, (-left / scale[0], -top / scale[1]), scale)
 
     @property
     def pts(self) -> int:
@@ -79,7 +103,7 @@ def shots(tracks: TracksFile) -> Iterator[Shot]:
         else:
             if record.segment != segment.segment:
                 raise TracksError(f"{tracks.path}: frame {record.frame} is of segment {record.segment}, never begun")
-            yield Shot(record, segment, _by_number(tracks, record, num_parts), gap)
+            yield shot_of(tracks.path, record, segment, num_parts, gap)
             gap = None
 
 
@@ -91,13 +115,26 @@ def growing(tracks: TracksFile, survey: Survey) -> Iterator[tuple[Shot, Fraction
         yield shot, timeline.seconds(shot)
 
 
-def _by_number(tracks: TracksFile, record: FrameRecord, num_parts: int) -> tuple[PartRecord | None, ...]:
-    parts: list[PartRecord | None] = [None] * num_parts
-    for part in record.parts:
-        if part.id >= num_parts:
-            raise TracksError(f"{tracks.path}: frame {record.frame} has a part {part.id}, the header {num_parts} parts")
-        parts[part.id] = part
-    return tuple(parts)
+def shot_of(
+    path: Path, record: FrameRecord, setting: SegmentRecord, num_parts: int, gap: GapRecord | None = None
+) -> Shot:
+    """One frame with all its subjects. Raises TracksError for a part that the header does not know."""
+
+    def by_number(parts: list[PartRecord]) -> tuple[PartRecord | None, ...]:
+        out: list[PartRecord | None] = [None] * num_parts
+        for part in parts:
+            if part.id >= num_parts:
+                raise TracksError(f"{path}: frame {record.frame} has a part {part.id}, the header {num_parts} parts")
+            out[part.id] = part
+        return tuple(out)
+
+    others = [
+        Shot(record, setting, by_number(each.parts), gap, each.id, each.score, each.region)
+        for each in record.subjects
+        if each.id > 0
+    ]
+    parts = by_number(record.parts)
+    return Shot(record, setting, parts, gap, 0, record.subject_score, record.region, tuple(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +151,8 @@ class Survey:
     sizes: tuple[tuple[int, int], ...]
     """Height and width of every segment that has frames, without repetitions."""
     has_masks: bool
+    num_subjects: int = 1
+    """In the frame that has most."""
 
     def check_rows(self, tracks: TracksFile) -> None:
         """Raise TracksError where nearly all rows of a table by frame number would be empty."""
@@ -145,7 +184,9 @@ def survey(tracks: TracksFile) -> Survey:
     numbers, sizes, has_masks = array("q"), dict[tuple[int, int], None](), False
     spans: list[tuple[Fraction, array[int]]] = []
     segment: SegmentRecord | None = None
+    num_subjects = tracks.header.subjects
     for shot in shots(tracks):
+        num_subjects = max(num_subjects, 1 + max((other.subject for other in shot.others), default=0))
         if numbers and shot.frame.frame <= numbers[-1]:
             raise TracksError(f"{tracks.path}: frame {shot.frame.frame} comes after frame {numbers[-1]}")
         if shot.setting is not segment:
@@ -160,7 +201,7 @@ def survey(tracks: TracksFile) -> Survey:
         has_masks = has_masks or any(part.mask is not None for part in shot.frame.parts)
     rate, is_even = _rate(np.array(numbers, np.int64), spans)
     last = numbers[-1] + 1 if numbers else 0
-    return Survey(len(numbers), last, rate, is_even, tuple(sizes), has_masks)
+    return Survey(len(numbers), last, rate, is_even, tuple(sizes), has_masks, num_subjects)
 
 
 def _rate(numbers: NDArray[np.int64], spans: list[tuple[Fraction, array[int]]]) -> tuple[float | None, bool]:

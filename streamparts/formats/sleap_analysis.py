@@ -1,4 +1,5 @@
-"""SLEAP's analysis files: dense arrays in HDF5, in the order that SLEAP writes, one track. Pixel centres are whole
+"""SLEAP's analysis files: dense arrays in HDF5, in the order that SLEAP writes, a track for each subject. Pixel
+centres are whole
 numbers there."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamparts.errors import TracksError
-from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, unique_names
+from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, subject_names, unique_names
 from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Survey
@@ -19,7 +20,6 @@ from streamparts.sinks.reading import TracksFile
 from streamparts.sinks.records import HeaderRecord, Record
 
 WHAT = "SLEAP's analysis file"
-TRACK = "subject"
 MAX_NODES, MAX_FRAMES = 1000, 20_000_000
 """Of a file that is read: a damaged one may claim anything."""
 LENGTH = 4096
@@ -27,11 +27,11 @@ LENGTH = 4096
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """`tracks` (1, 2, K, F), `point_scores` (1, K, F), `track_occupancy` (F, 1) and what belongs to them."""
+    """`tracks` (S, 2, K, F), `point_scores` (S, K, F), `track_occupancy` (F, S) and what belongs to them."""
     h5py = need("h5py", WHAT)
     survey.check_rows(tracks)
     names, notes = unique_names(tracks)
-    num_parts, num_rows = len(names), survey.num_rows
+    num_parts, num_rows, num_subjects = len(names), survey.num_rows, survey.num_subjects
     with h5py.File(path, "w") as file:
         file.attrs["format"], file.attrs["preset"] = "analysis", "matlab"
 
@@ -42,18 +42,19 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
             data.attrs["dims"] = json.dumps(dims.split())
             return data
 
-        positions = array("tracks", "track xy node frame", (1, 2, num_parts, num_rows))
-        scores = array("point_scores", "track node frame", (1, num_parts, num_rows))
-        mean_scores = array("instance_scores", "track frame", (1, num_rows))
-        array("tracking_scores", "track frame", (1, num_rows))
-        occupancy = array("track_occupancy", "frame track", (num_rows, 1), 0.0)
-        for first, points, there in blocks(tracks, LENGTH):
-            place = slice(first, first + len(points))
-            positions[0, :, :, place] = points[:, :, :2].transpose(2, 1, 0) - PIXEL_CENTER
-            scores[0, :, place] = points[:, :, 2].T
-            mean_scores[0, place] = points[:, :, 2].mean(axis=1)
-            occupancy[place, 0] = there & np.isfinite(points[:, :, 0]).any(axis=1)
-        file["track_names"] = np.array([TRACK.encode()])
+        positions = array("tracks", "track xy node frame", (num_subjects, 2, num_parts, num_rows))
+        scores = array("point_scores", "track node frame", (num_subjects, num_parts, num_rows))
+        mean_scores = array("instance_scores", "track frame", (num_subjects, num_rows))
+        array("tracking_scores", "track frame", (num_subjects, num_rows))
+        occupancy = array("track_occupancy", "frame track", (num_rows, num_subjects), 0.0)
+        for first, block, there in blocks(tracks, LENGTH, num_subjects):
+            place = slice(first, first + len(block))
+            points = block.reshape(len(block), num_subjects, num_parts, 3)
+            positions[:, :, :, place] = points[..., :2].transpose(1, 3, 2, 0) - PIXEL_CENTER
+            scores[:, :, place] = points[..., 2].transpose(1, 2, 0)
+            mean_scores[:, place] = points[..., 2].mean(axis=2).T
+            occupancy[place] = there[:, None] & np.isfinite(points[..., 0]).any(axis=2)
+        file["track_names"] = np.array([name.encode() for name in subject_names(num_subjects)])
         file["node_names"] = np.array([name.encode() for name in names])
         file.create_dataset("edge_names", (0, 2), "S1")
         file.create_dataset("edge_inds", (0, 2), np.int64)

@@ -1,7 +1,8 @@
-"""SLEAP's .slp, by sleap-io: one predicted instance a frame and a mask for each part. Pixel centres are whole numbers.
+"""SLEAP's .slp, by sleap-io: a predicted instance for each subject and frame, and a mask for each part.
 
-Masks stay at model resolution, cut to the picture; `scale` tells how they lie on it. sleap-io cannot append: all frames
-are in memory until they are written, some 20 kB each with masks.
+Pixel centres are whole numbers. Masks stay at model resolution, cut to the picture, and `scale` tells how they lie on
+it; those of a region are scaled to the picture. sleap-io cannot append: all frames are in memory until they are
+written, some 20 kB each with masks.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.formats.dense import PIXEL_CENTER, unique_names
+from streamparts.formats.dense import PIXEL_CENTER, subject_names, unique_names
 from streamparts.formats.extras import need
-from streamparts.formats.masks import inside, model_mask
+from streamparts.formats.masks import displayed, inside, model_mask
 from streamparts.formats.shots import Shot, Survey, shots
-from streamparts.formats.sleap_analysis import TRACK
 from streamparts.sinks.reading import TracksFile
 
 WHAT = "SLEAP's .slp"
@@ -31,30 +31,36 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     skeleton = sio.Skeleton(nodes=list(names), name=model.name or None)
     for left, right in model.symmetric_pairs:
         skeleton.add_symmetry(names[left], names[right])
-    track = sio.Track(TRACK)
-    frames = [_frame(sio, shot, video, skeleton, track) for shot in shots(tracks)]
-    labels = sio.Labels(frames, [video], [skeleton], [track])
+    individuals = [sio.Track(name) for name in subject_names(survey.num_subjects)]
+    frames = [_frame(sio, shot, video, skeleton, individuals) for shot in shots(tracks)]
+    labels = sio.Labels(frames, [video], [skeleton], individuals)
     labels.provenance = {"streamparts": tracks.header.streamparts, "model": model.name, "sha256": model.sha256}
     sio.save_slp(labels, str(path), verbose=False)
     return notes + survey.time_notes() + survey.size_notes()
 
 
-def _frame(sio: Any, shot: Shot, video: Any, skeleton: Any, track: Any) -> Any:
+def _frame(sio: Any, shot: Shot, video: Any, skeleton: Any, individuals: list[Any]) -> Any:
     frame = sio.LabeledFrame(video, shot.frame.frame)
-    if not shot.seen:
-        return frame
+    for one in shot.subjects:
+        if one.seen:
+            _add(sio, frame, one, skeleton, individuals[one.subject])
+    return frame
+
+
+def _add(sio: Any, frame: Any, shot: Shot, skeleton: Any, track: Any) -> None:
     points = shot.positions
     score = float(points[np.isfinite(points[:, 0]), 2].mean())
     instance = sio.PredictedInstance.from_numpy(
         points[:, :2] - PIXEL_CENTER, skeleton, points[:, 2], score=score, track=track
     )
     frame.instances.append(instance)
-    lie, size = shot.setting.masks, (shot.setting.height, shot.setting.width)
+    lie, size = shot.lie, (shot.setting.height, shot.setting.width)
     for part in shot.seen:
         if part.mask is None or lie is None:
             continue
-        mask, name = inside(model_mask(part.mask, shot.frame.frame), lie, *size), skeleton.nodes[part.id].name
+        mask, name = model_mask(part.mask, shot.frame.frame), skeleton.nodes[part.id].name
+        # SLEAP's masks begin at the picture's corner
+        mask = inside(mask, lie, *size) if shot.region is None else displayed(mask, lie, *size)
         scale = (mask.shape[1] / size[1], mask.shape[0] / size[0])
         about = {"name": name, "category": name, "score": part.score, "track": track, "instance": instance}
         frame.masks.append(sio.PredictedSegmentationMask.from_numpy(mask, scale=scale, source="streamparts", **about))
-    return frame

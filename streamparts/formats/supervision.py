@@ -10,18 +10,28 @@ from streamparts.data import Tracks
 from streamparts.formats.ellipses import box_around
 from streamparts.formats.extras import need
 from streamparts.formats.masks import Mask, box_of, displayed
-from streamparts.sinks.records import MaskRecord
+from streamparts.sinks.recording import mask_record
 
 WHAT = "to_supervision"
 
 
 def detections(tracks: Tracks) -> Any:
     """`supervision.Detections` of the parts that are seen: masks (n, height, width) of the picture as displayed, the
-    boxes around them, scores, part numbers as `class_id` and names as `data["class_name"]`.
+    boxes around them, scores, part numbers as `class_id` and names as `data["class_name"]`. Where several subjects are
+    followed, `tracker_id` is the subject's number.
 
     Raises MissingExtraError without supervision.
     """
     sv = need("supervision", WHAT, "supervision")
+    if not tracks.others:
+        return _detections(sv, tracks)
+    found = [_detections(sv, subject) for subject in tracks.subjects]
+    for subject, each in zip(tracks.subjects, found, strict=True):
+        each.tracker_id = np.full(len(each), subject.subject, np.int64)
+    return sv.Detections.merge(found)
+
+
+def _detections(sv: Any, tracks: Tracks) -> Any:
     height, width = tracks.frame.height, tracks.frame.width
     seen = np.flatnonzero(tracks.visible)
     masks = np.zeros((len(seen), height, width), np.bool_)
@@ -39,21 +49,18 @@ def detections(tracks: Tracks) -> Any:
 
 
 def key_points(tracks: Tracks) -> Any:
-    """`supervision.KeyPoints` of one subject: the centres (1, K, 2) in displayed pixels, their scores, and which are
+    """`supervision.KeyPoints` of the S subjects: the centres (S, K, 2) in displayed pixels, their scores, and which are
     seen.
 
     Raises MissingExtraError without supervision.
     """
     sv = need("supervision", WHAT, "supervision")
     return sv.KeyPoints(
-        xy=tracks.centers[None].astype(np.float32),
-        keypoint_confidence=tracks.scores[None].astype(np.float32),
-        visible=tracks.visible[None],
+        xy=np.stack([one.centers for one in tracks.subjects]).astype(np.float32),
+        keypoint_confidence=np.stack([one.scores for one in tracks.subjects]).astype(np.float32),
+        visible=np.stack([one.visible for one in tracks.subjects]),
     )
 
 
 def _mask(tracks: Tracks, part: int) -> Mask:
-    box, frame = tracks.letterbox, tracks.frame
-    (left, top), (scale_x, scale_y) = box.offset_xy, box.scale_xy.tolist()
-    lie = MaskRecord(box.model_hw, (float(left), float(top)), (scale_x, scale_y))
-    return displayed(tracks.mask(part), lie, frame.height, frame.width)
+    return displayed(tracks.mask(part), mask_record(tracks.letterbox), tracks.frame.height, tracks.frame.width)

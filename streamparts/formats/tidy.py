@@ -1,4 +1,4 @@
-"""The long table that csv, parquet and pandas share: one row for each frame and part."""
+"""The long table that csv, parquet and pandas share: one row for each frame, subject and part."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from streamparts.errors import TracksError
 from streamparts.formats.shots import Shot
 from streamparts.sinks.records import (
     COORDINATES,
+    SCHEMA,
     FrameRecord,
     GapRecord,
     HeaderRecord,
@@ -25,8 +26,10 @@ from streamparts.sinks.records import (
     RleRecord,
     SegmentRecord,
     SourceRecord,
+    SubjectRecord,
 )
 from streamparts.swaps import pairs_by_name
+from streamparts.tracking.roi import MOST_SUBJECTS
 
 COLUMNS: dict[str, type] = {
     "segment": int,
@@ -37,6 +40,8 @@ COLUMNS: dict[str, type] = {
     "dropped": int,
     "height": int,
     "width": int,
+    "subject": int,  # from 0; tables without the column are of one
+    "subject_score": float,  # empty where it is not told
     "part": int,
     "name": str,
     "x": float,  # of the centre, in displayed pixels; empty where the part is not seen, like the axes
@@ -49,31 +54,36 @@ COLUMNS: dict[str, type] = {
     "score": float,
     "visible": bool,
 }
-MASK = "mask"
-"""COCO's compressed counts, in tables that have masks."""
+OPTIONAL = ("subject", "subject_score")
+"""Columns that tables from elsewhere may lack."""
+MASK, REGION = "mask", "mask_region"
+"""COCO's compressed counts, in tables that have masks, and where the mask lies if not where the header says: left, top,
+width and height in displayed pixels."""
 
 Row = tuple[Any, ...]
 
 
 def rows_of(shot: Shot, names: Sequence[str], masks: bool = False) -> Iterator[Row]:
-    """The rows of one frame in the order of COLUMNS, and the mask's text with `masks`. None stands for nothing."""
+    """The rows of one frame in the order of COLUMNS, and MASK and REGION with `masks`. None stands for nothing."""
     frame, setting = shot.frame, shot.setting
     time = (frame.segment, frame.frame, frame.pts, "{}/{}".format(*setting.time_base), float(shot.seconds))
-    begin = (*time, frame.dropped, setting.height, setting.width)
-    for number, (part, name) in enumerate(zip(shot.parts, names, strict=True)):
-        if part is None:
-            continue
-        (a, b, tx), (c, d, ty) = part.affine
-        place = (tx, ty, a, b, c, d) if part.visible else (None,) * 6
-        row = (*begin, number, name, *place, part.area, part.score, part.visible)
-        yield (*row, part.mask.counts if part.mask else None) if masks else row
+    for one in shot.subjects:
+        begin = (*time, frame.dropped, setting.height, setting.width, one.subject, one.score)
+        region = None if one.region is None else " ".join(f"{value:g}" for value in one.region)
+        for number, (part, name) in enumerate(zip(one.parts, names, strict=True)):
+            if part is None:
+                continue
+            (a, b, tx), (c, d, ty) = part.affine
+            place = (tx, ty, a, b, c, d) if part.visible else (None,) * 6
+            row = (*begin, number, name, *place, part.area, part.score, part.visible)
+            yield (*row, part.mask.counts if part.mask else None, region) if masks else row
 
 
 def tables(
     shots: Iterable[Shot], names: Sequence[str], masks: bool = False, num_rows: int = 1 << 16
 ) -> Iterator[dict[str, list[Any]]]:
     """Columns of about `num_rows` rows at a time; at least one table, maybe without rows."""
-    columns = [*COLUMNS, MASK] if masks else list(COLUMNS)
+    columns = [*COLUMNS, MASK, REGION] if masks else list(COLUMNS)
     rows, is_first = list[Row](), True
     for shot in shots:
         rows.extend(rows_of(shot, names, masks))
@@ -105,7 +115,7 @@ def bare_header(path: Path, names: Sequence[str], row: Mapping[str, Any] | None)
     segment = _segment(f"{path}: the first row", row)
     model = ModelRecord("", "", "", list(names), symmetric_pairs=list(pairs_by_name(names)))
     source = SourceRecord("", segment.height, segment.width, segment.time_base, None)
-    return HeaderRecord("streamparts.tracks/2", __version__, model, source, None, COORDINATES)
+    return HeaderRecord(SCHEMA, __version__, model, source, None, COORDINATES)
 
 
 def records_of(
@@ -136,17 +146,53 @@ def records_of(
             segment = of_segment
             yield _segment(where, row)
         base = _time_base(where, row)
-        parts = {_integer(*item, "part"): _part(*item, masks.mask_hw if masks else None) for item in items}
-        pts = _integer(where, row, "pts")
+        subjects = _subjects(items, names, masks.mask_hw if masks else None)
+        pts, first = _integer(where, row, "pts"), subjects[0]
         yield FrameRecord(
             number,
             pts,
             round(float(pts * base), 6),
-            [parts.get(part) or unseen(part, name) for part, name in enumerate(names)],
+            first.parts,
             of_segment,
             _integer(where, row, "dropped"),
+            subject_score=first.score,
+            region=first.region,
+            subjects=subjects if len(subjects) > 1 else [],
         )
     yield from reversed(waiting)
+
+
+def _subjects(
+    items: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str], mask_hw: tuple[int, int] | None
+) -> list[SubjectRecord]:
+    """Of the rows of one frame: each subject up to the last that has any."""
+    rows: dict[int, list[tuple[str, Mapping[str, Any]]]] = {0: []}
+    for item in items:
+        rows.setdefault(_integer(*item, "subject") if item[1].get("subject") not in (None, "") else 0, []).append(item)
+    if max(rows) >= MOST_SUBJECTS:
+        raise TracksError(f"{items[0][0]}: subject is {max(rows)}, at most {MOST_SUBJECTS} are read")
+    out = []
+    for subject in range(max(rows) + 1):
+        parts, score, region = dict[int, PartRecord](), None, None
+        for where, row in rows.get(subject, ()):
+            parts[_integer(where, row, "part")] = _part(where, row, mask_hw)
+            told = row.get("subject_score") not in (None, "") and row["subject_score"] == row["subject_score"]
+            score = _number(where, row, "subject_score") if told else None
+            region = _region(where, row)
+        found = [parts.get(part) or unseen(part, name) for part, name in enumerate(names)]
+        out.append(checked(items[0][0], SubjectRecord(subject, found, score, region)))
+    return out
+
+
+def _region(where: str, row: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    text = row.get(REGION)
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        left, top, width, height = map(float, text.split())
+    except ValueError as error:
+        raise TracksError(f"{where}: {REGION} is {text!r}, no four numbers") from error
+    return left, top, width, height
 
 
 def unseen(part: int, name: str, score: float = 0.0) -> PartRecord:

@@ -30,6 +30,10 @@ PALETTE: tuple[Color, ...] = (
 )
 """RGB by part number. Neighbours differ in lightness as well as in hue, for those who tell few hues apart."""
 
+LINES_FOR = 2
+"""Lines and numbers on a subject that is followed are those of a picture so many times as large as its crop, or of the
+picture at hand if that is smaller."""
+
 _WHITE, _PALE, _GREY, _DARK = (255, 255, 255), (205, 205, 205), (140, 140, 140), (25, 25, 30)
 
 
@@ -43,20 +47,33 @@ class Painter:
 
     def __init__(self, style: OverlayStyle = DEFAULT_STYLE) -> None:
         self.style = style
-        self._trails = Trails(style.trail_seconds) if style.trails else None
+        self._trails = dict[int, Trails]()
 
     def paint(self, canvas: Canvas, tracks: Tracks) -> None:
         """Draw one frame, in place, on a canvas of its picture as displayed."""
-        draw_tracks(canvas, tracks, self.style, self._trails.update(tracks) if self._trails else ())
+        for subject in tracks.subjects:
+            trails: Sequence[Trail] = ()
+            if self.style.trails:
+                new = Trails(self.style.trail_seconds)
+                trails = self._trails.setdefault(subject.subject, new).update(subject)
+            draw_tracks(canvas, subject, self.style, trails, boxed=len(tracks.subjects) > 1)
 
 
 def draw_tracks(
-    canvas: Canvas, tracks: Tracks, style: OverlayStyle = DEFAULT_STYLE, trails: Sequence[Trail] = ()
+    canvas: Canvas,
+    tracks: Tracks,
+    style: OverlayStyle = DEFAULT_STYLE,
+    trails: Sequence[Trail] = (),
+    boxed: bool = False,
 ) -> None:
-    """Draw the visible parts of one frame, in place, on a canvas of its picture as displayed."""
+    """Draw the visible parts of one subject in one frame, in place, on a canvas of its picture as displayed; `boxed`
+    with a box around it, and its number."""
     if not (tracks.visible.any() or trails or tracks.joints):
         return
-    full = make_strokes(tracks, style, trails, min(canvas[0].image.shape[:2]))
+    side = float(min(canvas[0].image.shape[:2]))
+    if tracks.region is not None:  # lines as thick as they are would hide a small subject
+        side = min(side, LINES_FOR * max(tracks.region[2:]))
+    full = make_strokes(tracks, style, trails, side, boxed)
     half = full.halved() if any(plane.halvings for plane in canvas) else full
     for plane in canvas:
         _draw_strokes(plane, half if plane.halvings else full, style.opacity)
@@ -80,6 +97,10 @@ def _draw_strokes(plane: Plane, strokes: Strokes, opacity: float) -> None:
     _draw_lines(plane, bones, white, strokes.thickness)
     for joint in strokes.lines(strokes.joints):
         _draw_joint(plane, joint, strokes.thickness)
+    if strokes.boxes:
+        around, corner = strokes.boxes
+        _draw_lines(plane, strokes.lines([around]), plane.values(_PALE), strokes.thickness, closed=True)
+        _draw_name(plane, strokes.lines([corner])[0], strokes.subject, strokes)
     for label, center in zip(strokes.labels, strokes.lines(strokes.centers), strict=True):
         if label:
             (_draw_number if label.isdigit() else _draw_name)(plane, center, label, strokes)

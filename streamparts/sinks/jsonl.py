@@ -15,6 +15,7 @@ from streamparts.meter import StageClock
 from streamparts.sinks.recording import Recording
 from streamparts.sinks.resume import ResumePoint
 from streamparts.sources import Source
+from streamparts.tracking.roi import WHOLE_PICTURE, Following
 
 
 class JsonlSink:
@@ -29,16 +30,18 @@ class JsonlSink:
         clock: StageClock | None = None,
         *,
         policy: str | None = None,
+        following: Following = WHOLE_PICTURE,
         resume: ResumePoint | None = None,
     ) -> None:
         """Creates, or empties, the file and writes the header; or goes on after `resume`, a point of that very file.
 
-        `policy` is told to the readers of the file. Raises VideoError.
+        `policy` and `following` are told to the readers of the file. Raises VideoError.
         """
         self.path = Path(path)
         self._clock = clock or StageClock()
         self._encoder = msgspec.json.Encoder()
-        self._recording = Recording(bundle, source, masks, policy=policy, segment=resume.segment if resume else 0)
+        segment = resume.segment if resume else 0
+        self._recording = Recording(bundle, source, masks, policy=policy, following=following, segment=segment)
         self._size = resume.size_bytes if resume else 0
         try:
             self._file: FileIO = self.path.open("r+b" if resume else "wb", buffering=0)

@@ -18,6 +18,7 @@ from streamparts.sinks.group import Member, Report, SinkGroup
 from streamparts.sinks.naming import existing_followers
 from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source
+from streamparts.tracking.roi import WHOLE_PICTURE, Following
 
 if TYPE_CHECKING:
     from streamparts.sinks.messages.address import Address
@@ -50,6 +51,8 @@ class Outputs:
     """Of the page; 0 for any that is free."""
     send: tuple[Address, ...] = ()
     """Where live messages go."""
+    following: Following = WHOLE_PICTURE
+    """What the network sees, for the headers of tracks and messages."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -162,7 +165,8 @@ def _tracks(
 ) -> Member:
     from streamparts.sinks.jsonl import JsonlSink
 
-    sink = JsonlSink(path, bundle, source, outputs.masks, clock, policy=policy, resume=resume)
+    following = outputs.following
+    sink = JsonlSink(path, bundle, source, outputs.masks, clock, policy=policy, following=following, resume=resume)
     notes = (f"{path}: resumed at frame {resume.next_index}",) if resume else ()
     return Member(str(path), BackgroundSink(sink, depth, written), lambda: Report((path,), notes))
 
@@ -175,7 +179,7 @@ def _messages(
         from streamparts.sinks.recording import Recording
     for address in outputs.send:
         masks = address.options.get("masks") == "1"
-        sink = open_messages(address, Recording(bundle, source, masks, policy=policy))
+        sink = open_messages(address, Recording(bundle, source, masks, policy=policy, following=outputs.following))
         yield Member(sink.address, sink, sink.report, is_file=False, num_lost=partial(getattr, sink, "num_lost"))
         if say and sink.listens:
             say(f"messages: {sink.address} waits for receivers")

@@ -129,10 +129,15 @@ def shrunk(tracks: Tracks, rescaler: Rescaler, max_side: int = MAX_SIDE) -> Trac
     share = min(1.0, max_side / max(frame.height, frame.width))
     height, width = max(1, round(frame.height * share)), max(1, round(frame.width * share))
     scale = np.array([[width / frame.width], [height / frame.height]], np.float32)
-    image = rescaler.rgb(frame, (height, width))
-    return replace(
-        tracks,
-        frame=replace(frame, image=image, rotation=0, height=height, width=width),
-        letterbox=replace(tracks.letterbox, frame_hw=(height, width)),
-        affines=tracks.affines * scale,
-    )
+    small = replace(frame, image=rescaler.rgb(frame, (height, width)), rotation=0, height=height, width=width)
+
+    def resized(one: Tracks) -> Tracks:
+        return replace(
+            one,
+            frame=small,
+            letterbox=one.letterbox.resized((height, width)),
+            affines=one.affines * scale,
+            others=tuple(map(resized, one.others)),
+        )
+
+    return resized(tracks)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from streamparts.errors import TracksError
-from streamparts.sinks.records import OLDER_SCHEMAS, SCHEMA, FrameRecord, HeaderRecord, Record
+from streamparts.sinks.records import FIRST_SCHEMA, OLDER_SCHEMAS, SCHEMA, FrameRecord, HeaderRecord, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def decode_header(line: bytes) -> tuple[HeaderRecord, str]:
 
 def decode_line(line: bytes, schema: str = SCHEMA) -> Record:
     """A line after the first. Raises msgspec.DecodeError."""
-    if schema == SCHEMA:
+    if schema != FIRST_SCHEMA:  # what later ones lack has a default
         return _decoder.decode(line)
     raw = msgspec.json.decode(line, type=dict[str, Any])
     return msgspec.convert({"type": "frame", **raw}, FrameRecord)

@@ -26,18 +26,27 @@ from streamparts.sinks.records import (
     RleRecord,
     SegmentRecord,
     SourceRecord,
+    SubjectRecord,
 )
 from streamparts.sources import Source
+from streamparts.tracking.roi import WHOLE_PICTURE, Following
 
 
 class Recording:
     """The records of one run: a header, then those of each frame in order."""
 
     def __init__(
-        self, bundle: Bundle, source: Source, masks: bool = False, *, policy: str | None = None, segment: int = 0
+        self,
+        bundle: Bundle,
+        source: Source,
+        masks: bool = False,
+        *,
+        policy: str | None = None,
+        following: Following = WHOLE_PICTURE,
+        segment: int = 0,
     ) -> None:
         """`segment` is the one that goes on, of a run that is resumed."""
-        self.header = _header(bundle, source, masks, policy)
+        self.header = _header(bundle, source, masks, policy, following)
         self.segment: SegmentRecord | None = None
         """The segment at hand; None while the header describes it."""
         self._masks = masks
@@ -51,8 +60,8 @@ class Recording:
             seconds = round(frame.gap.seconds, 3)
             records.append(GapRecord(frame.index, frame.pts, _seconds(frame), seconds, frame.gap.reason))
         if frame.segment != self._segment:
-            masks = _mask_record(tracks.letterbox) if self._masks else None
             size = (frame.height, frame.width)
+            masks = mask_record(Letterbox.fit(size, tracks.letterbox.model_hw)) if self._masks else None
             self._segment = frame.segment
             self.segment = SegmentRecord(frame.segment, frame.index, *size, _ratio(frame.time_base), masks)
             records.append(self.segment)
@@ -63,9 +72,33 @@ class Recording:
 def frame_record(tracks: Tracks, masks: bool, captured: float | None = None) -> FrameRecord:
     """The record of one frame, with the masks of its parts or without; `captured` in seconds of the wall clock."""
     frame = tracks.frame
-    parts = [_part_record(tracks, part, masks) for part in range(tracks.num_parts)]
-    joints = _joint_records(tracks)
-    return FrameRecord(frame.index, frame.pts, _seconds(frame), parts, frame.segment, frame.dropped, captured, joints)
+    subjects = [_subject_record(each, masks) for each in tracks.subjects]
+    first = subjects[0]
+    return FrameRecord(
+        frame.index,
+        frame.pts,
+        _seconds(frame),
+        first.parts,
+        frame.segment,
+        frame.dropped,
+        captured,
+        first.joints,
+        first.score,
+        first.region,
+        subjects if len(subjects) > 1 else [],
+    )
+
+
+def _subject_record(tracks: Tracks, masks: bool) -> SubjectRecord:
+    score, region = tracks.subject_score, tracks.region
+    left, top, width, height = (round(value, 3) for value in region or (0, 0, 0, 0))
+    return SubjectRecord(
+        tracks.subject,
+        [_part_record(tracks, part, masks) for part in range(tracks.num_parts)],
+        None if score is None else round(score, 3),
+        None if region is None else (left, top, width, height),
+        _joint_records(tracks),
+    )
 
 
 def captured_unix_seconds(frame: Frame) -> float:
@@ -74,26 +107,31 @@ def captured_unix_seconds(frame: Frame) -> float:
     return time.time() - (time.perf_counter() - frame.decoded_at)
 
 
-def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None) -> HeaderRecord:
+def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None, following: Following) -> HeaderRecord:
     spec = bundle.spec
     model = ModelRecord(
         spec.name, spec.method, bundle.sha256, list(spec.parts), spec.description, list(spec.symmetric_pairs)
     )
     rate = None if source.rate is None else _ratio(source.rate)
     return HeaderRecord(
-        schema="streamparts.tracks/2",
+        schema="streamparts.tracks/3",
         streamparts=__version__,
         model=model,
         source=SourceRecord(source.name, source.height, source.width, _ratio(source.time_base), rate),
         policy=policy,
         coordinates=COORDINATES,
-        masks=_mask_record(Letterbox.fit((source.height, source.width), spec.input_hw)) if masks else None,
+        masks=mask_record(Letterbox.fit((source.height, source.width), spec.input_hw)) if masks else None,
+        roi=following.roi,
+        subjects=max(1, following.num_subjects),
     )
 
 
-def _mask_record(letterbox: Letterbox) -> MaskRecord:
-    (height, width), (inner_height, inner_width) = letterbox.frame_hw, letterbox.inner_hw
-    return MaskRecord(letterbox.model_hw, letterbox.offset_xy, (width / inner_width, height / inner_height))
+def mask_record(letterbox: Letterbox) -> MaskRecord:
+    """How masks at model resolution lie on the displayed picture."""
+    (height, width), (inner_height, inner_width) = letterbox.shown_hw, letterbox.inner_hw
+    scale = (width / inner_width, height / inner_height)
+    (x, y), (left, top) = letterbox.offset_xy, (0.0, 0.0) if letterbox.crop is None else letterbox.crop[:2]
+    return MaskRecord(letterbox.model_hw, (x - left / scale[0], y - top / scale[1]), scale)
 
 
 def _ratio(value: Fraction) -> tuple[int, int]:

@@ -1,15 +1,17 @@
-"""The lines of a tracks file, schema streamparts.tracks/2. The JSON Schema that is published is made from these."""
+"""The lines of a tracks file, schema streamparts.tracks/3. The JSON Schema that is published is made from these."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-SCHEMA = "streamparts.tracks/2"
-OLDER_SCHEMAS = ("streamparts.tracks/1",)
+SCHEMA: Final = "streamparts.tracks/3"
+OLDER_SCHEMAS = ("streamparts.tracks/2", "streamparts.tracks/1")
 """Read as well."""
+FIRST_SCHEMA = OLDER_SCHEMAS[-1]
+"""Its lines have no `type`."""
 
 COORDINATES = (
     "pixels of the frame as displayed (rotation applied); origin at the top-left corner, pixel centres at +0.5, "
@@ -17,13 +19,19 @@ COORDINATES = (
 )
 MASK_COORDINATES = (
     "COCO run-length encoding at mask_hw; a continuous mask pixel x, y is displayed at "
-    "(x - offset_xy[0]) * scale_xy[0], (y - offset_xy[1]) * scale_xy[1]"
+    "(x - offset_xy[0]) * scale_xy[0], (y - offset_xy[1]) * scale_xy[1]; where the frame or the subject has a region, "
+    "at region[0] + x * region[2] / mask_hw[1], region[1] + y * region[3] / mask_hw[0]"
 )
 
 Count = Annotated[int, Meta(ge=0)]
 Size = Annotated[int, Meta(ge=1)]
 Ratio = Annotated[tuple[int, Size], Meta(description="Numerator and denominator.")]
 Row = tuple[float, float, float]
+Score = Annotated[float, Meta(ge=0, le=1)]
+Region = Annotated[
+    tuple[float, float, float, float],
+    Meta(description="Left, top, width and height in displayed pixels; it may reach outside the picture."),
+]
 
 
 class ModelRecord(Struct, frozen=True):
@@ -52,7 +60,7 @@ class SourceRecord(Struct, frozen=True):
 
 
 class MaskRecord(Struct, frozen=True):
-    """How the masks of this segment lie on the displayed picture."""
+    """How the masks of this segment lie on the displayed picture, where no region says so."""
 
     mask_hw: Annotated[tuple[Size, Size], Meta(description="Height and width of every mask.")]
     offset_xy: Annotated[tuple[float, float], Meta(description="Left and top border, in mask pixels.")]
@@ -63,13 +71,18 @@ class MaskRecord(Struct, frozen=True):
 class HeaderRecord(Struct, frozen=True, tag_field="type", tag="header"):
     """The first line: how to read the others."""
 
-    schema: Annotated[Literal["streamparts.tracks/2"], Meta(description="Version of this format.")]
+    schema: Annotated[Literal["streamparts.tracks/3"], Meta(description="Version of this format.")]
     streamparts: Annotated[str, Meta(description="Version of the program that wrote the file.")]
     model: ModelRecord
     source: SourceRecord
     policy: Annotated[str | None, Meta(description="Which frames are tracked; null if not told.")]
     coordinates: Annotated[str, Meta(description="The convention of centers and affines, in words.")]
     masks: Annotated[MaskRecord | None, Meta(description="null where no masks were asked for.")] = None
+    roi: Annotated[
+        Literal["auto", "off"] | Region,
+        Meta(description="What the network saw: what follows the subject, the whole picture, or always one region."),
+    ] = "off"
+    subjects: Annotated[Size, Meta(description="How many of one kind were followed.")] = 1
 
 
 class RleRecord(Struct, frozen=True):
@@ -105,6 +118,18 @@ class JointRecord(Struct, frozen=True):
     confidence: Annotated[float, Meta(ge=0, le=1, description="0 where none of its parts is seen.")]
 
 
+class SubjectRecord(Struct, frozen=True, omit_defaults=True):
+    """One of several subjects in one frame."""
+
+    id: Annotated[Count, Meta(description="Its number, from 0, the same in every frame.")]
+    parts: Annotated[list[PartRecord], Meta(description="All parts of the model, seen or not.")]
+    score: Annotated[
+        Score | None, Meta(description="How likely it is that it is there; null where that is not told.")
+    ] = None
+    region: Annotated[Region | None, Meta(description="What the network saw of the frame to find it.")] = None
+    joints: Annotated[list[JointRecord], Meta(description="Of the skeleton; left out without one.")] = []
+
+
 class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="frame"):
     """One frame."""
 
@@ -120,6 +145,16 @@ class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag
         float | None, Meta(description="Wall-clock time at which it left the decoder; live sources only.")
     ] = None
     joints: Annotated[list[JointRecord], Meta(description="Of the skeleton; left out without one.")] = []
+    subject_score: Annotated[
+        Score | None, Meta(description="How likely it is that the subject is there; left out where that is not told.")
+    ] = None
+    region: Annotated[
+        Region | None, Meta(description="What the network saw of the frame; left out where that was all of it.")
+    ] = None
+    subjects: Annotated[
+        list[SubjectRecord],
+        Meta(description="All of them where several are followed; what stands beside this is the first one's."),
+    ] = []
 
 
 class GapRecord(Struct, frozen=True, tag_field="type", tag="gap"):

@@ -14,6 +14,7 @@ from streamparts.bundle import Bundle
 from streamparts.errors import TracksError
 from streamparts.sinks.reading import decode_line, read_tracks
 from streamparts.sinks.records import SCHEMA, FrameRecord, Record, SourceRecord
+from streamparts.tracking.roi import WHOLE_PICTURE, Following, Roi
 
 _BLOCK = 1 << 16
 
@@ -57,13 +58,17 @@ class ResumePoint:
 
 
 def resume_point(
-    path: str | Path, bundle: Bundle, source: _Named | None = None, masks: bool = False
+    path: str | Path,
+    bundle: Bundle,
+    source: _Named | None = None,
+    masks: bool = False,
+    following: Following = WHOLE_PICTURE,
 ) -> ResumePoint | None:
     """Where to go on with the tracks in `path`; None where there is no such file or it is empty.
 
     Reads the first and the last lines only. Raises TracksError, in one line, where the file was made from another
-    model, source or picture size, with or without masks unlike now, by an older version, or is damaged. Without
-    `source`, that is left to `ResumePoint.check_source`.
+    model, source or picture size, with or without masks or following unlike now, by an older version, or is damaged.
+    Without `source`, that is left to `ResumePoint.check_source`.
     """
     path = Path(path)
     if not path.exists() or path.stat().st_size == 0:
@@ -73,6 +78,8 @@ def resume_point(
         raise TracksError(f"{path}: is of the older {file.schema}, which cannot be resumed; start anew in another file")
     _require(path, "the model", file.header.model.sha256[:12], bundle.sha256[:12])
     _require(path, "whether there are masks", _yes(file.header.masks is not None), _yes(masks))
+    _require(path, "what the network sees (--roi)", _said(file.header.roi), _said(following.roi))
+    _require(path, "the number of subjects", str(file.header.subjects), str(max(1, following.num_subjects)))
     point = _last_frame(path, file.header.source)
     if source is not None:
         point.check_source(source)
@@ -96,6 +103,10 @@ def _require(path: Path, what: str, before: str, now: str) -> None:
             f"{path}: cannot be resumed, {what} was {before} and is {now}; repeat what made the file, or leave "
             "--resume out and give another name"
         )
+
+
+def _said(roi: Roi) -> str:
+    return roi if isinstance(roi, str) else ",".join(f"{value:g}" for value in roi)
 
 
 def _yes(value: bool) -> str:

@@ -55,6 +55,10 @@ class Strokes:
     """Points of the skeleton."""
     trails: list[tuple[int, slice]] = field(default_factory=list)
     """Part number and line."""
+    boxes: list[slice] = field(default_factory=list)
+    """Closed line around the subject, and the place of its number, where there are several."""
+    subject: str = ""
+    """Its number."""
 
     def lines(self, pieces: Iterable[slice]) -> list[Line]:
         return [self.points[piece] for piece in pieces]
@@ -65,8 +69,10 @@ class Strokes:
         return replace(self, points=points, thickness=max(1, self.thickness // 2), text_scale=self.text_scale / 2)
 
 
-def make_strokes(tracks: Tracks, style: OverlayStyle, trails: Sequence[Trail], side: int) -> Strokes:
-    """For a picture whose shorter side is `side` pixels."""
+def make_strokes(
+    tracks: Tracks, style: OverlayStyle, trails: Sequence[Trail], side: float, boxed: bool = False
+) -> Strokes:
+    """For a picture whose shorter side is `side` pixels; `boxed` draws a box around the subject, with its number."""
     pieces, end = list[FloatLike](), 0
 
     def add(lines: Iterable[FloatLike]) -> list[slice]:
@@ -78,6 +84,7 @@ def make_strokes(tracks: Tracks, style: OverlayStyle, trails: Sequence[Trail], s
     parts: list[int] = np.flatnonzero(tracks.visible).tolist()
     affines = tracks.affines[parts]
     outlines = [add(part_outline(tracks.mask(part))) for part in parts] if style.masks else []
+    boxes = add(_box(tracks)) if boxed and parts else []
     num_model_points = end
     lines = {
         "ellipses": add(_on_ellipses(affines, _CIRCLE)) if style.ellipses else [],
@@ -97,8 +104,17 @@ def make_strokes(tracks: Tracks, style: OverlayStyle, trails: Sequence[Trail], s
         thickness=max(1, round(side / 360)),
         text_scale=0.12 + side / 1250,
         outlines=outlines,
+        boxes=boxes,
+        subject=str(tracks.subject),
         **lines,  # type: ignore[arg-type]
     )
+
+
+def _box(tracks: Tracks) -> list[FloatLike]:
+    """Corners (4, 2) of the box around the labelled pixels, and the upper left one, in model pixels."""
+    x, y, width, height = cv2.boundingRect((tracks.labels > 0).view(np.uint8))
+    corners = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], np.float64)
+    return [corners, corners[:1]] if width and height else []
 
 
 def _pairs_seen(tracks: Tracks, style: OverlayStyle) -> Iterator[FloatLike]:

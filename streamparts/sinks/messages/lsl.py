@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 
@@ -34,6 +35,7 @@ class LslSender:
     def __init__(self, address: Address, recording: Recording) -> None:
         """Raises VideoError where LSL cannot open the stream."""
         self.address = str(address)
+        self._has_scores = _has_scores(recording.header)
         try:
             self._outlet: pylsl.StreamOutlet | None = pylsl.StreamOutlet(
                 _info(address.name, recording.header), max_buffered=BUFFER_HUNDREDS
@@ -47,7 +49,10 @@ class LslSender:
     def send(self, tracks: Tracks) -> str | None:
         frame = tracks.frame
         age_seconds = time.perf_counter() - frame.decoded_at
-        sample = [float(frame.index), frame.pts_seconds, float(frame.segment), *poses(tracks).ravel().tolist()]
+        sample = [float(frame.index), frame.pts_seconds, float(frame.segment)]
+        sample += [value for subject in tracks.subjects for value in poses(subject).ravel().tolist()]
+        if self._has_scores:
+            sample += [math.nan if one.subject_score is None else one.subject_score for one in tracks.subjects]
         assert self._outlet is not None
         self._outlet.push_sample(sample, pylsl.local_clock() - age_seconds)
         return None
@@ -59,7 +64,9 @@ class LslSender:
 
 
 def _info(name: str, header: HeaderRecord) -> pylsl.StreamInfo:
-    num_channels = len(FRAME_CHANNELS) + len(COLUMNS) * len(header.model.parts)
+    num_channels = len(FRAME_CHANNELS) + header.subjects * (
+        len(COLUMNS) * len(header.model.parts) + _has_scores(header)
+    )
     source_id = f"streamparts:{socket.gethostname()}:{name}:{header.source.name}"
     info = pylsl.StreamInfo(name, "MoCap", num_channels, pylsl.IRREGULAR_RATE, pylsl.cf_double64, source_id)
     description = info.desc()
@@ -77,10 +84,20 @@ def _info(name: str, header: HeaderRecord) -> pylsl.StreamInfo:
     channels = description.append_child("channels")
     for label, unit in FRAME_CHANNELS.items():
         _add_channel(channels, label=label, type=label, unit=unit)
-    for part in header.model.parts:
-        for column, unit in COLUMNS.items():
-            _add_channel(channels, label=f"{part}.{column}", marker=part, type=_TYPES.get(column, column), unit=unit)
+    for subject in range(header.subjects):
+        for part in header.model.parts:
+            marker = f"subject{subject}.{part}" if subject else part
+            for column, unit in COLUMNS.items():
+                kind = _TYPES.get(column, column)
+                _add_channel(channels, label=f"{marker}.{column}", marker=marker, type=kind, unit=unit)
+    for subject in range(header.subjects if _has_scores(header) else 0):
+        _add_channel(channels, label=f"subject{subject}.score", type="Confidence", unit="normalized")
     return info
+
+
+def _has_scores(header: HeaderRecord) -> bool:
+    """Whether subjects are followed, so that it is told of each whether it is there."""
+    return header.roi == "auto"
 
 
 def _add_channel(channels: pylsl.XMLElement, **texts: str) -> None:

@@ -15,6 +15,7 @@ from streamparts.sinks.messages.poses import poses
 from streamparts.sinks.recording import Recording, captured_unix_seconds
 
 HEADER, FRAME, PART = "/streamparts/header", "/streamparts/frame", "/streamparts/part/"
+SUBJECT = "/streamparts/subject"
 _MOST = 2**31 - 1
 """The largest number that an OSC int holds."""
 
@@ -30,7 +31,7 @@ class OscSender:
         self.address = str(address)
         self._header = recording.header
         self._size_wh = (self._header.source.width, self._header.source.height)
-        self._addresses = [PART + escaped(name) for name in self._header.model.parts]
+        self._names = [escaped(name) for name in self._header.model.parts]
         self._says_time = address.options["time"] == "capture"
         self._datagrams = Datagrams(address)
 
@@ -43,8 +44,12 @@ class OscSender:
         self._size_wh = (tracks.frame.width, tracks.frame.height)
         bundle = OscBundleBuilder(captured_unix_seconds(tracks.frame) if self._says_time else IMMEDIATELY)  # type: ignore[arg-type]
         bundle.add_content(_frame_message(tracks.frame))
-        for address, pose in zip(self._addresses, poses(tracks).tolist(), strict=True):
-            bundle.add_content(_message(address, "ffffff", *pose))
+        for subject in tracks.subjects:
+            if subject.subject_score is not None:
+                bundle.add_content(_message(SUBJECT, "if", subject.subject, subject.subject_score))
+            begin = f"{SUBJECT}/{subject.subject}/part/" if subject.subject else PART
+            for name, pose in zip(self._names, poses(subject).tolist(), strict=True):
+                bundle.add_content(_message(begin + name, "ffffff", *pose))
         return self._datagrams.send(bundle.build().dgram)
 
     def close(self) -> None:

@@ -1,0 +1,128 @@
+"""What a crop shows of a subject as a whole: its pixels, and the box around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import FloatArray, Parts
+from streamparts.geometry import Letterbox
+from streamparts.tracking.boxes import Box
+
+Mask = NDArray[np.bool_]
+
+GAP = 2
+"""Model pixels between pieces that still are one."""
+LEAST_PIXELS = 4
+"""Model pixels below which there is nothing."""
+MOST_PIECES = 8
+"""Of one picture that are looked at."""
+LEAST_SHARE = 0.05
+"""Of the largest piece: smaller ones are not of the subject."""
+TAIL = 0.005
+"""Share of the pixels, on every side, that may lie outside the box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A subject, or a piece of it, in displayed pixels."""
+
+    box: Box
+    """Around its pixels but for a few stray ones."""
+    mean: NDArray[np.float64]
+    """(2,) of its pixels."""
+    covariance: NDArray[np.float64]
+    """(2, 2) of its pixels."""
+    area: float
+    """In square pixels."""
+    score: float
+    """Mean score of the parts that its pixels belong to."""
+    mask: Mask
+    """(h, w) its pixels, at model resolution."""
+
+
+def foreground(parts: Parts, letterbox: Letterbox) -> Mask:
+    """(h, w) what belongs to any part and lies on the picture."""
+    mask: Mask = np.zeros(parts.labels.shape, np.bool_)
+    mask[letterbox.inner_slices] = parts.labels[letterbox.inner_slices] > 0
+    return mask
+
+
+def pieces(mask: Mask) -> tuple[NDArray[np.int32], int]:
+    """((h, w), number): 0 outside the mask, else the number, from 1, of the piece that a pixel belongs to. Pieces that
+    lie close to each other are one."""
+    import cv2
+
+    joined = cv2.dilate(mask.astype(np.uint8), np.ones((2 * GAP + 1, 2 * GAP + 1), np.uint8))
+    number, marks = cv2.connectedComponents(joined, connectivity=8, ltype=cv2.CV_32S)
+    return np.where(mask, marks, 0).astype(np.int32), number - 1
+
+
+def all_extents(parts: Parts, letterbox: Letterbox) -> list[Extent]:
+    """The largest pieces of the foreground."""
+    marks, number = pieces(foreground(parts, letterbox))
+    largest = np.argsort(-np.bincount(marks.ravel(), minlength=number + 1)[1:], kind="stable")[:MOST_PIECES] + 1
+    found = (extent_of(marks == piece, parts, letterbox) for piece in largest)
+    return [extent for extent in found if extent is not None]
+
+
+def own_extent(mask: Mask, parts: Parts, letterbox: Letterbox, expected: Box) -> Extent | None:
+    """The piece of `mask` that is the subject: the largest one, what lies in the `expected` box counted twice, with
+    those that lie there too. None without any."""
+    marks, number = pieces(mask)
+    if number == 0:
+        return None
+    inside = np.zeros(mask.shape, np.bool_)
+    inside[_slices(expected, letterbox)] = True
+    counts = np.bincount(marks.ravel(), minlength=number + 1)
+    counts_inside = np.bincount(marks[inside], minlength=number + 1)
+    counts[0] = counts_inside[0] = 0
+    main = int((counts + counts_inside).argmax())
+    belongs = (counts >= LEAST_SHARE * counts[main]) & (2 * counts_inside >= counts)
+    belongs[main], belongs[0] = True, False
+    return extent_of(belongs[marks], parts, letterbox)
+
+
+def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
+    """Of the pixels of `mask`; None where they are too few."""
+    weights = mask.astype(np.float32)
+    columns, rows = weights.sum(axis=0), weights.sum(axis=1)
+    count = float(rows.sum())
+    if count < LEAST_PIXELS:
+        return None
+    x, y = (np.arange(len(line), dtype=np.float32) + 0.5 for line in (columns, rows))
+    mean = np.array([columns @ x, rows @ y], np.float64) / count
+    x, y = x - np.float32(mean[0]), y - np.float32(mean[1])
+    cross = float(y @ weights @ x)
+    covariance = np.array([[columns @ (x * x), cross], [cross, rows @ (y * y)]], np.float64) / count
+    (left, right), (top, bottom) = _ends(columns, count), _ends(rows, count)
+    corners = letterbox.model_to_frame(np.array([[left, top], [right, bottom], mean], np.float64))
+    scale = letterbox.scale_xy.astype(np.float64)
+    of_parts = np.bincount(parts.labels[mask], minlength=len(parts.scores) + 1)[1:]
+    return Extent(
+        box=corners[:2].ravel(),
+        mean=corners[2],
+        covariance=(covariance + np.eye(2) / 12) * np.outer(scale, scale),
+        area=count * float(scale.prod()),
+        score=float(of_parts @ parts.scores) / count,
+        mask=mask,
+    )
+
+
+def _ends(counts: FloatArray, count: float) -> tuple[float, float]:
+    """Where the pixels of a line begin and end, but for a few stray ones."""
+    sums = np.cumsum(counts)
+    first = int(np.searchsorted(sums, TAIL * count, "right"))
+    return float(first), float(np.searchsorted(sums, (1 - TAIL) * count, "left") + 1)
+
+
+def _slices(box: Box, letterbox: Letterbox) -> tuple[slice, slice]:
+    """Rows and columns of the model input that a box in displayed pixels covers."""
+    (left, top), (right, bottom) = letterbox.frame_to_model(box.reshape(2, 2))
+    height, width = letterbox.model_hw
+    return (
+        slice(int(np.clip(np.floor(top), 0, height)), int(np.clip(np.ceil(bottom), 0, height))),
+        slice(int(np.clip(np.floor(left), 0, width)), int(np.clip(np.ceil(right), 0, width))),
+    )

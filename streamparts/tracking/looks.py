@@ -1,0 +1,60 @@
+"""Looking at regions of a frame through the network, timed and counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from streamparts.data import ByteArray, Frame, Parts
+from streamparts.geometry import Letterbox, Region
+from streamparts.meter import StageClock
+from streamparts.segment import PartSegmenter, Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A region of a frame, and what the network says of it."""
+
+    letterbox: Letterbox
+    image: ByteArray
+    """(H, W, 3) uint8 RGB as the network saw it."""
+    parts: Parts
+
+
+Retouch = Callable[[Prepared], Prepared]
+"""Changes what the network is to see."""
+
+
+class Looks:
+    """The segmenter of one video, and what its use costs."""
+
+    def __init__(self, segmenter: PartSegmenter, clock: StageClock | None = None) -> None:
+        """`clock` gets the seconds of "prepare" and "infer", of each frame in one."""
+        self._segmenter, self._clock = segmenter, clock
+        self._seconds = [0.0, 0.0]
+        self.count = 0
+        """Pictures that went through the network."""
+
+    def at(self, frame: Frame, regions: Sequence[Region], retouch: Sequence[Retouch | None] = ()) -> list[Look]:
+        """All regions in one batch. Raises ModelError."""
+        if not regions:
+            return []
+        start = time.perf_counter()
+        prepared = [self._segmenter.prepare(frame, region) for region in regions]
+        for number, change in enumerate(retouch):
+            if change is not None:
+                prepared[number] = change(prepared[number])
+        middle = time.perf_counter()
+        found = self._segmenter.infer_batch(prepared)
+        self._seconds[0] += middle - start
+        self._seconds[1] += time.perf_counter() - middle
+        self.count += len(regions)
+        return [Look(item.letterbox, item.image, parts) for item, parts in zip(prepared, found, strict=True)]
+
+    def end_frame(self) -> None:
+        """Count what was spent since the last frame."""
+        if self._clock is not None:
+            self._clock.add("prepare", self._seconds[0])
+            self._clock.add("infer", self._seconds[1])
+        self._seconds = [0.0, 0.0]

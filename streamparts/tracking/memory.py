@@ -1,0 +1,154 @@
+"""What is remembered of one subject from frame to frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import Parts
+from streamparts.geometry import Letterbox, Region
+from streamparts.tracking.appearance import Appearance, colours_of
+from streamparts.tracking.boxes import Box, center_of, overlap, region_around, size_of, within
+from streamparts.tracking.crossing import Shape
+from streamparts.tracking.extent import Extent
+from streamparts.tracking.looks import Look
+from streamparts.tracking.motion import BoxMotion
+from streamparts.tracking.presence import Presence
+
+TRUST_PACE = 0.2
+"""Share by which the trust in a subject follows its scores."""
+STEADY_SIZE = 1.1
+"""A crop stays as it is while the one that is wanted is no larger or smaller than this ..."""
+STEADY_PLACE = 0.05
+"""... and no farther away than this share of it."""
+SHAPE_PACE = 0.3
+"""Share by which the shape follows what is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One subject in one frame."""
+
+    letterbox: Letterbox
+    """Maps model pixels to displayed pixels."""
+    parts: Parts
+    score: float
+    """In [0, 1]: how likely it is that this is the subject."""
+    here: bool
+    """Whether it counts as seen."""
+    anew: bool
+    """Whether it has another place than where it was last seen, so that nothing can be continued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a look at a place shows."""
+
+    look: Look
+    score: float
+    extent: Extent | None
+    """None where there is nothing."""
+
+
+class Subject:
+    """One of the subjects of a video."""
+
+    def __init__(self) -> None:
+        self.motion: BoxMotion | None = None
+        """None while it is lost."""
+        self.appearance = Appearance()
+        self.trust = 0.0
+        """Its scores of late, in the mean."""
+        self.lost_box: Box | None = None
+        """Where it was last seen."""
+        self.lost_seconds = 0.0
+        """When that was."""
+        self.sighting: Sighting | None = None
+        """Of the frame at hand."""
+        self.anew = False
+        """Whether it has begun anew in the frame at hand."""
+        self._presence = Presence()
+        self._region: Region | None = None
+        self._covariance = np.eye(2)
+        self._off_center = np.zeros(2)
+
+    def region(self, seconds: float, margin: float, frame_hw: tuple[int, int], model_hw: tuple[int, int]) -> Region:
+        """The crop to look at; that of the frame before while it still will do, so that a subject at rest is seen in
+        the same way."""
+        wanted = within(region_around(self.expected(seconds), margin, model_hw), frame_hw, model_hw)
+        if self._region is None or not _will_do(self._region, wanted):
+            self._region = wanted
+        return self._region
+
+    def expected(self, seconds: float) -> Box:
+        """Its box at that time. Raises ValueError while it is lost."""
+        if self.motion is None:
+            raise ValueError("a lost subject is expected nowhere")
+        return self.motion.expected(seconds)
+
+    def shape(self, seconds: float) -> Shape:
+        """Where its pixels are expected."""
+        return Shape(center_of(self.expected(seconds)) + self._off_center, self._covariance)
+
+    def begin(self, sighting: Sighting, extent: Extent, seconds: float) -> None:
+        """It was found."""
+        before, self.motion = self.lost_box, BoxMotion(extent.box, seconds)
+        self.anew = before is None or overlap(before, extent.box) == 0
+        self.trust = sighting.score
+        self.sighting, self._region = sighting, None
+        self._presence.update(1.0)
+        self._covariance, self._off_center = extent.covariance, extent.mean - center_of(extent.box)
+
+    def go_on(self, sighting: Sighting, seconds: float, apart: float) -> None:
+        """It was looked at where it was expected; `apart` is 1 where no other subject covers it, 0 where one does
+        wholly."""
+        self.sighting, extent = sighting, sighting.extent
+        if self.motion is None or extent is None or not self._presence.update(sighting.score):
+            self.lose(seconds)
+            return
+        self.trust += TRUST_PACE * (sighting.score - self.trust)
+        self.motion.update(extent.box, seconds, apart)
+        if apart == 1:
+            self._covariance += SHAPE_PACE * (extent.covariance - self._covariance)
+            self._off_center += SHAPE_PACE * (extent.mean - center_of(extent.box) - self._off_center)
+
+    def lose(self, seconds: float) -> None:
+        """It is not where it was expected."""
+        if self.motion is not None:
+            self.lost_box, self.lost_seconds = self.motion.box, seconds
+        self.motion, self._region = None, None
+        self._presence.update(0.0)
+
+    def learn(self) -> None:
+        """Take what is seen of it for what it looks like."""
+        if self.sighting is not None and self.sighting.extent is not None:
+            extent = self.sighting.extent
+            self.appearance.learn(colours_of(self.sighting.look.image, extent.mask), extent.area)
+
+    def unlike(self, sighting: Sighting) -> float:
+        """How unlike a sighting is to what it looks like; see Appearance.distance."""
+        if sighting.extent is None:
+            return 1.0
+        colours = colours_of(sighting.look.image, sighting.extent.mask)
+        return self.appearance.distance(colours, sighting.extent.area)
+
+
+def cost_of(subject: Subject, sighting: Sighting, seconds: float) -> float:
+    """Of taking a sighting for a lost subject: how unlike it is, and how far away, which says less with time."""
+    unlike = subject.unlike(sighting)
+    if subject.lost_box is None or sighting.extent is None:
+        return unlike
+    way = center_of(sighting.extent.box) - center_of(subject.lost_box)
+    lengths = float(np.linalg.norm(way)) / max(float(size_of(subject.lost_box).max()), 1.0)
+    return unlike + min(1.0, lengths / 4) / (1 + max(0.0, seconds - subject.lost_seconds))
+
+
+def _will_do(region: Region, wanted: Region) -> bool:
+    ratio = wanted[2] / region[2]
+    off: NDArray[np.float64] = np.array(
+        [wanted[0] + wanted[2] / 2 - region[0] - region[2] / 2, wanted[1] + wanted[3] / 2 - region[1] - region[3] / 2]
+    )
+    steady = bool((np.abs(off) <= STEADY_PLACE * np.array([region[2], region[3]])).all())
+    return steady and 1 / STEADY_SIZE <= ratio <= STEADY_SIZE

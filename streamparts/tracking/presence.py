@@ -1,0 +1,50 @@
+"""Is the subject there? Read from what the network says of its parts, by a rule that training calibrates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from streamparts.data import FloatArray, Parts
+from streamparts.spec import SubjectSpec
+
+LEAST_MASS = 1e-4
+"""So that the logarithm of nothing is a number."""
+APPEAR_SCORE = 0.5
+"""A subject that was absent is there once its score reaches this ..."""
+VANISH_SCORE = 0.25
+"""... and one that was there is absent once it falls below this."""
+
+
+def presence_features(parts: Parts) -> FloatArray:
+    """(2,): the logarithm to base 10 of 1e-4 plus the parts' share of the picture, and the mean of their scores, each
+    weighed by its share; 0 without any. Without the network's `evidence`, shares are those of the hard labels."""
+    mass = _shares(parts)
+    total = float(mass.sum())
+    mean_score = float(mass @ parts.scores) / total if total > 0 else 0.0
+    return np.array([math.log10(LEAST_MASS + total), mean_score], np.float32)
+
+
+def subject_score(parts: Parts, spec: SubjectSpec) -> float:
+    """In [0, 1]: how likely it is that what the picture shows is the subject."""
+    value = float(presence_features(parts) @ np.array(spec.slope, np.float32)) + spec.offset
+    return 1 / (1 + math.exp(-min(max(value, -60.0), 60.0)))
+
+
+class Presence:
+    """Whether the subject of one video is there: two levels, so that a score near one of them does not flicker."""
+
+    def __init__(self) -> None:
+        self.here = False
+
+    def update(self, score: float) -> bool:
+        self.here = score >= (VANISH_SCORE if self.here else APPEAR_SCORE)
+        return self.here
+
+
+def _shares(parts: Parts) -> FloatArray:
+    if parts.evidence is not None:
+        return parts.evidence[:, 0]
+    counts = np.bincount(parts.labels.ravel(), minlength=len(parts.scores) + 1)[1:]
+    return (counts / parts.labels.size).astype(np.float32)

@@ -1,0 +1,63 @@
+"""What the network is to see of each frame: all of it, always the same region, or what follows a subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from streamparts.errors import ModelError
+from streamparts.geometry import Region
+from streamparts.spec import ModelSpec
+
+Roi = Literal["auto", "off"] | tuple[float, float, float, float]
+"""Region of interest, as users say it."""
+
+MOST_SUBJECTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What was decided."""
+
+    num_subjects: int = 0
+    """To follow; 0 follows none."""
+    region: Region | None = None
+    """What to look at in every frame, where none is followed; None is the whole of it."""
+    note: str | None = None
+    """What the user should know of it, in one line."""
+
+    @property
+    def roi(self) -> Roi:
+        """The same as users say it."""
+        return "auto" if self.num_subjects else self.region or "off"
+
+    @staticmethod
+    def of(spec: ModelSpec, roi: Roi | None = None, subjects: int = 1) -> Following:
+        """`roi` None is "auto", without a word where the model cannot be followed. Raises ValueError for what makes no
+        sense, ModelError for several subjects of a model that does not know them."""
+        if not 1 <= subjects <= MOST_SUBJECTS:
+            raise ValueError(f"subjects must be 1 to {MOST_SUBJECTS}, got {subjects}")
+        if roi not in (None, "auto"):
+            if subjects > 1:
+                raise ValueError("several subjects are found by following them: leave roi at auto")
+            return Following() if roi == "off" else Following(region=_region(roi))
+        if spec.subject is not None:
+            return Following(subjects)
+        if subjects > 1:
+            raise ModelError(f"{spec.name} knows whole pictures only, so one subject; train and export it again")
+        note = f"{spec.name} knows whole pictures only, so its subject is not followed" if roi == "auto" else None
+        return Following(note=note)
+
+
+WHOLE_PICTURE = Following()
+
+
+def _region(roi: object) -> Region:
+    if not (isinstance(roi, tuple | list) and len(roi) == 4):
+        raise ValueError(f"roi must be auto, off, or left, top, width and height in pixels, got {roi!r}")
+    left, top, width, height = (float(value) for value in roi)
+    if not (np.isfinite([left, top, width, height]).all() and min(width, height) >= 1):
+        raise ValueError(f"roi must be left, top, width and height in pixels, the last two at least 1, got {roi!r}")
+    return left, top, width, height
