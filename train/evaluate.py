@@ -2,9 +2,9 @@
 
 MODEL is an .onnx file, the name of a shipped model, the folder of a training run (its student), the
 teacher.safetensors in that folder, or a folder of train.dff. Figures go to the screen, with --out to a JSON file, and
---pictures leaves one sheet per set. What each figure means stands in metrics.py, keypoints.py, ridge.py, landmarks.py and sections.py. The
-foreground IoU with the papers' rule (background only above a probability of 0.8) needs soft masks: it is there for
-runs and not for .onnx files, which give hard labels.
+--pictures leaves one sheet per set. What each figure means stands in metrics.py, keypoints.py, ridge.py, landmarks.py
+and sections.py. The foreground IoU with the papers' rule (background only above a probability of 0.8) needs soft masks:
+it is there for runs and not for .onnx files, which give hard labels.
 
 With --crf each set has a second column, the same after a dense CRF (crf.py) that sees the picture. It starts from the
 soft masks; those of an .onnx file are taken to be sure of each label with a probability of 0.9.
