@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import streamparts
+from benchmarks.real.subjects import by_subject
 from streamparts.backends import Backend
 from streamparts.backends.choice import open_backend
 from streamparts.bundle import Bundle
@@ -22,6 +24,7 @@ from train.observation import observe
 from train.sections import Section, landmark_scores, report
 from train.side_by_side import Sample, write_sheet
 from train.spread import spread
+from train.subjects import SubjectMatcher
 
 NUM_PICTURES = 12
 CPU_BACKEND = "onnxruntime"
@@ -37,76 +40,94 @@ class Model:
     parts: tuple[str, ...]
     subject: str
     """Where the subject came from when it was made, in words."""
-    pairs: Callable[[EvaluationSet], Pairs]
-    """Every labelled frame of a set with what is found in it."""
+    pairs: Callable[[EvaluationSet, SubjectMatcher], Pairs]
+    """Every labelled frame of a set with what is found in it; of a set with several subjects a row for each, which the
+    matcher follows."""
 
 
-def runtime_model(name: str, file: str, roi: str, subject: str | None = None) -> Model:
+def runtime_model(name: str, file: str, roi: str | None, subject: str | None = None) -> Model:
     """An .onnx file or a shipped model, streamed by `streamparts.track`. `subject` None is what the file says."""
     bundle = streamparts.load_model(file)
     backend = open_backend(bundle, CPU_BACKEND, 1)
     said = getattr(bundle.spec, "subject", None)
-    words = subject or (said.source if said else "none: it sees whole pictures")
-    return Model(name, bundle.spec.parts, words, lambda labelled: _streamed(labelled, bundle, backend, roi))
+    words = subject or (said.source if said else "none, it sees whole pictures")
+    return Model(name, bundle.spec.parts, words, partial(_streamed, bundle, backend, roi))
 
 
 def network_model(name: str, path: Path, subject: str) -> Model:
     """A teacher's or student's checkpoint, which sees each picture as a whole."""
     finder = open_finder(str(path))
 
-    def pairs(labelled: EvaluationSet) -> Pairs:
+    def pairs(labelled: EvaluationSet, matcher: SubjectMatcher) -> Pairs:
         return ((frame, finder(frame.image)) for frame in labelled.read())
 
     return Model(name, finder.part_names, subject, pairs)
 
 
-def _streamed(labelled: EvaluationSet, bundle: Bundle, backend: Backend, roi: str) -> Pairs:
+def _streamed(
+    bundle: Bundle, backend: Backend, roi: str | None, labelled: EvaluationSet, matcher: SubjectMatcher
+) -> Pairs:
     """Each clip is streamed from its first frame on, labelled or not: following needs them; a still by itself."""
     for clip, frames in groupby(labelled.read(), lambda frame: frame.clip):
-        with closing(tracked(labelled.sources[clip], bundle, backend, roi)) as stream:
-            yield from _joined(frames, stream)
+        with closing(tracked(labelled.sources[clip], bundle, backend, roi, labelled.subjects)) as stream:
+            if labelled.subjects > 1:
+                with_others = ((frame, _subjects(tracks)) for frame, tracks in _joined(frames, stream))
+                yield from by_subject(with_others, labelled.subjects, matcher)
+            else:
+                yield from ((frame, Found.of_tracks(tracks)) for frame, tracks in _joined(frames, stream))
 
 
-def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Pairs:
+def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Iterator[tuple[LabelledFrame, Tracks]]:
     for frame in frames:
         for tracks in stream:
             if tracks.index == frame.index:
-                yield frame, Found.of_tracks(tracks)
+                yield frame, tracks
                 break
 
 
-def tracked(source: Path, bundle: Bundle, backend: Backend, roi: str) -> Any:
-    """`streamparts.track`, with following where this version has it."""
-    known = inspect.signature(streamparts.track).parameters
-    return streamparts.track(source, bundle, backend=backend, **({"roi": roi} if "roi" in known else {}))
+def _subjects(tracks: Tracks) -> tuple[Tracks, ...]:
+    return getattr(tracks, "subjects", (tracks,))
+
+
+def tracked(source: Path, bundle: Bundle, backend: Backend, roi: str | None, subjects: int = 1) -> Generator[Tracks]:
+    """`streamparts.track`, following the subject unless `roi` says otherwise; several of them where the model can."""
+    options: dict[str, Any] = {} if roi is None else {"roi": roi}
+    if subjects > 1 and getattr(bundle.spec, "subject", None):
+        options["subjects"] = subjects
+    return streamparts.track(source, bundle, backend=backend, **options)
+
+
+def can_follow() -> bool:
+    """Whether this version's `streamparts.track` follows subjects."""
+    return "roi" in inspect.signature(streamparts.track).parameters
 
 
 def judge(model: Model, labelled: EvaluationSet, sheet: Path | None = None) -> Section:
-    """All figures of `train.evaluate`, and a picture of truth beside what was found."""
-    samples, chosen = dict[int, tuple[LabelledFrame, Found]](), set(spread(labelled.num_frames, NUM_PICTURES))
+    """All figures of `train.evaluate`, those on several subjects, and a picture of truth beside what was found."""
+    matcher, samples = SubjectMatcher(), list[Sample]()
+    chosen = set(spread(labelled.num_frames * labelled.subjects, NUM_PICTURES)) if sheet else set()
 
     def watched() -> Pairs:
-        for row, (frame, found) in enumerate(model.pairs(labelled)):
-            if sheet and row in chosen:
-                samples[row] = (frame, found)
+        for row, (frame, found) in enumerate(model.pairs(labelled, matcher)):
+            if row in chosen:
+                samples.append(Sample(frame, found))
             yield frame, found
 
     observed = observe(watched(), len(labelled.part_names))
     fit = split_frames(observed.clips, 0)
     if sheet and samples:
-        match = observed.parts.match() if observed.parts else None
-        write_sheet(sheet, [Sample(frame, found) for frame, found in samples.values()], match)
-    return report(labelled, observed, landmark_scores(observed, fit), fit, model.parts)
+        write_sheet(sheet, samples, observed.parts.match() if observed.parts else None)
+    section = report(labelled, observed, landmark_scores(observed, fit), fit, model.parts)
+    return {**section, "subjects": matcher.section() if matcher.frames else None}
 
 
 def false_parts(model: Model, labelled: EvaluationSet) -> dict[str, float]:
     """Share of pixels that are labelled, of all frames and of each clip."""
     shares: dict[str, list[float]] = {}
-    for frame, found in model.pairs(labelled):
+    for frame, found in model.pairs(labelled, SubjectMatcher()):
         shares.setdefault(clip_name(labelled.sources[frame.clip]), []).append(float((found.labels > 0).mean()))
-    each = {name: sum(values) / len(values) for name, values in shares.items()}
     every = [value for values in shares.values() for value in values]
-    return {"all": sum(every) / max(len(every), 1), **each}
+    return {"all": sum(every) / max(len(every), 1), **{name: sum(v) / len(v) for name, v in shares.items()}}
 
 
 def clip_name(source: Path) -> str:

@@ -62,9 +62,25 @@ def parts_table(rows: Sequence[Row]) -> str:
         ),
     }
     chosen = [row for row in rows if look_up(row, "foreground") or look_up(row, "keypoints")]
+    chosen += davis_means(chosen)
     return _table(
         "Parts on the subject. NMI and ARI of keypoints and parts, over the keypoints inside:", chosen, columns
     )
+
+
+def davis_means(rows: Sequence[Row]) -> list[Row]:
+    """A row for each model that was tried on several DAVIS clips: the mean of their foreground IoU."""
+    by_model: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["case"].startswith("davis "):
+            by_model.setdefault((row["model"], row["subject"]), []).append(row)
+    means = []
+    for (model, subject), each in by_model.items():
+        iou = sum(look_up(row, "foreground.iou") for row in each) / len(each)
+        if len(each) > 1:
+            about = {"case": f"davis, mean of {len(each)}", "truth": each[0]["truth"], "model": model}
+            means.append({**about, "subject": subject, "figures": {"foreground": {"iou": iou}}})
+    return means
 
 
 def landmarks_table(rows: Sequence[Row]) -> str:
