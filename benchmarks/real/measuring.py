@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from benchmarks.real.running import Model, false_parts, judge, network_model, ru
 from benchmarks.real.sets import DATA, SETS, Case, NoDataError, RealSet, empty
 from benchmarks.real.tables import Row
 from streamparts.bundle import model_names
+from streamparts.errors import StreampartsError
 
 KINDS = {"person": "person", "puppet-human": "person", "dog": "quadruped", "hand": "hand", "rodent-top": "mouse"}
 """Model name -> the kind of subject that it is made for."""
@@ -48,21 +49,24 @@ def default_cache() -> Path:
 
 
 def measure(asked: Asked) -> tuple[list[Row], list[str]]:
-    """A row for every model and case, and a line for every set whose clips are not here. Raises StreampartsError for
-    what else goes wrong."""
-    rows, missing = list[Row](), list[str]()
+    """A row for every model and case, and a line for every set whose clips are not here and for every case that went
+    wrong. Raises StreampartsError for a model that cannot be loaded."""
+    rows, lines = list[Row](), list[str]()
     loaded = {name: runtime_model(name, file, asked.roi) for name, file in asked.models.items()}
     for each in asked.sets:
         try:
             cases = each.cases(asked.data, asked.cache, asked.max_frames)
         except NoDataError as error:
-            missing.append(str(error))
+            lines.append(str(error))
             continue
         for case in cases:
-            for model in models_for(each, case, loaded, asked):
-                print(f"{case.name}: {model.name}", file=sys.stderr, flush=True)
-                rows.append(_row(each, case, model, asked))
-    return rows + list(_false_parts(loaded, asked)), missing
+            try:
+                for model in models_for(each, case, loaded, asked):
+                    print(f"{case.name}: {model.name}", file=sys.stderr, flush=True)
+                    rows.append(_row(each, case, model, asked))
+            except StreampartsError as error:  # hours of other sets are not to be lost for it
+                lines.append(f"{case.name}: {error}")
+    return rows + list(_false_parts(loaded, asked)), lines
 
 
 def models_for(each: RealSet, case: Case, loaded: dict[str, Model], asked: Asked) -> Iterator[Model]:
@@ -72,18 +76,17 @@ def models_for(each: RealSet, case: Case, loaded: dict[str, Model], asked: Asked
     if asked.recipe is None or not case.training:
         return
     run = training.train(case, asked.recipe, asked.cache, case.training)
-    yield network_model(f"{LEARNED}, teacher", run.folder / "teacher.safetensors", run.subject)
-    if (run.folder / "student.safetensors").exists():
-        yield network_model(f"{LEARNED}, student", run.folder, run.subject)
-    yield runtime_model(LEARNED, str(run.exported), asked.roi, run.subject)
+    for what, path in (("teacher", run.folder / "teacher.safetensors"), ("student", run.folder)):
+        if (run.folder / f"{what}.safetensors").exists():
+            yield network_model(f"{LEARNED}, {what}", path, run.subject)
+    yield replace(runtime_model(LEARNED, str(run.exported), asked.roi, run.subject), minutes=run.minutes)
 
 
 def _row(each: RealSet, case: Case, model: Model, asked: Asked) -> Row:
-    sheet = (
-        asked.pictures / f"{re.sub('[^A-Za-z0-9.]+', '_', f'{case.name}-{model.name}')}.png" if asked.pictures else None
-    )
+    file = re.sub("[^A-Za-z0-9.]+", "_", f"{case.name}-{model.name}") + ".png"
+    figures = judge(model, case.labelled, asked.pictures / file if asked.pictures else None)
     head = {"set": each.name, "case": case.name, "truth": case.labelled.truth, "model": model.name}
-    return {**head, "subject": model.subject, "figures": judge(model, case.labelled, sheet)}
+    return {**head, "subject": model.subject, "minutes": model.minutes, "figures": figures}
 
 
 def _false_parts(loaded: dict[str, Model], asked: Asked) -> Iterator[Row]:
@@ -96,7 +99,7 @@ def _false_parts(loaded: dict[str, Model], asked: Asked) -> Iterator[Row]:
 
 def shipped(max_frames: int, quick: bool = False) -> dict[str, list[Any]]:
     """For the report: the models that ship on the sets of their kind, the puppet's on all of them, as a floor. Without
-    the clips there is a line that says so and no row."""
+    the clips there are lines that say so and no row."""
     sets = tuple(SETS.values())[:2] if quick else tuple(SETS.values())
     rows, missing = list[Row](), list[str]()
     for name in model_names():

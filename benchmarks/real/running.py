@@ -43,6 +43,8 @@ class Model:
     pairs: Callable[[EvaluationSet, SubjectMatcher], Pairs]
     """Every labelled frame of a set with what is found in it; of a set with several subjects a row for each, which the
     matcher follows."""
+    minutes: float | None = None
+    """That its training took."""
 
 
 def runtime_model(name: str, file: str, roi: str | None, subject: str | None = None) -> Model:
@@ -92,9 +94,14 @@ def _subjects(tracks: Tracks) -> tuple[Tracks, ...]:
 def tracked(source: Path, bundle: Bundle, backend: Backend, roi: str | None, subjects: int = 1) -> Generator[Tracks]:
     """`streamparts.track`, following the subject unless `roi` says otherwise; several of them where the model can."""
     options: dict[str, Any] = {} if roi is None else {"roi": roi}
-    if subjects > 1 and getattr(bundle.spec, "subject", None):
+    if subjects > 1 and knows_subject(bundle):
         options["subjects"] = subjects
     return streamparts.track(source, bundle, backend=backend, **options)
+
+
+def knows_subject(bundle: Bundle) -> bool:
+    """Whether a model knows its subject as a whole, so that it can be followed."""
+    return getattr(bundle.spec, "subject", None) is not None
 
 
 def can_follow() -> bool:

@@ -45,6 +45,7 @@ def figure(row: Row, *paths: str, digits: int = 2) -> str | None:
 def parts_table(rows: Sequence[Row]) -> str:
     """Do parts lie on the subject, and on the same thing every time?"""
     columns: dict[str, Callable[[Row], object]] = {
+        "minutes of training": lambda row: row.get("minutes"),
         "frames": lambda row: look_up(row, "frames"),
         "foreground IoU": lambda row: figure(row, "foreground.iou"),
         "keypoints inside": lambda row: figure(row, "keypoints.inside"),
