@@ -287,7 +287,7 @@ def test_following_is_timed_in_turns_and_not_at_all_for_a_model_that_cannot(
         following.cost(video, bundle, 5, 2)
     asked: list[str] = []
 
-    def track(source: following.DecodedSource, *_: object, roi: str, **__: object) -> Iterator[Tracks]:
+    def track(source: running.FrameSource, *_: object, roi: str, **__: object) -> Iterator[Tracks]:
         asked.append(roi)
         return (tracks_at(bundle, 50) for _ in source)
 

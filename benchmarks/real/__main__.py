@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.place import commit, machine
 from benchmarks.real import training
-from benchmarks.real.measuring import MAX_FRAMES, Asked, default_cache, measure
+from benchmarks.real.measuring import MAX_FRAMES, Asked, Rows, default_cache, measure
 from benchmarks.real.sets import DATA, SETS
 from benchmarks.real.tables import tables
 from streamparts.errors import StreampartsError
@@ -76,11 +76,11 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
         models,
         args.data,
         args.cache or default_cache(),
-        args.max_frames,
-        args.pictures,
-        args.roi,
-        args.sets is not None,
-        training.checked(recipe) if args.train else None,
+        max_frames=args.max_frames,
+        pictures=args.pictures,
+        roi=args.roi,
+        everywhere=args.sets is not None,
+        recipe=training.checked(recipe) if args.train else None,
     )
 
 
@@ -96,16 +96,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(own)
     try:
         asked = asked_of(args, more)
-        rows, missing = measure(asked)
+
+        def keep(rows: Rows, lines: list[str]) -> None:
+            about: dict[str, Any] = {"command": words, "commit": commit(), "machine": machine(), "missing": lines}
+            if args.out:
+                kept = [rounded(row) for row in rows]
+                args.out.write_text(json.dumps({**about, "rows": kept}, indent=1) + "\n")
+
+        rows, missing = measure(asked, keep)
         if not rows:
             raise StreampartsError(missing[0] if missing else "no model fits a set that was chosen")
     except (StreampartsError, OSError, ValueError) as error:
         print(f"benchmarks.real: error: {error}", file=sys.stderr)
         return 1
     print(tables(rows, missing))
-    if args.out:
-        result: dict[str, Any] = {"command": words, "commit": commit(), "machine": machine(), "missing": missing}
-        args.out.write_text(json.dumps(rounded({**result, "rows": rows}), indent=1) + "\n")
     return 0
 
 

@@ -10,43 +10,21 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import streamparts
-from benchmarks.real.running import CPU_BACKEND, can_follow, knows_subject
+from benchmarks.real.running import CPU_BACKEND, FrameSource, can_follow, knows_subject
 from streamparts.backends.choice import open_backend
 from streamparts.bundle import Bundle
-from streamparts.data import Frame
 from streamparts.errors import StreampartsError
 from streamparts.sources import open_source
 
 Seconds = Callable[[], float]
-
-
-class DecodedSource:
-    """Frames that are decoded already, as a source: what is timed is what comes after the decoder."""
-
-    live = False
-
-    def __init__(self, frames: list[Frame], name: str) -> None:
-        first = frames[0]
-        self.name, self.height, self.width = name, first.height, first.width
-        self.rate: Fraction | None = None
-        self.num_frames, self.time_base = len(frames), first.time_base
-        self.description, self.decode_errors, self.repaired_times = "decoded frames", 0, 0
-        self._frames = frames
-
-    def __iter__(self) -> Iterator[Frame]:
-        return iter(self._frames)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def cost(
@@ -64,7 +42,7 @@ def cost(
         for roi, times in taken.items():
             began = seconds()
             options: dict[str, Any] = {"roi": roi}
-            decoded = DecodedSource(frames, video.name)
+            decoded = FrameSource(frames, video.name, (frames[0].height, frames[0].width))
             with closing(streamparts.track(decoded, bundle, backend=backend, **options)) as stream:
                 count = sum(1 for _ in stream)
             times.append(1e3 * (seconds() - began) / max(count, 1))

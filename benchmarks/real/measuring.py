@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from benchmarks.real.tables import Row
 from streamparts.bundle import model_names
 from streamparts.errors import StreampartsError
 
+Rows = list[Row]
 KINDS = {"person": "person", "puppet-human": "person", "dog": "quadruped", "hand": "hand", "rodent-top": "mouse"}
 """Model name -> the kind of subject that it is made for."""
 MAX_FRAMES = 900
@@ -48,10 +49,10 @@ def default_cache() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "streamparts" / "real"
 
 
-def measure(asked: Asked) -> tuple[list[Row], list[str]]:
+def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows, lines: None) -> tuple[Rows, list[str]]:
     """A row for every model and case, and a line for every set whose clips are not here and for every case that went
-    wrong. Raises StreampartsError for a model that cannot be loaded."""
-    rows, lines = list[Row](), list[str]()
+    wrong; `keep` gets what there is after each set. Raises StreampartsError for a model that cannot be loaded."""
+    rows, lines = Rows(), list[str]()
     loaded = {name: runtime_model(name, file, asked.roi) for name, file in asked.models.items()}
     for each in asked.sets:
         try:
@@ -66,7 +67,10 @@ def measure(asked: Asked) -> tuple[list[Row], list[str]]:
                     rows.append(_row(each, case, model, asked))
             except StreampartsError as error:  # hours of other sets are not to be lost for it
                 lines.append(f"{case.name}: {error}")
-    return rows + list(_false_parts(loaded, asked)), lines
+        keep(rows, lines)
+    rows += _false_parts(loaded, asked)
+    keep(rows, lines)
+    return rows, lines
 
 
 def models_for(each: RealSet, case: Case, loaded: dict[str, Model], asked: Asked) -> Iterator[Model]:
@@ -101,7 +105,7 @@ def shipped(max_frames: int, quick: bool = False) -> dict[str, list[Any]]:
     """For the report: the models that ship on the sets of their kind, the puppet's on all of them, as a floor. Without
     the clips there are lines that say so and no row."""
     sets = tuple(SETS.values())[:2] if quick else tuple(SETS.values())
-    rows, missing = list[Row](), list[str]()
+    rows, missing = Rows(), list[str]()
     for name in model_names():
         floor = name == "puppet-human"
         found, missing = measure(Asked(sets, {name: name}, DATA, default_cache(), max_frames, everywhere=floor))

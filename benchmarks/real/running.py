@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from benchmarks.real.subjects import by_subject
 from streamparts.backends import Backend
 from streamparts.backends.choice import open_backend
 from streamparts.bundle import Bundle
-from streamparts.data import Tracks
+from streamparts.data import Frame, Tracks
 from train.finding import Found, open_finder
 from train.labels import EvaluationSet, LabelledFrame
 from train.landmarks import split_frames
@@ -69,14 +72,65 @@ def network_model(name: str, path: Path, subject: str) -> Model:
 def _streamed(
     bundle: Bundle, backend: Backend, roi: str | None, labelled: EvaluationSet, matcher: SubjectMatcher
 ) -> Pairs:
-    """Each clip is streamed from its first frame on, labelled or not: following needs them; a still by itself."""
+    """Clip by clip, a still by itself."""
+    follows = knows_subject(bundle) and roi != "off"
     for clip, frames in groupby(labelled.read(), lambda frame: frame.clip):
-        with closing(tracked(labelled.sources[clip], bundle, backend, roi, labelled.subjects)) as stream:
-            if labelled.subjects > 1:
-                with_others = ((frame, _subjects(tracks)) for frame, tracks in _joined(frames, stream))
-                yield from by_subject(with_others, labelled.subjects, matcher)
-            else:
-                yield from ((frame, Found.of_tracks(tracks)) for frame, tracks in _joined(frames, stream))
+        if follows:
+            found = _followed(labelled.sources[clip], frames, bundle, backend, roi, labelled.subjects)
+        else:
+            found = _looked_at(frames, bundle, backend)
+        if labelled.subjects > 1:
+            yield from by_subject(((f, _subjects(t)) for f, t in found), labelled.subjects, matcher)
+        else:
+            yield from ((frame, Found.of_tracks(tracks)) for frame, tracks in found)
+
+
+def _followed(
+    source: Path, frames: Iterator[LabelledFrame], bundle: Bundle, backend: Backend, roi: str | None, subjects: int
+) -> Iterator[tuple[LabelledFrame, Tracks]]:
+    """Streamed from the clip's first frame on, labelled or not: following needs them."""
+    with closing(tracked(source, bundle, backend, roi, subjects)) as stream:
+        yield from _joined(frames, stream)
+
+
+def _looked_at(
+    frames: Iterator[LabelledFrame], bundle: Bundle, backend: Backend
+) -> Iterator[tuple[LabelledFrame, Tracks]]:
+    """The labelled frames alone, for who sees each picture as a whole needs no others."""
+    shown = deque[LabelledFrame]()
+
+    def pictures() -> Iterator[Frame]:
+        for number, frame in enumerate(frames):
+            shown.append(frame)
+            height, width = frame.image.shape[:2]
+            yield Frame(number, number, Fraction(1, 25), frame.image, 0, height, width, time.perf_counter())
+
+    all_pictures = pictures()
+    first = next(all_pictures)
+    source = FrameSource(chain([first], all_pictures), "labelled frames", (first.height, first.width))
+    with closing(streamparts.track(source, bundle, backend=backend)) as stream:
+        for tracks in stream:
+            yield shown.popleft(), tracks
+
+
+class FrameSource:
+    """Frames that are there already, as a source."""
+
+    live = False
+    rate: Fraction | None = None
+    num_frames: int | None = None
+    description, decode_errors, repaired_times = "frames", 0, 0
+    time_base = Fraction(1, 25)
+
+    def __init__(self, frames: Iterable[Frame], name: str, size_hw: tuple[int, int]) -> None:
+        self.name, self.height, self.width = name, *size_hw
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self._frames)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Iterator[tuple[LabelledFrame, Tracks]]:
