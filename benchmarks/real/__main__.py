@@ -70,12 +70,13 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
         if path and not path.is_dir():
             raise StreampartsError(f"{path} is not a folder; create it first")
     models = dict(_named(text) for text in args.models)
-    recipe = training.Recipe(args.preset, args.steps_scale, args.subject, args.threads, tuple(more))
+    subject = str(Path(args.subject).absolute()) if Path(args.subject).exists() else args.subject
+    recipe = training.Recipe(args.preset, args.steps_scale, subject, args.threads, tuple(more))
     return Asked(
         tuple(SETS[name] for name in dict.fromkeys(args.sets or SETS)),
         models,
         args.data,
-        args.cache or default_cache(),
+        (args.cache or default_cache()).absolute(),
         max_frames=args.max_frames,
         pictures=args.pictures,
         roi=args.roi,

@@ -41,7 +41,7 @@ class Recipe:
         out = ["--preset", self.preset] if self.preset != "cpu" else []
         if self.steps_scale != 1:
             default = {field.name: field.default for field in fields(TrainingConfig)} | PRESETS[self.preset][1]
-            for name in SCALED:
+            for name in (each for each in SCALED if each in default):
                 steps = max(1, round(float(str(default[name])) * self.steps_scale))
                 out += [f"--{name.replace('_', '-')}", str(steps)]
         if self.subject != "auto":
