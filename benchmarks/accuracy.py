@@ -18,9 +18,10 @@ from train.evaluate import rounded
 from train.finding import Found
 from train.labels import LabelledFrame
 from train.labels.puppets import UNSEEN_SEED, labelled
-from train.observation import observe, parts_section, pose_section
+from train.observation import observe
 from train.puppet_figures import FIGURES
 from train.puppets import load_truth, write_clips
+from train.sections import parts_section, pose_section
 
 
 def stream(model: str | None, clips: list[Path]) -> Iterator[tuple[LabelledFrame, Found]]:

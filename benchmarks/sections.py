@@ -82,6 +82,15 @@ def accuracy(options: Options) -> Figures:
     return {"clips": clips, **measure(None, "human", clips, frames, 256)}
 
 
+def real(options: Options) -> Figures:
+    """Nothing but a line where the real clips are not here."""
+    from benchmarks.real.measuring import shipped
+    from train.evaluate import rounded
+
+    figures: Figures = shipped(10 if options.quick else 300, options.quick)
+    return {**figures, "rows": [rounded(row) for row in figures["rows"]]}
+
+
 def memory(options: Options) -> Figures:
     from benchmarks.memory import measure
 
@@ -154,8 +163,8 @@ def corpus(options: Options) -> Figures:
 SECTIONS: dict[str, Callable[[Options], Figures]] = {
     function.__name__: function
     for function in (
-        runtime, engines, scaling, accuracy, memory, startup, neighbours, live, counter, corpus, messages, smoothing,
-        skeleton,
+        runtime, engines, scaling, accuracy, real, memory, startup, neighbours, live, counter, corpus, messages,
+        smoothing, skeleton,
     )
 }  # fmt: skip
 """What can be measured here, in the report's order."""

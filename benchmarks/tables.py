@@ -111,6 +111,18 @@ def accuracy(found: Figures) -> str:
     return "\n\n".join([text, table(["", "figure"], rows)])
 
 
+def real(found: Figures) -> str:
+    """Rows of benchmarks.real."""
+    from benchmarks.real.tables import tables
+
+    text = (
+        "The models that ship, streamed over real clips (../shared/data; none of them is part of this repository); the "
+        "puppets' model, which knows no real thing, stands for where one begins. Each row says what its truth is: "
+        "drawn by people, or another detector's output. More, and trainings: `python -m benchmarks.real --help`."
+    )
+    return "\n\n".join([text, tables(found["rows"], found["missing"])])
+
+
 def memory(found: Figures) -> str:
     values = found["memory MB after frames"]
     text = (
@@ -236,6 +248,7 @@ TABLES: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "engines": ("CPU engines side by side", engines),
     "scaling": ("As the load grows", scaling),
     "accuracy": ("Accuracy of the shipped model", accuracy),
+    "real": ("On real video", real),
     "learning": ("What trainings gave", learning),
     "memory": ("Memory over many frames", memory),
     "startup": ("To begin with", startup),

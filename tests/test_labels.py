@@ -163,7 +163,7 @@ def test_face_clips_carry_the_points_of_the_very_frame(tmp_path: Path) -> None:
     numbered_video(tmp_path / "d7.mp4", 10)
     points = write_points(tmp_path / "pseudo_gt" / "face_d7.npz", 10)
     labelled = opened(f"face:{tmp_path}", 4)
-    assert labelled.truth == "pseudo"
+    assert labelled.truth.startswith("pseudo: ")
     frames = list(labelled.read())
     assert [read_number(frame.image) for frame in frames] == [0, 3, 6, 9]
     for frame, number in zip(frames, (0, 3, 6, 9), strict=True):
@@ -259,7 +259,7 @@ def test_sleap_labels_follow_tracks_that_are_there_in_half_of_the_frames(tmp_pat
     write_slp(tmp_path / "v.slp", [(1, 0, 0.9), (1, 1, 0.8), (1, 1, 0.9), (1, 0, 0.8)], ["ann", "bob"])
     numbered_video(tmp_path / "v.mp4", 6)
     labelled = opened(f"sleap:{tmp_path / 'v.slp'}")
-    assert labelled.truth == "pseudo"
+    assert labelled.truth.startswith("pseudo: ")
     assert labelled.landmark_names == ("ann.nose", "ann.tail", "bob.nose", "bob.tail")
     frames = list(labelled.read())
     assert [read_number(frame.image) for frame in frames] == [1, 4]
@@ -320,6 +320,10 @@ REAL_SETS = [
     ("davis", "human/davis", None, 0, "true", True),
     ("davis", "quadruped/davis/camel", 90, 0, "true", True),
     ("horses", "images_horse", 228, 0, "true", True),
+    ("badja", "quadruped/badja/camel.json,quadruped/davis/camel", 18, 20, "true", True),
+    ("badja", "quadruped/badja/bear.json,quadruped/bear.mp4", 17, 20, "true", False),
+    ("keypoints", "human/pose_1.json", 120, 17, "pseudo", False),
+    ("keypoints", "hand/asl_hand.frames000-229.json", 230, 21, "pseudo", False),
     ("taichi", "human_taichi", None, 33, "pseudo", True),
     ("face", "face", None, 468, "pseudo", False),
     ("sleap", "fly/predictions.analysis.h5,fly/20190128_113421.120s.mp4", 3000, 26, "pseudo", False),
@@ -341,7 +345,7 @@ def test_real_labels_lie_on_their_pictures(
     if total is not None:
         assert opened(text, 10**6).num_frames == total
     labelled = opened(text, 1)
-    assert labelled.truth == truth
+    assert labelled.truth.partition(":")[0] == truth
     frame = next(labelled.read())
     if num_landmarks is not None:
         assert len(labelled.landmark_names) == num_landmarks
@@ -353,3 +357,105 @@ def test_real_labels_lie_on_their_pictures(
     assert (frame.mask is not None) == has_masks
     if frame.mask is not None:
         assert 0.005 < frame.mask.mean() < 0.8
+
+
+def test_frames_of_long_and_short_clips_are_thinned_alike(tmp_path: Path) -> None:
+    for name, length in (("a", 4), ("b", 12)):
+        numbered_video(tmp_path / f"{name}.mp4", length)
+        write_points(tmp_path / "pseudo_gt" / f"x_{name}.npz", length)
+    frames = list(opened(f"face:{tmp_path}", 4).read())
+    assert [(frame.clip, frame.index) for frame in frames] == [(0, 0), (1, 1), (1, 6), (1, 11)]
+    assert [read_number(frame.image) for frame in frames] == [0, 1, 6, 11]
+
+
+def test_thirty_three_points_have_mediapipes_names(tmp_path: Path) -> None:
+    numbered_video(tmp_path / "d7.mp4", 2)
+    (tmp_path / "pseudo_gt").mkdir()
+    points = np.zeros((2, 33, 2), np.float16)
+    np.savez(tmp_path / "pseudo_gt" / "x_d7.npz", kps=points, score=np.ones(2, np.float16))
+    labelled = opened(f"face:{tmp_path}")
+    assert labelled.landmark_names[15] == "left_wrist"
+    assert labelled.sources == (tmp_path / "d7.mp4",)
+
+
+def test_keypoints_as_json_are_lists_or_named(tmp_path: Path) -> None:
+    numbered_video(tmp_path / "v.25fps.mp4", 4)
+    named = {"nose": {"x": 1.5, "y": 2}, "tail": {"x": 3, "y": 4}}
+    for path, entries, names in (
+        (tmp_path / "v.named.json", [named, None, {}, named], ("nose", "tail")),
+        (tmp_path / "v.list.json", [[[1.5, 2, 9], [3, 4, 9]], [], None, [[1.5, 2], [3, 4]]], ("0", "1")),
+    ):
+        path.write_text(json.dumps(entries))
+        labelled = opened(f"keypoints:{path}")
+        assert labelled.truth == "pseudo: a detector's"
+        assert (labelled.landmark_names, labelled.num_frames) == (names, 2)
+        frames = list(labelled.read())
+        assert [frame.index for frame in frames] == [read_number(frame.image) for frame in frames] == [0, 3]
+        np.testing.assert_array_equal(frames[1].landmarks, [[1.5, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no json", "not readable as a list of keypoints"),
+        ("[null, []]", "holds no keypoint"),
+        ("[[[1, 2]], [[1, 2], [3, 4]]]", "a frame has 2 keypoints, the first has 1"),
+        ('[{"a": {"x": 1, "y": 2}}, {"b": {"x": 1, "y": 2}}]', "not readable as a list of keypoints"),
+        ('[[[1, 2]]]', "expected one video v.* beside it, found 0"),
+    ],
+)  # fmt: skip
+def test_other_json_than_keypoints_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "v.json").write_text(text)
+    with pytest.raises(LabelsError) as caught:
+        opened(f"keypoints:{tmp_path / 'v.json'}")
+    assert expected in str(caught.value)
+
+
+def badja(numbers: list[int]) -> list[dict[str, object]]:
+    """Joint 8 at row 540, column 960 of 1920x1080, joint 33 at row 0, column 1920; nothing else is seen."""
+    joints, seen = [[0, 0] for _ in range(37)], [False] * 37
+    joints[8], joints[33], seen[8], seen[33] = [540, 960], [0, 1920], True, True
+    return [{"image_path": f"x/{n:05d}.jpg", "joints": joints, "visibility": seen} for n in numbers]
+
+
+def test_badjas_joints_are_rows_and_columns_at_another_size(tmp_path: Path) -> None:
+    path, clip = tmp_path / "cat.json", tmp_path / "cat"
+    path.write_text(json.dumps(badja([2, 0])))
+    for number in range(3):
+        write_image(clip / "frames" / f"{number:05d}.png", plain(number, 54, 96))
+    mask = np.zeros((54, 96), np.uint8)
+    mask[:10] = 255
+    write_image(clip / "masks" / "00002.png", mask)
+    labelled = opened(f"badja:{path},{clip}")
+    assert (labelled.truth, labelled.num_frames) == ("true", 2)
+    first, second = labelled.read()
+    assert [(frame.index, frame.image[0, 0, 0]) for frame in (first, second)] == [(0, 0), (2, 2)]
+    assert first.mask is None and second.mask is not None and second.mask.sum() == 960
+    assert first.landmarks is not None
+    seen = {name: point.tolist() for name, point in zip(labelled.landmark_names, first.landmarks, strict=True)}
+    assert seen["right_front_elbow"] == [48, 27]
+    assert seen["nose"] == [96, 0]
+    assert np.isnan(seen["tail_tip"]).all()
+
+
+def test_badjas_joints_of_a_video_and_what_does_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "cat.json"
+    path.write_text(json.dumps(badja([1, 3])))
+    numbered_video(tmp_path / "cat.mp4", 5)
+    assert [read_number(frame.image) for frame in opened(f"badja:{path},{tmp_path / 'cat.mp4'}").read()] == [1, 3]
+    write_image(tmp_path / "cat" / "frames" / "00000.png", plain(0))
+    with pytest.raises(LabelsError, match=r"has 1 frames, but cat\.json labels number 3"):
+        opened(f"badja:{path},{tmp_path / 'cat'}")
+    with pytest.raises(LabelsError, match="names no clip"):
+        opened(f"badja:{path}")
+    path.write_text("[]")
+    with pytest.raises(LabelsError, match="not readable as BADJA's joints"):
+        opened(f"badja:{path},{tmp_path / 'cat.mp4'}")
+
+
+def test_two_tracks_are_two_subjects(tmp_path: Path) -> None:
+    write_slp(tmp_path / "v.slp", [(1, 0, 0.9), (1, 1, 0.8), (1, 1, 0.9), (1, 0, 0.8)], ["ann", "bob"])
+    numbered_video(tmp_path / "v.mp4", 6)
+    labelled = opened(f"sleap:{tmp_path / 'v.slp'}")
+    assert labelled.subjects == 2
+    assert [frame.index for frame in labelled.read()] == [1, 4]

@@ -2,9 +2,9 @@
 
 MODEL is an .onnx file, the name of a shipped model, the folder of a training run (its student), the
 teacher.safetensors in that folder, or a folder of train.dff. Figures go to the screen, with --out to a JSON file, and
---pictures leaves one sheet per set. What each figure means stands in metrics.py, landmarks.py and observation.py. The
-foreground IoU with the papers' rule (background only above a probability of 0.8) needs soft masks: it is there for
-runs and not for .onnx files, which give hard labels.
+--pictures leaves one sheet per set. What each figure means stands in metrics.py, keypoints.py, ridge.py, landmarks.py
+and sections.py. The foreground IoU with the papers' rule (background only above a probability of 0.8) needs soft masks:
+it is there for runs and not for .onnx files, which give hard labels.
 
 With --crf each set has a second column, the same after a dense CRF (crf.py) that sees the picture. It starts from the
 soft masks; those of an .onnx file are taken to be sure of each label with a probability of 0.9.
@@ -28,13 +28,15 @@ from train.crf import refine_found
 from train.finding import Found, open_finder
 from train.labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
 from train.landmarks import LandmarkScore, Normaliser, split_frames
-from train.observation import Section, landmark_scores, observe, report
+from train.observation import observe
+from train.sections import Section, landmark_scores, report
 from train.side_by_side import Sample, write_sheet
 from train.spread import spread
 
 NUM_PICTURES = 12
 """Frames on a sheet, spread over the set."""
 
+LEAST_SQUARES = "least squares (the papers' own; overfits on few clips), features"
 ROWS = (
     ("truth", "truth"),
     ("frames", "frames"),
@@ -49,23 +51,51 @@ ROWS = (
     ("ARI", "parts.ari"),
     ("  NMI on the subject", "parts.foreground_nmi"),
     ("  ARI on the subject", "parts.foreground_ari"),
-    ("landmark frames, fit", "landmarks.fit_frames"),
-    ("landmark frames, test", "landmarks.test_frames"),
-    ("landmark features", "landmarks.num_features"),
-    ("landmarks, sum at 256", "landmarks.hard.sum_px256"),
-    ("  from the poses", "landmarks.affine.sum_px256"),
-    ("  constant", "landmarks.constant.sum_px256"),
-    ("landmarks, px at 256", "landmarks.hard.mean_px256"),
-    ("  from soft masks", "landmarks.soft.mean_px256"),
-    ("  from the poses", "landmarks.affine.mean_px256"),
-    ("  constant", "landmarks.constant.mean_px256"),
-    ("landmarks, px", "landmarks.hard.mean_px"),
-    ("  from the poses", "landmarks.affine.mean_px"),
-    ("  constant", "landmarks.constant.mean_px"),
-    ("landmarks, % of --normalise-by", "landmarks.hard.normalised_percent"),
-    ("  from soft masks", "landmarks.soft.normalised_percent"),
-    ("  from the poses", "landmarks.affine.normalised_percent"),
-    ("  constant", "landmarks.constant.normalised_percent"),
+    ("keypoints inside", "keypoints.inside"),
+    ("  in their own part, sides joined", "keypoints.own.joined"),
+    ("  sides apart", "keypoints.own.apart"),
+    ("  arms and legs, sides joined", "keypoints.own.limbs.joined"),
+    ("  arms and legs, sides apart", "keypoints.own.limbs.apart"),
+    ("  arms and legs, side right", "keypoints.own.sides_right"),
+    ("  the same, a clip's exchanged", "keypoints.own.sides_right_clipwise"),
+    ("NMI at keypoints inside", "keypoints.nmi"),
+    ("  ARI", "keypoints.ari"),
+    ("  NMI at all", "keypoints.nmi_all"),
+    ("  ARI at all", "keypoints.ari_all"),
+    ("NMI, 13 groups, inside", "keypoints.groups.nmi"),
+    ("  ARI", "keypoints.groups.ari"),
+    ("  NMI at all", "keypoints.groups.nmi_all"),
+    ("NMI, 7 groups, sides joined", "keypoints.joined.nmi"),
+    ("  NMI at all", "keypoints.joined.nmi_all"),
+    ("landmarks, left out", "ridge.left_out"),
+    ("landmarks by ridge, px at 256", "ridge.hard.mean_px256"),
+    ("  from soft masks", "ridge.soft.mean_px256"),
+    ("  from the poses", "ridge.affine.mean_px256"),
+    ("  found silhouette only", "ridge.silhouette_found.mean_px256"),
+    ("  true silhouette only", "ridge.silhouette_true.mean_px256"),
+    ("  constant", "ridge.constant.mean_px256"),
+    ("landmarks by ridge, px", "ridge.hard.mean_px"),
+    ("  from the poses", "ridge.affine.mean_px"),
+    ("  found silhouette only", "ridge.silhouette_found.mean_px"),
+    ("  true silhouette only", "ridge.silhouette_true.mean_px"),
+    ("  constant", "ridge.constant.mean_px"),
+    (LEAST_SQUARES, "landmarks.num_features"),
+    ("  frames, fit", "landmarks.fit_frames"),
+    ("  frames, test", "landmarks.test_frames"),
+    ("  sum, px at 256", "landmarks.hard.sum_px256"),
+    ("    from the poses", "landmarks.affine.sum_px256"),
+    ("    constant", "landmarks.constant.sum_px256"),
+    ("  mean, px at 256", "landmarks.hard.mean_px256"),
+    ("    from soft masks", "landmarks.soft.mean_px256"),
+    ("    from the poses", "landmarks.affine.mean_px256"),
+    ("    constant", "landmarks.constant.mean_px256"),
+    ("  mean, px", "landmarks.hard.mean_px"),
+    ("    from the poses", "landmarks.affine.mean_px"),
+    ("    constant", "landmarks.constant.mean_px"),
+    ("  % of --normalise-by", "landmarks.hard.normalised_percent"),
+    ("    from soft masks", "landmarks.soft.normalised_percent"),
+    ("    from the poses", "landmarks.affine.normalised_percent"),
+    ("    constant", "landmarks.constant.normalised_percent"),
     ("centre error, % of side", "pose.center_share"),
     ("centre error, px", "pose.center_px"),
     ("angle error, degrees", "pose.angle_degrees"),
@@ -80,11 +110,13 @@ ROWS = (
 def evaluate(
     finder: Callable[[ByteArray], Found],
     labelled: EvaluationSet,
+    found_names: tuple[str, ...],
     seed: int,
     sheet: Path | None = None,
     normaliser: Normaliser | None = None,
 ) -> Section:
-    """Run the model over a set and score it; `seed` splits the frames of the landmark regression."""
+    """Run the model over a set and score it; `found_names` are those of its parts, `seed` splits the frames of the
+    landmark regression."""
     samples: dict[int, Sample] = {}
     chosen = set(spread(labelled.num_frames, NUM_PICTURES) if sheet else [])
 
@@ -102,7 +134,7 @@ def evaluate(
     if sheet:
         shown = [_with_landmarks(sample, scores, row, bool(fit[row])) for row, sample in samples.items()]
         write_sheet(sheet, shown, observed.parts.match() if observed.parts else None)
-    return report(labelled, observed, scores, fit)
+    return report(labelled, observed, scores, fit, found_names)
 
 
 def _with_landmarks(sample: Sample, scores: dict[str, LandmarkScore], row: int, fitted: bool) -> Sample:
@@ -210,7 +242,7 @@ def run(args: argparse.Namespace) -> None:
         for suffix, find in finders.items():
             name = unique + suffix
             sheet = args.pictures / f"{re.sub('[:/#, ]', '_', name)}.png" if args.pictures else None
-            sections[name] = evaluate(find, labelled, args.seed, sheet, normaliser)
+            sections[name] = evaluate(find, labelled, finder.part_names, args.seed, sheet, normaliser)
     print(table(sections))
     if args.out:
         result = {"model": finder.description, "parts": list(finder.part_names), "seed": args.seed}

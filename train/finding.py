@@ -59,10 +59,9 @@ class Found:
 
     @classmethod
     def of_tracks(cls, tracks: Tracks) -> Found:
-        """What the runtime streams."""
-        return cls(
-            (tracks.frame.height, tracks.frame.width), tracks.labels[tracks.letterbox.inner_slices], tracks.affines
-        )
+        """What the runtime streams, whether the network saw the whole frame or a crop of it."""
+        hw = (tracks.frame.height, tracks.frame.width)
+        return cls(hw, labels_over_frame(tracks.labels, tracks.letterbox, hw), tracks.affines)
 
     def labels_at_frame(self) -> ByteArray:
         """(H, W) labels at the frame's size."""
@@ -96,6 +95,22 @@ class Found:
     def _scaled(self, subject: NDArray[np.bool_]) -> FloatArray:
         scaled = cv2.resize(subject.astype(np.float32), self.frame_hw[::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(scaled, np.float32)
+
+
+def labels_over_frame(labels: ByteArray, box: Letterbox, frame_hw: tuple[int, int]) -> ByteArray:
+    """Labels at the network's input, over the frame alone: without borders where it saw all of the frame, else at the
+    frame's size, with background where it did not look."""
+    rows, columns = box.inner_slices
+    corners = box.frame_to_model(np.array([[0, 0], frame_hw[::-1]], np.float64))
+    if np.allclose(corners, [[columns.start, rows.start], [columns.stop, rows.stop]], atol=1e-3):
+        return labels[rows, columns]
+    down, across = (np.repeat((np.arange(n) + 0.5)[:, None], 2, axis=1) for n in frame_hw)
+    y, x = box.frame_to_model(down)[:, 1], box.frame_to_model(across)[:, 0]
+    seen_y, seen_x = (y >= rows.start) & (y < rows.stop), (x >= columns.start) & (x < columns.stop)
+    out = np.zeros(frame_hw, np.uint8)
+    taken = labels[np.floor(y[seen_y]).astype(int)][:, np.floor(x[seen_x]).astype(int)]
+    out[np.ix_(seen_y, seen_x)] = taken
+    return out
 
 
 @dataclass(frozen=True)

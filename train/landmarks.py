@@ -27,7 +27,7 @@ Numbers = NDArray[np.float64]
 def split_frames(clips: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """(F,) which frames fit the regression: about half. Whole clips, or of few clips whole blocks of consecutive
     frames, fall on one side, drawn by `seed`: neighbours in time would give the answer away. One is left to test."""
-    units = clips if len(np.unique(clips)) >= FEW_CLIPS else _blocks(clips)
+    units = clips if len(np.unique(clips)) >= FEW_CLIPS else blocks(clips)
     fit, wanted = np.zeros(len(clips), np.bool_), len(clips) / 2
     for unit in np.random.default_rng(seed).permutation(np.unique(units))[:-1]:
         if fit.sum() >= wanted:
@@ -36,8 +36,8 @@ def split_frames(clips: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     return fit
 
 
-def _blocks(clips: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(F,) number of each frame's block, different in every clip."""
+def blocks(clips: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(F,) number of each frame's block of BLOCKS, different in every clip."""
     out = np.empty_like(clips)
     for number, clip in enumerate(np.unique(clips)):
         rows = np.flatnonzero(clips == clip)

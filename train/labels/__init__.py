@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from train.labels.badja import open_badja
 from train.labels.davis import open_davis
 from train.labels.dlc import open_dlc
 from train.labels.horses import open_horses
+from train.labels.keypoints_json import open_keypoints
 from train.labels.points import open_points
 from train.labels.puppets import PuppetOptions, open_folder, open_rendered
 from train.labels.sleap import open_sleap
@@ -19,6 +21,8 @@ KINDS = {
     "dlc": "dlc:FOLDER (DeepLabCut stills with CollectedData*.csv)",
     "sleap": "sleap:LABELS[,VIDEO] (.slp or analysis .h5; needs the extra sleap)",
     "davis": "davis:FOLDER (frames/ and masks/, or folders of them)",
+    "badja": "badja:JOINTS.json,CLIP (a folder with frames/ and masks/, or a video)",
+    "keypoints": "keypoints:FILE.json[,VIDEO] (a list of points, or of {name: {x, y}}, for each frame)",
     "taichi": "taichi:FOLDER (stacked clips and pseudo_gt/*.npz)",
     "face": "face:FOLDER (clips and pseudo_gt/*.npz)",
     "horses": "horses:FOLDER[,fit|,test] (rgb/ and mask/; every second picture by name, from the first or the second)",
@@ -42,6 +46,14 @@ def open_set(text: str, max_frames: int, puppets: PuppetOptions) -> EvaluationSe
         case "sleap":
             labels, _, video = where.partition(",")
             return open_sleap(Path(labels), Path(video) if video else None, max_frames)
+        case "badja":
+            joints, _, clip = where.partition(",")
+            if not clip:
+                raise LabelsError(f"{text!r} names no clip; write {KINDS['badja']}")
+            return open_badja(Path(joints), Path(clip), max_frames)
+        case "keypoints":
+            labels, _, video = where.partition(",")
+            return open_keypoints(Path(labels), Path(video) if video else None, max_frames)
         case "davis":
             return open_davis(path, max_frames)
         case "horses":

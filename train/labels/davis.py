@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from train.labels.pictures import list_images, read_mask, read_rgb
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
+from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 from train.spread import spread
 
 
@@ -17,15 +17,16 @@ def open_davis(folder: Path, max_frames: int) -> EvaluationSet:
         raise LabelsError(f"{folder}: neither it nor its folders hold frames/ and masks/")
     images = [list_images(clip / "frames") for clip in clips]
     chosen = [
-        (number, files[row])
+        (number, row, files[row])
         for number, files in enumerate(images)
         for row in spread(len(files), max(1, max_frames // len(clips)))
     ]
 
     def read() -> Iterator[LabelledFrame]:
-        for number, path in chosen:
+        for number, row, path in chosen:
             image = read_rgb(path)
             mask = read_mask(clips[number] / "masks" / f"{path.stem}.png", image.shape[:2], threshold=0)
-            yield LabelledFrame(image, number, mask=mask)
+            yield LabelledFrame(image, number, mask=mask, index=row)
 
-    return EvaluationSet(set_name("davis", folder), "true", len(chosen), read)
+    sources = tuple(clip / "frames" for clip in clips)
+    return EvaluationSet(set_name("davis", folder), TRUE, len(chosen), read, sources=sources)

@@ -16,7 +16,7 @@ import numpy as np
 
 from streamparts.data import FloatArray
 from train.labels.pictures import read_rgb
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
+from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 from train.spread import spread
 
 HEADER = ("scorer", "bodyparts", "coords")
@@ -46,7 +46,9 @@ def open_dlc(folder: Path, max_frames: int) -> EvaluationSet:
         for row in chosen:
             yield LabelledFrame(read_rgb(path.parent / table.images[row]), row, landmarks=table.points[row])
 
-    return EvaluationSet(set_name("dlc", path.parent), "true", len(chosen), read, landmark_names=table.names)
+    sources = tuple(path.parent / image for image in table.images)
+    name = set_name("dlc", path.parent)
+    return EvaluationSet(name, TRUE, len(chosen), read, landmark_names=table.names, sources=sources)
 
 
 def _find_csv(folder: Path) -> Path:

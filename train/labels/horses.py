@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from train.labels.pictures import half_of, list_images, read_mask, read_rgb
-from train.labels.values import EvaluationSet, LabelledFrame, set_name
+from train.labels.values import TRUE, EvaluationSet, LabelledFrame, set_name
 from train.spread import spread
 
 JPEG_THRESHOLD = 127
@@ -26,4 +26,4 @@ def open_horses(folder: Path, max_frames: int, half: str = "") -> EvaluationSet:
             yield LabelledFrame(image, row, mask=mask)
 
     name = set_name("horses", folder)
-    return EvaluationSet(f"{name},{half}" if half else name, "true", len(chosen), read)
+    return EvaluationSet(f"{name},{half}" if half else name, TRUE, len(chosen), read, sources=tuple(images))

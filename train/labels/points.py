@@ -9,6 +9,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from streamparts.data import ByteArray, FloatArray
 from streamparts.sources import find_videos
+from train.body_points import MEDIAPIPE_33
 from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, pseudo, set_name
 from train.spread import spread
 
 MIN_SCORE = 0.5
@@ -42,20 +44,23 @@ class DetectedPoints:
 
 
 def open_points(folder: Path, max_frames: int, *, top_half: bool) -> EvaluationSet:
-    """Clips thinned evenly to `max_frames` together; `top_half` cuts each picture there."""
+    """All clips' frames counted through and thinned evenly to `max_frames`; `top_half` cuts each picture there."""
     clips = [read_points(video, _npz_of(video)) for video in find_videos(folder)]
-    chosen = [spread(len(clip.points), max(1, max_frames // len(clips))) for clip in clips]
+    ends = np.cumsum([len(clip.points) for clip in clips]).tolist()
+    wanted = spread(ends[-1], max_frames)
+    chosen = [[row - first for row in wanted if first <= row < end] for first, end in pairwise([0, *ends])]
 
     def read() -> Iterator[LabelledFrame]:
         for number, (clip, rows) in enumerate(zip(clips, chosen, strict=True)):
             for row, image in video_frames(clip.video, rows):
                 picture = image[: len(image) // 2] if top_half else image
-                yield LabelledFrame(picture, number, landmarks=clip.points[row], mask=clip.mask(row))
+                yield LabelledFrame(picture, number, landmarks=clip.points[row], mask=clip.mask(row), index=row)
 
     num_frames, num_points = sum(map(len, chosen)), clips[0].points.shape[1]
-    names = tuple(str(number) for number in range(num_points))
-    kind = "taichi" if top_half else "face"
-    return EvaluationSet(set_name(kind, folder), "pseudo", num_frames, read, landmark_names=names)
+    names = MEDIAPIPE_33 if num_points == len(MEDIAPIPE_33) else tuple(str(number) for number in range(num_points))
+    kind, truth = "taichi" if top_half else "face", pseudo("MediaPipe's")
+    sources = tuple(clip.video for clip in clips)
+    return EvaluationSet(set_name(kind, folder), truth, num_frames, read, landmark_names=names, sources=sources)
 
 
 def _npz_of(video: Path) -> Path:

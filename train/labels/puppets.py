@@ -11,7 +11,7 @@ import numpy as np
 from streamparts.data import ByteArray, FloatArray
 from streamparts.sources import find_videos
 from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, set_name
+from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 from train.puppet_figures import FIGURES
 from train.puppets import PuppetTruth, load_truth, render_clip
 
@@ -44,7 +44,7 @@ def open_rendered(kind: str, options: PuppetOptions) -> EvaluationSet:
 
     names = tuple(bone.name for bone in FIGURES[kind].bones)
     num_frames = options.num_clips * options.num_frames
-    return EvaluationSet(f"puppets:{kind}", "true", num_frames, read, part_names=names, consecutive=True)
+    return EvaluationSet(f"puppets:{kind}", TRUE, num_frames, read, part_names=names, consecutive=True)
 
 
 def open_folder(folder: Path, max_frames: int) -> EvaluationSet:
@@ -62,7 +62,10 @@ def open_folder(folder: Path, max_frames: int) -> EvaluationSet:
                 yield labelled(image, truth, index, number)
 
     names = truths[0].part_names
-    return EvaluationSet(set_name("puppets", folder), "true", sum(lengths), read, part_names=names, consecutive=True)
+    name = set_name("puppets", folder)
+    return EvaluationSet(
+        name, TRUE, sum(lengths), read, part_names=names, consecutive=True, sources=tuple(map(Path, videos))
+    )
 
 
 def _truth_of(video: Path) -> PuppetTruth:
@@ -81,6 +84,7 @@ def labelled(image: ByteArray, truth: PuppetTruth, index: int, clip: int) -> Lab
         labels=truth.labels[index],
         affines=_to_pixels(truth.affines[index], truth.labels.shape[1:]),
         visible_fraction=truth.visible_fraction[index],
+        index=index,
     )
 
 

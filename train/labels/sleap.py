@@ -21,13 +21,14 @@ from streamparts.data import FloatArray
 from streamparts.errors import MissingExtraError
 from streamparts.sources import VIDEO_SUFFIXES
 from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, Truth, set_name
+from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, Truth, pseudo, set_name
 from train.spread import spread
 
 PIXEL_CENTER = 0.5
 """From whole numbers at pixel centres to continuous pixels."""
 PREDICTED = 1
 """`instance_type` of what the network said; 0 is a person's."""
+PREDICTIONS = pseudo("SLEAP's")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class SleapLabels:
     truth: Truth
     video_name: str
     """The video as the labels name it; may be empty."""
+    num_tracks: int = 1
+    """Each has its nodes in `names`, one track after another."""
 
 
 def open_sleap(labels: Path, video: Path | None, max_frames: int) -> EvaluationSet:
@@ -54,9 +57,17 @@ def open_sleap(labels: Path, video: Path | None, max_frames: int) -> EvaluationS
 
     def read() -> Iterator[LabelledFrame]:
         for index, image in video_frames(video, list(row_of)):
-            yield LabelledFrame(image, 0, landmarks=table.points[row_of[index]])
+            yield LabelledFrame(image, 0, landmarks=table.points[row_of[index]], index=index)
 
-    return EvaluationSet(set_name("sleap", labels), table.truth, len(chosen), read, landmark_names=table.names)
+    return EvaluationSet(
+        set_name("sleap", labels),
+        table.truth,
+        len(chosen),
+        read,
+        landmark_names=table.names,
+        sources=(video,),
+        subjects=table.num_tracks,
+    )
 
 
 def _video_beside(labels: Path, name: str) -> Path:
@@ -95,7 +106,7 @@ def _read_analysis(file: Any) -> SleapLabels:
     rows = np.flatnonzero(np.isfinite(points).any((1, 2)))
     name = file["video_path"][()].decode() if "video_path" in file else ""
     names = _names(nodes, [track_names[track] for track in kept])
-    return SleapLabels(names, tuple(rows.tolist()), points[rows], "pseudo", name)
+    return SleapLabels(names, tuple(rows.tolist()), points[rows], PREDICTIONS, name, len(kept))
 
 
 def _common(there: NDArray[np.bool_]) -> list[int]:
@@ -132,8 +143,9 @@ def _read_slp(file: Any) -> SleapLabels:
         _names(nodes, [tracks[track] for track in kept] or ["best"]),
         tuple(int(frame["frame_idx"]) for frame in frames),
         points.reshape(len(rows), -1, 2).astype(np.float32),
-        "pseudo" if predicted else "true",
+        PREDICTIONS if predicted else TRUE,
         str(video.get("backend", video).get("filename", "")),
+        max(len(kept), 1),
     )
 
 

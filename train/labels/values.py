@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,15 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray, FloatArray, require_shape
 from streamparts.errors import StreampartsError
 
-Truth = Literal["true", "pseudo"]
-"""Whether labels are exact or drawn by people, or another detector's output."""
+Truth = str
+"""TRUE, or `pseudo(...)`: where the labels come from."""
+TRUE: Truth = "true"
+"""Exact, or drawn by people."""
+
+
+def pseudo(whose: str) -> Truth:
+    """Another detector's output."""
+    return f"pseudo: {whose}"
 
 
 class LabelsError(StreampartsError):
@@ -39,6 +45,8 @@ class LabelledFrame:
     """(T, 2, 3) canonical -> pixels, of whole parts."""
     visible_fraction: FloatArray | None = None
     """(T,) in [0, 1], with `affines`."""
+    index: int = 0
+    """Number of the frame in its clip, as the runtime counts it."""
 
     def __post_init__(self) -> None:
         require_shape("image", self.image, (None, None, 3))
@@ -70,6 +78,10 @@ class EvaluationSet:
     part_names: tuple[str, ...] = ()
     consecutive: bool = False
     """Whether no frame is left out within a clip, so that metrics over time make sense."""
+    sources: tuple[Path, ...] = ()
+    """By clip, the video, picture or folder of pictures that it is; () where there is no such file."""
+    subjects: int = 1
+    """The landmarks are of so many subjects, one after another, with equally many each."""
 
 
 def set_name(kind: str, path: Path) -> str:

@@ -1,0 +1,113 @@
+"""Every model on every case that it fits, as rows of figures."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.real import training
+from benchmarks.real.running import Model, false_parts, judge, network_model, runtime_model
+from benchmarks.real.sets import DATA, SETS, Case, NoDataError, RealSet, empty
+from benchmarks.real.tables import Row
+from streamparts.bundle import model_names
+from streamparts.errors import StreampartsError
+
+Rows = list[Row]
+KINDS = {"person": "person", "puppet-human": "person", "dog": "quadruped", "hand": "hand", "rodent-top": "mouse"}
+"""Model name -> the kind of subject that it is made for."""
+MAX_FRAMES = 900
+LEARNED = "learned here"
+"""What was trained on the set's own clips: the export, streamed; its teacher and its student, picture by picture."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run is to do."""
+
+    sets: tuple[RealSet, ...]
+    models: dict[str, str]
+    """Name -> file, or the name of a shipped model."""
+    data: Path
+    cache: Path
+    max_frames: int = MAX_FRAMES
+    pictures: Path | None = None
+    roi: str | None = None
+    everywhere: bool = False
+    """Models are tried on all the sets, not only on those of their kind of subject."""
+    recipe: training.Recipe | None = None
+    """None trains nothing."""
+
+
+def default_cache() -> Path:
+    """Outside of every checkout."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "streamparts" / "real"
+
+
+def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows, lines: None) -> tuple[Rows, list[str]]:
+    """A row for every model and case, and a line for every set whose clips are not here and for every case that went
+    wrong; `keep` gets what there is after each set. Raises StreampartsError for a model that cannot be loaded."""
+    rows, lines = Rows(), list[str]()
+    loaded = {name: runtime_model(name, file, asked.roi) for name, file in asked.models.items()}
+    for each in asked.sets:
+        try:
+            cases = each.cases(asked.data, asked.cache, asked.max_frames)
+        except NoDataError as error:
+            lines.append(str(error))
+            continue
+        for case in cases:
+            try:
+                for model in models_for(each, case, loaded, asked):
+                    print(f"{case.name}: {model.name}", file=sys.stderr, flush=True)
+                    rows.append(_row(each, case, model, asked))
+            except StreampartsError as error:  # hours of other sets are not to be lost for it
+                lines.append(f"{case.name}: {error}")
+        keep(rows, lines)
+    rows += _false_parts(loaded, asked)
+    keep(rows, lines)
+    return rows, lines
+
+
+def models_for(each: RealSet, case: Case, loaded: dict[str, Model], asked: Asked) -> Iterator[Model]:
+    """The models given that fit the set, then what was learned from it."""
+    fits = {name for name in loaded if asked.everywhere or KINDS.get(name, each.kind) == each.kind}
+    yield from (model for name, model in loaded.items() if name in fits)
+    if asked.recipe is None or not case.training:
+        return
+    run = training.train(case, asked.recipe, asked.cache, case.training)
+    for what, path in (("teacher", run.folder / "teacher.safetensors"), ("student", run.folder)):
+        if (run.folder / f"{what}.safetensors").exists():
+            yield network_model(f"{LEARNED}, {what}", path, run.subject)
+    yield replace(runtime_model(LEARNED, str(run.exported), asked.roi, run.subject), minutes=run.minutes)
+
+
+def _row(each: RealSet, case: Case, model: Model, asked: Asked) -> Row:
+    file = re.sub("[^A-Za-z0-9.]+", "_", f"{case.name}-{model.name}") + ".png"
+    figures = judge(model, case.labelled, asked.pictures / file if asked.pictures else None)
+    head = {"set": each.name, "case": case.name, "truth": case.labelled.truth, "model": model.name}
+    return {**head, "subject": model.subject, "minutes": model.minutes, "figures": figures}
+
+
+def _false_parts(loaded: dict[str, Model], asked: Asked) -> Iterator[Row]:
+    """Of the models given that are made for a kind of subject, where the clips are here."""
+    for name, model in loaded.items():
+        for case in empty(KINDS[name], asked.data) if name in KINDS else []:
+            shares = false_parts(model, case.labelled)
+            yield {"set": "empty", "case": case.name, "model": name, "subject": model.subject, "false parts": shares}
+
+
+def shipped(max_frames: int, quick: bool = False) -> dict[str, list[Any]]:
+    """For the report: the models that ship on the sets of their kind, the puppet's on all of them, as a floor. Without
+    the clips there are lines that say so and no row."""
+    sets = tuple(SETS.values())[:2] if quick else tuple(SETS.values())
+    rows, missing = Rows(), list[str]()
+    for name in model_names():
+        floor = name == "puppet-human"
+        found, missing = measure(Asked(sets, {name: name}, DATA, default_cache(), max_frames, everywhere=floor))
+        rows += found
+    return {"rows": rows, "missing": missing}

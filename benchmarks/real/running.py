@@ -1,0 +1,195 @@
+"""A model on a case: through the runtime as a user has it, or a network of a run folder picture by picture."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+import streamparts
+from benchmarks.real.subjects import by_subject
+from streamparts.backends import Backend
+from streamparts.backends.choice import open_backend
+from streamparts.bundle import Bundle
+from streamparts.data import Frame, Tracks
+from train.finding import Found, open_finder
+from train.labels import EvaluationSet, LabelledFrame
+from train.landmarks import split_frames
+from train.observation import observe
+from train.sections import Section, landmark_scores, report
+from train.side_by_side import Sample, write_sheet
+from train.spread import spread
+from train.subjects import SubjectMatcher
+
+NUM_PICTURES = 12
+CPU_BACKEND = "onnxruntime"
+Pairs = Iterator[tuple[LabelledFrame, Found]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is judged."""
+
+    name: str
+    """In the table."""
+    parts: tuple[str, ...]
+    subject: str
+    """Where the subject came from when it was made, in words."""
+    pairs: Callable[[EvaluationSet, SubjectMatcher], Pairs]
+    """Every labelled frame of a set with what is found in it; of a set with several subjects a row for each, which the
+    matcher follows."""
+    minutes: float | None = None
+    """That its training took."""
+
+
+def runtime_model(name: str, file: str, roi: str | None, subject: str | None = None) -> Model:
+    """An .onnx file or a shipped model, streamed by `streamparts.track`. `subject` None is what the file says."""
+    bundle = streamparts.load_model(file)
+    backend = open_backend(bundle, CPU_BACKEND, 1)
+    said = getattr(bundle.spec, "subject", None)
+    words = subject or (said.source if said else "none, it sees whole pictures")
+    return Model(name, bundle.spec.parts, words, partial(_streamed, bundle, backend, roi))
+
+
+def network_model(name: str, path: Path, subject: str) -> Model:
+    """A teacher's or student's checkpoint, which sees each picture as a whole."""
+    finder = open_finder(str(path))
+
+    def pairs(labelled: EvaluationSet, matcher: SubjectMatcher) -> Pairs:
+        return ((frame, finder(frame.image)) for frame in labelled.read())
+
+    return Model(name, finder.part_names, subject, pairs)
+
+
+def _streamed(
+    bundle: Bundle, backend: Backend, roi: str | None, labelled: EvaluationSet, matcher: SubjectMatcher
+) -> Pairs:
+    """Clip by clip, a still by itself."""
+    follows = knows_subject(bundle) and roi != "off"
+    for clip, frames in groupby(labelled.read(), lambda frame: frame.clip):
+        if follows:
+            found = _followed(labelled.sources[clip], frames, bundle, backend, roi, labelled.subjects)
+        else:
+            found = _looked_at(frames, bundle, backend)
+        if labelled.subjects > 1:
+            yield from by_subject(((f, _subjects(t)) for f, t in found), labelled.subjects, matcher)
+        else:
+            yield from ((frame, Found.of_tracks(tracks)) for frame, tracks in found)
+
+
+def _followed(
+    source: Path, frames: Iterator[LabelledFrame], bundle: Bundle, backend: Backend, roi: str | None, subjects: int
+) -> Iterator[tuple[LabelledFrame, Tracks]]:
+    """Streamed from the clip's first frame on, labelled or not: following needs them."""
+    with closing(tracked(source, bundle, backend, roi, subjects)) as stream:
+        yield from _joined(frames, stream)
+
+
+def _looked_at(
+    frames: Iterator[LabelledFrame], bundle: Bundle, backend: Backend
+) -> Iterator[tuple[LabelledFrame, Tracks]]:
+    """The labelled frames alone, for who sees each picture as a whole needs no others."""
+    shown = deque[LabelledFrame]()
+
+    def pictures() -> Iterator[Frame]:
+        for number, frame in enumerate(frames):
+            shown.append(frame)
+            height, width = frame.image.shape[:2]
+            yield Frame(number, number, Fraction(1, 25), frame.image, 0, height, width, time.perf_counter())
+
+    all_pictures = pictures()
+    first = next(all_pictures)
+    source = FrameSource(chain([first], all_pictures), "labelled frames", (first.height, first.width))
+    with closing(streamparts.track(source, bundle, backend=backend)) as stream:
+        for tracks in stream:
+            yield shown.popleft(), tracks
+
+
+class FrameSource:
+    """Frames that are there already, as a source."""
+
+    live = False
+    rate: Fraction | None = None
+    num_frames: int | None = None
+    description, decode_errors, repaired_times = "frames", 0, 0
+    time_base = Fraction(1, 25)
+
+    def __init__(self, frames: Iterable[Frame], name: str, size_hw: tuple[int, int]) -> None:
+        self.name, self.height, self.width = name, *size_hw
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self._frames)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Iterator[tuple[LabelledFrame, Tracks]]:
+    for frame in frames:
+        for tracks in stream:
+            if tracks.index == frame.index:
+                yield frame, tracks
+                break
+
+
+def _subjects(tracks: Tracks) -> tuple[Tracks, ...]:
+    return getattr(tracks, "subjects", (tracks,))
+
+
+def tracked(source: Path, bundle: Bundle, backend: Backend, roi: str | None, subjects: int = 1) -> Generator[Tracks]:
+    """`streamparts.track`, following the subject unless `roi` says otherwise; several of them where the model can."""
+    options: dict[str, Any] = {} if roi is None else {"roi": roi}
+    if subjects > 1 and knows_subject(bundle):
+        options["subjects"] = subjects
+    return streamparts.track(source, bundle, backend=backend, **options)
+
+
+def knows_subject(bundle: Bundle) -> bool:
+    """Whether a model knows its subject as a whole, so that it can be followed."""
+    return getattr(bundle.spec, "subject", None) is not None
+
+
+def can_follow() -> bool:
+    """Whether this version's `streamparts.track` follows subjects."""
+    return "roi" in inspect.signature(streamparts.track).parameters
+
+
+def judge(model: Model, labelled: EvaluationSet, sheet: Path | None = None) -> Section:
+    """All figures of `train.evaluate`, those on several subjects, and a picture of truth beside what was found."""
+    matcher, samples = SubjectMatcher(), list[Sample]()
+    chosen = set(spread(labelled.num_frames * labelled.subjects, NUM_PICTURES)) if sheet else set()
+
+    def watched() -> Pairs:
+        for row, (frame, found) in enumerate(model.pairs(labelled, matcher)):
+            if row in chosen:
+                samples.append(Sample(frame, found))
+            yield frame, found
+
+    observed = observe(watched(), len(labelled.part_names))
+    fit = split_frames(observed.clips, 0)
+    if sheet and samples:
+        write_sheet(sheet, samples, observed.parts.match() if observed.parts else None)
+    section = report(labelled, observed, landmark_scores(observed, fit), fit, model.parts)
+    return {**section, "subjects": matcher.section() if matcher.frames else None}
+
+
+def false_parts(model: Model, labelled: EvaluationSet) -> dict[str, float]:
+    """Share of pixels that are labelled, of all frames and of each clip."""
+    shares: dict[str, list[float]] = {}
+    for frame, found in model.pairs(labelled, SubjectMatcher()):
+        shares.setdefault(clip_name(labelled.sources[frame.clip]), []).append(float((found.labels > 0).mean()))
+    every = [value for values in shares.values() for value in values]
+    return {"all": sum(every) / max(len(every), 1), **{name: sum(v) / len(v) for name, v in shares.items()}}
+
+
+def clip_name(source: Path) -> str:
+    return source.parent.name if source.is_dir() else source.stem

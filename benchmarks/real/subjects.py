@@ -1,0 +1,63 @@
+"""Several subjects in a video: each labelled one is judged by the followed one that lies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import Tracks
+from train.finding import Found
+from train.labels import LabelledFrame
+from train.subjects import LOST, SubjectMatcher, middle_and_size
+
+
+def by_subject(
+    pairs: Iterable[tuple[LabelledFrame, tuple[Tracks, ...]]], num_subjects: int, matcher: SubjectMatcher
+) -> Iterator[tuple[LabelledFrame, Found]]:
+    """One row for each labelled subject of each frame, with its share of the landmarks, and as clips the subjects.
+
+    Where several are followed, the row has the parts of the one that is matched, or nothing where none is; a model that
+    looks at the whole picture is judged on each by all that it found there.
+    """
+    last = -1
+    for frame, followed in pairs:
+        if frame.landmarks is None:
+            continue
+        groups = np.split(frame.landmarks, num_subjects)
+        middles, sizes = zip(*(middle_and_size(points) for points in groups), strict=True)
+        found = {identity_of(tracks): center for tracks in followed if (center := middle_of(tracks)) is not None}
+        steps, last = frame.index - last, frame.index
+        several = len(followed) > 1
+        identities = matcher.update(np.stack(middles), found, np.array(sizes), steps) if several else None
+        for number, points in enumerate(groups):
+            chosen = followed[0] if identities is None else _of(followed, identities[number])
+            yield replace(frame, landmarks=points, clip=number), _found(chosen, followed[0])
+
+
+def identity_of(tracks: Tracks) -> int:
+    """Which of the followed subjects it is."""
+    return int(getattr(tracks, "subject", 0))
+
+
+def middle_of(tracks: Tracks) -> NDArray[np.float64] | None:
+    """(2,) of the visible parts, weighted by area, in pixels of the frame; None where none is visible."""
+    weights = np.where(tracks.visible, tracks.areas, 0).astype(np.float64)
+    if not weights.sum() > 0:
+        return None
+    return np.asarray(weights @ tracks.centers / weights.sum(), np.float64)
+
+
+def _of(followed: tuple[Tracks, ...], identity: int) -> Tracks | None:
+    return None if identity == LOST else next(tracks for tracks in followed if identity_of(tracks) == identity)
+
+
+def _found(chosen: Tracks | None, other: Tracks) -> Found:
+    if chosen is not None:
+        return Found.of_tracks(chosen)
+    hw = (other.frame.height, other.frame.width)
+    middle = np.zeros_like(other.affines)
+    middle[:, :, 2] = np.array(hw[::-1], np.float32) / 2
+    return Found(hw, np.zeros_like(other.labels), middle)

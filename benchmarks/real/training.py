@@ -1,0 +1,119 @@
+"""Models learned from a set's own clips, as a user would: `train.assembly` and the export, each as a command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from benchmarks.place import ROOT
+from benchmarks.real.clips import gather
+from benchmarks.real.sets import Case
+from streamparts.errors import StreampartsError
+from train.config import PRESETS, TrainingConfig
+
+SCALED = ("steps", "student_steps", "bootstrap_steps", "gate_steps")
+"""What --steps-scale scales."""
+DONE = "trained.json"
+
+
+class TrainingError(StreampartsError):
+    """A command of a training ended with an error."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How everything is trained; default flags where nothing is said."""
+
+    preset: str = "cpu"
+    steps_scale: float = 1.0
+    subject: str = "auto"
+    threads: int = 0
+    more: tuple[str, ...] = ()
+    """Further flags of train.assembly, as they are."""
+
+    def flags(self) -> list[str]:
+        """Of train.assembly."""
+        out = ["--preset", self.preset] if self.preset != "cpu" else []
+        if self.steps_scale != 1:
+            default = {field.name: field.default for field in fields(TrainingConfig)} | PRESETS[self.preset][1]
+            for name in (each for each in SCALED if each in default):
+                steps = max(1, round(float(str(default[name])) * self.steps_scale))
+                out += [f"--{name.replace('_', '-')}", str(steps)]
+        if self.subject != "auto":
+            out += ["--subject", self.subject]
+        if self.threads:
+            out += ["--threads", str(self.threads)]
+        return [*out, *self.more]
+
+    @property
+    def label(self) -> str:
+        """Tells the folders of differing trainings apart."""
+        words = [word.strip("-").replace("/", "_") for word in self.flags()]
+        return "-".join(words) or "default"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder with its exported model beside it."""
+
+    folder: Path
+    subject: str
+    """Where the subject came from, in words."""
+    minutes: float
+
+    @property
+    def exported(self) -> Path:
+        return self.folder.with_suffix(".onnx")
+
+
+def knows_subject() -> bool:
+    """Whether the trainer of this checkout finds a subject by itself."""
+    return "subject" in {field.name for field in fields(TrainingConfig)}
+
+
+def checked(recipe: Recipe) -> Recipe:
+    """Raises TrainingError for what this trainer does not have."""
+    if recipe.preset not in PRESETS:
+        raise TrainingError(f"--preset must be one of {', '.join(PRESETS)}, got {recipe.preset}")
+    if recipe.subject != "auto" and not knows_subject():
+        raise TrainingError(f"--subject {recipe.subject}: train.assembly of this checkout has no such flag")
+    return replace(recipe)
+
+
+def train(case: Case, recipe: Recipe, cache: Path, clips: Sequence[Path]) -> Run:
+    """The case's run, from the cache if it is there; an interrupted one goes on. Raises TrainingError."""
+    runs = cache / "runs" / recipe.label
+    runs.mkdir(parents=True, exist_ok=True)
+    folder, done = runs / case.run, runs / f"{case.run}.{DONE}"
+    if not done.exists():
+        clips_folder = gather(cache / "clips" / case.run, clips)
+        began = time.monotonic()
+        going_on = ["--resume"] if (folder / "config.json").exists() else []
+        command("train.assembly", str(clips_folder), "--out", str(folder), *going_on, *recipe.flags())
+        command("export.onnx_model", str(folder), "-o", str(folder.with_suffix(".onnx")))
+        about = {"minutes": round((time.monotonic() - began) / 60, 1), "resumed": bool(going_on)}
+        done.write_text(json.dumps(about) + "\n")
+    return Run(folder, subject_words(folder), float(json.loads(done.read_text())["minutes"]))
+
+
+def subject_words(folder: Path) -> str:
+    """What the exported model or the run says of where its subject came from."""
+    from streamparts.bundle import load_model
+
+    said = getattr(load_model(folder.with_suffix(".onnx")).spec, "subject", None)
+    if said is not None:
+        return str(said.source)
+    config = json.loads((folder / "config.json").read_text())
+    return str(config["subject"]) if config.get("subject") else "difference to the clip's median"
+
+
+def command(module: str, *words: str) -> None:
+    """Run `python -m MODULE ...` with its progress on the screen. Raises TrainingError."""
+    result = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, check=False)
+    if result.returncode:
+        raise TrainingError(f"python -m {module} {' '.join(words)} ended with code {result.returncode}; see above")

@@ -1,0 +1,74 @@
+"""Keypoints of a video as JSON: a list with one entry a frame, from the first on.
+
+An entry is a list of points [x, y] or [x, y, z], or an object {name: {"x": .., "y": ..}}; null or an empty one is a
+frame without labels. Coordinates are continuous pixels. What a person drew is not told from what a detector said, so it
+counts as a detector's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamparts.data import FloatArray
+from streamparts.sources import VIDEO_SUFFIXES
+from train.body_points import HAND_21
+from train.labels.pictures import video_frames
+from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, pseudo, set_name
+from train.spread import spread
+
+
+def open_keypoints(labels: Path, video: Path | None, max_frames: int) -> EvaluationSet:
+    """`video` None takes the one beside the labels of the same name, up to its first dot."""
+    names, points = read_keypoints(labels)
+    video = video or _video_beside(labels)
+    known = np.flatnonzero(np.isfinite(points).any((1, 2))).tolist()
+    chosen = [known[row] for row in spread(len(known), max_frames)]
+
+    def read() -> Iterator[LabelledFrame]:
+        for index, image in video_frames(video, chosen):
+            yield LabelledFrame(image, 0, landmarks=points[index], index=index)
+
+    name, truth = set_name("keypoints", labels), pseudo("a detector's")
+    return EvaluationSet(name, truth, len(chosen), read, landmark_names=names, sources=(video,))
+
+
+def _video_beside(labels: Path) -> Path:
+    stem = labels.name.partition(".")[0]
+    found = [p for p in sorted(labels.parent.glob(f"{stem}.*")) if p.suffix.lower() in VIDEO_SUFFIXES]
+    if len(found) != 1:
+        raise LabelsError(f"{labels}: expected one video {stem}.* beside it, found {len(found)}; give it after a comma")
+    return found[0]
+
+
+def read_keypoints(path: Path) -> tuple[tuple[str, ...], FloatArray]:
+    """(L,) names and (F, L, 2) points, nan where missing. Raises LabelsError."""
+    try:
+        entries = json.loads(path.read_text())
+        first = next(entry for entry in entries if entry)
+        names = tuple(map(str, first)) if isinstance(first, dict) else _numbered(len(first))
+        rows = [_points(entry, names) for entry in entries]
+    except StopIteration:
+        raise LabelsError(f"{path}: holds no keypoint") from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise LabelsError(f"{path}: not readable as a list of keypoints, one entry a frame ({error})") from error
+    return names, np.stack(rows)
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return HAND_21 if count == len(HAND_21) else tuple(map(str, range(count)))
+
+
+def _points(entry: Any, names: tuple[str, ...]) -> FloatArray:
+    """(L, 2)"""
+    if not entry:
+        return np.full((len(names), 2), np.nan, np.float32)
+    if isinstance(entry, dict):
+        return np.array([[entry[name]["x"], entry[name]["y"]] for name in names], np.float32)
+    if len(entry) != len(names):
+        raise ValueError(f"a frame has {len(entry)} keypoints, the first has {len(names)}")
+    return np.array([point[:2] for point in entry], np.float32).reshape(len(names), 2)
