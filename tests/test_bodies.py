@@ -11,16 +11,19 @@ import pytest
 pytest.importorskip("anny", reason="people are rendered from anny's bodies; pip install 'streamparts[bodies]'")
 pytest.importorskip("numba", reason="the renderer's loops are compiled; pip install 'streamparts[bodies]'")
 
-from streamparts.geometry import mask_moments
+from streamparts.geometry import CANONICAL_SIGMAS, mask_moments
 from train.bodies.__main__ import main
+from train.bodies.camera import Camera, draw_light
+from train.bodies.clips import render_person
 from train.bodies.figure import dress
 from train.bodies.mesh import JOINTS, PARTS, Bodies, load_bodies, make_bodies
 from train.bodies.outfit import draw_outfit
-from train.bodies.picture import Camera, Picture, draw_light, draw_picture, paint_person, part_poses
+from train.bodies.picture import Picture, draw_picture, paint_person, part_poses
 from train.bodies.pose import is_possible, place_joints, turn
 from train.bodies.raster import rasterise
 from train.bodies.scene import Photos
 from train.bodies.shards import read_shards
+from train.puppets import load_truth, write_clip
 
 SIZE = 96
 
@@ -83,7 +86,7 @@ def test_every_joint_lies_on_one_of_the_parts_that_it_joins(bodies: Bodies, arou
     for name, (x, y) in zip(JOINTS, front.joints, strict=True):
         joint, _, side = name.partition(".")
         if joint in joined and not (around == 40 and side == "R"):
-            allowed = [f"{ {'L': 'left', 'R': 'right'}[side]}_{part}" for part in joined[joint]]
+            allowed = [f"{ {'L': 'left', 'R': 'right'}[side] }_{part}" for part in joined[joint]]
             found = front.labels[int(y), int(x)]
             assert found and PARTS[found - 1] in allowed, name
 
@@ -95,9 +98,10 @@ def test_poses_are_the_moments_of_parts_that_nothing_hides(bodies: Bodies) -> No
         mean, covariance, _ = mask_moments((front.labels == k + 1).astype(np.uint8))
         assert front.seen[k] > 0.8
         assert np.allclose(front.affines[k, :, 2], mean, atol=0.02)
-        linear = front.affines[k, :, :2]
-        area = np.sqrt(np.linalg.det(covariance)) * 2.2**2
-        assert abs(np.linalg.det(linear)) == pytest.approx(area, rel=0.2)
+        for axis in front.affines[k, :, :2].T:
+            reach = np.linalg.norm(axis)
+            along = axis / reach
+            assert reach == pytest.approx(CANONICAL_SIGMAS * np.sqrt(along @ covariance @ along), rel=0.1)
 
 
 def test_the_first_axis_of_a_forearm_points_at_the_hand(bodies: Bodies) -> None:
@@ -181,5 +185,17 @@ def test_the_command_writes_shards_and_leaves_those_that_are_there(tmp_path: Pat
 
 
 def test_a_wrong_size_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["person", "--out", str(tmp_path), "--size", "31"]) == 1
-    assert capsys.readouterr().err.startswith("bodies: need at least one picture")
+    assert main(["person", "--out", str(tmp_path), "--num-clips", "1", "--size", "31"]) == 1
+    assert capsys.readouterr().err == "bodies: need at least one body and frame, and an even --size from 32\n"
+
+
+def test_a_clip_is_one_person_who_moves_smoothly(bodies: Bodies, tmp_path: Path) -> None:
+    clip = render_person(np.random.default_rng(2), bodies, Photos(), 8, SIZE)
+    write_clip(clip, tmp_path / "clip.mp4")
+    truth = load_truth(tmp_path / "clip.mp4")
+    assert truth.part_names == PARTS and truth.labels.shape == (8, SIZE, SIZE)
+    assert all((labels > 0).mean() > 0.03 for labels in truth.labels)
+    steps = np.linalg.norm(np.diff(truth.joints, axis=0), axis=-1)
+    assert 0 < steps.max() < 0.15 * SIZE
+    again = render_person(np.random.default_rng(2), bodies, Photos(), 8, SIZE)
+    np.testing.assert_array_equal(again.frames, clip.frames)

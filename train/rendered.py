@@ -158,10 +158,14 @@ def spoil(rng: Generator, sample: Sample) -> Sample:
     if rng.random() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(15, 80))]
         image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
-    return Sample(np.asarray(image, np.uint8), labels, canonical, sample.affines, sample.seen, sample.facing, sample.people)
+    return Sample(
+        np.asarray(image, np.uint8), labels, canonical, sample.affines, sample.seen, sample.facing, sample.people
+    )
 
 
-def _cut_out(rng: Generator, image: ByteArray, labels: ByteArray, canonical: Array) -> tuple[ByteArray, ByteArray, Array]:
+def _cut_out(
+    rng: Generator, image: ByteArray, labels: ByteArray, canonical: Array
+) -> tuple[ByteArray, ByteArray, Array]:
     """A piece of another place of the picture, or of one colour, over it."""
     size = len(image)
     high, wide = (int(size * share) for share in rng.uniform(0.06, 0.35, 2))
@@ -172,7 +176,9 @@ def _cut_out(rng: Generator, image: ByteArray, labels: ByteArray, canonical: Arr
         labels[top : top + high, left : left + wide] = 0
         canonical[top // CELLS : (top + high) // CELLS, left // CELLS : (left + wide) // CELLS] = 0
     elif not labels[from_top : from_top + high, from_left : from_left + wide].any():
-        image[top : top + high, left : left + wide] = image[from_top : from_top + high, from_left : from_left + wide].copy()
+        image[top : top + high, left : left + wide] = image[
+            from_top : from_top + high, from_left : from_left + wide
+        ].copy()
         labels[top : top + high, left : left + wide] = 0
         canonical[top // CELLS : (top + high) // CELLS, left // CELLS : (left + wide) // CELLS] = 0
     return image, labels, canonical
@@ -184,7 +190,7 @@ def _blurred(rng: Generator, image: ByteArray) -> ByteArray:
     length = int(rng.integers(3, 9))
     kernel = np.zeros((length, length), np.float32)
     angle, half = rng.uniform(0, np.pi), (length - 1) / 2
-    ends = [(int(round(half + s * half * np.cos(angle))), int(round(half + s * half * np.sin(angle)))) for s in (-1, 1)]
+    ends = [(round(half + s * half * np.cos(angle)), round(half + s * half * np.sin(angle))) for s in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0)
     return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
 

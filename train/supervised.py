@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -25,39 +25,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamparts.models.checkpoint import save_checkpoint
-from streamparts.models.layers import Affine
 from streamparts.models.readout import read_out
 from streamparts.models.student import LiteUNet, Student, StudentConfig, StudentOutput, student_config
 from train.bodies.mesh import PARTS
 from train.bodies.shards import read_shards
 from train.lite0 import load_lite0
 from train.loop import anyone, channels_last, exit_code, launch, ramp
-from train.rendered import CELLS, PAIRS, Lessons, Truth
+from train.rendered import Lessons
 from train.report import contact_sheet, write_png
 from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
+from train.supervised_losses import Said, SupervisedLoss, supervised_loss
 
 STUDENT, LEARNER = "student.safetensors", "learner.safetensors"
 NETWORK = student_config(len(PARTS), 128, "lite0", "small")
-
-
-@dataclass(frozen=True)
-class SupervisedLoss:
-    """One weight per term."""
-
-    joined: float = 1.0
-    """Cross-entropy of the masks with left and right taken together."""
-    side: float = 0.25
-    """Cross-entropy of left against right, on pixels of limbs."""
-    dice: float = 0.5
-    """1 - the soft Dice of each part over the batch."""
-    translation: float = 2.0
-    """L1 between centres, normalised units, weighted by how much of the part is seen."""
-    shape: float = 1.0
-    """L1 between the entries of A."""
-    canonical: float = 2.0
-    """L1 between places on the body, in heights."""
-    facing: float = 0.2
-    """1 - the cosine between where the chest faces and what the network thinks."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +52,19 @@ class SupervisedConfig:
     """Go on with the run in `out`; more --steps lengthen it."""
     steps: int = 4500
     """Optimiser steps."""
+    pixels: int = 0
+    """Side of the pictures that it learns from, a multiple of 32; 0 for the network's own. Begun with smaller ones and
+    resumed with those of its own size, a run gets further in the same time."""
     batch_size: int = 16
     """Pictures a step."""
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     """Rate of AdamW, held until the end comes near; then it falls to zero."""
     falling: float = 0.3
     """The share of the steps in which it falls. A run can so be lengthened: resume it before it falls, with more
     --steps."""
     encoder_rate: float = 0.3
     """The pretrained encoder's share of that."""
-    average: float = 0.998
+    average: float = 0.995
     """How slowly the exported weights follow the trained ones."""
     frozen_stages: int = 2
     """Of the encoder; the first ones, which know edges and textures from real pictures, stay as they are."""
@@ -97,16 +80,6 @@ class SupervisedConfig:
     """Steps between checkpoints, log lines and pictures."""
     network: tyro.conf.AvoidSubcommands[StudentConfig] = NETWORK
     loss: SupervisedLoss = field(default_factory=SupervisedLoss)
-
-
-class Said(NamedTuple):
-    """What the student and the heads of training say."""
-
-    output: StudentOutput
-    canonical: Tensor
-    """(B, 3, S/4, S/4)"""
-    facing: Tensor
-    """(B, 3)"""
 
 
 class Learner(nn.Module):
@@ -141,7 +114,9 @@ class Learner(nn.Module):
         features, stem, summary = student.encoder(images)
         fine = student.sharpen(torch.cat([student.lift(features), stem], dim=1))
         logits = F.pixel_shuffle(student.mask(fine), 2)
-        return Said(StudentOutput(logits, student.pose(features, summary)), self.canonical(features), self.facing(summary))
+        return Said(
+            StudentOutput(logits, student.pose(features, summary)), self.canonical(features), self.facing(summary)
+        )
 
     def groups(self, encoder_rate: float) -> list[dict[str, object]]:
         """Parameters and rates for the optimiser."""
@@ -150,58 +125,6 @@ class Learner(nn.Module):
         own = [p for p in self.parameters() if p.requires_grad and id(p) not in pretrained]
         encoder = [p for p in lite0.parameters() if p.requires_grad]
         return [{"params": own, "share": 1.0}, *([{"params": encoder, "share": encoder_rate}] if encoder else [])]
-
-
-def supervised_loss(said: Said, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
-    """The weighted terms by name."""
-    log_masks = said.output.logits.log_softmax(dim=1)
-    joined, side = mask_terms(log_masks, truth.labels)
-    cells = truth.labels[:, CELLS // 2 :: CELLS, CELLS // 2 :: CELLS]
-    body = (cells > 0)[:, None].float()
-    places = ((said.canonical - truth.canonical).abs() * body).sum() / body.sum().clamp(min=1) / 3
-    known = truth.facing.norm(dim=1)
-    cosine = F.cosine_similarity(said.facing, truth.facing, dim=1)
-    return {
-        "joined": weights.joined * joined,
-        "side": weights.side * side,
-        "dice": weights.dice * dice_loss(log_masks.exp(), truth.labels),
-        **pose_terms(said.output.affine, truth, weights),
-        "canonical": weights.canonical * places,
-        "facing": weights.facing * ((1 - cosine) * known).sum() / known.sum().clamp(min=1),
-    }
-
-
-def mask_terms(log_masks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy with each pair of sides as one part, and, over the pixels of limbs, that of the side."""
-    whole = log_masks.gather(1, labels[:, None])[:, 0]
-    together = whole
-    for one, other in PAIRS:
-        of_pair = (labels == one + 1) | (labels == other + 1)
-        both = torch.logaddexp(log_masks[:, one + 1], log_masks[:, other + 1])
-        together = torch.where(of_pair, both, together)
-    limbs = sum(((labels == part + 1).float() for pair in PAIRS for part in pair), torch.zeros_like(whole))
-    side = ((together - whole) * limbs).sum() / limbs.sum().clamp(min=1)
-    return -together.mean(), side
-
-
-def dice_loss(masks: Tensor, labels: Tensor) -> Tensor:
-    """1 - Dice of every part that the batch shows, over the batch."""
-    truth = F.one_hot(labels, masks.shape[1]).permute(0, 3, 1, 2)[:, 1:].float()
-    guess = masks[:, 1:]
-    shared, total = (guess * truth).sum((0, 2, 3)), (guess + truth).sum((0, 2, 3))
-    there = (truth.sum((0, 2, 3)) > 0).float()
-    return ((1 - 2 * shared / (total + 1)) * there).sum() / there.sum().clamp(min=1)
-
-
-def pose_terms(affine: Affine, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
-    """L1 of centres and shapes where they can be known."""
-    trusted = truth.trust.sum().clamp(min=1)
-    centres = (affine.translation - truth.centres).abs().sum(-1)
-    shapes = (affine.matrix()[..., :2] - truth.shapes).abs().sum((-1, -2))
-    return {
-        "translation": weights.translation * (centres * truth.trust).sum() / trusted,
-        "shape": weights.shape * (shapes * truth.trust).sum() / trusted,
-    }
 
 
 class Average:
@@ -230,7 +153,8 @@ def train(config: SupervisedConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     fabric = launch(config.device, config.precision)
-    lessons = Lessons(read_shards(config.images), config.network.image_size, config.seed)
+    pixels = config.pixels or config.network.image_size
+    lessons = Lessons(read_shards(config.images), pixels, config.seed)
     learner = channels_last(Learner(config.network, config.frozen_stages))
     optimiser = torch.optim.AdamW(learner.groups(config.encoder_rate), lr=1e-3, weight_decay=0.01, fused=True)
     open_run(config.out, config, config.resume)
@@ -250,7 +174,7 @@ def train(config: SupervisedConfig) -> None:
             terms = supervised_loss(module(truth.images), truth, config.loss)
             loss = require_finite("supervised", step, terms)
             fabric.backward(loss)
-            fabric.clip_gradients(module, optimiser_, max_norm=2.0)
+            fabric.clip_gradients(module, optimiser_, max_norm=8.0)
             optimiser_.step()
             optimiser_.zero_grad()
             average.follow(learner.student, step)
@@ -260,7 +184,7 @@ def train(config: SupervisedConfig) -> None:
                 save_checkpoint(config.out / LEARNER, learner, optimiser, step + 1, asdict(config.network))
                 save_checkpoint(config.out / STUDENT, average.network, None, step + 1, asdict(config.network))
                 show(config.out / "parts.png", average.network, lessons)
-                lessons = Lessons(read_shards(config.images), config.network.image_size, config.seed)
+                lessons = Lessons(read_shards(config.images), pixels, config.seed)
             if stopped:
                 raise Stopped(stopped, step + 1)
     log.close()

@@ -138,7 +138,9 @@ def _skirt(outfit: Outfit, rest: Array, joints: Array, places: Array, turned: Ar
     vertices = np.concatenate(rings).astype(np.float32)
     leftish = np.tile(np.cos(angles) > 0, rows)
     shin = np.repeat(along > 1, columns)
-    names = [("left_" if left else "right_") + ("shin" if low else "thigh") for left, low in zip(leftish, shin, strict=True)]
+    names = [
+        ("left_" if left else "right_") + ("shin" if low else "thigh") for left, low in zip(leftish, shin, strict=True)
+    ]
     parts = np.array([PARTS.index(name) for name in names], np.uint8)
     parts[np.repeat(along < -0.05, columns)] = PARTS.index("torso")
     where = np.full((len(vertices), 8), -1, np.float32)

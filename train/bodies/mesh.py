@@ -30,9 +30,8 @@ PARTS = (
     "right_forearm",
 )
 """In the order of the puppets' model; sides are the person's own. Hands belong to forearms, feet to shins."""
-JOINTS = ("pelvis", "waist", "chest", "neck", "head") + tuple(
-    f"{joint}.{side}" for side in "LR" for joint in ("shoulder", "arm", "elbow", "wrist", "hip", "knee", "ankle")
-)
+LIMB_JOINTS = ("shoulder", "arm", "elbow", "wrist", "hip", "knee", "ankle")
+JOINTS = ("pelvis", "waist", "chest", "neck", "head", *(f"{name}.{side}" for side in "LR" for name in LIMB_JOINTS))
 """What can turn, each after what it hangs on."""
 PARENTS = (-1, 0, 1, 2, 3, 2, 5, 6, 7, 0, 9, 10, 2, 12, 13, 14, 0, 16, 17)
 BONES = {

@@ -11,8 +11,22 @@ from numpy.typing import NDArray
 from train.bodies.mesh import Array
 
 BODY, SKIRT, HAIR, HAT = 0, 1, 2, 3
-SKINS = ((0.96, 0.80, 0.69), (0.91, 0.72, 0.58), (0.82, 0.60, 0.44), (0.66, 0.46, 0.33), (0.47, 0.31, 0.22), (0.30, 0.20, 0.15))
-HAIRS = ((0.07, 0.06, 0.06), (0.14, 0.09, 0.06), (0.30, 0.19, 0.11), (0.60, 0.45, 0.25), (0.62, 0.60, 0.58), (0.45, 0.17, 0.08))
+SKINS = (
+    (0.96, 0.80, 0.69),
+    (0.91, 0.72, 0.58),
+    (0.82, 0.60, 0.44),
+    (0.66, 0.46, 0.33),
+    (0.47, 0.31, 0.22),
+    (0.30, 0.20, 0.15),
+)
+HAIRS = (
+    (0.07, 0.06, 0.06),
+    (0.14, 0.09, 0.06),
+    (0.30, 0.19, 0.11),
+    (0.60, 0.45, 0.25),
+    (0.62, 0.60, 0.58),
+    (0.45, 0.17, 0.08),
+)
 Ball = tuple[tuple[float, float, float], tuple[float, float, float], str]
 
 
@@ -85,7 +99,9 @@ class Outfit:
         trunk = ~on_arm & ~on_leg & (height > -0.6) & (height < 0.98)
         out += np.where(trunk, 0.004 + self.loose_trunk * np.clip(1.4 - height, 0.3, 1), 0)
         out += np.where(on_leg & (leg > self.shod), 0.006, 0)
-        wave = np.sin(rest @ np.array([31, 17, 23], np.float32) + self.phases[0]) * np.sin(rest[:, 2] * 29 + self.phases[1])
+        wave = np.sin(rest @ np.array([31, 17, 23], np.float32) + self.phases[0]) * np.sin(
+            rest[:, 2] * 29 + self.phases[1]
+        )
         out *= 1 + (0.08 + 0.05 * self.phases[4]) * wave
         hairy = is_hair(places, self.hairline) & (height > 1)
         return np.asarray(out + np.where(hairy, 0.012, 0), np.float32)
@@ -118,7 +134,9 @@ class Outfit:
         return colour, uneven
 
     def _collar(self, places: Array) -> Array:
-        return np.asarray(self.neckline - 0.9 * np.clip(-places[:, 7] - 0.02, 0, 0.2) * (self.neckline < 0.97), np.float32)
+        return np.asarray(
+            self.neckline - 0.9 * np.clip(-places[:, 7] - 0.02, 0, 0.2) * (self.neckline < 0.97), np.float32
+        )
 
     def _paint_head(self, colour: Array, places: Array, head: NDArray[np.bool_]) -> None:
         across, behind, above = places[:, 3], places[:, 4], places[:, 5]
@@ -180,7 +198,9 @@ def any_colour(rng: Generator) -> Array:
 def skin_colour(rng: Generator) -> Array:
     first, second = rng.choice(len(SKINS), 2)
     mix = rng.random() * 0.4
-    return np.asarray((np.array(SKINS[first]) * (1 - mix) + np.array(SKINS[second]) * mix) * rng.uniform(0.9, 1.08), np.float32)
+    return np.asarray(
+        (np.array(SKINS[first]) * (1 - mix) + np.array(SKINS[second]) * mix) * rng.uniform(0.9, 1.08), np.float32
+    )
 
 
 def _cloth(rng: Generator, colour: Array | None = None) -> Cloth:
@@ -188,7 +208,12 @@ def _cloth(rng: Generator, colour: Array | None = None) -> Cloth:
     pattern = str(rng.choice(patterns, p=(0.62, 0.10, 0.06, 0.04, 0.08, 0.10)))
     base = any_colour(rng) if colour is None else colour
     return Cloth(
-        base, any_colour(rng), pattern, float(rng.uniform(0.04, 0.3)), float(rng.uniform(0, np.pi)), float(rng.uniform(0.05, 0.3))
+        base,
+        any_colour(rng),
+        pattern,
+        float(rng.uniform(0.04, 0.3)),
+        float(rng.uniform(0, np.pi)),
+        float(rng.uniform(0.05, 0.3)),
     )
 
 
@@ -201,10 +226,18 @@ def draw_outfit(rng: Generator) -> Outfit:
     kind = rng.random()
     skirt = float(rng.uniform(0.35, 2.1)) if kind < 0.14 else 0.0
     trousers = float(rng.choice([rng.uniform(0.25, 0.95), rng.uniform(0.95, 1.5), 2.05], p=[0.2, 0.1, 0.7]))
-    sleeves = float(rng.choice([-0.5, rng.uniform(0.1, 0.6), rng.uniform(0.6, 1.6), rng.uniform(1.9, 2.1), 3.5], p=[0.1, 0.3, 0.14, 0.44, 0.02]))
+    sleeves = float(
+        rng.choice(
+            [-0.5, rng.uniform(0.1, 0.6), rng.uniform(0.6, 1.6), rng.uniform(1.9, 2.1), 3.5],
+            p=[0.1, 0.3, 0.14, 0.44, 0.02],
+        )
+    )
     skin = skin_colour(rng)
     bare = rng.random()
-    hair = np.asarray(np.array(HAIRS[rng.choice(len(HAIRS), p=(0.36, 0.24, 0.16, 0.10, 0.09, 0.05))]) * rng.uniform(0.7, 1.3), np.float32)
+    hair = np.asarray(
+        np.array(HAIRS[rng.choice(len(HAIRS), p=(0.36, 0.24, 0.16, 0.10, 0.09, 0.05))]) * rng.uniform(0.7, 1.3),
+        np.float32,
+    )
     return Outfit(
         skin=skin,
         hair=hair,
@@ -241,7 +274,9 @@ def _on_head(rng: Generator) -> tuple[Ball, ...]:
         down = rng.uniform(0.15, 0.9)
         return (((0.5, 0.72, 0.45 - down / 2), (rng.uniform(0.4, 0.55), 0.3, 0.5 + down / 2), "hair"),)
     if kind < 0.34:  # full hair
-        return (((0.5, 0.66, 0.66), (rng.uniform(0.48, 0.62), rng.uniform(0.42, 0.55), rng.uniform(0.4, 0.55)), "hair"),)
+        return (
+            ((0.5, 0.66, 0.66), (rng.uniform(0.48, 0.62), rng.uniform(0.42, 0.55), rng.uniform(0.4, 0.55)), "hair"),
+        )
     if kind < 0.42:  # bun
         return (((0.5, rng.uniform(0.7, 1.05), rng.uniform(0.7, 1.05)), (0.2, 0.17, 0.15), "hair"),)
     if kind < 0.48:  # pony tail

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
 from streamparts.geometry import CANONICAL_SIGMAS
+from train.bodies.camera import Camera, Light, draw_light, frame_it, horizon, look_at
 from train.bodies.figure import Figure, dress
 from train.bodies.mesh import JOINTS, PARTS, Array, Bodies
 from train.bodies.outfit import Outfit, any_colour, draw_outfit
 from train.bodies.pose import draw_pose, unit
 from train.bodies.raster import interpolate, nearest_value, rasterise, triangle_areas
-from train.bodies.scene import Photos, add_thing, draw_background
+from train.bodies.scene import Photos, draw_background
+from train.bodies.things import add_thing
 
 AXES = {
     "torso": ("pelvis", "neck"),
@@ -53,91 +55,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Camera:
-    """Turns the world into pixels: rows are right, down, ahead."""
-
-    turned: Array
-    """(3, 3)"""
-    place: Array
-    """(3,)"""
-    focal: float = 1.0
-    """Pixels."""
-    centre: tuple[float, float] = (0.0, 0.0)
-    """Pixels."""
-
-    def project(self, points: Array) -> Array:
-        """(M, 3) -> (M, 3): x, y in pixels and metres ahead."""
-        seen = (points - self.place) @ self.turned.T
-        ahead = np.maximum(seen[:, 2:], 0.05)
-        flat = seen[:, :2] / ahead * self.focal + np.array(self.centre, np.float32)
-        return np.asarray(np.concatenate([flat, seen[:, 2:]], 1), np.float32)
-
-    def finer(self, times: int) -> Camera:
-        centre = (self.centre[0] * times, self.centre[1] * times)
-        return Camera(self.turned, self.place, self.focal * times, centre)
-
-
-def look_at(rng: Generator, figure: Figure) -> Camera:
-    """From anywhere round a person, most often from before it and from the height of eyes or hips."""
-    height = max(0.5, float(np.ptp(figure.vertices[:, 2])))
-    middle = np.asarray(figure.vertices.mean(0), np.float32)
-    kind = rng.random()
-    around = rng.normal(0, 38) if kind < 0.58 else rng.uniform(-180, 180)
-    above = rng.normal(6, 11) if rng.random() < 0.87 else rng.uniform(-35, 75)
-    facing = figure.facing * (1, 1, 0)
-    front = np.arctan2(*unit(facing)[1::-1]) if np.linalg.norm(facing) > 0.3 else 0.0
-    angle, lift = front + np.radians(around), np.radians(np.clip(above, -40, 80))
-    outwards = np.array([np.cos(angle) * np.cos(lift), np.sin(angle) * np.cos(lift), np.sin(lift)], np.float32)
-    place = middle + outwards * max(1.3, height * float(rng.choice([rng.uniform(1.1, 2.2), rng.uniform(2.2, 8)], p=[0.2, 0.8])))
-    ahead = -outwards
-    right = unit(np.cross(ahead, (0, 0, 1)))
-    down = np.cross(ahead, right)
-    roll = np.radians(rng.normal(0, 5))
-    turned = np.stack([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead])
-    return Camera(np.asarray(turned, np.float32), place)
-
-
-def frame_it(rng: Generator, camera: Camera, figure: Figure, size: int) -> Camera:
-    """Choose zoom and place: the tracker's crop with jitter, a wide picture, or close enough to cut the body."""
-    seen = camera.project(figure.vertices)[:, :2]
-    low, high = seen.min(0), seen.max(0)
-    kind = rng.random()
-    margin = 0.25
-    if kind < 0.14:  # from the waist or the chest up, as a webcam has it
-        parts = ["torso", "head"] if rng.random() < 0.6 else ["head", "torso", "left_upper_arm", "right_upper_arm"]
-        chosen = np.isin(figure.parts, [PARTS.index(name) for name in parts])
-        low, high = seen[chosen].min(0), seen[chosen].max(0)
-        side, shift = float((high - low).max()) * rng.uniform(0.85, 1.5), rng.uniform(-0.15, 0.15, 2)
-    elif kind < 0.32:  # the whole picture, of which the person is a part
-        side, shift = float((high - low).max()) * rng.uniform(1.6, 5.5) ** 1.0, rng.uniform(-0.36, 0.36, 2)
-    else:
-        side = (1 + 2 * margin) * float((high - low).max()) * rng.uniform(0.68, 1.35)
-        shift = rng.uniform(-0.13, 0.13, 2)
-    focal = size / side
-    middle = (low + high) / 2 + shift * side
-    centre = (size / 2 - focal * middle[0], size / 2 - focal * middle[1])
-    return Camera(camera.turned, camera.place, focal, (float(centre[0]), float(centre[1])))
-
-
-@dataclass(frozen=True)
-class Light:
-    """One lamp and what comes from everywhere."""
-
-    towards: Array
-    """(3,) unit vector to the lamp, in the world."""
-    colour: Array
-    ambient: Array
-
-
-def draw_light(rng: Generator, camera: Camera) -> Light:
-    towards = unit(rng.normal(0, 1, 3) + np.array([0, 0, 0.9]) - 0.8 * camera.turned[2])
-    share = rng.uniform(0.1, 0.75)
-    bright = rng.uniform(0.8, 1.25)
-    tint = 1 + rng.normal(0, 0.05, 3)
-    return Light(towards, np.asarray(bright * share * tint, np.float32), np.asarray(bright * (1 - share) / tint, np.float32))
-
-
-@dataclass(frozen=True)
 class Layer:
     """A person painted alone, FINE times finer than the picture."""
 
@@ -157,7 +74,13 @@ def paint_person(figure: Figure, outfit: Outfit, camera: Camera, light: Light, s
     values = np.concatenate([figure.places, figure.materials, figure.rest, figure.normals], 1)
     some = interpolate(owner, inside, figure.faces, values)
     colour, uneven = outfit.paint(some[:, :8], some[:, 8], some[:, 9:12])
-    layer = Layer(nearness, *(np.zeros((fine, fine, *more), kind) for more, kind in (((3,), np.float32), ((), np.uint8), ((3,), np.float32))))
+    layer = Layer(
+        nearness,
+        *(
+            np.zeros((fine, fine, *more), kind)
+            for more, kind in (((3,), np.float32), ((), np.uint8), ((3,), np.float32))
+        ),
+    )
     layer.rgb[rows, columns] = colour * shade(some[:, 12:], some[:, 9:12], uneven, outfit.phases, camera, light)
     layer.labels[rows, columns] = nearest_value(owner, inside, figure.faces, figure.parts)
     layer.canonical[rows, columns] = some[:, 9:12]
@@ -169,7 +92,9 @@ def shade(normals: Array, rest: Array, uneven: Array, phases: Array, camera: Cam
     normals = normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6)
     flip = np.sign(-(normals @ camera.turned[2]))[:, None]  # the insides of skirts
     normals = normals * np.where(flip == 0, 1, flip)
-    fold = np.sin(rest @ np.array([60, 35, 70], np.float32) + 3 * np.sin(rest @ np.array([22, 41, 13], np.float32) + phases[2]))
+    fold = np.sin(
+        rest @ np.array([60, 35, 70], np.float32) + 3 * np.sin(rest @ np.array([22, 41, 13], np.float32) + phases[2])
+    )
     fold += 0.7 * np.sin(rest @ np.array([-41, 50, 95], np.float32) + phases[3])
     lamp = np.clip((normals @ light.towards) * 0.85 + 0.15 + uneven * fold * 0.8, 0, 1)[:, None]
     sky = (0.8 + 0.2 * normals[:, 2] + 0.35 * uneven * fold)[:, None]
@@ -192,7 +117,9 @@ def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int) -> P
     if rng.random() < 0.6:
         for figure in figures:
             background *= 1 - _shadow(rng, figure, camera, light, size)
-    layers = [paint_person(figure, outfit, camera, light, size) for figure, outfit in zip(figures, outfits, strict=True)]
+    layers = [
+        paint_person(figure, outfit, camera, light, size) for figure, outfit in zip(figures, outfits, strict=True)
+    ]
     image, labels, canonical = compose(background, layers, size)
     if rng.random() < 0.16:
         for _ in range(rng.integers(1, 3)):
@@ -245,7 +172,16 @@ def nobody(rng: Generator, photos: Photos, size: int) -> Picture:
     none = np.zeros((size, size, 3), np.float32)
     poses = np.tile(np.array([[0.1, 0, 0], [0, 0.1, 0]], np.float32), (len(PARTS), 1, 1))
     zeros = np.zeros(len(PARTS), np.float32)
-    return Picture(whole, np.zeros((size, size), np.uint8), none, poses, zeros, np.zeros(3, np.float32), np.zeros((len(JOINTS), 2), np.float32), 0)
+    return Picture(
+        whole,
+        np.zeros((size, size), np.uint8),
+        none,
+        poses,
+        zeros,
+        np.zeros(3, np.float32),
+        np.zeros((len(JOINTS), 2), np.float32),
+        0,
+    )
 
 
 def _person(rng: Generator, bodies: Bodies) -> tuple[Figure, Outfit]:
@@ -262,14 +198,6 @@ def _beside(rng: Generator, figure: Figure, first: Figure) -> Figure:
         (figure.vertices @ turn.T + shift).astype(np.float32), figure.normals @ turn.T, figure.faces, figure.parts,
         figure.places, figure.materials, figure.rest, figure.joints @ turn.T + shift, turn @ figure.turned,
     )  # fmt: skip
-
-
-def horizon(camera: Camera, size: int) -> float:
-    """Share of the height at which a level floor would end."""
-    forward = camera.turned[2]
-    level = unit(forward * (1, 1, 0) + 1e-6)
-    seen = camera.turned @ level
-    return float(np.clip((seen[1] / max(seen[2], 0.05) * camera.focal + camera.centre[1]) / size, -0.5, 1.5))
 
 
 def _shadow(rng: Generator, figure: Figure, camera: Camera, light: Light, size: int) -> Array:

@@ -98,7 +98,7 @@ def _arm_directions(rng: Generator, name: str) -> tuple[Array, Array]:
     upper, fore, _ = ARMS[name]
     if name != "anywhere":
         return unit(np.array(upper) + rng.normal(0, 0.17, 3)), unit(np.array(fore) + rng.normal(0, 0.17, 3))
-    first = unit(rng.normal(0, 1, 3) + (0.6, 0.35, 0))
+    first = unit((*rng.normal(0, 1, 3), 0.6, 0.35, 0))
     second = unit(rng.normal(0, 0.8, 3) + (0, 0.3, 0.1) + 0.7 * first)
     return first, second
 
@@ -151,7 +151,7 @@ def place_joints(joints: Array, pose: Array) -> tuple[Array, Array]:
 
 def is_possible(joints: Array, pose: Array) -> bool:
     """Whether hands and elbows stay out of trunk and head, and the legs out of one another."""
-    places, turned = place_joints(joints, pose)
+    places, _turned = place_joints(joints, pose)
     at = {name: places[j] for j, name in enumerate(JOINTS)}
     size = float(np.linalg.norm(joints[JOINTS.index("neck")] - joints[0])) / 0.5
     for side in "LR":
@@ -198,7 +198,9 @@ def walking(rng: Generator) -> Family:
     for shift in (0.0, np.pi):
         swing = np.sin(phase + shift)
         lifted = max(0.0, np.cos(phase + shift))
-        legs.append(Leg(8 * speed + 30 * speed * swing, 3, rng.normal(6, 5), 8 + 75 * speed * lifted * rng.uniform(0.6, 1)))
+        legs.append(
+            Leg(8 * speed + 30 * speed * swing, 3, rng.normal(6, 5), 8 + 75 * speed * lifted * rng.uniform(0.6, 1))
+        )
     return legs[0], legs[1], np.array([8 * speed, 0, 14 * np.sin(phase)]), UPRIGHT
 
 

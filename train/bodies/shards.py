@@ -70,11 +70,12 @@ def write_pictures(
         if not place.exists():
             numbers = range(first, min(first + PER_SHARD, count))
             pictures = [draw_picture(np.random.default_rng([seed, i]), bodies, photos, size) for i in numbers]
-            _write(pack(pictures), place)
+            write_shard(pack(pictures), place)
         say(min(first + PER_SHARD, count))
 
 
-def _write(shard: Shard, place: Path) -> None:
+def write_shard(shard: Shard, place: Path) -> None:
+    """The folder appears whole or not at all."""
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     partial.mkdir(parents=True)
     for name, values in shard.__dict__.items():
