@@ -1,0 +1,201 @@
+"""Rendered people: what is said of them is what is seen."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("anny", reason="people are rendered from anny's bodies; pip install 'streamparts[bodies]'")
+pytest.importorskip("numba", reason="the renderer's loops are compiled; pip install 'streamparts[bodies]'")
+
+from streamparts.geometry import CANONICAL_SIGMAS, mask_moments
+from train.bodies.__main__ import main
+from train.bodies.camera import Camera, draw_light
+from train.bodies.clips import render_person
+from train.bodies.figure import dress
+from train.bodies.mesh import JOINTS, PARTS, Bodies, load_bodies, make_bodies
+from train.bodies.outfit import draw_outfit
+from train.bodies.picture import Picture, draw_picture, paint_person, part_poses
+from train.bodies.pose import is_possible, place_joints, turn
+from train.bodies.raster import rasterise
+from train.bodies.scene import Photos
+from train.bodies.shards import read_shards
+from train.puppets import load_truth, write_clip
+
+SIZE = 96
+
+
+@pytest.fixture(scope="module")
+def bodies() -> Bodies:
+    return make_bodies(3, seed=5)
+
+
+@pytest.fixture(scope="module")
+def pictures(bodies: Bodies) -> list[Picture]:
+    return [draw_picture(np.random.default_rng([7, i]), bodies, Photos(), SIZE) for i in range(40)]
+
+
+def standing(bodies: Bodies, around: float) -> tuple[Picture, Camera]:
+    """Somebody upright with the arms at rest, seen from `around` degrees to the left of the front, wholly."""
+    rng = np.random.default_rng(3)
+    outfit = replace(draw_outfit(rng), skirt=0.0, on_head=())
+    pose = np.repeat(np.eye(3, dtype=np.float32)[None], len(JOINTS), 0)
+    figure = dress(bodies, 0, pose, outfit, rng)
+    angle = np.radians(around - 90)
+    outwards = np.array([np.cos(angle), np.sin(angle), 0], np.float32)
+    right = np.array([-np.sin(angle), np.cos(angle), 0], np.float32)
+    turned = np.stack([right, (0, 0, -1), -outwards]).astype(np.float32)
+    middle = figure.vertices.mean(0)
+    camera = Camera(turned, middle + 4 * outwards, 1.6 * SIZE, (SIZE / 2, SIZE / 2))
+    layer = paint_person(figure, outfit, camera, draw_light(rng, camera), SIZE)
+    labels = np.ascontiguousarray(layer.labels[1::2, 1::2])
+    affines, seen = part_poses(figure, camera, labels)
+    joints = camera.project(figure.joints)[:, :2]
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    return Picture(
+        image, labels, layer.canonical[1::2, 1::2], affines, seen, camera.turned @ figure.facing, joints, 1
+    ), camera
+
+
+def middle_of(picture: Picture, part: str) -> tuple[float, float]:
+    y, x = np.nonzero(picture.labels == PARTS.index(part) + 1)
+    return float(x.mean()), float(y.mean())
+
+
+def test_the_left_of_somebody_who_faces_us_is_on_the_right_of_the_picture(bodies: Bodies) -> None:
+    front, back = standing(bodies, 0)[0], standing(bodies, 180)[0]
+    assert front.facing[2] < -0.99 < 0.99 < back.facing[2]
+    for part in ("thigh", "shin", "upper_arm", "forearm"):
+        assert middle_of(front, f"left_{part}")[0] > middle_of(front, f"right_{part}")[0]
+        assert middle_of(back, f"left_{part}")[0] < middle_of(back, f"right_{part}")[0]
+
+
+def test_heads_are_above_trunks_and_shins_below_thighs(bodies: Bodies) -> None:
+    front = standing(bodies, 0)[0]
+    heights = [middle_of(front, part)[1] for part in ("head", "torso", "left_thigh", "left_shin")]
+    assert heights == sorted(heights)
+
+
+@pytest.mark.parametrize("around", [0, 40, 180])
+def test_every_joint_lies_on_one_of_the_parts_that_it_joins(bodies: Bodies, around: int) -> None:
+    front = standing(bodies, around)[0]
+    joined = {"elbow": ("upper_arm", "forearm"), "knee": ("thigh", "shin"), "ankle": ("shin",), "wrist": ("forearm",)}
+    for name, (x, y) in zip(JOINTS, front.joints, strict=True):
+        joint, _, side = name.partition(".")
+        if joint in joined and not (around == 40 and side == "R"):
+            allowed = [f"{ {'L': 'left', 'R': 'right'}[side] }_{part}" for part in joined[joint]]
+            found = front.labels[int(y), int(x)]
+            assert found and PARTS[found - 1] in allowed, name
+
+
+def test_poses_are_the_moments_of_parts_that_nothing_hides(bodies: Bodies) -> None:
+    front = standing(bodies, 0)[0]
+    for part in ("left_forearm", "right_forearm", "head", "left_shin"):
+        k = PARTS.index(part)
+        mean, covariance, _ = mask_moments((front.labels == k + 1).astype(np.uint8))
+        assert front.seen[k] > 0.8
+        assert np.allclose(front.affines[k, :, 2], mean, atol=0.02)
+        for axis in front.affines[k, :, :2].T:
+            reach = np.linalg.norm(axis)
+            along = axis / reach
+            assert reach == pytest.approx(CANONICAL_SIGMAS * np.sqrt(along @ covariance @ along), rel=0.1)
+
+
+def test_the_first_axis_of_a_forearm_points_at_the_hand(bodies: Bodies) -> None:
+    front = standing(bodies, 0)[0]
+    for side, part in (("L", "left_forearm"), ("R", "right_forearm")):
+        along = front.joints[JOINTS.index(f"wrist.{side}")] - front.joints[JOINTS.index(f"elbow.{side}")]
+        axis = front.affines[PARTS.index(part), :, 0]
+        assert along @ axis / np.linalg.norm(along) / np.linalg.norm(axis) > 0.99
+
+
+def test_canonical_coordinates_tell_the_sides_of_the_body(bodies: Bodies) -> None:
+    front = standing(bodies, 0)[0]
+    for side, sign in (("left", 1), ("right", -1)):
+        mine = front.labels == PARTS.index(f"{side}_thigh") + 1
+        assert (np.sign(front.canonical[mine][:, 0]) == sign).mean() > 0.95
+
+
+def test_equal_seeds_give_equal_pictures(bodies: Bodies, pictures: list[Picture]) -> None:
+    again = draw_picture(np.random.default_rng([7, 4]), bodies, Photos(), SIZE)
+    for field in fields(Picture):
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(pictures[4], field.name))
+    assert not np.array_equal(pictures[4].image, pictures[5].image)
+
+
+def test_some_pictures_show_nobody_and_nobody_has_no_parts(pictures: list[Picture]) -> None:
+    empty = [picture for picture in pictures if picture.people == 0]
+    assert 0 < len(empty) < len(pictures) / 2
+    assert all(not picture.labels.any() and not picture.seen.any() for picture in empty)
+    assert all(picture.image.std() > 1 for picture in empty)
+
+
+def test_every_part_is_seen_in_some_picture(pictures: list[Picture]) -> None:
+    found = set(np.unique(np.stack([picture.labels for picture in pictures])))
+    assert found == set(range(len(PARTS) + 1))
+
+
+def test_hands_in_the_trunk_are_no_possible_pose(bodies: Bodies) -> None:
+    pose = np.repeat(np.eye(3, dtype=np.float32)[None], len(JOINTS), 0)
+    joints = bodies.joints[0]
+    assert is_possible(joints, pose)
+    pose[JOINTS.index("arm.L")] = turn(0, 40, 0)  # straight down and inwards
+    pose[JOINTS.index("elbow.L")] = turn(0, 60, 0)
+    assert not is_possible(joints, pose)
+
+
+def test_a_bent_knee_moves_the_ankle_and_keeps_the_bones_lengths(bodies: Bodies) -> None:
+    pose = np.repeat(np.eye(3, dtype=np.float32)[None], len(JOINTS), 0)
+    pose[JOINTS.index("knee.R")] = turn(80, 0, 0)
+    joints = bodies.joints[1]
+    places, _ = place_joints(joints, pose)
+    knee, ankle, other = (JOINTS.index(name) for name in ("knee.R", "ankle.R", "ankle.L"))
+    assert places[ankle, 1] > joints[ankle, 1] + 0.1  # backwards
+    np.testing.assert_allclose(places[other], joints[other], atol=1e-6)
+    length = np.linalg.norm(joints[ankle] - joints[knee])
+    assert np.linalg.norm(places[ankle] - places[knee]) == pytest.approx(length, rel=1e-4)
+
+
+def test_the_nearer_triangle_hides_the_other_whatever_their_order() -> None:
+    points = np.array([[0, 0, 2], [9, 0, 2], [0, 9, 2], [0, 0, 1], [9, 0, 1], [0, 9, 1]], np.float32)
+    for faces in ([[0, 1, 2], [3, 4, 5]], [[3, 4, 5], [0, 1, 2]]):
+        array = np.array(faces, np.int32)
+        owner = rasterise(points, array, 8, 8)[1]
+        assert owner[2, 2] == faces.index([3, 4, 5])
+        assert owner[7, 7] == -1
+
+
+def test_the_command_writes_shards_and_leaves_those_that_are_there(tmp_path: Path) -> None:
+    args = ["person", "--out", str(tmp_path), "--num-pictures", "3", "--size", "64", "--num-bodies", "2"]
+    assert main(args) == 0
+    (shard,) = read_shards(tmp_path)
+    assert shard.images.shape == (3, 64, 64, 3)
+    assert shard.canonical.shape == (3, 32, 32, 3)
+    bodies = load_bodies(tmp_path / "bodies", 2)
+    drawn = draw_picture(np.random.default_rng([0, 2]), bodies, Photos(), 64)
+    np.testing.assert_array_equal(shard.images[2], drawn.image)
+    np.testing.assert_array_equal(shard.labels[2], drawn.labels)
+    before = (tmp_path / "pictures_0000_00000" / "images.npy").stat().st_mtime_ns
+    assert main(args) == 0
+    assert (tmp_path / "pictures_0000_00000" / "images.npy").stat().st_mtime_ns == before
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_a_wrong_size_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["person", "--out", str(tmp_path), "--num-clips", "1", "--size", "31"]) == 1
+    assert capsys.readouterr().err == "bodies: need at least one body and frame, and an even --size from 32\n"
+
+
+def test_a_clip_is_one_person_who_moves_smoothly(bodies: Bodies, tmp_path: Path) -> None:
+    clip = render_person(np.random.default_rng(2), bodies, Photos(), 8, SIZE)
+    write_clip(clip, tmp_path / "clip.mp4")
+    truth = load_truth(tmp_path / "clip.mp4")
+    assert truth.part_names == PARTS and truth.labels.shape == (8, SIZE, SIZE)
+    assert all((labels > 0).mean() > 0.03 for labels in truth.labels)
+    steps = np.linalg.norm(np.diff(truth.joints, axis=0), axis=-1)
+    assert 0 < steps.max() < 0.15 * SIZE
+    again = render_person(np.random.default_rng(2), bodies, Photos(), 8, SIZE)
+    np.testing.assert_array_equal(again.frames, clip.frames)

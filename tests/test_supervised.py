@@ -1,0 +1,212 @@
+"""Learning parts from pictures whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from streamparts.models.checkpoint import read_metadata
+from streamparts.models.layers import Affine
+from streamparts.models.student import Student, StudentConfig, StudentOutput
+from train import rendered
+from train.bodies.mesh import PARTS
+from train.bodies.shards import Shard, write_shard
+from train.held_out import from_confusion, judge
+from train.rendered import PAIRS, Lessons, Sample, Truth, mirrored, moved, stack
+from train.run_folder import Stopped
+from train.supervised import (
+    Said,
+    SupervisedConfig,
+    SupervisedLoss,
+    main,
+    mask_terms,
+    rate_share,
+    supervised_loss,
+    train,
+)
+
+SMALL = StudentConfig(len(PARTS), 32, widths=(8, 8, 8, 8, 8), feature_channels=8, mask_channels=8)
+
+
+def part(name: str) -> int:
+    return PARTS.index(name)
+
+
+def a_sample(size: int = 64) -> Sample:
+    """A left shin as a bright bar in the upper left quarter, a right forearm as a dark one below it."""
+    image, labels = np.full((size, size, 3), 90, np.uint8), np.zeros((size, size), np.uint8)
+    image[8:16, 8:28], labels[8:16, 8:28] = 230, part("left_shin") + 1
+    image[40:44, 8:18], labels[40:44, 8:18] = 20, part("right_forearm") + 1
+    affines = np.tile(np.array([[0.1, 0, 0], [0, 0.1, 0]], np.float32), (len(PARTS), 1, 1))
+    affines[part("left_shin")] = [[0.3, 0, 18 / 32 - 1], [0, 0.12, 12 / 32 - 1]]
+    affines[part("right_forearm")] = [[0, -0.06, 13 / 32 - 1], [0.15, 0, 42 / 32 - 1]]
+    seen = (np.bincount(labels.ravel(), minlength=len(PARTS) + 1)[1:] > 0).astype(np.float32)
+    canonical = np.where((labels > 0)[::2, ::2, None], np.float32(0.2), np.float32(0))
+    canonical = np.broadcast_to(canonical, (size // 2, size // 2, 3)).astype(np.float32)
+    return Sample(image, labels, canonical, affines, seen, np.array([0.6, 0, -0.8], np.float32), 1)
+
+
+def a_shard(count: int = 6) -> Shard:
+    one = a_sample()
+    return Shard(
+        images=np.stack([one.image] * count),
+        labels=np.stack([one.labels] * count),
+        canonical=np.stack([np.round(one.canonical * 200).astype(np.int8)] * count),
+        affines=np.stack([one.affines] * count),
+        seen=np.stack([one.seen] * count),
+        facing=np.stack([one.facing] * count),
+        people=np.ones(count, np.uint8),
+    )
+
+
+def test_a_mirrored_left_is_a_right_on_the_other_side() -> None:
+    one = a_sample()
+    other = mirrored(one)
+    assert set(np.unique(other.labels)) == {0, part("right_shin") + 1, part("left_forearm") + 1}
+    rows, columns = np.nonzero(other.labels == part("right_shin") + 1)
+    assert columns.min() == 36 and columns.max() == 55 and rows.min() == 8
+    np.testing.assert_allclose(other.affines[part("right_shin"), :, 2], [-(18 / 32 - 1), 12 / 32 - 1])
+    np.testing.assert_allclose(other.facing, [-0.6, 0, -0.8])
+    assert other.canonical[other.canonical[..., 2] > 0][:, 0].max() < 0
+
+
+def test_mirrored_twice_is_as_before() -> None:
+    one, twice = a_sample(), mirrored(mirrored(a_sample()))
+    for name in ("image", "labels", "canonical", "affines", "seen", "facing"):
+        np.testing.assert_array_equal(getattr(twice, name), getattr(one, name))
+
+
+def test_a_mirrored_pose_is_still_a_rotation_times_a_scaling() -> None:
+    for affine in mirrored(a_sample()).affines:
+        assert np.linalg.det(affine[:, :2]) > 0
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90])
+def test_picture_truth_and_poses_move_alike(degrees: float) -> None:
+    angle = np.radians(degrees)
+    cos, sin = 0.8 * np.cos(angle), 0.8 * np.sin(angle)
+    move = np.array([[cos, -sin, 0.1], [sin, cos, -0.05]], np.float32)
+    after = moved(a_sample(), move, 64)
+    for name in ("left_shin", "right_forearm"):
+        rows, columns = np.nonzero(after.labels == part(name) + 1)
+        middle = (np.array([columns.mean(), rows.mean()]) + 0.5) / 32 - 1
+        np.testing.assert_allclose(after.affines[part(name), :, 2], middle, atol=0.02)
+    bright = after.image.min(2) > 200
+    assert (after.labels[bright] == part("left_shin") + 1).mean() > 0.95
+    assert np.linalg.norm(after.affines[part("left_shin"), :, 0]) == pytest.approx(0.8 * 0.3, rel=1e-4)
+    assert np.linalg.norm(after.facing) == pytest.approx(1, abs=1e-5)
+
+
+def test_equal_steps_give_equal_lessons_and_others_do_not() -> None:
+    lessons = Lessons([a_shard()], 32, seed=3)
+    torch.testing.assert_close(lessons.batch(5, 4).images, lessons.batch(5, 4).images, rtol=0, atol=0)
+    assert not torch.equal(lessons.batch(5, 4).images, lessons.batch(6, 4).images)
+
+
+def test_spoilt_pictures_are_still_pictures() -> None:
+    lessons = Lessons([a_shard()], 32, seed=1)
+    truth = lessons.batch(0, 32)
+    assert truth.images.shape == (32, 3, 32, 32)
+    assert truth.images.min() >= 0 and truth.images.max() <= 1
+    assert truth.canonical.shape == (32, 3, 32 // rendered.CELLS, 32 // rendered.CELLS)
+
+
+def test_poses_of_several_people_are_not_trusted() -> None:
+    one = a_sample()
+    truth = stack([one, replace(one, people=2)])
+    assert truth.trust[0].max() > 0.5 and not truth.trust[1].any() and not truth.facing[1].any()
+
+
+def as_said(truth: Truth, confusion: dict[int, int], sure: float = 20.0) -> Said:
+    """What a student says that sees everything right but takes some labels for others."""
+    labels = truth.labels.clone()
+    for one, other in confusion.items():
+        labels[truth.labels == one] = other
+    logits = sure * torch.nn.functional.one_hot(labels, len(PARTS) + 1).permute(0, 3, 1, 2).float()
+    scale = truth.shapes.norm(dim=2)
+    rotation = truth.shapes[..., 0] / scale[..., :1]
+    return Said(StudentOutput(logits, Affine(rotation, scale, truth.centres)), truth.canonical, truth.facing)
+
+
+def test_who_says_the_truth_pays_nothing() -> None:
+    truth = stack([a_sample(64)])
+    truth = replace(truth, canonical=truth.canonical[..., ::2, ::2])
+    terms = supervised_loss(as_said(truth, {}), truth, SupervisedLoss())
+    assert all(float(value) < 0.06 for value in terms.values()), terms
+
+
+def test_a_wrong_side_costs_side_and_dice_but_not_the_joined_mask() -> None:
+    truth = stack([a_sample(64)])
+    truth = replace(truth, canonical=truth.canonical[..., ::2, ::2])
+    left, right = part("left_shin") + 1, part("right_shin") + 1
+    terms = supervised_loss(as_said(truth, {left: right}), truth, SupervisedLoss())
+    assert float(terms["joined"]) < 0.01
+    assert float(terms["side"]) > 3 and float(terms["dice"]) > 0.5
+
+
+def test_the_two_mask_terms_add_up_to_cross_entropy() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, len(PARTS) + 1, 8, 8), torch.randint(0, len(PARTS) + 1, (2, 8, 8))
+    joined, side = mask_terms(logits.log_softmax(1), labels, body=1.0)
+    limbs = torch.isin(labels, torch.tensor([k + 1 for pair in PAIRS for k in pair])).float().mean()
+    torch.testing.assert_close(joined + side * limbs, torch.nn.functional.cross_entropy(logits, labels))
+
+
+def test_the_rate_is_held_and_then_falls() -> None:
+    shares = [rate_share(step, 1000, 0.3) for step in (0, 99, 500, 699, 850, 999)]
+    assert shares[0] == pytest.approx(0.01)
+    assert shares[1] == shares[2] == shares[3] == 1
+    assert shares[4] == pytest.approx(0.5) and shares[5] < 0.01
+
+
+def a_run(folder: Path, steps: int, **more: object) -> SupervisedConfig:
+    write_shard(a_shard(), folder / "pictures_0000_00000")
+    config = SupervisedConfig(folder, folder / "run", steps=steps, batch_size=2, checkpoint_every=2, network=SMALL)
+    return replace(config, device="cpu", threads=1, **more)  # type: ignore[arg-type]
+
+
+def test_a_run_leaves_a_student_with_names_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    config = a_run(tmp_path, steps=2)
+    train(config)
+    run = tmp_path / "run"
+    assert read_metadata(run / "student.safetensors")[0] == 2
+    assert (run / "names.txt").read_text().split() == list(PARTS)
+    assert (run / "parts.png").exists()
+    train(replace(config, steps=4, resume=True))
+    assert read_metadata(run / "student.safetensors")[0] == 4
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4]
+    assert {"joined", "side", "dice", "canonical", "facing"} <= set(rows[0])
+
+
+def test_no_pictures_are_an_error_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--out", str(tmp_path / "run")]) == 1
+    assert "holds no rendered pictures" in capsys.readouterr().err
+    assert issubclass(Stopped, Exception)
+
+
+def test_figures_tell_wrong_parts_from_wrong_sides() -> None:
+    left, right = part("left_shin") + 1, part("right_shin") + 1
+    confusion = np.diag(np.full(len(PARTS) + 1, 10))
+    confusion[left, left], confusion[left, right] = 4, 6
+    figures = from_confusion(confusion)
+    assert figures["foreground_iou"] == 1 and figures["part_iou_sides_joined"] == 1
+    assert figures["part_iou"] < 0.95
+    assert figures["side_right"] == pytest.approx(1 - 6 / 80)
+    confusion[0, right] = 10
+    assert from_confusion(confusion)["foreground_iou"] == pytest.approx(100 / 110)
+
+
+def test_a_student_is_judged_on_pictures_with_and_without_people() -> None:
+    with_somebody = a_shard(4)
+    nobody = replace(with_somebody, labels=0 * with_somebody.labels, people=0 * with_somebody.people)
+    torch.manual_seed(0)
+    figures, subject = judge(Student(SMALL).eval(), [with_somebody, nobody])
+    assert 0 <= figures["false_part_share"] <= 1 and 0 <= figures["presence_right"] <= 1
+    assert subject["source"] == "rendered bodies" and subject["margin"] == 0.25
+    assert np.isfinite(subject["slope"]).all()

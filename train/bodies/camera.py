@@ -1,0 +1,109 @@
+"""Where people are looked at from, how the picture is framed, and what light falls on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from train.bodies.figure import Figure
+from train.bodies.mesh import PARTS, Array
+from train.bodies.pose import unit
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Turns the world into pixels: rows are right, down, ahead."""
+
+    turned: Array
+    """(3, 3)"""
+    place: Array
+    """(3,)"""
+    focal: float = 1.0
+    """Pixels."""
+    centre: tuple[float, float] = (0.0, 0.0)
+    """Pixels."""
+
+    def project(self, points: Array) -> Array:
+        """(M, 3) -> (M, 3): x, y in pixels and metres ahead."""
+        seen = (points - self.place) @ self.turned.T
+        ahead = np.maximum(seen[:, 2:], 0.05)
+        flat = seen[:, :2] / ahead * self.focal + np.array(self.centre, np.float32)
+        return np.asarray(np.concatenate([flat, seen[:, 2:]], 1), np.float32)
+
+    def finer(self, times: int) -> Camera:
+        centre = (self.centre[0] * times, self.centre[1] * times)
+        return Camera(self.turned, self.place, self.focal * times, centre)
+
+
+def look_at(rng: Generator, figure: Figure) -> Camera:
+    """From anywhere round a person, most often from before it and from the height of eyes or hips."""
+    height = max(0.5, float(np.ptp(figure.vertices[:, 2])))
+    middle = np.asarray(figure.vertices.mean(0), np.float32)
+    kind = rng.random()
+    around = rng.normal(0, 38) if kind < 0.58 else rng.uniform(-180, 180)
+    above = rng.normal(6, 11) if rng.random() < 0.87 else rng.uniform(-35, 75)
+    facing = figure.facing * (1, 1, 0)
+    front = np.arctan2(*unit(facing)[1::-1]) if np.linalg.norm(facing) > 0.3 else 0.0
+    angle, lift = front + np.radians(around), np.radians(np.clip(above, -40, 80))
+    outwards = np.array([np.cos(angle) * np.cos(lift), np.sin(angle) * np.cos(lift), np.sin(lift)], np.float32)
+    place = middle + outwards * max(
+        1.3, height * float(rng.choice([rng.uniform(1.1, 2.2), rng.uniform(2.2, 8)], p=[0.2, 0.8]))
+    )
+    ahead = -outwards
+    right = unit(np.cross(ahead, (0, 0, 1)))
+    down = np.cross(ahead, right)
+    roll = np.radians(rng.normal(0, 5))
+    turned = np.stack([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead])
+    return Camera(np.asarray(turned, np.float32), place)
+
+
+def frame_it(rng: Generator, camera: Camera, figure: Figure, size: int) -> Camera:
+    """Choose zoom and place: the tracker's crop with jitter, a wide picture, or close enough to cut the body."""
+    seen = camera.project(figure.vertices)[:, :2]
+    low, high = seen.min(0), seen.max(0)
+    kind = rng.random()
+    margin = 0.25
+    if kind < 0.14:  # from the waist or the chest up, as a webcam has it
+        parts = ["torso", "head"] if rng.random() < 0.6 else ["head", "torso", "left_upper_arm", "right_upper_arm"]
+        chosen = np.isin(figure.parts, [PARTS.index(name) for name in parts])
+        low, high = seen[chosen].min(0), seen[chosen].max(0)
+        side, shift = float((high - low).max()) * rng.uniform(0.85, 1.5), rng.uniform(-0.15, 0.15, 2)
+    elif kind < 0.32:  # the whole picture, of which the person is a part
+        side, shift = float((high - low).max()) * rng.uniform(1.6, 5.5) ** 1.0, rng.uniform(-0.36, 0.36, 2)
+    else:
+        side = (1 + 2 * margin) * float((high - low).max()) * rng.uniform(0.68, 1.35)
+        shift = rng.uniform(-0.13, 0.13, 2)
+    focal = size / side
+    middle = (low + high) / 2 + shift * side
+    centre = (size / 2 - focal * middle[0], size / 2 - focal * middle[1])
+    return Camera(camera.turned, camera.place, focal, (float(centre[0]), float(centre[1])))
+
+
+@dataclass(frozen=True)
+class Light:
+    """One lamp and what comes from everywhere."""
+
+    towards: Array
+    """(3,) unit vector to the lamp, in the world."""
+    colour: Array
+    ambient: Array
+
+
+def draw_light(rng: Generator, camera: Camera) -> Light:
+    towards = unit(rng.normal(0, 1, 3) + np.array([0, 0, 0.9]) - 0.8 * camera.turned[2])
+    share = rng.uniform(0.1, 0.75)
+    bright = rng.uniform(0.8, 1.25)
+    tint = 1 + rng.normal(0, 0.05, 3)
+    return Light(
+        towards, np.asarray(bright * share * tint, np.float32), np.asarray(bright * (1 - share) / tint, np.float32)
+    )
+
+
+def horizon(camera: Camera, size: int) -> float:
+    """Share of the height at which a level floor would end."""
+    forward = camera.turned[2]
+    level = unit(forward * (1, 1, 0) + 1e-6)
+    seen = camera.turned @ level
+    return float(np.clip((seen[1] / max(seen[2], 0.05) * camera.focal + camera.centre[1]) / size, -0.5, 1.5))

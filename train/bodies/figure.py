@@ -1,0 +1,156 @@
+"""One dressed person as a mesh in a pose: the body, cloth that hangs off it, and what is added: skirts, hair, hats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from train.bodies.mesh import JOINTS, PARTS, Array, Bodies
+from train.bodies.outfit import BODY, HAIR, HAT, SKIRT, Outfit
+from train.bodies.pose import place_joints, unit
+from train.bodies.raster import Ints, skin, vertex_normals
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mesh in the world: x, y along the floor, z up, metres."""
+
+    vertices: Array
+    """(V, 3)"""
+    normals: Array
+    """(V, 3)"""
+    faces: Ints
+    parts: NDArray[np.uint8]
+    """(V,) numbers of PARTS."""
+    places: Array
+    """(V, 8), see mesh.places_on_body."""
+    materials: Array
+    """(V, 1) BODY, SKIRT, HAIR or HAT."""
+    rest: Array
+    """(V, 3) the body at rest in units of its height, the middle of the hips at 0: what canonical coordinates are."""
+    joints: Array
+    """(J, 3)"""
+    turned: Array
+    """(J, 3, 3) how each joint has turned from rest."""
+
+    @property
+    def facing(self) -> Array:
+        """(3,) unit vector out of the chest."""
+        return np.asarray(self.turned[JOINTS.index("chest")] @ np.array([0, -1, 0], np.float32))
+
+
+def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generator) -> Figure:
+    """The body number `index` in a pose, dressed, its lowest point on the floor."""
+    rest, joints = bodies.vertices[index], bodies.joints[index]
+    normals = vertex_normals(rest, bodies.faces)
+    loose = outfit.looseness(bodies.places, rest)
+    shaped = rest + loose[:, None] * normals
+    places, turned = place_joints(joints, pose)
+    shift = places - np.einsum("jab,jb->ja", turned, joints)
+    vertices = skin(shaped, bodies.weights, np.concatenate([turned, shift[..., None]], axis=2))
+    height = float(np.ptp(rest[:, 2]))
+    middle = (joints[JOINTS.index("hip.L")] + joints[JOINTS.index("hip.R")]) / 2
+    pieces = [(vertices, bodies.faces, bodies.parts, bodies.places, BODY, (rest - middle) / height)]
+    pieces += _added(outfit, bodies, index, places, turned, rng)
+    vertices, faces, parts, where, materials, canonical = _joined(pieces)
+    floor = vertices[:, 2].min()
+    down = np.array([0, 0, floor], np.float32)
+    vertices = vertices - down
+    normals = vertex_normals(vertices, faces)
+    return Figure(vertices, normals, faces, parts, where, materials, canonical, places - down, turned)
+
+
+Piece = tuple[Array, Ints, NDArray[np.uint8], Array, int, Array]
+
+
+def _joined(pieces: list[Piece]) -> tuple[Array, Ints, NDArray[np.uint8], Array, Array, Array]:
+    counts = np.cumsum([0] + [len(piece[0]) for piece in pieces])
+    faces = np.concatenate([piece[1] + start for piece, start in zip(pieces, counts, strict=False)])
+    vertices, parts, places, canonical = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3, 5))
+    materials = np.concatenate([np.full((len(piece[0]), 1), piece[4], np.float32) for piece in pieces])
+    return vertices.astype(np.float32), faces.astype(np.int32), parts, places, materials, canonical.astype(np.float32)
+
+
+def _added(outfit: Outfit, bodies: Bodies, index: int, places: Array, turned: Array, rng: Generator) -> list[Piece]:
+    rest, joints = bodies.vertices[index], bodies.joints[index]
+    head = JOINTS.index("head")
+    own = rest[bodies.parts == PARTS.index("head")]
+    low, high = own.min(0), own.max(0)
+    out = []
+    for centre, radii, material in outfit.on_head:
+        ball, faces = _ball(8, 12)
+        at_rest = low + (np.array(centre) + ball * np.array(radii)) * (high - low)
+        vertices = (at_rest - joints[head]) @ turned[head].T + places[head]
+        kind = {"hair": HAIR, "hat": HAT}[material]
+        where = np.tile(np.array([-1, -1, 2, 0, 3, 2, 0, 0], np.float32), (len(ball), 1))
+        parts = np.full(len(ball), PARTS.index("head"), np.uint8)
+        canonical = (at_rest - joints[0]) / float(np.ptp(rest[:, 2]))
+        out.append((vertices.astype(np.float32), faces, parts, where, kind, canonical))
+    if outfit.skirt > 0:
+        out.append(_skirt(outfit, rest, joints, places, turned, rng))
+    return out
+
+
+def _ball(rows: int, columns: int) -> tuple[Array, Ints]:
+    """A sphere of radius 1."""
+    up, round_ = np.meshgrid(np.linspace(0, np.pi, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij")
+    points = np.stack([np.sin(up) * np.cos(round_), np.sin(up) * np.sin(round_), np.cos(up)], -1).reshape(-1, 3)
+    return points.astype(np.float32), _grid_faces(rows, columns)
+
+
+def _grid_faces(rows: int, columns: int) -> Ints:
+    first = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
+    upper = np.stack([first, first + columns, first + 1], 1)
+    lower = np.stack([first + 1, first + columns, first + columns + 1], 1)
+    return np.concatenate([upper, lower]).astype(np.int32)
+
+
+def _skirt(outfit: Outfit, rest: Array, joints: Array, places: Array, turned: Array, rng: Generator) -> Piece:
+    """Rings round both legs, from above the hips to `outfit.skirt` along the legs (1 is the knees, 2 the ankles)."""
+    at = {name: places[j] for j, name in enumerate(JOINTS)}
+    size = float(np.linalg.norm(joints[JOINTS.index("neck")] - joints[0])) / 0.5
+    pelvis = turned[0] @ np.array([1, 0, 0], np.float32)
+    rows, columns = 12, 28
+    along = np.linspace(-0.25, outfit.skirt, rows)
+    angles = np.linspace(0, 2 * np.pi, columns)
+    folds = 1 + outfit.folds * np.sin(angles * rng.integers(5, 11) + rng.uniform(0, 6))
+    rings = []
+    for step in along:
+        left, right = (_on_leg(at, side, max(step, 0.0)) for side in "LR")
+        middle, across = (left + right) / 2, left - right
+        if across @ pelvis < 0:
+            across = pelvis * 0.1
+        outwards = unit(across + 0.05 * pelvis)
+        down = unit(_on_leg(at, "L", max(step, 0) + 0.1) + _on_leg(at, "R", max(step, 0) + 0.1) - left - right)
+        forward = unit(np.cross(outwards, down))
+        middle = middle - down * min(step, 0.0) * -0.42 * size if step < 0 else middle
+        flare = outfit.flare * max(step, 0.0) * size
+        wide = np.linalg.norm(across) / 2 + 0.1 * size + flare
+        deep = 0.125 * size + flare * 0.8
+        fold = 1 + (folds - 1) * min(1, max(step, 0.0))
+        rings.append(
+            middle + np.cos(angles)[:, None] * (wide * outwards) * fold[:, None]
+            + np.sin(angles)[:, None] * (deep * forward) * fold[:, None]
+        )  # fmt: skip
+    vertices = np.concatenate(rings).astype(np.float32)
+    leftish = np.tile(np.cos(angles) > 0, rows)
+    shin = np.repeat(along > 1, columns)
+    names = [
+        ("left_" if left else "right_") + ("shin" if low else "thigh") for left, low in zip(leftish, shin, strict=True)
+    ]
+    parts = np.array([PARTS.index(name) for name in names], np.uint8)
+    parts[np.repeat(along < -0.05, columns)] = PARTS.index("torso")
+    where = np.full((len(vertices), 8), -1, np.float32)
+    where[:, 1] = np.repeat(along, columns)
+    where[:, 2] = -np.repeat(along, columns) * 0.8
+    where[:, 6], where[:, 7] = np.tile(np.cos(angles), rows) * 0.2, np.tile(np.sin(angles), rows) * 0.2
+    canonical = np.stack([where[:, 6] * 0.6, -where[:, 7] * 0.6, -np.repeat(along, columns) * 0.24], 1)
+    return vertices, _grid_faces(rows, columns), parts, where, SKIRT, canonical.astype(np.float32)
+
+
+def _on_leg(at: dict[str, Array], side: str, along: float) -> Array:
+    hip, knee, ankle = (at[f"{joint}.{side}"] for joint in ("hip", "knee", "ankle"))
+    return np.asarray(hip + (knee - hip) * along if along < 1 else knee + (ankle - knee) * (along - 1))

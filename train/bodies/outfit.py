@@ -1,0 +1,289 @@
+"""What people wear, and how skin, cloth and hair look: drawn at random, painted by place on the body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from train.bodies.mesh import Array
+
+BODY, SKIRT, HAIR, HAT = 0, 1, 2, 3
+SKINS = (
+    (0.96, 0.80, 0.69),
+    (0.91, 0.72, 0.58),
+    (0.82, 0.60, 0.44),
+    (0.66, 0.46, 0.33),
+    (0.47, 0.31, 0.22),
+    (0.30, 0.20, 0.15),
+)
+HAIRS = (
+    (0.07, 0.06, 0.06),
+    (0.14, 0.09, 0.06),
+    (0.30, 0.19, 0.11),
+    (0.60, 0.45, 0.25),
+    (0.62, 0.60, 0.58),
+    (0.45, 0.17, 0.08),
+)
+Ball = tuple[tuple[float, float, float], tuple[float, float, float], str]
+
+
+@dataclass(frozen=True)
+class Cloth:
+    """A colour and a pattern in a second one."""
+
+    colour: Array
+    accent: Array
+    pattern: str
+    """plain, stripes, checks, dots, blotches or a print on the chest."""
+    period: float
+    """Metres."""
+    turn: float
+    wrinkles: float
+    """How uneven it shades."""
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """Everything about a person's looks but the body itself."""
+
+    skin: Array
+    hair: Array
+    hairline: float
+    """Where the hair begins at the forehead, in distances of the eyes above them; large is bald."""
+    beard: bool
+    face: bool
+    """Painted brows, eyes and lips; masks and distance make faces without."""
+    top: Cloth
+    bottom: Cloth
+    shoes: Array
+    socks: Array
+    hat: Array
+    sleeves: float
+    """Along the arm; 0 is none, 2 to the wrist, 3 is gloves."""
+    trousers: float
+    """Along the leg."""
+    waist: float
+    """Height of the top's hem in the trunk."""
+    neckline: float
+    shod: float
+    """Along the leg where shoes begin; above 3 is barefoot."""
+    sock: float
+    """Where socks begin."""
+    loose_arms: float
+    loose_trunk: float
+    loose_legs: float
+    """Metres of cloth off the body."""
+    skirt: float
+    """Its length along the legs; 0 is none."""
+    flare: float
+    folds: float
+    dress: bool
+    """The skirt is of the top's cloth."""
+    phases: Array
+    """(6,) of wrinkles."""
+    on_head: tuple[Ball, ...]
+    """Balls of hair and hats in units of the head's box."""
+
+    def looseness(self, places: Array, rest: Array) -> Array:
+        """(V,) metres of cloth or hair off the skin."""
+        arm, leg, height = places[:, 0], places[:, 1], places[:, 2]
+        out = np.zeros(len(places), np.float32)
+        on_arm = arm > -1
+        flared = 0.35 + 0.65 * np.clip(arm / max(self.sleeves, 0.3), 0, 1)
+        out += np.where(on_arm & (arm < self.sleeves), 0.004 + self.loose_arms * flared, 0)
+        on_leg = leg > -1
+        out += np.where(on_leg & (leg < self.trousers), 0.004 + self.loose_legs * (0.6 + 0.2 * np.clip(leg, 0, 2)), 0)
+        trunk = ~on_arm & ~on_leg & (height > -0.6) & (height < 0.98)
+        out += np.where(trunk, 0.004 + self.loose_trunk * np.clip(1.4 - height, 0.3, 1), 0)
+        out += np.where(on_leg & (leg > self.shod), 0.006, 0)
+        wave = np.sin(rest @ np.array([31, 17, 23], np.float32) + self.phases[0]) * np.sin(
+            rest[:, 2] * 29 + self.phases[1]
+        )
+        out *= 1 + (0.08 + 0.05 * self.phases[4]) * wave
+        hairy = is_hair(places, self.hairline) & (height > 1)
+        return np.asarray(out + np.where(hairy, 0.012, 0), np.float32)
+
+    def paint(self, places: Array, material: Array, rest: Array) -> tuple[Array, Array]:
+        """(M, 8) places, (M,) materials and (M, 3) places at rest -> colours (M, 3) and how far each shades unevenly
+        (M,)."""
+        arm, leg, height = places[:, 0], places[:, 1], places[:, 2]
+        body = material < 0.5
+        colour = np.tile(self.skin, (len(places), 1)).astype(np.float32)
+        uneven = np.full(len(places), 0.02, np.float32)
+        self._paint_head(colour, places, body & (height > 0.9))
+        on_arm, on_leg = arm > -0.99, leg > -0.99
+        trunk = ~on_arm & ~on_leg & (height < self._collar(places))
+        covered = (on_arm & (arm < self.sleeves)) | (trunk & (height >= self.waist))
+        below = (on_leg & (leg < self.trousers)) | (trunk & (height < self.waist))
+        skirt = (material > 0.5) & (material < 1.5)
+        for cloth, where in (
+            (self.bottom, body & below),
+            (self.top, body & covered),
+            (self.top if self.dress else self.bottom, skirt),
+        ):
+            colour[where] = paint_cloth(cloth, rest[where], places[where])
+            uneven[where] = cloth.wrinkles
+        foot = body & on_leg & (leg > self.sock)
+        colour[foot] = self.socks
+        colour[body & on_leg & (leg > self.shod)] = self.shoes
+        colour[(material > 1.5) & (material < 2.5)] = self.hair
+        colour[material > 2.5] = self.hat
+        return colour, uneven
+
+    def _collar(self, places: Array) -> Array:
+        return np.asarray(
+            self.neckline - 0.9 * np.clip(-places[:, 7] - 0.02, 0, 0.2) * (self.neckline < 0.97), np.float32
+        )
+
+    def _paint_head(self, colour: Array, places: Array, head: NDArray[np.bool_]) -> None:
+        across, behind, above = places[:, 3], places[:, 4], places[:, 5]
+        if self.face:
+            front = head & (behind < 0.6)
+            side = np.abs(np.abs(across) - 0.5)
+            colour[front & (side < 0.26) & (np.abs(above) < 0.11)] = (0.12, 0.09, 0.08)
+            colour[front & (side < 0.36) & (np.abs(above - 0.42) < 0.09)] = self.hair * 0.8
+            lips = front & (np.abs(across) < 0.42) & (np.abs(above + 1.13) < 0.13)
+            colour[lips] = self.skin * np.array([0.85, 0.55, 0.55])
+        if self.beard:
+            colour[head & (behind < 1.1) & (above < -0.7) & (above > -2.4)] = self.hair
+        colour[head & is_hair(places, self.hairline)] = self.hair
+
+
+def is_hair(places: Array, hairline: float) -> NDArray[np.bool_]:
+    """(M,) whether hair grows there."""
+    return np.asarray(places[:, 5] > hairline - 0.95 * np.clip(places[:, 4], 0, 3))
+
+
+def paint_cloth(cloth: Cloth, rest: Array, places: Array) -> Array:
+    """(M, 3) colours of a cloth at places at rest."""
+    cos, sin = np.cos(cloth.turn), np.sin(cloth.turn)
+    u = 2 * np.pi * (rest[:, 0] * cos + rest[:, 2] * sin) / cloth.period
+    v = 2 * np.pi * (rest[:, 2] * cos - rest[:, 0] * sin + 0.3 * rest[:, 1]) / cloth.period
+    if cloth.pattern == "stripes":
+        share = np.clip(2 * np.sin(v), -1, 1)
+    elif cloth.pattern == "checks":
+        share = np.clip(1.5 * (np.sin(u) + np.sin(v)), -1, 1)
+    elif cloth.pattern == "dots":
+        share = np.clip(3 * (np.sin(2 * u) + np.sin(2 * v)) - 3.2, -1, 1)
+    elif cloth.pattern == "blotches":
+        share = np.clip(3 * np.sin(u + 2 * np.sin(0.7 * v + 1)) * np.sin(v + 1.7 * np.sin(0.8 * u)), -1, 1)
+    elif cloth.pattern == "print":
+        near = (np.abs(places[:, 6]) < 0.09) & (np.abs(places[:, 2] - 0.62) < 0.13) & (places[:, 7] < 0)
+        share = np.where(near, 1.0, -1.0) * np.where(np.sin(5 * v) > -0.5, 1, 0.4)
+    else:
+        share = np.full(len(rest), -1.0)
+    mix = (0.5 + 0.5 * share)[:, None]
+    return np.asarray(cloth.colour * (1 - mix) + cloth.accent * mix, np.float32)
+
+
+def any_colour(rng: Generator) -> Array:
+    """Black, white, greys, muted and bright ones, as clothes are."""
+    kind = rng.random()
+    if kind < 0.22:
+        return np.asarray(rng.uniform(0.02, 0.16) * (1 + rng.normal(0, 0.12, 3)), np.float32).clip(0, 1)
+    if kind < 0.44:
+        return np.asarray(rng.uniform(0.72, 0.98) * (1 + rng.normal(0, 0.025, 3)), np.float32).clip(0, 1)
+    if kind < 0.55:
+        return np.asarray(rng.uniform(0.2, 0.7) * (1 + rng.normal(0, 0.05, 3)), np.float32).clip(0, 1)
+    if kind < 0.67:  # denim and navy
+        return np.asarray(np.array([0.2, 0.3, 0.5]) * rng.uniform(0.35, 1.5), np.float32).clip(0, 1)
+    hue, saturation, value = rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.2, 0.95)
+    ramp = np.clip(np.abs((hue + np.array([0, 2, 1]) / 3) % 1 * 6 - 3) - 1, 0, 1)
+    return np.asarray(value * (1 + saturation * (ramp - 1)), np.float32)
+
+
+def skin_colour(rng: Generator) -> Array:
+    first, second = rng.choice(len(SKINS), 2)
+    mix = rng.random() * 0.4
+    return np.asarray(
+        (np.array(SKINS[first]) * (1 - mix) + np.array(SKINS[second]) * mix) * rng.uniform(0.9, 1.08), np.float32
+    )
+
+
+def _cloth(rng: Generator, colour: Array | None = None) -> Cloth:
+    patterns = ("plain", "stripes", "checks", "dots", "blotches", "print")
+    pattern = str(rng.choice(patterns, p=(0.62, 0.10, 0.06, 0.04, 0.08, 0.10)))
+    base = any_colour(rng) if colour is None else colour
+    return Cloth(
+        base,
+        any_colour(rng),
+        pattern,
+        float(rng.uniform(0.04, 0.3)),
+        float(rng.uniform(0, np.pi)),
+        float(rng.uniform(0.05, 0.3)),
+    )
+
+
+def draw_outfit(rng: Generator) -> Outfit:
+    """Anything from sportswear to robes; a third of all in one colour or nearly so."""
+    top = _cloth(rng)
+    robe = rng.random() < 0.24
+    suit = rng.random() < (0.65 if robe else 0.2)
+    bottom = top if suit else _cloth(rng)
+    kind = rng.random()
+    skirt = float(rng.uniform(0.35, 2.1)) if kind < 0.14 else 0.0
+    trousers = float(rng.choice([rng.uniform(0.25, 0.95), rng.uniform(0.95, 1.5), 2.05], p=[0.2, 0.1, 0.7]))
+    sleeves = float(
+        rng.choice(
+            [-0.5, rng.uniform(0.1, 0.6), rng.uniform(0.6, 1.6), rng.uniform(1.9, 2.1), 3.5],
+            p=[0.1, 0.3, 0.14, 0.44, 0.02],
+        )
+    )
+    skin = skin_colour(rng)
+    bare = rng.random()
+    hair = np.asarray(
+        np.array(HAIRS[rng.choice(len(HAIRS), p=(0.36, 0.24, 0.16, 0.10, 0.09, 0.05))]) * rng.uniform(0.7, 1.3),
+        np.float32,
+    )
+    return Outfit(
+        skin=skin,
+        hair=hair,
+        hairline=9.0 if rng.random() < 0.07 else float(rng.uniform(0.8, 1.4)),
+        beard=rng.random() < 0.12,
+        face=rng.random() < 0.93,
+        top=Cloth(skin, skin, "plain", 1, 0, 0.03) if bare < 0.03 else top,
+        bottom=bottom,
+        shoes=top.colour if rng.random() < 0.1 else any_colour(rng),
+        socks=any_colour(rng),
+        hat=any_colour(rng),
+        sleeves=float(rng.uniform(1.6, 2.15)) if robe else sleeves,
+        trousers=0.15 if skirt else (2.1 if robe else trousers),
+        waist=float(rng.uniform(-0.45, -0.1) if robe else rng.uniform(-0.35, 0.25)),
+        neckline=float(rng.uniform(0.86, 1.08)),
+        shod=3.4 if rng.random() < 0.12 else float(rng.uniform(1.95, 2.12)),
+        sock=float(rng.choice([1.5, 1.85, 3.4], p=[0.15, 0.35, 0.5])),
+        loose_arms=float(rng.uniform(0.012, 0.05) if robe else rng.exponential(0.007)),
+        loose_trunk=float(rng.exponential(0.012)) + 0.01 * robe,
+        loose_legs=float(rng.uniform(0.015, 0.075) if robe or rng.random() < 0.15 else rng.exponential(0.008)),
+        skirt=skirt,
+        flare=float(rng.uniform(0.0, 0.16)),
+        folds=float(rng.uniform(0, 0.12)),
+        dress=rng.random() < 0.6,
+        phases=rng.uniform(0, 6.3, 6).astype(np.float32),
+        on_head=_on_head(rng),
+    )
+
+
+def _on_head(rng: Generator) -> tuple[Ball, ...]:
+    """In units of the head's box: x to the left, y to the back, z up."""
+    kind = rng.random()
+    if kind < 0.22:  # long hair down the neck
+        down = rng.uniform(0.15, 0.9)
+        return (((0.5, 0.72, 0.45 - down / 2), (rng.uniform(0.4, 0.55), 0.3, 0.5 + down / 2), "hair"),)
+    if kind < 0.34:  # full hair
+        return (
+            ((0.5, 0.66, 0.66), (rng.uniform(0.48, 0.62), rng.uniform(0.42, 0.55), rng.uniform(0.4, 0.55)), "hair"),
+        )
+    if kind < 0.42:  # bun
+        return (((0.5, rng.uniform(0.7, 1.05), rng.uniform(0.7, 1.05)), (0.2, 0.17, 0.15), "hair"),)
+    if kind < 0.48:  # pony tail
+        return (((0.5, 1.05, 0.45), (0.14, 0.14, rng.uniform(0.3, 0.6)), "hair"),)
+    if kind < 0.58:  # cap, with a peak now and then
+        cap: tuple[Ball, ...] = (((0.5, 0.54, 0.82), (0.5, 0.5, 0.3), "hat"),)
+        return cap + ((((0.5, -0.02, 0.76), (0.36, 0.32, 0.03), "hat"),) if rng.random() < 0.6 else ())
+    if kind < 0.62:  # brimmed hat
+        return (((0.5, 0.54, 0.9), (0.45, 0.45, 0.32), "hat"), ((0.5, 0.5, 0.76), (0.95, 0.85, 0.04), "hat"))
+    return ()

@@ -1,0 +1,258 @@
+"""One picture of people with exact truth: `draw_picture` chooses everything, the rest of the package paints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray
+from streamparts.geometry import CANONICAL_SIGMAS
+from train.bodies.camera import Camera, Light, draw_light, frame_it, horizon, look_at
+from train.bodies.figure import Figure, dress
+from train.bodies.mesh import JOINTS, PARTS, Array, Bodies
+from train.bodies.outfit import Outfit, any_colour, draw_outfit
+from train.bodies.pose import draw_pose, unit
+from train.bodies.raster import interpolate, nearest_value, rasterise, triangle_areas
+from train.bodies.scene import Photos, draw_background
+from train.bodies.things import add_thing
+
+AXES = {
+    "torso": ("pelvis", "neck"),
+    "head": ("neck", "head"),
+    **{f"{side}_thigh": (f"hip.{s}", f"knee.{s}") for side, s in (("left", "L"), ("right", "R"))},
+    **{f"{side}_shin": (f"knee.{s}", f"ankle.{s}") for side, s in (("left", "L"), ("right", "R"))},
+    **{f"{side}_upper_arm": (f"arm.{s}", f"elbow.{s}") for side, s in (("left", "L"), ("right", "R"))},
+    **{f"{side}_forearm": (f"elbow.{s}", f"wrist.{s}") for side, s in (("left", "L"), ("right", "R"))},
+}
+"""The joints between which a part's first axis runs."""
+FINE = 2
+"""People are painted this many times finer than the picture."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and all that is known of it; poses and facing are those of the first person."""
+
+    image: ByteArray
+    """(S, S, 3)"""
+    labels: ByteArray
+    """(S, S), 0 background, k + 1 part k."""
+    canonical: Array
+    """(S, S, 3) where on the body at rest each pixel lies, in heights; 0 on the background."""
+    affines: Array
+    """(K, 2, 3) canonical frame of each part -> normalised coordinates, as PuppetTruth's."""
+    seen: Array
+    """(K,) seen share of the part's own silhouette."""
+    facing: Array
+    """(3,) out of the chest: right, down, ahead."""
+    joints: Array
+    """(J, 2) pixels."""
+    people: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A person painted alone, FINE times finer than the picture."""
+
+    nearness: Array
+    rgb: Array
+    labels: ByteArray
+    canonical: Array
+
+
+def paint_person(figure: Figure, outfit: Outfit, camera: Camera, light: Light, size: int) -> Layer:
+    """Rasterise, paint by place on the body, and shade."""
+    fine = size * FINE
+    points = camera.finer(FINE).project(figure.vertices)
+    nearness, owner, inside = rasterise(points, figure.faces, fine, fine)
+    rows, columns = np.nonzero(owner >= 0)
+    owner, inside = owner[rows, columns], inside[rows, columns]
+    values = np.concatenate([figure.places, figure.materials, figure.rest, figure.normals], 1)
+    some = interpolate(owner, inside, figure.faces, values)
+    colour, uneven = outfit.paint(some[:, :8], some[:, 8], some[:, 9:12])
+    layer = Layer(
+        nearness,
+        *(
+            np.zeros((fine, fine, *more), kind)
+            for more, kind in (((3,), np.float32), ((), np.uint8), ((3,), np.float32))
+        ),
+    )
+    layer.rgb[rows, columns] = colour * shade(some[:, 12:], some[:, 9:12], uneven, outfit.phases, camera, light)
+    layer.labels[rows, columns] = nearest_value(owner, inside, figure.faces, figure.parts)
+    layer.canonical[rows, columns] = some[:, 9:12]
+    return layer
+
+
+def shade(normals: Array, rest: Array, uneven: Array, phases: Array, camera: Camera, light: Light) -> Array:
+    """(M, 3) light: a soft lamp, more from above than from below, folds of cloth as waves of the normals."""
+    normals = normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6)
+    flip = np.sign(-(normals @ camera.turned[2]))[:, None]  # the insides of skirts
+    normals = normals * np.where(flip == 0, 1, flip)
+    fold = np.sin(
+        rest @ np.array([60, 35, 70], np.float32) + 3 * np.sin(rest @ np.array([22, 41, 13], np.float32) + phases[2])
+    )
+    fold += 0.7 * np.sin(rest @ np.array([-41, 50, 95], np.float32) + phases[3])
+    lamp = np.clip((normals @ light.towards) * 0.85 + 0.15 + uneven * fold * 0.8, 0, 1)[:, None]
+    sky = (0.8 + 0.2 * normals[:, 2] + 0.35 * uneven * fold)[:, None]
+    rim = (0.82 + 0.18 * np.clip(-(normals @ camera.turned[2]) * 1.6, 0, 1))[:, None]
+    return np.asarray((light.ambient * sky + 1.25 * light.colour * lamp) * rim, np.float32)
+
+
+def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int) -> Picture:
+    """One varied picture; one in six shows nobody."""
+    if rng.random() < 0.165:
+        return nobody(rng, photos, size)
+    figures, outfits = [], []
+    for k in range(2 if rng.random() < 0.12 else 1):
+        figure, outfit = _person(rng, bodies)
+        figures.append(figure if k == 0 else _beside(rng, figure, figures[0]))
+        outfits.append(outfit)
+    camera = frame_it(rng, look_at(rng, figures[0]), figures[0], size)
+    light = draw_light(rng, camera)
+    background = draw_background(rng, size, horizon(camera, size), photos)
+    if rng.random() < 0.6:
+        for figure in figures:
+            background *= 1 - _shadow(rng, figure, camera, light, size)
+    layers = [
+        paint_person(figure, outfit, camera, light, size) for figure, outfit in zip(figures, outfits, strict=True)
+    ]
+    image, labels, canonical = compose(background, layers, size)
+    if rng.random() < 0.16:
+        for _ in range(rng.integers(1, 3)):
+            _hide(add_thing(rng, image, 0.8, near=True), labels, canonical)
+    if rng.random() < 0.12:
+        _hide(_add_bars(rng, image), labels, canonical)
+    if rng.random() < 0.05:
+        _add_caption(rng, image)
+    joints = camera.project(figures[0].joints)[:, :2]
+    facing = camera.turned @ figures[0].facing
+    affines, seen = part_poses(figures[0], camera, labels)
+    whole = np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8)
+    return Picture(whole, labels, canonical, affines, seen, facing, joints, len(figures))
+
+
+def _hide(hidden: NDArray[np.bool_], labels: ByteArray, canonical: Array) -> None:
+    labels[hidden], canonical[hidden] = 0, 0
+
+
+def _add_bars(rng: Generator, image: Array) -> NDArray[np.bool_]:
+    """Black bars where a crop reaches over the frame, or a frame is letterboxed; which pixels they are."""
+    size = len(image)
+    first, second = (int(size * share) for share in rng.uniform(0, 0.3, 2))
+    hidden = np.zeros((size, size), bool)
+    hidden[:first], hidden[size - second :] = True, True
+    if rng.random() < 0.4:
+        hidden[size - second :] = False
+    hidden = hidden if rng.random() < 0.4 else hidden.T
+    image[hidden] = 0
+    return hidden
+
+
+def _add_caption(rng: Generator, image: Array) -> None:
+    """A line or two of text over the picture, people included."""
+    size, mask = len(image), np.zeros(image.shape[:2], np.uint8)
+    for _ in range(rng.integers(1, 3)):
+        text = "".join(rng.choice(list("abcdefghiklmnoprstuvw  "), int(rng.integers(5, 24))))
+        low = rng.uniform(0.05, 0.2) if rng.random() < 0.4 else rng.uniform(0.75, 0.98)
+        at, font = (int(rng.integers(-20, size // 2)), int(size * low)), int(rng.integers(0, 5))
+        cv2.putText(mask, text, at, font, float(rng.uniform(0.3, 0.9)), 255, 1, cv2.LINE_AA)
+    image += (mask.astype(np.float32) / 255)[..., None] * (any_colour(rng) - image)
+
+
+def nobody(rng: Generator, photos: Photos, size: int) -> Picture:
+    """A background with more clutter than elsewhere."""
+    image = draw_background(rng, size, rng.uniform(0.1, 0.9), photos)
+    for _ in range(rng.integers(0, 6)):
+        add_thing(rng, image, rng.uniform(0.2, 0.9))
+    whole = np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8)
+    none = np.zeros((size, size, 3), np.float32)
+    poses = np.tile(np.array([[0.1, 0, 0], [0, 0.1, 0]], np.float32), (len(PARTS), 1, 1))
+    zeros = np.zeros(len(PARTS), np.float32)
+    return Picture(
+        whole,
+        np.zeros((size, size), np.uint8),
+        none,
+        poses,
+        zeros,
+        np.zeros(3, np.float32),
+        np.zeros((len(JOINTS), 2), np.float32),
+        0,
+    )
+
+
+def _person(rng: Generator, bodies: Bodies) -> tuple[Figure, Outfit]:
+    index, outfit = int(rng.integers(len(bodies))), draw_outfit(rng)
+    return dress(bodies, index, draw_pose(rng, bodies.joints[index]), outfit, rng), outfit
+
+
+def _beside(rng: Generator, figure: Figure, first: Figure) -> Figure:
+    angle, apart = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 2.5)
+    spin = rng.uniform(0, 2 * np.pi)
+    turn = np.array([[np.cos(spin), -np.sin(spin), 0], [np.sin(spin), np.cos(spin), 0], [0, 0, 1]], np.float32)
+    shift = np.array([apart * np.cos(angle), apart * np.sin(angle), 0], np.float32) + first.vertices.mean(0) * (1, 1, 0)
+    return Figure(
+        (figure.vertices @ turn.T + shift).astype(np.float32), figure.normals @ turn.T, figure.faces, figure.parts,
+        figure.places, figure.materials, figure.rest, figure.joints @ turn.T + shift, turn @ figure.turned,
+    )  # fmt: skip
+
+
+def _shadow(rng: Generator, figure: Figure, camera: Camera, light: Light, size: int) -> Array:
+    """(S, S, 1) how dark the floor is."""
+    slope = light.towards[:2] / max(light.towards[2], 0.35)
+    flat = figure.vertices.copy()
+    flat[:, :2] -= flat[:, 2:] * slope
+    flat[:, 2] = 0
+    points = camera.project(flat)[:, :3]
+    quarter = points * np.array([0.5, 0.5, 1], np.float32)
+    mask = (rasterise(quarter, figure.faces[::2], size // 2, size // 2)[1] >= 0).astype(np.float32)
+    blurred = cv2.GaussianBlur(cv2.dilate(mask, np.ones((2, 2))), (0, 0), rng.uniform(0.6, 4))
+    return np.asarray(cv2.resize(blurred, (size, size))[..., None] * rng.uniform(0.1, 0.6), np.float32)
+
+
+def compose(background: Array, layers: list[Layer], size: int) -> tuple[Array, ByteArray, Array]:
+    """Picture (S, S, 3), labels (S, S) and canonical coordinates (S, S, 3); the nearer person hides the other."""
+    front = layers[0]
+    for layer in layers[1:]:
+        nearer = layer.nearness > front.nearness
+        front = Layer(
+            np.where(nearer, layer.nearness, front.nearness),
+            np.where(nearer[..., None], layer.rgb, front.rgb),
+            np.where(nearer, layer.labels, front.labels),
+            np.where(nearer[..., None], layer.canonical, front.canonical),
+        )
+    alpha = (front.labels > 0).astype(np.float32)
+    cover = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)[..., None]
+    rgb = cv2.resize(front.rgb, (size, size), interpolation=cv2.INTER_AREA)
+    image = background * (1 - cover) + rgb
+    some = slice(FINE // 2, None, FINE)
+    return image, np.ascontiguousarray(front.labels[some, some]), np.ascontiguousarray(front.canonical[some, some])
+
+
+def part_poses(figure: Figure, camera: Camera, labels: NDArray[np.uint8]) -> tuple[Array, Array]:
+    """(K, 2, 3) as PuppetTruth.affines: an ellipse of CANONICAL_SIGMAS round each part as if nothing hid it, its first
+    axis along the bone; and (K,) the seen share of each part's silhouette. Every silhouette is covered twice, by what
+    is before and what is behind, so that the triangles' moments are its own."""
+    size = labels.shape[0]
+    points = camera.project(figure.vertices)[:, :2] * (2 / size) - 1
+    ends = dict(zip(JOINTS, camera.project(figure.joints)[:, :2] * (2 / size) - 1, strict=True))
+    areas, middles = triangle_areas(points, figure.faces)
+    owners = figure.parts[figure.faces[:, 0]]
+    pixels = np.bincount(labels.ravel(), minlength=len(PARTS) + 1)
+    out, seen = np.zeros((len(PARTS), 2, 3), np.float32), np.zeros(len(PARTS), np.float32)
+    for k, name in enumerate(PARTS):
+        mine = np.flatnonzero(owners == k)
+        whole = float(areas[mine].sum())
+        weights = areas[mine] / max(whole, 1e-9)
+        centre = weights @ middles[mine]
+        start, end = (ends[joint] for joint in AXES[name])
+        along = unit(end - start)
+        axes = np.stack([along, (-along[1], along[0])])
+        spread = np.sqrt(weights @ ((middles[mine] - centre) @ axes.T) ** 2 + 1e-6)
+        out[k, :, :2] = axes.T * (CANONICAL_SIGMAS * spread)
+        out[k, :, 2] = centre
+        seen[k] = min(1.0, pixels[k + 1] / max(whole / 2 * size**2 / 4, 1.0))
+    return out, seen

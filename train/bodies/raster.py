@@ -1,0 +1,133 @@
+"""The renderer's inner loops, compiled: triangles into a z-buffer, and vertex normals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from train.bodies.mesh import Array
+
+Ints = NDArray[np.int32]
+
+
+def compiled(function: Any) -> Any:
+    """With the loops as machine code, kept on disk between runs."""
+    return numba.njit(cache=True, fastmath=True)(function)
+
+
+@compiled
+def vertex_normals(vertices: Array, faces: Ints) -> Array:
+    """(V, 3) unit normals, the faces' weighted by their area."""
+    normals = np.zeros_like(vertices)
+    for t in range(faces.shape[0]):
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        ux, uy, uz = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2])
+        vx, vy, vz = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2])
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for k in (a, b, c):
+            normals[k, 0] += nx
+            normals[k, 1] += ny
+            normals[k, 2] += nz
+    for k in range(normals.shape[0]):
+        length = np.sqrt(normals[k, 0] ** 2 + normals[k, 1] ** 2 + normals[k, 2] ** 2) + 1e-12
+        normals[k, 0] /= length
+        normals[k, 1] /= length
+        normals[k, 2] /= length
+    return normals
+
+
+@compiled
+def skin(rest: Array, weights: Array, moves: Array) -> Array:
+    """(V, 3) linear blend skinning of `rest` (V, 3) by joints' `moves` (J, 3, 4) with `weights` (V, J)."""
+    out = np.zeros_like(rest)
+    for v in range(rest.shape[0]):
+        x, y, z = rest[v, 0], rest[v, 1], rest[v, 2]
+        for j in range(weights.shape[1]):
+            w = weights[v, j]
+            if w == 0:
+                continue
+            for k in range(3):
+                out[v, k] += w * (moves[j, k, 0] * x + moves[j, k, 1] * y + moves[j, k, 2] * z + moves[j, k, 3])
+    return out
+
+
+@compiled
+def rasterise(points: Array, faces: Ints, height: int, width: int) -> tuple[Array, Ints, Array]:
+    """`points` (V, 3): x, y in pixels and the depth, positive ahead. Gives the inverse depth (H, W), 0 where nothing
+    is; the nearest triangle (H, W), -1 where none is; and its barycentric coordinates (H, W, 2) of vertices 1 and 2,
+    corrected for perspective."""
+    nearness = np.zeros((height, width), np.float32)
+    owner = np.full((height, width), -1, np.int32)
+    inside = np.zeros((height, width, 2), np.float32)
+    for t in range(faces.shape[0]):
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        za, zb, zc = points[a, 2], points[b, 2], points[c, 2]
+        if za < 0.05 or zb < 0.05 or zc < 0.05:
+            continue
+        ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) < 1e-9:
+            continue
+        left, right = max(0, int(np.ceil(min(ax, bx, cx) - 0.5))), min(width - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
+        top, bottom = max(0, int(np.ceil(min(ay, by, cy) - 0.5))), min(height - 1, int(np.floor(max(ay, by, cy) - 0.5)))
+        for y in range(top, bottom + 1):
+            py = y + 0.5
+            for x in range(left, right + 1):
+                px = x + 0.5
+                v = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) / area
+                w = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) / area
+                u = 1 - v - w
+                if u < 0 or v < 0 or w < 0:
+                    continue
+                near = u / za + v / zb + w / zc
+                if near > nearness[y, x]:
+                    nearness[y, x] = near
+                    owner[y, x] = t
+                    inside[y, x, 0] = v / zb / near
+                    inside[y, x, 1] = w / zc / near
+    return nearness, owner, inside
+
+
+@compiled
+def interpolate(owner: Ints, inside: Array, faces: Ints, values: Array) -> Array:
+    """(M, C) of vertices' `values` (V, C) at M pixels, which see the triangles `owner` (M,) at `inside` (M, 2)."""
+    count = values.shape[1]
+    out = np.zeros((owner.shape[0], count), np.float32)
+    for pixel in range(owner.shape[0]):
+        t, v, w = owner[pixel], inside[pixel, 0], inside[pixel, 1]
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        for k in range(count):
+            out[pixel, k] = (1 - v - w) * values[a, k] + v * values[b, k] + w * values[c, k]
+    return out
+
+
+@compiled
+def nearest_value(owner: Ints, inside: Array, faces: Ints, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(M,) `values` (V,) + 1 of the nearest of the vertices of the triangle that each pixel sees."""
+    out = np.zeros(owner.shape[0], np.uint8)
+    for pixel in range(owner.shape[0]):
+        v, w = inside[pixel, 0], inside[pixel, 1]
+        corner = 0
+        if v >= w and v >= 1 - v - w:
+            corner = 1
+        elif w >= v and w >= 1 - v - w:
+            corner = 2
+        out[pixel] = values[faces[owner[pixel], corner]] + 1
+    return out
+
+
+@compiled
+def triangle_areas(points: Array, faces: Ints) -> tuple[Array, Array]:
+    """(T,) areas and (T, 2) middles of triangles whose corners lie at `points` (V, 2)."""
+    areas, middles = np.zeros(faces.shape[0], np.float32), np.zeros((faces.shape[0], 2), np.float32)
+    for t in range(faces.shape[0]):
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+        vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
+        areas[t] = abs(ux * vy - uy * vx) / 2
+        for k in range(2):
+            middles[t, k] = (points[a, k] + points[b, k] + points[c, k]) / 3
+    return areas, middles

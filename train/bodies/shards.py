@@ -1,0 +1,113 @@
+"""Rendered pictures on disk: folders of plain arrays, each complete or absent, read without a copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray
+from streamparts.errors import StreampartsError
+from train.bodies.mesh import Array, Bodies
+from train.bodies.picture import Picture, draw_picture
+from train.bodies.scene import Photos
+
+PER_SHARD = 250
+STEPS_PER_HEIGHT = 200
+"""Of canonical coordinates, kept as whole numbers."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """N pictures of side S and what is known of them; see Picture."""
+
+    images: ByteArray
+    """(N, S, S, 3)"""
+    labels: ByteArray
+    """(N, S, S)"""
+    canonical: NDArray[np.int8]
+    """(N, S/2, S/2, 3) in 1 / STEPS_PER_HEIGHT of a height."""
+    affines: Array
+    """(N, K, 2, 3)"""
+    seen: Array
+    """(N, K)"""
+    facing: Array
+    """(N, 3)"""
+    people: NDArray[np.uint8]
+    """(N,)"""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def pack(pictures: list[Picture]) -> Shard:
+    """One array of each kind."""
+    canonical = np.stack([picture.canonical[::2, ::2] for picture in pictures])
+    return Shard(
+        images=np.stack([picture.image for picture in pictures]),
+        labels=np.stack([picture.labels for picture in pictures]),
+        canonical=np.clip(np.round(canonical * STEPS_PER_HEIGHT), -127, 127).astype(np.int8),
+        affines=np.stack([picture.affines for picture in pictures]),
+        seen=np.stack([picture.seen for picture in pictures]),
+        facing=np.stack([picture.facing for picture in pictures]).astype(np.float32),
+        people=np.array([picture.people for picture in pictures], np.uint8),
+    )
+
+
+def write_pictures(
+    folder: Path, bodies: Bodies, photos: Photos, count: int, size: int, seed: int, say: Callable[[int], None]
+) -> None:
+    """Shards of PER_SHARD pictures until there are `count`; those that are there stay. Picture i depends on `seed` and
+    i only. `say` is told how many are done."""
+    for first in range(0, count, PER_SHARD):
+        place = folder / f"pictures_{seed:04d}_{first // PER_SHARD:05d}"
+        if not place.exists():
+            numbers = range(first, min(first + PER_SHARD, count))
+            pictures = [draw_picture(np.random.default_rng([seed, i]), bodies, photos, size) for i in numbers]
+            write_shard(pack(pictures), place)
+        say(min(first + PER_SHARD, count))
+
+
+def write_shard(shard: Shard, place: Path) -> None:
+    """The folder appears whole or not at all."""
+    partial = place.with_name(f".{place.name}.{os.getpid()}")
+    partial.mkdir(parents=True)
+    for name, values in shard.__dict__.items():
+        np.save(partial / f"{name}.npy", values, allow_pickle=False)
+    try:
+        partial.rename(place)
+    except OSError:  # somebody else has written the same
+        shutil.rmtree(partial)
+
+
+def read_shards(folder: Path) -> list[Shard]:
+    """All complete shards of a folder, memory-mapped, in order. Raises StreampartsError without any."""
+    places = sorted(place for place in folder.glob("pictures_*") if place.is_dir())
+    if not places:
+        raise StreampartsError(f"{folder} holds no rendered pictures; make some: python -m train.bodies person --help")
+    return [_read(place) for place in places]
+
+
+def _read(place: Path) -> Shard:
+    names = Shard.__dataclass_fields__
+    return Shard(**{name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names})
+
+
+def sheet(pictures: list[Picture], columns: int = 8) -> ByteArray:
+    """Pictures in rows, below each the same with its parts coloured."""
+    from streamparts.sinks.drawing import part_color
+
+    colours = np.array([(0, 0, 0), *map(part_color, range(10))], np.uint8)
+    rows = []
+    for first in range(0, len(pictures) - columns + 1, columns):
+        some = pictures[first : first + columns]
+        image, labels = (np.concatenate([getattr(p, name) for p in some], 1) for name in ("image", "labels"))
+        mixed = cv2.addWeighted(image, 0.4, colours[labels], 0.6, 0)
+        rows += [image, np.where(labels[..., None] > 0, mixed, image // 2)]
+    return np.concatenate(rows)

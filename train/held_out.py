@@ -1,0 +1,137 @@
+"""How good a student is on rendered pictures that it did not learn from, and when its subject is there at all.
+
+python -m train.held_out runs/person PICTURES, with PICTURES of another --seed than the run's, prints the figures and
+leaves them in the run as held-out.json, and the calibrated presence as subject.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from streamparts.data import ByteArray
+from streamparts.errors import StreampartsError
+from streamparts.models.checkpoint import load_weights, read_config
+from streamparts.models.readout import ExportedStudent, Readout
+from streamparts.models.student import Student, StudentConfig
+from streamparts.swaps import pairs_by_name
+from train.bodies.mesh import PARTS, Array
+from train.bodies.shards import Shard, read_shards
+from train.presence import calibrate, scores
+from train.rendered import moved, take
+from train.supervised import STUDENT
+
+SUBJECT, FIGURES = "subject.json", "held-out.json"
+MARGIN = 0.25
+"""Of the crops, see SubjectSpec: what pictures are framed with before their jitter."""
+LEAST_SEEN = 0.004
+"""Share of the picture's pixels from which on somebody counts as there."""
+TOGETHER = 32
+
+
+def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout, ByteArray, NDArray[np.uint8]]]:
+    """What a student says of all pictures, a few at a time, their true labels (B, S, S) and numbers of people (B,)."""
+    network, size = ExportedStudent(student).eval(), student.config.image_size
+    still = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    for shard in shards:
+        for first in range(0, len(shard), TOGETHER):
+            rows = range(first, min(first + TOGETHER, len(shard)))
+            some = [moved(take(shard, row), still, size) for row in rows]
+            with torch.no_grad():
+                read = network(torch.from_numpy(np.stack([sample.image for sample in some])))
+            people = np.array([sample.people for sample in some], np.uint8)
+            yield read, np.stack([sample.labels for sample in some]), people
+
+
+def presence_features(read: Readout) -> Array:
+    """(B, 2) log10(1e-4 + mass of all parts) and the mean score weighted by mass; see SubjectSpec."""
+    if read.evidence is None:
+        raise ValueError("presence needs the output `evidence`")
+    mass, score = read.evidence[..., 0].double(), read.scores.double()
+    total = mass.sum(1)
+    mean = (mass * score).sum(1) / total.clamp(min=1e-12)
+    return torch.stack([torch.log10(1e-4 + total), mean], 1).numpy().astype(np.float32)
+
+
+def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], dict[str, object]]:
+    """The figures, and the entries of SubjectSpec."""
+    confusion, false, empty = np.zeros((len(PARTS) + 1,) * 2, np.int64), 0.0, 0
+    features, present = [], []
+    for read, truth, people in answers(student, shards):
+        guess = read.labels.numpy()
+        confusion += np.bincount((truth * np.uint8(len(PARTS) + 1) + guess).ravel(), minlength=confusion.size).reshape(
+            confusion.shape
+        )
+        seen = (truth > 0).mean((1, 2))
+        nobody = people == 0
+        false, empty = false + float((guess[nobody] > 0).mean((1, 2)).sum()), empty + int(nobody.sum())
+        clear = nobody | (seen > LEAST_SEEN)
+        features.append(presence_features(read)[clear])
+        present.append(~nobody[clear])
+    inputs, targets = np.concatenate(features), np.concatenate(present).astype(np.float32)
+    slope, offset = calibrate(inputs, targets)
+    right = (scores(inputs, slope, offset) > 0.5) == (targets > 0.5)
+    figures = {
+        **from_confusion(confusion),
+        "false_part_share": false / max(empty, 1),
+        "presence_right": float(right.mean()),
+    }
+    return {name: round(value, 4) for name, value in figures.items()}, {
+        "margin": MARGIN,
+        "slope": [round(value, 4) for value in slope],
+        "offset": round(offset, 4),
+        "source": "rendered bodies",
+    }
+
+
+def from_confusion(confusion: NDArray[np.int64]) -> dict[str, float]:
+    """Figures of (1 + K, 1 + K) pixels, truth by guess: foreground IoU; mean part IoU, with sides taken together as
+    well; the share of limbs' pixels, called that limb, that got the right side."""
+    foreground = confusion[1:, 1:].sum() / (confusion.sum() - confusion[0, 0])
+    overlap = np.diag(confusion)[1:] / (confusion.sum(0) + confusion.sum(1) - np.diag(confusion))[1:].clip(1)
+    pairs = [(one + 1, other + 1) for one, other in pairs_by_name(PARTS)]
+    order = np.arange(len(confusion))
+    for one, other in pairs:
+        order[other] = one
+    joined = np.zeros_like(confusion)
+    np.add.at(joined, (order[:, None], order[None, :]), confusion)
+    kept = np.unique(order)[1:]
+    together = np.diag(joined)[kept] / (joined.sum(0) + joined.sum(1) - np.diag(joined))[kept].clip(1)
+    right = sum(confusion[one, one] + confusion[other, other] for one, other in pairs)
+    wrong = sum(confusion[one, other] + confusion[other, one] for one, other in pairs)
+    return {
+        "foreground_iou": float(foreground),
+        "part_iou": float(overlap.mean()),
+        "part_iou_sides_joined": float(together.mean()),
+        "side_right": float(right / max(right + wrong, 1)),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    parser = argparse.ArgumentParser("python -m train.held_out", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of a run of train.supervised")
+    parser.add_argument("pictures", type=Path, help="folder of rendered pictures of another seed")
+    args = parser.parse_args(argv)
+    try:
+        checkpoint = args.run / STUDENT
+        student = load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
+        figures, subject = judge(student, read_shards(args.pictures))
+    except (StreampartsError, OSError) as error:
+        print(f"held_out: error: {error}", file=sys.stderr)
+        return 1
+    (args.run / FIGURES).write_text(json.dumps(figures, indent=2) + "\n")
+    (args.run / SUBJECT).write_text(json.dumps(subject, indent=2) + "\n")
+    print(json.dumps({**figures, **subject}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""When a model's answer means that its subject is there at all: a logistic fit on frames with and without it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamparts.data import FloatArray
+from streamparts.errors import StreampartsError
+from streamparts.geometry import FloatLike
+
+RIDGE = 1e-2
+"""Keeps the slopes finite where the two kinds of frames do not overlap."""
+ROUNDS = 50
+
+
+def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, float], float]:
+    """`features` (N, 2) as streamparts.tracking.presence.presence_features gives them, `present` (N,) 0 or 1 -> slope
+    and offset of subject_score = sigmoid(slope . features + offset). Both kinds weigh the same, however many there are
+    of each. Raises StreampartsError unless there are both.
+    """
+    if features.ndim != 2 or features.shape[1] != 2 or len(features) != len(present):
+        raise ValueError(f"need features (N, 2) and present (N,), got {features.shape} and {np.shape(present)}")
+    there = np.asarray(present, np.float64) > 0.5
+    if there.all() or not there.any():
+        raise StreampartsError("frames both with and without the subject are needed to know one from the other")
+    middle, spread = features.mean(0), features.std(0) + 1e-9
+    inputs = np.column_stack([(features - middle) / spread, np.ones(len(features))])
+    weights = np.where(there, 0.5 / there.sum(), 0.5 / (~there).sum())
+    found = _newton(inputs, there.astype(np.float64), weights)
+    slope = found[:2] / spread
+    return (float(slope[0]), float(slope[1])), float(found[2] - slope @ middle)
+
+
+def _newton(inputs: FloatLike, targets: FloatLike, weights: FloatLike) -> FloatLike:
+    """(C,) coefficients of the weighted logistic regression, a little drawn to zero."""
+    found = np.zeros(inputs.shape[1])
+    pull = RIDGE * np.array([1.0] * (inputs.shape[1] - 1) + [0.0])
+    for _ in range(ROUNDS):
+        guess = chance(inputs @ found)
+        slope = inputs.T @ (weights * (guess - targets)) + pull * found
+        curve = (inputs * (weights * guess * (1 - guess))[:, None]).T @ inputs + np.diag(pull + 1e-9)
+        step = np.linalg.solve(curve, slope)
+        found = found - step
+        if np.abs(step).max() < 1e-8:
+            break
+    return found
+
+
+def chance(logit: FloatLike) -> FloatLike:
+    """The logistic function, without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(logit, np.float64))))
+
+
+def scores(features: FloatLike, slope: tuple[float, float], offset: float) -> FloatArray:
+    """(N,) what the runtime will say of such features."""
+    return np.asarray(chance(features @ np.array(slope) + offset), np.float32)

@@ -1,0 +1,226 @@
+"""Learn parts from rendered pictures whose truth is known: python -m train.supervised PICTURES --out runs/person
+
+PICTURES is what python -m train.bodies leaves; shards that appear while training goes on are taken in. The student is
+the one of the label-free trainers, and so are its export and its use. Two more heads learn, in training only, where on
+the body a pixel lies and where the chest faces: that tells left from right.
+
+examples:
+  python -m train.supervised pictures/people --out runs/person
+  python -m train.supervised pictures/people --out runs/person --resume
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+import torch
+import tyro
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from streamparts.models.checkpoint import save_checkpoint
+from streamparts.models.readout import read_out
+from streamparts.models.student import LiteUNet, Student, StudentConfig, StudentOutput, student_config
+from train.bodies.mesh import PARTS
+from train.bodies.shards import read_shards
+from train.lite0 import load_lite0
+from train.loop import anyone, channels_last, exit_code, launch, ramp
+from train.rendered import Lessons
+from train.report import contact_sheet, write_png
+from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
+from train.supervised_losses import Said, SupervisedLoss, supervised_loss
+
+STUDENT, LEARNER = "student.safetensors", "learner.safetensors"
+NETWORK = student_config(len(PARTS), 128, "lite0", "small")
+
+
+@dataclass(frozen=True)
+class SupervisedConfig:
+    """Everything that a run depends on; saved as config.json in its folder."""
+
+    images: Annotated[Path, tyro.conf.Positional]
+    """Folder of rendered pictures, see train.bodies."""
+    out: Path
+    """Folder of the run: checkpoints, log.jsonl, parts.png, names.txt."""
+    resume: bool = False
+    """Go on with the run in `out`; more --steps lengthen it."""
+    steps: int = 4500
+    """Optimiser steps."""
+    pixels: int = 0
+    """Side of the pictures that it learns from, a multiple of 32; 0 for the network's own. Begun with smaller ones and
+    resumed with those of its own size, a run gets further in the same time."""
+    batch_size: int = 16
+    """Pictures a step."""
+    learning_rate: float = 2e-3
+    """Rate of AdamW, held until the end comes near; then it falls to zero."""
+    falling: float = 0.3
+    """The share of the steps in which it falls. A run can so be lengthened: resume it before it falls, with more
+    --steps."""
+    encoder_rate: float = 0.3
+    """The pretrained encoder's share of that."""
+    average: float = 0.995
+    """How slowly the exported weights follow the trained ones."""
+    frozen_stages: int = 2
+    """Of the encoder; the first ones, which know edges and textures from real pictures, stay as they are."""
+    seed: int = 0
+    """Draws weights, pictures and augmentation; equal seeds on one machine give equal runs."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Of the network's arithmetic."""
+    threads: int = 0
+    """CPU threads, 0 for torch's choice."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints, log lines and pictures."""
+    network: tyro.conf.AvoidSubcommands[StudentConfig] = NETWORK
+    loss: SupervisedLoss = field(default_factory=SupervisedLoss)
+
+
+class Learner(nn.Module):
+    """The student with two more heads, which are not exported."""
+
+    def __init__(self, config: StudentConfig, frozen_stages: int) -> None:
+        super().__init__()
+        self.student = Student(config)
+        self.canonical = nn.Conv2d(config.feature_channels, 3, 1)
+        self.frozen_stages = frozen_stages
+        self.facing = nn.Linear(self.student.pose.hidden.weight.shape[1] - config.feature_channels, 3)
+        if isinstance(self.student.encoder, LiteUNet):
+            load_lite0(self.student.encoder.lite0)
+            for module in self._frozen():
+                module.requires_grad_(False)
+
+    def _frozen(self) -> list[nn.Module]:
+        if not isinstance(self.student.encoder, LiteUNet) or not self.frozen_stages:
+            return []
+        lite0 = self.student.encoder.lite0
+        return [lite0.stem, *lite0.stages[: self.frozen_stages]]
+
+    def train(self, mode: bool = True) -> Learner:
+        """The encoder keeps ImageNet's statistics: they are those of real pictures."""
+        super().train(mode)
+        if isinstance(self.student.encoder, LiteUNet):
+            self.student.encoder.lite0.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Said:
+        student = self.student
+        features, stem, summary = student.encoder(images)
+        fine = student.sharpen(torch.cat([student.lift(features), stem], dim=1))
+        logits = F.pixel_shuffle(student.mask(fine), 2)
+        return Said(
+            StudentOutput(logits, student.pose(features, summary)), self.canonical(features), self.facing(summary)
+        )
+
+    def groups(self, encoder_rate: float) -> list[dict[str, object]]:
+        """Parameters and rates for the optimiser."""
+        lite0 = getattr(self.student.encoder, "lite0", nn.Module())
+        pretrained = {id(p) for p in lite0.parameters()}
+        own = [p for p in self.parameters() if p.requires_grad and id(p) not in pretrained]
+        encoder = [p for p in lite0.parameters() if p.requires_grad]
+        return [{"params": own, "share": 1.0}, *([{"params": encoder, "share": encoder_rate}] if encoder else [])]
+
+
+class Average:
+    """Weights that follow those of a network slowly; they are what is exported."""
+
+    def __init__(self, network: Student, config: StudentConfig, keep: float) -> None:
+        self.network, self.keep, self.count = Student(config), keep, 0
+        self.network.load_state_dict(network.state_dict())
+        self.network.eval()
+
+    @torch.no_grad()
+    def follow(self, network: Student, step: int) -> None:
+        """After a step; the first ones count more."""
+        keep = min(self.keep, (step + 1) / (step + 10))
+        for own, new in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
+            if own.is_floating_point():
+                own.lerp_(new.to(own.device), 1 - keep)
+            else:
+                own.copy_(new)
+
+
+def train(config: SupervisedConfig) -> None:
+    """Open or resume the run, learn, and leave the average's checkpoint and pictures."""
+    torch.manual_seed(config.seed)
+    cv2.setNumThreads(1)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    fabric = launch(config.device, config.precision)
+    pixels = config.pixels or config.network.image_size
+    lessons = Lessons(read_shards(config.images), pixels, config.seed)
+    learner = channels_last(Learner(config.network, config.frozen_stages))
+    optimiser = torch.optim.AdamW(learner.groups(config.encoder_rate), lr=1e-3, weight_decay=0.01, fused=True)
+    open_run(config.out, config, config.resume)
+    start = restore(config.out / LEARNER, learner, optimiser)
+    average = Average(learner.student, config.network, config.average)
+    restore_average(config.out / STUDENT, average)
+    module, optimiser_ = fabric.setup(learner, optimiser)
+    log = RunLog(config.out, "supervised", start, config.steps, config.checkpoint_every, fabric)
+    write_part_names(config.out / "names.txt")
+    with StopRequest().listening() as stop:
+        for step in range(start, config.steps):
+            truth = lessons.batch(step, config.batch_size)
+            rate = config.learning_rate * rate_share(step, config.steps, config.falling)
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["share"]
+            learner.train()
+            terms = supervised_loss(module(truth.images), truth, config.loss)
+            loss = require_finite("supervised", step, terms)
+            fabric.backward(loss)
+            fabric.clip_gradients(module, optimiser_, max_norm=8.0)
+            optimiser_.step()
+            optimiser_.zero_grad()
+            average.follow(learner.student, step)
+            log.add(step, terms)
+            stopped = anyone(fabric, stop)
+            if log.due(step) or stopped:
+                save_checkpoint(config.out / LEARNER, learner, optimiser, step + 1, asdict(config.network))
+                save_checkpoint(config.out / STUDENT, average.network, None, step + 1, asdict(config.network))
+                show(config.out / "parts.png", average.network, lessons)
+                lessons = Lessons(read_shards(config.images), pixels, config.seed)
+            if stopped:
+                raise Stopped(stopped, step + 1)
+    log.close()
+
+
+def rate_share(step: int, steps: int, falling: float, warmup: int = 100) -> float:
+    """Up in a straight line, level, down in a straight line over the last `falling` of the steps."""
+    return min(1.0, (step + 1) / warmup) * (1 - ramp(step / steps, 1 - falling, 1.0))
+
+
+def restore_average(checkpoint: Path, average: Average) -> None:
+    from streamparts.models.checkpoint import load_weights
+
+    if checkpoint.exists():
+        load_weights(checkpoint, average.network)
+
+
+def write_part_names(path: Path) -> None:
+    """The names are known, for once."""
+    if not path.exists():
+        path.write_text("\n".join(PARTS) + "\n")
+
+
+def show(path: Path, student: Student, lessons: Lessons, columns: int = 12) -> None:
+    """A contact sheet of spoilt pictures."""
+    truth = lessons.batch(-1 % 2**31, columns)
+    frames = (truth.images.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+    device = next(student.parameters()).device
+    write_png(path, contact_sheet(lambda images: read_out(*student(images)), np.ascontiguousarray(frames), device))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 with one line on what is wrong, 128 + signal when stopped."""
+    config = tyro.cli(SupervisedConfig, args=argv, description=__doc__, prog="python -m train.supervised")
+    return exit_code("train.supervised", lambda: train(config))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
