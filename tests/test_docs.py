@@ -145,7 +145,7 @@ def understood(where: str, parse: Callable[[], Any]) -> Any:
 
 def parse_flags_of(module: str, words: list[str]) -> Any:
     """By the parser of `python -m MODULE`; None where that has none of its own."""
-    loaded = import_module(module)
+    loaded = import_module(module if (ROOT / f"{module.replace('.', '/')}.py").is_file() else f"{module}.__main__")
     if module == "train.assembly":
         return loaded.parse_config(words, None, module)
     if module == "train.scops":
@@ -162,7 +162,9 @@ def check_command(where: str, words: list[str]) -> None:
         case ["streamparts", *rest]:
             parsed(where, rest)
         case ["python" | "python3", "-m", module, *rest]:
-            assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), f"{where}: no module {module}"
+            path = module.replace(".", "/")
+            is_there = any((ROOT / name).is_file() for name in (f"{path}.py", f"{path}/__main__.py"))
+            assert is_there, f"{where}: no module {module}"
             if rest and module.split(".")[0] in ("train", "export"):
                 pytest.importorskip("tyro")
                 understood(where, lambda: parse_flags_of(module, rest))

@@ -18,7 +18,14 @@ from tests.test_docs import check_command
 PARSER = _parser()
 (SUBPARSERS,) = (action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
 COMMANDS: dict[str, argparse.ArgumentParser] = dict(SUBPARSERS.choices)
-MODULES = ("train.puppets", "train.evaluate", "train.dff", "export.onnx_model", "export.precision")
+MODULES = (
+    "train.puppets",
+    "train.evaluate",
+    "train.dff",
+    "train.subject.__main__",
+    "export.onnx_model",
+    "export.precision",
+)
 """Programs with a parser of argparse."""
 TRAINERS = ("train.assembly", "train.scops")
 """Programs whose flags are made from dataclasses."""
