@@ -14,7 +14,7 @@ from tqdm import tqdm
 from streamparts.errors import StreampartsError
 from train.bodies.clips import write_clips
 from train.bodies.mesh import load_bodies
-from train.bodies.picture import draw_picture
+from train.bodies.picture import EMPTY, draw_picture
 from train.bodies.scene import Photos
 from train.bodies.shards import sheet, write_pictures
 from train.report import write_png
@@ -47,14 +47,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--photos", type=Path, nargs="*", default=[], help="folders of photographs without people, as backgrounds"
     )
+    parser.add_argument(
+        "--cutouts", type=Path, nargs="*", default=[],
+        help="folders with frames/ and masks/ of animals and things, to be put into pictures as what is no person",
+    )  # fmt: skip
+    parser.add_argument(
+        "--empty", type=float, default=EMPTY, help="share of the pictures that show nobody (default: %(default)s)"
+    )
     return parser
 
 
 def render(args: argparse.Namespace) -> None:
     """Pictures, then clips, each with a bar; first of all a sheet of pictures to look at."""
     bodies = load_bodies(args.out / "bodies", args.num_bodies, args.seed)
-    photos = Photos.load(tuple(args.photos))
-    first = [draw_picture(np.random.default_rng([args.seed, i]), bodies, photos, args.size) for i in range(32)]
+    photos = Photos.load(tuple(args.photos), tuple(args.cutouts))
+    first = [
+        draw_picture(np.random.default_rng([args.seed, i]), bodies, photos, args.size, args.empty) for i in range(32)
+    ]
     write_png(args.out / "sheet.png", sheet(first))
     for count, unit in ((args.num_pictures, "picture"), (args.num_clips, "clip")):
         with tqdm(total=count, unit=unit, disable=None if count else True) as bar:
@@ -63,7 +72,7 @@ def render(args: argparse.Namespace) -> None:
                 bar.update(done - bar.n)
 
             if unit == "picture":
-                write_pictures(args.out, bodies, photos, count, args.size, args.seed, say)
+                write_pictures(args.out, bodies, photos, count, args.size, args.seed, args.empty, say)
             else:
                 write_clips(args.out, bodies, photos, count, args.num_frames, args.size, args.seed, say)
 

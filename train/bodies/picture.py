@@ -17,7 +17,7 @@ from train.bodies.mesh import JOINTS, PARTS, Array, Bodies
 from train.bodies.outfit import Outfit, any_colour, draw_outfit
 from train.bodies.pose import draw_pose, unit
 from train.bodies.raster import interpolate, nearest_value, rasterise, triangle_areas
-from train.bodies.scene import Photos, draw_background
+from train.bodies.scene import Photos, draw_background, paste_cutout
 from train.bodies.things import add_thing
 
 AXES = {
@@ -102,9 +102,13 @@ def shade(normals: Array, rest: Array, uneven: Array, phases: Array, camera: Cam
     return np.asarray((light.ambient * sky + 1.25 * light.colour * lamp) * rim, np.float32)
 
 
-def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int) -> Picture:
-    """One varied picture; one in six shows nobody."""
-    if rng.random() < 0.165:
+EMPTY = 0.165
+"""Share of pictures that show nobody."""
+
+
+def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empty: float = EMPTY) -> Picture:
+    """One varied picture; a share `empty` of them shows nobody."""
+    if rng.random() < empty:
         return nobody(rng, photos, size)
     figures, outfits = [], []
     for k in range(2 if rng.random() < 0.12 else 1):
@@ -168,6 +172,8 @@ def nobody(rng: Generator, photos: Photos, size: int) -> Picture:
     image = draw_background(rng, size, rng.uniform(0.1, 0.9), photos)
     for _ in range(rng.integers(0, 6)):
         add_thing(rng, image, rng.uniform(0.2, 0.9))
+    if photos.cutouts and rng.random() < 0.6:
+        paste_cutout(rng, image, photos)
     whole = np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8)
     none = np.zeros((size, size, 3), np.float32)
     poses = np.tile(np.array([[0.1, 0, 0], [0, 0.1, 0]], np.float32), (len(PARTS), 1, 1))

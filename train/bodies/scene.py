@@ -27,15 +27,21 @@ class Photos:
     high."""
 
     images: tuple[ByteArray, ...] = ()
+    cutouts: tuple[ByteArray, ...] = ()
+    """(h, w, 4) RGBA: animals and things without their background."""
 
     @staticmethod
-    def load(folders: tuple[Path, ...], most: int = 600) -> Photos:
-        """Every picture below the folders, evenly thinned to `most`."""
+    def load(folders: tuple[Path, ...], cutouts: tuple[Path, ...] = (), most: int = 600) -> Photos:
+        """Every picture below the folders, evenly thinned to `most`; and for cut-outs, of folders that hold frames/ and
+        masks/ of equal names."""
         paths = sorted(
             p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")
         )
         step = max(1, -(-len(paths) // most))
-        return Photos(tuple(_read(path) for path in paths[::step]))
+        frames = sorted(p for folder in cutouts for p in (folder / "frames").iterdir())
+        step_cut = max(1, -(-len(frames) // most))
+        pieces = (_cut_out(path) for path in frames[::step_cut])
+        return Photos(tuple(_read(path) for path in paths[::step]), tuple(p for p in pieces if p.size))
 
 
 def _read(path: Path) -> ByteArray:
@@ -44,6 +50,35 @@ def _read(path: Path) -> ByteArray:
         raise ValueError(f"{path} is not a picture")
     scale = min(1.0, PHOTO_PIXELS / max(image.shape[:2]))
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[..., ::-1], np.uint8)
+
+
+def _cut_out(path: Path) -> ByteArray:
+    """What the mask of a frame shows, with the mask as alpha; empty where there is nothing."""
+    mask_path = path.parent.parent / "masks" / f"{path.stem}.png"
+    mask = cv2.imdecode(np.frombuffer(mask_path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise ValueError(f"{mask_path} is not a picture")
+    image = _read(path)
+    alpha = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_AREA)
+    rows, columns = np.nonzero(alpha > 127)
+    if not len(rows):
+        return np.zeros((0, 0, 4), np.uint8)
+    box = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
+    return np.dstack([image[box], alpha[box]])
+
+
+def paste_cutout(rng: Generator, image: Array, photos: Photos) -> None:
+    """Put one somewhere into the picture, at any size, mirrored, turned and recoloured."""
+    size, piece = len(image), photos.cutouts[rng.integers(len(photos.cutouts))]
+    height, width = piece.shape[:2]
+    scale = size * rng.uniform(0.25, 1.3) / max(height, width)
+    angle, flip = np.radians(rng.normal(0, 12)), rng.choice([-1, 1])
+    linear = scale * np.array([[flip * np.cos(angle), -np.sin(angle)], [flip * np.sin(angle), np.cos(angle)]])
+    shift = rng.uniform(0.15, 0.85, 2) * size - linear @ np.array([width / 2, height / 2])
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    moved = cv2.warpAffine(piece, np.column_stack([linear, shift]), (size, size), flags=flags).astype(np.float32) / 255
+    gain = rng.uniform(0.6, 1.3) * (1 + rng.normal(0, 0.2, 3))
+    image += moved[..., 3:] * (np.clip(moved[..., :3] * gain, 0, 1).astype(np.float32) - image)
 
 
 def draw_background(rng: Generator, size: int, horizon: float, photos: Photos) -> Array:
@@ -59,6 +94,8 @@ def draw_background(rng: Generator, size: int, horizon: float, photos: Photos) -
         image = np.tile(any_colour(rng), (size, size, 1)) * ramp(rng, size, 0.25)
     for _ in range(int(rng.poisson(2.2)) if rng.random() < 0.6 else 0):
         add_thing(rng, image, horizon)
+    if photos.cutouts and rng.random() < 0.2:
+        paste_cutout(rng, image, photos)
     if rng.random() < 0.25:  # out of focus
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 3))
     return np.asarray(np.clip(image + noise(rng, size, 48) * rng.uniform(0, 0.05), 0, 1), np.float32)

@@ -61,15 +61,22 @@ def pack(pictures: list[Picture]) -> Shard:
 
 
 def write_pictures(
-    folder: Path, bodies: Bodies, photos: Photos, count: int, size: int, seed: int, say: Callable[[int], None]
+    folder: Path,
+    bodies: Bodies,
+    photos: Photos,
+    count: int,
+    size: int,
+    seed: int,
+    empty: float,
+    say: Callable[[int], None],
 ) -> None:
     """Shards of PER_SHARD pictures until there are `count`; those that are there stay. Picture i depends on `seed` and
-    i only. `say` is told how many are done."""
+    i only; a share `empty` shows nobody. `say` is told how many are done."""
     for first in range(0, count, PER_SHARD):
         place = folder / f"pictures_{seed:04d}_{first // PER_SHARD:05d}"
         if not place.exists():
             numbers = range(first, min(first + PER_SHARD, count))
-            pictures = [draw_picture(np.random.default_rng([seed, i]), bodies, photos, size) for i in numbers]
+            pictures = [draw_picture(np.random.default_rng([seed, i]), bodies, photos, size, empty) for i in numbers]
             write_shard(pack(pictures), place)
         say(min(first + PER_SHARD, count))
 
