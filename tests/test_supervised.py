@@ -19,16 +19,8 @@ from train.bodies.shards import Shard, write_shard
 from train.held_out import from_confusion, judge
 from train.rendered import PAIRS, Lessons, Sample, Truth, mirrored, moved, stack
 from train.run_folder import Stopped
-from train.supervised import (
-    Said,
-    SupervisedConfig,
-    SupervisedLoss,
-    main,
-    mask_terms,
-    rate_share,
-    supervised_loss,
-    train,
-)
+from train.supervised import SupervisedConfig, main, rate_share, train
+from train.supervised_losses import Said, SupervisedLoss, mask_terms, supervised_loss
 
 SMALL = StudentConfig(len(PARTS), 32, widths=(8, 8, 8, 8, 8), feature_channels=8, mask_channels=8)
 

@@ -98,8 +98,8 @@ def _arm_directions(rng: Generator, name: str) -> tuple[Array, Array]:
     upper, fore, _ = ARMS[name]
     if name != "anywhere":
         return unit(np.array(upper) + rng.normal(0, 0.17, 3)), unit(np.array(fore) + rng.normal(0, 0.17, 3))
-    first = unit((*rng.normal(0, 1, 3), 0.6, 0.35, 0))
-    second = unit(rng.normal(0, 0.8, 3) + (0, 0.3, 0.1) + 0.7 * first)
+    first = unit(rng.normal(0, 1, 3) + np.array([0.6, 0.35, 0]))
+    second = unit(rng.normal(0, 0.8, 3) + np.array([0, 0.3, 0.1]) + 0.7 * first)
     return first, second
 
 

@@ -119,13 +119,12 @@ def _chair(rng: Generator, mask: NDArray[np.uint8], at: Array, scale: float) -> 
     wide, thick = scale * rng.uniform(0.3, 0.7), max(1.0, scale * rng.uniform(0.02, 0.07))
     seat = at + np.array([[-wide / 2, 0], [wide / 2, rng.normal(0, 0.05) * scale]])
     _capsule(mask, seat[0], seat[1], thick * 1.5, thick * 1.5)
-    for corner in (*seat, (*seat.mean(0), wide * 0.2, -thick)):
+    for corner in (*seat, seat.mean(0) + np.array([wide * 0.2, -thick])):
         _capsule(mask, corner, corner + np.array([rng.normal(0, 0.05), rng.uniform(0.4, 0.7)]) * scale, thick, thick)
     if rng.random() < 0.7:
         back = seat[rng.integers(2)]
-        _capsule(
-            mask, back, back - (0, scale * rng.uniform(0.3, 0.8)), thick * rng.uniform(1, 5), thick * rng.uniform(1, 4)
-        )
+        top = back - np.array([0, scale * rng.uniform(0.3, 0.8)])
+        _capsule(mask, back, top, thick * rng.uniform(1, 5), thick * rng.uniform(1, 4))
     return _shade(rng, mask)
 
 
