@@ -13,7 +13,10 @@ from streamparts.geometry import Letterbox
 from streamparts.segment import Prepared
 from streamparts.tracking.extent import Mask
 
-REACH = 9.0
+TOUCHING = 6.0
+"""Squared distance of two subjects, in their joint standard deviations, from which they do not cover each other: two
+like ellipses that touch have 8."""
+REACH = 7.0
 """Squared standard deviations up to which pixels are a subject's."""
 MET = 0.1
 """Subjects whose boxes overlap by this share of the smaller one may be mixed up from then on ..."""
@@ -23,9 +26,9 @@ SURE = 0.1
 """By how much the other one must be more alike, in the mean of these frames, for an exchange."""
 AT_ONCE = 1.0
 """Sum of that at which no more frames are waited for."""
-ONE_AREA = 1.3
+ONE_AREA = 1.15
 """Two subjects that together show less than this many times the larger one's usual area are one ..."""
-ONE_SECONDS = 1.0
+ONE_SECONDS = 1.5
 """... if that lasts so long."""
 
 
@@ -34,6 +37,21 @@ class Shape(NamedTuple):
 
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
+
+
+    def turned_like(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(2, 2) a covariance of this one's size and of the direction of another one."""
+        sizes = np.linalg.eigvalsh(self.covariance)
+        axes = np.linalg.eigh(seen).eigenvectors
+        turned: NDArray[np.float64] = (axes * sizes) @ axes.T
+        return turned
+
+
+def apart(own: Shape, others: Sequence[Shape]) -> float:
+    """1 where no other subject covers this one, 0 where one lies at the same place."""
+    ways = [(own.mean - other.mean, own.covariance + other.covariance) for other in others]
+    nearest = min((float(way @ np.linalg.solve(both, way)) for way, both in ways), default=TOUCHING)
+    return min(1.0, nearest / TOUCHING)
 
 
 def of_others(own: Shape, others: Sequence[Shape], letterbox: Letterbox) -> Mask | None:

@@ -110,8 +110,11 @@ class Subject:
             return
         self.trust += TRUST_PACE * (sighting.score - self.trust)
         self.motion.update(extent.box, seconds, apart)
+        seen = extent.covariance
+        if apart < 1:  # its pixels are not all there, but their direction is
+            seen = Shape(extent.mean, self._covariance).turned_like(seen)
+        self._covariance += SHAPE_PACE * apart * (seen - self._covariance)
         if apart == 1:
-            self._covariance += SHAPE_PACE * (extent.covariance - self._covariance)
             self._off_center += SHAPE_PACE * (extent.mean - center_of(extent.box) - self._off_center)
 
     def lose(self, seconds: float) -> None:

@@ -21,7 +21,7 @@ from streamparts.segment import PartSegmenter, Prepared
 from streamparts.spec import ModelSpec, SubjectSpec
 from streamparts.tracking.assignment import assign
 from streamparts.tracking.boxes import Box, overlap, region_around, whole_region, within
-from streamparts.tracking.crossing import MET, Crossings, Shape, of_others, painted_out
+from streamparts.tracking.crossing import MET, Crossings, Shape, apart, of_others, painted_out
 from streamparts.tracking.cuts import CutDetector
 from streamparts.tracking.extent import Extent, foreground, own_extent
 from streamparts.tracking.finder import Find, SearchPlan, finds_in, rounds
@@ -111,9 +111,8 @@ class Follower:
         looks = self._looks.at(frame, [*regions, *views], [self._retouch(shapes) for shapes in near])
         boxes = [self._subjects[number].expected(seconds) for number in followed]
         for number, look, box, shapes in zip(followed, looks, boxes, near, strict=False):
-            apart = 1 - max([overlap(box, other) for other in boxes if other is not box], default=0.0)
             sighting = self._sighting(look, box, shapes)
-            self._subjects[number].go_on(sighting, seconds, apart)
+            self._subjects[number].go_on(sighting, seconds, 1.0 if shapes is None else apart(*shapes))
             if self._subjects[number].motion is None:
                 self._crossings.forget(number)
                 self._search.begin()
