@@ -63,7 +63,7 @@ def write_videos(folder: Path, num_videos: int, num_frames: int) -> list[Path]:
 
 
 def measure(num_videos: int, num_frames: int, turns: int, overlay: bool, ray: bool) -> dict[str, object]:
-    bundle = load_model()
+    bundle = load_model("puppet-human")
     backend = open_backend(bundle, BACKEND, threads=1)
     overheads: dict[str, list[float]] = {"local pool": [], **({"Ray": []} if ray else {})}
     loops: list[float] = []

@@ -25,7 +25,7 @@ def measure(batches: Sequence[int], seconds: float) -> dict[str, object]:
     rows, not_timed = list[dict[str, object]](), dict[str, str]()
     threads: str | int | float = 1
     with tempfile.TemporaryDirectory() as folder:
-        shipped = load_model()
+        shipped = load_model("puppet-human")
         untrained = random_student("small", shipped.spec.num_parts, Path(folder))
         for name, bundle, backends in (
             ("shipped, fp32", shipped, BACKENDS[:2]),

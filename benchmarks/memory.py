@@ -59,7 +59,7 @@ def measure(num_frames: int) -> dict[str, object]:
         if done * 10 // num_frames > len(memory):
             memory[done] = resident_mb()
 
-    bundle = streamparts.load_model()
+    bundle = streamparts.load_model("puppet-human")
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         tracks = Path(folder) / "tracks.jsonl"

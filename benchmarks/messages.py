@@ -36,7 +36,7 @@ def microseconds(
 
 def measure(video: str, turns: int) -> dict[str, dict[str, float]]:
     """By protocol, microseconds of the sender's processor time and of the run's own time."""
-    bundle, found = streamparts.load_model(), dict[str, dict[str, float]]()
+    bundle, found = streamparts.load_model("puppet-human"), dict[str, dict[str, float]]()
     with streamparts.open_source(video) as source:
         tracks = list(islice(streamparts.track(source, bundle, backend="onnxruntime"), 5))
         for address in parse_addresses(ADDRESSES):

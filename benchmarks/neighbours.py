@@ -127,7 +127,7 @@ def alone(clip: str, results: str, drawn: str | None = None) -> None:
     import streamparts
     from streamparts.backends.choice import choose_backend
 
-    bundle, found = streamparts.load_model(), 0
+    bundle, found = streamparts.load_model("puppet-human"), 0
     backend = choose_backend(bundle).backend
     began, cpu = time.perf_counter(), time.process_time()
     summary = streamparts.run(clip, bundle, backend=backend, tracks=results, overlay=drawn, force=True)

@@ -118,7 +118,7 @@ def measure(
     seconds: float,
 ) -> dict[str, object]:
     """The four curves; `sizes` are (height, width), `seconds` are of each measurement of a network."""
-    bundle = streamparts.load_model()
+    bundle = streamparts.load_model("puppet-human")
     backend = choose_backend(bundle).backend
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

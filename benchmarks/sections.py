@@ -42,7 +42,7 @@ def runtime(options: Options) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         clip = inputs.puppet_clip(scratch / "clip.mp4", frames)
-        shipped = streamparts.load_model()
+        shipped = streamparts.load_model("puppet-human")
         for height, width in sizes:
             size = f"{width}x{height}"
             scaled = (height, width) != (720, 1280)
@@ -138,7 +138,7 @@ def live(options: Options) -> Figures:
     from benchmarks.live import RATE, run_live
 
     first, second = (2, 2) if options.quick else (30, 60)
-    bundle = streamparts.load_model()
+    bundle = streamparts.load_model("puppet-human")
     return {
         "network of 20 ms": run_live(bundle, first, 0.02),
         "network twice too slow": run_live(bundle, second, 2 / RATE),

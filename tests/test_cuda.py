@@ -39,7 +39,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shipped() -> Bundle:
-    return load_model()
+    return load_model("puppet-human")
 
 
 @pytest.fixture(scope="module")

@@ -29,19 +29,19 @@ CLIP = ROOT / "examples" / "puppet.mp4"
 
 @cache
 def frames() -> FrameSet:
-    return sample_frames(CLIP, load_model().spec.input_hw, 24)
+    return sample_frames(CLIP, load_model("puppet-human").spec.input_hw, 24)
 
 
 @cache
 def converted(precision: str, target: Target) -> bytes:
     """The shipped model in another precision; made once."""
-    return convert(load_model().data, precision, frames().images[:16], target)
+    return convert(load_model("puppet-human").data, precision, frames().images[:16], target)
 
 
 @pytest.mark.parametrize("target", ["cpu", "tensorrt"])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_the_answers_stay_within_what_may_differ(precision: str, target: Target) -> None:
-    source, bundle = load_model(), bundle_of(converted(precision, target), Path("x.onnx"))
+    source, bundle = load_model("puppet-human"), bundle_of(converted(precision, target), Path("x.onnx"))
     assert bundle.spec.precision == precision and bundle.spec.parts == source.spec.parts
     assert len(bundle.data) < 0.6 * len(source.data)
     compared = compare_frames(OnnxRuntimeBackend(source).run, OnnxRuntimeBackend(bundle).run, frames(), source.spec)
@@ -92,7 +92,7 @@ def test_tensorrt_for_rtx_builds_an_engine_of_it(precision: str, target: str) ->
 
 
 def test_wrong_arguments_are_refused() -> None:
-    data = load_model().data
+    data = load_model("puppet-human").data
     with pytest.raises(ValueError, match="fp16, bf16 or int8, got 'fp8'"):
         convert(data, "fp8")
     with pytest.raises(ValueError, match="cpu or tensorrt"):
@@ -120,7 +120,7 @@ def test_a_model_without_convolutions_has_nothing_to_quantise(tmp_path: Path) ->
 
 
 def test_a_weight_beyond_fp16_is_refused() -> None:
-    model = onnx.load_model_from_string(load_model().data)
+    model = onnx.load_model_from_string(load_model("puppet-human").data)
     (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "student.encoder.stem.0.weight")
     weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(1e9), weight.name))
     with pytest.raises(ModelError, match=r"weights student\.encoder\.stem\.0\.weight are larger"):
@@ -135,7 +135,7 @@ def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
             raise ImportError(name)
         return real(name, *args, **options)  # type: ignore[arg-type]
 
-    data = load_model().data
+    data = load_model("puppet-human").data
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(MissingExtraError, match=r"streamparts\[precision\]"):
         convert(data, "fp16")

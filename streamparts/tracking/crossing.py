@@ -38,7 +38,6 @@ class Shape(NamedTuple):
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
 
-
     def turned_like(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
         """(2, 2) a covariance of this one's size and of the direction of another one."""
         sizes = np.linalg.eigvalsh(self.covariance)

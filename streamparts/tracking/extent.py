@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ MOST_PIECES = 8
 """Of one picture that are looked at."""
 LEAST_SHARE = 0.05
 """Of the largest piece: smaller ones are not of the subject."""
+SPOT = 0.25
+"""A piece of a part that is smaller than this share of the part's largest is a spot."""
+NEAR = 5
+"""Model pixels within which a piece may be the subject's, though something lies between."""
 TAIL = 0.005
 """Share of the pixels, on every side, that may lie outside the box."""
 
@@ -83,6 +87,26 @@ def own_extent(mask: Mask, parts: Parts, letterbox: Letterbox, expected: Box) ->
     belongs = (counts >= LEAST_SHARE * counts[main]) & (2 * counts_inside >= counts)
     belongs[main], belongs[0] = True, False
     return extent_of(belongs[marks], parts, letterbox)
+
+
+def without_scatter(parts: Parts, own: Mask) -> Parts:
+    """`parts` whose labels are each part's largest piece, if it is near the subject's `own` pixels (h, w), see
+    Extent.mask, and those of its others that are not much smaller and belong to them: a forearm that is cut off from
+    the rest is kept, spots on the floor and a chair beyond it are not."""
+    import cv2
+
+    near = cv2.dilate(own.astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)) > 0
+    labels = np.zeros_like(parts.labels)
+    for number in np.unique(parts.labels[parts.labels > 0]).tolist():
+        mask = (parts.labels == number).astype(np.uint8)
+        _, marks, table, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        sizes = table[:, cv2.CC_STAT_AREA]
+        largest = 1 + int(sizes[1:].argmax())
+        kept = sizes >= SPOT * sizes[largest]
+        kept &= np.bincount(marks[own], minlength=len(sizes)) > 0
+        kept[largest], kept[0] = bool(near[marks == largest].any()), False
+        labels[kept[marks]] = number
+    return replace(parts, labels=labels)
 
 
 def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:

@@ -23,7 +23,7 @@ from streamparts.tracking.assignment import assign
 from streamparts.tracking.boxes import Box, overlap, region_around, whole_region, within
 from streamparts.tracking.crossing import MET, Crossings, Shape, apart, of_others, painted_out
 from streamparts.tracking.cuts import CutDetector
-from streamparts.tracking.extent import Extent, foreground, own_extent
+from streamparts.tracking.extent import Extent, foreground, own_extent, without_scatter
 from streamparts.tracking.finder import Find, SearchPlan, finds_in, rounds
 from streamparts.tracking.looks import Look, Looks, Retouch
 from streamparts.tracking.memory import Seen, Sighting, Subject, cost_of
@@ -273,7 +273,9 @@ class Follower:
         if sighting is None:
             box = Letterbox.fit((frame.height, frame.width), self._model_hw, self._whole(frame))
             return Seen(box, nothing(self._model_hw, self._num_parts), 0.0, here, subject.anew)
-        return Seen(sighting.look.letterbox, sighting.look.parts, sighting.score, here, subject.anew)
+        look, extent = sighting.look, sighting.extent
+        parts = look.parts if extent is None else without_scatter(look.parts, extent.mask)
+        return Seen(look.letterbox, parts, sighting.score, here, subject.anew)
 
     def _whole(self, frame: Frame) -> Region:
         return whole_region((frame.height, frame.width), self._model_hw)
