@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
+from streamparts.models.fuse import fuse_batch_norms
 from train.clips import cache_key
 from train.readers import find_clips
 from train.subject.boxes import Followed
@@ -41,14 +42,14 @@ class Effort:
 
     keys: int = 208
     """Key frames of all clips together, 8 a clip at least and 40 at most."""
-    steps: int = 150
+    steps: int = 180
     """Of the first round."""
     rounds: int = 2
     """The second and later ones are on the network's own answers; none where a mask network has drawn the masks."""
-    again: int = 100
+    again: int = 120
     """Steps of each of those."""
-    batch_size: int = 10
-    side: int = 128
+    batch_size: int = 12
+    side: int = 96
     """Pixels of the lessons' sides."""
     seed: int = 0
 
@@ -149,7 +150,8 @@ def learn(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], effort: Effor
         if own:
             seed, what = effort.seed + number + 1, "subject, by its own answers"
             train_network(network, own, effort.again, effort.batch_size, effort.side, seed, what)
-    return network
+    quick: SubjectNetwork = fuse_batch_norms(network)
+    return quick
 
 
 def enlarged(shot: Shot, trimap: ByteArray, hw: tuple[int, int]) -> ByteArray:

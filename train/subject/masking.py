@@ -43,7 +43,8 @@ def without_rest(shot: Shot, masks: ByteArray) -> ByteArray:
     """(N, S, S) masks of whole frames without letterbox, bars and text."""
     allowed = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint8)
     shot.box.crop(allowed)[~shot.text] = 1
-    return masks * cv2.resize(allowed, (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_NEAREST)
+    shown = np.asarray(cv2.resize(allowed, (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_NEAREST), np.uint8)
+    return masks * shown
 
 
 def in_all_frames(shot: Shot, rows: np.ndarray[tuple[int], np.dtype[np.int64]], subject: Followed) -> Followed:

@@ -42,7 +42,8 @@ class Evidence:
 
 @cache
 def _flow() -> Any:
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    create = cv2.DISOpticalFlow_create  # type: ignore[attr-defined]  # not in OpenCV's stubs
+    return create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
 
 def working_hw(hw: tuple[int, int]) -> tuple[int, int]:
@@ -71,7 +72,7 @@ def motion_evidence(shot: Shot, row: int) -> Evidence | None:
             scores.append(pair_score(here, there, flow, camera))
     if not scores:
         return None
-    score = np.mean(scores, axis=0, dtype=np.float32)
+    score = np.asarray(np.mean(scores, axis=0), np.float32)
     size = shot.picture(row).shape[1::-1]
     return Evidence(np.asarray(cv2.resize(score, size), np.float32), float(np.mean(agreeing)))
 
