@@ -23,6 +23,7 @@ from train.subject.given import given_subjects
 from train.subject.kept import keep, read_kept
 from train.subject.learning import Example, answers, train_network
 from train.subject.masking import find_in_shot, look_again, moved, of_others, trusted
+from train.subject.motion import LOST
 from train.subject.network import SubjectNetwork, build_network
 from train.subject.networks import load_network, load_saliency, saliency_file
 from train.subject.rounds import own_examples
@@ -139,9 +140,11 @@ def learn(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], effort: Effor
         if (key.trimap == 255).any() or (key.trimap == 0).any()
     ]
     if not any((example.trimap == 255).any() for example in examples):
+        lost = max(each.agreeing for each in evidence) < LOST
+        reason = "everything moves in these clips" if lost else "nothing moves in these clips"
+        advice = "hold the camera still" if lost else "film it moving"
         raise VideoError(
-            "nothing moves in these clips, so no subject is found; film it moving, or give --subject a mask network "
-            "(.onnx) or a folder of masks"
+            f"{reason}, so no subject is found; {advice}, or give --subject a mask network (.onnx) or a folder of masks"
         )
     network = build_network(effort.seed)
     train_network(network, examples, effort.steps, effort.batch_size, effort.side, effort.seed, "subject")
@@ -190,7 +193,7 @@ def verdict(each: ShotEvidence, found: Sequence[Followed]) -> str:
         return "nothing moves and nothing looks like the subject of the other clips; leave this clip out"
     share = float(np.mean([subject.found.mean() for subject in found]))
     seen = "" if share > 0.98 else f", in {share:.0%} of the frames"
-    if each.agreeing < 0.35:
+    if each.agreeing < LOST:
         return f"the camera is lost, so little is known of what moves{seen}; hold it steadier"
     if not each.moves:
         return f"found by its looks{seen}; nothing moves in this clip"
