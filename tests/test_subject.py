@@ -166,6 +166,12 @@ def test_flickering_lamps_do_not_move(tmp_path: Path) -> None:
         find_subjects(tmp_path, "motion", tmp_path / ".cache", say=lambda _: None, effort=QUICK)
 
 
+def test_clips_in_which_everything_moves_are_an_error_that_says_so(tmp_path: Path) -> None:
+    write_video(tmp_path / "water.mp4", np.stack([texture(i, 64, 96) for i in range(16)]).astype(np.uint8))
+    with pytest.raises(VideoError, match="everything moves in these clips"):
+        find_subjects(tmp_path, "motion", tmp_path / ".cache", say=lambda _: None, effort=QUICK)
+
+
 def test_a_clip_is_split_at_its_cut(tmp_path: Path) -> None:
     scenes = [np.stack([np.roll(texture(seed, 64, 96), i, 1) for i in range(15)]) for seed in (1, 2)]
     write_video(tmp_path / "cut.mp4", np.concatenate(scenes).astype(np.uint8))

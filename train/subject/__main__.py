@@ -28,9 +28,8 @@ from train.subject.values import SubjectSource
 
 def parse_source(text: str) -> SubjectSource:
     """A word, or a path."""
-    if text == "auto" or text == "motion" or text == "saliency":
-        return text
-    return Path(text)
+    words: dict[str, SubjectSource] = {"auto": "auto", "motion": "motion", "saliency": "saliency"}
+    return words.get(text, Path(text))
 
 
 def _parser() -> argparse.ArgumentParser:

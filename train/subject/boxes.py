@@ -118,7 +118,7 @@ def comparable(rows: list[FloatArray]) -> list[FloatArray]:
 
 
 def centre(boxes: FloatArray) -> FloatArray:
-    return boxes[..., :2] + boxes[..., 2:4] / 2
+    return np.asarray(boxes[..., :2] + boxes[..., 2:4] / 2, np.float32)
 
 
 def smoothed(boxes: FloatArray, times: NDArray[np.float64]) -> Followed:

@@ -25,7 +25,7 @@ def refined(images: Sequence[ByteArray], masks: Sequence[ByteArray]) -> list[Byt
     height, width = images[0].shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+    small = [np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8) for image in images]
     chance = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA) / np.float32(255) for mask in masks]
     columns = int(np.ceil(np.sqrt(len(images))))
     labels = grab_cut(tiled(small, columns), tiled([seed(each) for each in chance], columns))
@@ -53,8 +53,9 @@ def grab_cut(image: ByteArray, labels: ByteArray) -> ByteArray:
     if min(subject.sum(), (~subject).sum()) < 50:
         return np.where(subject, 255, 0).astype(np.uint8)
     cv2.setRNGSeed(0)
-    out, models = labels.copy(), [np.zeros((1, 65)) for _ in range(2)]
-    cv2.grabCut(np.ascontiguousarray(image[..., ::-1]), out, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    out, behind, before = labels.copy(), np.zeros((1, 65)), np.zeros((1, 65))
+    bgr, nowhere = np.ascontiguousarray(image[..., ::-1]), (0, 0, 1, 1)
+    cv2.grabCut(bgr, out, nowhere, behind, before, ROUNDS, cv2.GC_INIT_WITH_MASK)
     return np.where(np.isin(out, (cv2.GC_FGD, cv2.GC_PR_FGD)), 255, 0).astype(np.uint8)
 
 

@@ -72,9 +72,8 @@ def gather(shot: Shot, most_keys: int, mask_of: MaskOf | None, gated: bool = Tru
     rows = key_rows(shot, most_keys)
     images = read_key(shot, rows)
     found = [motion_evidence(shot, row) for row in rows]
-    shape = shot.text.shape
-    scores = [np.where(shot.text, 0, e.score) if e else np.zeros(shape, np.float32) for e in found]
-    agreeing = float(np.mean([e.agreeing if e else 0.0 for e in found]))
+    scores = [np.where(shot.text, np.float32(0), each.score) for each in found]
+    agreeing = float(np.mean([each.agreeing for each in found]))
     background = travelled(shot, rows, agreeing)
     maps = [motion_map(score) for score in scores]
     if background is not None:

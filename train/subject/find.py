@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
+from streamparts.models.fuse import fuse_batch_norms
 from train.clips import cache_key
 from train.readers import find_clips
 from train.subject.boxes import Followed
@@ -22,6 +23,7 @@ from train.subject.given import given_subjects
 from train.subject.kept import keep, read_kept
 from train.subject.learning import Example, answers, train_network
 from train.subject.masking import find_in_shot, look_again, moved, of_others, trusted
+from train.subject.motion import LOST
 from train.subject.network import SubjectNetwork, build_network
 from train.subject.networks import load_network, load_saliency, saliency_file
 from train.subject.rounds import own_examples
@@ -41,14 +43,14 @@ class Effort:
 
     keys: int = 208
     """Key frames of all clips together, 8 a clip at least and 40 at most."""
-    steps: int = 150
+    steps: int = 180
     """Of the first round."""
     rounds: int = 2
     """The second and later ones are on the network's own answers; none where a mask network has drawn the masks."""
-    again: int = 100
+    again: int = 120
     """Steps of each of those."""
-    batch_size: int = 10
-    side: int = 128
+    batch_size: int = 12
+    side: int = 96
     """Pixels of the lessons' sides."""
     seed: int = 0
 
@@ -138,9 +140,11 @@ def learn(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], effort: Effor
         if (key.trimap == 255).any() or (key.trimap == 0).any()
     ]
     if not any((example.trimap == 255).any() for example in examples):
+        lost = max(each.agreeing for each in evidence) < LOST
+        reason = "everything moves in these clips" if lost else "nothing moves in these clips"
+        advice = "hold the camera still" if lost else "film it moving"
         raise VideoError(
-            "nothing moves in these clips, so no subject is found; film it moving, or give --subject a mask network "
-            "(.onnx) or a folder of masks"
+            f"{reason}, so no subject is found; {advice}, or give --subject a mask network (.onnx) or a folder of masks"
         )
     network = build_network(effort.seed)
     train_network(network, examples, effort.steps, effort.batch_size, effort.side, effort.seed, "subject")
@@ -149,7 +153,8 @@ def learn(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], effort: Effor
         if own:
             seed, what = effort.seed + number + 1, "subject, by its own answers"
             train_network(network, own, effort.again, effort.batch_size, effort.side, seed, what)
-    return network
+    quick: SubjectNetwork = fuse_batch_norms(network)
+    return quick
 
 
 def enlarged(shot: Shot, trimap: ByteArray, hw: tuple[int, int]) -> ByteArray:
@@ -188,7 +193,7 @@ def verdict(each: ShotEvidence, found: Sequence[Followed]) -> str:
         return "nothing moves and nothing looks like the subject of the other clips; leave this clip out"
     share = float(np.mean([subject.found.mean() for subject in found]))
     seen = "" if share > 0.98 else f", in {share:.0%} of the frames"
-    if each.agreeing < 0.35:
+    if each.agreeing < LOST:
         return f"the camera is lost, so little is known of what moves{seen}; hold it steadier"
     if not each.moves:
         return f"found by its looks{seen}; nothing moves in this clip"

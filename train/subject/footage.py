@@ -92,7 +92,7 @@ def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[Shot]:
     notes = (*reader.notes,)
     if len(rows) < len(reader):
         notes += (f"{len(rows)} of its {len(reader)} frames are used",)
-    shots = []
+    shots: list[Shot] = []
     for start, end in pairwise(cuts):
         if end - start < min(SHORTEST, len(frames)):
             continue
@@ -130,11 +130,11 @@ def find_cuts(frames: ByteArray) -> list[int]:
     flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-3
     alike = (flat[1:] * flat[:-1]).sum(1)
     cuts = []
-    for i in np.flatnonzero(alike < ALIKE):
+    for i in np.flatnonzero(alike < ALIKE).tolist():
         around = np.concatenate([alike[max(0, i - 5) : i], alike[i + 1 : i + 6]])
         back = 1 < i + 2 < len(flat) and i > 0 and float(flat[i - 1] @ flat[min(i + 2, len(flat) - 1)]) > 0.8
         if len(around) and np.median(around) > alike[i] + STEADY and not back:
-            cuts.append(int(i) + 1)
+            cuts.append(i + 1)
     return cuts
 
 

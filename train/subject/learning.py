@@ -106,7 +106,7 @@ def train_network(
         images = recoloured(images, generator).contiguous(memory_format=torch.channels_last)
         loss = mask_loss(network(images), trimaps)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for group in optimiser.param_groups:
             group["lr"] = cosine_rate(step, steps, group["peak"], warmup=max(1, min(50, steps // 5)))
@@ -115,11 +115,11 @@ def train_network(
 
 
 @torch.no_grad()
-def answers(network: SubjectNetwork, pictures: Sequence[ByteArray], batch_size: int = 16) -> ByteArray:
+def answers(network: SubjectNetwork, pictures: ByteArray, batch_size: int = 16) -> ByteArray:
     """(N, S, S, 3) -> (N, S, S): how probably a pixel is the subject, 255 is surely."""
     out = []
     for start in range(0, len(pictures), batch_size):
-        images = to_images(torch.from_numpy(np.stack(pictures[start : start + batch_size])))
+        images = to_images(torch.from_numpy(pictures[start : start + batch_size]))
         logits = network(images.contiguous(memory_format=torch.channels_last))
         out.append((logits.sigmoid()[:, 0] * 255).round().byte().numpy())
     return np.concatenate(out)

@@ -42,7 +42,8 @@ class Evidence:
 
 @cache
 def _flow() -> Any:
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    create = cv2.DISOpticalFlow_create  # type: ignore[attr-defined]  # not in OpenCV's stubs
+    return create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
 
 def working_hw(hw: tuple[int, int]) -> tuple[int, int]:
@@ -58,8 +59,8 @@ def working_picture(picture: ByteArray) -> ByteArray:
     )
 
 
-def motion_evidence(shot: Shot, row: int) -> Evidence | None:
-    """Of the frame `row` of a shot; None where no pair of frames has a camera that could be followed."""
+def motion_evidence(shot: Shot, row: int) -> Evidence:
+    """Of the frame `row` of a shot; the score is 0 where no pair of frames has a camera that could be followed."""
     here = working_picture(shot.picture(row))
     scores, agreeing = [], []
     for other in partners(shot, row):
@@ -69,10 +70,10 @@ def motion_evidence(shot: Shot, row: int) -> Evidence | None:
         agreeing.append(share)
         if share >= LOST:
             scores.append(pair_score(here, there, flow, camera))
+    height, width = shot.picture(row).shape[:2]
     if not scores:
-        return None
-    score = np.mean(scores, axis=0, dtype=np.float32)
-    size = shot.picture(row).shape[1::-1]
+        return Evidence(np.zeros((height, width), np.float32), float(np.mean(agreeing)))
+    score, size = np.asarray(np.mean(scores, axis=0), np.float32), (width, height)
     return Evidence(np.asarray(cv2.resize(score, size), np.float32), float(np.mean(agreeing)))
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from streamparts.models.efficientnet import EfficientNetLite0
 from streamparts.models.layers import ConvBlock, UNet
 from train.lite0 import lite0_file, load_lite0
+from train.loop import channels_last
 
 WIDTH = 32
 """Channels of the lateral layers."""
@@ -58,4 +59,4 @@ class SubjectNetwork(nn.Module):
 
 def build_network(seed: int) -> SubjectNetwork:
     torch.manual_seed(seed)
-    return SubjectNetwork(pretrained=lite0_file() is not None).to(memory_format=torch.channels_last)
+    return channels_last(SubjectNetwork(pretrained=lite0_file() is not None))

@@ -102,12 +102,14 @@ class MaskNetwork:
             squeezed = channels[0] if len(channels) == 1 else channels
         if squeezed.ndim != 2:
             raise ModelError(f"{self.path}: a mask (1, 1, H, W) was wanted, its answer is {answer.shape}")
-        mask = squeezed.astype(np.float32)
+        mask: FloatArray = squeezed.astype(np.float32)
         if not np.isfinite(mask).all():
             raise ModelError(f"{self.path}: its answer is not finite")
         if answer.dtype == np.uint8:
-            return mask / 255
-        return 1 / (1 + np.exp(-mask)) if mask.min() < -0.01 or mask.max() > 1.01 else mask
+            mask = np.asarray(mask / 255, np.float32)
+        elif mask.min() < -0.01 or mask.max() > 1.01:
+            mask = np.asarray(1 / (1 + np.exp(-mask)), np.float32)
+        return np.asarray(mask, np.float32)
 
 
 def load_saliency() -> MaskNetwork:

@@ -31,7 +31,7 @@ def own_examples(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], answer
             continue
         scale = max(images[0].shape[:2]) / MASK_SIDE
         offset = np.array(offsets(images[0].shape[:2]), np.float32)
-        found = np.stack([boxes[i] for i in shown if boxes[i] is not None])  # type: ignore[type-var]
+        found = np.stack([box for box in boxes if box is not None])
         regions = square_around(np.concatenate([(found[:, :2] - offset) * scale, found[:, 2:] * scale], 1), WIDE)
         crops = [cut(images[i], region, MASK_SIDE) for i, region in zip(shown, regions.tolist(), strict=True)]
         trimaps = refined(crops, list(answers(np.stack(crops))))
