@@ -152,7 +152,7 @@ def test_learning_is_a_command_its_result_is_kept_and_an_interrupted_one_goes_on
         if module == "train.assembly":
             folder = Path(words[2])
             folder.mkdir(exist_ok=True)
-            (folder / "config.json").write_text("{}")
+            (folder / "config.json").write_text('{"subject": "motion"}')
             if len(called) == 1:
                 raise training.TrainingError("python -m train.assembly ended with code 1; see above")
         else:
@@ -163,9 +163,7 @@ def test_learning_is_a_command_its_result_is_kept_and_an_interrupted_one_goes_on
     assert main([*words, "--", "--seed", "3"]) == 1
     assert "ended with code 1" in capsys.readouterr().err
     assert main([*words, "--", "--seed", "3"]) == 0
-    assert "| hand | pseudo: a detector's | learned here | subject: difference to the clip's median |" in (
-        capsys.readouterr().out
-    )
+    assert "| hand | pseudo: a detector's | learned here | subject: motion |" in (capsys.readouterr().out)
     _, clips, _, out, *flags = called[0]
     assert [path.name for path in Path(clips).iterdir()] == ["asl_hand.25fps.mp4"]
     steps = int(str(PRESETS["cpu"][1].get("steps", TrainingConfig.steps)))
@@ -252,7 +250,7 @@ def tracks_at(bundle: Bundle, x: float, visible: bool = True, subject: int = 0) 
     affines[:, :, 2] = [[x - 5, 20], [x + 5, 20]]
     areas, seen = np.array([30, 10], np.float32), np.array([visible] * 2)
     labels, box = np.full((8, 8), subject + 1, np.uint8), Letterbox.fit((50, 100), (8, 8))
-    return Tracks(frame, box, ("a", "b"), labels, affines, areas / 100, areas, seen)
+    return Tracks(frame, box, ("a", "b"), labels, affines, areas / 100, areas, seen, subject=subject)
 
 
 def test_the_middle_of_a_subject_is_that_of_its_visible_parts(bundle: Bundle) -> None:
@@ -262,11 +260,8 @@ def test_the_middle_of_a_subject_is_that_of_its_visible_parts(bundle: Bundle) ->
     assert middle_of(tracks_at(bundle, 50, visible=False)) is None
 
 
-def test_each_labelled_subject_is_judged_by_the_followed_one_that_lies_on_it(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_labelled_subject_is_judged_by_the_followed_one_that_lies_on_it(bundle: Bundle) -> None:
     followed = (tracks_at(bundle, 80, subject=0), tracks_at(bundle, 20, subject=1))
-    monkeypatch.setattr("benchmarks.real.subjects.identity_of", lambda tracks: int(tracks.labels[0, 0]) - 1)
     points = np.array([[15, 15], [25, 25], [75, 15], [85, 25]], np.float32)
     frame = LabelledFrame(np.zeros((50, 100, 3), np.uint8), 0, landmarks=points, index=4)
     matcher = SubjectMatcher()
@@ -294,7 +289,6 @@ def test_following_is_timed_in_turns_and_not_at_all_for_a_model_that_cannot(
         return (tracks_at(bundle, 50) for _ in source)
 
     clock = iter([0, 0.1, 1, 1.12, 2, 2.1, 3, 3.12])
-    monkeypatch.setattr(following, "can_follow", lambda: True)
     monkeypatch.setattr(following, "knows_subject", lambda _: True)
     monkeypatch.setattr(following, "open_backend", lambda *_: None)
     monkeypatch.setattr(streamparts, "track", track)

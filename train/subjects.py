@@ -39,7 +39,7 @@ class SubjectMatcher:
         Who was matched before stays so while it is within the limit; the rest is matched at the least distance.
         """
         require_shape("truth", truth, (None, 2))
-        present: NDArray[np.bool_] = np.isfinite(truth).all(axis=1)
+        present = np.asarray(np.isfinite(truth).all(axis=1))
         out = [LOST] * len(truth)
         for number, identity in self._last.items():
             if present[number] and identity in found and _distance(truth[number], found[identity]) <= limit[number]:

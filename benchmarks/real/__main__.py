@@ -81,7 +81,7 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
         pictures=args.pictures,
         roi=args.roi,
         everywhere=args.sets is not None,
-        recipe=training.checked(recipe) if args.train else None,
+        recipe=recipe if args.train else None,
     )
 
 

@@ -25,7 +25,8 @@ def crop_top_half(video: Path, out: Path) -> Path:
         stream = source.streams.video[0]
         encoder = sink.add_stream("libx264", rate=stream.average_rate or 25, options=ENCODER)
         encoder.width, encoder.height, encoder.pix_fmt = stream.width, stream.height // 2, "yuv420p"
-        encoder.time_base = encoder.codec_context.time_base = stream.time_base or encoder.time_base
+        if stream.time_base:
+            encoder.time_base = encoder.codec_context.time_base = stream.time_base
         for frame in source.decode(stream):
             sink.mux(encoder.encode(_top_half(frame)))
         sink.mux(encoder.encode(None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -12,7 +11,6 @@ from fractions import Fraction
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
 
 import streamparts
 from benchmarks.real.subjects import by_subject
@@ -54,7 +52,7 @@ def runtime_model(name: str, file: str, roi: str | None, subject: str | None = N
     """An .onnx file or a shipped model, streamed by `streamparts.track`. `subject` None is what the file says."""
     bundle = streamparts.load_model(file)
     backend = open_backend(bundle, CPU_BACKEND, 1)
-    said = getattr(bundle.spec, "subject", None)
+    said = bundle.spec.subject
     words = subject or (said.source if said else "none, it sees whole pictures")
     return Model(name, bundle.spec.parts, words, partial(_streamed, bundle, backend, roi))
 
@@ -80,7 +78,7 @@ def _streamed(
         else:
             found = _looked_at(frames, bundle, backend)
         if labelled.subjects > 1:
-            yield from by_subject(((f, _subjects(t)) for f, t in found), labelled.subjects, matcher)
+            yield from by_subject(((frame, tracks.subjects) for frame, tracks in found), labelled.subjects, matcher)
         else:
             yield from ((frame, Found.of_tracks(tracks)) for frame, tracks in found)
 
@@ -141,26 +139,14 @@ def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Iterat
                 break
 
 
-def _subjects(tracks: Tracks) -> tuple[Tracks, ...]:
-    return getattr(tracks, "subjects", (tracks,))
-
-
 def tracked(source: Path, bundle: Bundle, backend: Backend, roi: str | None, subjects: int = 1) -> Generator[Tracks]:
     """`streamparts.track`, following the subject unless `roi` says otherwise; several of them where the model can."""
-    options: dict[str, Any] = {} if roi is None else {"roi": roi}
-    if subjects > 1 and knows_subject(bundle):
-        options["subjects"] = subjects
-    return streamparts.track(source, bundle, backend=backend, **options)
+    return streamparts.track(source, bundle, backend=backend, roi=roi, subjects=subjects)
 
 
 def knows_subject(bundle: Bundle) -> bool:
     """Whether a model knows its subject as a whole, so that it can be followed."""
-    return getattr(bundle.spec, "subject", None) is not None
-
-
-def can_follow() -> bool:
-    """Whether this version's `streamparts.track` follows subjects."""
-    return "roi" in inspect.signature(streamparts.track).parameters
+    return bundle.spec.subject is not None
 
 
 def judge(model: Model, labelled: EvaluationSet, sheet: Path | None = None) -> Section:

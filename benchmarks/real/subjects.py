@@ -28,18 +28,13 @@ def by_subject(
             continue
         groups = np.split(frame.landmarks, num_subjects)
         middles, sizes = zip(*(middle_and_size(points) for points in groups), strict=True)
-        found = {identity_of(tracks): center for tracks in followed if (center := middle_of(tracks)) is not None}
+        found = {tracks.subject: center for tracks in followed if (center := middle_of(tracks)) is not None}
         steps, last = frame.index - last, frame.index
         several = len(followed) > 1
         identities = matcher.update(np.stack(middles), found, np.array(sizes), steps) if several else None
         for number, points in enumerate(groups):
             chosen = followed[0] if identities is None else _of(followed, identities[number])
             yield replace(frame, landmarks=points, clip=number), _found(chosen, followed[0])
-
-
-def identity_of(tracks: Tracks) -> int:
-    """Which of the followed subjects it is."""
-    return int(getattr(tracks, "subject", 0))
 
 
 def middle_of(tracks: Tracks) -> NDArray[np.float64] | None:
@@ -51,7 +46,7 @@ def middle_of(tracks: Tracks) -> NDArray[np.float64] | None:
 
 
 def _of(followed: tuple[Tracks, ...], identity: int) -> Tracks | None:
-    return None if identity == LOST else next(tracks for tracks in followed if identity_of(tracks) == identity)
+    return None if identity == LOST else next(tracks for tracks in followed if tracks.subject == identity)
 
 
 def _found(chosen: Tracks | None, other: Tracks) -> Found:

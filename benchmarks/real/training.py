@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from benchmarks.place import ROOT
@@ -71,20 +71,6 @@ class Run:
         return self.folder.with_suffix(".onnx")
 
 
-def knows_subject() -> bool:
-    """Whether the trainer of this checkout finds a subject by itself."""
-    return "subject" in {field.name for field in fields(TrainingConfig)}
-
-
-def checked(recipe: Recipe) -> Recipe:
-    """Raises TrainingError for what this trainer does not have."""
-    if recipe.preset not in PRESETS:
-        raise TrainingError(f"--preset must be one of {', '.join(PRESETS)}, got {recipe.preset}")
-    if recipe.subject != "auto" and not knows_subject():
-        raise TrainingError(f"--subject {recipe.subject}: train.assembly of this checkout has no such flag")
-    return replace(recipe)
-
-
 def train(case: Case, recipe: Recipe, cache: Path, clips: Sequence[Path]) -> Run:
     """The case's run, from the cache if it is there; an interrupted one goes on. Raises TrainingError."""
     runs = cache / "runs" / recipe.label
@@ -105,11 +91,11 @@ def subject_words(folder: Path) -> str:
     """What the exported model or the run says of where its subject came from."""
     from streamparts.bundle import load_model
 
-    said = getattr(load_model(folder.with_suffix(".onnx")).spec, "subject", None)
+    said = load_model(folder.with_suffix(".onnx")).spec.subject
     if said is not None:
         return str(said.source)
     config = json.loads((folder / "config.json").read_text())
-    return str(config["subject"]) if config.get("subject") else "difference to the clip's median"
+    return str(config.get("subject", "not known"))
 
 
 def command(module: str, *words: str) -> None:
