@@ -38,7 +38,7 @@ BLACK = 16
 """Grey levels up to which a bar may reach."""
 STILL_TEXT = 3.0
 """Grey levels by which burnt-in text changes at most, in pictures that change as a whole by four times that."""
-STEEP = 80.0
+STEEP = 40.0
 """Grey levels of Sobel's gradient from which something is an edge."""
 
 
@@ -88,7 +88,8 @@ def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[Shot]:
         hw = reader[0].shape[:2]
     except READING_ERRORS as error:
         raise VideoError(f"{name}: cannot be decoded ({reason_of(error)})") from error
-    cuts = [0, *find_cuts(frames), len(frames)]
+    whole = Letterbox.fit(hw, (SMALL_SIDE, SMALL_SIDE))
+    cuts = [0, *find_cuts(frames[:, whole.inner_slices[0], whole.inner_slices[1]]), len(frames)]
     notes = (*reader.notes,)
     if len(rows) < len(reader):
         notes += (f"{len(rows)} of its {len(reader)} frames are used",)
@@ -99,7 +100,7 @@ def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[Shot]:
         number = f"#{len(shots) + 1}" if len(cuts) > 2 else ""
         said = (*notes, f"cut into {len(cuts) - 1} shots") if len(cuts) > 2 else notes
         part = frames[start:end]
-        box = picture_box(part, Letterbox.fit(hw, (SMALL_SIDE, SMALL_SIDE)))
+        box = picture_box(part, whole)
         shots.append(Shot(clip, name + number, rows[start:end], part, hw, box, find_text(part, box), said))
     return shots
 
@@ -123,7 +124,7 @@ def open_footage(folder: Path, cache: Path, say: Callable[[str], None]) -> list[
 
 
 def find_cuts(frames: ByteArray) -> list[int]:
-    """The frames of (F, S, S, 3) that begin a new scene. Brightness may change: what is compared is the pattern."""
+    """The frames of (F, h, w, 3) that begin a new scene. Brightness may change: what is compared is the pattern."""
     tiny = np.stack([cv2.resize(grey(frame), (16, 16), interpolation=cv2.INTER_AREA) for frame in frames])
     flat = tiny.reshape(len(tiny), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)

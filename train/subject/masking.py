@@ -18,8 +18,7 @@ from train.subject.values import MASK_SIDE, BoolArray, square_around
 WIDE = 0.4
 """Margin of the crop in which the network looks again, wider than the one kept: for what the first look missed."""
 NO_GAIN = 0.7
-"""Share of the picture's longer side from which a crop is no better than the picture (real people, round 1: IoU .615 and
-.670)."""
+"""Share of the picture's longer side from which a crop is no better than the picture (IoU of people .615 and .670)."""
 AT_ONCE = 64
 """Frames that are decoded and masked together."""
 CONFIDENT = (0.25, 0.75)

@@ -64,7 +64,7 @@ def motion_evidence(shot: Shot, row: int) -> Evidence:
     here = working_picture(shot.picture(row))
     scores, agreeing = [], []
     for other in partners(shot, row):
-        there = working_picture(shot.picture(other))
+        there = lit_alike(working_picture(shot.picture(other)), here)
         flow = np.asarray(_flow().calc(grey(here), grey(there), None), np.float32)
         camera, share = camera_flow(flow)
         agreeing.append(share)
@@ -96,8 +96,17 @@ def pair_score(here: ByteArray, there: ByteArray, flow: FloatArray, camera: Floa
     expected = cv2.remap(
         there, x + camera[..., 0], y + camera[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    difference = cv2.absdiff(here, np.asarray(expected, np.uint8)).max(2).astype(np.float32)
+    lit = lit_alike(np.asarray(expected, np.uint8), here)
+    difference = cv2.absdiff(here, lit).max(2).astype(np.float32)
     return np.asarray(np.sqrt(motion * np.minimum(difference, MOST_CHANGE) / MOST_CHANGE), np.float32)
+
+
+def lit_alike(picture: ByteArray, model: ByteArray) -> ByteArray:
+    """The picture with each channel's brightness brought to the model's, by the ratio that most pixels have: lamps
+    flicker, cameras adapt."""
+    ratio = (model.astype(np.float32) + 4) / (picture.astype(np.float32) + 4)
+    gain = np.clip(np.median(ratio, axis=(0, 1)), 0.5, 2.0)
+    return np.asarray(np.clip(np.round(picture * gain), 0, 255), np.uint8)
 
 
 def camera_flow(flow: FloatArray) -> tuple[FloatArray, float]:
