@@ -56,7 +56,7 @@ def test_every_line_of_real_files_fits_the_published_schema(
         ("frame", {"pts": 0.5}),
         ("gap", {"reason": 3}),
         ("segment", {"height": 0}),
-        ("header", {"schema": "streamparts.tracks/3"}),
+        ("header", {"schema": "streamparts.tracks/9"}),
     ],
 )
 def test_wrong_lines_do_not_fit_the_published_schema(

@@ -122,7 +122,8 @@ def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
     cross = float(y @ weights @ x)
     covariance = np.array([[columns @ (x * x), cross], [cross, rows @ (y * y)]], np.float64) / count
     (left, right), (top, bottom) = _ends(columns, count), _ends(rows, count)
-    corners = letterbox.model_to_frame(np.array([[left, top], [right, bottom], mean], np.float64))
+    points = np.array([[left, top], [right, bottom], mean], np.float64)
+    corners = letterbox.model_to_frame(points).astype(np.float64)
     scale = letterbox.scale_xy.astype(np.float64)
     of_parts = np.bincount(parts.labels[mask], minlength=len(parts.scores) + 1)[1:]
     return Extent(
