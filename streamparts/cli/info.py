@@ -118,6 +118,7 @@ def _describe_model(name_or_path: str) -> str:
         "parts": f"{spec.num_parts}: {', '.join(spec.parts)}",
         "pairs": pairs_text(spec),
         "input": f"{spec.input_hw[1]}x{spec.input_hw[0]} pixels",
+        "subject": f"followed; known in training from {spec.subject.source}" if spec.subject else "",
         "training": spec.training,
         "license": spec.license,
         "metrics": ", ".join(f"{name} {value:.4g}" for name, value in spec.metrics.items()),
