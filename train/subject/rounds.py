@@ -15,8 +15,8 @@ from train.subject.cutting import cut, turned_square
 from train.subject.evidence import BACKGROUND, UNKNOWN, ShotEvidence
 from train.subject.footage import Shot
 from train.subject.learning import Example
-from train.subject.masking import WIDE, Answers, without_rest
-from train.subject.values import MASK_SIDE, square_around
+from train.subject.masking import Answers, wide_regions, without_rest
+from train.subject.values import MASK_SIDE
 
 
 def own_examples(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], answers: Answers) -> list[Example]:
@@ -32,7 +32,8 @@ def own_examples(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], answer
         scale = max(images[0].shape[:2]) / MASK_SIDE
         offset = np.array(offsets(images[0].shape[:2]), np.float32)
         found = np.stack([box for box in boxes if box is not None])
-        regions = square_around(np.concatenate([(found[:, :2] - offset) * scale, found[:, 2:] * scale], 1), WIDE)
+        placed = np.concatenate([(found[:, :2] - offset) * scale, found[:, 2:] * scale], 1)
+        regions = wide_regions(placed, images[0].shape[:2])
         crops = [cut(images[i], region, MASK_SIDE) for i, region in zip(shown, regions.tolist(), strict=True)]
         trimaps = refined(crops, list(answers(np.stack(crops))))
         for i, region, trimap in zip(shown, regions.tolist(), trimaps, strict=True):
