@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from streamparts.tracking.presence import presence_features
 
 from streamparts.data import Parts
 from streamparts.models.readout import ExportedStudent
 from streamparts.models.student import Student
+from streamparts.tracking.presence import presence_features
 from train.augment import Draws
 from train.clips import ClipFolder, PairSampler
 from train.presence import calibrate
