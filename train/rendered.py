@@ -3,7 +3,8 @@ video is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -93,8 +94,9 @@ class Sample:
 def take(shard: Shard, row: int) -> Sample:
     """A picture out of a shard."""
     canonical = shard.canonical[row].astype(np.float32) / STEPS_PER_HEIGHT
-    arrays = (np.array(values[row]) for values in (shard.affines, shard.seen, shard.facing))
-    return Sample(np.array(shard.images[row]), np.array(shard.labels[row]), canonical, *arrays, int(shard.people[row]))
+    affines, seen, facing = (np.array(values[row]) for values in (shard.affines, shard.seen, shard.facing))
+    image, labels = np.array(shard.images[row]), np.array(shard.labels[row])
+    return Sample(image, labels, canonical, affines, seen, facing, int(shard.people[row]))
 
 
 def mirrored(sample: Sample) -> Sample:
@@ -134,7 +136,7 @@ def moved(sample: Sample, move: Array, size: int) -> Sample:
     return Sample(image, labels, canonical, affines, sample.seen, facing, sample.people)
 
 
-def _warp(image: NDArray[np.generic], move: Array, size: int, how: int) -> NDArray[np.generic]:
+def _warp(image: Any, move: Array, size: int, how: int) -> Any:
     """Normalised similarity -> cv2's pixels, whose centres are whole numbers."""
     before, after = image.shape[0] / 2, size / 2
     linear = move[:, :2] * (after / before)
@@ -151,16 +153,25 @@ def spoil(rng: Generator, sample: Sample) -> Sample:
     if rng.random() < 0.3:
         image = _blurred(rng, image)
     if rng.random() < 0.25:
-        small = int(len(image) * rng.uniform(0.3, 0.9))
-        image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-        image = cv2.resize(image, labels.shape, interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
+        image = _made_small(rng, image)
     image = _recoloured(rng, image)
     if rng.random() < 0.4:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(15, 80))]
-        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
-    return Sample(
-        np.asarray(image, np.uint8), labels, canonical, sample.affines, sample.seen, sample.facing, sample.people
-    )
+        image = _compressed(image, int(rng.uniform(15, 80)))
+    return replace(sample, image=image, labels=labels, canonical=canonical)
+
+
+def _made_small(rng: Generator, image: ByteArray) -> ByteArray:
+    """And large again."""
+    size = len(image)
+    small = int(size * rng.uniform(0.3, 0.9))
+    less = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    how = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    return np.asarray(cv2.resize(less, (size, size), interpolation=how), np.uint8)
+
+
+def _compressed(image: ByteArray, quality: int) -> ByteArray:
+    packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _cut_out(

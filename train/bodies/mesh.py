@@ -9,13 +9,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.errors import MissingExtraError
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 PARTS = (
     "torso",
@@ -109,7 +110,7 @@ def make_bodies(count: int, seed: int) -> Bodies:
     return Bodies(np.stack(vertices), np.stack(joints), faces, weights, parts, places)
 
 
-def _model():  # type: ignore[no-untyped-def]
+def _model() -> tuple[Any, Any]:
     try:
         import anny
         import torch
@@ -134,7 +135,7 @@ def _joint_weights(dense: NDArray[np.floating], labels: list[str], parents: list
         while labels[above] not in known:
             above = parents[above]
         out[:, known[labels[above]]] += dense[:, bone]
-    return out / out.sum(1, keepdims=True)
+    return np.asarray(out / out.sum(1, keepdims=True), np.float32)
 
 
 def _parts(weights: Array) -> NDArray[np.uint8]:
@@ -148,7 +149,7 @@ def _parts(weights: Array) -> NDArray[np.uint8]:
         if part not in ("torso", "head"):
             part = {"L": "left_", "R": "right_"}[side] + part
         sums[:, PARTS.index(part)] += weights[:, j]
-    return sums.argmax(1).astype(np.uint8)
+    return np.asarray(sums.argmax(1), np.uint8)
 
 
 def places_on_body(vertices: Array, joints: Array, eyes: Array, weights: Array) -> Array:

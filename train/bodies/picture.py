@@ -110,7 +110,8 @@ def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empt
     """One varied picture; a share `empty` of them shows nobody."""
     if rng.random() < empty:
         return nobody(rng, photos, size)
-    figures, outfits = [], []
+    figures: list[Figure] = []
+    outfits: list[Outfit] = []
     for k in range(2 if rng.random() < 0.12 else 1):
         figure, outfit = _person(rng, bodies)
         figures.append(figure if k == 0 else _beside(rng, figure, figures[0]))

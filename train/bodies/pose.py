@@ -90,7 +90,7 @@ def _set_arm(pose: Array, rng: Generator, joints: Array, side: int, name: str) -
     pose[JOINTS.index(f"shoulder.{at}")] = raised
     pose[arm] = raised.T @ _frame(*towards) @ _frame(*rest).T
     bent = _between(*towards) - _between(*rest)
-    pose[elbow] = about(np.cross(*rest), bent)
+    pose[elbow] = about(np.cross(rest[0], rest[1]), bent)
     pose[wrist] = about(rest[1], rng.normal(0, 0.6)) @ turn(*rng.normal(0, 16, 3))
 
 
@@ -105,7 +105,7 @@ def _arm_directions(rng: Generator, name: str) -> tuple[Array, Array]:
 
 def _frame(along: Array, bent: Array) -> Array:
     """(3, 3) whose columns are a bone's direction, its hinge, and what is square to both."""
-    hinge = np.cross(along, bent)
+    hinge: Array = np.cross(along, bent)
     if np.linalg.norm(hinge) < 1e-3:
         hinge = np.cross(along, (0.1, -1.0, 0.2))
     hinge = unit(hinge)

@@ -97,7 +97,7 @@ def draw_background(rng: Generator, size: int, horizon: float, photos: Photos) -
     if photos.cutouts and rng.random() < 0.2:
         paste_cutout(rng, image, photos)
     if rng.random() < 0.25:  # out of focus
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 3))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 3)), np.float32)
     return np.asarray(np.clip(image + noise(rng, size, 48) * rng.uniform(0, 0.05), 0, 1), np.float32)
 
 
