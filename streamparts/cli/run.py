@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamparts.backends.choice import BACKENDS
 from streamparts.cli.corpus import add_corpus_flags, is_corpus, run_as_corpus
+from streamparts.cli.fitting import fitting_rate, require_fitting
 from streamparts.cli.signals import stop_on_signals
 from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, place, rate, region
 from streamparts.sinks.flags import add_output_flags, style_of
@@ -99,10 +100,13 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
     flags.add_argument("--end", metavar="TIME", type=moment, help="end before there; live: so long after its start")
     flags.add_argument("--every", metavar="N", type=count, default=1, help="take only every N-th frame (default: 1)")
     flags.add_argument(
-        "--fps", metavar="FPS", type=rate, help="of a sequence of pictures: how many a second (default: 25)"
+        "--fps",
+        metavar="FPS",
+        type=rate,
+        help="of pictures and of raw video, which state no times: how many a second (default: 25, or what it says)",
     )
     flags.add_argument(
-        "--idle", metavar="SECONDS", type=rate, help="live: lost after so long without a frame (default: 5)"
+        "--idle", metavar="SECONDS", type=rate, help="live alone: lost after so long without a frame (default: 5)"
     )
     flags.add_argument(
         "--hwaccel",
@@ -111,7 +115,9 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="decode files by hardware: auto, cuda, vaapi, qsv, videotoolbox; software where it cannot (default: none)",
     )
-    flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (default: no end)")
+    flags.add_argument(
+        "--max-retries", metavar="N", type=int, help="live alone: attempts to reconnect (default: no end)"
+    )
 
 
 def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
@@ -156,6 +162,7 @@ def _run(args: argparse.Namespace) -> int:
     if is_corpus(args):
         return run_as_corpus(args)
     sources = expand_sources(args.sources)
+    require_fitting(args, sources)
     if is_corpus(args, sources):
         return run_as_corpus(args)
     if len(sources) == 1:
@@ -255,9 +262,13 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     from streamparts.sources import open_source, trimmed
 
     idle = None if args.idle is None else float(args.idle)
-    source = open_source(word, fps=args.fps, idle_seconds=idle, max_retries=args.max_retries, hwaccel=args.hwaccel)
+    fps = fitting_rate(args, str(word))
+    source = open_source(word, fps=fps, idle_seconds=idle, max_retries=args.max_retries, hwaccel=args.hwaccel)
     if args.hwaccel != "none" and not args.quiet:
         print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)
+    elif not args.quiet:
+        for note in getattr(source, "notes", ()):
+            print(f"streamparts: {source.name}: {note}", file=sys.stderr)
     try:
         if args.start is not None or args.end is not None or args.every > 1:
             source = trimmed(source, args.start, args.end, args.every)

@@ -33,6 +33,7 @@ from streamparts.sinks.encoders import choose_encoder
 from streamparts.sinks.resume import resume_point
 from streamparts.sources import OpenedSource, open_source, trimmed
 from streamparts.sources.redact import redact
+from streamparts.sources.words import may_lack_times
 from streamparts.stream import run
 from streamparts.tracking.roi import Following
 
@@ -263,7 +264,7 @@ def _identity(file_name: str, content: str, settings: Settings) -> str:
 
 
 def _opened(word: str | Path, options: Options) -> OpenedSource:
-    source = open_source(word, fps=options.fps, hwaccel=options.hwaccel)
+    source = open_source(word, fps=options.fps if may_lack_times(word) else None, hwaccel=options.hwaccel)
     try:
         if options.start is not None or options.end is not None or options.every > 1:
             return trimmed(source, options.start, options.end, options.every)

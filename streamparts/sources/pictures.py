@@ -76,7 +76,7 @@ class PictureSource(Closing):
             if image is None:
                 self.decode_errors += 1
             else:
-                yield self._timeline.frame(image, position, time.perf_counter())
+                yield self._timeline.frame(image, position, time.perf_counter(), ahead=())
 
 
 def open_pictures(folder: Path, rate: Fraction | None = None) -> PictureSource:

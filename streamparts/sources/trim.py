@@ -59,6 +59,7 @@ class _Wrapped(Closing):
         self.time_base = source.time_base
         self.live = source.live
         self.path = getattr(source, "path", None)
+        self.notes: tuple[str, ...] = getattr(source, "notes", ())
 
     @property
     def decode_errors(self) -> int:

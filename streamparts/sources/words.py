@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from streamparts.errors import VideoError
 from streamparts.sources.devices import CAMERA, DEVICE, SCREEN
-from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
+from streamparts.sources.files import IMAGE_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES, find_videos
 from streamparts.sources.network import ADDRESS
 from streamparts.sources.pictures import NUMBERED, natural_order, pictures_in
 from streamparts.sources.redact import redact
@@ -57,6 +57,19 @@ def expand_sources(arguments: Sequence[str]) -> list[str]:
     """
     words = (word for argument in arguments for word in _expanded(argument))
     return list(dict.fromkeys(words))
+
+
+def may_be_live(word: str) -> bool:
+    """Whether it can break off and come back."""
+    return kind_of(word) in ("device", "address")
+
+
+def may_lack_times(word: str | Path) -> bool:
+    """Whether a rate can mean something for it: pictures, raw video, and what comes without a name that tells."""
+    if isinstance(word, Path):
+        return word.is_dir() or word.suffix.lower() in RAW_SUFFIXES | IMAGE_SUFFIXES
+    kind = kind_of(word)
+    return kind not in ("file", "pattern", "device") or Path(word).suffix.lower() in RAW_SUFFIXES
 
 
 def output_stem(word: str) -> str:
