@@ -170,7 +170,7 @@ def test_the_page_listens_on_this_machine_only(page: Page) -> None:
     assert len(secret_of(page)) >= 20
     status, body = ask(page, f"/{secret_of(page)}/")
     assert status == 200
-    assert b'<img src="stream"' in body
+    assert b'<noscript><img src="stream"' in body, "without scripts too"
 
 
 def test_two_pages_have_two_secrets(page: Page) -> None:

@@ -124,8 +124,9 @@ class Pace:
 
     def is_doubtful(self, ahead: int, time_base: Fraction, arrived: float | None, pause: float) -> bool:
         """Whether a stated time `ahead` ticks after the last one waits for the next frame: it leaps over more than four
-        frames (over one, where ticks are too coarse to catch up again), which did not take as long to come. `arrived` is when it came, in seconds of this machine; where that is
-        None, what is more than `pause` seconds long is taken for a pause. The frame after a leap confirms it."""
+        frames (over one, where ticks are too coarse to catch up again), which did not take as long to come. `arrived`
+        is when it came, in seconds of this machine; where that is None, what is more than `pause` seconds long is taken
+        for a pause. The frame after a leap confirms it."""
         before, self._arrived = self._arrived, arrived
         seconds = float(ahead * time_base)
         sudden = seconds <= pause if arrived is None or before is None else arrived - before < seconds / 2
