@@ -25,6 +25,7 @@ from train.readers import (
     find_clips,
     letterboxed,
     open_reader,
+    pictures_in,
     reason_of,
 )
 from train.scenery import Scenery, find_scenery
@@ -71,7 +72,7 @@ class Clip:
 
 def cache_key(clip: Path, image_size: int) -> str:
     """Names the decoded form of a clip: another path, size, time or resolution gives another key."""
-    files = sorted(p for p in clip.iterdir() if p.is_file()) if clip.is_dir() else [clip]
+    files = pictures_in(clip) if clip.is_dir() else [clip]
     stats = "|".join(f"{stat.st_size}|{stat.st_mtime_ns}" for stat in (file.stat() for file in files))
     return hashlib.sha256(f"{clip.resolve()}|{stats}|{image_size}|1".encode()).hexdigest()[:20]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from streamparts.data import ByteArray, FloatArray
-from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_below, is_own
 from train.boxes import Rectangle, read_boxes
 from train.camera import Box
 from train.clips import write_whole
@@ -48,10 +48,9 @@ def find_files(folder: Path, apart: Path | None = None) -> list[Path]:
     wanted = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     files = [
         path
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(files_below(folder))
         if path.suffix.lower() in wanted
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not is_own(path)
         and not (apart and path.resolve().is_relative_to(apart.resolve()))
     ]
     if not files:

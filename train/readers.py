@@ -18,7 +18,7 @@ import numpy as np
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_in, folders_below, is_own
 from train.pictures import PictureError, read_rgb
 
 
@@ -107,19 +107,18 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures directly in a folder, in natural order."""
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    return sorted((p for p in files_in(folder) if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
 
 
 def find_clips(folder: Path) -> list[Path]:
-    """All clips below `folder`, sorted: videos, and folders whose files are pictures. Hidden folders and pictures
-    that lie beside a video are left alone. Raises VideoError when there is none."""
+    """All clips in and below `folder`, sorted: videos, and folders whose files are pictures. What belongs to a folder
+    says streamparts.sources.folders; pictures that lie beside a video, and overlays that streamparts wrote, are left
+    alone. Raises VideoError when there is none."""
     if not folder.is_dir():
         raise VideoError(f"{folder} is not a folder of video clips")
     clips: list[Path] = []
-    for place in (folder, *sorted(p for p in folder.rglob("*") if p.is_dir())):
-        if any(part.startswith(".") for part in place.relative_to(folder).parts):
-            continue
-        videos = [p for p in place.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+    for place in folders_below(folder):
+        videos = [p for p in files_in(place) if p.suffix.lower() in VIDEO_SUFFIXES and not is_own(p)]
         clips += videos or ([place] if pictures_in(place) else [])
     if not clips:
         looked = ", ".join(sorted(VIDEO_SUFFIXES))

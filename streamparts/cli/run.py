@@ -161,7 +161,7 @@ def _run(args: argparse.Namespace) -> int:
         args.usage_error(str(error))
     if is_corpus(args):
         return run_as_corpus(args)
-    sources = expand_sources(args.sources)
+    sources = expand_sources(args.sources, lambda line: None if args.quiet else _tell(line))
     require_fitting(args, sources)
     if is_corpus(args, sources):
         return run_as_corpus(args)
@@ -241,7 +241,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "style": args.style,
         "encoder": args.encoder,
         "audio": not args.no_audio,
-        "say": lambda line: print(f"streamparts: {line}", file=sys.stderr, flush=True),
+        "say": _tell,
         "force": args.force,
         "trust_engine": args.trust_engine,
         "backend": args.backend,
@@ -276,6 +276,10 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     except BaseException:
         source.close()
         raise
+
+
+def _tell(line: str) -> None:
+    print(f"streamparts: {line}", file=sys.stderr, flush=True)
 
 
 def _complain(args: argparse.Namespace, source: str, error: BaseException) -> None:

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.sinks.encoders import SOFTWARE_ENCODER, Encoder
+from streamparts.sources.folders import OWN_MARK
 
 FRAGMENT_SECONDS = 0.5
 """Video time between the points up to which a killed process leaves a playable file."""
@@ -61,6 +62,7 @@ class Mp4Writer:
                 format="mp4",
                 options=_muxer_options(first_pts, time_base, audio.rate if audio else 1, endless),
             )
+            self._container.metadata["comment"] = OWN_MARK
             stream = self._container.add_stream(encoder.name, rate=rate, options=dict(encoder.options))
             self._audio = self._container.add_stream_from_template(audio) if audio else None
         except _BROKEN as error:

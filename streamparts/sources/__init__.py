@@ -8,7 +8,8 @@ from pathlib import Path
 from streamparts.errors import VideoError
 from streamparts.sources.base import OpenedSource, Source
 from streamparts.sources.devices import open_device
-from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileSource, find_videos
+from streamparts.sources.files import FileSource, find_videos
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from streamparts.sources.generated import open_pattern
 from streamparts.sources.network import open_address
 from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures

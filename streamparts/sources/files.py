@@ -22,13 +22,8 @@ from streamparts.errors import VideoError
 from streamparts.hwdecode import Decoder, choose
 from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
+from streamparts.sources.folders import VIDEO_SUFFIXES, content_of
 from streamparts.sources.timed import Timed, counted_note, states_times, timed_frames
-
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
-"""What a folder of videos is searched for."""
-RAW_SUFFIXES = {".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".m2v", ".m1v", ".obu", ".vc1"}
-"""Video without a container, and so without times."""
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class FileSource(Closing):
@@ -264,13 +259,13 @@ def ticks_at(seconds: float, time_base: Fraction) -> int:
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """All videos below `folder`, sorted. Raises VideoError when there is none."""
-    if not folder.is_dir():
-        raise VideoError(f"{folder} is not a folder of video clips")
-    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
-    if not videos:
-        raise VideoError(f"no video in {folder} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
-    return videos
+    """All videos in and below `folder`, sorted, but none that streamparts wrote, see folders.py. Raises VideoError when
+    there is none."""
+    content = content_of(folder)
+    if not content.videos:
+        own = f", apart from {len(content.own)} that streamparts wrote" if content.own else ""
+        raise VideoError(f"no video in {folder}{own} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    return list(content.videos)
 
 
 def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fraction | None) -> int | None:

@@ -14,7 +14,8 @@ from av import VideoFrame
 from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns
-from streamparts.sources.files import IMAGE_SUFFIXES, ticks_at
+from streamparts.sources.files import ticks_at
+from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
 
 NUMBERED = re.compile(r"%0?(\d*)d")
 
@@ -98,24 +99,20 @@ def open_numbered(pattern: str, rate: Fraction | None = None) -> PictureSource:
         raise VideoError(f"{pattern}: a numbered sequence has one number in the file's name, as in frame_%04d.png")
     before, after = re.escape(name[: place.start()]), re.escape(name[place.end() :])
     fits = re.compile(f"{before}(\\d{{{place[1] or 1},}}){after}")
-    found = sorted((int(m[1]), path) for path in _files_in(folder) if (m := fits.fullmatch(path.name)))
+    found = sorted((int(m[1]), path) for path in files_in(folder) if (m := fits.fullmatch(path.name)))
     if not found:
         raise VideoError(f"{pattern}: no such pictures in {folder}")
     return PictureSource([(number - found[0][0], path) for number, path in found], name, rate)
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    return sorted((path for path in _files_in(folder) if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+    return sorted((path for path in files_in(folder) if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
 
 
 def natural_order(path: Path) -> tuple[str, list[tuple[int, str]]]:
     """A key that sorts the numbers in file names as numbers."""
     pieces = re.split(r"(\d+)", path.name)
     return str(path.parent), [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
 
 
 def _read(path: Path) -> VideoFrame | None:
