@@ -58,8 +58,8 @@ def trained_teacher(run: Path, evidence: bool = True) -> Trained:
     require_finished(run, checkpoint, "steps")
     teacher = load_teacher(checkpoint)
     try:
-        groups = PartGroups.from_json((run / "parts.json").read_text())
-        gate = float(json.loads((run / "config.json").read_text())["gate"])
+        groups = PartGroups.from_json((run / "parts.json").read_text(encoding="utf-8"))
+        gate = float(json.loads((run / "config.json").read_text(encoding="utf-8"))["gate"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{run} lacks the parts.json and config.json of its teacher ({error})") from error
     config = teacher.config
@@ -97,7 +97,7 @@ def require_finished(run: Path, checkpoint: Path, steps: str) -> None:
     """Raises ModelError unless the checkpoint has as many steps as the entry `steps` of the run's config.json, if it
     is there, asks for."""
     step, _ = read_metadata(checkpoint)
-    wanted = json.loads((run / "config.json").read_text()).get(steps, step)
+    wanted = json.loads((run / "config.json").read_text(encoding="utf-8")).get(steps, step)
     if step < wanted:
         raise ModelError(f"{run} stopped at step {step} of {wanted}; finish it with --resume first")
 
@@ -107,7 +107,7 @@ def given_names(flag: str, run: Path) -> tuple[str, ...]:
     if flag:
         return tuple(name.strip() for name in flag.split(","))
     path = run / "names.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
@@ -122,7 +122,7 @@ def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
 def training_clips(run: Path) -> Path:
     """The folder of clips that a run was trained on. Raises ModelError where it is not there any more."""
     try:
-        config = json.loads((run / "config.json").read_text())
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         clips = Path(config["images"] if "images" in config else config["clips"])
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error

@@ -30,6 +30,24 @@ def decoded(data: bytes) -> str:
         return _as(data, "cp1252")
 
 
+def encoding_of(path: Path) -> str:
+    """How a text file is to be opened, found without holding it: for tables that may be large. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(4)
+        for mark, encoding in _MARKS:
+            if start.startswith(mark):
+                return encoding
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        file.seek(0)
+        try:
+            while data := file.read(1 << 20):
+                decoder.decode(data)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8"
+
+
 def read_text(path: Path) -> str:
     """`decoded` of a file. Raises OSError, or ValueError with the line that is no text."""
     return decoded(path.read_bytes())

@@ -162,11 +162,11 @@ def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: Cli
     """The grouping of slots into parts, kept beside the checkpoints."""
     path = config.out / PARTS
     if path.exists():
-        return PartGroups.from_json(path.read_text())
+        return PartGroups.from_json(path.read_text(encoding="utf-8"))
     groups = find_parts(teacher, folder, config.gate, merge=config.merge)
     if not groups.num_parts:
         raise StreampartsError("no part found: nothing moves in these clips, or training was too short")
-    path.write_text(groups.to_json(indent=2) + "\n")
+    path.write_text(groups.to_json(indent=2) + "\n", encoding="utf-8")
     write_names(config.out / NAMES, groups.num_parts, groups.near)
     return groups
 

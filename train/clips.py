@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
+from streamparts.texts import readable
 from train.camera import Box
 from train.close_ups import CloseUp, stacked_maps
 from train.readers import (
@@ -74,7 +75,7 @@ def cache_key(clip: Path, image_size: int) -> str:
     """Names the decoded form of a clip: another path, size, time or resolution gives another key."""
     files = pictures_in(clip) if clip.is_dir() else [clip]
     stats = "|".join(f"{stat.st_size}|{stat.st_mtime_ns}" for stat in (file.stat() for file in files))
-    return hashlib.sha256(f"{clip.resolve()}|{stats}|{image_size}|1".encode()).hexdigest()[:20]
+    return hashlib.sha256(f"{clip.resolve()}|{stats}|{image_size}|1".encode(errors="surrogateescape")).hexdigest()[:20]
 
 
 def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -91,9 +92,9 @@ def open_clip(clip: Path) -> Reader:
         reader = open_reader(clip)
         total = len(reader)
     except READING_ERRORS as error:
-        raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
+        raise VideoError(f"{readable(clip.name)}: cannot be decoded ({reason_of(error)})") from error
     if total < 2:
-        raise VideoError(f"{clip.name}: {total} frame(s); a pair needs two")
+        raise VideoError(f"{readable(clip.name)}: {total} frame(s); a pair needs two")
     return reader
 
 
@@ -103,7 +104,7 @@ def decode_frames(clip: Path, reader: Reader, wanted: Sequence[int], out: NDArra
         for row, index in enumerate(wanted):
             out[row] = letterboxed(reader[index], out.shape[1])
     except READING_ERRORS as error:
-        raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
+        raise VideoError(f"{readable(clip.name)}: cannot be decoded ({reason_of(error)})") from error
 
 
 def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> None:
@@ -183,7 +184,7 @@ def load_clip(
             decode_frames(clip, reader, frames.wanted, whole)
         scenery = find_scenery(np.asarray(whole), follow=follow_camera)
         save_scenery(about, scenery, notes_of(reader, scenery, len(frames)))
-    return Clip(clip.name, frames, *read_scenery(about))
+    return Clip(readable(clip.name), frames, *read_scenery(about))
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,9 @@ class ClipFolder:
             except VideoError as error:
                 failures.append(str(error))
             else:
-                clips.append(replace(clip, name=str(path.relative_to(folder)) if path != folder else path.name))
+                clips.append(
+                    replace(clip, name=readable(str(path.relative_to(folder) if path != folder else path.name)))
+                )
         if not clips:
             raise VideoError(f"no usable clip in {folder}: {'; '.join(failures[:3])}")
         return cls(tuple(clips), tuple(failures))

@@ -154,7 +154,7 @@ def write_prepared(preparation: Preparation, rows: Iterable[Row], stored: Path) 
 
 
 def read_prepared(stored: Path) -> ImageFolder:
-    about = json.loads(stored.read_text())
+    about = json.loads(stored.read_text(encoding="utf-8"))
     shape = (len(about["names"]), about["size"], about["size"])
     return ImageFolder(
         tuple(about["names"]),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import av  # noqa: F401  (before decord: whoever comes first binds the FFmpeg symbols of both)
@@ -39,7 +40,7 @@ class VideoReader:
     """A video file through decord, which seeks to the frame, applies rotation and gives no times."""
 
     def __init__(self, path: Path) -> None:
-        self._reader = decord.VideoReader(str(path), num_threads=2)
+        self._reader = _opened(path)
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -77,6 +78,18 @@ class PictureReader:
             was, now = (f"{width}x{height}" for height, width, _ in (self._shape, image.shape))
             raise VideoError(f"the size changes from {was} to {now} at {self._paths[index].name}")
         return image
+
+
+def _opened(path: Path) -> decord.VideoReader:
+    """Decord takes UTF-8 alone: a file of another name is opened through a link."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory(prefix="streamparts-") as folder:
+            link = Path(folder) / f"clip{path.suffix}"
+            link.symlink_to(path.resolve())
+            return decord.VideoReader(str(link), num_threads=2)
+    return decord.VideoReader(str(path), num_threads=2)
 
 
 def without_row_padding(image: ByteArray) -> ByteArray:

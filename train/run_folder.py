@@ -69,7 +69,7 @@ def open_run(folder: Path, config: DataclassInstance, resume: bool) -> None:
     if saved.exists() and not resume:
         raise StreampartsError(f"{folder} holds a run; go on with --resume or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    saved.write_text(wanted + "\n")
+    saved.write_text(wanted + "\n", encoding="utf-8")
 
 
 class RunLog:
@@ -102,7 +102,11 @@ class RunLog:
 
     def is_best(self, names: Sequence[str]) -> bool:
         """Whether the sum of these terms is lower in the last line than in all before, those before a resume too."""
-        rows = [row for row in map(json.loads, self.path.read_text().splitlines()) if row["stage"] == self.stage]
+        rows = [
+            row
+            for row in map(json.loads, self.path.read_text(encoding="utf-8").splitlines())
+            if row["stage"] == self.stage
+        ]
         totals = [sum(row.get(name, 0.0) for name in names) for row in rows]
         return bool(totals[-1] <= min(totals))
 
@@ -113,7 +117,7 @@ class RunLog:
             return
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
         seconds = round(time.monotonic() - self.began, 1)
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": self.stage, "step": step, "seconds": seconds, **means}) + "\n")
         for name, value in {**means, "sum": sum(means.values())}.items():
             self.board.add_scalar(f"{self.stage}/{name}", value, step)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from streamparts import __version__
 from streamparts.cli.build import add_build
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         parser.exit(2, parser.format_help())
     args = parser.parse_args(with_show_kind(words))
+    _let_print(sys.stdout)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         code = command(args)
@@ -53,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for note in getattr(error, "__notes__", ()):
             print(f"streamparts: warning: {note}", file=sys.stderr)
         return 1
+
+
+def _let_print(stream: TextIO | None) -> None:
+    """Names of files that are not UTF-8 can be printed."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def command_line() -> NoReturn:

@@ -17,6 +17,7 @@ from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from streamparts.sources.network import ADDRESS
 from streamparts.sources.redact import redact
 from streamparts.sources.words import Say, fixed_folder, is_sequence, kind_of, output_stem
+from streamparts.texts import readable
 
 ONLY_FILES = (
     "a corpus has video files and folders of pictures; track cameras and streams by a run of their own, without "
@@ -137,7 +138,7 @@ def _below(item: _Found, root: str | None) -> str:
         pieces = [_clean(piece) for piece in path.parts] or [output_stem(item.source)]
         return str(PurePosixPath(*pieces).with_suffix(""))
     path = PurePosixPath(Path(os.path.relpath(item.source, root or item.root)).as_posix())
-    return str(path if Path(item.source).is_dir() else path.with_suffix(""))
+    return readable(str(path if Path(item.source).is_dir() else path.with_suffix("")))
 
 
 def _clean(piece: str) -> str:
@@ -166,4 +167,4 @@ def _named(wanted: Sequence[tuple[str, str]], taken: Mapping[str, str]) -> list[
 
 def _longer(source: str, name: str) -> tuple[str, str]:
     ending = PurePosixPath(urlsplit(source).path if ADDRESS.match(source) else source).suffix
-    return f"{name}{ending}", f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+    return f"{name}{readable(ending)}", f"{name}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}"

@@ -36,6 +36,7 @@ from streamparts.sources.redact import redact
 from streamparts.sources.words import may_lack_times
 from streamparts.stream import run
 from streamparts.tracking.roi import Following
+from streamparts.texts import readable
 
 if TYPE_CHECKING:
     from streamparts.summary import Summary
@@ -145,7 +146,7 @@ class _Job:
         if self._content == self._task.known:
             return self.blank("skipped")
         self._require_own_name(self._content)
-        identity = _identity(path.name, self._content, self._settings)
+        identity = _identity(readable(path.name), self._content, self._settings)
         if (before := finish(self._folder, self._task.name, identity)) is not None:
             return before
         self.backend = self._worker.chosen.backend.name
@@ -155,7 +156,7 @@ class _Job:
         work = self._folder.path / work_folder(self._task.name)
         scratch = work / f"{self._task.attempt}-{secrets.token_hex(4)}"
         scratch.mkdir(parents=True)
-        (scratch / "identity").write_text(identity)
+        (scratch / "identity").write_text(identity, encoding="utf-8")
         take_over(work, scratch, identity, self._settings.options)
         return self._attempt(path, identity, scratch)
 

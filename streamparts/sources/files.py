@@ -24,6 +24,7 @@ from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
 from streamparts.sources.folders import VIDEO_SUFFIXES, content_of
 from streamparts.sources.timed import Timed, counted_note, states_times, timed_frames
+from streamparts.texts import readable
 
 
 class FileSource(Closing):
@@ -39,7 +40,7 @@ class FileSource(Closing):
         Raises VideoError unless at least one frame can be decoded, and for a `rate` where times are stated.
         """
         self.path = Path(path)
-        self.name = self.path.name
+        self.name = readable(self.path.name)
         self.decode_errors = 0
         self._iterated = False
         self._waited = 0.0

@@ -16,6 +16,7 @@ from streamparts.errors import VideoError
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns
 from streamparts.sources.files import ticks_at
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
+from streamparts.texts import readable
 
 NUMBERED = re.compile(r"%0?(\d*)d")
 
@@ -31,7 +32,7 @@ class PictureSource(Closing):
 
     def __init__(self, pictures: Iterable[tuple[int, Path]], name: str, rate: Fraction | None = None) -> None:
         """`pictures` are (position, file), the positions increasing. Raises VideoError unless one can be read."""
-        self.name = name
+        self.name = readable(name)
         self.rate: Fraction | None = rate or FALLBACK_RATE
         self.time_base = 1 / (rate or FALLBACK_RATE)
         self.decode_errors = 0
