@@ -17,6 +17,7 @@ from streamparts.models.scops import Scops, ScopsConfig
 from streamparts.models.student import Student, StudentConfig
 from streamparts.models.teacher import load_teacher
 from streamparts.spec import NetworkValue
+from streamparts.texts import read_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -107,7 +108,7 @@ def given_names(flag: str, run: Path) -> tuple[str, ...]:
     if flag:
         return tuple(name.strip() for name in flag.split(","))
     path = run / "names.txt"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = read_text(path).splitlines() if path.exists() else []
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 

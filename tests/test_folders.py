@@ -1,4 +1,4 @@
-"""What belongs to a folder: nothing hidden, nothing that we wrote, linked folders too; and nothing is left out silently."""
+"""What belongs to a folder: nothing hidden, nothing that we wrote, linked folders too; what is left out is said."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.texts import readable
+from train.cache import cache_place, reserve
 from train.camera import Box
 from train.close_ups import CloseUp, stacked_maps
 from train.readers import (
@@ -79,11 +80,15 @@ def cache_key(clip: Path, image_size: int) -> str:
 
 
 def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under another name until it is whole."""
+    """Write a file under another name until it is whole. Raises VideoError where that fails."""
     partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    with partial.open("wb") as file:
-        write(file)
-    partial.replace(target)
+    try:
+        with partial.open("wb") as file:
+            write(file)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise VideoError(f"{target}: cannot be written ({error.strerror})") from error
 
 
 def open_clip(clip: Path) -> Reader:
@@ -117,12 +122,27 @@ def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> N
     partial = target.with_suffix(f".{os.getpid()}.tmp")
     shape = (len(wanted), image_size, image_size, 3)
     try:
-        frames = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        frames = _mapped(partial, shape, clip)
         decode_frames(clip, reader, wanted, frames)
         frames.flush()
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _mapped(path: Path, shape: tuple[int, ...], clip: Path) -> NDArray[np.uint8]:
+    """A new .npy file of zeros, mapped. Raises VideoError where there is no room for it."""
+    try:
+        with path.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            num_bytes = file.tell() + int(np.prod(shape))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
+    reserve(path, num_bytes, readable(clip.name))
+    mapped = np.load(path, mmap_mode="r+")
+    return np.asarray(mapped, np.uint8) if not isinstance(mapped, np.memmap) else mapped
 
 
 def save_scenery(path: Path, scenery: Scenery, notes: tuple[str, ...]) -> None:
@@ -208,9 +228,9 @@ class ClipFolder:
     ) -> ClipFolder:
         """Videos and folders of pictures below `folder`. Raises VideoError when no clip is usable."""
         clips, failures = [], []
+        place = cache_place(folder, cache, folder)
         for path in find_clips(folder):
             try:
-                place = cache or folder / ".streamparts-cache"
                 clip = load_clip(path, image_size, place, on_the_fly=on_the_fly, follow_camera=follow_camera)
             except VideoError as error:
                 failures.append(str(error))

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from streamparts.data import ByteArray, FloatArray
 from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_below, is_own
 from train.boxes import Rectangle, read_boxes
+from train.cache import cache_place
 from train.camera import Box
 from train.clips import write_whole
 from train.close_folder import close_pictures
@@ -209,7 +210,7 @@ class ImageFolder:
         if image_size < 1 or frames_per_video < 1:
             raise ValueError(f"image_size and frames_per_video must be above 0: {image_size}, {frames_per_video}")
         files = find_files(folder, saliency)
-        place = cache or folder / ".streamparts-cache"
+        place = cache_place(folder, cache, folder)
         maps = MapsOfAnotherTool(saliency) if saliency else computed_maps(place / "saliency", subject)
         close = not (saliency or boxes) and subject != CONTRAST and all(is_video(file) for file in files)
         rectangles = read_boxes(boxes) if boxes else {}
