@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -57,8 +58,11 @@ class PreviewSink:
         viewer: Viewer,
         style: OverlayStyle = DEFAULT_STYLE,
         on_closed: Callable[[], None] | None = None,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
-        """`on_closed` is called once, in the preview's thread, when the user closes the viewer."""
+        """`on_closed` is called once, in the preview's thread, when the user closes the viewer. `pixel_aspect` is how
+        wide a pixel is shown for its height."""
+        self._pixel_aspect = pixel_aspect
         self._viewer, self._on_closed = viewer, on_closed
         self._painter, self._rescaler = Painter(style), Rescaler()
         self._newest: Tracks | None = None
@@ -136,7 +140,7 @@ class PreviewSink:
             return tracks
 
     def _draw(self, tracks: Tracks) -> ByteArray:
-        small = shrunk(tracks, self._rescaler)
+        small = shrunk(tracks, self._rescaler, pixel_aspect=self._pixel_aspect)
         plain = small.frame.image
         assert isinstance(plain, np.ndarray)
         picture = plain.copy()
@@ -149,11 +153,14 @@ def _seen_parts(tracks: Tracks) -> list[tuple[str, str, bool]]:
     return [(name, color, bool(seen)) for name, color, seen in zip(tracks.names, colors, tracks.visible, strict=True)]
 
 
-def shrunk(tracks: Tracks, rescaler: Rescaler, max_side: int = MAX_SIDE) -> Tracks:
-    """The same with a picture of at most `max_side` pixels, as an upright RGB array. Areas stay as they were."""
+def shrunk(
+    tracks: Tracks, rescaler: Rescaler, max_side: int = MAX_SIDE, pixel_aspect: Fraction = Fraction(1)
+) -> Tracks:
+    """The same with a picture of at most `max_side` square pixels, as an upright RGB array. Areas stay as they were."""
     frame = tracks.frame
-    share = min(1.0, max_side / max(frame.height, frame.width))
-    height, width = max(1, round(frame.height * share)), max(1, round(frame.width * share))
+    wide = frame.width * float(pixel_aspect)
+    share = min(1.0, max_side / max(frame.height, wide))
+    height, width = max(1, round(frame.height * share)), max(1, round(wide * share))
     scale = np.array([[width / frame.width], [height / frame.height]], np.float32)
     small = replace(frame, image=rescaler.rgb(frame, (height, width)), rotation=0, height=height, width=width)
 

@@ -23,13 +23,15 @@ from streamparts.hwdecode import Decoder, choose
 from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
 from streamparts.sources.folders import VIDEO_SUFFIXES, content_of
+from streamparts.sources.levels import levels_note
 from streamparts.sources.timed import Timed, counted_note, states_times, timed_frames
 from streamparts.texts import readable
 
 
 class FileSource(Closing):
     """A video file. Rotation in its metadata is applied, in quarter turns; mirroring and a non-square pixel aspect
-    are not: sizes count stored pixels. Interlaced pictures come as they are decoded, both fields woven together."""
+    are not: sizes count stored pixels, and `pixel_aspect` says how wide each is shown. Interlaced pictures come as they
+    are decoded, both fields woven together."""
 
     live = False
 
@@ -59,6 +61,7 @@ class FileSource(Closing):
             self.close()
             raise
         self.rotation = quarter_turns(self._first)
+        self.pixel_aspect = displayed_aspect(self._stream, self.rotation)
         stored_wh = (self._first.width, self._first.height)
         self.width, self.height = stored_wh[:: -1 if self.rotation % 180 else 1]
         self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
@@ -74,7 +77,9 @@ class FileSource(Closing):
         if self._counted:
             self.rate = rate or self.rate or FALLBACK_RATE
             self.time_base, self.notes = 1 / self.rate, (counted_note(self.rate, rate is not None),)
-        elif rate is not None:
+        if note := levels_note(self._first):
+            self.notes = (*self.notes, note)
+        if not self._counted and rate is not None:
             raise VideoError(f"{self.name}: states its own times; leave --fps out")
 
     def _begin(self) -> None:
@@ -217,6 +222,8 @@ class FileSource(Closing):
             *self.notes,
             f"about {self.num_frames} frames" if self.num_frames else "unknown length",
         ]
+        if self.pixel_aspect != 1:
+            notes.append(f"pixels {self.pixel_aspect} as wide as high")
         if self.rotation:
             notes.append(f"turned by {self.rotation} degrees")
         if self._decoder.kind != "none":
@@ -247,6 +254,14 @@ def moving_streams(container: InputContainer) -> list[VideoStream]:
     """The video streams without cover pictures; these where there is nothing else."""
     videos = list(container.streams.video)
     return [stream for stream in videos if not stream.disposition & Disposition.attached_pic] or videos
+
+
+def displayed_aspect(stream: VideoStream, rotation: int) -> Fraction:
+    """How wide a pixel is shown for its height, after the turn by `rotation` degrees; 1 where nothing sensible is
+    said."""
+    stored = exact(stream.sample_aspect_ratio) or exact(stream.codec_context.sample_aspect_ratio) or Fraction(1)
+    stored = stored if Fraction(1, 10) < stored < 10 else Fraction(1)
+    return stored if rotation % 180 == 0 else 1 / stored
 
 
 def announced_rate(stream: VideoStream, counted: bool) -> Fraction | None:

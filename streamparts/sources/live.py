@@ -84,6 +84,7 @@ class LiveSource(Closing):
         self.num_frames = None if self.live else announced.num_frames
         width, height = first.image.width, first.image.height
         self.rotation = quarter_turns(first.image)
+        self.pixel_aspect = announced.pixel_aspect if self.rotation % 180 == 0 else 1 / announced.pixel_aspect
         self.width, self.height = (width, height) if self.rotation % 180 == 0 else (height, width)
         rate = f"{float(self.rate):.4g} fps" if self.rate else "unknown rate"
         self.description = f"{self.width}x{self.height} {announced.codec}, {rate}" + (", live" if self.live else "")

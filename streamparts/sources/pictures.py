@@ -16,6 +16,7 @@ from streamparts.errors import VideoError
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns
 from streamparts.sources.files import ticks_at
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
+from streamparts.sources.levels import levels_note
 from streamparts.texts import readable
 
 NUMBERED = re.compile(r"%0?(\d*)d")
@@ -43,10 +44,12 @@ class PictureSource(Closing):
         first = next((image for _, path in self._pictures if (image := _read(path)) is not None), None)
         if first is None:
             raise VideoError(f"{name}: not one picture could be read; the files are empty, damaged or of another type")
+        self.notes: tuple[str, ...] = tuple(filter(None, [levels_note(first)]))
         width, height = first.width, first.height
         self.width, self.height = (width, height) if quarter_turns(first) % 180 == 0 else (height, width)
         rate_text = f"{float(rate or FALLBACK_RATE):.4g} fps"
         self.description = f"{self.width}x{self.height} pictures, {rate_text}, {self.num_frames} frames"
+        self.description = ", ".join([self.description, *self.notes])
 
     @property
     def repaired_times(self) -> int:

@@ -19,7 +19,13 @@ from av.video.stream import VideoStream
 from streamparts.errors import VideoError
 from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, reason_of
-from streamparts.sources.files import announced_rate, counted_before, estimate_num_frames, video_stream
+from streamparts.sources.files import (
+    announced_rate,
+    counted_before,
+    displayed_aspect,
+    estimate_num_frames,
+    video_stream,
+)
 from streamparts.sources.redact import redact
 from streamparts.sources.timed import states_times
 
@@ -51,6 +57,8 @@ class Announced:
     """Whether it has a length: a recording, not a broadcast."""
     seconds: float | None
     """The length of the video itself, where it is stated."""
+    pixel_aspect: Fraction = Fraction(1)
+    """How wide a pixel is shown for its height, before any turn."""
     states_times: bool = True
     """Whether the pictures' times are the sender's; else FFmpeg made them up."""
 
@@ -223,6 +231,7 @@ def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) 
         num_frames=estimate_num_frames(stream, container, rate),
         finite=bool(container.duration) or ((container.size or 0) > 0 and not in_pieces),  # None since PyAV 19
         seconds=_stated_seconds(stream, counted_before(container) / av.time_base),
+        pixel_aspect=displayed_aspect(stream, 0),
         states_times=timed,
     )
 
