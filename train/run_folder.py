@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from streamparts.data import ByteArray
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata
+from streamparts.streams import PlainLines
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -84,7 +86,8 @@ class RunLog:
             dynamic_ncols=True,
         )  # fmt: skip
         self.board = None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start)
-        self.steps = steps
+        self.steps, self._start = steps, start
+        self._plain = PlainLines(lambda line: print(line, file=sys.stderr, flush=True))
         self.sums: dict[str, float] = {}
         self.count, self.began = 0, time.monotonic()
 
@@ -93,6 +96,9 @@ class RunLog:
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
         self.count += 1
         self.bar.update()
+        if self.bar.disable and self.board and self._plain.is_due():
+            rate = (step + 1 - self._start) / (time.monotonic() - self.began)
+            self._plain.say(f"{self.stage}: step {step + 1} of {self.steps}, {rate:.3g} steps a second")
         if self.due(step):
             self._write(step + 1)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 from streamparts import __version__
 from streamparts.cli.build import add_build
@@ -22,6 +21,7 @@ from streamparts.cli.run import add_run
 from streamparts.cli.skeleton import add_skeleton
 from streamparts.cli.types import one_line
 from streamparts.sinks.flags import with_show_kind
+from streamparts.streams import provide_streams
 
 DOCUMENTATION = """examples and every flag: streamparts COMMAND --help
 is everything there, and does it work: streamparts doctor
@@ -32,12 +32,12 @@ documentation: docs/index.md of the source tree; docs/quickstart.md begins at th
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n. Raises SystemExit
     with 2 for wrong usage."""
+    provide_streams()
     words = sys.argv[1:] if argv is None else argv
     parser = _parser()
     if not words:
         parser.exit(2, parser.format_help())
     args = parser.parse_args(with_show_kind(words))
-    _let_print(sys.stdout)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         code = command(args)
@@ -55,12 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         for note in getattr(error, "__notes__", ()):
             print(f"streamparts: warning: {note}", file=sys.stderr)
         return 1
-
-
-def _let_print(stream: TextIO | None) -> None:
-    """Names of files that are not UTF-8 can be printed."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-        stream.reconfigure(errors="backslashreplace")
 
 
 def command_line() -> NoReturn:

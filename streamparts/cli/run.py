@@ -18,6 +18,7 @@ from streamparts.cli.fitting import fitting_rate, require_fitting
 from streamparts.cli.signals import stop_on_signals
 from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, place, rate, region
 from streamparts.sinks.flags import add_output_flags, style_of
+from streamparts.streams import is_watched
 
 if TYPE_CHECKING:
     from streamparts.job import Progress
@@ -68,7 +69,12 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     run.add_argument("--trust-engine", action="store_true", help="run an engine that was not built here: it is code")
     run.add_argument("--overlay", metavar="FILE.mp4", type=mp4, help="write the video with the parts drawn in")
-    run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
+    run.add_argument(
+        "--tracks",
+        metavar="FILE.jsonl",
+        type=Path,
+        help="write the tracks, one JSON line a frame; - is standard output",
+    )
     run.add_argument("--no-overlay", action="store_true", help="write the tracks alone, where no outputs are named")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
     run.add_argument("--smooth", action="store_true", help="filter the poses over time, and tell left from right by it")
@@ -290,17 +296,21 @@ def _complain(args: argparse.Namespace, source: str, error: BaseException) -> No
 
 def _say(args: argparse.Namespace, summary: Summary, prefix: str = "") -> None:
     if not args.quiet:
-        print(prefix + _summary_text(summary))
+        print(prefix + _summary_text(summary), file=sys.stderr if args.tracks == Path("-") else None)
     for warning in summary.warnings:
         print(f"streamparts: warning: {prefix}{warning}", file=sys.stderr)
 
 
 @contextmanager
 def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress], None] | None]:
-    """A callback that has a bar for each source drawn on stderr, or None where nobody is watching. The bars are drawn
-    by a thread of their own: a terminal that is held up holds up nothing else."""
-    if args.quiet or args.stats == "-" or not sys.stderr.isatty():
+    """A callback that has a bar for each source drawn on stderr, or a line printed every half minute where that is no
+    terminal; None where nothing is to be said. The bars are drawn by a thread of their own: a terminal that is held up
+    holds up nothing else."""
+    if args.quiet or args.stats == "-":
         yield None
+        return
+    if not is_watched():
+        yield _plain_progress()
         return
     from tqdm import tqdm
 
@@ -331,6 +341,20 @@ def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress
     finally:
         ended.set()
         thread.join(0.5)
+
+
+def _plain_progress() -> Callable[[str, Progress], None]:
+    from streamparts.streams import PlainLines
+
+    lines: dict[str, PlainLines] = {}
+
+    def note(name: str, now: Progress) -> None:
+        line = lines.setdefault(name, PlainLines(_tell))
+        if line.is_due():
+            total = f" of about {now.total}" if now.total else ""
+            line.say(f"{name}: {now.num_frames}{total} frames, {_progress_text(now.stats)}")
+
+    return note
 
 
 def _progress_text(stats: Stats) -> str:
@@ -365,4 +389,4 @@ def _summary_text(summary: Summary) -> str:
     lines += summary.notes
     if summary.interrupted:
         lines.append("interrupted: the outputs are complete up to the last frame done")
-    return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs)])
+    return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs if str(path) != "-")])
