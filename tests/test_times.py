@@ -159,10 +159,10 @@ def test_mending_says_where_nothing_goes_on() -> None:
 
 
 def restamped(path: Path, change: Change, gop: int = 25, bf: int = 0) -> Path:
-    """300 numbered frames, 30 a second, some of whose times were changed after encoding."""
+    """150 numbered frames, 30 a second, some of whose times were changed after encoding."""
     options = {"g": str(gop), "bf": str(bf), "x264-params": "b-adapt=0"}
-    sound = numbered_video(path.with_name("sound.mkv"), 300, options=options)
-    counts = list(range(300))
+    sound = numbered_video(path.with_name("sound.mkv"), 150, options=options)
+    counts = list(range(150))
     change(counts)
     with av.open(str(sound)) as source, av.open(str(path), "w") as target:
         stream = source.streams.video[0]
@@ -184,8 +184,8 @@ def test_the_whole_run_and_a_later_start_agree_frame_by_frame(tmp_path: Path, ch
     with FileSource(path) as source:
         whole = [(frame.index, frame.pts, read_number(rescaler.rgb(frame))) for frame in source]
         assert source.repaired_times <= 2
-    assert [number for _, _, number in whole] == list(range(300))
-    for first in (1, 40, 49, 50, 51, 52, 64, 66, 119, 120, 121, 200):
+    assert [number for _, _, number in whole] == list(range(150))
+    for first in (1, 49, 50, 51, 66, 120):
         start = whole[first][1] / 1000
         with trimmed(FileSource(path), start=start) as source:
             found = [(frame.index, frame.pts, read_number(rescaler.rgb(frame))) for frame in source]

@@ -35,8 +35,8 @@ from streamparts.sources import OpenedSource, open_source, trimmed
 from streamparts.sources.redact import redact
 from streamparts.sources.words import may_lack_times
 from streamparts.stream import run
-from streamparts.tracking.roi import Following
 from streamparts.texts import readable
+from streamparts.tracking.roi import Following
 
 if TYPE_CHECKING:
     from streamparts.summary import Summary

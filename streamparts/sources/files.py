@@ -24,6 +24,7 @@ from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
 from streamparts.sources.folders import VIDEO_SUFFIXES, content_of
 from streamparts.sources.levels import levels_note
+from streamparts.sources.stamps import WINDOW
 from streamparts.sources.timed import Timed, counted_note, states_times, timed_frames
 from streamparts.texts import readable
 
@@ -163,7 +164,7 @@ class FileSource(Closing):
     def _count_before(self, target: int) -> tuple[int, int | None]:
         """How many frames come before `target` by what the packets state, and the time of the first one after them;
         None where the packets do not state it, or are out of order."""
-        before, wanted, latest, key = 0, None, None, None
+        before, wanted, latest, key, beyond = 0, None, None, None, 0
         with _open_container(self.path) as container:
             stream = container.streams[self._stream.index]
             try:
@@ -181,7 +182,8 @@ class FileSource(Closing):
                     before += pts < target
                     if pts >= target and (wanted is None or pts < wanted):
                         wanted = pts
-                    if packet.dts >= target:
+                    beyond += packet.dts >= target
+                    if beyond == WINDOW:
                         break
             except BROKEN:
                 return 0, None
