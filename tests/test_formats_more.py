@@ -1,4 +1,4 @@
-"""What formats take on request: joints in metres, the video and edges of a SLEAP project, whole COCO data sets, schemas."""
+"""What formats take on request: joints in metres, a SLEAP project's video and edges, COCO data sets, schemas."""
 
 from __future__ import annotations
 
