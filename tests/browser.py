@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ class Tab:
 
     def __init__(self, port: int, target: dict[str, Any]) -> None:
         self.id = target["id"]
-        self._socket = connect(f"ws://127.0.0.1:{port}/devtools/page/{self.id}", max_size=None)
+        self._opened = ExitStack()
+        self._socket = self._opened.enter_context(
+            connect(f"ws://127.0.0.1:{port}/devtools/page/{self.id}", max_size=None)
+        )
         self._number = 0
 
     def call(self, method: str, **params: object) -> dict[str, Any]:
@@ -61,7 +64,7 @@ class Tab:
             self.call("Input.dispatchKeyEvent", type=kind, **key)
 
     def close(self) -> None:
-        self._socket.close()
+        self._opened.close()
 
 
 class Browser:

@@ -89,7 +89,7 @@ def test_the_seventh_tab_of_the_preview_shows_pictures_too_and_all_say_when_the_
             page.tell(f"{number} fps", [("head", "#ff0000", True), ("<b>", "#00ff00", False)])
             page.show(np.full((48, 64, 3), 20 * number, np.uint8))
             tab.until("document.querySelector('img').naturalWidth == 64")
-            assert tab.until("document.querySelector('#about').textContent") == f"{number} fps"
+            tab.until(f"document.querySelector('#about').textContent == '{number} fps'")
         assert tabs[6].value("document.querySelector('#names').textContent") == "head<b>"
         assert tabs[6].value("document.querySelector('#names .away').textContent") == "<b>"
     for tab in tabs:

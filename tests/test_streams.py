@@ -73,7 +73,7 @@ def test_long_work_says_a_line_where_standard_error_is_no_terminal(
     assert (
         main(["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "a.jsonl"), "--end", "1"]) == 0
     )
-    lines = [line for line in capsys.readouterr().err.splitlines() if " of about 30 frames, age " in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if " of about 30 frames, " in line]
     assert len(lines) == 30
 
 

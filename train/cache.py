@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
+from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 
 FOLDER = ".streamparts-cache"
@@ -31,6 +35,20 @@ def sweep(cache: Path) -> None:
         if match and not _is_alive(int(match[1])):
             with suppress(OSError):
                 path.unlink()
+
+
+def new_array(path: Path, shape: tuple[int, ...], what: str) -> ByteArray:
+    """A new .npy file of zeros, uint8, mapped to be written. Raises VideoError where there is no room for it."""
+    try:
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            num_bytes = file.tell() + math.prod(shape)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
+    reserve(path, num_bytes, what)
+    mapped: ByteArray = np.load(path, mmap_mode="r+")
+    return mapped
 
 
 def reserve(path: Path, num_bytes: int, what: str) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.texts import readable
-from train.cache import cache_place, reserve
+from train.cache import cache_place, new_array
 from train.camera import Box
 from train.close_ups import CloseUp, stacked_maps
 from train.readers import (
@@ -122,27 +122,13 @@ def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> N
     partial = target.with_suffix(f".{os.getpid()}.tmp")
     shape = (len(wanted), image_size, image_size, 3)
     try:
-        frames = _mapped(partial, shape, clip)
+        frames = new_array(partial, shape, readable(clip.name))
         decode_frames(clip, reader, wanted, frames)
+        assert isinstance(frames, np.memmap)
         frames.flush()
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _mapped(path: Path, shape: tuple[int, ...], clip: Path) -> NDArray[np.uint8]:
-    """A new .npy file of zeros, mapped. Raises VideoError where there is no room for it."""
-    try:
-        with path.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            num_bytes = file.tell() + int(np.prod(shape))
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
-    reserve(path, num_bytes, readable(clip.name))
-    mapped = np.load(path, mmap_mode="r+")
-    return np.asarray(mapped, np.uint8) if not isinstance(mapped, np.memmap) else mapped
 
 
 def save_scenery(path: Path, scenery: Scenery, notes: tuple[str, ...]) -> None:
