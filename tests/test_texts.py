@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from streamparts.errors import VideoError
@@ -66,6 +68,17 @@ def test_boxes_and_tables_from_windows_are_read(tmp_path: Path) -> None:
     assert list(read_boxes(path)) == ["müll.png"]
     path.write_bytes("name,x,y,width,height\r\nmüll.png,1,2,3,4\r\n".encode("utf-16"))
     assert list(read_boxes(path)) == ["müll.png"]
+
+
+def test_any_bytes_are_text_or_one_line_that_says_where_not() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        data = rng.integers(0, 256, rng.integers(0, 60), np.uint8).tobytes()
+        try:
+            assert "\r" not in decoded(data)
+        except ValueError as error:
+            assert re.match(r"line \d+ is not text", str(error))
+        readable(os.fsdecode(data.replace(b"\0", b""))).encode()
 
 
 def opened_as_text(tree: ast.AST) -> Iterator[ast.Call]:

@@ -165,6 +165,7 @@ def _run(args: argparse.Namespace) -> int:
         parse_addresses(args.send or ())
     except ValueError as error:
         args.usage_error(str(error))
+    _warn_of_clashes(args)
     if is_corpus(args):
         return run_as_corpus(args)
     sources = expand_sources(args.sources, lambda line: None if args.quiet else _tell(line))
@@ -282,6 +283,14 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     except BaseException:
         source.close()
         raise
+
+
+def _warn_of_clashes(args: argparse.Namespace) -> None:
+    """Of another program's OpenCV, which ours replaced when it was installed, or was replaced by."""
+    from streamparts.doctor.packages import clashes
+
+    for line in () if args.quiet else clashes():
+        print(f"streamparts: warning: {line}", file=sys.stderr)
 
 
 def _tell(line: str) -> None:
