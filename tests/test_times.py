@@ -129,6 +129,13 @@ def test_a_clock_that_goes_back_for_good_begins_a_segment_and_is_kept() -> None:
     assert repaired == 0
 
 
+def test_a_short_recording_glued_to_itself_is_two_segments() -> None:
+    stamps = [*range(10), *range(10)]
+    found, repaired = in_a_file(stamps)
+    assert found == [(0, n) for n in range(10)] + [(1, n) for n in range(10)]
+    assert repaired == 0
+
+
 def test_times_that_are_missing_are_spread_between_those_that_are_stated() -> None:
     assert in_a_file([0, None, None, 3, None, 5, None])[0] == [(0, n) for n in range(7)]
     found, _ = in_a_file([0, None, 100, None], Fraction(1, 300))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -178,8 +179,12 @@ class Timeline:
             return False
         if not ahead:
             return (self._earlier - pts) * self.time_base > RESTART_SECONDS
-        goes_on = mended(self._earlier, (pts, *ahead), self._pace.step) is not None
-        return not goes_on and (len(ahead) + 1 == WINDOW or (self._earlier - pts) * self.time_base > RESTART_SECONDS)
+        stated = (pts, *ahead)
+        if mended(self._earlier, stated, self._pace.step) is not None:
+            return False
+        known = [stamp for stamp in stated if stamp is not None]
+        runs_on = len(known) > 2 and all(before < after for before, after in pairwise(known))
+        return runs_on or len(stated) == WINDOW or (self._earlier - pts) * self.time_base > RESTART_SECONDS
 
     def _put_right(self, pts: int | None, ahead: Stamps | None, decoded_at: float | None) -> int:
         """`pts`, or what fits better between the frames around it."""
