@@ -208,7 +208,7 @@ def test_the_answers_tell_browsers_to_keep_the_secret(page: Page) -> None:
     with closing(HTTPConnection("127.0.0.1", page.port, timeout=PATIENCE_SECONDS)) as connection:
         connection.request("GET", f"/{secret_of(page)}/")
         headers = connection.getresponse().headers
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in headers["Content-Security-Policy"]
 

@@ -121,7 +121,7 @@ def _find(name: str) -> av.Codec:
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:  # PyAV's UnknownCodecError is one
-        known = ", ".join([AUTO, SMALL, SOFTWARE, *_hardware_names()])
+        known = ", ".join([AUTO, SOFTWARE, SMALL, *_hardware_names()])
         raise VideoError(f"this FFmpeg has no encoder called {name!r}; it has {known}") from error
     if codec.canonical_name != "h264":
         raise VideoError(f"the encoder {name} makes {codec.canonical_name}; overlays are H.264, which browsers play")
