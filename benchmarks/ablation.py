@@ -64,7 +64,7 @@ def trained(args: argparse.Namespace, flags: Sequence[str], variant: str, seed: 
 
 def row(name: str, scores: Sequence[Path]) -> str:
     """A line of the table: the mean of each figure, and part IoU of each seed."""
-    sections = [next(iter(json.loads(path.read_text())["sets"].values())) for path in scores]
+    sections = [next(iter(json.loads(path.read_text(encoding="utf-8"))["sets"].values())) for path in scores]
     values = {
         figure: [section[group][key] for section in sections if section[group]]
         for figure, (group, key) in FIGURES.items()

@@ -264,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "bars": bars(parts),
     }
     if args.out:
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+        args.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         print(f"wrote {args.out}")
     could_not = [name for name, part in parts.items() if "failed" in part]
     print(f"{len(parts) - len(could_not)} parts ran, {len(could_not)} could not: {', '.join(could_not) or 'none'}")

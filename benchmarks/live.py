@@ -81,7 +81,9 @@ class SleepingBackend:
 def resident_mb() -> float | None:
     """Memory of this process, where the system says."""
     path = Path("/proc/self/statm")
-    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if path.exists() else None
+    return (
+        int(path.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if path.exists() else None
+    )
 
 
 def run_live(bundle: Bundle, seconds: float, network_seconds: float) -> dict[str, object]:

@@ -22,7 +22,7 @@ def main(clip: str, landmarks: str, drawn: str | None = None) -> None:
     with ExitStack() as stack:
         pose = stack.enter_context(pose_solution.Pose(min_detection_confidence=0.5, min_tracking_confidence=0.5))
         began, cpu = time.perf_counter(), time.process_time()
-        lines = stack.enter_context(Path(landmarks).open("w"))
+        lines = stack.enter_context(Path(landmarks).open("w", encoding="utf-8"))
         video = cv2.VideoCapture(clip)
         writer = None
         while True:

@@ -114,5 +114,7 @@ def _busy_seconds() -> float | None:
     path = Path("/proc/stat")
     if not path.exists():
         return None
-    user, nice, system, _, _, irq, soft_irq, steal = map(int, path.read_text().split("\n")[0].split()[1:9])
+    user, nice, system, _, _, irq, soft_irq, steal = map(
+        int, path.read_text(encoding="utf-8").split("\n")[0].split()[1:9]
+    )
     return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")

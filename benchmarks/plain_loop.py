@@ -30,7 +30,7 @@ def main(clip: str, centres: str, drawn: str | None = None) -> None:
     began, cpu = time.perf_counter(), time.process_time()
     video = cv2.VideoCapture(clip)
     writer = None
-    with Path(centres).open("w") as lines:
+    with Path(centres).open("w", encoding="utf-8") as lines:
         while True:
             there, picture = video.read()
             if not there:

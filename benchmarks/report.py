@@ -51,7 +51,7 @@ def measure(name: str, options: Options, limit_seconds: float) -> Record:
         out = Path(folder) / "figures.json"
         words = [sys.executable, "-m", "benchmarks.sections", name, "--out", str(out), *flags]
         result = _finished(words, limit_seconds)
-        outcome = {"failed": result} if result else {"figures": json.loads(out.read_text())}
+        outcome = {"failed": result} if result else {"figures": json.loads(out.read_text(encoding="utf-8"))}
     return {
         "section": name,
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -81,7 +81,7 @@ def _finished(words: Sequence[str], limit_seconds: float) -> str:
 def kept(path: Path) -> Record | None:
     """A record that was left, if it can be read."""
     try:
-        record: Record = json.loads(path.read_text())
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return record
@@ -106,7 +106,7 @@ def measure_all(names: Sequence[str], options: Options, folder: Path, again: boo
 def records(folder: Path) -> dict[str, Record]:
     """By section, in the report's order; what was learned, and the GPU, besides."""
     found = {name: kept(folder / "results" / f"{name}.json") for name in (*SECTIONS, "gpu")}
-    learned = {"figures": json.loads((HERE / "learning.json").read_text())}
+    learned = {"figures": json.loads((HERE / "learning.json").read_text(encoding="utf-8"))}
     return {name: record for name, record in {**found, "learning": learned}.items() if record is not None}
 
 
@@ -129,14 +129,14 @@ def render(folder: Path, readme: Path | None) -> list[str]:
         notes.append(f"the README's table stays as it is: {error}")
     _write(folder / "RESULTS.md", results_page(found, block))
     if block is not None and readme is not None:
-        _write(readme, replaced(readme.read_text(), block))
+        _write(readme, replaced(readme.read_text(encoding="utf-8"), block))
     return notes
 
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 

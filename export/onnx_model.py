@@ -81,7 +81,7 @@ def read_metrics(path: Path | None) -> dict[str, float]:
     """The numbers at the top level of a JSON file, as benchmarks.accuracy --out leaves them."""
     if path is None:
         return {}
-    values = json.loads(path.read_text())
+    values = json.loads(path.read_text(encoding="utf-8"))
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
 
 

@@ -17,6 +17,7 @@ from streamparts.models.scops import Scops, ScopsConfig
 from streamparts.models.student import Student, StudentConfig
 from streamparts.models.teacher import load_teacher
 from streamparts.spec import NetworkValue
+from streamparts.texts import read_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -58,8 +59,8 @@ def trained_teacher(run: Path, evidence: bool = True) -> Trained:
     require_finished(run, checkpoint, "steps")
     teacher = load_teacher(checkpoint)
     try:
-        groups = PartGroups.from_json((run / "parts.json").read_text())
-        gate = float(json.loads((run / "config.json").read_text())["gate"])
+        groups = PartGroups.from_json((run / "parts.json").read_text(encoding="utf-8"))
+        gate = float(json.loads((run / "config.json").read_text(encoding="utf-8"))["gate"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{run} lacks the parts.json and config.json of its teacher ({error})") from error
     config = teacher.config
@@ -97,7 +98,7 @@ def require_finished(run: Path, checkpoint: Path, steps: str) -> None:
     """Raises ModelError unless the checkpoint has as many steps as the entry `steps` of the run's config.json, if it
     is there, asks for."""
     step, _ = read_metadata(checkpoint)
-    wanted = json.loads((run / "config.json").read_text()).get(steps, step)
+    wanted = json.loads((run / "config.json").read_text(encoding="utf-8")).get(steps, step)
     if step < wanted:
         raise ModelError(f"{run} stopped at step {step} of {wanted}; finish it with --resume first")
 
@@ -107,7 +108,7 @@ def given_names(flag: str, run: Path) -> tuple[str, ...]:
     if flag:
         return tuple(name.strip() for name in flag.split(","))
     path = run / "names.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = read_text(path).splitlines() if path.exists() else []
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
@@ -122,7 +123,7 @@ def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
 def training_clips(run: Path) -> Path:
     """The folder of clips that a run was trained on. Raises ModelError where it is not there any more."""
     try:
-        config = json.loads((run / "config.json").read_text())
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         clips = Path(config["images"] if "images" in config else config["clips"])
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from streamparts.backends import Backend
 from streamparts.backends.choice import AUTO, choose_backend
@@ -65,11 +68,17 @@ class Tracker:
     def update(self, image: ByteArray, pts_seconds: float) -> Tracks:
         """Tracks of the next frame: (H, W, 3) uint8 RGB as displayed, and its time in seconds on any clock.
 
-        A frame of another size begins a new segment. Raises ValueError for another kind of array, a time that is not at
-        least a microsecond after the last one, or a region outside the picture; ModelError when the network fails: then
-        the next frame may come as if this one had not.
+        A frame of another size begins a new segment. Raises ValueError for what is no such array, a time that is not
+        finite or not at least a microsecond after the last one, or a region outside the picture; ModelError when the
+        network fails: then the next frame may come as if this one had not.
         """
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"image must be an (H, W, 3) uint8 array, got {type(image).__name__}")
         require_shape("image", image, (None, None, 3))
+        if not math.isfinite(pts_seconds):
+            raise ValueError(f"pts_seconds must be finite, got {pts_seconds}")
+        if min(image.shape) < 1:
+            raise ValueError(f"image must have pixels, got {image.shape}")
         if image.dtype != "uint8":
             raise ValueError(f"image must be uint8 RGB, got {image.dtype}")
         before, pts, (height, width) = self._before, round(pts_seconds / TIME_BASE), image.shape[:2]

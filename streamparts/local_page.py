@@ -7,25 +7,36 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
+from types import MappingProxyType
 
 HOST = "127.0.0.1"
-MAX_CONNECTIONS = 8
+MAX_CONNECTIONS = 16
 """At once; more are turned away."""
 STUCK_SECONDS = 5.0
 """A viewer that takes nothing for so long is disconnected."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",  # the address holds the secret
+    # The address holds the secret, so no other site may learn it; "no-referrer" would make a form's Origin "null".
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; style-src 'unsafe-inline'; "
+    "form-action 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'{scripts}",
 }
+
+PAGE_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">
+<style>:root{--back:#fff;--text:#1c1d21;--faint:#666;--wrong:#b3261e}
+@media(prefers-color-scheme:dark){:root{--back:#191a1e;--text:#ddd;--faint:#999;--wrong:#7a1c1c}}
+body{background:var(--back);color:var(--text);font:16px/1.4 system-ui,sans-serif;margin:16px}
+input,select,button{font:inherit;padding:6px 10px;margin:6px 12px 6px 4px;max-width:100%}</style>
+"""
+"""What pages begin with: fit for telephones, light or dark as the browser is."""
 
 
 class LocalServer(TCPServer):
@@ -103,15 +114,30 @@ class LocalHandler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"/([\w-]+)/(\w*)", self.path, re.ASCII)
         return match[2] if host and match and self.server.knows(match[1]) else None
 
-    def answer(self, body: str | bytes, kind: str = "text/html; charset=utf-8", status: int = HTTPStatus.OK) -> None:
+    def is_own_form(self) -> bool:
+        """Whether what was posted comes from our own page: browsers name the site of a form, other programs none."""
+        port = self.server.port
+        origin = self.headers.get("Origin")
+        return origin is None or origin in (f"http://{HOST}:{port}", f"http://localhost:{port}")
+
+    def answer(
+        self,
+        body: str | bytes,
+        kind: str = "text/html; charset=utf-8",
+        status: int = HTTPStatus.OK,
+        others: Mapping[str, str] = MappingProxyType({}),
+        nonce: str = "",
+    ) -> None:
+        """`others` are further headers; scripts of the page run where they have the `nonce`."""
         data = body.encode() if isinstance(body, str) else body
         self.send_response(status)
-        self.send_head(kind, {"Content-Length": str(len(data))})
+        self.send_head(kind, {"Content-Length": str(len(data)), **others}, nonce)
         self.wfile.write(data)
 
-    def send_head(self, kind: str, others: dict[str, str]) -> None:
+    def send_head(self, kind: str, others: Mapping[str, str], nonce: str = "") -> None:
+        scripts = f"; script-src 'nonce-{nonce}'" if nonce else ""
         for name, value in {"Content-Type": kind, **others, **_HEADERS}.items():
-            self.send_header(name, value)
+            self.send_header(name, value.replace("{scripts}", scripts))
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:

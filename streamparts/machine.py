@@ -50,7 +50,7 @@ def usable_cores() -> int:
 def core_limit(cgroup: Path = _CGROUP) -> float | None:
     """Cores' worth of time that a container may take; None without a limit."""
     try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
+        quota, period = (cgroup / "cpu.max").read_text(encoding="utf-8").split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
         return None
@@ -59,7 +59,7 @@ def core_limit(cgroup: Path = _CGROUP) -> float | None:
 def memory_limit(cgroup: Path = _CGROUP) -> int | None:
     """Bytes that a container may take; None without a limit."""
     try:
-        return int((cgroup / "memory.max").read_text())
+        return int((cgroup / "memory.max").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # "max" where there is none
         return None
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from streamparts.data import ByteArray
 from streamparts.errors import ModelError
-from streamparts.local_page import LocalHandler, LocalServer
+from streamparts.local_page import PAGE_HEAD, LocalHandler, LocalServer
 from streamparts.part_names import Pair
 from streamparts.part_pictures import jpeg
 from streamparts.sinks.drawing import part_color
@@ -28,10 +28,11 @@ BY_NAME, NOBODY = "name", ""
 Save = Callable[[Mapping[int, str], Sequence[Pair]], str]
 """Stores names by part number, and pairs of them; says where. Raises ModelError for what cannot be."""
 
-_STYLE = """body{background:#191a1e;color:#ddd;font:15px sans-serif;margin:16px}
-img{display:block;max-width:100%}li{list-style:none;margin:0 0 20px}ul{padding:0}
-input,select,button{font:inherit;padding:4px 8px;margin:6px 12px 6px 4px}b{display:inline-block;min-width:2em;
-text-align:center;padding:4px;color:#fff;text-shadow:0 0 3px #000}.wrong{background:#7a1c1c;padding:8px}"""
+_STYLE = """img{display:block;max-width:100%}li{list-style:none;margin:0 0 20px}ul{padding:0}b{display:inline-block;
+min-width:2em;text-align:center;padding:4px;color:#fff;text-shadow:0 0 3px #000}
+.wrong{background:var(--wrong);color:#fff;padding:8px}"""
+_NO_ENTER = '<button disabled hidden aria-hidden="true"></button>'
+"""Enter in a field presses a form's first button: this one does nothing, so that only Save saves."""
 
 
 class NamePage:
@@ -58,11 +59,6 @@ class NamePage:
         """To be opened in a browser; whoever knows it can name the parts."""
         return self._server.address
 
-    @property
-    def origins(self) -> tuple[str, str]:
-        """Where the form may come from."""
-        return f"http://127.0.0.1:{self._server.port}", f"http://localhost:{self._server.port}"
-
     def close(self) -> None:
         self._server.close()
 
@@ -79,9 +75,9 @@ class NamePage:
         problem = f'<p class="wrong" role="alert">{escape(wrong)}</p>' if wrong else ""
         parts = "".join(self._part(part, names, partners) for part in range(spec.num_parts))
         return (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(spec.name)}: parts</title>'
+            f"{PAGE_HEAD}<title>{escape(spec.name)}: parts</title>"
             f"<style>{_STYLE}</style><h1>The parts of {escape(spec.name)}</h1>{problem}"
-            '<form method="post" action="save" autocomplete="off"><ul>'
+            f'<form method="post" action="save" autocomplete="off">{_NO_ENTER}<ul>'
             f"{parts}</ul><button>Save</button></form></html>"
         )
 
@@ -145,7 +141,7 @@ class _Handler(LocalHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
-        if self.asked_for() != "save" or self.headers.get("Origin", self._page.origins[0]) not in self._page.origins:
+        if self.asked_for() != "save" or not self.is_own_form():
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         length = self.headers.get("Content-Length", "")
@@ -174,7 +170,7 @@ class _Handler(LocalHandler):
             return
         try:
             self.answer(
-                '<!doctype html><html lang="en"><meta charset="utf-8"><title>saved</title>'
+                f"{PAGE_HEAD}<title>saved</title>"
                 f"<p>The names are in {escape(where)}. This page has ended; you can close it.</p></html>"
             )
         finally:

@@ -12,6 +12,7 @@ from streamparts.sources import Source, output_stem
 
 def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) -> None:
     """Raise VideoError unless every output can be written without destroying an input or, unforced, anything."""
+    outputs = [output for output in outputs if str(output) != "-"]  # standard output
     for number, output in enumerate(outputs):
         if any(_is_same_file(output, other) for other in (*inputs, *outputs[:number])):
             raise VideoError(f"{output}: is also an input or another output; give every file its own name")

@@ -14,7 +14,8 @@ from streamparts.data import ByteArray, Frame
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.rescale import Rescaler
-from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_source
+from streamparts.sources import open_source
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_below, is_own
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def media_in(folder: Path, num_files: int) -> list[Path]:
     """Videos and pictures below `folder`, `num_files` of them that are evenly spread first, the others, in case some of
     those cannot be read, after them. Raises VideoError without any."""
     suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+    files = sorted(file for file in files_below(folder) if file.suffix.lower() in suffixes and not is_own(file))
     if not files:
         raise VideoError(f"{folder}: no video and no picture in this folder")
     step = max(1, len(files) // num_files)

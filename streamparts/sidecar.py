@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import msgspec
@@ -71,7 +72,7 @@ def read_sidecar(path: Path) -> Sidecar | None:
         if not path.is_file():
             return None
         with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
+            text = file.read(MAX_BYTES + 1).removeprefix(BOM_UTF8)
     except OSError as error:
         raise ModelError(f"{path.name} beside it cannot be read ({error.strerror})") from error
     if len(text) > MAX_BYTES:

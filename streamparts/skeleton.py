@@ -8,6 +8,7 @@ the motion says nothing about it. The pairs that agree best span the tree.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -145,7 +146,7 @@ def load_skeleton(path: str | Path) -> Skeleton:
     """Read what `streamparts skeleton` wrote. Raises SkeletonError, in one line, for anything else."""
     try:
         with Path(path).open("rb") as file:
-            text = file.read(MAX_FILE_BYTES + 1)
+            text = file.read(MAX_FILE_BYTES + 1).removeprefix(BOM_UTF8)
     except OSError as error:
         raise SkeletonError(f"{path}: cannot be read ({error.strerror})") from error
     if len(text) > MAX_FILE_BYTES:

@@ -226,8 +226,9 @@ class StatsFile:
     def __call__(self, stats: Stats) -> None:
         line = self._encode(stats) + b"\n"
         if self._file is None:
-            sys.stderr.write(line.decode())
-            sys.stderr.flush()
+            if sys.stderr is not None:
+                sys.stderr.write(line.decode())
+                sys.stderr.flush()
         else:
             self._file.write(line)
 

@@ -177,6 +177,8 @@ def run(
     found = skeleton_for(bundle.spec.parts, skeleton)
     following = _following(bundle, roi, subjects, say)
     outputs = replace(outputs, following=following)
+    if resume and outputs.tracks == Path("-"):
+        raise VideoError("--tracks -: standard output cannot be resumed; name a file")
     point = None
     if resume and outputs.tracks:
         point = resume_point(outputs.tracks, bundle, masks=masks, following=following)

@@ -220,16 +220,16 @@ def test_times_that_a_clock_of_milliseconds_rounds_are_even(tmp_path: Path) -> N
     for number, line in enumerate(lines[1:]):
         line["pts"] = round(number * 1000 / 30)
     tracks = write_lines(tmp_path / "t.jsonl", lines)
-    assert convert(tracks, tmp_path / "t.trc").notes == ()
+    assert convert(tracks, tmp_path / "t.trc", metres_per_pixel=0.001).notes == ()
     lines[40]["pts"] += 5
     tracks = write_lines(tmp_path / "t.jsonl", lines)
-    assert len(convert(tracks, tmp_path / "t.trc", force=True).notes) == 1
+    assert len(convert(tracks, tmp_path / "t.trc", force=True, metres_per_pixel=0.001).notes) == 1
 
 
 def test_frames_that_were_dropped_leave_even_times_even(tmp_path: Path) -> None:
     lines = lines_of(even_tracks(tmp_path / "t.jsonl", 30))
     tracks = write_lines(tmp_path / "t.jsonl", [line for n, line in enumerate(lines) if n % 7 != 3])
-    assert convert(tracks, tmp_path / "t.trc").notes == ()
+    assert convert(tracks, tmp_path / "t.trc", metres_per_pixel=0.001).notes == ()
     assert "\n25.0\t25.0\t" in (tmp_path / "t.trc").read_text()
 
 

@@ -12,6 +12,7 @@ import pytest
 from streamparts.errors import TracksError
 from streamparts.formats import convert
 from streamparts.formats.literals import literal
+from streamparts.formats.shots import shots
 from streamparts.sinks.reading import read_tracks
 from tests.made_tracks import (
     MASKS,
@@ -333,7 +334,7 @@ def test_trc_holds_the_markers_at_their_times(tracks: Path, tmp_path: Path) -> N
     frames = frames_of(tracks)
     assert int(header["NumFrames"]) == len(frames) == len(rows)
     assert int(header["NumMarkers"]) == len(markers)
-    assert header["Units"] == "px"
+    assert header["Units"] == "m"
     assert markers == [name.replace(" ", "_") for name in names(tracks)]
     assert rows[:, 0].tolist() == [frame["frame"] for frame in frames]
     first = [line.get("segment", 0) == 0 for line in frames]
@@ -341,14 +342,18 @@ def test_trc_holds_the_markers_at_their_times(tracks: Path, tmp_path: Path) -> N
     assert rows[first, 1].tolist() == [time for time, own in zip(seconds, first, strict=True) if own]
     assert (np.diff(rows[:, 1]) > 0).all(), "a new segment goes on where the last one ended"
     found, expected = rows[:, 2:].reshape(len(rows), -1, 3), places(tracks)
-    assert found[:, :, :2] == pytest.approx(expected[:, :, :2], abs=1e-3, nan_ok=True)
+    heights = np.array([shot.setting.height for shot in shots(read_tracks(tracks))])[:, None]
+    assert 1000 * found[:, :, 0] == pytest.approx(expected[:, :, 0], abs=1e-3, nan_ok=True)
+    assert heights - 1000 * found[:, :, 1] == pytest.approx(expected[:, :, 1], abs=1e-3, nan_ok=True), "y is up"
     assert set(found[:, :, 2][np.isfinite(found[:, :, 2])]) == {0.0}
 
 
 def test_the_rate_of_an_even_clip_is_in_the_trc(tmp_path: Path) -> None:
     done = convert(even_tracks(tmp_path / "t.jsonl"), tmp_path / "t.trc")
     header, _, _ = read_trc(tmp_path / "t.trc")
-    assert (float(header["DataRate"]), float(header["CameraRate"]), done.notes) == (25, 25, ())
+    assert (float(header["DataRate"]), float(header["CameraRate"])) == (25, 25)
+    assert done.notes == ("nobody says how large a pixel is: 0.001 m is taken; --metres-per-pixel M says it",)
+    assert convert(tmp_path / "t.jsonl", tmp_path / "u.trc", metres_per_pixel=0.002).notes == ()
 
 
 @pytest.mark.parametrize(("name", "kind"), POSE_FILES)

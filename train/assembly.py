@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -26,6 +27,7 @@ from streamparts.models.student import LiteUNet, Student, student_config
 from streamparts.models.teacher import build_teacher
 from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
+from train.cache import cache_place
 from train.clips import ClipFolder, PairSampler
 from train.close_folder import BACKGROUND, open_close_ups
 from train.close_presence import SUBJECT, write_subject
@@ -126,8 +128,9 @@ def train(config: TrainingConfig) -> None:
     fabric = launch(config.device, config.precision)
     if fabric.is_global_zero:
         open_run(config.out, config, config.resume)
+    cache = cache_place(config.clips, config.cache, config.out)
     with fabric.rank_zero_first():
-        small, large = open_clips(config)
+        small, large = open_clips(config, cache)
     if fabric.is_global_zero:
         tell_unusual(small.failures, small.notes)
         tqdm.write(f"{len(small.clips)} clips, {small.num_frames} frames, on {fabric.device}", file=sys.stderr)
@@ -149,24 +152,26 @@ def train(config: TrainingConfig) -> None:
         )
 
 
-def open_clips(config: TrainingConfig) -> tuple[ClipFolder, ClipFolder]:
+def open_clips(config: TrainingConfig, cache: Path) -> tuple[ClipFolder, ClipFolder]:
     """The clips as the teacher and as the student take them."""
     sides = (config.network.image_size, config.student_pixels)
     if config.subject == BACKGROUND:
-        small, large = (ClipFolder.open(config.clips, side, follow_camera=config.follow_camera) for side in sides)
+        small, large = (
+            ClipFolder.open(config.clips, side, cache, follow_camera=config.follow_camera) for side in sides
+        )
         return small, large
-    return open_close_ups(config.clips, config.subject, *sides)
+    return open_close_ups(config.clips, config.subject, *sides, cache=cache)
 
 
 def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: ClipFolder) -> PartGroups:
     """The grouping of slots into parts, kept beside the checkpoints."""
     path = config.out / PARTS
     if path.exists():
-        return PartGroups.from_json(path.read_text())
+        return PartGroups.from_json(path.read_text(encoding="utf-8"))
     groups = find_parts(teacher, folder, config.gate, merge=config.merge)
     if not groups.num_parts:
         raise StreampartsError("no part found: nothing moves in these clips, or training was too short")
-    path.write_text(groups.to_json(indent=2) + "\n")
+    path.write_text(groups.to_json(indent=2) + "\n", encoding="utf-8")
     write_names(config.out / NAMES, groups.num_parts, groups.near)
     return groups
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamparts.texts import read_text
 from train.camera import Box
 from train.pictures import PictureError
 
@@ -50,7 +51,7 @@ def read_boxes(path: Path) -> dict[str, Rectangle]:
     """Name of a picture, relative to its folder, -> its box: CSV with the columns name, x, y, width, height, or JSON
     {"name": [x, y, width, height]}. Raises PictureError, saying which entry is wrong."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
         return _checked(_json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text))
     except (OSError, ValueError) as error:
         raise PictureError(f"{path}: no boxes can be read from it ({error})") from error

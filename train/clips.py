@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
+from streamparts.texts import readable
+from train.cache import cache_place, new_array
 from train.camera import Box
 from train.close_ups import CloseUp, stacked_maps
 from train.readers import (
@@ -25,6 +27,7 @@ from train.readers import (
     find_clips,
     letterboxed,
     open_reader,
+    pictures_in,
     reason_of,
 )
 from train.scenery import Scenery, find_scenery
@@ -71,17 +74,21 @@ class Clip:
 
 def cache_key(clip: Path, image_size: int) -> str:
     """Names the decoded form of a clip: another path, size, time or resolution gives another key."""
-    files = sorted(p for p in clip.iterdir() if p.is_file()) if clip.is_dir() else [clip]
+    files = pictures_in(clip) if clip.is_dir() else [clip]
     stats = "|".join(f"{stat.st_size}|{stat.st_mtime_ns}" for stat in (file.stat() for file in files))
-    return hashlib.sha256(f"{clip.resolve()}|{stats}|{image_size}|1".encode()).hexdigest()[:20]
+    return hashlib.sha256(f"{clip.resolve()}|{stats}|{image_size}|1".encode(errors="surrogateescape")).hexdigest()[:20]
 
 
 def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under another name until it is whole."""
+    """Write a file under another name until it is whole. Raises VideoError where that fails."""
     partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    with partial.open("wb") as file:
-        write(file)
-    partial.replace(target)
+    try:
+        with partial.open("wb") as file:
+            write(file)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise VideoError(f"{target}: cannot be written ({error.strerror})") from error
 
 
 def open_clip(clip: Path) -> Reader:
@@ -90,9 +97,9 @@ def open_clip(clip: Path) -> Reader:
         reader = open_reader(clip)
         total = len(reader)
     except READING_ERRORS as error:
-        raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
+        raise VideoError(f"{readable(clip.name)}: cannot be decoded ({reason_of(error)})") from error
     if total < 2:
-        raise VideoError(f"{clip.name}: {total} frame(s); a pair needs two")
+        raise VideoError(f"{readable(clip.name)}: {total} frame(s); a pair needs two")
     return reader
 
 
@@ -102,7 +109,7 @@ def decode_frames(clip: Path, reader: Reader, wanted: Sequence[int], out: NDArra
         for row, index in enumerate(wanted):
             out[row] = letterboxed(reader[index], out.shape[1])
     except READING_ERRORS as error:
-        raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
+        raise VideoError(f"{readable(clip.name)}: cannot be decoded ({reason_of(error)})") from error
 
 
 def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> None:
@@ -115,8 +122,9 @@ def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> N
     partial = target.with_suffix(f".{os.getpid()}.tmp")
     shape = (len(wanted), image_size, image_size, 3)
     try:
-        frames = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        frames = new_array(partial, shape, readable(clip.name))
         decode_frames(clip, reader, wanted, frames)
+        assert isinstance(frames, np.memmap)
         frames.flush()
         partial.replace(target)
     finally:
@@ -182,7 +190,7 @@ def load_clip(
             decode_frames(clip, reader, frames.wanted, whole)
         scenery = find_scenery(np.asarray(whole), follow=follow_camera)
         save_scenery(about, scenery, notes_of(reader, scenery, len(frames)))
-    return Clip(clip.name, frames, *read_scenery(about))
+    return Clip(readable(clip.name), frames, *read_scenery(about))
 
 
 @dataclass(frozen=True)
@@ -206,14 +214,16 @@ class ClipFolder:
     ) -> ClipFolder:
         """Videos and folders of pictures below `folder`. Raises VideoError when no clip is usable."""
         clips, failures = [], []
+        place = cache_place(folder, cache, folder)
         for path in find_clips(folder):
             try:
-                place = cache or folder / ".streamparts-cache"
                 clip = load_clip(path, image_size, place, on_the_fly=on_the_fly, follow_camera=follow_camera)
             except VideoError as error:
                 failures.append(str(error))
             else:
-                clips.append(replace(clip, name=str(path.relative_to(folder)) if path != folder else path.name))
+                clips.append(
+                    replace(clip, name=readable(str(path.relative_to(folder) if path != folder else path.name)))
+                )
         if not clips:
             raise VideoError(f"no usable clip in {folder}: {'; '.join(failures[:3])}")
         return cls(tuple(clips), tuple(failures))

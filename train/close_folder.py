@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
+from train.cache import cache_place
 from train.clips import Clip, ClipFolder
 from train.close_ups import FAR_REACH, NEAR_REACH, Chosen, CloseUp, Middle, widened
 from train.scenery import Scenery
@@ -37,10 +38,12 @@ def say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
-def open_close_ups(folder: Path, subject: str, teacher_side: int, student_side: int) -> tuple[ClipFolder, ClipFolder]:
+def open_close_ups(
+    folder: Path, subject: str, teacher_side: int, student_side: int, cache: Path | None = None
+) -> tuple[ClipFolder, ClipFolder]:
     """The same frames at both sizes, those with a subject only; the student's with its surroundings. Raises VideoError
     where no clip has one."""
-    cache = folder / ".streamparts-cache"
+    cache = cache_place(folder, cache, folder)
     found = find_subjects(folder, source_of(subject), cache, say=say)
     usable = [clip for clip in found if clip.found.sum() >= MIN_FRAMES]
     if not usable:

@@ -29,7 +29,7 @@ def write_subject(path: Path, student: Student, folder: ClipFolder, source: str,
     features, present = observed_views(student, folder, seed)
     slope, offset = calibrate(features, present)
     about = {"margin": MARGIN, "slope": slope, "offset": offset, "source": source}
-    path.write_text(json.dumps(about, indent=2) + "\n")
+    path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def observed_views(student: Student, folder: ClipFolder, seed: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]

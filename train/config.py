@@ -82,6 +82,8 @@ class TrainingConfig:
     in bfloat16 wherever the machine can. A CPU takes 16-mixed for bf16-mixed."""
     threads: int = 0
     """CPU threads, 0 for torch's choice."""
+    cache: Path | None = None
+    """Folder of the decoded clips: by default beside them, or in the run folder where they cannot be written to."""
     checkpoint_every: int = 250
     """Steps between checkpoints, log lines and pictures."""
     network: tyro.conf.AvoidSubcommands[AssemblyConfig | PaperAssemblyConfig] = field(default_factory=AssemblyConfig)

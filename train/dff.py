@@ -162,13 +162,13 @@ def save(folder: Path, factors: Factors, config: DffConfig, files: Sequence[Path
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / BASIS, **asdict(factors))
     about = {"config": asdict(config), "features": [str(path.resolve()) for path in files], "images": images}
-    (folder / FACTORS).write_text(json.dumps(about, indent=2) + "\n")
+    (folder / FACTORS).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def open_factors(folder: Path) -> Finder:
     """What `save` left, as a function from a picture to parts. Raises ModelError."""
     try:
-        about = json.loads((folder / FACTORS).read_text())
+        about = json.loads((folder / FACTORS).read_text(encoding="utf-8"))
         config, files = DffConfig(**about["config"]), [Path(path) for path in about["features"]]
         with np.load(folder / BASIS, allow_pickle=False) as stored:
             factors = Factors(stored["basis"], stored["heats"], stored["border_shares"])

@@ -247,7 +247,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         result = {"model": finder.description, "parts": list(finder.part_names), "seed": args.seed}
         result |= {"normalise_by": args.normalise_by, "sets": sections}
-        args.out.write_text(json.dumps(rounded(result), indent=2) + "\n")
+        args.out.write_text(json.dumps(rounded(result), indent=2) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -227,8 +227,8 @@ def open_teacher(checkpoint: Path) -> Finder:
     step, _ = read_metadata(checkpoint)
     teacher = load_teacher(checkpoint)
     try:
-        groups = PartGroups.from_json((checkpoint.parent / PARTS).read_text())
-        gate = float(json.loads((checkpoint.parent / "config.json").read_text())["gate"])
+        groups = PartGroups.from_json((checkpoint.parent / PARTS).read_text(encoding="utf-8"))
+        gate = float(json.loads((checkpoint.parent / "config.json").read_text(encoding="utf-8"))["gate"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{checkpoint}: {PARTS} and config.json of its run are not beside it ({error})") from error
 
@@ -245,6 +245,6 @@ def open_teacher(checkpoint: Path) -> Finder:
 
 def _wanted_steps(folder: Path) -> object:
     try:
-        return json.loads((folder / "config.json").read_text()).get("student_steps")
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("student_steps")
     except (OSError, ValueError):
         return None

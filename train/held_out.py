@@ -127,8 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (StreampartsError, OSError) as error:
         print(f"held_out: error: {error}", file=sys.stderr)
         return 1
-    (args.run / FIGURES).write_text(json.dumps(figures, indent=2) + "\n")
-    (args.run / SUBJECT).write_text(json.dumps(subject, indent=2) + "\n")
+    (args.run / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (args.run / SUBJECT).write_text(json.dumps(subject, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({**figures, **subject}, indent=2))
     return 0
 

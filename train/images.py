@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from streamparts.data import ByteArray, FloatArray
-from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_below, is_own
 from train.boxes import Rectangle, read_boxes
+from train.cache import cache_place
 from train.camera import Box
 from train.clips import write_whole
 from train.close_folder import close_pictures
@@ -48,10 +49,9 @@ def find_files(folder: Path, apart: Path | None = None) -> list[Path]:
     wanted = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     files = [
         path
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(files_below(folder))
         if path.suffix.lower() in wanted
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not is_own(path)
         and not (apart and path.resolve().is_relative_to(apart.resolve()))
     ]
     if not files:
@@ -155,7 +155,7 @@ def write_prepared(preparation: Preparation, rows: Iterable[Row], stored: Path) 
 
 
 def read_prepared(stored: Path) -> ImageFolder:
-    about = json.loads(stored.read_text())
+    about = json.loads(stored.read_text(encoding="utf-8"))
     shape = (len(about["names"]), about["size"], about["size"])
     return ImageFolder(
         tuple(about["names"]),
@@ -210,7 +210,7 @@ class ImageFolder:
         if image_size < 1 or frames_per_video < 1:
             raise ValueError(f"image_size and frames_per_video must be above 0: {image_size}, {frames_per_video}")
         files = find_files(folder, saliency)
-        place = cache or folder / ".streamparts-cache"
+        place = cache_place(folder, cache, folder)
         maps = MapsOfAnotherTool(saliency) if saliency else computed_maps(place / "saliency", subject)
         close = not (saliency or boxes) and subject != CONTRAST and all(is_video(file) for file in files)
         rectangles = read_boxes(boxes) if boxes else {}

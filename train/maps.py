@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from streamparts.data import ByteArray, FloatArray
-from streamparts.sources import IMAGE_SUFFIXES
+from streamparts.sources.folders import IMAGE_SUFFIXES, files_below
 from train.boxes import with_surroundings
 from train.camera import Box
 from train.clips import write_whole
@@ -85,7 +85,7 @@ class MapsOfAnotherTool:
     def __init__(self, folder: Path) -> None:
         """Raises PictureError when the folder holds no image."""
         self.folder = folder
-        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        self.files = sorted(p for p in files_below(folder) if p.suffix.lower() in IMAGE_SUFFIXES)
         if not self.files:
             raise PictureError(f"{folder}: no such folder of saliency maps, or no image in it")
         self._by_path, self._by_stem = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import av  # noqa: F401  (before decord: whoever comes first binds the FFmpeg symbols of both)
@@ -18,7 +19,7 @@ import numpy as np
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_in, folders_below, is_own
 from train.pictures import PictureError, read_rgb
 
 
@@ -39,7 +40,7 @@ class VideoReader:
     """A video file through decord, which seeks to the frame, applies rotation and gives no times."""
 
     def __init__(self, path: Path) -> None:
-        self._reader = decord.VideoReader(str(path), num_threads=2)
+        self._reader = _opened(path)
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -79,6 +80,18 @@ class PictureReader:
         return image
 
 
+def _opened(path: Path) -> decord.VideoReader:
+    """Decord takes UTF-8 alone: a file of another name is opened through a link."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory(prefix="streamparts-") as folder:
+            link = Path(folder) / f"clip{path.suffix}"
+            link.symlink_to(path.resolve())
+            return decord.VideoReader(str(link), num_threads=2)
+    return decord.VideoReader(str(path), num_threads=2)
+
+
 def without_row_padding(image: ByteArray) -> ByteArray:
     """decord2 3.4 hands out some narrow pictures (96 wide, say) with the padding of their rows taken for a fourth
     channel, and its get_batch refuses them."""
@@ -107,19 +120,18 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures directly in a folder, in natural order."""
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    return sorted((p for p in files_in(folder) if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
 
 
 def find_clips(folder: Path) -> list[Path]:
-    """All clips below `folder`, sorted: videos, and folders whose files are pictures. Hidden folders and pictures
-    that lie beside a video are left alone. Raises VideoError when there is none."""
+    """All clips in and below `folder`, sorted: videos, and folders whose files are pictures. What belongs to a folder
+    says streamparts.sources.folders; pictures that lie beside a video, and overlays that streamparts wrote, are left
+    alone. Raises VideoError when there is none."""
     if not folder.is_dir():
         raise VideoError(f"{folder} is not a folder of video clips")
     clips: list[Path] = []
-    for place in (folder, *sorted(p for p in folder.rglob("*") if p.is_dir())):
-        if any(part.startswith(".") for part in place.relative_to(folder).parts):
-            continue
-        videos = [p for p in place.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+    for place in folders_below(folder):
+        videos = [p for p in files_in(place) if p.suffix.lower() in VIDEO_SUFFIXES and not is_own(p)]
         clips += videos or ([place] if pictures_in(place) else [])
     if not clips:
         looked = ", ".join(sorted(VIDEO_SUFFIXES))

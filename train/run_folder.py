@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from streamparts.data import ByteArray
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata
+from streamparts.streams import PlainLines
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -69,7 +71,7 @@ def open_run(folder: Path, config: DataclassInstance, resume: bool) -> None:
     if saved.exists() and not resume:
         raise StreampartsError(f"{folder} holds a run; go on with --resume or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    saved.write_text(wanted + "\n")
+    saved.write_text(wanted + "\n", encoding="utf-8")
 
 
 class RunLog:
@@ -84,7 +86,8 @@ class RunLog:
             dynamic_ncols=True,
         )  # fmt: skip
         self.board = None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start)
-        self.steps = steps
+        self.steps, self._start = steps, start
+        self._plain = PlainLines(lambda line: print(line, file=sys.stderr, flush=True))
         self.sums: dict[str, float] = {}
         self.count, self.began = 0, time.monotonic()
 
@@ -93,6 +96,9 @@ class RunLog:
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
         self.count += 1
         self.bar.update()
+        if self.bar.disable and self.board and self._plain.is_due():
+            rate = (step + 1 - self._start) / (time.monotonic() - self.began)
+            self._plain.say(f"{self.stage}: step {step + 1} of {self.steps}, {rate:.3g} steps a second")
         if self.due(step):
             self._write(step + 1)
 
@@ -102,7 +108,11 @@ class RunLog:
 
     def is_best(self, names: Sequence[str]) -> bool:
         """Whether the sum of these terms is lower in the last line than in all before, those before a resume too."""
-        rows = [row for row in map(json.loads, self.path.read_text().splitlines()) if row["stage"] == self.stage]
+        rows = [
+            row
+            for row in map(json.loads, self.path.read_text(encoding="utf-8").splitlines())
+            if row["stage"] == self.stage
+        ]
         totals = [sum(row.get(name, 0.0) for name in names) for row in rows]
         return bool(totals[-1] <= min(totals))
 
@@ -113,7 +123,7 @@ class RunLog:
             return
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
         seconds = round(time.monotonic() - self.began, 1)
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"stage": self.stage, "step": step, "seconds": seconds, **means}) + "\n")
         for name, value in {**means, "sum": sum(means.values())}.items():
             self.board.add_scalar(f"{self.stage}/{name}", value, step)

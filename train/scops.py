@@ -29,6 +29,7 @@ from streamparts.models.readout import read_masks
 from streamparts.models.scops import Scops, part_labels
 from train.augment import Draws, to_images
 from train.backbone import load_backbone
+from train.cache import cache_place
 from train.config import parse_flags
 from train.finding import SCOPS
 from train.images import ImageBatch, ImageFolder, ImageSampler
@@ -260,10 +261,11 @@ def train(config: ScopsTrainingConfig) -> None:
     fabric = launch(config.device, config.precision)
     if fabric.is_global_zero:
         open_run(config.out, config, config.resume)
+    cache = cache_place(config.images, config.cache, config.out)
     with fabric.rank_zero_first():
         folder = ImageFolder.open(
-            config.images, config.network.image_size, fit=config.fit, boxes=config.boxes, saliency=config.saliency,
-            frames_per_video=config.frames_per_video, subject=config.subject,
+            config.images, config.network.image_size, cache, fit=config.fit, boxes=config.boxes,
+            saliency=config.saliency, frames_per_video=config.frames_per_video, subject=config.subject,
         )  # fmt: skip
     if fabric.is_global_zero:
         tell_unusual(folder.failures, folder.notes)

@@ -49,6 +49,9 @@ class ScopsTrainingConfig:
     """Side to which a picture is scaled for V, a multiple of 16: V has a cell for each 16 of these pixels."""
     fit: Fit = "letterbox"
     """How a picture becomes a square: with black at two sides, or stretched as in the paper."""
+    cache: Path | None = None
+    """Folder of the prepared pictures and their maps: by default beside the pictures, or in the run folder where they
+    cannot be written to."""
     boxes: Path | None = None
     """CSV or JSON file of a box for each picture, which is cut to it."""
     saliency: Path | None = None

@@ -205,7 +205,7 @@ def restore_average(checkpoint: Path, average: Average) -> None:
 def write_part_names(path: Path) -> None:
     """The names are known, for once."""
     if not path.exists():
-        path.write_text("\n".join(PARTS) + "\n")
+        path.write_text("\n".join(PARTS) + "\n", encoding="utf-8")
 
 
 def show(path: Path, student: Student, lessons: Lessons, columns: int = 12) -> None:

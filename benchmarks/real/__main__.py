@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             about: dict[str, Any] = {"command": words, "commit": commit(), "machine": machine(), "missing": lines}
             if args.out:
                 kept = [rounded(row) for row in rows]
-                args.out.write_text(json.dumps({**about, "rows": kept}, indent=1) + "\n")
+                args.out.write_text(json.dumps({**about, "rows": kept}, indent=1) + "\n", encoding="utf-8")
 
         rows, missing = measure(asked, keep)
         if not rows:

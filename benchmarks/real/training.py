@@ -83,8 +83,8 @@ def train(case: Case, recipe: Recipe, cache: Path, clips: Sequence[Path]) -> Run
         command("train.assembly", str(clips_folder), "--out", str(folder), *going_on, *recipe.flags())
         command("export.onnx_model", str(folder), "-o", str(folder.with_suffix(".onnx")))
         about = {"minutes": round((time.monotonic() - began) / 60, 1), "resumed": bool(going_on)}
-        done.write_text(json.dumps(about) + "\n")
-    return Run(folder, subject_words(folder), float(json.loads(done.read_text())["minutes"]))
+        done.write_text(json.dumps(about) + "\n", encoding="utf-8")
+    return Run(folder, subject_words(folder), float(json.loads(done.read_text(encoding="utf-8"))["minutes"]))
 
 
 def subject_words(folder: Path) -> str:
@@ -94,7 +94,7 @@ def subject_words(folder: Path) -> str:
     said = load_model(folder.with_suffix(".onnx")).spec.subject
     if said is not None:
         return str(said.source)
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return str(config.get("subject", "not known"))
 
 

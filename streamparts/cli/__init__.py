@@ -21,6 +21,7 @@ from streamparts.cli.run import add_run
 from streamparts.cli.skeleton import add_skeleton
 from streamparts.cli.types import one_line
 from streamparts.sinks.flags import with_show_kind
+from streamparts.streams import provide_streams
 
 DOCUMENTATION = """examples and every flag: streamparts COMMAND --help
 is everything there, and does it work: streamparts doctor
@@ -31,6 +32,7 @@ documentation: docs/index.md of the source tree; docs/quickstart.md begins at th
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n. Raises SystemExit
     with 2 for wrong usage."""
+    provide_streams()
     words = sys.argv[1:] if argv is None else argv
     parser = _parser()
     if not words:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-from streamparts.cli.types import rate
+from streamparts.cli.types import duration, rate
 
 CONVERT_EXAMPLES = """examples:
   streamparts convert dance.tracks.jsonl -o dance.csv
@@ -35,9 +36,13 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     convert.add_argument("-o", "--output", metavar="OUTPUT", type=Path, help="the file to write; .jsonl for tracks")
     convert.add_argument("--format", metavar="NAME", help="of the other file than .jsonl (default: by its suffix)")
     convert.add_argument("--force", action="store_true", help="replace the output if it exists")
-    convert.add_argument("--video", metavar="VIDEO", help="whose poses a file is of that has no times of its own")
+    convert.add_argument(
+        "--video", metavar="VIDEO", help="whose poses a file is of that has no times of its own; written into .slp"
+    )
     convert.add_argument("--rate", metavar="FPS", type=rate, help="frames per second, in place of --video")
     convert.add_argument("--size", metavar="WIDTHxHEIGHT", type=_size, help="of the picture, in place of --video")
+    convert.add_argument("--joints", action="store_true", help="trc: the skeleton's joints as markers, not the parts")
+    convert.add_argument("--metres-per-pixel", metavar="M", type=duration, help="trc: size of a pixel (default: 0.001)")
     convert.add_argument("--list", action="store_true", help="print the formats, what they keep and what they lose")
     convert.add_argument("--debug", action="store_true", help="show a traceback on errors")
     convert.set_defaults(command=_convert, usage_error=convert.error)
@@ -51,6 +56,11 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def _wishes(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("video", "rate", "size", "joints", "metres_per_pixel")
+    return {name: getattr(args, name) for name in names}
+
+
 def _convert(args: argparse.Namespace) -> int:
     from streamparts.formats import convert
     from streamparts.formats.table import listing
@@ -60,7 +70,7 @@ def _convert(args: argparse.Namespace) -> int:
         return 0
     if args.tracks is None or args.output is None:
         args.usage_error("INPUT and -o OUTPUT are needed (or --list)")
-    done = convert(args.tracks, args.output, args.format, args.force, video=args.video, rate=args.rate, size=args.size)
+    done = convert(args.tracks, args.output, args.format, args.force, **_wishes(args))
     for note in done.notes:
         print(f"streamparts: warning: {done.path}: {note}", file=sys.stderr)
     print(f"wrote {done.path} ({done.num_frames} frames, {done.format.name})")

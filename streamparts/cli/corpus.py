@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamparts.cli.signals import stop_on_signals
 from streamparts.cli.types import count, share
+from streamparts.streams import PlainLines, is_watched
 
 if TYPE_CHECKING:
     from streamparts.corpus.driver import CorpusProgress
@@ -173,10 +174,14 @@ def _summary(results: Sequence[CorpusResult], seconds: float) -> str:
 
 @contextmanager
 def _bar(args: argparse.Namespace) -> Iterator[Callable[[CorpusProgress], None] | None]:
-    """A callback that has one bar over all videos drawn on stderr, or None where nobody is watching. It is drawn by a
-    thread of its own: a terminal that is held up holds up nothing else."""
-    if args.quiet or not sys.stderr.isatty():
+    """A callback that has one bar over all videos drawn on stderr, or a line printed every half minute where that is no
+    terminal; None where nothing is to be said. The bar is drawn by a thread of its own: a terminal that is held up
+    holds up nothing else."""
+    if args.quiet:
         yield None
+        return
+    if not is_watched():
+        yield _plain_progress(args)
         return
     from tqdm import tqdm
 
@@ -207,6 +212,16 @@ def _bar(args: argparse.Namespace) -> Iterator[Callable[[CorpusProgress], None] 
     finally:
         ended.set()
         thread.join(0.5)
+
+
+def _plain_progress(args: argparse.Namespace) -> Callable[[CorpusProgress], None]:
+    line = PlainLines(lambda text: _say(args, text))
+
+    def note(now: CorpusProgress) -> None:
+        if line.is_due():
+            line.say(f"{now.done + now.failed} of {now.total} videos, {_bar_text(now)}")
+
+    return note
 
 
 def _bar_text(now: CorpusProgress) -> str:

@@ -11,6 +11,7 @@ from streamparts.backends.choice import BACKENDS, find_backends
 from streamparts.cli.build import describe_engine, pairs_text
 from streamparts.cli.types import add_backend, count, duration
 from streamparts.errors import StreampartsError
+from streamparts.streams import is_watched
 
 if TYPE_CHECKING:
     from streamparts.bundle import Bundle
@@ -78,7 +79,7 @@ def _bench(args: argparse.Namespace) -> int:
         seconds=args.seconds,
         threads=args.threads,
         video=args.video,
-        progress=lambda line: print(line, file=sys.stderr) if sys.stderr.isatty() else None,
+        progress=lambda line: print(line, file=sys.stderr) if is_watched() else None,
     )
     print(report.to_json() if args.json else report.to_text())
     return 0 if report.rows else 1

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from streamparts.backends.choice import BACKENDS
 from streamparts.cli.corpus import add_corpus_flags, is_corpus, run_as_corpus
+from streamparts.cli.fitting import fitting_rate, require_fitting
 from streamparts.cli.signals import stop_on_signals
 from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, place, rate, region
 from streamparts.sinks.flags import add_output_flags, style_of
+from streamparts.streams import is_watched
 
 if TYPE_CHECKING:
     from streamparts.job import Progress
@@ -67,7 +69,12 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     run.add_argument("--trust-engine", action="store_true", help="run an engine that was not built here: it is code")
     run.add_argument("--overlay", metavar="FILE.mp4", type=mp4, help="write the video with the parts drawn in")
-    run.add_argument("--tracks", metavar="FILE.jsonl", type=Path, help="write the tracks, one JSON line a frame")
+    run.add_argument(
+        "--tracks",
+        metavar="FILE.jsonl",
+        type=Path,
+        help="write the tracks, one JSON line a frame; - is standard output",
+    )
     run.add_argument("--no-overlay", action="store_true", help="write the tracks alone, where no outputs are named")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
     run.add_argument("--smooth", action="store_true", help="filter the poses over time, and tell left from right by it")
@@ -99,10 +106,13 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
     flags.add_argument("--end", metavar="TIME", type=moment, help="end before there; live: so long after its start")
     flags.add_argument("--every", metavar="N", type=count, default=1, help="take only every N-th frame (default: 1)")
     flags.add_argument(
-        "--fps", metavar="FPS", type=rate, help="of a sequence of pictures: how many a second (default: 25)"
+        "--fps",
+        metavar="FPS",
+        type=rate,
+        help="of pictures and of raw video, which state no times: how many a second (default: 25, or what it says)",
     )
     flags.add_argument(
-        "--idle", metavar="SECONDS", type=rate, help="live: lost after so long without a frame (default: 5)"
+        "--idle", metavar="SECONDS", type=rate, help="live alone: lost after so long without a frame (default: 5)"
     )
     flags.add_argument(
         "--hwaccel",
@@ -111,7 +121,9 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="decode files by hardware: auto, cuda, vaapi, qsv, videotoolbox; software where it cannot (default: none)",
     )
-    flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (default: no end)")
+    flags.add_argument(
+        "--max-retries", metavar="N", type=int, help="live alone: attempts to reconnect (default: no end)"
+    )
 
 
 def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
@@ -153,9 +165,11 @@ def _run(args: argparse.Namespace) -> int:
         parse_addresses(args.send or ())
     except ValueError as error:
         args.usage_error(str(error))
+    _warn_of_clashes(args)
     if is_corpus(args):
         return run_as_corpus(args)
-    sources = expand_sources(args.sources)
+    sources = expand_sources(args.sources, lambda line: None if args.quiet else _tell(line))
+    require_fitting(args, sources)
     if is_corpus(args, sources):
         return run_as_corpus(args)
     if len(sources) == 1:
@@ -234,7 +248,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "style": args.style,
         "encoder": args.encoder,
         "audio": not args.no_audio,
-        "say": lambda line: print(f"streamparts: {line}", file=sys.stderr, flush=True),
+        "say": _tell,
         "force": args.force,
         "trust_engine": args.trust_engine,
         "backend": args.backend,
@@ -255,9 +269,13 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     from streamparts.sources import open_source, trimmed
 
     idle = None if args.idle is None else float(args.idle)
-    source = open_source(word, fps=args.fps, idle_seconds=idle, max_retries=args.max_retries, hwaccel=args.hwaccel)
+    fps = fitting_rate(args, str(word))
+    source = open_source(word, fps=fps, idle_seconds=idle, max_retries=args.max_retries, hwaccel=args.hwaccel)
     if args.hwaccel != "none" and not args.quiet:
         print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)
+    elif not args.quiet:
+        for note in getattr(source, "notes", ()):
+            print(f"streamparts: {source.name}: {note}", file=sys.stderr)
     try:
         if args.start is not None or args.end is not None or args.every > 1:
             source = trimmed(source, args.start, args.end, args.every)
@@ -265,6 +283,18 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     except BaseException:
         source.close()
         raise
+
+
+def _warn_of_clashes(args: argparse.Namespace) -> None:
+    """Of another program's OpenCV, which ours replaced when it was installed, or was replaced by."""
+    from streamparts.doctor.packages import clashes
+
+    for line in () if args.quiet else clashes():
+        print(f"streamparts: warning: {line}", file=sys.stderr)
+
+
+def _tell(line: str) -> None:
+    print(f"streamparts: {line}", file=sys.stderr, flush=True)
 
 
 def _complain(args: argparse.Namespace, source: str, error: BaseException) -> None:
@@ -275,17 +305,21 @@ def _complain(args: argparse.Namespace, source: str, error: BaseException) -> No
 
 def _say(args: argparse.Namespace, summary: Summary, prefix: str = "") -> None:
     if not args.quiet:
-        print(prefix + _summary_text(summary))
+        print(prefix + _summary_text(summary), file=sys.stderr if args.tracks == Path("-") else None)
     for warning in summary.warnings:
         print(f"streamparts: warning: {prefix}{warning}", file=sys.stderr)
 
 
 @contextmanager
 def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress], None] | None]:
-    """A callback that has a bar for each source drawn on stderr, or None where nobody is watching. The bars are drawn
-    by a thread of their own: a terminal that is held up holds up nothing else."""
-    if args.quiet or args.stats == "-" or not sys.stderr.isatty():
+    """A callback that has a bar for each source drawn on stderr, or a line printed every half minute where that is no
+    terminal; None where nothing is to be said. The bars are drawn by a thread of their own: a terminal that is held up
+    holds up nothing else."""
+    if args.quiet or args.stats == "-":
         yield None
+        return
+    if not is_watched():
+        yield _plain_progress()
         return
     from tqdm import tqdm
 
@@ -316,6 +350,20 @@ def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress
     finally:
         ended.set()
         thread.join(0.5)
+
+
+def _plain_progress() -> Callable[[str, Progress], None]:
+    from streamparts.streams import PlainLines
+
+    lines: dict[str, PlainLines] = {}
+
+    def note(name: str, now: Progress) -> None:
+        line = lines.setdefault(name, PlainLines(_tell))
+        if line.is_due():
+            total = f" of about {now.total}" if now.total else ""
+            line.say(f"{name}: {now.num_frames}{total} frames, {_progress_text(now.stats)}")
+
+    return note
 
 
 def _progress_text(stats: Stats) -> str:
@@ -350,4 +398,4 @@ def _summary_text(summary: Summary) -> str:
     lines += summary.notes
     if summary.interrupted:
         lines.append("interrupted: the outputs are complete up to the last frame done")
-    return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs)])
+    return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs if str(path) != "-")])

@@ -71,7 +71,7 @@ def take_over(work: Path, scratch: Path, identity: str, options: Options) -> Non
         if folder != scratch
         and folder.is_dir()
         and (folder / "identity").is_file()
-        and (folder / "identity").read_text() == identity
+        and (folder / "identity").read_text(encoding="utf-8") == identity
         and (folder / "tracks.jsonl").is_file()
     ]
     if before and options.tracks and not options.overlay:

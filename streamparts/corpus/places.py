@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,7 +139,7 @@ def sha256_of(source: Path) -> str:
     try:
         if source.is_dir():
             for path in content_files(source):
-                digest.update(f"{path.name}\0{_file_sha256(path)}\n".encode())
+                digest.update(os.fsencode(path.name) + f"\0{_file_sha256(path)}\n".encode())
             return digest.hexdigest()
         return _file_sha256(source)
     except OSError as error:

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from streamparts.errors import VideoError
 from streamparts.sources import expand_sources
-from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from streamparts.sources.network import ADDRESS
 from streamparts.sources.redact import redact
-from streamparts.sources.words import is_sequence, kind_of, output_stem
+from streamparts.sources.words import Say, fixed_folder, is_sequence, kind_of, output_stem
+from streamparts.texts import readable
 
 ONLY_FILES = (
     "a corpus has video files and folders of pictures; track cameras and streams by a run of their own, without "
@@ -48,14 +49,16 @@ class _Found:
     """Folder that its outputs' names begin below."""
 
 
-def plan(words: Sequence[str | Path], taken: Mapping[str, str] | None = None) -> list[Item]:
+def plan(
+    words: Sequence[str | Path], taken: Mapping[str, str] | None = None, say: Say = lambda line: None
+) -> list[Item]:
     """The videos that `words` stand for, each once.
 
     Names keep the folders below what all words have in common: the part of a glob before its first *, a folder given,
     the folder of a file. `taken` has the names that sources got before, by their address without credentials; they
-    keep them. Raises VideoError for what is no file, and where there is nothing.
+    keep them. `say` is told what is left out. Raises VideoError for what is no file, and where there is nothing.
     """
-    found = {item.source: item for word in words for item in _found(word)}
+    found = {item.source: item for word in words for item in _found(word, say)}
     if not found:
         raise VideoError("a corpus run needs at least one video")
     root = _common(sorted({item.root for item in found.values()}))
@@ -78,19 +81,19 @@ def is_remote(word: str | Path) -> bool:
     return scheme is not None and scheme[0].removesuffix("://").lower() not in _STREAMED
 
 
-def _found(word: str | Path) -> list[_Found]:
+def _found(word: str | Path, say: Say) -> list[_Found]:
     if is_remote(word):
         from streamparts.corpus.remote import expand_address
 
         root, sources = expand_address(str(word))
         return [_Found(source, root) for source in sources]
     text = os.path.abspath(word) if isinstance(word, Path) else word  # noqa: PTH100 - no word for a camera, links kept
-    paths = [os.path.abspath(source) for source in _expanded(text)]  # noqa: PTH100
+    paths = [os.path.abspath(source) for source in _expanded(text, say)]  # noqa: PTH100
     return [_Found(path, str(Path(path).parent) if text.startswith("@") else _root(text)) for path in paths]
 
 
-def _expanded(word: str) -> list[str]:
-    sources = expand_sources([word])
+def _expanded(word: str, say: Say) -> list[str]:
+    sources = expand_sources([word], say)
     for source in sources:
         if not is_file_word(source) and not _is_missing_file(source):
             raise VideoError(f"{redact(source)}: is no file; {ONLY_FILES}")
@@ -109,12 +112,7 @@ def _root(word: str) -> str:
         return str(path)
     if path.exists() or not has_magic(word):
         return str(path.parent)
-    fixed = []
-    for piece in path.parts:
-        if has_magic(piece):
-            break
-        fixed.append(piece)
-    return str(Path(*fixed))
+    return str(fixed_folder(str(path)))
 
 
 def _common(roots: Sequence[str]) -> str | None:
@@ -140,7 +138,7 @@ def _below(item: _Found, root: str | None) -> str:
         pieces = [_clean(piece) for piece in path.parts] or [output_stem(item.source)]
         return str(PurePosixPath(*pieces).with_suffix(""))
     path = PurePosixPath(Path(os.path.relpath(item.source, root or item.root)).as_posix())
-    return str(path if Path(item.source).is_dir() else path.with_suffix(""))
+    return readable(str(path if Path(item.source).is_dir() else path.with_suffix("")))
 
 
 def _clean(piece: str) -> str:
@@ -169,4 +167,4 @@ def _named(wanted: Sequence[tuple[str, str]], taken: Mapping[str, str]) -> list[
 
 def _longer(source: str, name: str) -> tuple[str, str]:
     ending = PurePosixPath(urlsplit(source).path if ADDRESS.match(source) else source).suffix
-    return f"{name}{ending}", f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+    return f"{name}{readable(ending)}", f"{name}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:8]}"

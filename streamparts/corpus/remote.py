@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamparts.corpus.places import OWN, TOKEN, Version, token_file
 from streamparts.errors import MissingExtraError, StreampartsError, VideoError
-from streamparts.sources.files import VIDEO_SUFFIXES
+from streamparts.sources.folders import VIDEO_SUFFIXES, is_hidden
 from streamparts.sources.redact import redact
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _require_free(folder: RemoteFolder, token: str) -> None:
 
 
 def _is_video(path: str) -> bool:
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES and not is_hidden(Path(path).name)
 
 
 def _none() -> None:

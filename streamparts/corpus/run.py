@@ -107,7 +107,7 @@ def run_corpus(
     place = str(out_dir) if is_remote(str(out_dir)) else os.path.abspath(out_dir)  # noqa: PTH100
     folder = open_folder(place)
     names = {result.source: name for name, result in read_manifest(folder).items()}
-    items = plan(words, names)
+    items = plan(words, names, say or (lambda line: None))
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
     options = _with_skeleton(options, bundle, skeleton)
     if (note := Following.of(bundle.spec, roi, subjects).note) and say:

@@ -33,7 +33,9 @@ from streamparts.sinks.encoders import choose_encoder
 from streamparts.sinks.resume import resume_point
 from streamparts.sources import OpenedSource, open_source, trimmed
 from streamparts.sources.redact import redact
+from streamparts.sources.words import may_lack_times
 from streamparts.stream import run
+from streamparts.texts import readable
 from streamparts.tracking.roi import Following
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ class _Job:
         if self._content == self._task.known:
             return self.blank("skipped")
         self._require_own_name(self._content)
-        identity = _identity(path.name, self._content, self._settings)
+        identity = _identity(readable(path.name), self._content, self._settings)
         if (before := finish(self._folder, self._task.name, identity)) is not None:
             return before
         self.backend = self._worker.chosen.backend.name
@@ -154,7 +156,7 @@ class _Job:
         work = self._folder.path / work_folder(self._task.name)
         scratch = work / f"{self._task.attempt}-{secrets.token_hex(4)}"
         scratch.mkdir(parents=True)
-        (scratch / "identity").write_text(identity)
+        (scratch / "identity").write_text(identity, encoding="utf-8")
         take_over(work, scratch, identity, self._settings.options)
         return self._attempt(path, identity, scratch)
 
@@ -263,7 +265,7 @@ def _identity(file_name: str, content: str, settings: Settings) -> str:
 
 
 def _opened(word: str | Path, options: Options) -> OpenedSource:
-    source = open_source(word, fps=options.fps, hwaccel=options.hwaccel)
+    source = open_source(word, fps=options.fps if may_lack_times(word) else None, hwaccel=options.hwaccel)
     try:
         if options.start is not None or options.end is not None or options.every > 1:
             return trimmed(source, options.start, options.end, options.every)

@@ -36,6 +36,16 @@ def versions() -> Iterator[Finding]:
             yield Finding(one, text, "warning")
 
 
+def clashes() -> Iterator[str]:
+    """One line for each two distributions here that write the same files, with the remedy. Nothing is loaded."""
+    for one, other in _CLASHES:
+        if installed(one) and installed(other):
+            yield (
+                f"{one} and {other} are both installed and write the same files: windows of the one may be gone; "
+                f"pip uninstall {one} {other}, then install one of them"
+            )
+
+
 def extras() -> Iterator[Finding]:
     """A Probe: which optional packages are here, extra by extra. Nothing is loaded."""
     for extra in metadata.metadata("streamparts").get_all("Provides-Extra") or ():

@@ -37,14 +37,15 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         for shot in shots(tracks):
             for one in shot.subjects:
                 track = {"track_id": one.subject} if survey.num_subjects > 1 else {}
-                for result in _results(one, names):
+                for result in results(one, names):
                     file.write(begin + msgspec.json.encode(result | track))
                     begin = b",\n"
         file.write(b"\n]\n")
     return survey.size_notes()
 
 
-def _results(shot: Shot, names: list[str]) -> Iterator[dict[str, Any]]:
+def results(shot: Shot, names: list[str]) -> Iterator[dict[str, Any]]:
+    """The subject, then its parts; nothing where none is seen."""
     seen = shot.seen
     if not seen:
         return

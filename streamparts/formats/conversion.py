@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import msgspec
 
 from streamparts.errors import StreampartsError, TracksError, VideoError
 from streamparts.formats.extras import need
-from streamparts.formats.hints import Hints
+from streamparts.formats.hints import Hints, Wishes
 from streamparts.formats.openpose import foreign_files
 from streamparts.formats.shots import survey
 from streamparts.formats.table import FORMATS, Format, format_of
@@ -46,17 +46,22 @@ def convert(
     video: str | Path | None = None,
     rate: Fraction | float | None = None,
     size: tuple[int, int] | None = None,
+    joints: bool = False,
+    metres_per_pixel: float | None = None,
 ) -> Conversion:
     """Write a tracks file in another format or, where `output` ends in .jsonl, a file of another format as tracks.
 
     `format` is a name of `formats.FORMATS`, by default the one that the suffix says. The output appears whole or not at
     all; one that exists needs `force`. Formats without times are read with `video`, the video that they are of, or
-    with its constant `rate` in frames per second and its `size` (height, width).
+    with its constant `rate` in frames per second and its `size` (height, width). Of what is written, .slp names the
+    `video`, and TRC has the `joints` as markers where the tracks have a skeleton's, at `metres_per_pixel`.
 
     Raises TracksError for input that cannot be converted or an unclear format, VideoError for an output that cannot be
     written, MissingExtraError, which names the extra, for a library that is not installed, ValueError for a `rate` or a
     `size` that is not positive.
     """
+    if metres_per_pixel is not None and not 0 < metres_per_pixel < float("inf"):
+        raise ValueError(f"metres_per_pixel must be positive, got {metres_per_pixel}")
     if (rate is not None and not 0 < rate < float("inf")) or (size is not None and min(size) < 1):
         raise ValueError(f"rate and size must be positive, got {rate} and {size}")
     source, output = tracks.path if isinstance(tracks, TracksFile) else Path(tracks), Path(output)
@@ -70,7 +75,8 @@ def convert(
                 num_frames, notes = _write_records(kind.implementation.read(source, hints), made), list[str]()
             else:
                 file = tracks if isinstance(tracks, TracksFile) else read_tracks(tracks)
-                known = survey(file)
+                wishes = Wishes(None if video is None else Path(video), joints, metres_per_pixel)
+                known = replace(survey(file), wishes=wishes)
                 num_frames, notes = known.num_frames, kind.implementation.write(file, known, made)
     except StreampartsError:
         raise

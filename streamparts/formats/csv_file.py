@@ -13,6 +13,7 @@ from streamparts.formats.shots import Survey, shots
 from streamparts.formats.tidy import COLUMNS, OPTIONAL, bare_header, names_of, records_of, rows_of
 from streamparts.sinks.reading import TracksFile
 from streamparts.sinks.records import HeaderRecord, Record
+from streamparts.texts import encoding_of
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
@@ -35,7 +36,7 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=encoding_of(path), newline="") as file:
             table = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (*OPTIONAL, *(table.fieldnames or ()))]
             if missing:

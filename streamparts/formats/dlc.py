@@ -24,6 +24,7 @@ from streamparts.formats.literals import literal
 from streamparts.formats.shots import Survey
 from streamparts.sinks.reading import TracksFile
 from streamparts.sinks.records import HeaderRecord, Record
+from streamparts.texts import encoding_of
 
 LEVELS = ("scorer", "bodyparts", "coords")
 LEVELS_OF_SEVERAL = ("scorer", "individuals", "bodyparts", "coords")
@@ -90,7 +91,7 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
 
 def _read_csv(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=encoding_of(path), newline="") as file:
             start = list(islice(csv.reader(file), 4))
         num_levels = 4 if [row[:1] for row in start[1:2]] == [["individuals"]] else 3
         scorer, names, order = _layout(path, [tuple(column) for column in zip(*start[:num_levels], strict=False)][1:])
@@ -103,7 +104,7 @@ def _read_csv(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
 
 
 def _csv_rows(path: Path, num_levels: int, order: list[int]) -> Iterator[tuple[int, Points]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding=encoding_of(path), newline="") as file:
         table = csv.reader(file)
         for row in islice(table, num_levels, None):
             try:

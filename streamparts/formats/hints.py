@@ -37,6 +37,18 @@ class Hints:
         return source, range(num_frames)
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a file is to be written, where its format leaves a choice."""
+
+    video: Path | None = None
+    """That the tracks are of, for formats that name it or need it."""
+    joints: bool = False
+    """The skeleton's joints in place of the parts' centres."""
+    metres_per_pixel: float | None = None
+    """For formats in metres; None where nobody knows."""
+
+
 def _clock_of_video(path: Path, video: str | Path, num_frames: int) -> tuple[SourceRecord, list[int]]:
     source = open_source(video)
     try:

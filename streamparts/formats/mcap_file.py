@@ -15,7 +15,7 @@ from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Shot, Survey, growing
 from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import HeaderRecord, Record
+from streamparts.sinks.records import HeaderRecord, Record, tracks_schema
 
 WHAT = "MCAP"
 ANNOTATIONS, TRACKS = "/streamparts/annotations", "/streamparts/tracks"
@@ -33,7 +33,8 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         writer.start(library=f"streamparts {tracks.header.streamparts}")
         writer.add_metadata(METADATA, {"header": msgspec.json.encode(tracks.header).decode()})
         drawn = writer.register_channel(ANNOTATIONS, "protobuf", schema.register_schema(writer, annotations))
-        told = writer.register_channel(TRACKS, "json", 0)
+        lines = writer.register_schema("streamparts.tracks", "jsonschema", msgspec.json.encode(tracks_schema()))
+        told = writer.register_channel(TRACKS, "json", lines)
         names, start, setting, last = tracks.header.model.parts, Fraction(0), 0, 0
         for number, (shot, seconds) in enumerate(growing(tracks, survey)):
             start = min(seconds, Fraction(0)) if number == 0 else start

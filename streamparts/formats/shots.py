@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,8 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.errors import TracksError
+from streamparts.formats.hints import Wishes
 from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import FrameRecord, GapRecord, HeaderRecord, MaskRecord, PartRecord, SegmentRecord
+from streamparts.sinks.records import (
+    FrameRecord,
+    GapRecord,
+    HeaderRecord,
+    JointRecord,
+    MaskRecord,
+    PartRecord,
+    SegmentRecord,
+)
 from streamparts.sinks.timeline import Timeline
 
 FALLBACK_RATE = 30
@@ -107,6 +116,18 @@ def shots(tracks: TracksFile) -> Iterator[Shot]:
             gap = None
 
 
+def joints_of(shot: Shot, subject: int) -> list[JointRecord]:
+    """The skeleton's joints of one subject in one frame; none without a skeleton."""
+    several = {record.id: record.joints for record in shot.frame.subjects}
+    return several.get(subject, []) if several else shot.frame.joints
+
+
+def edges_of(tracks: TracksFile) -> list[tuple[int, int]]:
+    """Pairs of part numbers that a joint of the skeleton ties, parent first; none where the tracks have no joints."""
+    every = (joints_of(shot, one.subject) for shot in shots(tracks) for one in shot.subjects)
+    return [(joint.parts[0], joint.parts[1]) for joint in next((joints for joints in every if joints), [])]
+
+
 def growing(tracks: TracksFile, survey: Survey) -> Iterator[tuple[Shot, Fraction]]:
     """All frames with a time in seconds that never goes back: the source's own in files of one segment, and joined like
     the overlay's in others, see sinks/timeline.py."""
@@ -153,6 +174,7 @@ class Survey:
     has_masks: bool
     num_subjects: int = 1
     """In the frame that has most."""
+    wishes: Wishes = field(default_factory=Wishes)
 
     def check_rows(self, tracks: TracksFile) -> None:
         """Raise TracksError where nearly all rows of a table by frame number would be empty."""

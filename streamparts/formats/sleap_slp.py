@@ -15,7 +15,7 @@ import numpy as np
 from streamparts.formats.dense import PIXEL_CENTER, subject_names, unique_names
 from streamparts.formats.extras import need
 from streamparts.formats.masks import displayed, inside, model_mask
-from streamparts.formats.shots import Shot, Survey, shots
+from streamparts.formats.shots import Shot, Survey, edges_of, shots
 from streamparts.sinks.reading import TracksFile
 
 WHAT = "SLEAP's .slp"
@@ -27,10 +27,15 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     names, notes = unique_names(tracks)
     source, model = tracks.header.source, tracks.header.model
     shape = [survey.num_rows, source.height, source.width, 3]
-    video = sio.Video(source.name or "video", backend_metadata={"shape": shape}, open_backend=False)
+    file = survey.wishes.video
+    video = sio.Video(
+        str(file.resolve()) if file else source.name or "video", backend_metadata={"shape": shape}, open_backend=False
+    )
     skeleton = sio.Skeleton(nodes=list(names), name=model.name or None)
     for left, right in model.symmetric_pairs:
         skeleton.add_symmetry(names[left], names[right])
+    for parent, child in edges_of(tracks):
+        skeleton.add_edge(names[parent], names[child])
     individuals = [sio.Track(name) for name in subject_names(survey.num_subjects)]
     frames = [_frame(sio, shot, video, skeleton, individuals) for shot in shots(tracks)]
     labels = sio.Labels(frames, [video], [skeleton], individuals)

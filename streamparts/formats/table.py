@@ -97,7 +97,7 @@ FORMATS = (
     Format(
         "slp",
         (".slp",),
-        keeps="SLEAP's project file: x, y and score by frame number, masks at model resolution with their scale",
+        keeps="SLEAP's project file: x, y and score by frame number, the skeleton's edges, masks with their scale",
         loses="times, axes, areas",
         module="sleap_slp",
         extra="formats",
@@ -110,6 +110,13 @@ FORMATS = (
         module="coco",
     ),
     Format(
+        "coco-dataset",
+        (".dataset.json",),
+        keeps="a whole COCO data set: images, categories with keypoints and skeleton, and the same as annotations",
+        loses="axes, areas, times",
+        module="coco_dataset",
+    ),
+    Format(
         "openpose",
         (),
         keeps="a JSON file per frame number: x, y and score of each part in place of the body's joints",
@@ -119,7 +126,7 @@ FORMATS = (
     Format(
         "trc",
         (".trc",),
-        keeps="motion capture's marker text: frame number, time, x and y in pixels (y down), z = 0",
+        keeps="motion capture's marker text: frame number, time, parts or joints in metres, y up, z = 0",
         loses="scores, axes, areas, masks",
         module="trc",
     ),

@@ -1,30 +1,40 @@
-"""TRC, the marker text of motion capture, in pixels: x right, y down as in the picture, z = 0."""
+"""TRC, the marker text of motion capture, in metres as OpenSim and Blender read it: x right, y up from the picture's
+lower edge, z = 0. A pixel is as large as the user says."""
 
 from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from streamparts.errors import TracksError
 from streamparts.formats.dense import positions, subject_names, unique_names
-from streamparts.formats.shots import Survey, growing
+from streamparts.formats.shots import Shot, Survey, growing, joints_of, shots
 from streamparts.sinks.reading import TracksFile
+
+METRES_PER_PIXEL = 0.001
+"""Where nobody says."""
+
+Place = tuple[float, float] | None
+"""x, y in pixels of the frame, y down; None where it is not known."""
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Every tracked frame with its number and its own time; nothing between the tabs where a part is not seen. Several
-    subjects stand before their parts' names."""
-    names, notes = unique_names(tracks)
+    """Every tracked frame with its number and its own time; nothing between the tabs where a marker is not seen.
+    Several subjects stand before their markers' names."""
+    own, notes = _joint_names(tracks) if survey.wishes.joints else unique_names(tracks)
+    names = own
     if survey.num_subjects > 1:
-        names = [f"{subject}_{name}" for subject in subject_names(survey.num_subjects) for name in names]
-    rate = round(survey.rate or 0.0, 6)
-    first = next((shot.frame.frame for shot, _ in growing(tracks, survey)), 0)
+        names = [f"{subject}_{name}" for subject in subject_names(survey.num_subjects) for name in own]
+    rate, metres = round(survey.rate or 0.0, 6), survey.wishes.metres_per_pixel or METRES_PER_PIXEL
+    first = next((shot.frame.frame for shot in shots(tracks)), 0)
     fields = {
         "DataRate": rate,
         "CameraRate": rate,
         "NumFrames": survey.num_frames,
         "NumMarkers": len(names),
-        "Units": "px",
+        "Units": "m",
         "OrigDataRate": rate,
         "OrigDataStartFrame": first,
         "OrigNumFrames": survey.num_frames,
@@ -38,7 +48,40 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         table.writerow(("", "", *(f"{axis}{number}" for number in range(1, len(names) + 1) for axis in "XYZ")))
         file.write("\n")
         for shot, seconds in growing(tracks, survey):
-            points = positions(shot, survey.num_subjects).reshape(-1, 3)
-            cells = [cell for x, y, _ in points.tolist() for cell in (("", "", "") if x != x else (x, y, 0.0))]
+            count = survey.num_subjects
+            places = _joints(shot, own, count) if survey.wishes.joints else _centers(shot, count)
+            cells = [cell for place in places for cell in _cells(place, shot.setting.height, metres)]
             table.writerow((shot.frame.frame, float(seconds), *cells))
+    if survey.wishes.metres_per_pixel is None:
+        notes.append(f"nobody says how large a pixel is: {metres:g} m is taken; --metres-per-pixel M says it")
     return notes + survey.time_notes() + survey.size_notes()
+
+
+def _cells(place: Place, height: int, metres: float) -> tuple[object, object, object]:
+    """x, y and z in metres, y up."""
+    if place is None:
+        return "", "", ""
+    return round(place[0] * metres, 9), round((height - place[1]) * metres, 9), 0.0
+
+
+def _centers(shot: Shot, num_subjects: int) -> Iterator[Place]:
+    points = positions(shot, num_subjects).reshape(-1, 3)
+    return (None if x != x else (x, y) for x, y, _ in points.tolist())
+
+
+def _joints(shot: Shot, names: list[str], num_subjects: int) -> Iterator[Place]:
+    for subject in range(num_subjects):
+        found = {joint.name: joint for joint in joints_of(shot, subject)}
+        for name in names:
+            joint = found.get(name)
+            known = joint is not None and joint.x is not None and joint.y is not None
+            yield (joint.x, joint.y) if known else None  # type: ignore[union-attr,misc]
+
+
+def _joint_names(tracks: TracksFile) -> tuple[list[str], list[str]]:
+    """Raises TracksError where the tracks have no joints."""
+    for shot in shots(tracks):
+        for one in shot.subjects:
+            if joints := joints_of(shot, one.subject):
+                return [joint.name for joint in joints], []
+    raise TracksError(f"{tracks.path}: has no joints; run with --skeleton FILE.json first (docs/skeleton.md)")

@@ -35,7 +35,8 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         metavar="NAME",
         default="auto",
-        help="who encodes the overlay: libx264, h264_nvenc, h264_qsv, h264_videotoolbox, ... (default: auto, libx264)",
+        help="who encodes the overlay: small (libx264, half the size for twice the time), libx264, h264_nvenc, "
+        "h264_qsv, h264_videotoolbox, ... (default: auto, libx264)",
     )
     group.add_argument("--no-audio", action="store_true", help="leave the source's sound out of the overlay")
     group.add_argument("--resume", action="store_true", help="go on after the last frame in the tracks file")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -16,6 +18,9 @@ from streamparts.sinks.recording import Recording
 from streamparts.sinks.resume import ResumePoint
 from streamparts.sources import Source
 from streamparts.tracking.roi import WHOLE_PICTURE, Following
+
+STANDARD_OUTPUT = Path("-")
+"""Stands for standard output, where a program reads the tracks as they come."""
 
 
 class JsonlSink:
@@ -34,6 +39,7 @@ class JsonlSink:
         resume: ResumePoint | None = None,
     ) -> None:
         """Creates, or empties, the file and writes the header; or goes on after `resume`, a point of that very file.
+        The path "-" is standard output.
 
         `policy` and `following` are told to the readers of the file. Raises VideoError.
         """
@@ -44,7 +50,7 @@ class JsonlSink:
         self._recording = Recording(bundle, source, masks, policy=policy, following=following, segment=segment)
         self._size = resume.size_bytes if resume else 0
         try:
-            self._file: FileIO = self.path.open("r+b" if resume else "wb", buffering=0)
+            self._file = _opened(self.path, resume is not None)
             if resume:
                 self._file.truncate(self._size)
                 self._file.seek(self._size)
@@ -70,7 +76,15 @@ class JsonlSink:
                 done += self._file.write(data[done:]) or 0
         except OSError as error:
             with suppress(OSError):
-                self._file.truncate(self._size)
+                if self.path != STANDARD_OUTPUT:
+                    self._file.truncate(self._size)
             self._file.close()
             raise VideoError(f"{self.path}: writing failed ({error.strerror})") from error
         self._size += len(data)
+
+
+def _opened(path: Path, resume: bool) -> FileIO:
+    if path != STANDARD_OUTPUT:
+        return path.open("r+b" if resume else "wb", buffering=0)
+    sys.stdout.flush()
+    return FileIO(os.dup(sys.stdout.fileno()), "wb")

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.sinks.encoders import SOFTWARE_ENCODER, Encoder
+from streamparts.sources.folders import OWN_MARK
 
 FRAGMENT_SECONDS = 0.5
 """Video time between the points up to which a killed process leaves a playable file."""
@@ -45,11 +46,12 @@ class Mp4Writer:
         encoder: Encoder = SOFTWARE_ENCODER,
         audio: AudioStream | None = None,
         endless: bool = False,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         """`like` has the size, even, the pixel format and the colour tags of all pictures. `rate` is announced to
         players and spaces key frames; it decides no time. `audio` is the stream that packets of sound come from.
-        `endless`: keep no index of all frames (72 bytes each) to make an ordinary file of it at the end. Raises
-        VideoError."""
+        `endless`: keep no index of all frames (72 bytes each) to make an ordinary file of it at the end. `pixel_aspect`
+        is how wide a pixel is shown for its height. Raises VideoError."""
         self.path = path
         self._time_base = time_base
         self._num_pictures = 0
@@ -61,6 +63,7 @@ class Mp4Writer:
                 format="mp4",
                 options=_muxer_options(first_pts, time_base, audio.rate if audio else 1, endless),
             )
+            self._container.metadata["comment"] = OWN_MARK
             stream = self._container.add_stream(encoder.name, rate=rate, options=dict(encoder.options))
             self._audio = self._container.add_stream_from_template(audio) if audio else None
         except _BROKEN as error:
@@ -69,6 +72,7 @@ class Mp4Writer:
         codec = self._stream.codec_context
         encoder.configure(codec, like.height, like.width, rate)
         self._stream.time_base = codec.time_base = time_base
+        codec.sample_aspect_ratio = pixel_aspect
         _tag_colours(codec, like)
 
     def write(self, picture: VideoFrame, pts: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -112,7 +113,7 @@ def open_outputs(
         for member in _messages(outputs, source, bundle, say, policy):
             keep(member)
         if outputs.show is not None:
-            keep(_preview(outputs, outputs.show, say, on_closed))
+            keep(_preview(outputs, outputs.show, source, say, on_closed))
         if outputs.overlay is not None:
             begin = start_seconds if resume is None else max(start_seconds or 0.0, resume.pts_seconds)
             keep(_overlay(outputs, outputs.overlay, source, clock, written, resume, begin, depth, endless, replace))
@@ -148,6 +149,7 @@ def _overlay(
         replace=replace,
         resume=resume is not None,
         endless=endless,
+        pixel_aspect=_pixel_aspect(source),
     )
     return Member(str(path), BackgroundSink(sink, depth), lambda: Report(sink.paths, sink.notes))
 
@@ -186,14 +188,18 @@ def _messages(
 
 
 def _preview(
-    outputs: Outputs, show: Show, say: Callable[[str], None] | None, on_closed: Callable[[], None] | None
+    outputs: Outputs,
+    show: Show,
+    source: Source,
+    say: Callable[[str], None] | None,
+    on_closed: Callable[[], None] | None,
 ) -> Member:
     from streamparts.sinks.preview import PreviewSink
 
     viewer, line = open_viewer(show, outputs.show_port)
     if say:
         say(line)
-    return Member("preview", PreviewSink(viewer, outputs.style, on_closed), is_file=False)
+    return Member("preview", PreviewSink(viewer, outputs.style, on_closed, _pixel_aspect(source)), is_file=False)
 
 
 def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
@@ -213,6 +219,11 @@ def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
     why = f" (no window: {problem})" if problem else ""
     far = f"from another machine first: ssh -L {page.port}:127.0.0.1:{page.port} THIS_MACHINE"
     return page, f"preview: {page.address} in a browser{why}; {far}"
+
+
+def _pixel_aspect(source: Source) -> Fraction:
+    """How wide a pixel is shown for its height; 1 where the source does not say."""
+    return getattr(source, "pixel_aspect", None) or Fraction(1)
 
 
 def _sound_file(source: Source) -> Path | None:

@@ -61,12 +61,13 @@ class OverlaySink:
         replace: bool = False,
         resume: bool = False,
         endless: bool = False,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         """Creates, or empties, the file. `rate` as announced by the source; `written` is called after each frame.
 
         `audio` is the file whose sound is copied, from `start_seconds` of it on. `replace`: files that follow this one
-        may replace others. `resume`: where `path` exists, everything goes into files that follow it. `endless`: see
-        Mp4Writer. Raises VideoError.
+        may replace others. `resume`: where `path` exists, everything goes into files that follow it. `endless` and
+        `pixel_aspect`: see Mp4Writer. Raises VideoError.
         """
         following = following_names(Path(path), replace and not resume)
         self.path = next(following) if resume and Path(path).exists() else Path(path)
@@ -79,7 +80,9 @@ class OverlaySink:
         except OSError as error:
             raise VideoError(f"{self.path}: cannot be written ({error.strerror})") from error
         sound, note = open_audio(audio, start_seconds) if audio is not None else (None, None)
-        self._files = _Files(self.path, chosen, rate or FALLBACK_RATE, self._clock, sound, following, endless)
+        self._files = _Files(
+            self.path, chosen, rate or FALLBACK_RATE, self._clock, sound, following, endless, pixel_aspect
+        )
         if self.path != Path(path):
             self._files.notes.append(f"the overlay goes on in {self.path}: a finished video cannot be added to")
         if note:
@@ -122,7 +125,9 @@ class _Files:
         sound: AudioReader | None,
         following: Iterator[Path],
         endless: bool,
+        pixel_aspect: Fraction,
     ) -> None:
+        self._pixel_aspect = pixel_aspect
         self.paths, self.notes = [path], list[str]()
         self._following = following
         self._encoder, self._rate, self._clock, self._endless = encoder, rate, clock, endless
@@ -177,6 +182,7 @@ class _Files:
             self._encoder,
             self._sound.stream if self._sound else None,
             self._endless,
+            self._pixel_aspect,
         )
 
     def _copy_sound(self, writer: Mp4Writer, until: Fraction) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from fractions import Fraction
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from streamparts.data import ByteArray, Tracks
 from streamparts.rescale import Rescaler
 from streamparts.sinks.canvas import rgb_canvas
-from streamparts.sinks.drawing import Painter
+from streamparts.sinks.drawing import Painter, part_color
 from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
 
 MAX_RATE = 30.0
@@ -39,6 +41,14 @@ class Viewer(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Talking(Protocol):
+    """A viewer that can say something below the picture."""
+
+    def tell(self, text: str, parts: Sequence[tuple[str, str, bool]]) -> None:
+        """A line, and of each part its name, its colour as CSS has it, and whether it is seen."""
+
+
 class PreviewSink:
     """Shows the newest frame. `write` only leaves it there: drawing has a thread of its own, which skips what it has no
     time for, so that a slow or stuck viewer costs nothing."""
@@ -48,14 +58,18 @@ class PreviewSink:
         viewer: Viewer,
         style: OverlayStyle = DEFAULT_STYLE,
         on_closed: Callable[[], None] | None = None,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
-        """`on_closed` is called once, in the preview's thread, when the user closes the viewer."""
+        """`on_closed` is called once, in the preview's thread, when the user closes the viewer. `pixel_aspect` is how
+        wide a pixel is shown for its height."""
+        self._pixel_aspect = pixel_aspect
         self._viewer, self._on_closed = viewer, on_closed
         self._painter, self._rescaler = Painter(style), Rescaler()
         self._newest: Tracks | None = None
         self._changed = threading.Condition()
         self._ending = False
         self._error: BaseException | None = None
+        self._shown_at: deque[float] = deque(maxlen=31)
         self.num_shown = 0
         """Pictures drawn so far."""
         self._thread = threading.Thread(target=self._work, name="streamparts-preview", daemon=True)
@@ -101,8 +115,19 @@ class PreviewSink:
             tracks = self._take(earliest - time.monotonic())
             if tracks is not None and self._viewer.wanted():
                 earliest = time.monotonic() + 1 / MAX_RATE
-                self._viewer.show(self._draw(tracks))
+                picture = self._draw(tracks)
+                if isinstance(self._viewer, Talking):
+                    self._viewer.tell(self._line(tracks), _seen_parts(tracks))
+                self._viewer.show(picture)
                 self.num_shown += 1
+
+    def _line(self, tracks: Tracks) -> str:
+        """Pictures a second here, and how old this one is."""
+        now = time.perf_counter()
+        self._shown_at.append(now)
+        steps = len(self._shown_at) - 1
+        rate = f"{steps / (now - self._shown_at[0]):.0f} fps, " if steps else ""
+        return f"{rate}age {1000 * (now - tracks.frame.decoded_at):.0f} ms, frame {tracks.index}"
 
     def _take(self, pause: float) -> Tracks | None:
         """The newest frame, after `pause` seconds; None where none comes soon."""
@@ -115,7 +140,7 @@ class PreviewSink:
             return tracks
 
     def _draw(self, tracks: Tracks) -> ByteArray:
-        small = shrunk(tracks, self._rescaler)
+        small = shrunk(tracks, self._rescaler, pixel_aspect=self._pixel_aspect)
         plain = small.frame.image
         assert isinstance(plain, np.ndarray)
         picture = plain.copy()
@@ -123,11 +148,19 @@ class PreviewSink:
         return np.concatenate([plain, picture], axis=1) if self._painter.style.side_by_side else picture
 
 
-def shrunk(tracks: Tracks, rescaler: Rescaler, max_side: int = MAX_SIDE) -> Tracks:
-    """The same with a picture of at most `max_side` pixels, as an upright RGB array. Areas stay as they were."""
+def _seen_parts(tracks: Tracks) -> list[tuple[str, str, bool]]:
+    colors = ("#{:02x}{:02x}{:02x}".format(*part_color(part)) for part in range(tracks.num_parts))
+    return [(name, color, bool(seen)) for name, color, seen in zip(tracks.names, colors, tracks.visible, strict=True)]
+
+
+def shrunk(
+    tracks: Tracks, rescaler: Rescaler, max_side: int = MAX_SIDE, pixel_aspect: Fraction = Fraction(1)
+) -> Tracks:
+    """The same with a picture of at most `max_side` square pixels, as an upright RGB array. Areas stay as they were."""
     frame = tracks.frame
-    share = min(1.0, max_side / max(frame.height, frame.width))
-    height, width = max(1, round(frame.height * share)), max(1, round(frame.width * share))
+    wide = frame.width * float(pixel_aspect)
+    share = min(1.0, max_side / max(frame.height, wide))
+    height, width = max(1, round(frame.height * share)), max(1, round(wide * share))
     scale = np.array([[width / frame.width], [height / frame.height]], np.float32)
     small = replace(frame, image=rescaler.rgb(frame, (height, width)), rotation=0, height=height, width=width)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from streamparts.errors import VideoError
 from streamparts.sources.base import OpenedSource, Source
 from streamparts.sources.devices import open_device
-from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileSource, find_videos
+from streamparts.sources.files import FileSource, find_videos
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from streamparts.sources.generated import open_pattern
 from streamparts.sources.network import open_address
 from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures
@@ -45,12 +46,14 @@ def open_source(
 
     webcam, webcam:1, /dev/video2, screen; a video file, a picture; a folder, a glob or a numbered pattern
     (frame_%04d.png) of pictures; rtsp, rtmp, http, hls, udp, tcp and other addresses; - for standard input; test://
-    with its options. docs/sources.md says more. `fps` is how many pictures of a sequence make a second (25); a live
-    source counts as lost after `idle_seconds` without a frame (5; HLS 30) and is opened again until `max_retries`
-    attempts in a row have failed (None: without end). `hwaccel` is what decodes a file, one of hwdecode.CHOICES: where
-    it cannot, software does, and the source's description says why.
+    with its options. docs/sources.md says more. `fps` is how many pictures of a sequence make a second (25), and how
+    many frames of what states no times, such as raw H.264; a live source counts as lost after `idle_seconds` without a
+    frame (5; HLS 30) and is opened again until `max_retries` attempts in a row have failed (None: without end).
+    `hwaccel` is what decodes a file, one of hwdecode.CHOICES: where it cannot, software does, and the source's
+    description says why.
 
-    Raises VideoError, at once or within 10 s for what must be connected to, when not one frame can be had.
+    Raises VideoError, at once or within 10 s for what must be connected to, when not one frame can be had, and for an
+    `fps` where the video states its times.
     """
     if (fps is not None and not fps > 0) or (idle_seconds is not None and not idle_seconds > 0):
         raise ValueError(f"fps and idle_seconds must be positive, got {fps} and {idle_seconds}")
@@ -61,13 +64,13 @@ def open_source(
         kind = kind_of(word)
     match kind:
         case "pipe":
-            return PipeSource()
+            return PipeSource(rate=rate)
         case "pattern":
             return open_pattern(str(word))
         case "device":
             return open_device(str(word), idle_seconds=idle_seconds, max_retries=max_retries)
         case "address":
-            return open_address(str(word), idle_seconds=idle_seconds, max_retries=max_retries)
+            return open_address(str(word), idle_seconds=idle_seconds, max_retries=max_retries, frame_rate=rate)
         case "numbered":
             return open_numbered(str(word), rate)
         case "picture":
@@ -75,7 +78,7 @@ def open_source(
         case "folder" | "glob":
             return _open_several(str(word), rate, hwaccel)
         case _:
-            return FileSource(word, hwaccel)
+            return FileSource(word, hwaccel, rate)
 
 
 def _open_several(word: str, rate: Fraction | None, hwaccel: str) -> OpenedSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,6 +13,7 @@ import av
 from av import VideoFrame
 
 from streamparts.data import Frame, Gap
+from streamparts.sources.stamps import WINDOW, Pace, Stamps, is_orderly, mended, needs_more
 
 FALLBACK_RATE = Fraction(25)
 """Frames per second that stand in where a source states neither times nor a rate (raw streams)."""
@@ -101,13 +103,15 @@ class Closing:
 
 
 class Timeline:
-    """Makes Frames of pictures in display order: counts them, continues bad times, begins segments."""
+    """Makes Frames of pictures in display order: counts them, puts bad times right, begins segments."""
 
     def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
         self.time_base = time_base
         self.repaired_times = 0
+        self.is_orderly = True
+        """Whether no stated time needed its neighbours' to be judged by."""
         self.index = 0
-        self._step = max(1, round(1 / (rate or FALLBACK_RATE) / time_base))
+        self._pace = Pace(max(1, round(1 / (rate or FALLBACK_RATE) / time_base)))
         self._segment = 0
         self._first: int | None = None
         self._previous: int | None = None
@@ -126,12 +130,19 @@ class Timeline:
         self._begin_segment()
         self._gap = gap
 
-    def frame(self, image: VideoFrame, pts: int | None, decoded_at: float | None = None) -> Frame:
-        """The next Frame. `pts` in ticks of the time base, None where the source states none."""
+    def needs_more(self, stated: Stamps) -> bool:
+        """Whether the time of a frame can be told better if more of the `stated` times from it on are known."""
+        return not stated or needs_more(self._earlier, stated, self._pace.step)
+
+    def frame(
+        self, image: VideoFrame, pts: int | None, decoded_at: float | None = None, ahead: Stamps | None = None
+    ) -> Frame:
+        """The next Frame. `pts` in ticks of the time base, None where the source states none; `ahead` those of the
+        frames after it, as far as `needs_more` wants them; None where nobody can know."""
         size_wh = (image.width, image.height)
-        if self._size_wh not in (None, size_wh) or self._starts_again(pts):
+        if self._size_wh not in (None, size_wh) or self._starts_again(pts, ahead):
             self._begin_segment()
-        pts = self._continued(pts)
+        pts = self._put_right(pts, ahead, decoded_at)
         if self._first is None:
             self._first = pts
         if self._size_wh is None:
@@ -152,20 +163,60 @@ class Timeline:
         self.index, self._previous, self._gap = self.index + 1, pts, None
         return frame
 
+    @property
+    def _earlier(self) -> int | None:
+        """Time of the frame before in the same segment."""
+        return None if self._size_wh is None else self._previous
+
     def _begin_segment(self) -> None:
         self._segment += 1
         self._size_wh = None
 
-    def _starts_again(self, pts: int | None) -> bool:
-        back = 0 if pts is None or self._previous is None else self._previous - pts
-        return self._size_wh is not None and back * self.time_base > RESTART_SECONDS
+    def _starts_again(self, pts: int | None, ahead: Stamps | None) -> bool:
+        """A time far back is a new beginning, unless the frames after it go on from the one before; so is one a
+        little back after which nothing does."""
+        if pts is None or self._earlier is None or pts > self._earlier:
+            return False
+        if not ahead:
+            return (self._earlier - pts) * self.time_base > RESTART_SECONDS
+        stated = (pts, *ahead)
+        if mended(self._earlier, stated, self._pace.step) is not None:
+            return False
+        known = [stamp for stamp in stated if stamp is not None]
+        runs_on = len(known) > 2 and all(before < after for before, after in pairwise(known))
+        return runs_on or len(stated) == WINDOW or (self._earlier - pts) * self.time_base > RESTART_SECONDS
 
-    def _continued(self, pts: int | None) -> int:
-        """`pts`, or where it is missing or does not increase, the time one average frame after the last."""
-        if pts is not None and (self._size_wh is None or self._previous is None or pts > self._previous):
+    def _put_right(self, pts: int | None, ahead: Stamps | None, decoded_at: float | None) -> int:
+        """`pts`, or what fits better between the frames around it."""
+        found = self._foreseen(pts, ahead) if ahead is not None else self._continued(pts, decoded_at)
+        if found != pts:
+            self.repaired_times += 1
+        elif self._earlier is not None:
+            self._pace.note(found - self._earlier)
+        return found
+
+    def _foreseen(self, pts: int | None, ahead: Stamps) -> int:
+        earlier, stated = self._earlier, (pts, *ahead)
+        if pts is not None and is_orderly(earlier, stated, self._pace.step):
             return pts
-        self.repaired_times += 1
-        return 0 if self._previous is None else self._previous + self._step
+        self.is_orderly = False
+        found = mended(earlier, stated, self._pace.step)
+        if found is not None:
+            return found
+        return 0 if self._previous is None else self._previous + self._pace.step
+
+    def _continued(self, pts: int | None, decoded_at: float | None) -> int:
+        """Where a stated time is not after the last one, little is added, so that the stated clock overtakes. RTSP
+        states none for the first picture, and 0 for the second."""
+        earlier, step = self._earlier, self._pace.step
+        if earlier is None:
+            return -step if pts is None else pts
+        if pts is None:
+            return earlier + step
+        if pts <= earlier:
+            return earlier + max(1, step // 8)
+        doubtful = self._pace.is_doubtful(pts - earlier, self.time_base, decoded_at, RESTART_SECONDS)
+        return earlier + step if doubtful else pts
 
 
 def quarter_turns(image: VideoFrame) -> int:

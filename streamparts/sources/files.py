@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -20,25 +22,32 @@ from streamparts.errors import VideoError
 from streamparts.hwdecode import Decoder, choose
 from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
-
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
-"""What a folder of videos is searched for."""
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+from streamparts.sources.folders import VIDEO_SUFFIXES, content_of
+from streamparts.sources.levels import levels_note
+from streamparts.sources.stamps import WINDOW
+from streamparts.sources.timed import Timed, counted_note, states_times, timed_frames
+from streamparts.texts import readable
 
 
 class FileSource(Closing):
     """A video file. Rotation in its metadata is applied, in quarter turns; mirroring and a non-square pixel aspect
-    are not: sizes count stored pixels. Interlaced pictures come as they are decoded, both fields woven together."""
+    are not: sizes count stored pixels, and `pixel_aspect` says how wide each is shown. Interlaced pictures come as they
+    are decoded, both fields woven together."""
 
     live = False
 
-    def __init__(self, path: str | Path, hwaccel: str = "none") -> None:
+    def __init__(self, path: str | Path, hwaccel: str = "none", rate: Fraction | None = None) -> None:
         """`hwaccel` is one of hwdecode.CHOICES; where that hardware cannot decode the file, software does, and
-        `description` says why. Raises VideoError unless at least one frame can be decoded."""
+        `description` says why. `rate` counts the frames of what states no times (raw H.264) instead of its header.
+
+        Raises VideoError unless at least one frame can be decoded, and for a `rate` where times are stated.
+        """
         self.path = Path(path)
-        self.name = self.path.name
+        self.name = readable(self.path.name)
         self.decode_errors = 0
         self._iterated = False
+        self._waited = 0.0
+        """Seconds that the last packet was waited for."""
         self._left: Iterator[Frame] | None = None
         self._images: Generator[VideoFrame] = _nothing()
         self._decoder = Decoder("none", None)
@@ -48,17 +57,31 @@ class FileSource(Closing):
             if hwaccel != "none":
                 self._decoder = choose(hwaccel, self._stream.codec_context.name)
             self._begin()
+            self._set_clock(rate)
         except BaseException:
             self.close()
             raise
         self.rotation = quarter_turns(self._first)
+        self.pixel_aspect = displayed_aspect(self._stream, self.rotation)
         stored_wh = (self._first.width, self._first.height)
         self.width, self.height = stored_wh[:: -1 if self.rotation % 180 else 1]
-        self.time_base = exact(self._stream.time_base) or 1 / FALLBACK_RATE
-        self.rate = exact(self._stream.average_rate)
         self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
         self.description = self._describe()
         self._timeline = Timeline(self.time_base, self.rate)
+
+    def _set_clock(self, rate: Fraction | None) -> None:
+        """The file's own, or where it states no times, `rate` frames a second; else VideoError is raised for a rate."""
+        self._counted = not states_times(self._container)
+        self.notes: tuple[str, ...] = ()
+        self.rate = announced_rate(self._stream, self._counted)
+        self.time_base = exact(self._stream.time_base) or 1 / FALLBACK_RATE
+        if self._counted:
+            self.rate = rate or self.rate or FALLBACK_RATE
+            self.time_base, self.notes = 1 / self.rate, (counted_note(self.rate, rate is not None),)
+        if note := levels_note(self._first):
+            self.notes = (*self.notes, note)
+        if not self._counted and rate is not None:
+            raise VideoError(f"{self.name}: states its own times; leave --fps out")
 
     def _begin(self) -> None:
         """The first frame, by hardware where that was chosen and works."""
@@ -90,46 +113,44 @@ class FileSource(Closing):
         if self._iterated:
             raise ValueError(f"{self.name} was read already; open it again to read it again")
         self._iterated = True
-        return self._frames() if self._left is None else self._left
+        return self._frames(chain([self._first], self._images)) if self._left is None else self._left
 
     def start_at(self, seconds: float) -> None:
         """Begin with the first frame at or after `seconds` of the file's own time, decoding from the key frame before
-        it; `index` still counts from the file's first frame. Raises VideoError when there is no frame that late.
+        it; `index` still counts from the file's first frame, and times are those of a reading from the beginning: where
+        the packets' times are out of order, it is read from there. Raises VideoError when there is no frame that late.
 
         To be called before iterating.
         """
         target = ticks_at(seconds, self.time_base)
-        before, wanted = self._count_before(target)
+        before, wanted = (0, None) if self._counted else self._count_before(target)
         if wanted is not None:
             if self._first.pts is not None and target <= self._first.pts:
                 return
             self._container.seek(target, stream=self._stream)
-            if self._skip_to(target) and self._first.pts == wanted:
-                self._timeline.index = before
+            self._images = self._decode()
+            first = self._skip_to(target, self._images)
+            if first is not None and first.pts == wanted and self._timeline.is_orderly:
+                self._timeline.index = before + 1
+                self._left = chain([replace(first, index=before)], self._left or ())
                 return
             self._reopen()
-        frames = self._frames()
-        for frame in frames:
-            if frame.pts >= target:
-                self._left = itertools.chain([frame], frames)
-                return
-        raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
+        first = self._skip_to(target, chain([self._first], self._images))
+        if first is None:
+            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
+        self._left = chain([first], self._left or ())
 
-    def _frames(self) -> Iterator[Frame]:
-        image: VideoFrame | None = self._first
-        del self._first
-        while image is not None:
-            yield self._timeline.frame(image, image.pts)
-            image = next(self._images, None)
+    def _skip_to(self, target: int, images: Iterator[VideoFrame]) -> Frame | None:
+        """The first frame from here on that is not before `target`; those after it are left."""
+        self._timeline = Timeline(self.time_base, self.rate)
+        self._left = self._frames(images)
+        return next((frame for frame in self._left if frame.pts >= target), None)
 
-    def _skip_to(self, target: int) -> bool:
-        """After a seek: make the first frame not before `target` the first. False if there is none."""
-        self._images = self._decode()
-        for image in self._images:
-            if image.pts is not None and image.pts >= target:
-                self._first = image
-                return True
-        return False
+    def _frames(self, images: Iterator[VideoFrame]) -> Iterator[Frame]:
+        return timed_frames((Timed(image, self._stated(image)) for image in images), self._timeline)
+
+    def _stated(self, image: VideoFrame) -> int | None:
+        return None if self._counted else image.pts
 
     def _reopen(self) -> None:
         """Back to the first frame, for files in which seeking does not arrive where it should."""
@@ -142,20 +163,27 @@ class FileSource(Closing):
 
     def _count_before(self, target: int) -> tuple[int, int | None]:
         """How many frames come before `target` by what the packets state, and the time of the first one after them;
-        None where the packets do not state it."""
-        before, wanted = 0, None
+        None where the packets do not state it, or are out of order."""
+        before, wanted, latest, key, beyond = 0, None, None, None, 0
         with _open_container(self.path) as container:
             stream = container.streams[self._stream.index]
             try:
                 for packet in container.demux(stream):
                     if packet.size == 0 or packet.is_discard:
                         continue
-                    if packet.pts is None or packet.dts is None:
+                    pts = packet.pts
+                    if pts is None or packet.dts is None or (key is not None and pts < key[0]):
                         return 0, None
-                    before += packet.pts < target
-                    if packet.pts >= target and (wanted is None or packet.pts < wanted):
-                        wanted = packet.pts
-                    if packet.dts >= target:
+                    if packet.is_keyframe:
+                        if latest is not None and latest >= pts:
+                            return 0, None
+                        key = (key[1] if key else pts, pts)
+                    latest = pts if latest is None else max(latest, pts)
+                    before += pts < target
+                    if pts >= target and (wanted is None or pts < wanted):
+                        wanted = pts
+                    beyond += packet.dts >= target
+                    if beyond == WINDOW:
                         break
             except BROKEN:
                 return 0, None
@@ -171,12 +199,14 @@ class FileSource(Closing):
         """Packet by packet, because the container's own decoder ends at the first bad packet."""
         packets = self._container.demux(self._stream)
         while True:
+            asked = time.perf_counter()
             try:
                 packet = next(packets, None)
             except BROKEN as error:
                 raise VideoError(f"{self.path}: reading failed: {reason_of(error)}") from error
             if packet is None:
                 return
+            self._waited = time.perf_counter() - asked
             try:
                 images = packet.decode()
             except BROKEN:
@@ -191,8 +221,11 @@ class FileSource(Closing):
         notes = [
             f"{self.width}x{self.height} {self._stream.codec_context.name}",
             f"{float(self.rate):.4g} fps" if self.rate else "unknown rate",
+            *self.notes,
             f"about {self.num_frames} frames" if self.num_frames else "unknown length",
         ]
+        if self.pixel_aspect != 1:
+            notes.append(f"pixels {self.pixel_aspect} as wide as high")
         if self.rotation:
             notes.append(f"turned by {self.rotation} degrees")
         if self._decoder.kind != "none":
@@ -225,19 +258,32 @@ def moving_streams(container: InputContainer) -> list[VideoStream]:
     return [stream for stream in videos if not stream.disposition & Disposition.attached_pic] or videos
 
 
+def displayed_aspect(stream: VideoStream, rotation: int) -> Fraction:
+    """How wide a pixel is shown for its height, after the turn by `rotation` degrees; 1 where nothing sensible is
+    said."""
+    stored = exact(stream.sample_aspect_ratio) or exact(stream.codec_context.sample_aspect_ratio) or Fraction(1)
+    stored = stored if Fraction(1, 10) < stored < 10 else Fraction(1)
+    return stored if rotation % 180 == 0 else 1 / stored
+
+
+def announced_rate(stream: VideoStream, counted: bool) -> Fraction | None:
+    """Average frames per second; of what states no times (`counted`), what the codec's own header says."""
+    return (exact(stream.guessed_rate) if counted else None) or exact(stream.average_rate)
+
+
 def ticks_at(seconds: float, time_base: Fraction) -> int:
     """The first tick at or after `seconds`; a number that was typed with up to six decimals means exactly that."""
     return -(-Fraction(seconds).limit_denominator(1_000_000) // time_base)
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """All videos below `folder`, sorted. Raises VideoError when there is none."""
-    if not folder.is_dir():
-        raise VideoError(f"{folder} is not a folder of video clips")
-    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
-    if not videos:
-        raise VideoError(f"no video in {folder} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
-    return videos
+    """All videos in and below `folder`, sorted, but none that streamparts wrote, see folders.py. Raises VideoError when
+    there is none."""
+    content = content_of(folder)
+    if not content.videos:
+        own = f", apart from {len(content.own)} that streamparts wrote" if content.own else ""
+        raise VideoError(f"no video in {folder}{own} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    return list(content.videos)
 
 
 def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fraction | None) -> int | None:
@@ -248,7 +294,17 @@ def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fr
         return None
     if stream.duration and (time_base := exact(stream.time_base)):
         return round(stream.duration * time_base * rate) or None
-    return round(Fraction(container.duration, av.time_base) * rate) or None if container.duration else None
+    if not container.duration:
+        return None
+    return round(Fraction(container.duration - counted_before(container), av.time_base) * rate) or None
+
+
+def counted_before(container: InputContainer) -> int:
+    """Of the announced length, the microseconds before the first frame: Matroska measures from time 0, and its clock
+    may be the time of day, or that since 1970."""
+    start = container.start_time or 0
+    measured_from_zero = "matroska" in container.format.name and 0 < start < (container.duration or 0)
+    return start if measured_from_zero else 0
 
 
 def _open_container(path: Path, accelerator: HWAccel | None = None) -> InputContainer:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 from av.container import InputContainer
 
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
 from streamparts.sources.base import Closing, Timeline, quarter_turns
+from streamparts.sources.clock import Clock
 from streamparts.sources.reader import ENDED, SILENT, Announced, Lost, Picture, Reader
+from streamparts.sources.timed import Timed, timed_frames
 
 IDLE_SECONDS = 5.0
 """Without a frame for so long, a live source counts as lost."""
@@ -48,13 +52,15 @@ class LiveSource(Closing):
         max_retries: int | None = None,
         paced: bool = False,
         always_live: bool = True,
+        frame_rate: Fraction | None = None,
     ) -> None:
         """Connects. Raises VideoError if no picture comes within `connect_seconds`.
 
         `open_container` is called in a thread, once per attempt; it should give PyAV timeouts no longer than the two
         here. `name` and what `hint` adds to the error of the first attempt must be free of credentials. `max_retries`
         attempts without success, one after another, end the source with an error; None never does. `always_live`
-        False looks whether the input announces a length.
+        False looks whether the input announces a length. What states no times (raw H.264, MJPEG) gets those of arrival,
+        or counts at `frame_rate` frames a second; VideoError is raised for a rate where times are stated.
         """
         if idle_seconds <= 0 or connect_seconds <= 0:
             raise ValueError(f"idle_seconds and connect_seconds must be positive: {idle_seconds}, {connect_seconds}")
@@ -72,16 +78,39 @@ class LiveSource(Closing):
         announced, first = self._first_picture(hint)
         self._announced = announced
         self.live = always_live or not announced.finite
-        self.time_base = announced.time_base
-        self.rate = announced.rate
+        self._clock = self._clock_for(announced, frame_rate)
+        self._early = deque(self._clock.begin(self._timed(first), self._more))
+        self.time_base, self.rate, self.notes = self._clock.time_base, self._clock.rate, self._clock.notes
         self.num_frames = None if self.live else announced.num_frames
         width, height = first.image.width, first.image.height
         self.rotation = quarter_turns(first.image)
+        self.pixel_aspect = announced.pixel_aspect if self.rotation % 180 == 0 else 1 / announced.pixel_aspect
         self.width, self.height = (width, height) if self.rotation % 180 == 0 else (height, width)
         rate = f"{float(self.rate):.4g} fps" if self.rate else "unknown rate"
         self.description = f"{self.width}x{self.height} {announced.codec}, {rate}" + (", live" if self.live else "")
-        self._first: Picture | None = first
         self._timeline = Timeline(self.time_base, self.rate)
+
+    def _clock_for(self, announced: Announced, frame_rate: Fraction | None) -> Clock:
+        try:
+            return Clock(announced.time_base, announced.rate, announced.states_times, frame_rate)
+        except VideoError as error:
+            self._reader.cancel()
+            raise VideoError(f"{self.name}: {error}") from None
+
+    def _timed(self, picture: Picture) -> Timed:
+        """With its time in ticks of this source's time base."""
+        announced, pts = self._reader.announced, picture.pts
+        if announced is not None and pts is not None and self._clock.is_senders:
+            pts = round(pts * announced.time_base / self._clock.time_base)
+        return Timed(picture.image, self._clock.ticks(pts, picture.decoded_at), picture.decoded_at, picture.waited)
+
+    def _more(self, seconds: float) -> Timed | None:
+        """What came early enough to measure the rate by."""
+        try:
+            picture = self._reader.take(seconds)
+        except Lost:
+            return None  # which is told again, after those that came
+        return picture and self._timed(picture)
 
     @property
     def decode_errors(self) -> int:
@@ -101,35 +130,55 @@ class LiveSource(Closing):
         if self._iterated:
             raise ValueError(f"{self.name} was read already; open it again to read it again")
         self._iterated = True
-        return self._frames()
+        return self._film() if not self.live and self._clock.is_senders else self._frames()
+
+    def _film(self) -> Iterator[Frame]:
+        """What has a length can wait for the times of the frames to come."""
+        yield from timed_frames(self._film_pictures(), self._timeline)
+        if not self._closed.is_set():
+            self._check_complete()
+
+    def _film_pictures(self) -> Iterator[Timed]:
+        timed: Timed | None = self._early.popleft()
+        while timed is not None and not self._closed.is_set():
+            yield timed
+            timed = None  # else this generator would keep it alive while it waits
+            try:
+                timed = self._next_timed(time.perf_counter())
+            except Lost as lost:
+                if str(lost) == ENDED:
+                    return
+                raise self._broke_off(lost) from None
+
+    def _broke_off(self, lost: Lost) -> VideoError:
+        hint = "; --idle gives it more time" if lost.cause is TimeoutError else ""
+        return VideoError(f"{self.name}: broke off: {lost}{hint}")
 
     def _frames(self) -> Iterator[Frame]:
-        picture, self._first = self._first, None
-        while picture is not None and not self._closed.is_set():
-            taken_at, decoded_at = time.perf_counter(), picture.decoded_at
-            yield self._frame(picture)
-            picture = None  # else this generator would keep it alive while it waits
+        timed: Timed | None = self._early.popleft()
+        ahead = None if self._clock.is_senders else ()  # nobody knows what comes; made-up times are in order
+        while timed is not None and not self._closed.is_set():
+            taken_at, decoded_at = time.perf_counter(), timed.decoded_at
+            yield self._timeline.frame(timed.image, timed.pts, decoded_at, ahead)
+            timed = None  # else this generator would keep it alive while it waits
             try:
-                picture = self._next_picture(taken_at)
+                timed = self._early.popleft() if self._early else self._next_timed(taken_at)
             except Lost as lost:
                 reason = str(lost)
                 if not self.live and reason == ENDED:
                     self._check_complete()
                     return
                 if not self.live:
-                    hint = "; --idle gives it more time" if lost.cause is TimeoutError else ""
-                    raise VideoError(f"{self.name}: broke off: {reason}{hint}") from None
-                heard_at = min(decoded_at, self._reader.heard_at)
+                    raise self._broke_off(lost) from None
+                heard_at = min(decoded_at or taken_at, self._reader.heard_at)
                 picture = self._reconnected(reason)
                 if picture is not None:
                     self._timeline.broke_off(Gap(reason, picture.decoded_at - heard_at))
+                    timed = self._timed(picture)
 
-    def _frame(self, picture: Picture) -> Frame:
-        announced = self._reader.announced
-        pts = picture.pts
-        if pts is not None and announced is not None and announced.time_base != self.time_base:
-            pts = round(pts * announced.time_base / self.time_base)
-        return self._timeline.frame(picture.image, pts, picture.decoded_at)
+    def _next_timed(self, taken_at: float) -> Timed | None:
+        picture = self._next_picture(taken_at)
+        return picture and self._timed(picture)
 
     def _check_complete(self) -> None:
         """Most of FFmpeg's readers take a connection that breaks off for the end of the film."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from urllib.parse import urlsplit
 
 import av
@@ -64,8 +65,10 @@ def open_address(
     idle_seconds: float | None = None,
     connect_seconds: float = CONNECT_SECONDS,
     max_retries: int | None = None,
+    frame_rate: Fraction | None = None,
 ) -> LiveSource:
-    """Connect to an address. Raises VideoError, without the credentials that it may hold."""
+    """Connect to an address; `frame_rate` counts the frames of what states no times. Raises VideoError, without the
+    credentials that the address may hold."""
     scheme = urlsplit(word).scheme.lower()
     hls = is_hls(word)
     idle_seconds = idle_seconds or (HLS_IDLE_SECONDS if hls else IDLE_SECONDS)
@@ -78,6 +81,7 @@ def open_address(
         max_retries=max_retries,
         paced=hls,
         always_live=scheme in _ALWAYS_LIVE,
+        frame_rate=frame_rate,
     )
 
 

@@ -14,7 +14,10 @@ from av import VideoFrame
 from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns
-from streamparts.sources.files import IMAGE_SUFFIXES, ticks_at
+from streamparts.sources.files import ticks_at
+from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
+from streamparts.sources.levels import levels_note
+from streamparts.texts import readable
 
 NUMBERED = re.compile(r"%0?(\d*)d")
 
@@ -30,7 +33,7 @@ class PictureSource(Closing):
 
     def __init__(self, pictures: Iterable[tuple[int, Path]], name: str, rate: Fraction | None = None) -> None:
         """`pictures` are (position, file), the positions increasing. Raises VideoError unless one can be read."""
-        self.name = name
+        self.name = readable(name)
         self.rate: Fraction | None = rate or FALLBACK_RATE
         self.time_base = 1 / (rate or FALLBACK_RATE)
         self.decode_errors = 0
@@ -41,10 +44,12 @@ class PictureSource(Closing):
         first = next((image for _, path in self._pictures if (image := _read(path)) is not None), None)
         if first is None:
             raise VideoError(f"{name}: not one picture could be read; the files are empty, damaged or of another type")
+        self.notes: tuple[str, ...] = tuple(filter(None, [levels_note(first)]))
         width, height = first.width, first.height
         self.width, self.height = (width, height) if quarter_turns(first) % 180 == 0 else (height, width)
         rate_text = f"{float(rate or FALLBACK_RATE):.4g} fps"
         self.description = f"{self.width}x{self.height} pictures, {rate_text}, {self.num_frames} frames"
+        self.description = ", ".join([self.description, *self.notes])
 
     @property
     def repaired_times(self) -> int:
@@ -76,7 +81,7 @@ class PictureSource(Closing):
             if image is None:
                 self.decode_errors += 1
             else:
-                yield self._timeline.frame(image, position, time.perf_counter())
+                yield self._timeline.frame(image, position, time.perf_counter(), ahead=())
 
 
 def open_pictures(folder: Path, rate: Fraction | None = None) -> PictureSource:
@@ -98,24 +103,20 @@ def open_numbered(pattern: str, rate: Fraction | None = None) -> PictureSource:
         raise VideoError(f"{pattern}: a numbered sequence has one number in the file's name, as in frame_%04d.png")
     before, after = re.escape(name[: place.start()]), re.escape(name[place.end() :])
     fits = re.compile(f"{before}(\\d{{{place[1] or 1},}}){after}")
-    found = sorted((int(m[1]), path) for path in _files_in(folder) if (m := fits.fullmatch(path.name)))
+    found = sorted((int(m[1]), path) for path in files_in(folder) if (m := fits.fullmatch(path.name)))
     if not found:
         raise VideoError(f"{pattern}: no such pictures in {folder}")
     return PictureSource([(number - found[0][0], path) for number, path in found], name, rate)
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    return sorted((path for path in _files_in(folder) if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+    return sorted((path for path in files_in(folder) if path.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
 
 
 def natural_order(path: Path) -> tuple[str, list[tuple[int, str]]]:
     """A key that sorts the numbers in file names as numbers."""
     pieces = re.split(r"(\d+)", path.name)
     return str(path.parent), [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
 
 
 def _read(path: Path) -> VideoFrame | None:

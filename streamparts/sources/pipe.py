@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
 
 import av
+from av import VideoFrame
 from av.container import InputContainer
 
+from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.sources.base import BROKEN, reason_of
+from streamparts.sources.base import BROKEN, Timeline, reason_of
+from streamparts.sources.clock import Clock
 from streamparts.sources.files import FileSource
+from streamparts.sources.timed import Timed
 
 POLL_SECONDS = 0.25
 
@@ -20,14 +28,41 @@ class PipeSource(FileSource):
     """Standard input: any container that FFmpeg can read without seeking. It waits for the writer as long as the
     writer takes; closing it, from any thread, ends the waiting."""
 
-    def __init__(self, descriptor: int | None = None) -> None:
-        """Raises VideoError. `descriptor` None is standard input."""
+    def __init__(self, descriptor: int | None = None, rate: Fraction | None = None) -> None:
+        """Raises VideoError. `descriptor` None is standard input. What states no times (raw H.264, MJPEG) gets those of
+        arrival, or counts at `rate` frames a second."""
         if descriptor is None:
             if sys.stdin is None or sys.stdin.isatty():
                 raise VideoError("-: standard input is a terminal; pipe a video into it, or name a file")
             descriptor = sys.stdin.fileno()
         self._pipe = _Pipe(descriptor)
-        super().__init__("stdin")
+        super().__init__("stdin", rate=rate)
+        if self._counted:
+            self._clock = Clock(self.time_base, self.rate, False, rate)
+            self._early = self._clock.begin(self._timed(self._first), self._more)
+            self.rate, self.time_base, self.notes = self._clock.rate, self._clock.time_base, self._clock.notes
+            self.description = self._describe()
+            self._timeline = Timeline(self.time_base, self.rate)
+
+    def _timed(self, image: VideoFrame) -> Timed:
+        return Timed(image, None, time.perf_counter(), self._waited)
+
+    def _more(self, seconds: float) -> Timed | None:
+        try:
+            return self._timed(next(self._images)) if seconds > 0 else None
+        except (StopIteration, VideoError):
+            return None
+
+    def _frames(self, images: Iterator[VideoFrame]) -> Iterator[Frame]:
+        if not self._counted:
+            return super()._frames(images)
+        early, self._early = self._early, []
+        late = (self._arrived(image) for image in self._images)
+        return (self._timeline.frame(*timed[:3], ahead=()) for timed in chain(early, late))
+
+    def _arrived(self, image: VideoFrame) -> Timed:
+        now = time.perf_counter()
+        return Timed(image, self._clock.ticks(None, now), now)
 
     def close(self) -> None:
         """The container goes with the last reference to it: the thread that reads may still be in it."""

@@ -19,8 +19,15 @@ from av.video.stream import VideoStream
 from streamparts.errors import VideoError
 from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, reason_of
-from streamparts.sources.files import estimate_num_frames, video_stream
+from streamparts.sources.files import (
+    announced_rate,
+    counted_before,
+    displayed_aspect,
+    estimate_num_frames,
+    video_stream,
+)
 from streamparts.sources.redact import redact
+from streamparts.sources.timed import states_times
 
 ENDED = "the stream ended"
 """Why a source is lost whose sender closed the connection, or came to the end."""
@@ -50,6 +57,10 @@ class Announced:
     """Whether it has a length: a recording, not a broadcast."""
     seconds: float | None
     """The length of the video itself, where it is stated."""
+    pixel_aspect: Fraction = Fraction(1)
+    """How wide a pixel is shown for its height, before any turn."""
+    states_times: bool = True
+    """Whether the pictures' times are the sender's; else FFmpeg made them up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,8 @@ class Picture:
     """In ticks of the announced time base."""
     decoded_at: float
     """`time.perf_counter()` when it left the decoder."""
+    waited: float = 0.0
+    """Seconds that its data was waited for."""
 
 
 class Reader:
@@ -82,6 +95,7 @@ class Reader:
         self._name = name
         self._paced = paced
         self._pacer = _Pacer()
+        self._waited = 0.0
         self._changed = threading.Condition()
         self._picture: Picture | None = None
         self._lost: Lost | None = None
@@ -139,7 +153,7 @@ class Reader:
             stream = video_stream(container, self._name)
             self.announced = _announced(container, stream, self._paced)
             try:
-                while not self._cancelled and self._decode(_next_packet(container, stream), stream):
+                while not self._cancelled and self._decode(self._next_packet(container, stream), stream):
                     pass
             except BROKEN:
                 self._drain(stream)
@@ -172,7 +186,13 @@ class Reader:
             self._put_all(stream.codec_context.decode(None))
 
     def _put_all(self, images: Sequence[VideoFrame]) -> bool:
-        return all(self._put(Picture(image, image.pts, time.perf_counter())) for image in images)
+        return all(self._put(Picture(image, image.pts, time.perf_counter(), self._waited)) for image in images)
+
+    def _next_packet(self, container: InputContainer, stream: VideoStream) -> Packet[VideoStream] | None:
+        asked = time.perf_counter()
+        packet = _next_packet(container, stream)
+        self._waited = time.perf_counter() - asked
+        return packet
 
 
 class _Pacer:
@@ -202,23 +222,26 @@ def _next_packet(container: InputContainer, stream: VideoStream) -> Packet[Video
 
 def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) -> Announced:
     """The size of an input that comes `in_pieces` is that of the list of them."""
-    rate = exact(stream.average_rate)
+    timed = states_times(container)
+    rate = announced_rate(stream, not timed)
     return Announced(
         codec=stream.codec_context.name,
         time_base=exact(stream.time_base) or 1 / FALLBACK_RATE,
         rate=rate,
         num_frames=estimate_num_frames(stream, container, rate),
         finite=bool(container.duration) or ((container.size or 0) > 0 and not in_pieces),  # None since PyAV 19
-        seconds=_stated_seconds(stream),
+        seconds=_stated_seconds(stream, counted_before(container) / av.time_base),
+        pixel_aspect=displayed_aspect(stream, 0),
+        states_times=timed,
     )
 
 
-def _stated_seconds(stream: VideoStream) -> float | None:
-    """Matroska has it in a tag."""
+def _stated_seconds(stream: VideoStream, before: float) -> float | None:
+    """Matroska has it in a tag, with the seconds `before` the first frame."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     match = re.match(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
-    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None
+    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) - before if match else None
 
 
 def _lost(error: BaseException) -> Lost:

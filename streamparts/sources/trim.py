@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 from streamparts.data import Frame, Gap
@@ -59,6 +60,8 @@ class _Wrapped(Closing):
         self.time_base = source.time_base
         self.live = source.live
         self.path = getattr(source, "path", None)
+        self.pixel_aspect: Fraction = getattr(source, "pixel_aspect", Fraction(1))
+        self.notes: tuple[str, ...] = getattr(source, "notes", ())
 
     @property
     def decode_errors(self) -> int:

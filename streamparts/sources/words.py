@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from streamparts.errors import VideoError
 from streamparts.sources.devices import CAMERA, DEVICE, SCREEN
-from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
+from streamparts.sources.files import find_videos
+from streamparts.sources.folders import IMAGE_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES, content_of, files_below, is_own
 from streamparts.sources.network import ADDRESS
 from streamparts.sources.pictures import NUMBERED, natural_order, pictures_in
 from streamparts.sources.redact import redact
+from streamparts.texts import listed_lines
 
+Say = Callable[[str], object]
+"""Is told lines for the user."""
 Kind = Literal["pipe", "pattern", "device", "address", "numbered", "folder", "picture", "file", "glob"]
 
 KINDS = (
@@ -49,14 +53,28 @@ def kind_of(word: str) -> Kind:
     raise VideoError(f"{word}: no such file{hint}")
 
 
-def expand_sources(arguments: Sequence[str]) -> list[str]:
+def expand_sources(arguments: Sequence[str], say: Say = lambda line: None) -> list[str]:
     """Each argument as the words for `open_source` that it stands for: a glob as the files it matches, a folder as the
     videos in and below it, @list.txt as its lines (blank ones and those that begin with # left out; files in it are
     sought from the list's folder). What can be opened as one source stays: a folder of pictures alone, a glob of
-    pictures alone, an address. Every word once. Raises VideoError where there is nothing.
+    pictures alone, an address. Every word once. `say` is told what is left out, such as our own overlays. Raises
+    VideoError where there is nothing.
     """
-    words = (word for argument in arguments for word in _expanded(argument))
+    words = (word for argument in arguments for word in _expanded(argument, say))
     return list(dict.fromkeys(words))
+
+
+def may_be_live(word: str) -> bool:
+    """Whether it can break off and come back."""
+    return kind_of(word) in ("device", "address")
+
+
+def may_lack_times(word: str | Path) -> bool:
+    """Whether a rate can mean something for it: pictures, raw video, and what comes without a name that tells."""
+    if isinstance(word, Path):
+        return word.is_dir() or word.suffix.lower() in RAW_SUFFIXES | IMAGE_SUFFIXES
+    kind = kind_of(word)
+    return kind not in ("file", "pattern", "device") or Path(word).suffix.lower() in RAW_SUFFIXES
 
 
 def output_stem(word: str) -> str:
@@ -75,31 +93,32 @@ def output_stem(word: str) -> str:
     return re.sub(r"[^\w.() -]+", "-", name.replace("***@", "")).strip("-. ") or "source"
 
 
-def _expanded(argument: str, base: Path = Path(), may_list: bool = True) -> Iterator[str]:
+def _expanded(argument: str, say: Say, base: Path = Path(), may_list: bool = True) -> Iterator[str]:
     if argument.startswith("@") and may_list:
-        yield from _listed(Path(argument[1:]))
+        yield from _listed(Path(argument[1:]), say)
         return
     path = base / argument
     if _is_no_path(argument):
         yield argument
     elif path.is_dir():
-        yield from _in_folder(path)
+        yield from _in_folder(path, say)
     elif path.exists() or _is_numbered(path) or not glob.has_magic(argument):
         yield _as_word(path)
     else:
-        yield from _matches(path)
+        yield from _matches(path, say)
 
 
-def _listed(path: Path) -> Iterator[str]:
+def _listed(path: Path, say: Say) -> Iterator[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise VideoError(f"@{path}: this list of sources cannot be read; it must be a text file, one a line") from error
-    words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        words = listed_lines(path)
+    except OSError as error:
+        raise VideoError(f"@{path}: this list of sources cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise VideoError(f"@{path}: {error}; a list of sources is a text file, one a line") from error
     if not words:
         raise VideoError(f"@{path}: this list of sources is empty")
     for word in words:
-        yield from _expanded(word, path.parent, may_list=False)
+        yield from _expanded(word, say, path.parent, may_list=False)
 
 
 def _is_no_path(word: str) -> bool:
@@ -118,26 +137,54 @@ def _is_numbered(path: Path) -> bool:
 
 def is_sequence(folder: Path) -> bool:
     """Whether a folder is one source: pictures, and no video in or below it."""
-    has_video = any(path.suffix.lower() in VIDEO_SUFFIXES for path in folder.rglob("*"))
-    return not has_video and bool(pictures_in(folder))
+    if not pictures_in(folder):
+        return False
+    return not any(path.suffix.lower() in VIDEO_SUFFIXES and not is_own(path) for path in files_below(folder))
 
 
-def _in_folder(folder: Path) -> list[str]:
+def _in_folder(folder: Path, say: Say) -> list[str]:
     if is_sequence(folder):
         return [str(folder)]
-    return [str(path) for path in find_videos(folder)]
+    videos = find_videos(folder)
+    for line in content_of(folder).left_out():
+        say(f"{folder}: {line}")
+    return [str(path) for path in videos]
 
 
-def _matches(pattern: Path) -> list[str]:
+def _matches(pattern: Path, say: Say) -> Iterator[str]:
     found = matching(str(pattern))
     if not found:
         raise VideoError(f"{pattern}: no file has a name like that")
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in found):
-        return [str(pattern)]
-    return [word for path in found for word in (_in_folder(path) if path.is_dir() else [str(path)])]
+        yield str(pattern)
+        return
+    for path in found:
+        if path.is_dir():
+            yield from _in_folder(path, say)
+        elif is_own(path):
+            say(f"{path}: left out, an overlay that streamparts wrote")
+        else:
+            yield str(path)
 
 
 def matching(pattern: str) -> list[Path]:
-    """What a glob matches, in natural order."""
-    names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
+    """What a glob matches, in natural order. Folders that are there under the very name that is written, such as
+    "exp [A]", are meant as they are."""
+    names = glob.glob(_with_literal_folders(pattern), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
     return sorted((Path(name) for name in names), key=natural_order)
+
+
+def fixed_folder(pattern: str) -> Path:
+    """The folder that all matches of a glob are in: what comes before its first piece with a wildcard."""
+    place = Path(Path(pattern).anchor)
+    for piece in Path(pattern).relative_to(place).parts if place.parts else Path(pattern).parts:
+        if glob.has_magic(piece) and not (place / piece).is_dir():
+            break
+        place /= piece
+    return place
+
+
+def _with_literal_folders(pattern: str) -> str:
+    fixed = fixed_folder(pattern)
+    rest = Path(pattern).relative_to(fixed) if fixed != Path() else Path(pattern)
+    return str(Path(glob.escape(str(fixed))) / rest) if fixed != Path() else pattern

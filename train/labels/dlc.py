@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from streamparts.data import FloatArray
+from streamparts.texts import encoding_of
 from train.labels.pictures import read_rgb
 from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 from train.spread import spread
@@ -61,7 +62,7 @@ def _find_csv(folder: Path) -> Path:
 def read_dlc_csv(path: Path) -> DlcTable:
     """Raises LabelsError unless it is the table of a single-animal project."""
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding=encoding_of(path), newline="") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError) as error:
         raise LabelsError(f"{path}: cannot be read ({error})") from error

@@ -48,7 +48,7 @@ def _video_beside(labels: Path) -> Path:
 def read_keypoints(path: Path) -> tuple[tuple[str, ...], FloatArray]:
     """(L,) names and (F, L, 2) points, nan where missing. Raises LabelsError."""
     try:
-        entries = json.loads(path.read_text())
+        entries = json.loads(path.read_text(encoding="utf-8"))
         first = next(entry for entry in entries if entry)
         names = tuple(map(str, first)) if isinstance(first, dict) else _numbered(len(first))
         rows = [_points(entry, names) for entry in entries]

@@ -11,6 +11,8 @@ import numpy as np
 
 from streamparts.data import ByteArray, FloatArray, require_shape
 from streamparts.errors import VideoError
+from streamparts.texts import readable
+from train.cache import new_array
 from train.clips import cache_key, open_clip
 from train.readers import READING_ERRORS, reason_of
 from train.subject.cutting import cut
@@ -29,9 +31,10 @@ def crop_frames(clip: Path, rows: IntArray, regions: FloatArray, pixels: int, ca
         partial = stored.with_suffix(f".{os.getpid()}.tmp")
         try:
             shape = (len(rows), pixels, pixels, 3)
-            crops = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            crops = new_array(partial, shape, readable(clip.name))
             for i, piece in enumerate(each_crop(clip, rows, wanted, pixels)):
                 crops[i] = piece
+            assert isinstance(crops, np.memmap)
             crops.flush()
             partial.replace(stored)
         finally:

@@ -22,7 +22,7 @@ def keep(folder: Path, subjects: Iterable[SubjectClip], said: Sequence[str]) -> 
     partial.mkdir(parents=True)
     try:
         index = [keep_one(partial, number, subject) for number, subject in enumerate(subjects)]
-        (partial / INDEX).write_text(json.dumps({"subjects": index, "said": list(said)}, indent=1))
+        (partial / INDEX).write_text(json.dumps({"subjects": index, "said": list(said)}, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     finally:
@@ -43,7 +43,7 @@ def read_kept(folder: Path) -> tuple[tuple[SubjectClip, ...], list[str]] | None:
     """The subjects and what was said of the clips; None where they are not there."""
     if not (folder / INDEX).exists():
         return None
-    stored = json.loads((folder / INDEX).read_text())
+    stored = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     subjects = []
     for number, about in enumerate(stored["subjects"]):
         masks, known = (np.load(folder / f"{number}.{name}.npy", mmap_mode="r") for name in ("masks", "known"))

@@ -8,7 +8,7 @@ import numpy as np
 
 from streamparts.data import ByteArray
 from streamparts.errors import VideoError
-from streamparts.sources import IMAGE_SUFFIXES
+from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
 from train.pictures import PictureError, read_grey
 from train.readers import natural_key
 
@@ -33,7 +33,7 @@ class MasksOfAnotherTool:
         if place is None:
             raise VideoError(f"{name}: no masks {stem}/ and no {stem}.npy in {self.folder}")
         suffixes = {*IMAGE_SUFFIXES, ".npy"}
-        files = sorted((p for p in place.iterdir() if p.suffix.lower() in suffixes), key=natural_key)
+        files = sorted((p for p in files_in(place) if p.suffix.lower() in suffixes), key=natural_key)
         if len(files) == num_frames:
             return FrameMasks(name, files=dict(enumerate(files)))
         numbered = {int(p.stem): p for p in files if p.stem.isdecimal()}

@@ -1,0 +1,121 @@
+"""Whose clock the times of a stream are of: the sender's, or where it states none, that of this machine or a count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from statistics import median
+
+from streamparts.errors import VideoError
+from streamparts.sources.base import FALLBACK_RATE
+from streamparts.sources.timed import Timed, counted_note
+
+ARRIVAL_TIME_BASE = Fraction(1, 90_000)
+"""Seconds per tick of times of arrival."""
+MEASURED_PICTURES, MEASURED_SECONDS = 8, 1.0
+"""The rate of what states no times is measured over so many pictures that had to be waited for, or so long ..."""
+MOST_PICTURES = 64
+"""... and over no more than so many in all."""
+_WAITED_SECONDS = 0.002
+
+ARRIVAL_NOTE = "states no times: they are those of arrival; --fps counts frames instead"
+
+
+class Clock:
+    """Gives the pictures of one stream their times."""
+
+    def __init__(self, time_base: Fraction, rate: Fraction | None, states_times: bool, asked: Fraction | None) -> None:
+        """`time_base` and `rate` as announced. Raises VideoError where a rate is `asked` for what states its times."""
+        if states_times and asked is not None:
+            raise VideoError("states its own times; leave --fps out")
+        self.time_base, self.rate = time_base, rate
+        self.notes: tuple[str, ...] = ()
+        """What is to be known of the times, in words."""
+        self.is_senders = states_times
+        """Whether the times are the sender's, right or wrong."""
+        self._asked = asked
+        self._arrivals: Arrivals | None = None
+
+    def begin(self, first: Timed, more: Callable[[float], Timed | None]) -> list[Timed]:
+        """The first pictures with their times: one, or those by which the rate was measured. `more` gives the next one
+        within so many seconds, None where none comes."""
+        if self.is_senders:
+            return [first]
+        pictures, times = [first], None
+        if self._asked is None:
+            pictures, times = self._measure(first, more)
+        if times is not None:
+            self.time_base, self.notes = ARRIVAL_TIME_BASE, (ARRIVAL_NOTE,)
+            return [picture._replace(pts=time) for picture, time in zip(pictures, times, strict=True)]
+        self.rate = self._asked or self.rate or FALLBACK_RATE
+        self.time_base, self.notes = 1 / self.rate, (counted_note(self.rate, self._asked is not None),)
+        return [picture._replace(pts=None) for picture in pictures]
+
+    def ticks(self, pts: int | None, arrived: float) -> int | None:
+        """Time of a later picture that states `pts`; None where it is to be counted."""
+        if self.is_senders:
+            return pts
+        return None if self._arrivals is None else self._arrivals.ticks(arrived)
+
+    def _measure(self, first: Timed, more: Callable[[float], Timed | None]) -> tuple[list[Timed], list[int] | None]:
+        arrivals, pictures = Arrivals(), [first]
+        picture: Timed | None = first
+        while picture is not None and arrivals.note(_arrived(picture), picture.waited):
+            picture = more(arrivals.left(time.perf_counter()))
+            pictures += [picture] if picture else []
+        settled = arrivals.settle()
+        if settled is None:
+            return pictures, None
+        self._arrivals, self.rate = arrivals, settled[1]
+        return pictures, settled[0]
+
+
+def _arrived(picture: Timed) -> float:
+    return time.perf_counter() if picture.decoded_at is None else picture.decoded_at
+
+
+class Arrivals:
+    """Times of arrival, in ticks of ARRIVAL_TIME_BASE from the first picture, for what states none.
+
+    FFmpeg examines a stream before it hands out its first picture; what came meanwhile is handed out at once. Those
+    pictures get times before that of the first one that had to be waited for, as far apart as those after it.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: list[float] = []
+        self._num_early = 0
+        self._waits = False
+        self._last = -1
+        self._began = 0.0
+
+    def note(self, arrived: float, waited: float) -> bool:
+        """One of the first pictures: when it left the decoder, and how long its data was waited for, in seconds of
+        this machine. False once enough is known."""
+        self._waits = self._waits or waited > _WAITED_SECONDS
+        self._num_early += not self._waits
+        self._arrived.append(arrived)
+        known = len(self._arrived) - self._num_early
+        return known < MEASURED_PICTURES and len(self._arrived) < MOST_PICTURES
+
+    def left(self, now: float) -> float:
+        """Seconds that are left for measuring."""
+        since = self._arrived[min(self._num_early, len(self._arrived) - 1)]
+        return since + MEASURED_SECONDS - now
+
+    def settle(self) -> tuple[list[int], Fraction] | None:
+        """Times of the pictures that were noted, and the rate; None where all came at once, as from a file."""
+        known = self._arrived[self._num_early :]
+        steps = [after - before for before, after in pairwise(known)]
+        step = median(steps) if steps else 0.0
+        if step <= 0:
+            return None
+        times = [known[0] - (self._num_early - n) * step for n in range(self._num_early)] + known
+        self._began = times[0]
+        return [self.ticks(time) for time in times], Fraction(1 / step).limit_denominator(100)
+
+    def ticks(self, arrived: float) -> int:
+        """Of a later picture; increases by a tick at least."""
+        self._last = max(self._last + 1, round((arrived - self._began) / ARRIVAL_TIME_BASE))
+        return self._last

@@ -1,0 +1,148 @@
+"""What belongs to a folder: one rule for runs, corpora, training and maps.
+
+Left out are hidden files and folders (macOS's ._x.png, .ipynb_checkpoints), what systems keep beside pictures
+(Thumbs.db), and overlays that streamparts wrote itself. Links to folders are followed, each folder once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamparts.errors import VideoError
+
+VIDEO_SUFFIXES = {
+    *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif", ".mts", ".m2ts", ".wmv", ".asf"),
+    *(".flv", ".3gp", ".3g2", ".mxf", ".vob", ".dv", ".ogv", ".m2v", ".m1v"),
+    *(".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg"),
+}
+"""What a folder of videos is searched for."""
+RAW_SUFFIXES = {".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".m2v", ".m1v"}
+"""Video without a container, and so without times."""
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2"}
+OTHER_MEDIA = {
+    ".exr",
+    ".dpx",
+    ".heic",
+    ".avif",
+    ".raw",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".braw",
+    ".r3d",
+    ".rm",
+    ".swf",
+    ".insv",
+}
+"""Pictures and videos that are not taken from folders; a person may expect it, so they are named."""
+
+OWN_MARK = "streamparts overlay"
+"""In the comment of every overlay that is written."""
+
+_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information"}
+_OVERLAY = re.compile(r"(?P<stem>.*)\.overlay(?:\.\d{3,})?\.mp4", re.IGNORECASE | re.DOTALL)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is no content."""
+    return name.startswith(".") or name.lower() in _SYSTEMS
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files directly in a folder that belong to it, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not is_hidden(path.name) and path.is_file())
+
+
+def folders_below(folder: Path) -> Iterator[Path]:
+    """The folder itself and those below it, sorted, linked ones too."""
+    seen = set[str]()
+    for place, names, _ in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            names.clear()
+            continue
+        seen.add(real)
+        names[:] = sorted(name for name in names if not is_hidden(name))
+        yield Path(place)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files of a folder and those below it."""
+    return (path for place in folders_below(folder) for path in files_in(place))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The media in and below a folder."""
+
+    videos: tuple[Path, ...]
+    pictures: tuple[Path, ...]
+    own: tuple[Path, ...]
+    """Overlays that streamparts wrote; they are no videos to be tracked."""
+    others: tuple[Path, ...]
+    """Media of kinds that are not taken."""
+
+    def left_out(self, pictures_are_taken: bool = False) -> list[str]:
+        """One line for each kind that is not taken."""
+        kinds = (
+            (self.own, "overlays that streamparts wrote"),
+            (() if pictures_are_taken else self.pictures, "pictures beside videos"),
+            (self.others, "files of kinds that are not taken from folders"),
+        )
+        return [f"left out {what}: {_some(files)}" for files, what in kinds if files]
+
+
+def content_of(folder: Path) -> Content:
+    """What is in and below a folder. Raises VideoError where it is none."""
+    if not folder.is_dir():
+        raise VideoError(f"{folder} is not a folder of video clips")
+    videos, pictures, own, others = list[Path](), list[Path](), list[Path](), list[Path]()
+    for path in files_below(folder):
+        suffix = path.suffix.lower()
+        if suffix in VIDEO_SUFFIXES:
+            (own if is_own(path) else videos).append(path)
+        elif suffix in IMAGE_SUFFIXES:
+            pictures.append(path)
+        elif suffix in OTHER_MEDIA:
+            others.append(path)
+    return Content(tuple(sorted(videos)), tuple(sorted(pictures)), tuple(own), tuple(others))
+
+
+def is_own(path: Path) -> bool:
+    """Whether it is an overlay that streamparts wrote: it says so in its comment, or its tracks lie beside it."""
+    if path.suffix.lower() != ".mp4":
+        return False
+    named = _OVERLAY.fullmatch(path.name)
+    if named and path.with_name(f"{named['stem']}.tracks.jsonl").exists():
+        return True
+    try:
+        return OWN_MARK.encode() in _index(path)
+    except OSError:
+        return False
+
+
+def _index(path: Path) -> bytes:
+    """The box of an mp4 file that holds its comment; empty where there is none. Raises OSError."""
+    with path.open("rb") as file:
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            skipped = 8
+            if length == 1:
+                length, skipped = int.from_bytes(file.read(8), "big"), 16
+            if length < skipped:
+                break
+            if kind == b"moov":
+                return file.read(min(length, 1 << 24))
+            file.seek(length - skipped, os.SEEK_CUR)
+    return b""
+
+
+def _some(files: tuple[Path, ...]) -> str:
+    names = ", ".join(path.name for path in files[:3])
+    return f"{len(files)} ({names}{', ...' if len(files) > 3 else ''})"

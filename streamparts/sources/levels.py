@@ -1,0 +1,27 @@
+"""Pictures whose 16-bit pixels use the lower bits alone: they come out black, and nothing says why."""
+
+from __future__ import annotations
+
+import numpy as np
+from av import VideoFrame
+
+_DEEP = ("gray16", "gray14", "gray12", "gray10", "rgb48", "bgr48", "rgba64", "bgra64", "ya16")
+
+
+def levels_note(image: VideoFrame) -> str | None:
+    """One line where a picture of 16 bits has nothing above an eighth of its range, as 12-bit data stored in 16 bits
+    has; None for all others."""
+    if not image.format.name.startswith(_DEEP):
+        return None
+    order = ">u2" if image.format.is_big_endian else "<u2"
+    plane = image.planes[0]
+    rows = np.frombuffer(plane, order).reshape(-1, plane.line_size // 2)[: image.height]  # type: ignore[call-overload]
+    per_row = plane.width * sum(1 for part in image.format.components if part.plane == 0)
+    brightest = int(rows[:, :per_row].max())
+    used, bits = brightest.bit_length(), 16
+    if not 0 < brightest < (1 << bits) // 8:
+        return None
+    return (
+        f"its {bits}-bit pixels use the lowest {used} bits alone, so that it is nearly black: multiply them by "
+        f"{1 << (bits - used)} first"
+    )

@@ -1,0 +1,61 @@
+"""The standard streams, where there may be none: daemons and programs without a console close them."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TextIO
+
+PLAIN_SECONDS = 30.0
+"""How often long work says a line where nobody watches a bar."""
+
+
+def provide_streams() -> None:
+    """Put the null device where standard input, output or error is closed: what Python prints would fail there, and
+    the next file that is opened would get their number, and FFmpeg's messages. Names of files that are not UTF-8 can
+    be printed from here on."""
+    for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with suppress(OSError):
+                opened = os.open(os.devnull, mode)
+                if opened != descriptor:
+                    os.dup2(opened, descriptor)
+                    os.close(opened)
+    if sys.stdout is None:
+        sys.stdout = _nowhere()
+    if sys.stderr is None:
+        sys.stderr = _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_watched() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class PlainLines:
+    """Progress for logs: a line at most every PLAIN_SECONDS."""
+
+    def __init__(self, print_line: Callable[[str], object], seconds: float = PLAIN_SECONDS) -> None:
+        self._print, self._seconds = print_line, seconds
+        self._said_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._said_at >= self._seconds
+
+    def say(self, text: str) -> None:
+        """Print the line, whether it is due or not."""
+        self._said_at = time.monotonic()
+        self._print(text)
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for as long as the process lives

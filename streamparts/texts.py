@@ -1,0 +1,90 @@
+"""Text that others wrote: names of files that are not UTF-8, and files from Windows."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def readable(text: str) -> str:
+    """A name that may hold bytes that are no UTF-8 (Python has them as lone surrogates), with a replacement character
+    for each: what is written into files and shown."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def decoded(data: bytes) -> str:
+    """Text as editors of all systems save it: UTF-8, with a byte order mark or without, UTF-16 with one, else
+    Windows-1252. Line ends are \\n. Raises ValueError, with the line, for what is none of them."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return _as(data, encoding)
+    try:
+        return _as(data, "utf-8")
+    except ValueError:
+        return _as(data, "cp1252")
+
+
+def encoding_of(path: Path) -> str:
+    """How a text file is to be opened, found without holding it: for tables that may be large. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(4)
+        for mark, encoding in _MARKS:
+            if start.startswith(mark):
+                return encoding
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        file.seek(0)
+        try:
+            while data := file.read(1 << 20):
+                decoder.decode(data)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8"
+
+
+def read_text(path: Path) -> str:
+    """`decoded` of a file. Raises OSError, or ValueError with the line that is no text."""
+    return decoded(path.read_bytes())
+
+
+def listed_lines(path: Path) -> list[str]:
+    """The lines of a list of files or words, without blank ones and those that begin with #; quotation marks around a
+    line ("Copy as path" of Windows puts them) are taken off. A name of which the bytes themselves are a file is kept as
+    it is. Raises as `read_text` does."""
+    data = path.read_bytes()
+    words = []
+    lines = decoded(data).split("\n")
+    raw = data.replace(b"\r\n", b"\n").split(b"\n")
+    for number, line in enumerate(lines):
+        word = _unquoted(line.strip())
+        if not word or word.startswith("#"):
+            continue
+        if len(raw) == len(lines):
+            own = _unquoted(raw[number].decode("utf-8", "surrogateescape").strip().lstrip("\ufeff"))
+            if own != word and (path.parent / own).exists():
+                word = own
+        words.append(word)
+    return words
+
+
+def _unquoted(word: str) -> str:
+    quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "\"'"
+    return word[1:-1] if quoted else word
+
+
+def _as(data: bytes, encoding: str) -> str:
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not text ({error.reason}, as {encoding})") from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"line {line} is not text (a zero byte)")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
