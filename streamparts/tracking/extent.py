@@ -97,15 +97,18 @@ def without_scatter(parts: Parts, own: Mask) -> Parts:
 
     near = cv2.dilate(own.astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)) > 0
     labels = np.zeros_like(parts.labels)
-    for number in np.unique(parts.labels[parts.labels > 0]).tolist():
-        mask = (parts.labels == number).astype(np.uint8)
-        _, marks, table, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-        sizes = table[:, cv2.CC_STAT_AREA]
-        largest = 1 + int(sizes[1:].argmax())
+    for number in np.flatnonzero(np.bincount(parts.labels.ravel())[1:]) + 1:
+        whole = (parts.labels == number).view(np.uint8)
+        x, y, width, height = cv2.boundingRect(whole)
+        box = slice(y, y + height), slice(x, x + width)
+        _, marks = cv2.connectedComponents(np.ascontiguousarray(whole[box]), connectivity=8, ltype=cv2.CV_32S)
+        sizes = np.bincount(marks.ravel())
+        sizes[0] = 0
+        largest = int(sizes.argmax())
         kept = sizes >= SPOT * sizes[largest]
-        kept &= np.bincount(marks[own], minlength=len(sizes)) > 0
-        kept[largest], kept[0] = bool(near[marks == largest].any()), False
-        labels[kept[marks]] = number
+        kept &= np.bincount(marks[own[box]], minlength=len(sizes)) > 0
+        kept[largest], kept[0] = bool(near[box][marks == largest].any()), False
+        labels[box][kept[marks]] = number
     return replace(parts, labels=labels)
 
 
@@ -119,7 +122,7 @@ def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
     x, y = (np.arange(len(line), dtype=np.float32) + 0.5 for line in (columns, rows))
     mean = np.array([columns @ x, rows @ y], np.float64) / count
     x, y = x - np.float32(mean[0]), y - np.float32(mean[1])
-    cross = float(y @ weights @ x)
+    cross = float((weights * y[:, None]).sum(axis=0) @ x)  # a matrix product would wake threads
     covariance = np.array([[columns @ (x * x), cross], [cross, rows @ (y * y)]], np.float64) / count
     (left, right), (top, bottom) = _ends(columns, count), _ends(rows, count)
     points = np.array([[left, top], [right, bottom], mean], np.float64)
