@@ -167,7 +167,7 @@ def find_text(frames: ByteArray, box: Box) -> BoolArray:
     single = [cv2.Sobel(picture.mean(2), cv2.CV_32F, 1, 0) for picture in sample[::8]]
     edges = np.mean([np.abs(gradient) > STEEP for gradient in single])
     text = steep & (change < 2 * STILL_TEXT)
-    if text.mean() > 0.3 * edges:
+    if text.mean() > 0.5 * edges:
         return none
     joined = cv2.morphologyEx(text.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     solid = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))

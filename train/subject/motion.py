@@ -22,7 +22,7 @@ MOST_MOTION = 3.0
 """Pixels of those from which more motion says no more."""
 MOST_CHANGE = 40.0
 """Grey levels, the same of change."""
-NOISE = 4.0
+NOISE = 2.0
 """Grey levels of change that say nothing: the camera's noise and the codec's."""
 STRIDE = 4
 """The camera is fitted to the flow of every fourth pixel in both directions."""
