@@ -18,8 +18,9 @@ from train.subject.values import BoolArray
 
 BACKGROUND, SUBJECT, UNKNOWN = 0, 255, 128
 """Values of a trimap."""
-NOTHING_MOVES = 0.06
-"""Motion score, see motion.Evidence, below which a frame's subject does not move."""
+NOTHING_MOVES = 0.09
+"""Motion score, see motion.Evidence, below which a frame's subject does not move. Flickering lamps reach .08;
+people who hardly move have .14."""
 SURE = 1.5
 """Times Otsu's threshold from which motion is surely the subject's ..."""
 STILL = 0.4

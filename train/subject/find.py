@@ -43,14 +43,14 @@ class Effort:
 
     keys: int = 208
     """Key frames of all clips together, 8 a clip at least and 40 at most."""
-    steps: int = 180
+    steps: int = 200
     """Of the first round."""
     rounds: int = 2
     """The second and later ones are on the network's own answers; none where a mask network has drawn the masks."""
-    again: int = 120
+    again: int = 100
     """Steps of each of those."""
     batch_size: int = 12
-    side: int = 96
+    side: int = 128
     """Pixels of the lessons' sides."""
     seed: int = 0
 

@@ -38,6 +38,8 @@ BLACK = 16
 """Grey levels up to which a bar may reach."""
 STILL_TEXT = 3.0
 """Grey levels by which burnt-in text changes at most, in pictures that change as a whole by four times that."""
+MOST_TEXT = 0.06
+"""Share of the picture from which it is no text, but a ground that stands still behind something large."""
 STEEP = 40.0
 """Grey levels of Sobel's gradient from which something is an edge."""
 
@@ -165,11 +167,12 @@ def find_text(frames: ByteArray, box: Box) -> BoolArray:
     single = [cv2.Sobel(picture.mean(2), cv2.CV_32F, 1, 0) for picture in sample[::8]]
     edges = np.mean([np.abs(gradient) > STEEP for gradient in single])
     text = steep & (change < 2 * STILL_TEXT)
-    if text.mean() > 0.3 * edges:
+    if text.mean() > 0.5 * edges:
         return none
     joined = cv2.morphologyEx(text.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     solid = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    return np.asarray(cv2.dilate(solid, np.ones((3, 3), np.uint8)) > 0)
+    found = np.asarray(cv2.dilate(solid, np.ones((3, 3), np.uint8)) > 0)
+    return found if found.mean() < MOST_TEXT else none
 
 
 def key_rows(shot: Shot, most: int) -> list[int]:

@@ -22,6 +22,8 @@ MOST_MOTION = 3.0
 """Pixels of those from which more motion says no more."""
 MOST_CHANGE = 40.0
 """Grey levels, the same of change."""
+NOISE = 2.0
+"""Grey levels of change that say nothing: the camera's noise and the codec's."""
 STRIDE = 4
 """The camera is fitted to the flow of every fourth pixel in both directions."""
 SAME = 1.0
@@ -97,7 +99,7 @@ def pair_score(here: ByteArray, there: ByteArray, flow: FloatArray, camera: Floa
         there, x + camera[..., 0], y + camera[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     lit = lit_alike(np.asarray(expected, np.uint8), here)
-    difference = cv2.absdiff(here, lit).max(2).astype(np.float32)
+    difference = np.maximum(cv2.absdiff(here, lit).max(2).astype(np.float32) - NOISE, 0)
     return np.asarray(np.sqrt(motion * np.minimum(difference, MOST_CHANGE) / MOST_CHANGE), np.float32)
 
 
