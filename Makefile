@@ -2,7 +2,7 @@
 # `make bench`: measures everything anew, twenty minutes, and writes benchmarks/RESULTS.md and the README's table.
 # `make docs`: the documentation as a site, in build/docs.
 PYTHON ?= python3
-CLIP := examples/puppet.mp4
+CLIP := examples/people.mp4
 
 .PHONY: demo test lint bench docs clean
 

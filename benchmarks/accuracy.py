@@ -57,7 +57,7 @@ def measure(model: str | None, kind: str, num_clips: int, num_frames: int, size:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=None, help="default: the shipped model")
+    parser.add_argument("--model", default="puppet-human", help="default: %(default)s")
     parser.add_argument("--kind", default="human", choices=sorted(FIGURES))
     parser.add_argument("--num-clips", type=int, default=20)
     parser.add_argument("--num-frames", type=int, default=48)

@@ -31,7 +31,7 @@ def sheet(video: str, model: str | None, columns: int, rows: int, tile: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--video", default="examples/puppet.mp4")
+    parser.add_argument("--video", default="examples/people.mp4")
     parser.add_argument("--model", default=None, help="default: the shipped model")
     parser.add_argument("--tile", type=int, default=240)
     args = parser.parse_args()

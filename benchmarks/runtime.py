@@ -153,7 +153,7 @@ def mode_report(measured: list[tuple[Summary, float]], alone: dict[str, tuple[fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=None, help="default: the shipped model")
+    parser.add_argument("--model", default="puppet-human", help="default: %(default)s")
     parser.add_argument("--num-frames", type=int, default=240)
     parser.add_argument("--sample", type=int, default=60, help="frames kept in memory for the stages alone")
     parser.add_argument("--repeats", type=int, default=3)

@@ -37,7 +37,7 @@ def behaviour(poses: pd.DataFrame, moving: float) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, help="a folder")
-    parser.add_argument("--model", help="of your animal (docs/train.md); without it, the puppet's")
+    parser.add_argument("--model", help="of your animal (docs/train.md); without it, that of people")
     parser.add_argument("--moving", type=float, default=0.05, help="shorter sides of the picture per second; 0.05")
     parser.add_argument("-o", "--output", type=Path, default=Path("table.csv"))
     args = parser.parse_args()

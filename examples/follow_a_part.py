@@ -4,7 +4,7 @@ import sys
 
 import streamparts
 
-video = sys.argv[1] if len(sys.argv) > 1 else "examples/puppet.mp4"
+video = sys.argv[1] if len(sys.argv) > 1 else "examples/people.mp4"
 part = int(sys.argv[2]) if len(sys.argv) > 2 else 0
 for tracks in streamparts.track(video):
     if tracks.visible[part]:

@@ -42,7 +42,7 @@ __all__ = [
 METADATA_KEY = "streamparts"
 """Key of the ONNX metadata entry that holds the ModelSpec as JSON."""
 
-DEFAULT_MODEL = "puppet-human"
+DEFAULT_MODEL = "person"
 ASSETS = Path(__file__).parent / "assets"
 
 MAX_BYTES = 2 * 10**9

@@ -39,13 +39,13 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def puppet_tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tracks with masks of the first twelve frames of the example, by the model that ships."""
+    """Tracks with masks of the first twelve frames of the example puppet, by the model that knows it."""
     from streamparts.sources import open_source
     from streamparts.sources.trim import trimmed
     from streamparts.stream import run
 
     path = tmp_path_factory.mktemp("puppet") / "puppet.jsonl"
-    run(trimmed(open_source(ROOT / "examples" / "puppet.mp4"), end=0.39), tracks=path, masks=True)
+    run(trimmed(open_source(ROOT / "examples" / "puppet.mp4"), end=0.39), "puppet-human", tracks=path, masks=True)
     return path
 
 

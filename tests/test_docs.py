@@ -41,7 +41,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 @pytest.fixture(scope="session")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first two seconds of the example."""
-    return first_frames(ROOT / "examples" / "puppet.mp4", tmp_path_factory.mktemp("short") / "short.mp4", 60)
+    return first_frames(ROOT / "examples" / "people.mp4", tmp_path_factory.mktemp("short") / "short.mp4", 60)
 
 
 @pytest.fixture
@@ -49,7 +49,8 @@ def folder(page: Path, puppet_tracks: Path, short_clip: Path, tmp_path: Path, mo
     """The current folder, with the files that the page assumes."""
     text = page.read_text(encoding="utf-8")
     (tmp_path / "examples").mkdir()
-    shutil.copyfile(ROOT / "examples" / "puppet.mp4", tmp_path / "examples" / "puppet.mp4")
+    for clip in ("people.mp4", "puppet.mp4"):
+        shutil.copyfile(ROOT / "examples" / clip, tmp_path / "examples" / clip)
     for names, original in ((CLIPS, short_clip), (MODELS, find_model("puppet-human"))):
         for name in names:
             if name in text:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamparts.bundle import ASSETS, DEFAULT_MODEL, load_model
+from streamparts.bundle import ASSETS, load_model
 from streamparts.errors import ModelError
 from streamparts.sidecar import MAX_BYTES, read_sidecar, sidecar_path, write_model
 from tests.damage import damaged
@@ -95,8 +95,8 @@ def test_a_failed_write_leaves_no_sidecar_beside_another_file(model: Path, monke
     assert not sidecar_path(model).exists() and load_model(model).spec == tiny_spec((16, 16))
 
 
-def test_the_shipped_model_keeps_its_first_schema_and_has_a_sidecar() -> None:
-    bundle = load_model()
-    saved = read_sidecar(sidecar_path(ASSETS / f"{DEFAULT_MODEL}.onnx"))
+def test_the_puppet_model_keeps_its_first_schema_and_has_a_sidecar() -> None:
+    bundle = load_model("puppet-human")
+    saved = read_sidecar(sidecar_path(ASSETS / "puppet-human.onnx"))
     assert bundle.spec.schema == "streamparts.model/1" and (bundle.spec.precision, bundle.spec.network) == ("fp32", {})
     assert saved is not None and (saved.sha256, saved.bytes) == (bundle.sha256, len(bundle.data))

@@ -17,7 +17,7 @@ import pytest
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.trt import Library, load_library, rtx_plan_problem
 from streamparts.backends.trt_build import BuildOptions, build_plan, rtx_targets
-from streamparts.bundle import DEFAULT_MODEL, Bundle, ModelSpec, load_model
+from streamparts.bundle import Bundle, ModelSpec, load_model
 from streamparts.engines import load_engine
 from streamparts.engines.build import build
 from streamparts.engines.cache import EngineCache, cache_folder
@@ -49,7 +49,7 @@ def exported() -> Callable[[str], Bundle]:
 
     def get(name: str) -> Bundle:
         if name not in made:
-            made[name] = load_model(DEFAULT_MODEL) if name == "shipped" else export(name)
+            made[name] = load_model("puppet-human") if name == "shipped" else export(name)
         return made[name]
 
     return get

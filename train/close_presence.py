@@ -32,7 +32,7 @@ def write_subject(path: Path, student: Student, folder: ClipFolder, source: str,
     path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
-def observed_views(student: Student, folder: ClipFolder, seed: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def observed_views(student: Student, folder: ClipFolder, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(N, 2) presence features of views, and (N,) 1 where they show the subject."""
     network = ExportedStudent(student).eval()
     sampler = PairSampler(folder, TOGETHER, seed)

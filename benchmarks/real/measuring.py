@@ -16,6 +16,7 @@ from benchmarks.real.sets import DATA, SETS, Case, NoDataError, RealSet, empty
 from benchmarks.real.tables import Row
 from streamparts.bundle import model_names
 from streamparts.errors import StreampartsError
+from streamparts.tracking.roi import Roi
 
 Rows = list[Row]
 KINDS = {"person": "person", "puppet-human": "person", "dog": "quadruped", "hand": "hand", "rodent-top": "mouse"}
@@ -36,7 +37,7 @@ class Asked:
     cache: Path
     max_frames: int = MAX_FRAMES
     pictures: Path | None = None
-    roi: str | None = None
+    roi: Roi | None = None
     everywhere: bool = False
     """Models are tried on all the sets, not only on those of their kind of subject."""
     recipe: training.Recipe | None = None

@@ -18,6 +18,7 @@ from streamparts.backends import Backend
 from streamparts.backends.choice import open_backend
 from streamparts.bundle import Bundle
 from streamparts.data import Frame, Tracks
+from streamparts.tracking.roi import Roi
 from train.finding import Found, open_finder
 from train.labels import EvaluationSet, LabelledFrame
 from train.landmarks import split_frames
@@ -48,7 +49,7 @@ class Model:
     """That its training took."""
 
 
-def runtime_model(name: str, file: str, roi: str | None, subject: str | None = None) -> Model:
+def runtime_model(name: str, file: str, roi: Roi | None, subject: str | None = None) -> Model:
     """An .onnx file or a shipped model, streamed by `streamparts.track`. `subject` None is what the file says."""
     bundle = streamparts.load_model(file)
     backend = open_backend(bundle, CPU_BACKEND, 1)
@@ -68,7 +69,7 @@ def network_model(name: str, path: Path, subject: str) -> Model:
 
 
 def _streamed(
-    bundle: Bundle, backend: Backend, roi: str | None, labelled: EvaluationSet, matcher: SubjectMatcher
+    bundle: Bundle, backend: Backend, roi: Roi | None, labelled: EvaluationSet, matcher: SubjectMatcher
 ) -> Pairs:
     """Clip by clip, a still by itself."""
     follows = knows_subject(bundle) and roi != "off"
@@ -84,7 +85,7 @@ def _streamed(
 
 
 def _followed(
-    source: Path, frames: Iterator[LabelledFrame], bundle: Bundle, backend: Backend, roi: str | None, subjects: int
+    source: Path, frames: Iterator[LabelledFrame], bundle: Bundle, backend: Backend, roi: Roi | None, subjects: int
 ) -> Iterator[tuple[LabelledFrame, Tracks]]:
     """Streamed from the clip's first frame on, labelled or not: following needs them."""
     with closing(tracked(source, bundle, backend, roi, subjects)) as stream:
@@ -139,7 +140,7 @@ def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Iterat
                 break
 
 
-def tracked(source: Path, bundle: Bundle, backend: Backend, roi: str | None, subjects: int = 1) -> Generator[Tracks]:
+def tracked(source: Path, bundle: Bundle, backend: Backend, roi: Roi | None, subjects: int = 1) -> Generator[Tracks]:
     """`streamparts.track`, following the subject unless `roi` says otherwise; several of them where the model can."""
     return streamparts.track(source, bundle, backend=backend, roi=roi, subjects=subjects)
 

@@ -46,14 +46,14 @@ def _parser() -> argparse.ArgumentParser:
         type=parse_source,
         default="auto",
         metavar="SOURCE",
-        help="auto (default): motion, and saliency where it is installed; motion; saliency; a mask network of your own "
-        "as .onnx; a folder of masks of another tool",
+        help="auto: motion, and saliency where it is installed; motion; saliency; a mask network of your own as .onnx; "
+        "a folder of masks of another tool (default: %(default)s)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("subject.png"), help="the contact sheet (default: %(default)s)"
     )
-    parser.add_argument("--cache", type=Path, help="default: .streamparts-cache in CLIPS")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for torch's choice")
+    parser.add_argument("--cache", type=Path, help="where masks and crops are kept (default: .streamparts-cache in CLIPS)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for torch's choice (default: %(default)s)")
     return parser
 
 
