@@ -52,8 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=Path("subject.png"), help="the contact sheet (default: %(default)s)"
     )
-    parser.add_argument("--cache", type=Path, help="where masks and crops are kept (default: .streamparts-cache in CLIPS)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for torch's choice (default: %(default)s)")
+    parser.add_argument(
+        "--cache", type=Path, help="where masks and crops are kept (default: .streamparts-cache in CLIPS)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads, 0 for torch's choice (default: %(default)s)"
+    )
     return parser
 
 
