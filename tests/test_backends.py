@@ -22,7 +22,7 @@ from tests.exported import exported_bundle
 from tests.tiny_model import PARTS, write_tiny_model
 
 HERE = [found.name for found in find_backends() if found.reason is None]
-MODELS = {"tiny", "student", "scops", "teacher", "puppet-human"}
+MODELS = {"tiny", "student", "scops", "teacher", "puppet-human", "person"}
 PAIRS = [
     pytest.param(backend, model, id=f"{backend}-{model}")
     for backend in HERE
@@ -44,6 +44,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
         "scops": exported_bundle("scops", folder),
         "teacher": exported_bundle("teacher", folder),
         "puppet-human": load_model("puppet-human"),
+        "person": load_model("person"),
     }
 
 

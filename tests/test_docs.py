@@ -241,10 +241,11 @@ def test_the_index_lists_every_page_once() -> None:
     assert "docs/index.md" in [target for _, target in links(ROOT / "README.md")]
 
 
-def test_the_shipped_models_card_follows_the_template() -> None:
+@pytest.mark.parametrize("model", ["puppet-human", "person"])
+def test_the_shipped_models_card_follows_the_template(model: str) -> None:
     """Rows of the table and sections, in their order."""
     (template,) = (block.text for block in blocks(ROOT / "docs" / "model-card.md") if block.language == "markdown")
-    card = find_model("puppet-human").with_suffix(".md").read_text(encoding="utf-8")
+    card = find_model(model).with_suffix(".md").read_text(encoding="utf-8")
     assert form_of(card) == form_of(template)
     assert form_of(template)[-2:] == ["## Measured", "## Limits"]
 
