@@ -105,9 +105,10 @@ def test_the_first_help_lists_every_command_with_a_word() -> None:
 def test_a_program_of_the_checkout_does_the_same(module: str) -> None:
     parser = parser_of(module)
     assert complaints(parser) == []
-    assert parser.prog == f"python -m {module}"
+    program = module.removesuffix(".__main__")
+    assert parser.prog == f"python -m {program}"
     for words in examples(parser.epilog or ""):
-        assert words[:3] == ["python", "-m", module]
+        assert words[:3] == ["python", "-m", program]
         check_command(f"{module} --help", words)
 
 
@@ -119,7 +120,7 @@ def test_a_trainer_does_the_same(module: str) -> None:
     commands = examples(import_module(module).__doc__ or "")
     assert commands
     for words in commands:
-        assert words[:3] == ["python", "-m", module]
+        assert words[:3] == ["python", "-m", program]
         check_command(f"{module} --help", words)
         assert shlex.join(words) in text, "not shown, or not in one line"
     silent = re.findall(r"^│ (--[\w.-]+)[^│\n]*│\n│ {20,}\(default", text, re.MULTILINE)

@@ -241,17 +241,17 @@ def test_too_many_masks_are_an_error(ball: tuple[Path, NDArray[np.bool_]]) -> No
 
 
 def write_redness(path: Path, channels: int = 3) -> None:
-    """A mask network: sigmoid of how much redder than green a pixel is."""
+    """A mask network: whether a pixel is far redder than green."""
     onnx = pytest.importorskip("onnx")
     helper = onnx.helper
     weight = np.zeros((1, channels, 1, 1), np.float32)
-    weight[0, :2, 0, 0] = 4, -4
+    weight[0, :2, 0, 0] = 8, -8
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "weight"], ["raw"]), helper.make_node("Sigmoid", ["raw"], ["mask"])],
+        [helper.make_node("Conv", ["image", "weight", "bias"], ["raw"]), helper.make_node("Sigmoid", ["raw"], ["mask"])],
         "redness",
         [helper.make_tensor_value_info("image", 1, [1, channels, "h", "w"])],
         [helper.make_tensor_value_info("mask", 1, [1, 1, "h", "w"])],
-        [onnx.numpy_helper.from_array(weight, "weight")],
+        [onnx.numpy_helper.from_array(weight, "weight"), onnx.numpy_helper.from_array(np.float32([-14]), "bias")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     path.write_bytes(model.SerializeToString())
