@@ -350,6 +350,8 @@ def _summary(job: Job, stop: threading.Event | None, chosen: Chosen, bundle: Bun
         num_callback_lost=meter.callback_lost,
         num_messages_lost=meter.messages_lost,
         decode_errors=meter.decode_errors,
+        packets_lost=meter.packets_lost,
+        num_damaged=meter.damaged + meter.damaged_left_out,
         repaired_times=meter.repaired_times,
         outputs=job.outputs.paths,
         notes=job.outputs.notes,

@@ -133,6 +133,7 @@ def _arguments(args: argparse.Namespace) -> dict[str, Any]:
         "every": args.every,
         "fps": args.fps,
         "hwaccel": args.hwaccel,
+        "damaged": args.damaged,
         "smoothing": Smoothing() if args.smooth else None,
         "roi": args.roi,
         "subjects": args.subjects,

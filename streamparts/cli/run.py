@@ -105,6 +105,13 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
         "--idle", metavar="SECONDS", type=rate, help="live: lost after so long without a frame (default: 5)"
     )
     flags.add_argument(
+        "--damaged",
+        choices=("keep", "drop"),
+        default="keep",
+        help="frames of which something was lost: keep marks them and hides their parts, drop leaves them out "
+        "(default: keep)",
+    )
+    flags.add_argument(
         "--hwaccel",
         metavar="NAME",
         choices=("none", "auto", "cuda", "vaapi", "qsv", "videotoolbox"),
@@ -252,7 +259,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 
 def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     """What `word` stands for, as the flags of `_add_source_flags` want it."""
-    from streamparts.sources import open_source, trimmed
+    from streamparts.sources import open_source, trimmed, without_damaged
 
     idle = None if args.idle is None else float(args.idle)
     source = open_source(word, fps=args.fps, idle_seconds=idle, max_retries=args.max_retries, hwaccel=args.hwaccel)
@@ -261,6 +268,8 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     try:
         if args.start is not None or args.end is not None or args.every > 1:
             source = trimmed(source, args.start, args.end, args.every)
+        if args.damaged == "drop":
+            source = without_damaged(source)
         return source
     except BaseException:
         source.close()
@@ -343,6 +352,10 @@ def _summary_text(summary: Summary) -> str:
         lines.append(f"the stream has {summary.num_segments} segments and {summary.num_gaps} gaps")
     if summary.decode_errors:
         lines.append(f"{summary.decode_errors} damaged packets of the video were skipped")
+    if summary.packets_lost:
+        lines.append(f"{summary.packets_lost} packets of the video were lost on the way")
+    if summary.num_damaged:
+        lines.append(f"{summary.num_damaged} frames are damaged: something of them was lost")
     if summary.repaired_times:
         lines.append(f"{summary.repaired_times} frames had no usable time; theirs continue the frame before")
     if summary.mismatch:

@@ -86,6 +86,7 @@ def frame_record(tracks: Tracks, masks: bool, captured: float | None = None) -> 
         first.score,
         first.region,
         subjects if len(subjects) > 1 else [],
+        frame.damaged,
     )
 
 

@@ -14,7 +14,7 @@ from streamparts.sources.network import open_address
 from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures
 from streamparts.sources.pipe import PipeSource
 from streamparts.sources.redact import redact
-from streamparts.sources.trim import parse_seconds, trimmed
+from streamparts.sources.trim import parse_seconds, trimmed, without_damaged
 from streamparts.sources.words import expand_sources, is_sequence, kind_of, matching, output_stem
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "parse_seconds",
     "redact",
     "trimmed",
+    "without_damaged",
 ]
 
 

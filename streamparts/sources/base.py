@@ -126,7 +126,9 @@ class Timeline:
         self._begin_segment()
         self._gap = gap
 
-    def frame(self, image: VideoFrame, pts: int | None, decoded_at: float | None = None) -> Frame:
+    def frame(
+        self, image: VideoFrame, pts: int | None, decoded_at: float | None = None, damaged: bool = False
+    ) -> Frame:
         """The next Frame. `pts` in ticks of the time base, None where the source states none."""
         size_wh = (image.width, image.height)
         if self._size_wh not in (None, size_wh) or self._starts_again(pts):
@@ -148,6 +150,7 @@ class Timeline:
             decoded_at=time.perf_counter() if decoded_at is None else decoded_at,
             segment=self._segment,
             gap=self._gap,
+            damaged=damaged,
         )
         self.index, self._previous, self._gap = self.index + 1, pts, None
         return frame

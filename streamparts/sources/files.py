@@ -20,6 +20,7 @@ from streamparts.errors import VideoError
 from streamparts.hwdecode import Decoder, choose
 from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
+from streamparts.sources.damage import DamageWatch
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
 """What a folder of videos is searched for."""
@@ -40,6 +41,7 @@ class FileSource(Closing):
         self.decode_errors = 0
         self._iterated = False
         self._left: Iterator[Frame] | None = None
+        self._watch = DamageWatch()
         self._images: Generator[VideoFrame] = _nothing()
         self._decoder = Decoder("none", None)
         self._container = self._open()
@@ -75,6 +77,11 @@ class FileSource(Closing):
     @property
     def repaired_times(self) -> int:
         return self._timeline.repaired_times
+
+    @property
+    def packets_lost(self) -> int:
+        """Packets known to be missing from the file so far."""
+        return self._watch.packets_lost
 
     @property
     def stream_index(self) -> int:
@@ -119,7 +126,7 @@ class FileSource(Closing):
         image: VideoFrame | None = self._first
         del self._first
         while image is not None:
-            yield self._timeline.frame(image, image.pts)
+            yield self._timeline.frame(image, image.pts, damaged=self._watch.stamp_of(image).damaged)
             image = next(self._images, None)
 
     def _skip_to(self, target: int) -> bool:
@@ -134,7 +141,7 @@ class FileSource(Closing):
     def _reopen(self) -> None:
         """Back to the first frame, for files in which seeking does not arrive where it should."""
         self.close()
-        self.decode_errors = 0
+        self.decode_errors, self._watch = 0, DamageWatch()
         self._container = self._open()
         self._stream = video_stream(self._container, str(self.path))
         self._images = self._decode()
@@ -169,16 +176,18 @@ class FileSource(Closing):
 
     def _decode(self) -> Generator[VideoFrame]:
         """Packet by packet, because the container's own decoder ends at the first bad packet."""
-        packets = self._container.demux(self._stream)
+        packets, watch = self._container.demux(self._stream), self._watch
         while True:
             try:
-                packet = next(packets, None)
+                with watch.reading():
+                    packet = next(packets, None)
             except BROKEN as error:
                 raise VideoError(f"{self.path}: reading failed: {reason_of(error)}") from error
             if packet is None:
                 return
             try:
-                images = packet.decode()
+                with watch.decoding(packet):
+                    images = packet.decode()
             except BROKEN:
                 self.decode_errors += 1
                 continue

@@ -66,7 +66,7 @@ class LiveSource(Closing):
         self._paced = paced
         self._iterated = False
         self._closed = threading.Event()
-        self._errors_before = 0
+        self._errors_before = self._lost_before = 0
         self._abandoned: list[Reader] = []
         self._reader = self._connect()
         announced, first = self._first_picture(hint)
@@ -87,6 +87,12 @@ class LiveSource(Closing):
     def decode_errors(self) -> int:
         now = 0 if self._reader in self._abandoned else self._reader.decode_errors
         return self._errors_before + now
+
+    @property
+    def packets_lost(self) -> int:
+        """Packets known to be lost on the way so far."""
+        now = 0 if self._reader in self._abandoned else self._reader.packets_lost
+        return self._lost_before + now
 
     @property
     def repaired_times(self) -> int:
@@ -129,7 +135,7 @@ class LiveSource(Closing):
         pts = picture.pts
         if pts is not None and announced is not None and announced.time_base != self.time_base:
             pts = round(pts * announced.time_base / self.time_base)
-        return self._timeline.frame(picture.image, pts, picture.decoded_at)
+        return self._timeline.frame(picture.image, pts, picture.decoded_at, picture.damaged)
 
     def _check_complete(self) -> None:
         """Most of FFmpeg's readers take a connection that breaks off for the end of the film."""
@@ -175,6 +181,7 @@ class LiveSource(Closing):
         """Let the old reader go. False while too many of them are held by a driver that does not return."""
         if self._reader not in self._abandoned:
             self._errors_before += self._reader.decode_errors
+            self._lost_before += self._reader.packets_lost
             self._reader.cancel()
             self._abandoned.append(self._reader)
         self._abandoned = [reader for reader in self._abandoned if reader.is_alive or reader is self._reader]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -20,9 +21,6 @@ HLS_IDLE_SECONDS = 30.0
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 _OPTIONS = {
-    # UDP loses packets on busy networks and is blocked by many routers; where TCP is refused, it is still tried.
-    "rtsp": {"rtsp_flags": "prefer_tcp"},
-    "rtsps": {"rtsp_flags": "prefer_tcp"},
     "rtmp": {"rtmp_live": "any"},
     "udp": {"overrun_nonfatal": "1", "fifo_size": "50000"},
     # Only for what can be asked for again from the middle; live streams are opened anew, and say that there is a gap.
@@ -86,11 +84,29 @@ def is_hls(word: str) -> bool:
 
 
 def _opener(word: str, scheme: str, connect_seconds: float, idle_seconds: float) -> Callable[[], InputContainer]:
+    ways = _rtsp_ways(word) if scheme in ("rtsp", "rtsps") else [_OPTIONS.get(scheme, {})]
+
     def open_container() -> InputContainer:
-        options = _OPTIONS.get(scheme, {})
-        return av.open(word, mode="r", options=dict(options), timeout=(connect_seconds, idle_seconds))
+        while True:
+            try:
+                return av.open(word, mode="r", options=dict(ways[0]), timeout=(connect_seconds, idle_seconds))
+            except OSError as error:
+                if error.errno != errno.EPROTONOSUPPORT or len(ways) == 1:
+                    raise
+                del ways[0]  # for good: the next connection too
 
     return open_container
+
+
+def _rtsp_ways(word: str) -> list[dict[str, str]]:
+    """Options, those that are tried first at the front. UDP loses packets on busy networks and is blocked by many
+    routers; where the server refuses TCP, it is tried. An address that ends in ?udp or ?multicast has chosen."""
+    video = {"allowed_media_types": "video"}  # a loss in the sound would count as one in the picture
+    if set(urlsplit(word).query.lower().split("&")) & {"udp", "multicast", "http"}:
+        return [video]
+    # Without a queue FFmpeg does not say that packets are missing, as they may be over TCP too: servers leave out what
+    # a connection is too slow for. Two are what it takes, and delay nothing as long as nothing is missing.
+    return [video | {"rtsp_transport": "tcp", "reorder_queue_size": "2"}, video | {"rtsp_transport": "udp"}]
 
 
 def _hint(lost: Lost, scheme: str) -> str:

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from streamparts.errors import VideoError
 from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, reason_of
+from streamparts.sources.damage import DamageWatch
 from streamparts.sources.files import estimate_num_frames, video_stream
 from streamparts.sources.redact import redact
 
@@ -61,6 +62,8 @@ class Picture:
     """In ticks of the announced time base."""
     decoded_at: float
     """`time.perf_counter()` when it left the decoder."""
+    damaged: bool = False
+    """Whether something of it was lost on the way."""
 
 
 class Reader:
@@ -76,12 +79,11 @@ class Reader:
         self.announced: Announced | None = None
         """Set before the first picture."""
         self.decode_errors = 0
-        self.heard_at = time.perf_counter()
-        """When the input last gave anything."""
         self._open_container = open_container
         self._name = name
         self._paced = paced
         self._pacer = _Pacer()
+        self._watch = DamageWatch()
         self._changed = threading.Condition()
         self._picture: Picture | None = None
         self._lost: Lost | None = None
@@ -108,6 +110,16 @@ class Reader:
         self._thread.join(patience)
 
     @property
+    def heard_at(self) -> float:
+        """When the input last gave anything."""
+        return self._watch.heard_at
+
+    @property
+    def packets_lost(self) -> int:
+        """Packets known to be lost so far."""
+        return self._watch.packets_lost
+
+    @property
     def is_alive(self) -> bool:
         """Whether the thread still runs, or is held by FFmpeg or a driver."""
         return self._thread.is_alive()
@@ -126,7 +138,8 @@ class Reader:
 
     def _work(self) -> None:
         try:
-            container = self._open_container()
+            with self._watch.opening():
+                container = self._open_container()
         except BaseException as error:
             self._finish(_lost(error))
         else:
@@ -139,7 +152,7 @@ class Reader:
             stream = video_stream(container, self._name)
             self.announced = _announced(container, stream, self._paced)
             try:
-                while not self._cancelled and self._decode(_next_packet(container, stream), stream):
+                while not self._cancelled and self._decode(self._next_packet(container, stream), stream):
                     pass
             except BROKEN:
                 self._drain(stream)
@@ -151,16 +164,24 @@ class Reader:
         finally:
             container.close()
 
+    def _next_packet(self, container: InputContainer, stream: VideoStream) -> Packet[VideoStream] | None:
+        while True:
+            try:
+                with self._watch.reading():
+                    return next(container.demux(stream), None)
+            except av.BlockingIOError:  # some cameras: nothing there yet
+                time.sleep(0.005)
+
     def _decode(self, packet: Packet[VideoStream] | None, stream: VideoStream) -> bool:
         """False at the end, or when nobody wants more."""
         if packet is None or packet.size == 0:
             self._drain(stream)
             return False
-        self.heard_at = time.perf_counter()
         if self._paced and self.announced and not self.announced.finite:
             self._pacer.wait(packet, lambda: self._cancelled)
         try:
-            images = packet.decode()
+            with self._watch.decoding(packet):
+                images = packet.decode()
         except BROKEN:
             self.decode_errors += 1
             return True
@@ -172,7 +193,10 @@ class Reader:
             self._put_all(stream.codec_context.decode(None))
 
     def _put_all(self, images: Sequence[VideoFrame]) -> bool:
-        return all(self._put(Picture(image, image.pts, time.perf_counter())) for image in images)
+        return all(self._put(self._stamped(image)) for image in images)
+
+    def _stamped(self, image: VideoFrame) -> Picture:
+        return Picture(image, image.pts, time.perf_counter(), self._watch.stamp_of(image).damaged)
 
 
 class _Pacer:
@@ -190,14 +214,6 @@ class _Pacer:
             self._start = now - at
         while (left := self._start + at - time.monotonic()) > 0 and not cancelled():
             time.sleep(min(left, 0.1))
-
-
-def _next_packet(container: InputContainer, stream: VideoStream) -> Packet[VideoStream] | None:
-    while True:
-        try:
-            return next(container.demux(stream), None)
-        except av.BlockingIOError:  # some cameras: nothing there yet
-            time.sleep(0.005)
 
 
 def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) -> Announced:
