@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,8 @@ _DISTURBED = re.compile(
     r"missed \d+ packets|max delay reached|jitter buffer full|failed reading rtsp data", re.IGNORECASE
 )
 """The last: nobody knows whether a picture is whole in which the connection ended."""
+_ENDED = re.compile(r"failed reading rtsp data", re.IGNORECASE)
+"""FFmpeg gives what it has of the last picture then, and would wait for more once again."""
 _DAMAGED = re.compile(
     r"error while decoding|concealing|damaged at|error at mb|unavailable for requested|co located pocs unavailable"
     r"|could not find ref|missing reference|reference picture missing|references are available|frame num gap"
@@ -58,11 +61,17 @@ class DamageWatch:
     packet is put together that was complete, or with the one after it: so neither of the two ends the damage.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, idle_seconds: float = math.inf) -> None:
+        """`idle_seconds` is how long the container waits for data before it gives up."""
+        self._idle_seconds = idle_seconds
         self.packets_lost = 0
         """Of the network or of the container, as far as is known."""
         self.heard_at = time.perf_counter()
         """When the last packet came in."""
+        self.has_ended = False
+        """Whether nothing comes any more, and the packet read last is what was left."""
+        self.fell_silent = False
+        """Whether that is so because nothing was said for `idle_seconds`."""
         self._number = 0
         self._event = False
         """Whether something was lost since the packet before."""
@@ -80,8 +89,9 @@ class DamageWatch:
     def opening(self) -> Iterator[None]:
         """Around opening the stream."""
         began = time.perf_counter()
-        with self.reading():
+        with messages() as said:
             yield
+        self._note_losses(said)
         if self._event:
             self._damaged = True
             self._doubtful_seconds = _DOUBT * (time.perf_counter() - began) + _DOUBT_SECONDS
@@ -89,9 +99,14 @@ class DamageWatch:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Around reading one packet."""
+        began = time.perf_counter()
         with messages() as said:
             yield
         self._note_losses(said)
+        waited = time.perf_counter() - began
+        if waited >= self._idle_seconds:
+            self.has_ended = self._event = True
+        self.fell_silent = self.has_ended and waited > 0.9 * self._idle_seconds
 
     @contextmanager
     def decoding(self, packet: Packet[VideoStream]) -> Iterator[None]:
@@ -118,9 +133,11 @@ class DamageWatch:
             if lost := _LOST.search(text):
                 self.packets_lost += int(lost[1] or lost[2] or 1)
             self._event |= _DISTURBED.search(text) is not None
+            self.has_ended |= _ENDED.search(text) is not None
 
     def _arrived(self, packet: Packet[VideoStream]) -> Stamp:
-        self._number, self.heard_at = self._number + 1, time.perf_counter()
+        self._number += 1
+        self.heard_at = self.heard_at if self.has_ended else time.perf_counter()
         event = self._event or packet.is_corrupt
         self.packets_lost += packet.is_corrupt
         is_disturbed, self._is_disturbed, self._event = event or self._is_disturbed, event, False

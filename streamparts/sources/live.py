@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 from av.container import InputContainer
 
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
-from streamparts.sources.base import Closing, Timeline, quarter_turns
+from streamparts.sources.base import FALLBACK_RATE, Closing, Timeline, quarter_turns
 from streamparts.sources.reader import ENDED, SILENT, Announced, Lost, Picture, Reader
 
 IDLE_SECONDS = 5.0
@@ -81,6 +83,7 @@ class LiveSource(Closing):
         rate = f"{float(self.rate):.4g} fps" if self.rate else "unknown rate"
         self.description = f"{self.width}x{self.height} {announced.codec}, {rate}" + (", live" if self.live else "")
         self._first: Picture | None = first
+        self._second: Picture | None = None
         self._timeline = Timeline(self.time_base, self.rate)
 
     @property
@@ -110,7 +113,7 @@ class LiveSource(Closing):
         return self._frames()
 
     def _frames(self) -> Iterator[Frame]:
-        picture, self._first = self._first, None
+        picture, self._first = self._with_time(self._first), None
         while picture is not None and not self._closed.is_set():
             taken_at, decoded_at = time.perf_counter(), picture.decoded_at
             yield self._frame(picture)
@@ -126,9 +129,22 @@ class LiveSource(Closing):
                     hint = "; --idle gives it more time" if lost.cause is TimeoutError else ""
                     raise VideoError(f"{self.name}: broke off: {reason}{hint}") from None
                 heard_at = min(decoded_at, self._reader.heard_at)
-                picture = self._reconnected(reason)
+                picture = self._with_time(self._reconnected(reason))
                 if picture is not None:
                     self._timeline.broke_off(Gap(reason, picture.decoded_at - heard_at))
+
+    def _with_time(self, first: Picture | None) -> Picture | None:
+        """The first picture of a connection; where it has no time, as RTSP's has not, one frame before the next's."""
+        announced = self._reader.announced
+        if first is None or first.pts is not None or announced is None:
+            return first
+        with suppress(Lost):  # it is told when the next picture is taken
+            self._second = self._reader.take(self._idle_seconds)
+        if self._second is None or self._second.pts is None:
+            return first
+        self._timeline.repaired_times += 1
+        step = round(1 / (announced.rate or FALLBACK_RATE) / announced.time_base)
+        return replace(first, pts=self._second.pts - max(1, step))
 
     def _frame(self, picture: Picture) -> Frame:
         announced = self._reader.announced
@@ -146,6 +162,9 @@ class LiveSource(Closing):
 
     def _next_picture(self, taken_at: float) -> Picture | None:
         """The one after that taken at `taken_at`; None when closed. Raises Lost."""
+        if self._second is not None:
+            second, self._second = self._second, None
+            return second
         silent = Lost(f"no frame for {self._idle_seconds:g} s", TimeoutError)
         try:
             picture = self._reader.take(taken_at + self._idle_seconds + GRACE_SECONDS - time.perf_counter())
@@ -188,7 +207,7 @@ class LiveSource(Closing):
         return len(self._abandoned) <= MOST_ABANDONED
 
     def _connect(self) -> Reader:
-        return Reader(self._open_container, self.name, self._paced)
+        return Reader(self._open_container, self.name, self._paced, self._idle_seconds)
 
     def _first_picture(self, hint: Callable[[Lost], str]) -> tuple[Announced, Picture]:
         try:

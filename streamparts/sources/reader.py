@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -73,8 +74,14 @@ class Reader:
     waits for it.
     """
 
-    def __init__(self, open_container: Callable[[], InputContainer], name: str, paced: bool = False) -> None:
-        """`open_container` is called in the thread. `paced` is for broadcasts that come in bursts (HLS): pictures are
+    def __init__(
+        self,
+        open_container: Callable[[], InputContainer],
+        name: str,
+        paced: bool = False,
+        idle_seconds: float = math.inf,
+    ) -> None:
+        """`open_container` is called in the thread; what it gives waits `idle_seconds` for data. `paced` is for broadcasts that come in bursts (HLS): pictures are
         decoded when they are due by their own times."""
         self.announced: Announced | None = None
         """Set before the first picture."""
@@ -83,7 +90,7 @@ class Reader:
         self._name = name
         self._paced = paced
         self._pacer = _Pacer()
-        self._watch = DamageWatch()
+        self._watch = DamageWatch(idle_seconds)
         self._changed = threading.Condition()
         self._picture: Picture | None = None
         self._lost: Lost | None = None
@@ -177,6 +184,7 @@ class Reader:
         if packet is None or packet.size == 0:
             self._drain(stream)
             return False
+        has_ended = self._watch.has_ended
         if self._paced and self.announced and not self.announced.finite:
             self._pacer.wait(packet, lambda: self._cancelled)
         try:
@@ -184,19 +192,27 @@ class Reader:
                 images = packet.decode()
         except BROKEN:
             self.decode_errors += 1
-            return True
+            images = []
+        if has_ended:
+            self._put_all(images, came_late=True)
+            self._drain(stream)
+            if self._watch.fell_silent:
+                raise Lost(SILENT, TimeoutError)
+            return False
         return self._put_all(images)
 
     def _drain(self, stream: VideoStream) -> None:
         """What the decoder still holds back came before the end."""
         with suppress(*BROKEN):
-            self._put_all(stream.codec_context.decode(None))
+            self._put_all(stream.codec_context.decode(None), came_late=True)
 
-    def _put_all(self, images: Sequence[VideoFrame]) -> bool:
-        return all(self._put(self._stamped(image)) for image in images)
+    def _put_all(self, images: Sequence[VideoFrame], came_late: bool = False) -> bool:
+        return all(self._put(self._stamped(image, came_late)) for image in images)
 
-    def _stamped(self, image: VideoFrame) -> Picture:
-        return Picture(image, image.pts, time.perf_counter(), self._watch.stamp_of(image).damaged)
+    def _stamped(self, image: VideoFrame, came_late: bool) -> Picture:
+        """What comes out only because nothing comes any more counts as decoded when it came in."""
+        stamp = self._watch.stamp_of(image)
+        return Picture(image, image.pts, stamp.heard_at if came_late else time.perf_counter(), stamp.damaged)
 
 
 class _Pacer:
