@@ -118,6 +118,17 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="decode files by hardware: auto, cuda, vaapi, qsv, videotoolbox; software where it cannot (default: none)",
     )
+    flags.add_argument(
+        "--login",
+        metavar="VARIABLE|@FILE",
+        help="user:password for addresses without, from an environment variable or a file: programs' arguments are "
+        "seen by others",
+    )
+    flags.add_argument(
+        "--insecure",
+        action="store_true",
+        help="read https, rtsps and the like without verifying who sends: for cameras with certificates of their own",
+    )
     flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (default: no end)")
 
 
@@ -259,10 +270,21 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 
 def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     """What `word` stands for, as the flags of `_add_source_flags` want it."""
-    from streamparts.sources import open_source, trimmed, without_damaged
+    from streamparts.sources import open_source, read_login, redact, trimmed, with_login, without_damaged
 
     idle = None if args.idle is None else float(args.idle)
-    source = open_source(word, fps=args.fps, idle_seconds=idle, max_retries=args.max_retries, hwaccel=args.hwaccel)
+    if args.login is not None and isinstance(word, str):
+        word = with_login(word, read_login(args.login))
+    if args.insecure and isinstance(word, str) and "://" in word:
+        print(f"streamparts: {redact(word)}: who sends it is not verified (--insecure)", file=sys.stderr)
+    source = open_source(
+        word,
+        fps=args.fps,
+        idle_seconds=idle,
+        max_retries=args.max_retries,
+        hwaccel=args.hwaccel,
+        insecure=args.insecure,
+    )
     if args.hwaccel != "none" and not args.quiet:
         print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)
     try:

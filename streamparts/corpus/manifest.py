@@ -93,7 +93,5 @@ def _decoded(number: int, line: bytes, decode: Callable[..., CorpusResult] = msg
         raise VideoError(f"{MANIFEST}: line {number} is of {result.schema!r}, not {SCHEMA}; give another --out-dir")
     for name in (result.name, *(output.path for output in result.outputs)):
         if not is_inside(name):
-            raise VideoError(
-                f"{MANIFEST}: line {number} has the name {name!r}, which leads out of the folder; delete it"
-            )
+            raise VideoError(f"{MANIFEST}: line {number}: the name {name!r} leads out of the folder; delete the line")
     return result

@@ -194,6 +194,8 @@ def _asked(address: str, question: Callable[[], T], missing: Callable[[], Any] |
         if missing is not None:
             return missing()  # type: ignore[no-any-return]
         raise VideoError(f"{redact(address)}: there is no such file") from error
+    except VideoError:
+        raise
     except PermissionError as error:
         raise VideoError(f"{redact(address)}: no permission ({_reason(error)}); check the credentials") from error
     except Exception as error:  # stores raise what their libraries do

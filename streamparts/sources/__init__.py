@@ -10,6 +10,7 @@ from streamparts.sources.base import OpenedSource, Source
 from streamparts.sources.devices import open_device
 from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileSource, find_videos
 from streamparts.sources.generated import open_pattern
+from streamparts.sources.login import read_login, with_login
 from streamparts.sources.network import open_address
 from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures
 from streamparts.sources.pipe import PipeSource
@@ -28,8 +29,10 @@ __all__ = [
     "open_source",
     "output_stem",
     "parse_seconds",
+    "read_login",
     "redact",
     "trimmed",
+    "with_login",
     "without_damaged",
 ]
 
@@ -41,6 +44,7 @@ def open_source(
     idle_seconds: float | None = None,
     max_retries: int | None = None,
     hwaccel: str = "none",
+    insecure: bool = False,
 ) -> OpenedSource:
     """Open whatever `word` stands for; close it, or use it in a `with` block. A Path is always a file or a folder.
 
@@ -49,7 +53,8 @@ def open_source(
     with its options. docs/sources.md says more. `fps` is how many pictures of a sequence make a second (25); a live
     source counts as lost after `idle_seconds` without a frame (5; HLS 30) and is opened again until `max_retries`
     attempts in a row have failed (None: without end). `hwaccel` is what decodes a file, one of hwdecode.CHOICES: where
-    it cannot, software does, and the source's description says why.
+    it cannot, software does, and the source's description says why. `insecure` reads encrypted addresses without asking
+    whose certificate it is, for cameras with one of their own.
 
     Raises VideoError, at once or within 10 s for what must be connected to, when not one frame can be had.
     """
@@ -68,7 +73,7 @@ def open_source(
         case "device":
             return open_device(str(word), idle_seconds=idle_seconds, max_retries=max_retries)
         case "address":
-            return open_address(str(word), idle_seconds=idle_seconds, max_retries=max_retries)
+            return open_address(str(word), idle_seconds=idle_seconds, max_retries=max_retries, insecure=insecure)
         case "numbered":
             return open_numbered(str(word), rate)
         case "picture":

@@ -14,6 +14,7 @@ from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
+from streamparts.errors import VideoError
 from streamparts.ffmpeg_log import Message, messages
 
 _LOST = re.compile(r"missed (\d+) packets|skipping (\d+) segments|failed to open segment", re.IGNORECASE)
@@ -30,6 +31,11 @@ _DAMAGED = re.compile(
     re.IGNORECASE,
 )
 """Of decoders. What they say of odd streams that are whole ("mmco: unref short failure") is not in it."""
+
+UNVERIFIED = "its certificate cannot be verified"
+_UNVERIFIED = re.compile(
+    r"certificate.*verif|verif.*certificate|certificate's owner does not match|trust|unknown ca", re.IGNORECASE
+)
 
 _MOST_PENDING = 128
 """Packets whose pictures may still be in the decoder; sixteen is the most that a codec holds back."""
@@ -89,8 +95,13 @@ class DamageWatch:
     def opening(self) -> Iterator[None]:
         """Around opening the stream."""
         began = time.perf_counter()
-        with messages() as said:
-            yield
+        try:
+            with messages() as said:
+                yield
+        except OSError as error:
+            if any(_UNVERIFIED.search(text) for _, _, text in said) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise VideoError(UNVERIFIED) from error
+            raise
         self._note_losses(said)
         if self._event:
             self._damaged = True

@@ -11,9 +11,11 @@ import av
 from av.container import InputContainer
 
 from streamparts.errors import VideoError
+from streamparts.sources.damage import UNVERIFIED
 from streamparts.sources.live import CONNECT_SECONDS, IDLE_SECONDS, LiveSource
 from streamparts.sources.reader import Lost
 from streamparts.sources.redact import redact
+from streamparts.sources.tls import CheckedFetch, options_for
 
 HLS_IDLE_SECONDS = 30.0
 """HLS comes in segments of several seconds, all at once: a pause is no loss."""
@@ -62,13 +64,15 @@ def open_address(
     idle_seconds: float | None = None,
     connect_seconds: float = CONNECT_SECONDS,
     max_retries: int | None = None,
+    insecure: bool = False,
 ) -> LiveSource:
-    """Connect to an address. Raises VideoError, without the credentials that it may hold."""
+    """Connect to an address. `insecure` does not ask who is at the other end of an encrypted one. Raises VideoError,
+    without the credentials that it may hold."""
     scheme = urlsplit(word).scheme.lower()
     hls = is_hls(word)
     idle_seconds = idle_seconds or (HLS_IDLE_SECONDS if hls else IDLE_SECONDS)
     return LiveSource(
-        _opener(word, scheme, connect_seconds, idle_seconds),
+        _opener(word, scheme, connect_seconds, idle_seconds, insecure),
         redact(word),
         hint=lambda lost: _hint(lost, scheme),
         idle_seconds=idle_seconds,
@@ -83,13 +87,20 @@ def is_hls(word: str) -> bool:
     return urlsplit(word).path.lower().endswith((".m3u8", ".m3u"))
 
 
-def _opener(word: str, scheme: str, connect_seconds: float, idle_seconds: float) -> Callable[[], InputContainer]:
+def _opener(
+    word: str, scheme: str, connect_seconds: float, idle_seconds: float, insecure: bool
+) -> Callable[[], InputContainer]:
     ways = _rtsp_ways(word) if scheme in ("rtsp", "rtsps") else [_OPTIONS.get(scheme, {})]
+    ways = [way | options_for(scheme, insecure) for way in ways]
+    fetch = None
+    if is_hls(word) and scheme in ("http", "https") and not insecure:
+        fetch, ways = CheckedFetch(min(connect_seconds, idle_seconds)), [ways[0] | {"http_persistent": "0"}]
 
     def open_container() -> InputContainer:
         while True:
             try:
-                return av.open(word, mode="r", options=dict(ways[0]), timeout=(connect_seconds, idle_seconds))
+                timeout = (connect_seconds, idle_seconds)
+                return av.open(word, mode="r", options=dict(ways[0]), timeout=timeout, io_open=fetch)
             except OSError as error:
                 if error.errno != errno.EPROTONOSUPPORT or len(ways) == 1:
                     raise
@@ -112,6 +123,10 @@ def _rtsp_ways(word: str) -> list[dict[str, str]]:
 def _hint(lost: Lost, scheme: str) -> str:
     if lost.cause is None:
         return "check that it sends video"
+    if UNVERIFIED in str(lost):
+        return (
+            "it is not who it says, or has a certificate of its own; --insecure (insecure=True) reads that too"
+        )
     if issubclass(lost.cause, av.ProtocolNotFoundError):
         return (
             f"this FFmpeg (of PyAV {av.__version__}) has no protocol {scheme!r}; another program may receive it and "

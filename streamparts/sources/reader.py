@@ -81,8 +81,8 @@ class Reader:
         paced: bool = False,
         idle_seconds: float = math.inf,
     ) -> None:
-        """`open_container` is called in the thread; what it gives waits `idle_seconds` for data. `paced` is for broadcasts that come in bursts (HLS): pictures are
-        decoded when they are due by their own times."""
+        """`open_container` is called in the thread; what it gives waits `idle_seconds` for data. `paced` is for
+        broadcasts that come in bursts (HLS): pictures are decoded when they are due by their own times."""
         self.announced: Announced | None = None
         """Set before the first picture."""
         self.decode_errors = 0
