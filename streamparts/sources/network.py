@@ -124,9 +124,7 @@ def _hint(lost: Lost, scheme: str) -> str:
     if lost.cause is None:
         return "check that it sends video"
     if UNVERIFIED in str(lost):
-        return (
-            "it is not who it says, or has a certificate of its own; --insecure (insecure=True) reads that too"
-        )
+        return "it is not who it says, or has a certificate of its own; --insecure (insecure=True) reads that too"
     if issubclass(lost.cause, av.ProtocolNotFoundError):
         return (
             f"this FFmpeg (of PyAV {av.__version__}) has no protocol {scheme!r}; another program may receive it and "

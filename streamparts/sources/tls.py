@@ -57,7 +57,7 @@ class CheckedFetch:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
             raise VideoError(
-                f"its playlist leads to a {parts.scheme}: address, which cannot be checked; --insecure may"
+                f"its playlist leads to a {parts.scheme}: address, which cannot be checked; see --insecure"
             )
         request = Request(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
         if parts.username is not None:
