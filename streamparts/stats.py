@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from streamparts.data import Frame
 from streamparts.meter import AgeMeter, Durations, StageClock
+from streamparts.whole_file import make_new
 
 SCHEMA = "streamparts.stats/1"
 PERIOD_SECONDS = 1.0
@@ -231,6 +232,7 @@ class StatsFile:
         self._encode = msgspec.json.Encoder().encode
         self._file: BinaryIO | None = None
         if str(path) != "-":
+            make_new(Path(path))
             self._file = Path(path).open("wb", buffering=0)  # noqa: SIM115
 
     def __call__(self, stats: Stats) -> None:

@@ -16,6 +16,7 @@ from streamparts.sinks.recording import Recording
 from streamparts.sinks.resume import ResumePoint
 from streamparts.sources import Source
 from streamparts.tracking.roi import WHOLE_PICTURE, Following
+from streamparts.whole_file import make_new
 
 
 class JsonlSink:
@@ -44,6 +45,8 @@ class JsonlSink:
         self._recording = Recording(bundle, source, masks, policy=policy, following=following, segment=segment)
         self._size = resume.size_bytes if resume else 0
         try:
+            if not resume:
+                make_new(self.path)
             self._file: FileIO = self.path.open("r+b" if resume else "wb", buffering=0)
             if resume:
                 self._file.truncate(self._size)
