@@ -129,6 +129,9 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read https, rtsps and the like without verifying who sends: for cameras with certificates of their own",
     )
+    flags.add_argument(
+        "--max-pixels", metavar="N", type=count, help="refuse pictures of more than so many pixels (default: 64000000)"
+    )
     flags.add_argument("--max-retries", metavar="N", type=int, help="live: attempts to reconnect (default: no end)")
 
 
@@ -284,6 +287,7 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
         max_retries=args.max_retries,
         hwaccel=args.hwaccel,
         insecure=args.insecure,
+        **({} if args.max_pixels is None else {"max_pixels": args.max_pixels}),
     )
     if args.hwaccel != "none" and not args.quiet:
         print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)

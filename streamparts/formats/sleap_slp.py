@@ -7,6 +7,9 @@ written, some 20 kB each with masks.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +18,40 @@ import numpy as np
 from streamparts.formats.dense import PIXEL_CENTER, subject_names, unique_names
 from streamparts.formats.extras import need
 from streamparts.formats.masks import displayed, inside, model_mask
-from streamparts.formats.shots import Shot, Survey, shots
-from streamparts.sinks.reading import TracksFile
+from streamparts.formats.shots import Shot, Survey, shots, survey
+from streamparts.sinks.reading import TracksFile, read_tracks
 
 WHAT = "SLEAP's .slp"
 
 
-def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Frames in which no part is seen hold no instance."""
+def write(tracks: TracksFile, known: Survey, path: Path) -> list[str]:
+    """Frames in which no part is seen hold no instance. Written by a process of its own: the HDF5 library takes the
+    process with it when a disk is full. Raises OSError then."""
+    need("sleap_io", WHAT)
+    notes = unique_names(tracks)[1]
+    words = [sys.executable, "-m", __name__, str(tracks.path.resolve()), str(path.resolve())]
+    paths = os.pathsep.join(str(Path(place).resolve()) for place in sys.path)
+    done = subprocess.run(words, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it crashed"])[-1]
+        raise OSError(None, f"sleap-io ended with {done.returncode}: {last[:200]}; is the disk full?")
+    return notes + known.time_notes() + known.size_notes()
+
+
+def _write(tracks: TracksFile, known: Survey, path: Path) -> None:
     sio = need("sleap_io", WHAT)
-    names, notes = unique_names(tracks)
+    names, _ = unique_names(tracks)
     source, model = tracks.header.source, tracks.header.model
-    shape = [survey.num_rows, source.height, source.width, 3]
+    shape = [known.num_rows, source.height, source.width, 3]
     video = sio.Video(source.name or "video", backend_metadata={"shape": shape}, open_backend=False)
     skeleton = sio.Skeleton(nodes=list(names), name=model.name or None)
     for left, right in model.symmetric_pairs:
         skeleton.add_symmetry(names[left], names[right])
-    individuals = [sio.Track(name) for name in subject_names(survey.num_subjects)]
+    individuals = [sio.Track(name) for name in subject_names(known.num_subjects)]
     frames = [_frame(sio, shot, video, skeleton, individuals) for shot in shots(tracks)]
     labels = sio.Labels(frames, [video], [skeleton], individuals)
     labels.provenance = {"streamparts": tracks.header.streamparts, "model": model.name, "sha256": model.sha256}
     sio.save_slp(labels, str(path), verbose=False)
-    return notes + survey.time_notes() + survey.size_notes()
 
 
 def _frame(sio: Any, shot: Shot, video: Any, skeleton: Any, individuals: list[Any]) -> Any:
@@ -64,3 +79,8 @@ def _add(sio: Any, frame: Any, shot: Shot, skeleton: Any, track: Any) -> None:
         scale = (mask.shape[1] / size[1], mask.shape[0] / size[0])
         about = {"name": name, "category": name, "score": part.score, "track": track, "instance": instance}
         frame.masks.append(sio.PredictedSegmentationMask.from_numpy(mask, scale=scale, source="streamparts", **about))
+
+
+if __name__ == "__main__":
+    opened = read_tracks(sys.argv[1])
+    _write(opened, survey(opened), Path(sys.argv[2]))

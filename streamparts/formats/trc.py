@@ -6,6 +6,7 @@ import csv
 import re
 from pathlib import Path
 
+from streamparts.formats.csv_text import cell
 from streamparts.formats.dense import positions, subject_names, unique_names
 from streamparts.formats.shots import Survey, growing
 from streamparts.sinks.reading import TracksFile
@@ -34,7 +35,9 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         table.writerow(("PathFileType", 4, "(X/Y/Z)", path.name))
         table.writerow(fields)
         table.writerow(fields.values())
-        table.writerow(("Frame#", "Time", *(cell for name in names for cell in (re.sub(r"\s", "_", name), "", ""))))
+        table.writerow(
+            ("Frame#", "Time", *(text for name in names for text in (cell(re.sub(r"\s", "_", name)), "", "")))
+        )
         table.writerow(("", "", *(f"{axis}{number}" for number in range(1, len(names) + 1) for axis in "XYZ")))
         file.write("\n")
         for shot, seconds in growing(tracks, survey):

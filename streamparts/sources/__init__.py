@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from streamparts.errors import VideoError
-from streamparts.sources.base import OpenedSource, Source
+from streamparts.sources.base import MAX_PIXELS, OpenedSource, Source
 from streamparts.sources.devices import open_device
 from streamparts.sources.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FileSource, find_videos
 from streamparts.sources.generated import open_pattern
@@ -45,6 +45,7 @@ def open_source(
     max_retries: int | None = None,
     hwaccel: str = "none",
     insecure: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> OpenedSource:
     """Open whatever `word` stands for; close it, or use it in a `with` block. A Path is always a file or a folder.
 
@@ -54,7 +55,8 @@ def open_source(
     source counts as lost after `idle_seconds` without a frame (5; HLS 30) and is opened again until `max_retries`
     attempts in a row have failed (None: without end). `hwaccel` is what decodes a file, one of hwdecode.CHOICES: where
     it cannot, software does, and the source's description says why. `insecure` reads encrypted addresses without asking
-    whose certificate it is, for cameras with one of their own.
+    whose certificate it is, for cameras with one of their own. Pictures of more than `max_pixels` are not decoded: it
+    takes a few bytes to claim any size.
 
     Raises VideoError, at once or within 10 s for what must be connected to, when not one frame can be had.
     """
@@ -73,28 +75,30 @@ def open_source(
         case "device":
             return open_device(str(word), idle_seconds=idle_seconds, max_retries=max_retries)
         case "address":
-            return open_address(str(word), idle_seconds=idle_seconds, max_retries=max_retries, insecure=insecure)
+            return open_address(
+                str(word), idle_seconds=idle_seconds, max_retries=max_retries, insecure=insecure, max_pixels=max_pixels
+            )
         case "numbered":
-            return open_numbered(str(word), rate)
+            return open_numbered(str(word), rate, max_pixels)
         case "picture":
-            return open_picture_list([Path(word)], Path(word).name, rate)
+            return open_picture_list([Path(word)], Path(word).name, rate, max_pixels)
         case "folder" | "glob":
-            return _open_several(str(word), rate, hwaccel)
+            return _open_several(str(word), rate, hwaccel, max_pixels)
         case _:
-            return FileSource(word, hwaccel)
+            return FileSource(word, hwaccel, max_pixels)
 
 
-def _open_several(word: str, rate: Fraction | None, hwaccel: str) -> OpenedSource:
+def _open_several(word: str, rate: Fraction | None, hwaccel: str, max_pixels: int) -> OpenedSource:
     """Pictures together are one source; of videos there may be one."""
     if Path(word).is_dir():
         if is_sequence(Path(word)):
-            return open_pictures(Path(word), rate)
+            return open_pictures(Path(word), rate, max_pixels)
         raise VideoError(f"{word}: is a folder, and not one of pictures alone; name a video in it")
     paths = matching(word)
     if not paths:
         raise VideoError(f"{word}: no file has a name like that")
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in paths):
-        return open_picture_list(paths, Path(word).name, rate)
+        return open_picture_list(paths, Path(word).name, rate, max_pixels)
     if len(paths) == 1:
-        return open_source(paths[0], fps=rate, hwaccel=hwaccel)
+        return open_source(paths[0], fps=rate, hwaccel=hwaccel, max_pixels=max_pixels)
     raise VideoError(f"{word}: matches {len(paths)} files, which are not one source; open them one by one")

@@ -20,6 +20,9 @@ RESTART_SECONDS = 1.0
 """A time this much before the one of the frame before is a new beginning (a recording glued to another, a sender that
 started again), not a slip that can be continued over."""
 
+MAX_PIXELS = 64_000_000
+"""Of a picture that is read, if not said otherwise: a file of a few bytes may claim any size."""
+
 BROKEN = (av.FFmpegError, OSError, ValueError, MemoryError)
 """What PyAV raises on damaged input; ValueError covers undecodable metadata text."""
 

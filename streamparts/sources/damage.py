@@ -32,10 +32,13 @@ _DAMAGED = re.compile(
 )
 """Of decoders. What they say of odd streams that are whole ("mmco: unref short failure") is not in it."""
 
+TOO_LARGE = "a picture of {} has more pixels than are read; --max-pixels (max_pixels=) allows more"
 UNVERIFIED = "its certificate cannot be verified"
 _UNVERIFIED = re.compile(
     r"certificate.*verif|verif.*certificate|certificate's owner does not match|trust|unknown ca", re.IGNORECASE
 )
+
+_TOO_LARGE = re.compile(r"picture size (\d+x\d+) exceeds", re.IGNORECASE)
 
 _MOST_PENDING = 128
 """Packets whose pictures may still be in the decoder; sixteen is the most that a codec holds back."""
@@ -78,6 +81,8 @@ class DamageWatch:
         """Whether nothing comes any more, and the packet read last is what was left."""
         self.fell_silent = False
         """Whether that is so because nothing was said for `idle_seconds`."""
+        self.too_large: str | None = None
+        """Size of a picture that was not decoded because it has too many pixels."""
         self._number = 0
         self._event = False
         """Whether something was lost since the packet before."""
@@ -128,6 +133,7 @@ class DamageWatch:
                 yield
         except BaseException:
             self._hit(stamp)
+            self.too_large = next((found[1] for _, _, text in said if (found := _TOO_LARGE.search(text))), None)
             raise
         if any(_DAMAGED.search(text) for _, _, text in said):
             self._hit(stamp)

@@ -19,8 +19,16 @@ from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.hwdecode import Decoder, choose
 from streamparts.rational import exact
-from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
-from streamparts.sources.damage import DamageWatch
+from streamparts.sources.base import (
+    BROKEN,
+    FALLBACK_RATE,
+    MAX_PIXELS,
+    Closing,
+    Timeline,
+    quarter_turns,
+    reason_of,
+)
+from streamparts.sources.damage import TOO_LARGE, DamageWatch
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"}
 """What a folder of videos is searched for."""
@@ -33,11 +41,13 @@ class FileSource(Closing):
 
     live = False
 
-    def __init__(self, path: str | Path, hwaccel: str = "none") -> None:
-        """`hwaccel` is one of hwdecode.CHOICES; where that hardware cannot decode the file, software does, and
-        `description` says why. Raises VideoError unless at least one frame can be decoded."""
+    def __init__(self, path: str | Path, hwaccel: str = "none", max_pixels: int = MAX_PIXELS) -> None:
+        """Pictures of more than `max_pixels` are not decoded. `hwaccel` is one of hwdecode.CHOICES; where that hardware
+        cannot decode the file, software does, and `description` says why. Raises VideoError unless at least one frame
+        can be decoded."""
         self.path = Path(path)
         self.name = self.path.name
+        self._max_pixels = max_pixels
         self.decode_errors = 0
         self._iterated = False
         self._left: Iterator[Frame] | None = None
@@ -46,7 +56,7 @@ class FileSource(Closing):
         self._decoder = Decoder("none", None)
         self._container = self._open()
         try:
-            self._stream = video_stream(self._container, str(self.path))
+            self._stream = video_stream(self._container, str(self.path), self._max_pixels)
             if hwaccel != "none":
                 self._decoder = choose(hwaccel, self._stream.codec_context.name)
             self._begin()
@@ -143,7 +153,7 @@ class FileSource(Closing):
         self.close()
         self.decode_errors, self._watch = 0, DamageWatch()
         self._container = self._open()
-        self._stream = video_stream(self._container, str(self.path))
+        self._stream = video_stream(self._container, str(self.path), self._max_pixels)
         self._images = self._decode()
         self._first = self._next_image()
 
@@ -189,12 +199,14 @@ class FileSource(Closing):
                 with watch.decoding(packet):
                     images = packet.decode()
             except BROKEN:
+                if watch.too_large:
+                    raise VideoError(f"{self.path}: {TOO_LARGE.format(watch.too_large)}") from None
                 self.decode_errors += 1
                 continue
             yield from images
 
     def _open(self) -> InputContainer:
-        return _open_container(self.path, self._decoder.accelerator())
+        return _open_container(self.path, self._decoder.accelerator(), self._max_pixels)
 
     def _describe(self) -> str:
         notes = [
@@ -216,7 +228,7 @@ class FileSource(Closing):
         return ", ".join(notes)
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
+def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIXELS) -> VideoStream:
     """The stream that the file marks as the default one, else the first; cover pictures only where there is nothing
     else. Raises VideoError when there is none."""
     videos = moving_streams(container)
@@ -225,6 +237,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
     stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
     stream.codec_context.thread_count = decoder_threads()
+    stream.codec_context.options = {"max_pixels": str(max_pixels)}
     return stream
 
 
@@ -260,14 +273,15 @@ def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fr
     return round(Fraction(container.duration, av.time_base) * rate) or None if container.duration else None
 
 
-def _open_container(path: Path, accelerator: HWAccel | None = None) -> InputContainer:
+def _open_container(path: Path, accelerator: HWAccel | None = None, max_pixels: int = MAX_PIXELS) -> InputContainer:
     if path.is_dir():
         raise VideoError(f"{path}: is a folder, not a video file")
     if not path.exists():
         raise VideoError(f"{path}: no such file")
     try:
         # The prefix keeps names like "rtsp:x" or "concat:y" from being taken for protocols.
-        return av.open(f"file:{path}", mode="r", hwaccel=accelerator)
+        options = {"max_pixels": str(max_pixels)}  # of what is decoded to find out what the file holds
+        return av.open(f"file:{path}", mode="r", hwaccel=accelerator, options=options)
     except PermissionError as error:
         raise VideoError(f"{path}: no permission to read this file") from error
     except BROKEN as error:

@@ -12,7 +12,7 @@ from av.container import InputContainer
 
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
-from streamparts.sources.base import FALLBACK_RATE, Closing, Timeline, quarter_turns
+from streamparts.sources.base import FALLBACK_RATE, MAX_PIXELS, Closing, Timeline, quarter_turns
 from streamparts.sources.reader import ENDED, SILENT, Announced, Lost, Picture, Reader
 
 IDLE_SECONDS = 5.0
@@ -50,13 +50,14 @@ class LiveSource(Closing):
         max_retries: int | None = None,
         paced: bool = False,
         always_live: bool = True,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Connects. Raises VideoError if no picture comes within `connect_seconds`.
 
         `open_container` is called in a thread, once per attempt; it should give PyAV timeouts no longer than the two
         here. `name` and what `hint` adds to the error of the first attempt must be free of credentials. `max_retries`
         attempts without success, one after another, end the source with an error; None never does. `always_live`
-        False looks whether the input announces a length.
+        False looks whether the input announces a length. Pictures of more than `max_pixels` are an error.
         """
         if idle_seconds <= 0 or connect_seconds <= 0:
             raise ValueError(f"idle_seconds and connect_seconds must be positive: {idle_seconds}, {connect_seconds}")
@@ -65,7 +66,7 @@ class LiveSource(Closing):
         self._idle_seconds = idle_seconds
         self._connect_seconds = connect_seconds
         self._max_retries = max_retries
-        self._paced = paced
+        self._paced, self._max_pixels = paced, max_pixels
         self._iterated = False
         self._closed = threading.Event()
         self._errors_before = self._lost_before = 0
@@ -207,7 +208,7 @@ class LiveSource(Closing):
         return len(self._abandoned) <= MOST_ABANDONED
 
     def _connect(self) -> Reader:
-        return Reader(self._open_container, self.name, self._paced, self._idle_seconds)
+        return Reader(self._open_container, self.name, self._paced, self._idle_seconds, self._max_pixels)
 
     def _first_picture(self, hint: Callable[[Lost], str]) -> tuple[Announced, Picture]:
         try:

@@ -11,6 +11,7 @@ import av
 from av.container import InputContainer
 
 from streamparts.errors import VideoError
+from streamparts.sources.base import MAX_PIXELS
 from streamparts.sources.damage import UNVERIFIED
 from streamparts.sources.live import CONNECT_SECONDS, IDLE_SECONDS, LiveSource
 from streamparts.sources.reader import Lost
@@ -65,6 +66,7 @@ def open_address(
     connect_seconds: float = CONNECT_SECONDS,
     max_retries: int | None = None,
     insecure: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> LiveSource:
     """Connect to an address. `insecure` does not ask who is at the other end of an encrypted one. Raises VideoError,
     without the credentials that it may hold."""
@@ -80,6 +82,7 @@ def open_address(
         max_retries=max_retries,
         paced=hls,
         always_live=scheme in _ALWAYS_LIVE,
+        max_pixels=max_pixels,
     )
 
 

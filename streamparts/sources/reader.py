@@ -19,8 +19,8 @@ from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.rational import exact
-from streamparts.sources.base import BROKEN, FALLBACK_RATE, reason_of
-from streamparts.sources.damage import DamageWatch
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, reason_of
+from streamparts.sources.damage import TOO_LARGE, DamageWatch
 from streamparts.sources.files import estimate_num_frames, video_stream
 from streamparts.sources.redact import redact
 
@@ -80,6 +80,7 @@ class Reader:
         name: str,
         paced: bool = False,
         idle_seconds: float = math.inf,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """`open_container` is called in the thread; what it gives waits `idle_seconds` for data. `paced` is for
         broadcasts that come in bursts (HLS): pictures are decoded when they are due by their own times."""
@@ -88,7 +89,7 @@ class Reader:
         self.decode_errors = 0
         self._open_container = open_container
         self._name = name
-        self._paced = paced
+        self._paced, self._max_pixels = paced, max_pixels
         self._pacer = _Pacer()
         self._watch = DamageWatch(idle_seconds)
         self._changed = threading.Condition()
@@ -156,7 +157,7 @@ class Reader:
         try:
             if not container.streams.video:
                 raise Lost("there is no video in what comes", VideoError)
-            stream = video_stream(container, self._name)
+            stream = video_stream(container, self._name, self._max_pixels)
             self.announced = _announced(container, stream, self._paced)
             try:
                 while not self._cancelled and self._decode(self._next_packet(container, stream), stream):
@@ -191,6 +192,8 @@ class Reader:
             with self._watch.decoding(packet):
                 images = packet.decode()
         except BROKEN:
+            if self._watch.too_large:
+                raise VideoError(TOO_LARGE.format(self._watch.too_large)) from None
             self.decode_errors += 1
             images = []
         if has_ended:
