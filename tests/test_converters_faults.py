@@ -17,6 +17,7 @@ from streamparts.formats.whole import whole
 from streamparts.geometry import Letterbox
 from streamparts.sinks.recording import frame_record
 from tests.conftest import ROOT, environment
+from tests.made_tracks import even_tracks
 from tests.media import ArraySource
 
 
@@ -48,17 +49,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True, capture_output=True)
 
 
-def long_tracks(path: Path, num_frames: int = 2000) -> Path:
-    from tests.made_tracks import write_tracks
-
-    return write_tracks(path, num_frames)
-
-
 @pytest.mark.parametrize("name", ["x.rrd", "x.slp", "x.h5", "x.analysis.h5", "x.csv", "x.parquet", "x.mcap"])
 def test_a_converter_on_a_full_disk_says_so_in_one_line_and_leaves_nothing(
     tmp_path: Path, small_disk: Path, name: str
 ) -> None:
-    tracks = long_tracks(tmp_path / "long.jsonl")
+    tracks = even_tracks(tmp_path / "long.jsonl", 2000)
     out = small_disk / name
     kind = {"x.h5": "dlc", "x.analysis.h5": "sleap-analysis"}.get(name)
     words = [sys.executable, "-m", "streamparts", "convert", str(tracks), "-o", str(out)]
