@@ -23,14 +23,17 @@ MAX_FIELDS = 1_000_000
 """That are looked at, of the whole file."""
 MAX_DIMS = 16
 OPERATORS = frozenset(
-    b"Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant Conv ConvInteger "
-    b"ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Elu Equal Erf Exp Expand Flatten "
-    b"Floor Gather GatherElements Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample "
-    b"GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu Less "
-    b"LessOrEqual Log LogSoftmax MatMul MatMulInteger Max MaxPool Mean Min Mod Mul Neg Not Or PRelu Pad Pow QLinearConv "
-    b"QLinearMatMul QuantizeLinear Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin "
-    b"ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round Selu Shape Sigmoid Sign Sin Slice Softmax Softplus "
-    b"SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where".split()
+    (
+        b"Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant Conv "
+        b"ConvInteger ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Elu Equal "
+        b"Erf Exp Expand Flatten Floor Gather GatherElements Gelu Gemm GlobalAveragePool GlobalMaxPool Greater "
+        b"GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization "
+        b"LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul MatMulInteger Max MaxPool Mean Min "
+        b"Mod Mul Neg Not Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear Reciprocal ReduceL1 ReduceL2 "
+        b"ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize "
+        b"Round Selu Shape Sigmoid Sign Sin Slice Softmax Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh "
+        b"Transpose Unsqueeze Where "
+    ).split()
 )
 """Those that export writes, with what other exporters write for the same layers. Not in it: what makes tensors of sizes
 that the file does not hold (Range, Tile, ConstantOfShape), sequences, texts, random numbers, control flow."""
@@ -175,7 +178,7 @@ def _node(message: memoryview) -> None:
             _require_plain_domain(data)
         elif number == 4 and data not in OPERATORS:
             raise ModelError(
-                f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model of streamparts has"
+                f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model here has"
             )
         elif number == 5:
             _attribute(data)
