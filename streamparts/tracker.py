@@ -80,9 +80,8 @@ class PartTracker:
 
     def update(self, frame: Frame, letterbox: Letterbox, parts: Parts, here: bool = True) -> Tracks:
         """Tracks of the next frame of the video. Where the subject is not `here`, and in a frame that is damaged, no
-        part is seen. Raises ValueError if
-        `parts` has another number of parts, or, with smoothing, if the frame's time is not after the last one's of its
-        segment."""
+        part is seen. Raises ValueError if `parts` has another number of parts, or, with smoothing, if the frame's time
+        is not after the last one's of its segment."""
         require_shape("affines", parts.affines, (len(self._names), 2, 3))
         if frame.segment != self._segment:
             self.forget()

@@ -274,6 +274,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     """What `word` stands for, as the flags of `_add_source_flags` want it."""
     from streamparts.sources import open_source, read_login, redact, trimmed, with_login, without_damaged
+    from streamparts.sources.base import MAX_PIXELS
 
     idle = None if args.idle is None else float(args.idle)
     if args.login is not None and isinstance(word, str):
@@ -287,7 +288,7 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
         max_retries=args.max_retries,
         hwaccel=args.hwaccel,
         insecure=args.insecure,
-        **({} if args.max_pixels is None else {"max_pixels": args.max_pixels}),
+        max_pixels=args.max_pixels or MAX_PIXELS,
     )
     if args.hwaccel != "none" and not args.quiet:
         print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)

@@ -95,7 +95,7 @@ def _opener(
 ) -> Callable[[], InputContainer]:
     ways = _rtsp_ways(word) if scheme in ("rtsp", "rtsps") else [_OPTIONS.get(scheme, {})]
     ways = [way | options_for(scheme, insecure) for way in ways]
-    fetch = None
+    fetch: CheckedFetch | None = None
     if is_hls(word) and scheme in ("http", "https") and not insecure:
         fetch, ways = CheckedFetch(min(connect_seconds, idle_seconds)), [ways[0] | {"http_persistent": "0"}]
 

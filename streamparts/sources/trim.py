@@ -73,7 +73,7 @@ class _Wrapped(Closing):
     @property
     def packets_lost(self) -> int:
         """Packets known to be lost so far."""
-        return getattr(self._source, "packets_lost", 0)
+        return int(getattr(self._source, "packets_lost", 0))
 
     @property
     def repaired_times(self) -> int:
