@@ -89,7 +89,8 @@ class PartSegmenter:
                 raise self._nonsense(f"{what} outside 0 to 1", prepared[0])
         if np.abs(affines).max(initial=0) > _FARTHEST:
             raise self._nonsense("poses far outside of any picture", prepared[0])
-        return labels, affines, np.clip(scores, 0, 1), None if evidence is None else np.clip(evidence, 0, 1)
+        evidence = None if evidence is None else np.clip(evidence, 0, 1)
+        return Outputs(labels, affines, np.clip(scores, 0, 1), evidence)
 
     def _nonsense(self, what: str, prepared: Prepared) -> ModelError:
         return ModelError(

@@ -127,7 +127,7 @@ def access_units(numbers: Sequence[int], height: int = 96, width: int = 128) -> 
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, 30), Fraction(30)
-    encoder.options = {"tune": "zerolatency", "g": "10", "x264-params": "repeat-headers=1"}
+    encoder.options = {"tune": "zerolatency", "g": "10", "x264-params": "repeat-headers=1:threads=1:slices=3"}
     units = []
     for index, number in enumerate(numbers):
         frame = av.VideoFrame.from_ndarray(picture(number, height, width), "rgb24")

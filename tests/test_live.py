@@ -429,6 +429,13 @@ def test_an_rtsp_camera_that_comes_back_begins_one_segment_each_time() -> None:
     check_times(seen)
 
 
+def test_what_a_camera_sent_while_it_was_opened_is_read_though_it_is_gone_by_then() -> None:
+    units = servers.access_units(range(15))
+    with servers.serving(*(2 * [servers.rtsp(units, seconds=0)])) as server:
+        seen = read(open_rtsp(server.port), 16)
+    assert numbers(seen, 0) == list(range(15))
+
+
 def test_frames_that_come_out_because_the_camera_fell_silent_are_as_old_as_what_it_sent_last() -> None:
     stop = threading.Event()
     units = servers.access_units(range(30))

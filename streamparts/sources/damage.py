@@ -108,6 +108,7 @@ class DamageWatch:
                 raise VideoError(UNVERIFIED) from error
             raise
         self._note_losses(said)
+        self.has_ended = False  # what was read ahead is still to come
         if self._event:
             self._damaged = True
             self._doubtful_seconds = _DOUBT * (time.perf_counter() - began) + _DOUBT_SECONDS

@@ -113,7 +113,7 @@ class LiveSource(Closing):
             picture = self._reader.take(seconds)
         except Lost:
             return None  # which is told again, after those that came
-        return picture and self._timed(picture)
+        return None if picture is None else self._timed(picture)
 
     @property
     def decode_errors(self) -> int:
@@ -202,7 +202,7 @@ class LiveSource(Closing):
 
     def _next_timed(self, taken_at: float) -> Timed | None:
         picture = self._next_picture(taken_at)
-        return picture and self._timed(picture)
+        return None if picture is None else self._timed(picture)
 
     def _check_complete(self) -> None:
         """Most of FFmpeg's readers take a connection that breaks off for the end of the film."""
