@@ -68,6 +68,8 @@ class Frame:
     them too."""
     gap: Gap | None = None
     """What was lost just before this frame, where a live source broke off."""
+    damaged: bool = False
+    """Whether something of the picture, or of what it builds on, was lost on the way or could not be decoded."""
 
     @property
     def pts_seconds(self) -> float:

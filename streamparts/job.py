@@ -243,6 +243,8 @@ class Job:
     def _note(self, source: Source) -> None:
         self.meter.messages_lost = self.outputs.num_lost
         self.meter.decode_errors, self.meter.repaired_times = source.decode_errors, source.repaired_times
+        self.meter.packets_lost = getattr(source, "packets_lost", 0)  # of sources that can tell
+        self.meter.damaged_left_out = getattr(source, "damaged_left_out", 0)
 
     def _close_pipeline(self, pipeline: Pipeline, stack: ExitStack) -> None:
         """End the decoding thread, or leave it behind together with what it is busy with."""

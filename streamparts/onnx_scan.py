@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,7 +17,26 @@ from streamparts.spec import short
 
 MAX_METADATA = 1_000_000
 """Bytes of the whole metadata."""
-MAX_NODES = 100_000
+MAX_NODES = 5_000
+"""Twenty times the largest network here; 20,000 small ones already take minutes to prepare."""
+MAX_FIELDS = 1_000_000
+"""That are looked at, of the whole file."""
+MAX_DIMS = 16
+OPERATORS = frozenset(
+    (
+        b"Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant Conv "
+        b"ConvInteger ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Elu Equal "
+        b"Erf Exp Expand Flatten Floor Gather GatherElements Gelu Gemm GlobalAveragePool GlobalMaxPool Greater "
+        b"GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization "
+        b"LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul MatMulInteger Max MaxPool Mean Min "
+        b"Mod Mul Neg Not Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear Reciprocal ReduceL1 ReduceL2 "
+        b"ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize "
+        b"Round Selu Shape Sigmoid Sign Sin Slice Softmax Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh "
+        b"Transpose Unsqueeze Where "
+    ).split()
+)
+"""Those that export writes, with what other exporters write for the same layers. Not in it: what makes tensors of sizes
+that the file does not hold (Range, Tile, ConstantOfShape), sequences, texts, random numbers, control flow."""
 MAX_ELEMENTS = 2**31
 """Of any one tensor."""
 TEXTS = {"model": (2, 3, 4, 6), "graph": (2, 10), "node": (1, 2, 3, 4, 6, 8), "tensor": (8, 12), "value": (1, 3)}
@@ -41,15 +61,24 @@ class _Field(NamedTuple):
     data: memoryview
 
 
+class _Budget(threading.local):
+    left: int | None = None
+    """Fields that may still be looked at; None for any number."""
+
+
+_budget = _Budget()
 _NOTHING = memoryview(b"")
 
 
 def scan(data: bytes) -> dict[str, str]:
     """Metadata of the ONNX file `data`. Raises ModelError, which names what is wrong."""
+    _budget.left = MAX_FIELDS
     try:
         return _model(memoryview(data))
     except _Damaged as error:
         raise ModelError(f"not a usable ONNX model ({error}); copy or export it again") from error
+    finally:
+        _budget.left = None
 
 
 def with_metadata(data: bytes, key: str, text: str) -> bytes:
@@ -132,6 +161,8 @@ def _graph(message: memoryview) -> None:
     for number, _, _, data in _fields(message, "graph"):
         if number == 1:
             nodes += 1
+            if nodes > MAX_NODES:
+                raise ModelError(f"has more than {MAX_NODES} nodes, no model of streamparts has; export it again")
             _node(data)
         elif number == 5:
             _tensor(data)
@@ -139,14 +170,16 @@ def _graph(message: memoryview) -> None:
             _value(data)
         elif number == 15:
             raise ModelError("has sparse tensors, which no model of streamparts has; export it again")
-    if nodes > MAX_NODES:
-        raise ModelError(f"has {nodes} nodes, at most {MAX_NODES} are read; export it again")
 
 
 def _node(message: memoryview) -> None:
     for number, _, _, data in _fields(message, "node"):
         if number == 7:
             _require_plain_domain(data)
+        elif number == 4 and data not in OPERATORS:
+            raise ModelError(
+                f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model here has"
+            )
         elif number == 5:
             _attribute(data)
 
@@ -168,7 +201,8 @@ def _tensor(message: memoryview) -> None:
     has_raw = False
     for number, wire, value, data in _fields(message, "tensor"):
         if number == 1:
-            dims += _packed(data) if wire == _BYTES else [value]
+            dims += _packed(data[: 10 * MAX_DIMS + 10]) if wire == _BYTES else [value]
+            _elements(dims)
         elif number == 2:
             kind = value
         elif number == 13 or (number == 14 and value):
@@ -200,7 +234,7 @@ def _value(message: memoryview) -> None:
 def _elements(dims: list[int]) -> int:
     if any(dim >= 2**63 for dim in dims):
         raise _Damaged("a tensor with a negative length")
-    if len(dims) > 16 or any(dim > MAX_ELEMENTS for dim in dims) or math.prod(dims) > MAX_ELEMENTS:
+    if len(dims) > MAX_DIMS or any(dim > MAX_ELEMENTS for dim in dims) or math.prod(dims) > MAX_ELEMENTS:
         raise ModelError(f"declares a tensor of shape {short(dims)}, too large for any model of streamparts")
     return math.prod(dims)
 
@@ -241,6 +275,10 @@ def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
     """The fields of a message; those of TEXTS[kind] are text."""
     at, end, texts = 0, len(message), TEXTS.get(kind, ())
     while at < end:
+        if _budget.left is not None:
+            _budget.left -= 1
+            if _budget.left < 0:
+                raise ModelError(f"has more than {MAX_FIELDS} fields, no model of streamparts has; export it again")
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
         if not 0 < number < 2**29:

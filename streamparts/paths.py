@@ -20,7 +20,7 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) 
             raise VideoError(f"{output}: the folder {output.parent} does not exist; create it first")
         if output.is_dir():
             raise VideoError(f"{output}: is a folder; give the name of a file in it")
-        if output.is_file() and not force:
+        if (output.is_file() or (output.is_symlink() and not output.exists())) and not force:
             raise VideoError(f"{output}: exists already; use --force (in Python: force=True) to replace it")
         if not os.access(output if output.exists() else output.parent, os.W_OK):
             raise VideoError(f"{output}: no permission to write there; choose another folder")

@@ -14,6 +14,11 @@ from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, Region
 from streamparts.rescale import Rescaler
 
+_ROUNDING = 0.02
+"""By so much low precision may take a share out of its range."""
+_FARTHEST = 1e4
+"""Half pictures from the middle: no part is there, and scaled to pixels it may be no number any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -79,7 +84,13 @@ class PartSegmenter:
                 finite &= np.isfinite(values).reshape(num, -1).all(axis=1)
         if not finite.all():
             raise self._nonsense("numbers that are not finite", prepared[int(finite.argmin())])
-        return outputs
+        for what, values in (("scores", scores), ("evidence", evidence)):
+            if values is not None and (values.min(initial=0) < -_ROUNDING or values.max(initial=0) > 1 + _ROUNDING):
+                raise self._nonsense(f"{what} outside 0 to 1", prepared[0])
+        if np.abs(affines).max(initial=0) > _FARTHEST:
+            raise self._nonsense("poses far outside of any picture", prepared[0])
+        evidence = None if evidence is None else np.clip(evidence, 0, 1)
+        return Outputs(labels, affines, np.clip(scores, 0, 1), evidence)
 
     def _nonsense(self, what: str, prepared: Prepared) -> ModelError:
         return ModelError(

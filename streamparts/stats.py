@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from streamparts.data import Frame
 from streamparts.meter import AgeMeter, Durations, StageClock
+from streamparts.whole_file import make_new
 
 SCHEMA = "streamparts.stats/1"
 PERIOD_SECONDS = 1.0
@@ -70,6 +71,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Wall time that these took."""
     decode_errors: int
     """Packets that could not be decoded."""
+    packets_lost: int
+    """Packets that are known to be lost on the way, or missing from a file."""
+    damaged: int
+    """Frames of which something was lost: those that are marked, and those left out for it."""
     repaired_times: int
     """Frames whose time was missing or not increasing, and was continued."""
     callback_lost: int
@@ -94,6 +99,9 @@ class RunMeter:
         self.gaps = 0
         self.gap_seconds = 0.0
         self.decode_errors = 0
+        self.packets_lost = 0
+        self.damaged = 0
+        self.damaged_left_out = 0
         self.repaired_times = 0
         self.callback_lost = 0
         self.messages_lost = 0
@@ -104,6 +112,7 @@ class RunMeter:
     def saw(self, frame: Frame) -> None:
         """The source gave `frame`."""
         self.segments = max(self.segments, frame.segment + 1)
+        self.damaged += frame.damaged
         if frame.gap:
             self.gaps += 1
             self.gap_seconds += frame.gap.seconds
@@ -150,6 +159,8 @@ class RunMeter:
             gaps=self.gaps,
             gap_seconds=round(self.gap_seconds, 3),
             decode_errors=self.decode_errors,
+            packets_lost=self.packets_lost,
+            damaged=self.damaged + self.damaged_left_out,
             repaired_times=self.repaired_times,
             callback_lost=self.callback_lost,
             messages_lost=self.messages_lost,
@@ -221,6 +232,7 @@ class StatsFile:
         self._encode = msgspec.json.Encoder().encode
         self._file: BinaryIO | None = None
         if str(path) != "-":
+            make_new(Path(path))
             self._file = Path(path).open("wb", buffering=0)  # noqa: SIM115
 
     def __call__(self, stats: Stats) -> None:

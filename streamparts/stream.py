@@ -15,6 +15,7 @@ from streamparts.backends import Backend
 from streamparts.backends.choice import AUTO, Chosen, choose_backend
 from streamparts.backends.shared import SharedBackend
 from streamparts.bundle import Bundle, load_model
+from streamparts.corpus.lock import claimed
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.filters import Smoothing
@@ -179,35 +180,38 @@ def run(
     outputs = replace(outputs, following=following)
     if resume and outputs.tracks == Path("-"):
         raise VideoError("--tracks -: standard output cannot be resumed; name a file")
-    point = None
-    if resume and outputs.tracks:
-        point = resume_point(outputs.tracks, bundle, masks=masks, following=following)
-    may_replace = force or point is not None
-    check_outputs((*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle, skeleton), may_replace)
-    if outputs.overlay is not None:
-        check_followers(outputs.overlay, may_replace)
+    files, inputs = (*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle, skeleton)
+    check_outputs(files, inputs, force or resume)
     chosen = _chosen(bundle, backend, threads)
-    task = Task(
-        source,
-        bundle,
-        chosen.backend,
-        partial(_open_outputs, outputs, bundle, say, point, force),
-        policy,
-        max_fps,
-        point.next_index if point else first_index,
-        progress,
-        on_tracks,
-        smoothing,
-        found,
-        opener,
-        following,
-    )
-    job = Job(task, stop=stop)
-    with _stats_lines(stats, [job]):
-        work_off([job])
-    if job.error is not None:
-        raise _with_notes(job.error, job.warnings)
-    return _summary(job, stop, chosen, bundle)
+    with claimed(files):
+        point = None
+        if resume and outputs.tracks:
+            point = resume_point(outputs.tracks, bundle, masks=masks, following=following)
+        may_replace = force or point is not None
+        check_outputs(files, inputs, may_replace)  # again: another run may have ended meanwhile
+        if outputs.overlay is not None:
+            check_followers(outputs.overlay, may_replace)
+        task = Task(
+            source,
+            bundle,
+            chosen.backend,
+            partial(_open_outputs, outputs, bundle, say, point, force),
+            policy,
+            max_fps,
+            point.next_index if point else first_index,
+            progress,
+            on_tracks,
+            smoothing,
+            found,
+            opener,
+            following,
+        )
+        job = Job(task, stop=stop)
+        with _stats_lines(stats, [job]):
+            work_off([job])
+        if job.error is not None:
+            raise _with_notes(job.error, job.warnings)
+        return _summary(job, stop, chosen, bundle)
 
 
 def run_many(
@@ -249,7 +253,8 @@ def run_many(
     stems, folder = output_stems(sources), Path(out_dir)
     wanted = [Outputs(*_paths_after(folder / stem, overlay, tracks), masks, style, encoder, audio) for stem in stems]
     files = [path for outputs in wanted for path in outputs.paths]
-    check_outputs([*files, *_stats_paths(stats)], input_paths(*sources, model, skeleton), force)
+    every, inputs = [*files, *_stats_paths(stats)], input_paths(*sources, model, skeleton)
+    check_outputs(every, inputs, force)
     for outputs in wanted:
         if outputs.overlay is not None:
             check_followers(outputs.overlay, force)
@@ -258,7 +263,8 @@ def run_many(
     following = _following(bundle, roi, subjects, say)
     wanted = [replace(outputs, following=following) for outputs in wanted]
     chosen = _chosen(bundle, backend, threads)
-    with closing(SharedBackend(chosen.backend)) as shared:
+    with claimed(every), closing(SharedBackend(chosen.backend)) as shared:
+        check_outputs(every, inputs, force)  # again: another run may have ended meanwhile
         jobs = [
             Job(
                 Task(
@@ -352,6 +358,8 @@ def _summary(job: Job, stop: threading.Event | None, chosen: Chosen, bundle: Bun
         num_callback_lost=meter.callback_lost,
         num_messages_lost=meter.messages_lost,
         decode_errors=meter.decode_errors,
+        packets_lost=meter.packets_lost,
+        num_damaged=meter.damaged + meter.damaged_left_out,
         repaired_times=meter.repaired_times,
         outputs=job.outputs.paths,
         notes=job.outputs.notes,

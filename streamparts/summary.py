@@ -47,6 +47,10 @@ class Summary:
     `notes` has the reasons."""
     decode_errors: int
     """Packets of the source that could not be decoded."""
+    packets_lost: int
+    """Packets of the source that are known to be lost on the way, or missing from a file."""
+    num_damaged: int
+    """Frames of which something was lost: those that are marked, and those left out for it."""
     repaired_times: int
     """Frames whose time was missing or not increasing in the source, and was continued."""
     outputs: tuple[Path, ...]

@@ -79,9 +79,9 @@ class PartTracker:
         self._swaps = SwapResolver(self._pairs)
 
     def update(self, frame: Frame, letterbox: Letterbox, parts: Parts, here: bool = True) -> Tracks:
-        """Tracks of the next frame of the video. Where the subject is not `here`, no part is seen. Raises ValueError if
-        `parts` has another number of parts, or, with smoothing, if the frame's time is not after the last one's of its
-        segment."""
+        """Tracks of the next frame of the video. Where the subject is not `here`, and in a frame that is damaged, no
+        part is seen. Raises ValueError if `parts` has another number of parts, or, with smoothing, if the frame's time
+        is not after the last one's of its segment."""
         require_shape("affines", parts.affines, (len(self._names), 2, 3))
         if frame.segment != self._segment:
             self.forget()
@@ -94,7 +94,7 @@ class PartTracker:
             labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.uint8)[labels]
             affines, areas, scores = affines[order], areas[order], scores[order]
         height, width = letterbox.shown_hw
-        self._visible = self._see(scores, areas / (height * width)) & here
+        self._visible = self._see(scores, areas / (height * width)) & (here and not frame.damaged)
         if self._undirected:
             affines = turn_back(affines, self._first_axes)
             self._first_axes = np.where(self._visible[:, None], affines[:, :, 0], self._first_axes)
@@ -124,7 +124,7 @@ class PartTracker:
 
     def _told_apart(self, frame: Frame, affines: FloatArray, scores: FloatArray) -> NDArray[np.intp]:
         """(K,) which of the network's parts is each part."""
-        if not (self._pairs and self._filter):
+        if frame.damaged or not (self._pairs and self._filter):
             return np.arange(len(scores))
         expected, spread = self._filter.expected(frame.pts_seconds, min(frame.height, frame.width))
         return self._swaps.resolve(affines[:, :, 2], expected, spread, scores >= self._rule.vanish_score)

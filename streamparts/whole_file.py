@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that are nobody else's."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def make_new(path: Path) -> None:
+    """An empty file under that name that nobody else has open: what was there is let go, not emptied, and a link is
+    replaced, not followed. Devices and pipes stay what they are. Raises OSError."""
+    if path.exists() and not path.is_file():
+        return
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))

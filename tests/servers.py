@@ -87,10 +87,19 @@ def serving(*scripts: Script) -> Iterator[TcpServer]:
         server.stop()
 
 
-def rtsp(frames: Sequence[bytes], password: str | None = None, after: Callable[[], object] = lambda: None) -> Script:
+def rtsp(
+    frames: Sequence[bytes],
+    password: str | None = None,
+    after: Callable[[], object] = lambda: None,
+    *,
+    loses: Callable[[int, int], bool] = lambda frame, packet: False,
+    udp: bool = False,
+    seconds: float = 0.01,
+) -> Script:
     """An RTSP session over one TCP connection: H.264 access units (Annex B), 30 a second, then `after`, then the end.
 
-    With a password, a request that does not bring user "eve" and it is refused.
+    With a password, a request that does not bring user "eve" and it is refused. Packets that it `loses` are not sent;
+    `udp` refuses TCP for the pictures. A frame is sent every `seconds`.
     """
 
     def script(connection: socket.socket) -> None:
@@ -98,9 +107,14 @@ def rtsp(frames: Sequence[bytes], password: str | None = None, after: Callable[[
         while request := _rtsp_request(requests):
             method, headers = request
             allowed = password is None or headers.get("authorization") == _basic("eve", password)
+            if udp and method == "SETUP" and "RTP/AVP/TCP" in headers["transport"]:
+                connection.sendall(f"RTSP/1.0 461 Unsupported Transport\r\nCSeq: {headers['cseq']}\r\n\r\n".encode())
+                continue
             _rtsp_answer(connection, method, headers, allowed)
+            if method == "SETUP":
+                send = _rtp_sender(connection, headers["transport"])
             if method == "PLAY" and allowed:
-                _play(connection, frames)
+                _play(send, frames, loses, seconds)
                 after()
                 return
 
@@ -113,7 +127,7 @@ def access_units(numbers: Sequence[int], height: int = 96, width: int = 128) -> 
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, 30), Fraction(30)
-    encoder.options = {"tune": "zerolatency", "g": "10", "x264-params": "repeat-headers=1"}
+    encoder.options = {"tune": "zerolatency", "g": "10", "x264-params": "repeat-headers=1:threads=1:slices=3"}
     units = []
     for index, number in enumerate(numbers):
         frame = av.VideoFrame.from_ndarray(picture(number, height, width), "rgb24")
@@ -158,29 +172,49 @@ def _rtsp_answer(connection: socket.socket, method: str, headers: dict[str, str]
         )
         lines += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
     elif method == "SETUP":
-        lines += ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 7"]
+        over_udp = "RTP/AVP/TCP" not in headers["transport"]
+        answer = (
+            f"{headers['transport']};server_port=50000-50001" if over_udp else "RTP/AVP/TCP;unicast;interleaved=0-1"
+        )
+        lines += [f"Transport: {answer}", "Session: 7"]
     else:
         lines.append("Session: 7")
     connection.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
 
 
-def _play(connection: socket.socket, frames: Sequence[bytes]) -> None:
+def _rtp_sender(connection: socket.socket, transport: str) -> Callable[[bytes], object]:
+    """Sends one RTP packet: within the connection, or to the port that the player named."""
+    if "RTP/AVP/TCP" in transport:
+        return lambda packet: connection.sendall(b"$\0" + struct.pack(">H", len(packet)) + packet)
+    port = int(transport.partition("client_port=")[2].partition("-")[0])
+
+    def send(packet: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(packet, ("127.0.0.1", port))
+
+    return send
+
+
+def _play(
+    send: Callable[[bytes], object], frames: Sequence[bytes], loses: Callable[[int, int], bool], seconds: float
+) -> None:
     sequence = 0
     for index, unit in enumerate(frames):
         payloads = [payload for nal in _nal_units(unit) for payload in _fragments(nal)]
         for number, payload in enumerate(payloads):
             marker = 0x80 if number == len(payloads) - 1 else 0
             header = struct.pack(">BBHII", 0x80, marker | 96, sequence & 0xFFFF, 3000 * index, 1)
-            connection.sendall(b"$\0" + struct.pack(">H", len(header) + len(payload)) + header + payload)
+            if not loses(index, number):
+                send(header + payload)
             sequence += 1
-        time.sleep(0.01)
+        time.sleep(seconds)
 
 
 def _nal_units(unit: bytes) -> list[bytes]:
     return [piece.strip(b"\0") for piece in unit.split(b"\0\0\1") if piece.strip(b"\0")]
 
 
-def _fragments(nal: bytes, size: int = 1200) -> list[bytes]:
+def _fragments(nal: bytes, size: int = 300) -> list[bytes]:
     """RFC 6184: one packet, or FU-A."""
     if len(nal) <= size:
         return [nal]

@@ -418,3 +418,33 @@ def test_limits_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     path = numbered_video(tmp_path / "a.ts", 3)
     with pytest.raises(ValueError, match="must be positive"):
         LiveSource(lambda: av.open(str(path)), "camera", idle_seconds=0)
+
+
+def test_an_rtsp_camera_that_comes_back_begins_one_segment_each_time() -> None:
+    units = servers.access_units(range(30))
+    with servers.serving(*(4 * [servers.rtsp(units)])) as server:
+        seen = read(open_rtsp(server.port), 4 * 30)
+    assert [frame.segment for _, frame in seen if frame.gap] == [1, 2, 3]
+    assert {frame.segment for _, frame in seen} == {0, 1, 2, 3}
+    check_times(seen)
+
+
+def test_what_a_camera_sent_while_it_was_opened_is_read_though_it_is_gone_by_then() -> None:
+    units = servers.access_units(range(15))
+    with servers.serving(*(2 * [servers.rtsp(units, seconds=0)])) as server:
+        seen = read(open_rtsp(server.port), 16)
+    assert numbers(seen, 0) == list(range(15))
+
+
+def test_frames_that_come_out_because_the_camera_fell_silent_are_as_old_as_what_it_sent_last() -> None:
+    stop = threading.Event()
+    units = servers.access_units(range(30))
+    with servers.serving(servers.rtsp(units, after=lambda: stop.wait(8)), servers.rtsp(units)) as server:
+        seen = read(open_rtsp(server.port), 40)
+        stop.set()
+    before = [frame for _, frame in seen if frame.segment == 0]
+    after = next(frame for _, frame in seen if frame.gap)
+    assert after.gap is not None
+    assert after.gap.reason == "no frame for 2 s"
+    assert before[-1].decoded_at - before[-2].decoded_at < 1
+    assert after.decoded_at - before[-1].decoded_at == pytest.approx(after.gap.seconds, abs=0.5)

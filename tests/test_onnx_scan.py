@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from streamparts.bundle import ASSETS, METADATA_KEY, check_model
 from streamparts.errors import ModelError
-from streamparts.onnx_scan import scan
+from streamparts.onnx_scan import MAX_NODES, scan
 from tests.tiny_model import tiny_graph, tiny_spec
 
 
@@ -138,3 +138,31 @@ def test_a_name_that_is_no_text_is_refused() -> None:
     data = sound().SerializeToString().replace(b"is_there", b"is_\xff\xfe\x80re")
     with pytest.raises(ModelError, match="not UTF-8"):
         scan(data)
+
+
+@pytest.mark.parametrize("operator", ["Range", "Tile", "ConstantOfShape", "Loop", "RandomNormal", "SequenceEmpty"])
+def test_an_operator_that_no_model_has_is_refused_by_its_name(operator: str) -> None:
+    model = sound()
+    model.graph.node[0].op_type = operator
+    with pytest.raises(ModelError, match=f"has the operator '?{operator}"):
+        scan(model.SerializeToString())
+
+
+def test_a_chain_of_thousands_of_nodes_is_refused() -> None:
+    model = sound()
+    model.graph.node.extend(helper.make_node("Add", ["a", "a"], ["a"]) for _ in range(MAX_NODES))
+    with pytest.raises(ModelError, match="more than 5000 nodes"):
+        scan(model.SerializeToString())
+
+
+def test_more_fields_than_any_model_has_are_refused_in_time_that_grows_with_their_number() -> None:
+    model = sound().SerializeToString()
+    with pytest.raises(ModelError, match="more than 1000000 fields"):
+        scan(model + 1_100_000 * b"\x28\x01")  # model_version, again and again
+
+
+def test_a_shape_of_endless_length_is_refused() -> None:
+    model = sound()
+    model.graph.initializer[0].dims.extend([1] * 1000)
+    with pytest.raises(ModelError):
+        scan(model.SerializeToString())

@@ -32,6 +32,9 @@ _NOT_OF_A_CORPUS = {
     "stats": "--stats is for sources that are tracked side by side, up to 16",
     "policy": "--policy is for live sources: of files no frame is lost",
     "idle": "--idle is for live sources",
+    "max_pixels": "--max-pixels is for sources that are tracked side by side, up to 16",
+    "login": "--login is for addresses that are streamed",
+    "insecure": "--insecure is for addresses that are streamed",
     "max_retries": "--max-retries is for live sources; --retries says how often a video is tried again",
 }
 
@@ -134,6 +137,7 @@ def _arguments(args: argparse.Namespace) -> dict[str, Any]:
         "every": args.every,
         "fps": args.fps,
         "hwaccel": args.hwaccel,
+        "damaged": args.damaged,
         "smoothing": Smoothing() if args.smooth else None,
         "roi": args.roi,
         "subjects": args.subjects,

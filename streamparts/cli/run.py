@@ -115,11 +115,32 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
         "--idle", metavar="SECONDS", type=rate, help="live alone: lost after so long without a frame (default: 5)"
     )
     flags.add_argument(
+        "--damaged",
+        choices=("keep", "drop"),
+        default="keep",
+        help="frames of which something was lost: keep marks them and hides their parts, drop leaves them out "
+        "(default: keep)",
+    )
+    flags.add_argument(
         "--hwaccel",
         metavar="NAME",
         choices=("none", "auto", "cuda", "vaapi", "qsv", "videotoolbox"),
         default="none",
         help="decode files by hardware: auto, cuda, vaapi, qsv, videotoolbox; software where it cannot (default: none)",
+    )
+    flags.add_argument(
+        "--login",
+        metavar="VARIABLE|@FILE",
+        help="user:password for addresses without, from an environment variable or a file: programs' arguments are "
+        "seen by others",
+    )
+    flags.add_argument(
+        "--insecure",
+        action="store_true",
+        help="read https, rtsps and the like without verifying who sends: for cameras with certificates of their own",
+    )
+    flags.add_argument(
+        "--max-pixels", metavar="N", type=count, help="refuse pictures of more than so many pixels (default: 64000000)"
     )
     flags.add_argument(
         "--max-retries", metavar="N", type=int, help="live alone: attempts to reconnect (default: no end)"
@@ -266,11 +287,24 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 
 def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     """What `word` stands for, as the flags of `_add_source_flags` want it."""
-    from streamparts.sources import open_source, trimmed
+    from streamparts.sources import open_source, read_login, redact, trimmed, with_login, without_damaged
+    from streamparts.sources.base import MAX_PIXELS
 
     idle = None if args.idle is None else float(args.idle)
     fps = fitting_rate(args, str(word))
-    source = open_source(word, fps=fps, idle_seconds=idle, max_retries=args.max_retries, hwaccel=args.hwaccel)
+    if args.login is not None and isinstance(word, str):
+        word = with_login(word, read_login(args.login))
+    if args.insecure and isinstance(word, str) and "://" in word:
+        print(f"streamparts: {redact(word)}: who sends it is not verified (--insecure)", file=sys.stderr)
+    source = open_source(
+        word,
+        fps=fps,
+        idle_seconds=idle,
+        max_retries=args.max_retries,
+        hwaccel=args.hwaccel,
+        insecure=args.insecure,
+        max_pixels=args.max_pixels or MAX_PIXELS,
+    )
     if args.hwaccel != "none" and not args.quiet:
         print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)
     elif not args.quiet:
@@ -279,6 +313,8 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     try:
         if args.start is not None or args.end is not None or args.every > 1:
             source = trimmed(source, args.start, args.end, args.every)
+        if args.damaged == "drop":
+            source = without_damaged(source)
         return source
     except BaseException:
         source.close()
@@ -391,6 +427,10 @@ def _summary_text(summary: Summary) -> str:
         lines.append(f"the stream has {summary.num_segments} segments and {summary.num_gaps} gaps")
     if summary.decode_errors:
         lines.append(f"{summary.decode_errors} damaged packets of the video were skipped")
+    if summary.packets_lost:
+        lines.append(f"{summary.packets_lost} packets of the video were lost on the way")
+    if summary.num_damaged:
+        lines.append(f"{summary.num_damaged} frames are damaged: something of them was lost")
     if summary.repaired_times:
         lines.append(f"{summary.repaired_times} frames had no usable time; theirs continue the frame before")
     if summary.mismatch:

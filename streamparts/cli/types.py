@@ -109,4 +109,6 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, StreampartsError):
         return text
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; take smaller pictures or fewer sources, or close other programs"
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it shows"

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from streamparts.corpus.options import Options
-from streamparts.corpus.places import OWN, Folder, LocalFolder
+from streamparts.corpus.places import OWN, Folder, LocalFolder, is_inside
 from streamparts.corpus.records import CorpusResult
 from streamparts.sinks.naming import existing_followers
 
@@ -52,7 +52,7 @@ def finish(folder: Folder, name: str, identity: str) -> CorpusResult | None:
         finished = msgspec.json.decode(data, type=Finished)
     except msgspec.DecodeError:
         return None
-    if finished.identity != identity:
+    if finished.identity != identity or not is_inside(finished.attempt or "here"):
         return None
     if isinstance(folder, LocalFolder) and finished.attempt:
         scratch = folder.path / work_folder(name) / finished.attempt

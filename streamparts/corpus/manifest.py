@@ -8,7 +8,7 @@ from io import FileIO
 
 import msgspec
 
-from streamparts.corpus.places import MANIFEST, Folder, LocalFolder
+from streamparts.corpus.places import MANIFEST, Folder, LocalFolder, is_inside
 from streamparts.corpus.records import SCHEMA, CorpusResult
 from streamparts.errors import VideoError
 
@@ -91,4 +91,7 @@ def _decoded(number: int, line: bytes, decode: Callable[..., CorpusResult] = msg
         ) from None
     if result.schema != SCHEMA:
         raise VideoError(f"{MANIFEST}: line {number} is of {result.schema!r}, not {SCHEMA}; give another --out-dir")
+    for name in (result.name, *(output.path for output in result.outputs)):
+        if not is_inside(name):
+            raise VideoError(f"{MANIFEST}: line {number}: the name {name!r} leads out of the folder; delete the line")
     return result

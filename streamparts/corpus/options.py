@@ -56,6 +56,8 @@ class Options:
     """What the network is to see."""
     subjects: int = 1
     """How many are followed."""
+    damaged: str = "keep"
+    """Of frames of which something is missing: "keep" or "drop"."""
 
     def __post_init__(self) -> None:
         if not (self.overlay or self.tracks):
@@ -68,6 +70,8 @@ class Options:
         """Of what decides the outputs, the schema of the tracks with it; in hexadecimal."""
         left_out = _HOW if self.overlay else (*_HOW, *_OF_OVERLAY)
         values = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
+        if self.damaged == "keep":  # what was made before there was this choice stays valid
+            del values["damaged"]
         values |= {"schema": TRACKS_SCHEMA, "fps": None if self.fps is None else str(self.fps)}
         return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
 

@@ -29,9 +29,22 @@ class Version(NamedTuple):
     """Time of modification in nanoseconds, or what a store calls its version."""
 
 
+def is_inside(name: str) -> bool:
+    """Whether a name with slashes stays below the folder that it is of, whoever wrote it."""
+    foreign = "\\:\0" if os.name == "nt" else "\0"
+    return all(piece not in ("", ".", "..") for piece in name.split("/")) and not any(one in name for one in foreign)
+
+
+def require_inside(name: str) -> str:
+    """`name`. Raises VideoError."""
+    if not is_inside(name):
+        raise VideoError(f"{name!r}: is no name of something in a folder; it would lead out of that of the outputs")
+    return name
+
+
 class Folder(Protocol):
-    """Holds outputs. Names have slashes and are relative. All methods raise VideoError, in one line, where reading or
-    writing fails."""
+    """Holds outputs. Names have slashes and are relative; with one that leads out of the folder, and where reading or
+    writing fails, all methods raise VideoError, in one line."""
 
     def read(self, name: str) -> bytes | None:
         """None where there is no such file."""
@@ -61,8 +74,9 @@ class LocalFolder:
         self.path = path
 
     def read(self, name: str) -> bytes | None:
+        path = self._at(name)
         try:
-            return (self.path / name).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
         except NotADirectoryError as error:
@@ -71,36 +85,43 @@ class LocalFolder:
             raise VideoError(f"{self.path / name}: cannot be read ({error.strerror})") from error
 
     def write(self, name: str, data: bytes) -> None:
+        path = self._at(name)
         try:
-            self._parent(name)
-            write_whole(self.path / name, data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, data)
         except OSError as error:
             raise self._unwritten(name, error) from error
 
     def put(self, file: Path, name: str) -> None:
+        path = self._at(name)
         try:
-            self._parent(name)
-            file.replace(self.path / name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(path)
         except OSError as error:
             raise self._unwritten(name, error) from error
 
     def size(self, name: str) -> int | None:
+        path = self._at(name)
         try:
-            return (self.path / name).stat().st_size
+            return path.stat().st_size
         except OSError:
             return None
 
     def remove(self, name: str) -> None:
         import shutil
 
-        path = self.path / name
+        path = self._at(name)
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
-    def _parent(self, name: str) -> None:
-        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+    def _at(self, name: str) -> Path:
+        """Links in the folder may not lead out of it either; the file itself is replaced, and not followed."""
+        path = self.path / require_inside(name)
+        if not path.parent.resolve().is_relative_to(self.path.resolve()):
+            raise VideoError(f"{path}: a link leads out of {self.path}; remove it, or give another --out-dir")
+        return path
 
     def _unwritten(self, name: str, error: OSError) -> VideoError:
         return VideoError(f"{self.path / name}: cannot be written ({error.strerror})")

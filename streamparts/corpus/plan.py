@@ -135,7 +135,8 @@ def _below(item: _Found, root: str | None) -> str:
     """Name of a source without its ending, below the root."""
     if ADDRESS.match(item.source):
         path = PurePosixPath(item.source.partition("?")[0].removeprefix(root or item.root).lstrip("/"))
-        pieces = [_clean(piece) for piece in path.parts] or [output_stem(item.source)]
+        parts = [piece for piece in path.parts if piece not in ("/", "..")]  # a store's keys are any text
+        pieces = [_clean(piece) for piece in parts] or [output_stem(item.source)]
         return str(PurePosixPath(*pieces).with_suffix(""))
     path = PurePosixPath(Path(os.path.relpath(item.source, root or item.root)).as_posix())
     return readable(str(path if Path(item.source).is_dir() else path.with_suffix("")))

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streamparts.corpus.places import OWN, TOKEN, Version, token_file
+from streamparts.corpus.places import OWN, TOKEN, Version, is_inside, require_inside, token_file
 from streamparts.errors import MissingExtraError, StreampartsError, VideoError
 from streamparts.sources.folders import VIDEO_SUFFIXES, is_hidden
 from streamparts.sources.redact import redact
@@ -69,7 +69,7 @@ class RemoteFolder:
         _asked(self._shown(name), lambda: self._store.rm(self._at(name), recursive=True), missing=_none)
 
     def _at(self, name: str) -> str:
-        return f"{self._path.rstrip('/')}/{name}"
+        return f"{self._path.rstrip('/')}/{require_inside(name)}"
 
     def _shown(self, name: str) -> str:
         return f"{self.address}/{name}"
@@ -102,7 +102,8 @@ def fetched(address: str) -> Iterator[tuple[Path, Version]]:
     store, path = _opened(address)
     with TemporaryDirectory(prefix="streamparts-") as folder:
         version = remote_version(address)
-        file = Path(folder) / path.rpartition("/")[2]
+        name = path.rpartition("/")[2]
+        file = Path(folder) / (name if is_inside(name) else "video")
         _asked(address, lambda: store.get_file(path, str(file)))
         if file.stat().st_size != version.size:
             raise StreampartsError(f"{redact(address)}: came incompletely or was changed on the way")
@@ -193,6 +194,8 @@ def _asked(address: str, question: Callable[[], T], missing: Callable[[], Any] |
         if missing is not None:
             return missing()  # type: ignore[no-any-return]
         raise VideoError(f"{redact(address)}: there is no such file") from error
+    except VideoError:
+        raise
     except PermissionError as error:
         raise VideoError(f"{redact(address)}: no permission ({_reason(error)}); check the credentials") from error
     except Exception as error:  # stores raise what their libraries do

@@ -51,6 +51,7 @@ def run_corpus(
     fps: float | Fraction | None = None,
     max_fps: float | None = None,
     hwaccel: str = "none",
+    damaged: str = "keep",
     smoothing: Smoothing | None = None,
     skeleton: Skeleton | str | Path | None = None,
     roi: Roi | None = None,
@@ -74,7 +75,8 @@ def run_corpus(
     below `out_dir`, a folder or such an address, under its own folders, and so does `manifest.jsonl`: docs/corpus.md.
     Videos that were done with the same content, model and options are skipped, half-written tracks are gone on with;
     `force` does all again and replaces whatever is there. `start`, `end` (seconds), `every` and `fps` (of sequences of
-    pictures) are of each video; all else up to `threads` is as for `run_many`.
+    pictures) are of each video; `damaged` "drop" leaves out frames that something is missing of; all else up to
+    `threads` is as for `run_many`.
 
     `workers` is how many processes (None: what this machine has room for); `cluster` runs them on Ray instead, "auto"
     for the one that is found or else a new one here, or its address, with `cpus_per_task` and `gpus_per_task` for each
@@ -101,6 +103,7 @@ def run_corpus(
         hwaccel=hwaccel,
         roi=roi,
         subjects=subjects,
+        damaged=damaged,
     )
     _check(options, backend, workers, threads, retries, cluster, cpus_per_task, gpus_per_task)
     words = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -139,6 +142,8 @@ def _check(
     """Raises ValueError."""
     if backend not in (AUTO, *BACKENDS):
         raise ValueError(f"no backend called {backend!r}; there are {AUTO}, {', '.join(BACKENDS)}")
+    if options.damaged not in ("keep", "drop"):
+        raise ValueError(f"damaged must be keep or drop, got {options.damaged!r}")
     if retries < 0 or (workers is not None and workers < 1) or (threads is not None and threads < 1):
         raise ValueError(
             f"retries {retries}, workers {workers}, threads {threads}: give 0 or more, 1 or more, 1 or more"

@@ -31,7 +31,7 @@ from streamparts.corpus.records import CorpusResult, OutputFile
 from streamparts.errors import StreampartsError, TracksError, VideoError
 from streamparts.sinks.encoders import choose_encoder
 from streamparts.sinks.resume import resume_point
-from streamparts.sources import OpenedSource, open_source, trimmed
+from streamparts.sources import OpenedSource, open_source, trimmed, without_damaged
 from streamparts.sources.redact import redact
 from streamparts.sources.words import may_lack_times
 from streamparts.stream import run
@@ -268,8 +268,8 @@ def _opened(word: str | Path, options: Options) -> OpenedSource:
     source = open_source(word, fps=options.fps if may_lack_times(word) else None, hwaccel=options.hwaccel)
     try:
         if options.start is not None or options.end is not None or options.every > 1:
-            return trimmed(source, options.start, options.end, options.every)
-        return source
+            source = trimmed(source, options.start, options.end, options.every)
+        return without_damaged(source) if options.damaged == "drop" else source
     except BaseException:
         source.close()
         raise
@@ -279,6 +279,8 @@ def _notes(summary: Summary, scratch: Path) -> tuple[str, ...]:
     notes = [note.replace(f"{scratch}/", "") for note in (*summary.notes, *summary.warnings)]
     if summary.decode_errors:
         notes.append(f"{summary.decode_errors} damaged packets of the video were skipped")
+    if summary.num_damaged:
+        notes.append(f"{summary.num_damaged} frames are damaged: something of them was lost")
     return (*notes, summary.mismatch) if summary.mismatch else tuple(notes)
 
 

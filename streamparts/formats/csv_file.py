@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from streamparts.errors import TracksError
+from streamparts.formats.csv_text import cell, text_of
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Survey, shots
 from streamparts.formats.tidy import COLUMNS, OPTIONAL, bare_header, names_of, records_of, rows_of
@@ -17,8 +18,9 @@ from streamparts.texts import encoding_of
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """UTF-8; empty cells where there is nothing; numbers with all the digits that tell them apart."""
-    names = tracks.header.model.parts
+    """UTF-8; empty cells where there is nothing; numbers with all the digits that tell them apart; names that a
+    spreadsheet would run as a formula begin with an apostrophe."""
+    names = [cell(name) for name in tracks.header.model.parts]
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
@@ -42,7 +44,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if missing:
                 raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
             for row in table:
-                yield f"{path}: line {table.line_num}", row
+                yield f"{path}: line {table.line_num}", {**row, "name": text_of(row["name"] or "")}
     except OSError as error:
         raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:

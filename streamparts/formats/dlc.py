@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.errors import TracksError
+from streamparts.formats.csv_text import cell, text_of
 from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, subject_names, unique_names
 from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
@@ -52,7 +54,7 @@ def _write_csv(tracks: TracksFile, columns: list[tuple[str, ...]], path: Path, n
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         for level, labels in zip(_levels(num_subjects), zip(*columns, strict=True), strict=True):
-            table.writerow((level, *labels))
+            table.writerow((level, *map(cell, labels)))
         for first, points, _ in blocks(tracks, num_subjects=num_subjects):
             for row, values in enumerate(np.round(_flat(points), 4).tolist(), first):
                 table.writerow((row, *("NaN" if value != value else value for value in values)))
@@ -62,14 +64,18 @@ def _write_h5(tracks: TracksFile, columns: list[tuple[str, ...]], path: Path, nu
     need("tables", "DeepLabCut's .h5")
     pandas, h5py = need("pandas", "DeepLabCut's .h5"), need("h5py", "DeepLabCut's .h5")
     header = pandas.MultiIndex.from_tuples(columns, names=_levels(num_subjects))
-    with pandas.HDFStore(path, "w") as store:
+    options = {"driver": "H5FD_CORE", "driver_core_backing_store": 0}  # the HDF5 library dies of full disks
+    with pandas.HDFStore(path, "w", **options) as store:
         for first, points, _ in blocks(tracks, num_subjects=num_subjects):
             index = pandas.RangeIndex(first, first + len(points)).astype("int64")
             store.append(KEY, pandas.DataFrame(_flat(points), index, header), format="table")
         if KEY not in store:  # a table without rows is not written; this other form may be empty
             store.put(KEY, pandas.DataFrame(columns=header, dtype=float), format="fixed", track_times=False)
-    with h5py.File(path, "a") as file:
+        store.flush()
+        memory = BytesIO(store.root._v_file.get_file_image())
+    with h5py.File(memory, "r+") as file:
         keep_times(file, tracks)
+    path.write_bytes(memory.getvalue())
 
 
 def _levels(num_subjects: int) -> tuple[str, ...]:
@@ -94,7 +100,9 @@ def _read_csv(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
         with path.open(encoding=encoding_of(path), newline="") as file:
             start = list(islice(csv.reader(file), 4))
         num_levels = 4 if [row[:1] for row in start[1:2]] == [["individuals"]] else 3
-        scorer, names, order = _layout(path, [tuple(column) for column in zip(*start[:num_levels], strict=False)][1:])
+        scorer, names, order = _layout(
+            path, [tuple(map(text_of, column)) for column in zip(*start[:num_levels], strict=False)][1:]
+        )
         num_rows = 1 + max((row for row, _ in _csv_rows(path, num_levels, order)), default=-1)
         yield from records(path, names, _csv_rows(path, num_levels, order), num_rows, hints, model=scorer)
     except OSError as error:

@@ -15,6 +15,7 @@ from streamparts.sinks.drawing import part_color
 from streamparts.sinks.reading import TracksFile
 
 ENTITY = "parts"
+FRAMES_AT_ONCE = 500
 BILLION = 1_000_000_000
 
 
@@ -23,14 +24,18 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     rerun = need("rerun", "Rerun's .rrd", "rerun")
     names = tracks.header.model.parts
     recording = rerun.RecordingStream("streamparts")
-    recording.save(path)
+    stream = recording.binary_stream()  # its own writing to files does not say when a disk is full
     classes = [(number, name, part_color(number)) for number, name in enumerate(names)]
     recording.log("/", rerun.AnnotationContext(classes), static=True)
-    for shot, seconds in growing(tracks, survey):
-        recording.set_time("frame", sequence=shot.frame.frame)
-        recording.set_time("time", duration=np.timedelta64(round(seconds * BILLION), "ns"))
-        for one in shot.subjects:
-            _log(rerun, recording, one, names, ENTITY if survey.num_subjects == 1 else f"subject{one.subject}")
+    with path.open("wb") as file:
+        for number, (shot, seconds) in enumerate(growing(tracks, survey), 1):
+            recording.set_time("frame", sequence=shot.frame.frame)
+            recording.set_time("time", duration=np.timedelta64(round(seconds * BILLION), "ns"))
+            for one in shot.subjects:
+                _log(rerun, recording, one, names, ENTITY if survey.num_subjects == 1 else f"subject{one.subject}")
+            if number % FRAMES_AT_ONCE == 0:
+                file.write(stream.read() or b"")
+        file.write(stream.read() or b"")
     recording.disconnect()
     return survey.size_notes()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     survey.check_rows(tracks)
     names, notes = unique_names(tracks)
     num_parts, num_rows, num_subjects = len(names), survey.num_rows, survey.num_subjects
-    with h5py.File(path, "w") as file:
+    memory = BytesIO()  # the HDF5 library takes the process with it when a disk is full
+    with h5py.File(memory, "w") as file:
         file.attrs["format"], file.attrs["preset"] = "analysis", "matlab"
 
         def array(name: str, dims: str, shape: tuple[int, ...], fill: float = np.nan) -> Any:
@@ -61,6 +63,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         file["video_path"], file["video_ind"], file["labels_path"] = tracks.header.source.name, 0, ""
         file["provenance"] = json.dumps({"streamparts": tracks.header.streamparts, "model": tracks.header.model.name})
         keep_times(file, tracks)
+    path.write_bytes(memory.getvalue())
     return notes + survey.time_notes() + survey.size_notes()
 
 

@@ -7,6 +7,10 @@ written, some 20 kB each with masks.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +18,36 @@ import numpy as np
 
 from streamparts.formats.dense import PIXEL_CENTER, subject_names, unique_names
 from streamparts.formats.extras import need
+from streamparts.formats.hints import Wishes
 from streamparts.formats.masks import displayed, inside, model_mask
-from streamparts.formats.shots import Shot, Survey, edges_of, shots
-from streamparts.sinks.reading import TracksFile
+from streamparts.formats.shots import Shot, Survey, edges_of, shots, survey
+from streamparts.sinks.reading import TracksFile, read_tracks
 
 WHAT = "SLEAP's .slp"
 
 
-def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Frames in which no part is seen hold no instance."""
+def write(tracks: TracksFile, known: Survey, path: Path) -> list[str]:
+    """Frames in which no part is seen hold no instance. Written by a process of its own: the HDF5 library takes the
+    process with it when a disk is full. Raises OSError then."""
+    need("sleap_io", WHAT)
+    notes = unique_names(tracks)[1]
+    video = known.wishes.video
+    files = [str(file.resolve()) for file in (tracks.path, path, *([video] if video else ()))]
+    words = [sys.executable, "-m", __name__, *files]
+    paths = os.pathsep.join(str(Path(place).resolve()) for place in sys.path)
+    done = subprocess.run(words, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it crashed"])[-1]
+        raise OSError(None, f"sleap-io ended with {done.returncode}: {last[:200]}; is the disk full?")
+    return notes + known.time_notes() + known.size_notes()
+
+
+def _write(tracks: TracksFile, known: Survey, path: Path) -> None:
     sio = need("sleap_io", WHAT)
-    names, notes = unique_names(tracks)
+    names, _ = unique_names(tracks)
     source, model = tracks.header.source, tracks.header.model
-    shape = [survey.num_rows, source.height, source.width, 3]
-    file = survey.wishes.video
+    shape = [known.num_rows, source.height, source.width, 3]
+    file = known.wishes.video
     video = sio.Video(
         str(file.resolve()) if file else source.name or "video", backend_metadata={"shape": shape}, open_backend=False
     )
@@ -36,12 +56,11 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         skeleton.add_symmetry(names[left], names[right])
     for parent, child in edges_of(tracks):
         skeleton.add_edge(names[parent], names[child])
-    individuals = [sio.Track(name) for name in subject_names(survey.num_subjects)]
+    individuals = [sio.Track(name) for name in subject_names(known.num_subjects)]
     frames = [_frame(sio, shot, video, skeleton, individuals) for shot in shots(tracks)]
     labels = sio.Labels(frames, [video], [skeleton], individuals)
     labels.provenance = {"streamparts": tracks.header.streamparts, "model": model.name, "sha256": model.sha256}
     sio.save_slp(labels, str(path), verbose=False)
-    return notes + survey.time_notes() + survey.size_notes()
 
 
 def _frame(sio: Any, shot: Shot, video: Any, skeleton: Any, individuals: list[Any]) -> Any:
@@ -69,3 +88,8 @@ def _add(sio: Any, frame: Any, shot: Shot, skeleton: Any, track: Any) -> None:
         scale = (mask.shape[1] / size[1], mask.shape[0] / size[0])
         about = {"name": name, "category": name, "score": part.score, "track": track, "instance": instance}
         frame.masks.append(sio.PredictedSegmentationMask.from_numpy(mask, scale=scale, source="streamparts", **about))
+
+
+if __name__ == "__main__":
+    opened, wishes = read_tracks(sys.argv[1]), Wishes(video=Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    _write(opened, replace(survey(opened), wishes=wishes), Path(sys.argv[2]))

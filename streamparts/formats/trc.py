@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from streamparts.errors import TracksError
+from streamparts.formats.csv_text import cell
 from streamparts.formats.dense import positions, subject_names, unique_names
 from streamparts.formats.shots import Shot, Survey, growing, joints_of, shots
 from streamparts.sinks.reading import TracksFile
@@ -44,13 +45,15 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         table.writerow(("PathFileType", 4, "(X/Y/Z)", path.name))
         table.writerow(fields)
         table.writerow(fields.values())
-        table.writerow(("Frame#", "Time", *(cell for name in names for cell in (re.sub(r"\s", "_", name), "", ""))))
+        table.writerow(
+            ("Frame#", "Time", *(text for name in names for text in (cell(re.sub(r"\s", "_", name)), "", "")))
+        )
         table.writerow(("", "", *(f"{axis}{number}" for number in range(1, len(names) + 1) for axis in "XYZ")))
         file.write("\n")
         for shot, seconds in growing(tracks, survey):
             count = survey.num_subjects
             places = _joints(shot, own, count) if survey.wishes.joints else _centers(shot, count)
-            cells = [cell for place in places for cell in _cells(place, shot.setting.height, metres)]
+            cells = [value for place in places for value in _cells(place, shot.setting.height, metres)]
             table.writerow((shot.frame.frame, float(seconds), *cells))
     if survey.wishes.metres_per_pixel is None:
         notes.append(f"nobody says how large a pixel is: {metres:g} m is taken; --metres-per-pixel M says it")

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from streamparts.corpus.lock import NoLocks, locked
+from streamparts.errors import VideoError
+
+LOCK = ".lock"
 
 
 @contextmanager
 def whole(output: Path) -> Iterator[Path]:
     """A path of the same name in a new folder beside `output`; what was made there takes the place of `output` when the
     block ends, and is thrown away when it raises."""
-    workshop = output.parent / f".{output.name}.{os.getpid()}.tmp"
+    _sweep(output)
+    workshop = output.parent / f".{output.name[:100]}.{secrets.token_hex(8)}.tmp"
     workshop.mkdir()
+    in_use = ExitStack()
     try:
+        with suppress(NoLocks):
+            in_use.enter_context(locked(workshop / LOCK, f"process {os.getpid()}", output))
         made = workshop / output.name
         yield made
         old = workshop / "old"
@@ -28,4 +39,12 @@ def whole(output: Path) -> Iterator[Path]:
                 old.replace(output)
             raise
     finally:
+        in_use.close()
         shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _sweep(output: Path) -> None:
+    """Remove what those left who were killed: their folders, which nobody holds any more."""
+    for left in output.parent.glob(f".{glob.escape(output.name[:100])}.*.tmp"):
+        with suppress(VideoError), locked(left / LOCK, f"process {os.getpid()}", output):
+            shutil.rmtree(left, ignore_errors=True)

@@ -18,6 +18,7 @@ from streamparts.sinks.recording import Recording
 from streamparts.sinks.resume import ResumePoint
 from streamparts.sources import Source
 from streamparts.tracking.roi import WHOLE_PICTURE, Following
+from streamparts.whole_file import make_new
 
 STANDARD_OUTPUT = Path("-")
 """Stands for standard output, where a program reads the tracks as they come."""
@@ -84,7 +85,9 @@ class JsonlSink:
 
 
 def _opened(path: Path, resume: bool) -> FileIO:
-    if path != STANDARD_OUTPUT:
-        return path.open("r+b" if resume else "wb", buffering=0)
-    sys.stdout.flush()
-    return FileIO(os.dup(sys.stdout.fileno()), "wb")
+    if path == STANDARD_OUTPUT:
+        sys.stdout.flush()
+        return FileIO(os.dup(sys.stdout.fileno()), "wb")
+    if not resume:
+        make_new(path)
+    return path.open("r+b" if resume else "wb", buffering=0)

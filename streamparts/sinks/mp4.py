@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from streamparts.errors import VideoError
 from streamparts.sinks.encoders import SOFTWARE_ENCODER, Encoder
 from streamparts.sources.folders import OWN_MARK
+from streamparts.whole_file import make_new
 
 FRAGMENT_SECONDS = 0.5
 """Video time between the points up to which a killed process leaves a playable file."""
@@ -57,6 +58,7 @@ class Mp4Writer:
         self._num_pictures = 0
         self._gave_up = False
         try:
+            make_new(path)
             self._container = av.open(
                 f"file:{path}",
                 "w",

@@ -10,6 +10,7 @@ import numpy as np
 from streamparts import __version__
 from streamparts.bundle import Bundle
 from streamparts.data import Frame, Tracks
+from streamparts.errors import TracksError
 from streamparts.geometry import Letterbox
 from streamparts.pipeline import is_live
 from streamparts.rle import encode_mask
@@ -86,10 +87,12 @@ def frame_record(tracks: Tracks, masks: bool, captured: float | None = None) -> 
         first.score,
         first.region,
         subjects if len(subjects) > 1 else [],
+        frame.damaged,
     )
 
 
 def _subject_record(tracks: Tracks, masks: bool) -> SubjectRecord:
+    _require_writable(tracks)
     score, region = tracks.subject_score, tracks.region
     left, top, width, height = (round(value, 3) for value in region or (0, 0, 0, 0))
     return SubjectRecord(
@@ -99,6 +102,13 @@ def _subject_record(tracks: Tracks, masks: bool) -> SubjectRecord:
         None if region is None else (left, top, width, height),
         _joint_records(tracks),
     )
+
+
+def _require_writable(tracks: Tracks) -> None:
+    """Raise TracksError for numbers that the schema refuses: a file with them could not be read again."""
+    finite = all(bool(np.isfinite(values).all()) for values in (tracks.affines, tracks.scores, tracks.areas))
+    if not finite or tracks.scores.min(initial=0) < 0 or tracks.scores.max(initial=0) > 1:
+        raise TracksError(f"frame {tracks.index}: has numbers that are not finite, or scores outside 0 to 1")
 
 
 def captured_unix_seconds(frame: Frame) -> float:

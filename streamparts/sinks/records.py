@@ -155,6 +155,9 @@ class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag
         list[SubjectRecord],
         Meta(description="All of them where several are followed; what stands beside this is the first one's."),
     ] = []
+    damaged: Annotated[
+        bool, Meta(description="Something of the picture was lost: no part counts as seen; left out for false.")
+    ] = False
 
 
 class GapRecord(Struct, frozen=True, tag_field="type", tag="gap"):

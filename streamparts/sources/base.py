@@ -22,6 +22,9 @@ RESTART_SECONDS = 1.0
 """A time this much before the one of the frame before is a new beginning (a recording glued to another, a sender that
 started again), not a slip that can be continued over."""
 
+MAX_PIXELS = 64_000_000
+"""Of a picture that is read, if not said otherwise: a file of a few bytes may claim any size."""
+
 BROKEN = (av.FFmpegError, OSError, ValueError, MemoryError)
 """What PyAV raises on damaged input; ValueError covers undecodable metadata text."""
 
@@ -135,7 +138,12 @@ class Timeline:
         return not stated or needs_more(self._earlier, stated, self._pace.step)
 
     def frame(
-        self, image: VideoFrame, pts: int | None, decoded_at: float | None = None, ahead: Stamps | None = None
+        self,
+        image: VideoFrame,
+        pts: int | None,
+        decoded_at: float | None = None,
+        ahead: Stamps | None = None,
+        damaged: bool = False,
     ) -> Frame:
         """The next Frame. `pts` in ticks of the time base, None where the source states none; `ahead` those of the
         frames after it, as far as `needs_more` wants them; None where nobody can know."""
@@ -159,6 +167,7 @@ class Timeline:
             decoded_at=time.perf_counter() if decoded_at is None else decoded_at,
             segment=self._segment,
             gap=self._gap,
+            damaged=damaged,
         )
         self.index, self._previous, self._gap = self.index + 1, pts, None
         return frame

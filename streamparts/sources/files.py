@@ -21,7 +21,16 @@ from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.hwdecode import Decoder, choose
 from streamparts.rational import exact
-from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns, reason_of
+from streamparts.sources.base import (
+    BROKEN,
+    FALLBACK_RATE,
+    MAX_PIXELS,
+    Closing,
+    Timeline,
+    quarter_turns,
+    reason_of,
+)
+from streamparts.sources.damage import TOO_LARGE, DamageWatch
 from streamparts.sources.folders import VIDEO_SUFFIXES, content_of
 from streamparts.sources.levels import levels_note
 from streamparts.sources.stamps import WINDOW
@@ -36,24 +45,33 @@ class FileSource(Closing):
 
     live = False
 
-    def __init__(self, path: str | Path, hwaccel: str = "none", rate: Fraction | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        hwaccel: str = "none",
+        rate: Fraction | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         """`hwaccel` is one of hwdecode.CHOICES; where that hardware cannot decode the file, software does, and
         `description` says why. `rate` counts the frames of what states no times (raw H.264) instead of its header.
+        Pictures of more than `max_pixels` are not decoded.
 
         Raises VideoError unless at least one frame can be decoded, and for a `rate` where times are stated.
         """
         self.path = Path(path)
         self.name = readable(self.path.name)
+        self._max_pixels = max_pixels
         self.decode_errors = 0
         self._iterated = False
         self._waited = 0.0
         """Seconds that the last packet was waited for."""
         self._left: Iterator[Frame] | None = None
+        self._watch = DamageWatch()
         self._images: Generator[VideoFrame] = _nothing()
         self._decoder = Decoder("none", None)
         self._container = self._open()
         try:
-            self._stream = video_stream(self._container, str(self.path))
+            self._stream = video_stream(self._container, str(self.path), self._max_pixels)
             if hwaccel != "none":
                 self._decoder = choose(hwaccel, self._stream.codec_context.name)
             self._begin()
@@ -98,6 +116,11 @@ class FileSource(Closing):
     @property
     def repaired_times(self) -> int:
         return self._timeline.repaired_times
+
+    @property
+    def packets_lost(self) -> int:
+        """Packets known to be missing from the file so far."""
+        return self._watch.packets_lost
 
     @property
     def stream_index(self) -> int:
@@ -147,17 +170,21 @@ class FileSource(Closing):
         return next((frame for frame in self._left if frame.pts >= target), None)
 
     def _frames(self, images: Iterator[VideoFrame]) -> Iterator[Frame]:
-        return timed_frames((Timed(image, self._stated(image)) for image in images), self._timeline)
+        return timed_frames((self._as_stated(image) for image in images), self._timeline)
 
-    def _stated(self, image: VideoFrame) -> int | None:
-        return None if self._counted else image.pts
+    def _as_stated(self, image: VideoFrame) -> Timed:
+        return Timed(image, None if self._counted else image.pts, damaged=self._is_damaged(image))
+
+    def _is_damaged(self, image: VideoFrame) -> bool:
+        """To be asked once for every picture, in their order."""
+        return self._watch.stamp_of(image).damaged
 
     def _reopen(self) -> None:
         """Back to the first frame, for files in which seeking does not arrive where it should."""
         self.close()
-        self.decode_errors = 0
+        self.decode_errors, self._watch = 0, DamageWatch()
         self._container = self._open()
-        self._stream = video_stream(self._container, str(self.path))
+        self._stream = video_stream(self._container, str(self.path), self._max_pixels)
         self._images = self._decode()
         self._first = self._next_image()
 
@@ -165,7 +192,7 @@ class FileSource(Closing):
         """How many frames come before `target` by what the packets state, and the time of the first one after them;
         None where the packets do not state it, or are out of order."""
         before, wanted, latest, key, beyond = 0, None, None, None, 0
-        with _open_container(self.path) as container:
+        with _open_container(self.path, max_pixels=self._max_pixels) as container:
             stream = container.streams[self._stream.index]
             try:
                 for packet in container.demux(stream):
@@ -197,25 +224,29 @@ class FileSource(Closing):
 
     def _decode(self) -> Generator[VideoFrame]:
         """Packet by packet, because the container's own decoder ends at the first bad packet."""
-        packets = self._container.demux(self._stream)
+        packets, watch = self._container.demux(self._stream), self._watch
         while True:
             asked = time.perf_counter()
             try:
-                packet = next(packets, None)
+                with watch.reading():
+                    packet = next(packets, None)
             except BROKEN as error:
                 raise VideoError(f"{self.path}: reading failed: {reason_of(error)}") from error
             if packet is None:
                 return
             self._waited = time.perf_counter() - asked
             try:
-                images = packet.decode()
+                with watch.decoding(packet):
+                    images = packet.decode()
             except BROKEN:
+                if watch.too_large:
+                    raise VideoError(f"{self.path}: {TOO_LARGE.format(watch.too_large)}") from None
                 self.decode_errors += 1
                 continue
             yield from images
 
     def _open(self) -> InputContainer:
-        return _open_container(self.path, self._decoder.accelerator())
+        return _open_container(self.path, self._decoder.accelerator(), self._max_pixels)
 
     def _describe(self) -> str:
         notes = [
@@ -240,7 +271,7 @@ class FileSource(Closing):
         return ", ".join(notes)
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
+def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIXELS) -> VideoStream:
     """The stream that the file marks as the default one, else the first; cover pictures only where there is nothing
     else. Raises VideoError when there is none."""
     videos = moving_streams(container)
@@ -249,6 +280,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
     stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
     stream.codec_context.thread_count = decoder_threads()
+    stream.codec_context.options = {"max_pixels": str(max_pixels)}
     return stream
 
 
@@ -307,14 +339,15 @@ def counted_before(container: InputContainer) -> int:
     return start if measured_from_zero else 0
 
 
-def _open_container(path: Path, accelerator: HWAccel | None = None) -> InputContainer:
+def _open_container(path: Path, accelerator: HWAccel | None = None, max_pixels: int = MAX_PIXELS) -> InputContainer:
     if path.is_dir():
         raise VideoError(f"{path}: is a folder, not a video file")
     if not path.exists():
         raise VideoError(f"{path}: no such file")
     try:
         # The prefix keeps names like "rtsp:x" or "concat:y" from being taken for protocols.
-        return av.open(f"file:{path}", mode="r", hwaccel=accelerator)
+        options = {"max_pixels": str(max_pixels)}  # of what is decoded to find out what the file holds
+        return av.open(f"file:{path}", mode="r", hwaccel=accelerator, options=options)
     except PermissionError as error:
         raise VideoError(f"{path}: no permission to read this file") from error
     except BROKEN as error:

@@ -12,7 +12,7 @@ from av.container import InputContainer
 
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
-from streamparts.sources.base import Closing, Timeline, quarter_turns
+from streamparts.sources.base import FALLBACK_RATE, MAX_PIXELS, Closing, Timeline, quarter_turns
 from streamparts.sources.clock import Clock
 from streamparts.sources.reader import ENDED, SILENT, Announced, Lost, Picture, Reader
 from streamparts.sources.timed import Timed, timed_frames
@@ -53,6 +53,7 @@ class LiveSource(Closing):
         paced: bool = False,
         always_live: bool = True,
         frame_rate: Fraction | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Connects. Raises VideoError if no picture comes within `connect_seconds`.
 
@@ -60,7 +61,8 @@ class LiveSource(Closing):
         here. `name` and what `hint` adds to the error of the first attempt must be free of credentials. `max_retries`
         attempts without success, one after another, end the source with an error; None never does. `always_live`
         False looks whether the input announces a length. What states no times (raw H.264, MJPEG) gets those of arrival,
-        or counts at `frame_rate` frames a second; VideoError is raised for a rate where times are stated.
+        or counts at `frame_rate` frames a second; VideoError is raised for a rate where times are stated. Pictures of
+        more than `max_pixels` are an error.
         """
         if idle_seconds <= 0 or connect_seconds <= 0:
             raise ValueError(f"idle_seconds and connect_seconds must be positive: {idle_seconds}, {connect_seconds}")
@@ -69,10 +71,10 @@ class LiveSource(Closing):
         self._idle_seconds = idle_seconds
         self._connect_seconds = connect_seconds
         self._max_retries = max_retries
-        self._paced = paced
+        self._paced, self._max_pixels = paced, max_pixels
         self._iterated = False
         self._closed = threading.Event()
-        self._errors_before = 0
+        self._errors_before = self._lost_before = 0
         self._abandoned: list[Reader] = []
         self._reader = self._connect()
         announced, first = self._first_picture(hint)
@@ -102,20 +104,27 @@ class LiveSource(Closing):
         announced, pts = self._reader.announced, picture.pts
         if announced is not None and pts is not None and self._clock.is_senders:
             pts = round(pts * announced.time_base / self._clock.time_base)
-        return Timed(picture.image, self._clock.ticks(pts, picture.decoded_at), picture.decoded_at, picture.waited)
+        ticks = self._clock.ticks(pts, picture.decoded_at)
+        return Timed(picture.image, ticks, picture.decoded_at, picture.waited, picture.damaged)
 
     def _more(self, seconds: float) -> Timed | None:
-        """What came early enough to measure the rate by."""
+        """The next picture, if it comes in time."""
         try:
             picture = self._reader.take(seconds)
         except Lost:
             return None  # which is told again, after those that came
-        return picture and self._timed(picture)
+        return None if picture is None else self._timed(picture)
 
     @property
     def decode_errors(self) -> int:
         now = 0 if self._reader in self._abandoned else self._reader.decode_errors
         return self._errors_before + now
+
+    @property
+    def packets_lost(self) -> int:
+        """Packets known to be lost on the way so far."""
+        now = 0 if self._reader in self._abandoned else self._reader.packets_lost
+        return self._lost_before + now
 
     @property
     def repaired_times(self) -> int:
@@ -155,11 +164,11 @@ class LiveSource(Closing):
         return VideoError(f"{self.name}: broke off: {lost}{hint}")
 
     def _frames(self) -> Iterator[Frame]:
-        timed: Timed | None = self._early.popleft()
+        timed: Timed | None = self._with_time(self._early.popleft())
         ahead = None if self._clock.is_senders else ()  # nobody knows what comes; made-up times are in order
         while timed is not None and not self._closed.is_set():
             taken_at, decoded_at = time.perf_counter(), timed.decoded_at
-            yield self._timeline.frame(timed.image, timed.pts, decoded_at, ahead)
+            yield self._timeline.frame(timed.image, timed.pts, decoded_at, ahead, timed.damaged)
             timed = None  # else this generator would keep it alive while it waits
             try:
                 timed = self._early.popleft() if self._early else self._next_timed(taken_at)
@@ -174,11 +183,26 @@ class LiveSource(Closing):
                 picture = self._reconnected(reason)
                 if picture is not None:
                     self._timeline.broke_off(Gap(reason, picture.decoded_at - heard_at))
-                    timed = self._timed(picture)
+                    timed = self._with_time(self._timed(picture))
+
+    def _with_time(self, first: Timed) -> Timed:
+        """The first picture of a connection; where it has no time, as RTSP's has not, one frame before the next's."""
+        if first.pts is not None or not self._clock.is_senders:
+            return first
+        second = self._more(self._idle_seconds)
+        if second is None:
+            return first
+        self._early.append(second)
+        if second.pts is None:
+            return first
+        self._timeline.repaired_times += 1
+        announced = self._reader.announced
+        rate = (announced and announced.rate) or FALLBACK_RATE
+        return first._replace(pts=second.pts - max(1, round(1 / rate / self.time_base)))
 
     def _next_timed(self, taken_at: float) -> Timed | None:
         picture = self._next_picture(taken_at)
-        return picture and self._timed(picture)
+        return None if picture is None else self._timed(picture)
 
     def _check_complete(self) -> None:
         """Most of FFmpeg's readers take a connection that breaks off for the end of the film."""
@@ -224,13 +248,14 @@ class LiveSource(Closing):
         """Let the old reader go. False while too many of them are held by a driver that does not return."""
         if self._reader not in self._abandoned:
             self._errors_before += self._reader.decode_errors
+            self._lost_before += self._reader.packets_lost
             self._reader.cancel()
             self._abandoned.append(self._reader)
         self._abandoned = [reader for reader in self._abandoned if reader.is_alive or reader is self._reader]
         return len(self._abandoned) <= MOST_ABANDONED
 
     def _connect(self) -> Reader:
-        return Reader(self._open_container, self.name, self._paced)
+        return Reader(self._open_container, self.name, self._paced, self._idle_seconds, self._max_pixels)
 
     def _first_picture(self, hint: Callable[[Lost], str]) -> tuple[Announced, Picture]:
         try:

@@ -13,7 +13,7 @@ from av import VideoFrame
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.sources.base import BROKEN, FALLBACK_RATE, Closing, Timeline, quarter_turns
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, Closing, Timeline, quarter_turns
 from streamparts.sources.files import ticks_at
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
 from streamparts.sources.levels import levels_note
@@ -31,19 +31,28 @@ class PictureSource(Closing):
 
     live = False
 
-    def __init__(self, pictures: Iterable[tuple[int, Path]], name: str, rate: Fraction | None = None) -> None:
+    def __init__(
+        self,
+        pictures: Iterable[tuple[int, Path]],
+        name: str,
+        rate: Fraction | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         """`pictures` are (position, file), the positions increasing. Raises VideoError unless one can be read."""
         self.name = readable(name)
         self.rate: Fraction | None = rate or FALLBACK_RATE
         self.time_base = 1 / (rate or FALLBACK_RATE)
         self.decode_errors = 0
-        self._pictures = list(pictures)
+        self._pictures, self._max_pixels = list(pictures), max_pixels
         self.num_frames = len(self._pictures)
         self._timeline = Timeline(self.time_base, self.rate)
         self._closed = False
-        first = next((image for _, path in self._pictures if (image := _read(path)) is not None), None)
+        first = next((image for _, path in self._pictures if (image := _read(path, max_pixels)) is not None), None)
         if first is None:
-            raise VideoError(f"{name}: not one picture could be read; the files are empty, damaged or of another type")
+            raise VideoError(
+                f"{name}: not one picture could be read; the files are empty, damaged or of another type, or have more "
+                f"than {max_pixels} pixels (--max-pixels)"
+            )
         self.notes: tuple[str, ...] = tuple(filter(None, [levels_note(first)]))
         width, height = first.width, first.height
         self.width, self.height = (width, height) if quarter_turns(first) % 180 == 0 else (height, width)
@@ -77,24 +86,26 @@ class PictureSource(Closing):
         for position, path in pictures:
             if self._closed:
                 return
-            image = _read(path)
+            image = _read(path, self._max_pixels)
             if image is None:
                 self.decode_errors += 1
             else:
                 yield self._timeline.frame(image, position, time.perf_counter(), ahead=())
 
 
-def open_pictures(folder: Path, rate: Fraction | None = None) -> PictureSource:
+def open_pictures(folder: Path, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS) -> PictureSource:
     """All pictures of a folder, not of those in it; picture2 comes before picture10. Raises VideoError."""
-    return PictureSource(enumerate(pictures_in(folder)), folder.name or str(folder), rate)
+    return PictureSource(enumerate(pictures_in(folder)), folder.name or str(folder), rate, max_pixels)
 
 
-def open_picture_list(paths: Iterable[Path], name: str, rate: Fraction | None = None) -> PictureSource:
+def open_picture_list(
+    paths: Iterable[Path], name: str, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS
+) -> PictureSource:
     """These pictures, numbers in their names counted as numbers. Raises VideoError."""
-    return PictureSource(enumerate(sorted(paths, key=natural_order)), name, rate)
+    return PictureSource(enumerate(sorted(paths, key=natural_order)), name, rate, max_pixels)
 
 
-def open_numbered(pattern: str, rate: Fraction | None = None) -> PictureSource:
+def open_numbered(pattern: str, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS) -> PictureSource:
     """`frame_%04d.png`: every file whose name fits, in the order of the numbers; a number that is missing leaves its
     time empty. Raises VideoError."""
     folder, name = Path(pattern).parent, Path(pattern).name
@@ -106,7 +117,7 @@ def open_numbered(pattern: str, rate: Fraction | None = None) -> PictureSource:
     found = sorted((int(m[1]), path) for path in files_in(folder) if (m := fits.fullmatch(path.name)))
     if not found:
         raise VideoError(f"{pattern}: no such pictures in {folder}")
-    return PictureSource([(number - found[0][0], path) for number, path in found], name, rate)
+    return PictureSource([(number - found[0][0], path) for number, path in found], name, rate, max_pixels)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -119,11 +130,13 @@ def natural_order(path: Path) -> tuple[str, list[tuple[int, str]]]:
     return str(path.parent), [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
 
 
-def _read(path: Path) -> VideoFrame | None:
+def _read(path: Path, max_pixels: int) -> VideoFrame | None:
     """None where there is nothing that can be shown. Opened as a stream of bytes, a name with a % in it is no pattern,
     and what the file is, not its suffix, decides how it is read."""
     try:
-        with path.open("rb") as file, av.open(file, mode="r") as container:
+        options = {"max_pixels": str(max_pixels)}
+        with path.open("rb") as file, av.open(file, mode="r", options=options) as container:
+            container.streams.video[0].codec_context.options = options
             return next(container.decode(video=0), None)
     except (*BROKEN, IndexError):
         return None

@@ -16,7 +16,7 @@ from av.container import InputContainer
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.sources.base import BROKEN, Timeline, reason_of
+from streamparts.sources.base import BROKEN, MAX_PIXELS, Timeline, reason_of
 from streamparts.sources.clock import Clock
 from streamparts.sources.files import FileSource
 from streamparts.sources.timed import Timed
@@ -28,15 +28,17 @@ class PipeSource(FileSource):
     """Standard input: any container that FFmpeg can read without seeking. It waits for the writer as long as the
     writer takes; closing it, from any thread, ends the waiting."""
 
-    def __init__(self, descriptor: int | None = None, rate: Fraction | None = None) -> None:
+    def __init__(
+        self, descriptor: int | None = None, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS
+    ) -> None:
         """Raises VideoError. `descriptor` None is standard input. What states no times (raw H.264, MJPEG) gets those of
-        arrival, or counts at `rate` frames a second."""
+        arrival, or counts at `rate` frames a second. Pictures of more than `max_pixels` are not decoded."""
         if descriptor is None:
             if sys.stdin is None or sys.stdin.isatty():
                 raise VideoError("-: standard input is a terminal; pipe a video into it, or name a file")
             descriptor = sys.stdin.fileno()
         self._pipe = _Pipe(descriptor)
-        super().__init__("stdin", rate=rate)
+        super().__init__("stdin", rate=rate, max_pixels=max_pixels)
         if self._counted:
             self._clock = Clock(self.time_base, self.rate, False, rate)
             self._early = self._clock.begin(self._timed(self._first), self._more)
@@ -45,7 +47,7 @@ class PipeSource(FileSource):
             self._timeline = Timeline(self.time_base, self.rate)
 
     def _timed(self, image: VideoFrame) -> Timed:
-        return Timed(image, None, time.perf_counter(), self._waited)
+        return Timed(image, None, time.perf_counter(), self._waited, self._is_damaged(image))
 
     def _more(self, seconds: float) -> Timed | None:
         try:
@@ -58,11 +60,11 @@ class PipeSource(FileSource):
             return super()._frames(images)
         early, self._early = self._early, []
         late = (self._arrived(image) for image in self._images)
-        return (self._timeline.frame(*timed[:3], ahead=()) for timed in chain(early, late))
+        return (self._timeline.frame(*timed[:3], (), timed.damaged) for timed in chain(early, late))
 
     def _arrived(self, image: VideoFrame) -> Timed:
         now = time.perf_counter()
-        return Timed(image, self._clock.ticks(None, now), now)
+        return Timed(image, self._clock.ticks(None, now), now, damaged=self._is_damaged(image))
 
     def close(self) -> None:
         """The container goes with the last reference to it: the thread that reads may still be in it."""
@@ -70,7 +72,7 @@ class PipeSource(FileSource):
 
     def _open(self) -> InputContainer:
         try:
-            return av.open(self._pipe, mode="r")
+            return av.open(self._pipe, mode="r", options={"max_pixels": str(self._max_pixels)})
         except BROKEN as error:
             reason = reason_of(error)
             raise VideoError(f"stdin: what comes is not a video that can be read as it comes ({reason})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -18,7 +19,8 @@ from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.rational import exact
-from streamparts.sources.base import BROKEN, FALLBACK_RATE, reason_of
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, reason_of
+from streamparts.sources.damage import TOO_LARGE, DamageWatch
 from streamparts.sources.files import (
     announced_rate,
     counted_before,
@@ -74,6 +76,8 @@ class Picture:
     """`time.perf_counter()` when it left the decoder."""
     waited: float = 0.0
     """Seconds that its data was waited for."""
+    damaged: bool = False
+    """Whether something of it was lost on the way."""
 
 
 class Reader:
@@ -83,19 +87,25 @@ class Reader:
     waits for it.
     """
 
-    def __init__(self, open_container: Callable[[], InputContainer], name: str, paced: bool = False) -> None:
-        """`open_container` is called in the thread. `paced` is for broadcasts that come in bursts (HLS): pictures are
-        decoded when they are due by their own times."""
+    def __init__(
+        self,
+        open_container: Callable[[], InputContainer],
+        name: str,
+        paced: bool = False,
+        idle_seconds: float = math.inf,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """`open_container` is called in the thread; what it gives waits `idle_seconds` for data. `paced` is for
+        broadcasts that come in bursts (HLS): pictures are decoded when they are due by their own times."""
         self.announced: Announced | None = None
         """Set before the first picture."""
         self.decode_errors = 0
-        self.heard_at = time.perf_counter()
-        """When the input last gave anything."""
         self._open_container = open_container
         self._name = name
-        self._paced = paced
+        self._paced, self._max_pixels = paced, max_pixels
         self._pacer = _Pacer()
         self._waited = 0.0
+        self._watch = DamageWatch(idle_seconds)
         self._changed = threading.Condition()
         self._picture: Picture | None = None
         self._lost: Lost | None = None
@@ -122,6 +132,16 @@ class Reader:
         self._thread.join(patience)
 
     @property
+    def heard_at(self) -> float:
+        """When the input last gave anything."""
+        return self._watch.heard_at
+
+    @property
+    def packets_lost(self) -> int:
+        """Packets known to be lost so far."""
+        return self._watch.packets_lost
+
+    @property
     def is_alive(self) -> bool:
         """Whether the thread still runs, or is held by FFmpeg or a driver."""
         return self._thread.is_alive()
@@ -140,7 +160,8 @@ class Reader:
 
     def _work(self) -> None:
         try:
-            container = self._open_container()
+            with self._watch.opening():
+                container = self._open_container()
         except BaseException as error:
             self._finish(_lost(error))
         else:
@@ -150,7 +171,7 @@ class Reader:
         try:
             if not container.streams.video:
                 raise Lost("there is no video in what comes", VideoError)
-            stream = video_stream(container, self._name)
+            stream = video_stream(container, self._name, self._max_pixels)
             self.announced = _announced(container, stream, self._paced)
             try:
                 while not self._cancelled and self._decode(self._next_packet(container, stream), stream):
@@ -165,34 +186,54 @@ class Reader:
         finally:
             container.close()
 
+    def _next_packet(self, container: InputContainer, stream: VideoStream) -> Packet[VideoStream] | None:
+        asked = time.perf_counter()
+        while True:
+            try:
+                with self._watch.reading():
+                    packet = next(container.demux(stream), None)
+                self._waited = time.perf_counter() - asked
+                return packet
+            except av.BlockingIOError:  # some cameras: nothing there yet
+                time.sleep(0.005)
+
     def _decode(self, packet: Packet[VideoStream] | None, stream: VideoStream) -> bool:
         """False at the end, or when nobody wants more."""
         if packet is None or packet.size == 0:
             self._drain(stream)
             return False
-        self.heard_at = time.perf_counter()
+        has_ended = self._watch.has_ended
         if self._paced and self.announced and not self.announced.finite:
             self._pacer.wait(packet, lambda: self._cancelled)
         try:
-            images = packet.decode()
+            with self._watch.decoding(packet):
+                images = packet.decode()
         except BROKEN:
+            if self._watch.too_large:
+                raise VideoError(TOO_LARGE.format(self._watch.too_large)) from None
             self.decode_errors += 1
-            return True
+            images = []
+        if has_ended:
+            self._put_all(images, came_late=True)
+            self._drain(stream)
+            if self._watch.fell_silent:
+                raise Lost(SILENT, TimeoutError)
+            return False
         return self._put_all(images)
 
     def _drain(self, stream: VideoStream) -> None:
         """What the decoder still holds back came before the end."""
         with suppress(*BROKEN):
-            self._put_all(stream.codec_context.decode(None))
+            self._put_all(stream.codec_context.decode(None), came_late=True)
 
-    def _put_all(self, images: Sequence[VideoFrame]) -> bool:
-        return all(self._put(Picture(image, image.pts, time.perf_counter(), self._waited)) for image in images)
+    def _put_all(self, images: Sequence[VideoFrame], came_late: bool = False) -> bool:
+        return all(self._put(self._stamped(image, came_late)) for image in images)
 
-    def _next_packet(self, container: InputContainer, stream: VideoStream) -> Packet[VideoStream] | None:
-        asked = time.perf_counter()
-        packet = _next_packet(container, stream)
-        self._waited = time.perf_counter() - asked
-        return packet
+    def _stamped(self, image: VideoFrame, came_late: bool) -> Picture:
+        """What comes out only because nothing comes any more counts as decoded when it came in."""
+        stamp = self._watch.stamp_of(image)
+        decoded_at = stamp.heard_at if came_late else time.perf_counter()
+        return Picture(image, image.pts, decoded_at, self._waited, stamp.damaged)
 
 
 class _Pacer:
@@ -210,14 +251,6 @@ class _Pacer:
             self._start = now - at
         while (left := self._start + at - time.monotonic()) > 0 and not cancelled():
             time.sleep(min(left, 0.1))
-
-
-def _next_packet(container: InputContainer, stream: VideoStream) -> Packet[VideoStream] | None:
-    while True:
-        try:
-            return next(container.demux(stream), None)
-        except av.BlockingIOError:  # some cameras: nothing there yet
-            time.sleep(0.005)
 
 
 def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) -> Announced:

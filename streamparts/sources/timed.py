@@ -27,6 +27,8 @@ class Timed(NamedTuple):
     """`time.perf_counter()` when it left the decoder; None for when it is handed out."""
     waited: float = 0.0
     """Seconds that its data was waited for."""
+    damaged: bool = False
+    """Whether something of it was lost."""
 
 
 def states_times(container: InputContainer) -> bool:
@@ -54,8 +56,8 @@ def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Fram
                 ended = error
         if not waiting:
             break
-        image, pts, decoded_at, _ = waiting.popleft()
-        frame = timeline.frame(image, pts, decoded_at, ahead=_stated_after(image, waiting))
+        image, pts, decoded_at, _, damaged = waiting.popleft()
+        frame = timeline.frame(image, pts, decoded_at, _stated_after(image, waiting), damaged)
         del image
         yield frame
         del frame  # else this generator would keep it alive while it waits

@@ -1,4 +1,4 @@
-"""Less of a source: from one time to another, every n-th frame."""
+"""Less of a source: from one time to another, every n-th frame, without what is damaged."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def trimmed(source: Source, start: float | None = None, end: float | None = None
     return _Trimmed(source, start, end, every)
 
 
+def without_damaged(source: Source) -> OpenedSource:
+    """`source`, not iterated yet, without the frames that are `damaged`. The next one that is not says in `dropped` how
+    many it stands for. Closing what is returned closes `source`."""
+    return _Undamaged(source)
+
+
 def parse_seconds(text: str) -> float:
     """Seconds from "90", "1:30" or "0:01:30.5". Raises ValueError."""
     pieces = text.split(":")
@@ -66,6 +72,11 @@ class _Wrapped(Closing):
     @property
     def decode_errors(self) -> int:
         return self._source.decode_errors
+
+    @property
+    def packets_lost(self) -> int:
+        """Packets known to be lost so far."""
+        return int(getattr(self._source, "packets_lost", 0))
 
     @property
     def repaired_times(self) -> int:
@@ -124,6 +135,27 @@ class _Trimmed(_Wrapped):
         if self.live:
             return frame.decoded_at - first >= end
         return frame.pts >= ticks_at(end, frame.time_base)
+
+
+class _Undamaged(_Wrapped):
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self.rate, self.num_frames = source.rate, source.num_frames
+        self.description = f"{source.description}, without damaged frames"
+        self.start_seconds = getattr(source, "start_seconds", None)
+        self.damaged_left_out = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        gap: Gap | None = None
+        dropped = 0
+        for frame in self._source:
+            gap, dropped = frame.gap or gap, dropped + frame.dropped
+            if frame.damaged:
+                self.damaged_left_out, dropped = self.damaged_left_out + 1, dropped + 1
+            else:
+                yield replace(frame, gap=gap, dropped=dropped) if gap or dropped else frame
+                gap, dropped = None, 0
+            del frame
 
 
 def _chosen(frames: Iterator[Frame], wanted: Callable[[Frame], bool]) -> Iterator[Frame]:

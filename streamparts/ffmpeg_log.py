@@ -1,0 +1,84 @@
+"""What FFmpeg's libraries say while they work: the only sign of much that goes wrong, of lost packets for example."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av.logging
+
+Message = tuple[int, str, str]
+"""FFmpeg's level (smaller is worse), the part of FFmpeg that speaks, and what it says."""
+
+_MOST_OTHERS = 1000
+
+
+class _Switch:
+    """FFmpeg's log is on while a block of `messages` runs in some thread, and otherwise as it was.
+
+    It is one log for the whole process. What threads say that run no such block, workers of a decoder and encoders, is
+    kept apart here, else PyAV would hand it to Python's logging, which prints it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_blocks = 0
+        self._capture = av.logging.Capture(False)
+        self._level: int | None = None
+        self._skips = True
+        self._forgotten = 0
+
+    def on(self) -> int:
+        """What `others` is to be asked with at the end of the block."""
+        with self._lock:
+            self._num_blocks += 1
+            if self._num_blocks == 1:
+                self._level, self._skips = av.logging.get_level(), av.logging.get_skip_repeated()
+                self._capture, self._forgotten = av.logging.Capture(False), 0
+                self._capture.__enter__()
+                av.logging.set_skip_repeated(False)
+                av.logging.set_level(max(self._level or av.logging.WARNING, av.logging.WARNING))
+            return self._forgotten + len(self._capture.logs)
+
+    def off(self) -> None:
+        with self._lock:
+            self._num_blocks -= 1
+            if self._num_blocks == 0:
+                av.logging.set_level(self._level)
+                av.logging.set_skip_repeated(self._skips)
+                self._capture.__exit__(None, None, None)
+
+    def others(self, since: int) -> list[Message]:
+        """What threads without a block said since `on` gave `since`."""
+        with self._lock:
+            logs: list[Message] = self._capture.logs
+            said = logs[max(0, since - self._forgotten) :]
+            if len(logs) > _MOST_OTHERS:
+                self._forgotten += len(logs)
+                logs.clear()
+            return said
+
+
+_switch = _Switch()
+
+
+@contextmanager
+def messages(of_workers: bool = False) -> Iterator[list[Message]]:
+    """Warnings and errors that FFmpeg states in this thread meanwhile, there when the block has ended or raised.
+
+    `of_workers` adds those of threads that run no such block: a decoder's own, but also, where several decode at the
+    same time, those of another's.
+    """
+    said = list[Message]()
+    since = _switch.on()
+    try:
+        with av.logging.Capture() as own:
+            try:
+                yield said
+            finally:
+                said += own
+                if of_workers:
+                    said += _switch.others(since)
+    finally:
+        _switch.off()

@@ -1,0 +1,33 @@
+"""User and password from where no list of processes shows them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from streamparts.errors import VideoError
+
+
+def read_login(where: str) -> str:
+    """ "user:password" from the first line of @FILE, or from the environment variable of that name. Raises VideoError,
+    which does not show it."""
+    if where.startswith("@"):
+        try:
+            text = Path(where[1:]).read_text(encoding="utf-8").partition("\n")[0].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise VideoError(f"{where}: the login cannot be read; give a text file with user:password") from error
+    else:
+        text = os.environ.get(where, "").strip()
+    if ":" not in text:
+        raise VideoError(f"{where}: holds no login; it must be user:password, in @FILE or in an environment variable")
+    return text
+
+
+def with_login(address: str, login: str) -> str:
+    """The address with that user and password, unless it has its own."""
+    parts = urlsplit(address)
+    if "@" in parts.netloc or not parts.netloc:
+        return address
+    user, _, password = login.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}"))

@@ -1,0 +1,67 @@
+"""Who is at the other end of an encrypted address: certificates are checked, also of what a playlist leads to."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import HTTPSHandler, Request, build_opener
+
+from streamparts.errors import VideoError
+
+ENCRYPTED = ("https", "rtsps", "rtmps", "rtmpts", "tls")
+"""Schemes with certificates. Plain http may be sent on to https."""
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+def authorities() -> Path:
+    """The file of the authorities to trust: that of SSL_CERT_FILE, the system's, or certifi's. Raises VideoError."""
+    stated = ssl.get_default_verify_paths().cafile
+    found = next((Path(path) for path in (stated, *_BUNDLES) if path and Path(path).is_file()), None)
+    if found is not None:
+        return found
+    try:
+        import certifi
+    except ImportError as error:
+        raise VideoError(
+            "there are no certificate authorities here: pip install certifi, or set SSL_CERT_FILE"
+        ) from error
+    return Path(certifi.where())
+
+
+def options_for(scheme: str, insecure: bool) -> dict[str, str]:
+    """What FFmpeg is to be told. Raises VideoError."""
+    if scheme not in (*ENCRYPTED, "http") or insecure:
+        return {}
+    return {"tls_verify": "1", "ca_file": str(authorities())}
+
+
+class CheckedFetch:
+    """PyAV's `io_open` for playlists: FFmpeg itself checks the list's sender, but not those of its segments."""
+
+    def __init__(self, seconds: float) -> None:
+        """An answer takes `seconds` at most. Raises VideoError where there are no authorities."""
+        self._seconds = seconds
+        self._opener = build_opener(HTTPSHandler(context=ssl.create_default_context(cafile=str(authorities()))))
+
+    def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> IO[bytes]:
+        """Raises VideoError for what is no web address: a playlist from elsewhere gets at no file of this machine."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise VideoError(
+                f"its playlist leads to a {parts.scheme}: address, which cannot be checked; see --insecure"
+            )
+        request = Request(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+        answer: IO[bytes] = self._opener.open(request, timeout=self._seconds)
+        return answer

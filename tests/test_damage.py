@@ -1,0 +1,204 @@
+"""Pictures of which something was lost are marked, each way it can be lost; the others are not."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import av
+import msgspec
+import numpy as np
+import pytest
+
+from streamparts.data import ByteArray, Frame, Parts
+from streamparts.geometry import Letterbox
+from streamparts.rescale import Rescaler
+from streamparts.sinks.recording import frame_record
+from streamparts.sources import without_damaged
+from streamparts.sources.files import FileSource
+from streamparts.sources.network import open_address
+from streamparts.tracker import PartTracker
+from tests import servers
+from tests.media import ArraySource, numbered_video, read_number
+
+HEIGHT, WIDTH = 240, 320
+Loses = Callable[[int, int], bool]
+
+
+@cache
+def units(num_frames: int) -> list[bytes]:
+    """H.264 access units, a key frame every 10."""
+    return servers.access_units(range(num_frames), HEIGHT, WIDTH)
+
+
+def given(source: Iterable[Frame], enough: int) -> list[tuple[int, bool, ByteArray]]:
+    """(number burnt in, whether marked, pixels) of so many frames at most."""
+    rescaler, seen = Rescaler(), []
+    for frame in source:
+        image = rescaler.rgb(frame).copy()
+        seen.append((read_number(image), frame.damaged, image))
+        if len(seen) == enough:
+            break
+    return seen
+
+
+def wrong_unmarked(seen: Sequence[tuple[int, bool, ByteArray]], sound: dict[int, ByteArray]) -> list[int]:
+    """Numbers of frames that are not as they were sent, and not marked."""
+    return [
+        number
+        for number, marked, image in seen
+        if not marked and (number not in sound or not np.array_equal(image, sound[number]))
+    ]
+
+
+@cache
+def sound_pictures(num_frames: int) -> dict[int, ByteArray]:
+    """What was sent, by number."""
+    decoder = av.CodecContext.create("h264", "r")
+    packets = [av.Packet(unit) for unit in units(num_frames)]
+    images = [image for packet in [*packets, None] for image in decoder.decode(packet)]  # type: ignore[attr-defined]
+    return {number: image.to_ndarray(format="rgb24") for number, image in enumerate(images)}
+
+
+def losing(share: float, seed: int, after: int) -> Loses:
+    """Every packet is lost with a chance of `share`, those of frames from `after` on."""
+    chance = np.random.default_rng(seed)
+    return lambda frame, packet: frame >= after and bool(chance.random() < share)
+
+
+def lossy_run(udp: bool, loses: Loses, num_frames: int) -> tuple[list[tuple[int, bool, ByteArray]], int]:
+    scripts = 2 * [servers.rtsp(units(num_frames), loses=loses, udp=udp)]
+    with (
+        servers.serving(*scripts) as server,
+        open_address(f"rtsp://127.0.0.1:{server.port}/x", idle_seconds=2, max_retries=0) as source,
+    ):
+        return given(_until_lost(source), num_frames), source.packets_lost
+
+
+def _until_lost(source: Iterable[Frame]) -> Iterator[Frame]:
+    try:
+        yield from source
+    except OSError:
+        return
+
+
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+def test_a_packet_lost_on_the_way_marks_all_frames_up_to_the_next_key_frame(udp: bool) -> None:
+    seen, num_lost = lossy_run(udp, lambda frame, packet: (frame, packet) == (44, 1), 90)
+    marked = [number for number, damaged, _ in seen if damaged]
+    assert num_lost == 1
+    assert set(range(44, 50)) <= set(marked) <= {*range(42, 50), 89}, "89 is the one that the connection ended in"
+    assert not wrong_unmarked(seen, sound_pictures(90))
+
+
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+def test_a_key_frame_that_lacks_something_ends_no_damage(udp: bool) -> None:
+    seen, _ = lossy_run(udp, lambda frame, packet: (frame, packet) in ((44, 0), (50, 3)), 90)
+    assert {number for number, damaged, _ in seen if damaged} >= set(range(45, 60)) & {number for number, _, _ in seen}
+    assert not wrong_unmarked(seen, sound_pictures(90))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1])
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+def test_under_random_loss_no_wrong_picture_passes_for_a_good_one(udp: bool, share: float) -> None:
+    seen, num_lost = lossy_run(udp, losing(share, seed=1, after=0), 150)
+    assert num_lost > 0
+    assert len(seen) > 50
+    assert not wrong_unmarked(seen, sound_pictures(150))
+
+
+def test_a_stream_that_loses_nothing_has_no_frame_marked() -> None:
+    seen, num_lost = lossy_run(False, lambda frame, packet: False, 60)
+    assert num_lost == 0
+    assert [number for number, damaged, _ in seen if damaged] in ([], [59]), "the one that the connection ended in"
+
+
+def test_a_loss_while_the_stream_is_opened_marks_from_the_first_frame_on() -> None:
+    seen, num_lost = lossy_run(False, lambda frame, packet: (frame, packet) == (4, 1), 120)
+    assert num_lost == 1
+    assert all(damaged for number, damaged, _ in seen if 4 <= number < 10)
+    assert not wrong_unmarked(seen, sound_pictures(120))
+
+
+TS_PACKET = 188
+
+
+def lacking(transport_stream: bytes, frame: int, nth: int) -> bytes:
+    """Without the `nth` packet, from 0, of that frame of the video (PID 256)."""
+    packets = [transport_stream[at : at + TS_PACKET] for at in range(0, len(transport_stream), TS_PACKET)]
+    seen_frames, place = -1, 0
+    for number, packet in enumerate(packets):
+        if (packet[1] & 0x1F) << 8 | packet[2] == 256:
+            seen_frames, place = (seen_frames + 1, 0) if packet[1] & 0x40 else (seen_frames, place + 1)
+            if (seen_frames, place) == (frame, nth):
+                del packets[number]
+                return b"".join(packets)
+    raise AssertionError("there is no such packet")
+
+
+@pytest.mark.parametrize("frame, nth, until", [(25, 1, 30), (25, 0, 30), (30, 2, 40)])
+def test_a_transport_stream_that_lacks_a_packet_marks_up_to_the_next_key_frame(
+    tmp_path: Path, frame: int, nth: int, until: int
+) -> None:
+    whole = servers.mpegts(tmp_path / "whole.ts", range(50), 480, 640)
+    (tmp_path / "lacking.ts").write_bytes(lacking(whole, frame, nth))
+    with FileSource(tmp_path / "whole.ts") as source:
+        sound = {number: image for number, _, image in given(source, 50)}
+    with FileSource(tmp_path / "lacking.ts") as source:
+        seen = given(source, 50)
+        assert source.packets_lost == 1
+    marked = {number for number, damaged, _ in seen if damaged}
+    assert marked
+    assert marked <= set(range(frame - 2, until))
+    assert not wrong_unmarked(seen, sound)
+
+
+def test_a_packet_of_a_film_that_is_spoilt_marks_up_to_the_next_key_frame(tmp_path: Path) -> None:
+    numbered_video(tmp_path / "film.mkv", 50, 480, 640, options={"g": "10", "bf": "2"})
+    with av.open(str(tmp_path / "film.mkv")) as film:
+        packets = [(packet.is_keyframe, bytes(packet)) for packet in film.demux(video=0) if packet.size]
+    victim = max((data for is_key, data in packets[12:20] if not is_key), key=len)
+    data = (tmp_path / "film.mkv").read_bytes()
+    spoilt = victim[: len(victim) // 2] + bytes(len(victim) - len(victim) // 2)
+    (tmp_path / "spoilt.mkv").write_bytes(data.replace(victim, spoilt))
+    with FileSource(tmp_path / "film.mkv") as source:
+        sound = {number: image for number, _, image in given(source, 50)}
+    with FileSource(tmp_path / "spoilt.mkv") as source:
+        seen = given(source, 50)
+    assert any(damaged for _, damaged, _ in seen)
+    assert not any(damaged for number, damaged, _ in seen if number >= 20)
+    assert not wrong_unmarked(seen, sound)
+
+
+@pytest.mark.parametrize("suffix, codec", [(".mp4", "libx264"), (".webm", "libvpx-vp9"), (".avi", "mpeg4")])
+def test_no_frame_of_a_film_that_is_whole_is_marked(tmp_path: Path, suffix: str, codec: str) -> None:
+    options = {"g": "10"} | ({"bf": "2"} if codec != "libvpx-vp9" else {})
+    with FileSource(numbered_video(tmp_path / f"film{suffix}", 30, codec=codec, options=options)) as source:
+        assert not any(frame.damaged for frame in source)
+        assert source.packets_lost == 0
+
+
+class Hurt(ArraySource):
+    """Its frames 2, 3 and 6 are damaged."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            yield replace(frame, damaged=frame.index in (2, 3, 6))
+
+
+def test_damaged_frames_can_be_left_out_and_the_next_one_says_how_many() -> None:
+    source = without_damaged(Hurt(9))
+    assert [(frame.index, frame.dropped) for frame in source] == [(0, 0), (1, 0), (4, 2), (5, 0), (7, 1), (8, 0)]
+    assert source.damaged_left_out == 3  # type: ignore[attr-defined]
+
+
+def test_the_tracker_takes_all_parts_of_a_damaged_frame_for_hidden_and_the_tracks_say_so() -> None:
+    labels = np.ones((16, 16), np.uint8)
+    affines = np.array([[[0.5, 0, 0], [0, 0.5, 0]]], np.float32)
+    parts = Parts(labels, affines, np.array([0.9], np.float32))
+    tracker, letterbox = PartTracker(("all",)), Letterbox.fit((48, 64), (16, 16))
+    frames = [replace(frame, damaged=frame.index == 1) for frame in ArraySource(3)]
+    tracks = [tracker.update(frame, letterbox, parts) for frame in frames]
+    assert [bool(one.visible[0]) for one in tracks] == [True, False, True]
+    records = [frame_record(one, masks=False) for one in tracks]
+    assert [b'"damaged":true' in msgspec.json.encode(record) for record in records] == [False, True, False]
