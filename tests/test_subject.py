@@ -247,7 +247,10 @@ def write_redness(path: Path, channels: int = 3) -> None:
     weight = np.zeros((1, channels, 1, 1), np.float32)
     weight[0, :2, 0, 0] = 8, -8
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "weight", "bias"], ["raw"]), helper.make_node("Sigmoid", ["raw"], ["mask"])],
+        [
+            helper.make_node("Conv", ["image", "weight", "bias"], ["raw"]),
+            helper.make_node("Sigmoid", ["raw"], ["mask"]),
+        ],
         "redness",
         [helper.make_tensor_value_info("image", 1, [1, channels, "h", "w"])],
         [helper.make_tensor_value_info("mask", 1, [1, 1, "h", "w"])],
