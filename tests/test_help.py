@@ -120,7 +120,7 @@ def test_a_trainer_does_the_same(module: str) -> None:
     commands = examples(import_module(module).__doc__ or "")
     assert commands
     for words in commands:
-        assert words[:3] == ["python", "-m", program]
+        assert words[:3] == ["python", "-m", module]
         check_command(f"{module} --help", words)
         assert shlex.join(words) in text, "not shown, or not in one line"
     silent = re.findall(r"^│ (--[\w.-]+)[^│\n]*│\n│ {20,}\(default", text, re.MULTILINE)
