@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from streamparts.data import Parts
 from streamparts.models.readout import ExportedStudent
 from streamparts.models.student import Student
-from streamparts.tracking.presence import presence_features
 from train.augment import Draws
 from train.clips import ClipFolder, PairSampler
-from train.presence import calibrate
+from train.presence import calibrate, features_of
 from train.subject.values import MARGIN
 from train.views import CLOSE, EMPTY, emptied, lesson_transforms, seen_through, view_images
 
@@ -41,11 +39,9 @@ def observed_views(student: Student, folder: ClipFolder, seed: int) -> tuple[np.
         images, there = views_with_and_without(sampler, step, seed)
         with torch.inference_mode():
             read = network.read(images.to(next(student.parameters()).device))
-        assert read.evidence is not None
-        arrays = [x.cpu().numpy() for x in (read.labels, read.affines, read.scores, read.evidence)]
-        features += [presence_features(Parts(*one)) for one in zip(*arrays, strict=True)]
+        features.append(features_of(read))
         present += there.tolist()
-    return np.stack(features).astype(np.float64), np.array(present, np.float64)
+    return np.concatenate(features).astype(np.float64), np.array(present, np.float64)
 
 
 def views_with_and_without(sampler: PairSampler, step: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

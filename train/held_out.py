@@ -22,9 +22,9 @@ from streamparts.models.checkpoint import load_weights, read_config
 from streamparts.models.readout import ExportedStudent, Readout
 from streamparts.models.student import Student, StudentConfig
 from streamparts.swaps import pairs_by_name
-from train.bodies.mesh import PARTS, Array
+from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, read_shards
-from train.presence import calibrate, scores
+from train.presence import calibrate, features_of, scores
 from train.rendered import moved, take
 from train.supervised import STUDENT
 
@@ -50,16 +50,6 @@ def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout
             yield read, np.stack([sample.labels for sample in some]), people
 
 
-def presence_features(read: Readout) -> Array:
-    """(B, 2) log10(1e-4 + mass of all parts) and the mean score weighted by mass; see SubjectSpec."""
-    if read.evidence is None:
-        raise ValueError("presence needs the output `evidence`")
-    mass, score = read.evidence[..., 0].double(), read.scores.double()
-    total = mass.sum(1)
-    mean = (mass * score).sum(1) / total.clamp(min=1e-12)
-    return torch.stack([torch.log10(1e-4 + total), mean], 1).numpy().astype(np.float32)
-
-
 def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], dict[str, object]]:
     """The figures, and the entries of SubjectSpec."""
     confusion, false, empty = np.zeros((len(PARTS) + 1,) * 2, np.int64), 0.0, 0
@@ -73,7 +63,7 @@ def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], 
         nobody = people == 0
         false, empty = false + float((guess[nobody] > 0).mean((1, 2)).sum()), empty + int(nobody.sum())
         clear = nobody | (seen > LEAST_SEEN)
-        features.append(presence_features(read)[clear])
+        features.append(features_of(read)[clear])
         present.append(~nobody[clear])
     inputs, targets = np.concatenate(features), np.concatenate(present).astype(np.float32)
     slope, offset = calibrate(inputs, targets)

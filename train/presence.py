@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamparts.data import FloatArray
+from streamparts.data import FloatArray, Parts
 from streamparts.errors import StreampartsError
 from streamparts.geometry import FloatLike
+from streamparts.models.readout import Readout
+from streamparts.tracking.presence import presence_features
 
 RIDGE = 1e-2
 """Keeps the slopes finite where the two kinds of frames do not overlap."""
 ROUNDS = 50
+
+
+def features_of(read: Readout) -> FloatArray:
+    """(B, 2) features of a batch, as the runtime will see them. Raises ValueError without the output `evidence`."""
+    if read.evidence is None:
+        raise ValueError("presence needs the output `evidence`")
+    arrays = [x.cpu().numpy() for x in (read.labels, read.affines, read.scores, read.evidence)]
+    return np.stack([presence_features(Parts(*one)) for one in zip(*arrays, strict=True)])
 
 
 def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, float], float]:
