@@ -177,7 +177,7 @@ def mcap_messages(path: Path) -> list[tuple[str, object, object]]:
     with path.open("rb") as file:
         opened = reader.make_reader(file, decoder_factories=[decoder.DecoderFactory()], validate_crcs=True)
         return [
-            (channel.topic, message, json.loads(message.data) if schema is None else None)
+            (channel.topic, message, json.loads(message.data) if schema.encoding == "jsonschema" else None)
             for schema, channel, message in opened.iter_messages("/streamparts/tracks")
         ] + [
             (channel.topic, message, decoded)
