@@ -18,9 +18,11 @@ from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle import Bundle, load_model
 from streamparts.data import ByteArray
 from streamparts.errors import BackendError, MissingExtraError, ModelError
+from streamparts.sample_frames import sample_frames
 from tests.exported import exported_bundle
 from tests.tiny_model import PARTS, write_tiny_model
 
+PEOPLE = Path(__file__).parent.parent / "examples" / "people.mp4"
 HERE = [found.name for found in find_backends() if found.reason is None]
 MODELS = {"tiny", "student", "scops", "teacher", "puppet-human", "person"}
 PAIRS = [
@@ -64,7 +66,9 @@ def backend(
 
 
 def pictures(bundle: Bundle, count: int = 3, seed: int = 0) -> ByteArray:
-    """(count, H, W, 3): smooth colours, sharp rectangles, some noise."""
+    """(count, H, W, 3): smooth colours, sharp rectangles, some noise; for "person", which sees none in these, people."""
+    if bundle.spec.name == "person":
+        return sample_frames(PEOPLE, bundle.spec.input_hw, 6 * count).images[seed::6][:count]
     random = np.random.default_rng(seed)
     height, width = bundle.spec.input_hw
     y, x = np.mgrid[:height, :width]

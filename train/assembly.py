@@ -41,6 +41,9 @@ from train.report import reconstruction_sheet, write_contact_sheet, write_names
 from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from train.student import Answers, prepare_lesson, prepare_view_lesson, student_loss
 
+STUDENT_NORM = 8.0
+"""Of clips seen close, gradients of the student are clipped to this norm: those of its poses, large at first, would
+leave nothing to its masks."""
 TEACHER, STUDENT, PARTS, NAMES = "teacher.safetensors", "student.safetensors", "parts.json", "names.txt"
 
 
@@ -113,7 +116,9 @@ def train_student(
         lesson = prepare(sampler.frames(step), answers, draws)
         terms = student_loss(forward(lesson.images), lesson, config.student_loss, emphasis)
         set_rate(optimiser, cosine_rate(step, steps, config.student_learning_rate))
-        descend(fabric, forward, stepper, require_finite("student", step, terms))
+        descend(
+            fabric, forward, stepper, require_finite("student", step, terms), max_norm=STUDENT_NORM if close else 1.0
+        )
         log.add(step, terms)
         keep(fabric, log, stop, step, tuple(terms), config.out / STUDENT, network, optimiser, shape)
     log.close()

@@ -47,9 +47,9 @@ class StudentLoss:
 
     masks: float = 1.0
     """Cross-entropy against the teacher's masks."""
-    translation: float = 4.0
+    translation: float = 1.0
     """L1 between centres, normalised units, weighted by how much of the part is seen."""
-    shape: float = 2.0
+    shape: float = 0.5
     """L1 between the entries of A."""
     silhouette: float = 0.3
     """Cross-entropy of the foreground against the moving pixels."""

@@ -79,6 +79,13 @@ class LiteUNet(nn.Module):
         self.context = nn.Linear(deepest, out_channels)
         self.across = nn.ModuleList(nn.Conv2d(width, out_channels, 1) for width in fine_to_coarse)
         self.up = nn.ModuleList(ConvBlock(out_channels, out_channels, norm=nn.BatchNorm2d) for _ in fine_to_coarse[:-1])
+        self.train()
+
+    def train(self, mode: bool = True) -> LiteUNet:
+        """The encoder keeps ImageNet's statistics: a batch of a dozen pictures has none to put in their place."""
+        super().train(mode)
+        self.lite0.eval()
+        return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         stem, *levels = self.lite0(images)
