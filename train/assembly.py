@@ -41,6 +41,8 @@ from train.report import reconstruction_sheet, write_contact_sheet, write_names
 from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from train.student import Answers, prepare_lesson, prepare_view_lesson, student_loss
 
+ENCODER_SHARE = 0.3
+"""Of the student's rate, for an encoder that has learned already."""
 STUDENT_NORM = 8.0
 """Of clips seen close, gradients of the student are clipped to this norm: those of its poses, large at first, would
 leave nothing to its masks."""
@@ -98,10 +100,11 @@ def train_student(
     torch.manual_seed(config.seed)
     shape = student_config(groups.num_parts, config.student_pixels, config.student_encoder, config.student_size)
     student = Student(shape)
-    if isinstance(student.encoder, LiteUNet):
-        load_lite0(student.encoder.lite0)
+    pretrained = student.encoder.lite0 if isinstance(student.encoder, LiteUNet) else None
+    if pretrained:
+        load_lite0(pretrained)
     network, emphasis = channels_last(student), losses.emphasis(*subject_share(folder))
-    optimiser = adam(network, config.student_learning_rate, (0.9, 0.99), fabric)
+    optimiser = adam(network, config.student_learning_rate, (0.9, 0.99), fabric, pretrained, ENCODER_SHARE)
     start = restore(config.out / STUDENT, network, optimiser)
     forward, stepper = fabric.setup(network, optimiser)
     steps = config.student_steps

@@ -45,7 +45,7 @@ class TrainingConfig:
     by the frame after, whichever shows it, and parts keep their velocity."""
     learning_rate: float = 1e-3
     """Peak rate of the teacher's Adam."""
-    student_learning_rate: float = 1e-3
+    student_learning_rate: float = 2e-3
     """Peak rate of the student's Adam, which falls to zero along half a cosine."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """The teacher's rate: warm-up, then half a cosine down to zero; or always the same."""
@@ -121,7 +121,6 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
             "student_steps": 2500,
             "bootstrap_steps": 1000,
             "gate_steps": 500,
-            "student_learning_rate": 2e-3,
             "student_loss": StudentLoss(translation=4.0, shape=2.0),
         },
     ),

@@ -69,9 +69,22 @@ def tell_unusual(failures: Sequence[str], notes: Sequence[str]) -> None:
         tqdm.write(line, file=sys.stderr)
 
 
-def adam(network: torch.nn.Module, rate: float, betas: tuple[float, float], fabric: Fabric) -> torch.optim.Adam:
-    """Adam; on a CPU in one call for all tensors, which on a GPU could not clip gradients in 16 bits."""
-    return torch.optim.Adam(network.parameters(), rate, betas=betas, fused=fabric.device.type == "cpu")
+def adam(
+    network: torch.nn.Module,
+    rate: float,
+    betas: tuple[float, float],
+    fabric: Fabric,
+    pretrained: torch.nn.Module | None = None,
+    share: float = 1.0,
+) -> torch.optim.Adam:
+    """Adam; on a CPU in one call for all tensors, which on a GPU could not clip gradients in 16 bits. What is
+    `pretrained` of the network learns at `share` of the rate."""
+    known = {id(parameter) for parameter in pretrained.parameters()} if pretrained else set()
+    own = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    groups = [{"params": own, "share": 1.0}]
+    if pretrained:
+        groups.append({"params": list(pretrained.parameters()), "share": share})
+    return torch.optim.Adam(groups, rate, betas=betas, fused=fabric.device.type == "cpu")
 
 
 def descend(
@@ -125,8 +138,9 @@ def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """`rate`, or each group's share of it."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
 
 
 def channels_last(network: Module) -> Module:
