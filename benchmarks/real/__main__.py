@@ -8,7 +8,7 @@ student and its export. Models are run as a user runs them: `streamparts.track`,
 
 examples:
   python -m benchmarks.real --models puppet-human                     # the shipped model on people, nothing trained
-  python -m benchmarks.real --sets taichi hand --train --pictures /tmp/sheets
+  python -m benchmarks.real --sets taichi hand --train --pictures sheets
   python -m benchmarks.real --sets davis-animals --models dog=runs/dog.onnx --out dog.json
   python -m benchmarks.real --sets dance --train --subject motion --steps-scale 0.1 -- --seed 1
 """
