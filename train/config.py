@@ -32,9 +32,9 @@ class TrainingConfig:
     """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""
     resume: bool = False
     """Go on with the run in `out`."""
-    steps: int = 1800
+    steps: int = 1500
     """Optimiser steps of the teacher."""
-    student_steps: int = 900
+    student_steps: int = 1200
     """Optimiser steps of the student; 0 stops when the teacher's parts are found."""
     batch_size: int = 6
     """Frame pairs a step and process."""

@@ -35,6 +35,9 @@ from train.views import (
     view_images,
 )
 
+BODY = 3.0
+"""Of clips seen close, a pixel of the subject counts as many of the background: else the outline is learned long before
+the parts."""
 MAX_KEPT = 1 << 30
 """Bytes of the teacher's answers at most, if they are kept."""
 ASKED_TOGETHER = 16
@@ -178,7 +181,9 @@ def student_loss(
     shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
     masks = log_masks.exp()
     entropy = -(lesson.masks * log_masks).sum(1, keepdim=True)
-    counted = torch.ones_like(entropy) if lesson.counted is None else lesson.counted
+    counted = torch.ones_like(entropy)
+    if lesson.counted is not None:
+        counted = lesson.counted * (1 + (BODY - 1) * (1 - lesson.masks[:, :1]))
     appearance = losses.appearance_loss(masks.flatten(2), lesson.images.flatten(2), lesson.offset)
     return {
         "masks": emphasis * weights.masks * losses.known_mean(entropy, counted),
