@@ -62,5 +62,5 @@ def test_a_stream_whose_size_is_not_known_has_no_end(size: int | None) -> None:
     stream = SimpleNamespace(
         average_rate=Ratio(30, 1), time_base=Ratio(1, 90_000), frames=0, duration=None, metadata={}, codec_context=codec
     )
-    container = SimpleNamespace(duration=None, size=size)
+    container = SimpleNamespace(duration=None, size=size, format=SimpleNamespace(name="mpegts"))
     assert not _announced(container, stream, in_pieces=False).finite  # type: ignore[arg-type]
