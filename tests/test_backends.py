@@ -66,7 +66,7 @@ def backend(
 
 
 def pictures(bundle: Bundle, count: int = 3, seed: int = 0) -> ByteArray:
-    """(count, H, W, 3): smooth colours, sharp rectangles, some noise; people for "person", which sees nothing in these."""
+    """(count, H, W, 3): smooth colours, sharp rectangles, some noise; people for "person", which sees none of these."""
     if bundle.spec.name == "person":
         return sample_frames(PEOPLE, bundle.spec.input_hw, 6 * count).images[seed::6][:count]
     random = np.random.default_rng(seed)

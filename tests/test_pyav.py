@@ -60,7 +60,14 @@ def test_a_stream_whose_size_is_not_known_has_no_end(size: int | None) -> None:
     """PyAV 19 says None where 18 says -1."""
     codec = SimpleNamespace(name="h264")
     stream = SimpleNamespace(
-        average_rate=Ratio(30, 1), time_base=Ratio(1, 90_000), frames=0, duration=None, metadata={}, codec_context=codec
+        average_rate=Ratio(30, 1),
+        time_base=Ratio(1, 90_000),
+        sample_aspect_ratio=Ratio(1, 1),
+        frames=0,
+        duration=None,
+        metadata={},
+        codec_context=codec,
     )
-    container = SimpleNamespace(duration=None, size=size, format=SimpleNamespace(name="mpegts"))
+    form = SimpleNamespace(name="mpegts", flags=0)
+    container = SimpleNamespace(duration=None, size=size, format=form, start_time=None)
     assert not _announced(container, stream, in_pieces=False).finite  # type: ignore[arg-type]
