@@ -102,13 +102,6 @@ class Learner(nn.Module):
         lite0 = self.student.encoder.lite0
         return [lite0.stem, *lite0.stages[: self.frozen_stages]]
 
-    def train(self, mode: bool = True) -> Learner:
-        """The encoder keeps ImageNet's statistics: they are those of real pictures."""
-        super().train(mode)
-        if isinstance(self.student.encoder, LiteUNet):
-            self.student.encoder.lite0.eval()
-        return self
-
     def forward(self, images: Tensor) -> Said:
         student = self.student
         features, stem, summary = student.encoder(images)
