@@ -26,7 +26,7 @@ def test_the_plain_loop_finds_the_centres_that_streamparts_finds(
     said = json.loads(capsys.readouterr().out)
     assert (said["frames"], said["found"]) == (6, 6)
     lines = [json.loads(line) for line in (tmp_path / "centres.jsonl").read_text().splitlines()]
-    for points, tracks in zip(lines, streamparts.track(clip), strict=True):
+    for points, tracks in zip(lines, streamparts.track(clip, model="puppet-human"), strict=True):
         assert len(points) >= 5
         for part, x, y in points:
             assert np.hypot(*(tracks.centers[part] - (x, y))) < 3, "pixels, for scaling differs a little"

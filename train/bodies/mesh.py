@@ -100,7 +100,7 @@ def make_bodies(count: int, seed: int) -> Bodies:
         out = model(pose_parameters=rest, phenotype_kwargs=looks)
         vertices.append(out["rest_vertices"][0].numpy().astype(np.float32))
         joints.append(out["rest_bone_heads"][0].numpy().astype(np.float32)[rows])
-    weights = _joint_weights(model.dense_vertex_bone_weights.numpy(), labels, [int(p) for p in model.bone_parents])
+    weights = _joint_weights(_bone_weights(model), labels, [int(p) for p in model.bone_parents])
     faces = model.faces.numpy().astype(np.int32)
     middle = model(pose_parameters=rest, phenotype_kwargs=dict.fromkeys(model.phenotype_labels, 0.6))
     typical, heads = middle["rest_vertices"][0].numpy(), middle["rest_bone_heads"][0].numpy()
@@ -118,7 +118,15 @@ def _model() -> tuple[Any, Any]:
         raise MissingExtraError("rendered bodies", "bodies") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that skinning could be quicker; ours is done elsewhere
-        return torch, anny.Anny().to(torch.float32)
+        return torch, anny.Anny(skinning_method="lbs").to(torch.float32)
+
+
+def _bone_weights(model: Any) -> NDArray[np.floating]:
+    """(V, B) how much each bone carries of each vertex, from the few bones that anny lists per vertex."""
+    listed, bones = model.vertex_bone_weights.numpy(), model.vertex_bone_indices.numpy()
+    out = np.zeros((len(listed), model.bone_count), listed.dtype)
+    np.add.at(out, (np.arange(len(listed))[:, None], bones), listed)
+    return out
 
 
 def _bone(joint: str) -> str:
