@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from streamparts.embedding import Tracker as Tracker
     from streamparts.filters import Smoothing as Smoothing
     from streamparts.formats.pandas_table import to_pandas as to_pandas
+    from streamparts.learning.learn import learn as learn
     from streamparts.sinks.reading import read_tracks as read_tracks
     from streamparts.skeleton import Skeleton as Skeleton
     from streamparts.skeleton import load_skeleton as load_skeleton
@@ -59,6 +60,7 @@ __all__ = [
     "TracksError",
     "VideoError",
     "atrack",
+    "learn",
     "load_model",
     "load_skeleton",
     "open_source",
@@ -75,6 +77,7 @@ _HOME_OF = {
     "Smoothing": "streamparts.filters",
     "Tracker": "streamparts.embedding",
     "atrack": "streamparts.asynchronous",
+    "learn": "streamparts.learning.learn",
     "load_model": "streamparts.bundle",
     "load_skeleton": "streamparts.skeleton",
     "open_source": "streamparts.sources",
