@@ -36,7 +36,7 @@ def read_student(model: str) -> tuple[Student, ModelSpec]:
 def graph_weights(path: Path) -> dict[str, Tensor]:
     """The graph's tensors by the names that they had in the student. Raises ModelError."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         graph = onnx.load(path, load_external_data=False).graph
@@ -85,7 +85,7 @@ def norms_from(student: Student, images: Tensor) -> None:
         assert norm.running_mean is not None and norm.running_var is not None
         mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3)).clamp(min=1e-6)
         gain = norm.weight / (norm.running_var + norm.eps).sqrt()
-        norm.bias += gain * (mean - norm.running_mean)
+        norm.bias.add_(gain * (mean - norm.running_mean))
         norm.weight.copy_(gain * (var + norm.eps).sqrt())
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(var)

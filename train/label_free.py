@@ -20,6 +20,7 @@ from train.augment import similarity, to_images
 from train.clips import open_clip
 from train.spread import spread
 from train.subject.crops import each_crop
+from train.subject.motion import flow_method
 from train.subject.values import SubjectClip
 
 PAIRS = 32
@@ -90,8 +91,7 @@ def _warp(pictures: torch.Tensor, transform: torch.Tensor) -> torch.Tensor:
 def _flow(first: ByteArray, second: ByteArray) -> FloatArray:
     """(S, S, 2) pixels from the first frame to the second."""
     grey = [np.asarray(cv2.cvtColor(x, cv2.COLOR_RGB2GRAY)) for x in (first, second)]
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey[0], grey[1], None)
-    return np.asarray(flow, np.float32)
+    return np.asarray(flow_method().calc(*grey, None), np.float32)
 
 
 def _mean_iou(first: ByteArray, second: ByteArray) -> float:

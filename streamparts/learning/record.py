@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
+from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.rescale import Rescaler
@@ -27,7 +29,7 @@ def record(source: Source, clip: Path, seconds: float, say: Callable[[str], None
     rescaler, count, began, last_said, last_pts = Rescaler(), 0, 0.0, 0.0, -1
     try:
         with av.open(str(clip), "w") as container:
-            stream = container.add_stream(CODEC, options=QUALITY)
+            stream = cast(VideoStream, container.add_stream(CODEC, options=QUALITY))
             stream.time_base = stream.codec_context.time_base = TIME_BASE
             for frame in source:
                 began = frame.pts_seconds if not count else began
