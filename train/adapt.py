@@ -174,9 +174,13 @@ def sheet(student: Student, pairs: ByteArray, columns: int = 10) -> ByteArray:
 
 
 def table(before: Steadiness, after: Steadiness) -> list[str]:
-    """A line for each figure."""
-    rows = [(name.replace("_", " "), value, asdict(after)[name]) for name, value in asdict(before).items()]
-    return [f"{name:18} {old:.3f} before, {new:.3f} after" for name, old, new in rows]
+    """A line for each figure that could be measured."""
+    pairs = [(name, old, asdict(after)[name]) for name, old in asdict(before).items()]
+    return [
+        f"{name.replace('_', ' '):18} {old:.3f} before, {new:.3f} after"
+        for name, old, new in pairs
+        if old is not None and new is not None
+    ]
 
 
 def require_no_worse(before: Steadiness, after: Steadiness) -> None:

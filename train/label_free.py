@@ -24,12 +24,14 @@ from train.subject.motion import flow_method
 from train.subject.values import SubjectClip
 
 PAIRS = 32
-"""Of neighbouring frames, spread over all clips."""
+"""Of frames, spread over all clips."""
+STEP = 3
+"""Frames from the first to the second of a pair: enough for slow subjects to move."""
 TURN, SCALE = 15.0, 0.85
 """Degrees and scale of the view whose answer is compared."""
 LEAST_PIXELS = 24
 """Of a part, for its motion to be fitted."""
-LEAST_MOTION = 0.25
+LEAST_MOTION = 0.1
 """Variance of the subject's flow, in square pixels, below which a pair tells nothing about motion."""
 
 
@@ -41,22 +43,22 @@ class Steadiness:
     """IoU of the parts before and after turning the picture, mean over the parts that are seen."""
     consistency: float
     """Share of the subject's pixels with the same part in the next frame, followed along the optical flow."""
-    explained_motion: float
-    """Share of the variance of the optical flow on the subject that one affine motion per part explains."""
+    explained_motion: float | None
+    """Share of the variance of the optical flow on the subject that one affine motion per part explains; None where next
+    to nothing moves."""
     foreground: float
     """Share of pixels with a part, neither good nor bad by itself."""
 
 
 def neighbouring_frames(subjects: Sequence[SubjectClip], side: int) -> ByteArray:
-    """(N, 2, S, S, 3) pairs of frames that follow each other, both cropped to the first one's region. Raises
-    VideoError."""
+    """(N, 2, S, S, 3) pairs of frames STEP apart, both cropped to the first one's region. Raises VideoError."""
     out: list[ByteArray] = []
     for number, clip in enumerate(subjects):
         mine = PAIRS * (number + 1) // len(subjects) - PAIRS * number // len(subjects)
         total = len(open_clip(clip.clip))
-        usable = np.flatnonzero(clip.found & (clip.rows + 1 < total))
+        usable = np.flatnonzero(clip.found & (clip.rows + STEP < total))
         for i in usable[spread(len(usable), mine)].tolist():
-            rows = np.array([clip.rows[i], clip.rows[i] + 1])
+            rows = np.array([clip.rows[i], clip.rows[i] + STEP])
             out.append(np.stack(list(each_crop(clip.clip, rows, clip.regions[[i, i]], side))))
     return np.stack(out)
 
@@ -78,7 +80,7 @@ def steadiness(student: Student, pairs: ByteArray) -> Steadiness:
     return Steadiness(
         agreement=float(np.mean([_mean_iou(a, b) for a, b in zip(labels[0], labels[2], strict=True)])),
         consistency=float(np.mean([_carried(*each) for each in zip(labels[0], labels[1], flows, strict=True)])),
-        explained_motion=float(np.mean(moving)) if moving else 0.0,
+        explained_motion=float(np.mean(moving)) if moving else None,
         foreground=float((labels[0] > 0).mean()),
     )
 
