@@ -1,4 +1,4 @@
-"""What may differ between a network, its graph and that in cheaper arithmetic; how is in streamparts/agreement.py."""
+"""What may differ between a network, its graph and that in cheaper arithmetic; how is in streamparts.parity."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from streamparts.agreement import Comparison, Runner, Tolerance, compare, in_turn
 from streamparts.backends import Outputs
-from streamparts.bundle import Bundle, check_model
+from streamparts.bundle.load import Bundle, check_model
+from streamparts.bundle.spec import ModelSpec, Precision
 from streamparts.data import ByteArray
 from streamparts.errors import ModelError
-from streamparts.sample_frames import FrameSet
-from streamparts.spec import ModelSpec, Precision
+from streamparts.parity.agreement import Comparison, Runner, Tolerance, compare, in_turn
+from streamparts.parity.sample_frames import FrameSet
 
 BATCHES = (8, 1, 3, 2)
 """Sizes that take turns."""

@@ -10,6 +10,9 @@ from pathlib import Path
 
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
+_shared: int | None = None
+"""Threads that decoding, drawing and encoding may take here, where several processes share the machine."""
+
 
 def system_name() -> str:
     """With the distribution's own name where there is one."""
@@ -62,6 +65,26 @@ def memory_limit(cgroup: Path = _CGROUP) -> int | None:
         return int((cgroup / "memory.max").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # "max" where there is none
         return None
+
+
+def share_machine(threads: int) -> None:
+    """From here on, decoders, encoders and OpenCV of this process take `threads` each: by themselves they take as many
+    as there are cores, and memory for each."""
+    global _shared
+    import cv2
+
+    _shared = threads
+    cv2.setNumThreads(threads)
+
+
+def decoder_threads() -> int:
+    """0: as many as FFmpeg thinks best."""
+    return _shared or 0
+
+
+def encoder_threads() -> int:
+    """Half of the cores where nothing was said: the network takes the others."""
+    return _shared or max(1, usable_cores() // 2)
 
 
 def _cpuinfo(proc: Path) -> list[str]:

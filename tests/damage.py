@@ -18,10 +18,10 @@ import onnx
 from onnx import helper
 
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import METADATA_KEY, load_model
+from streamparts.bundle.load import METADATA_KEY, load_model
 from streamparts.data import ByteArray, Frame
 from streamparts.errors import ModelError
-from streamparts.segment import PartSegmenter
+from streamparts.tracking.segment import PartSegmenter
 
 MEMORY = 2 * 2**30
 """Bytes of address space that loading and running a damaged model may take beside the libraries."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from streamparts.backends import Outputs
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import ByteArray, Frame, Gap
 from tests.media import ArraySource, picture
 

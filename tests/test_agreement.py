@@ -2,7 +2,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamparts.agreement import (
+from streamparts.backends import Outputs
+from streamparts.backends.tensorrt.make import TOLERANCES
+from streamparts.bundle.load import ModelSpec
+from streamparts.data import ByteArray
+from streamparts.errors import ModelError
+from streamparts.parity.agreement import (
     Agreement,
     Comparison,
     Tolerance,
@@ -14,11 +19,6 @@ from streamparts.agreement import (
     same_pixels,
     score_differences,
 )
-from streamparts.backends import Outputs
-from streamparts.bundle import ModelSpec
-from streamparts.data import ByteArray
-from streamparts.engines.make import TOLERANCES
-from streamparts.errors import ModelError
 
 K, SIZE = 2, 64
 

@@ -7,7 +7,7 @@ import pytest
 
 from streamparts.backends import Backend, Outputs, choice
 from streamparts.backends.choice import BACKENDS, Entry, choose_backend, find_backends, open_backend
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import ByteArray
 from streamparts.errors import BackendError, ModelError
 

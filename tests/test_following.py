@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import ByteArray, Tracks
 from streamparts.errors import ModelError, TracksError, VideoError
-from streamparts.pipeline import Pipeline
-from streamparts.stream import run, track
+from streamparts.runtime.pipeline import Pipeline
+from streamparts.runtime.stream import run, track
 from streamparts.tracking.roi import Following
 from streamparts.tracking.subject import MOST_CREDIT, SPARE
 from tests.scenes import PINK, SceneSource, Square, along, background, scene, square_bundle

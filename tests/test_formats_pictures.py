@@ -15,8 +15,8 @@ from streamparts.errors import TracksError
 from streamparts.formats import convert
 from streamparts.formats.masks import displayed
 from streamparts.geometry import Letterbox
-from streamparts.rle import decode_mask, encode_mask
-from streamparts.sinks.records import MaskRecord
+from streamparts.tracksfile.records import MaskRecord
+from streamparts.tracksfile.rle import decode_mask, encode_mask
 from tests.made_tracks import (
     MASKS,
     SMALL_MASKS,

@@ -12,13 +12,13 @@ import pytest
 
 from streamparts.backends import Outputs
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.channel import Channel
 from streamparts.data import ByteArray, Frame, Gap, Tracks
-from streamparts.pipeline import Pipeline, Policy, default_policy, standing_for
-from streamparts.sinks.jsonl import JsonlSink
-from streamparts.stats import RunMeter
-from streamparts.stream import run, track
+from streamparts.runtime.pipeline import Pipeline, Policy, default_policy, standing_for
+from streamparts.runtime.stats import RunMeter
+from streamparts.runtime.stream import run, track
+from streamparts.tracksfile.writing import JsonlSink
 from tests.live import HandSource, within_patience
 from tests.media import ArraySource
 

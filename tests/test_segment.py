@@ -7,11 +7,11 @@ import pytest
 
 from streamparts.backends import Outputs
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle, load_model
+from streamparts.bundle.load import Bundle, load_model
 from streamparts.data import ByteArray, Frame
 from streamparts.errors import ModelError
 from streamparts.geometry import affine_from_moments, mask_moments
-from streamparts.segment import PartSegmenter
+from streamparts.tracking.segment import PartSegmenter
 from tests.media import picture, red_center
 from tests.tiny_model import write_tiny_model
 

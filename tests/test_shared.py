@@ -11,7 +11,7 @@ import pytest
 from streamparts.backends import Outputs
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.shared import SharedBackend
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import ByteArray
 from streamparts.errors import ModelError
 from tests.live import GatedBackend, wait_for_threads, wait_until, within_patience

@@ -12,14 +12,14 @@ import pytest
 
 from streamparts.backends import Outputs
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.trt import NUM_SLOTS, TensorRtBackend, available, load_library
-from streamparts.backends.trt_build import BuildOptions
-from streamparts.backends.trt_pass import ALIGNMENT, MAX_GRAPHS, Interface, block_bytes
-from streamparts.bundle import Bundle
-from streamparts.engines.info import this_machine
-from streamparts.engines.make import Request, make_engine
+from streamparts.backends.tensorrt.engine import NUM_SLOTS, TensorRtBackend, available, load_library
+from streamparts.backends.tensorrt.info import this_machine
+from streamparts.backends.tensorrt.make import Request, make_engine
+from streamparts.backends.tensorrt.one_pass import ALIGNMENT, MAX_GRAPHS, Interface, block_bytes
+from streamparts.backends.tensorrt.plan import BuildOptions
+from streamparts.bundle.load import Bundle
 from streamparts.errors import MissingExtraError, ModelError
-from streamparts.patterns import pattern_frames
+from streamparts.parity.patterns import pattern_frames
 from tests.fake_cuda import Error
 from tests.fake_tensorrt import FakeGpu, fake_tensorrt
 
@@ -313,7 +313,7 @@ def test_an_onnx_bundle_is_built_into_the_cache(bundle: Bundle, fake_gpu: FakeGp
 
 
 def test_rtx_diagnostics_are_told_in_words() -> None:
-    from streamparts.backends.trt import Library, rtx_plan_problem
+    from streamparts.backends.tensorrt.engine import Library, rtx_plan_problem
 
     enum = SimpleNamespace(VALID=0, SUBOPTIMAL=1, INVALID=2)
     library = Library(SimpleNamespace(EngineValidity=enum), "tensorrt_rtx", SimpleNamespace(take=lambda: "said so"))

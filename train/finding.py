@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import load_model
+from streamparts.bundle.load import load_model
 from streamparts.data import ByteArray, FloatArray, Frame, Tracks, require_shape
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, normalised_grid
-from streamparts.rescale import Rescaler
+from streamparts.sources.rescale import Rescaler
 from train.metrics import mask_centers
 
 CERTAIN_BACKGROUND = 0.8

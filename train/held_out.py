@@ -21,7 +21,7 @@ from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_weights, read_config
 from streamparts.models.readout import ExportedStudent, Readout
 from streamparts.models.student import Student, StudentConfig
-from streamparts.swaps import pairs_by_name
+from streamparts.tracking.swaps import pairs_by_name
 from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, read_shards
 from train.presence import calibrate, features_of, scores

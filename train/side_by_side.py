@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamparts.data import ByteArray, FloatArray
 from streamparts.geometry import Letterbox
-from streamparts.sinks.drawing import part_color
+from streamparts.sinks.overlay.drawing import part_color
 from train.finding import Found
 from train.labels.values import LabelledFrame
 

@@ -16,7 +16,7 @@ import streamparts
 from benchmarks.real.subjects import by_subject
 from streamparts.backends import Backend
 from streamparts.backends.choice import open_backend
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.tracking.roi import Roi
 from train.finding import Found, open_finder

@@ -10,7 +10,7 @@ from streamparts.data import ByteArray, FloatArray
 from streamparts.errors import ModelError
 
 if TYPE_CHECKING:
-    from streamparts.bundle import Bundle
+    from streamparts.bundle.load import Bundle
 
 
 class Outputs(NamedTuple):

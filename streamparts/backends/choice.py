@@ -17,7 +17,7 @@ from streamparts.data import ByteArray
 from streamparts.errors import ModelError, StreampartsError
 
 if TYPE_CHECKING:
-    from streamparts.bundle import Bundle
+    from streamparts.bundle.load import Bundle
 
 Role = Literal["gpu", "cpu", "never"]
 
@@ -124,12 +124,12 @@ def _tensorrt() -> Entry:
     def missing(bundle: Bundle | None) -> str | None:
         if reason := missing_gpu():  # spares machines without one two imports
             return reason
-        from streamparts.backends import trt
+        from streamparts.backends.tensorrt.engine import available
 
-        return trt.available()
+        return available()
 
     def open(bundle: Bundle, threads: int | None) -> Backend:
-        from streamparts.backends.trt import TensorRtBackend
+        from streamparts.backends.tensorrt.engine import TensorRtBackend
 
         return TensorRtBackend(bundle)
 

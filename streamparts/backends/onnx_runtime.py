@@ -6,10 +6,10 @@ from typing import Literal
 
 from streamparts.backends import Outputs, one_line, require_images
 from streamparts.backends.host import missing_gpu, num_threads
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.ort import onnxruntime
 from streamparts.data import ByteArray
 from streamparts.errors import BackendError, MissingExtraError, ModelError
-from streamparts.ort import onnxruntime
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 

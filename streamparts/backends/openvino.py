@@ -10,7 +10,7 @@ import numpy as np
 
 from streamparts.backends import Outputs, one_line, require_images
 from streamparts.backends.host import missing_package, num_threads
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import ByteArray
 from streamparts.errors import MissingExtraError, ModelError
 

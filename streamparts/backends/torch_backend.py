@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from streamparts.backends import Outputs, one_line, require_images, unbuildable
 from streamparts.backends.host import missing_gpu, missing_package, num_threads
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import ByteArray
 from streamparts.errors import BackendError, MissingExtraError, ModelError
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from streamparts.backends.choice import BACKENDS
 from streamparts.cli.corpus import add_corpus_flags, is_corpus, run_as_corpus
 from streamparts.cli.fitting import fitting_rate, require_fitting
+from streamparts.cli.output_flags import add_output_flags, style_of
 from streamparts.cli.signals import stop_on_signals
+from streamparts.cli.streams import is_watched
 from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, place, rate, region
-from streamparts.sinks.flags import add_output_flags, style_of
-from streamparts.streams import is_watched
 
 if TYPE_CHECKING:
-    from streamparts.job import Progress
+    from streamparts.runtime.job import Progress
+    from streamparts.runtime.stats import Stats
+    from streamparts.runtime.summary import Summary
     from streamparts.sources import OpenedSource
-    from streamparts.stats import Stats
-    from streamparts.summary import Summary
 
 RUN_EXAMPLES = """examples:
   streamparts run dance.mp4
@@ -210,8 +210,8 @@ def _names_files(args: argparse.Namespace) -> bool:
 
 
 def _run_one(args: argparse.Namespace, source: str) -> int:
-    from streamparts.paths import output_stems
-    from streamparts.stream import run
+    from streamparts.runtime.stream import run
+    from streamparts.sources import output_stems
 
     if _names_files(args):
         stem = (args.out_dir or Path()) / output_stems([source])[0]
@@ -238,7 +238,7 @@ def _run_one(args: argparse.Namespace, source: str) -> int:
 
 
 def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
-    from streamparts.stream import run_many
+    from streamparts.runtime.stream import run_many
 
     with stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
         outcomes = run_many(
@@ -262,7 +262,7 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
     """What one source and several are run with."""
-    from streamparts.filters import Smoothing
+    from streamparts.tracking.smoothing import Smoothing
 
     return {
         "masks": args.masks,
@@ -389,7 +389,7 @@ def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress
 
 
 def _plain_progress() -> Callable[[str, Progress], None]:
-    from streamparts.streams import PlainLines
+    from streamparts.cli.streams import PlainLines
 
     lines: dict[str, PlainLines] = {}
 

@@ -17,9 +17,9 @@ import numpy as np
 from streamparts.formats.ellipses import box_around
 from streamparts.formats.masks import Mask, box_of, displayed, model_mask
 from streamparts.formats.shots import Shot, Survey, shots
-from streamparts.rle import encode_mask
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import PartRecord
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import PartRecord
+from streamparts.tracksfile.rle import encode_mask
 
 SUBJECT, FIRST_PART = 1, 2
 SEEN = 2

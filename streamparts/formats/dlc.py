@@ -24,9 +24,9 @@ from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
 from streamparts.formats.literals import literal
 from streamparts.formats.shots import Survey
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import HeaderRecord, Record
 from streamparts.texts import encoding_of
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import HeaderRecord, Record
 
 LEVELS = ("scorer", "bodyparts", "coords")
 LEVELS_OF_SEVERAL = ("scorer", "individuals", "bodyparts", "coords")

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.errors import TracksError
-from streamparts.rle import decode_mask
-from streamparts.sinks.records import MaskRecord, RleRecord
+from streamparts.tracksfile.records import MaskRecord, RleRecord
+from streamparts.tracksfile.rle import decode_mask
 
 Mask = NDArray[np.bool_]
 

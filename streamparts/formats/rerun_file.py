@@ -11,8 +11,8 @@ import numpy as np
 from streamparts.formats.ellipses import outline
 from streamparts.formats.extras import need
 from streamparts.formats.shots import Shot, Survey, growing
-from streamparts.sinks.drawing import part_color
-from streamparts.sinks.reading import TracksFile
+from streamparts.sinks.overlay.drawing import part_color
+from streamparts.tracksfile.reading import TracksFile
 
 ENTITY = "parts"
 FRAMES_AT_ONCE = 500

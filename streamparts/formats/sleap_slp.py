@@ -21,7 +21,7 @@ from streamparts.formats.extras import need
 from streamparts.formats.hints import Wishes
 from streamparts.formats.masks import displayed, inside, model_mask
 from streamparts.formats.shots import Shot, Survey, edges_of, shots, survey
-from streamparts.sinks.reading import TracksFile, read_tracks
+from streamparts.tracksfile.reading import TracksFile, read_tracks
 
 WHAT = "SLEAP's .slp"
 

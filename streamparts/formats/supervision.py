@@ -10,7 +10,7 @@ from streamparts.data import Tracks
 from streamparts.formats.ellipses import box_around
 from streamparts.formats.extras import need
 from streamparts.formats.masks import Mask, box_of, displayed
-from streamparts.sinks.recording import mask_record
+from streamparts.tracksfile.recording import mask_record
 
 WHAT = "to_supervision"
 

@@ -14,7 +14,9 @@ import msgspec
 from streamparts import __version__
 from streamparts.errors import TracksError
 from streamparts.formats.shots import Shot
-from streamparts.sinks.records import (
+from streamparts.tracking.roi import MOST_SUBJECTS
+from streamparts.tracking.swaps import pairs_by_name
+from streamparts.tracksfile.records import (
     COORDINATES,
     SCHEMA,
     FrameRecord,
@@ -28,8 +30,6 @@ from streamparts.sinks.records import (
     SourceRecord,
     SubjectRecord,
 )
-from streamparts.swaps import pairs_by_name
-from streamparts.tracking.roi import MOST_SUBJECTS
 
 COLUMNS: dict[str, type] = {
     "segment": int,

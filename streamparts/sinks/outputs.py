@@ -10,21 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.sinks.background import BackgroundSink
 from streamparts.sinks.group import Member, Report, SinkGroup
-from streamparts.sinks.naming import existing_followers
-from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.sinks.overlay.followers import existing_followers
+from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source
 from streamparts.tracking.roi import WHOLE_PICTURE, Following
 
 if TYPE_CHECKING:
     from streamparts.sinks.messages.address import Address
-    from streamparts.sinks.preview import Viewer
-    from streamparts.sinks.resume import ResumePoint
+    from streamparts.sinks.preview.sink import Viewer
+    from streamparts.tracksfile.resume import ResumePoint
 
 Show = Literal["auto", "window", "page"]
 """Kinds of preview; "auto" is a window where one can be, else a page."""
@@ -135,7 +135,7 @@ def _overlay(
     endless: bool,
     replace: bool,
 ) -> Member:
-    from streamparts.sinks.overlay import OverlaySink  # loads OpenCV
+    from streamparts.sinks.overlay.sink import OverlaySink  # loads OpenCV
 
     sink = OverlaySink(
         path,
@@ -165,7 +165,7 @@ def _tracks(
     resume: ResumePoint | None,
     depth: int,
 ) -> Member:
-    from streamparts.sinks.jsonl import JsonlSink
+    from streamparts.tracksfile.writing import JsonlSink
 
     following = outputs.following
     sink = JsonlSink(path, bundle, source, outputs.masks, clock, policy=policy, following=following, resume=resume)
@@ -178,7 +178,7 @@ def _messages(
 ) -> Iterator[Member]:
     if outputs.send:
         from streamparts.sinks.messages import open_messages
-        from streamparts.sinks.recording import Recording
+        from streamparts.tracksfile.recording import Recording
     for address in outputs.send:
         masks = address.options.get("masks") == "1"
         sink = open_messages(address, Recording(bundle, source, masks, policy=policy, following=outputs.following))
@@ -194,7 +194,7 @@ def _preview(
     say: Callable[[str], None] | None,
     on_closed: Callable[[], None] | None,
 ) -> Member:
-    from streamparts.sinks.preview import PreviewSink
+    from streamparts.sinks.preview.sink import PreviewSink
 
     viewer, line = open_viewer(show, outputs.show_port)
     if say:
@@ -207,8 +207,8 @@ def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
 
     Raises VideoError where a window is asked for and cannot be, or the port is taken.
     """
-    from streamparts.sinks.page import Page
-    from streamparts.sinks.window import Window, window_problem
+    from streamparts.sinks.preview.page import Page
+    from streamparts.sinks.preview.window import Window, window_problem
 
     problem = None if show == "page" else window_problem()
     if show != "page" and problem is None:

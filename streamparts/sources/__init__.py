@@ -17,7 +17,7 @@ from streamparts.sources.pictures import open_numbered, open_picture_list, open_
 from streamparts.sources.pipe import PipeSource
 from streamparts.sources.redact import redact
 from streamparts.sources.trim import parse_seconds, trimmed, without_damaged
-from streamparts.sources.words import expand_sources, is_sequence, kind_of, matching, output_stem
+from streamparts.sources.words import expand_sources, is_sequence, kind_of, matching, output_stem, output_stems
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -29,6 +29,7 @@ __all__ = [
     "find_videos",
     "open_source",
     "output_stem",
+    "output_stems",
     "parse_seconds",
     "read_login",
     "redact",

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from streamparts.errors import VideoError
+from streamparts.sources.base import Source
 from streamparts.sources.devices import CAMERA, DEVICE, SCREEN
 from streamparts.sources.files import find_videos
 from streamparts.sources.folders import IMAGE_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES, content_of, files_below, is_own
@@ -91,6 +92,18 @@ def output_stem(word: str) -> str:
     else:
         name = Path(word).stem or Path(word).resolve().name
     return re.sub(r"[^\w.() -]+", "-", name.replace("***@", "")).strip("-. ") or "source"
+
+
+def output_stems(sources: Sequence[str | Path | Source]) -> list[str]:
+    """The same of several; where two are alike, the later one gets a number."""
+    stems: list[str] = []
+    for source in sources:
+        stem = unique = output_stem(str(source) if isinstance(source, str | Path) else source.name)
+        number = 2
+        while unique.lower() in (other.lower() for other in stems):
+            unique, number = f"{stem}-{number}", number + 1
+        stems.append(unique)
+    return stems
 
 
 def _expanded(argument: str, say: Say, base: Path = Path(), may_list: bool = True) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from streamparts.data import ByteArray, Frame, Parts
 from streamparts.geometry import Letterbox, Region
 from streamparts.meter import StageClock
-from streamparts.segment import PartSegmenter, Prepared
+from streamparts.tracking.segment import PartSegmenter, Prepared
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from streamparts.bundle.spec import SubjectSpec
 from streamparts.data import FloatArray, Parts
-from streamparts.spec import SubjectSpec
 
 LEAST_MASS = 1e-4
 """So that the logarithm of nothing is a number."""

@@ -108,7 +108,7 @@ def _read(place: Path) -> Shard:
 
 def sheet(pictures: list[Picture], columns: int = 8) -> ByteArray:
     """Pictures in rows, below each the same with its parts coloured."""
-    from streamparts.sinks.drawing import part_color
+    from streamparts.sinks.overlay.drawing import part_color
 
     colours = np.array([(0, 0, 0), *map(part_color, range(10))], np.uint8)
     rows = []

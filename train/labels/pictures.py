@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import ByteArray
-from streamparts.rescale import Rescaler
 from streamparts.sources import IMAGE_SUFFIXES, open_source
+from streamparts.sources.rescale import Rescaler
 from train import pictures
 from train.labels.values import LabelsError
 
