@@ -19,10 +19,10 @@ import av
 import numpy as np
 
 import streamparts
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import ByteArray, Tracks
+from streamparts.data import Outputs, Tracks
 from streamparts.sources.rescale import Rescaler
 
 NUM_BITS = 16

@@ -17,10 +17,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 import streamparts
+from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import ByteArray
 from streamparts.sources.rescale import Rescaler
-from streamparts.tracking.skeleton import Skeleton, find_skeleton
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_finding import find_skeleton
 from streamparts.tracking.smoothing import Smoothing
 from train.labels.puppets import UNSEEN_SEED
 from train.puppets import load_truth, write_clips

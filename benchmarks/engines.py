@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.inputs import in_int8, random_student
-from streamparts.bundle.load import load_model
+from streamparts.backends.loading import load_model
 from streamparts.runtime.bench import bench
 
 BACKENDS = ("onnxruntime", "openvino", "torch-cpu")

@@ -25,13 +25,14 @@ import numpy as np
 
 from benchmarks.place import commit
 from benchmarks.place import versions as installed
-from streamparts.backends import Backend
-from streamparts.backends.tensorrt import engine_for, required_info
-from streamparts.backends.tensorrt.engine import TensorRtBackend
-from streamparts.backends.tensorrt.plan import BuildOptions
-from streamparts.bundle.load import Bundle, load_model
+from streamparts.arrays import ByteArray
+from streamparts.backends.loading import load_model
+from streamparts.backends.tensorrt.backend import TensorRtBackend
+from streamparts.backends.tensorrt.engines import engine_for, required_info
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import Precision
-from streamparts.data import ByteArray
+from streamparts.data import Backend
 from streamparts.parity.patterns import pattern_frames
 
 PACKAGES = ("tensorrt", "tensorrt-rtx", "cuda-bindings", "torch", "onnxruntime", "onnxruntime-gpu", "numpy")
@@ -193,7 +194,7 @@ def driver_part() -> Report:
 
 def library_part() -> Report:
     """Which TensorRT would be used, and why not."""
-    from streamparts.backends.tensorrt.engine import available, load_library
+    from streamparts.backends.tensorrt.library import available, load_library
 
     return {"library": load_library().title, "problem": available()}
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from streamparts.bundle.load import Bundle, check_model, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle, check_model
 from streamparts.bundle.spec import ModelSpec
 from train.puppets import render_clip, write_clip, write_clips
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 import streamparts
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.sinks.overlay.canvas import rgb_canvas
 from streamparts.sinks.overlay.drawing import draw_tracks
 from streamparts.sources.rescale import Rescaler

@@ -23,10 +23,9 @@ from statistics import median
 
 import streamparts
 from benchmarks.inputs import puppet_clip
-from streamparts.backends import Backend
 from streamparts.backends.choice import choose_backend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Tracks
+from streamparts.data import Backend, Tracks
 from streamparts.runtime.stream import Summary, run
 from streamparts.sinks.overlay.canvas import yuv_canvas
 from streamparts.sinks.overlay.drawing import draw_tracks

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
+from streamparts.bundle.agreement import Tolerance
 from streamparts.bundle.load import Bundle, check_model
 from streamparts.bundle.spec import ModelSpec, Precision
-from streamparts.data import ByteArray
+from streamparts.data import Outputs
 from streamparts.errors import ModelError
-from streamparts.parity.agreement import Comparison, Runner, Tolerance, compare, in_turn
+from streamparts.parity.agreement import Comparison, Runner, compare, in_turn
 from streamparts.parity.sample_frames import FrameSet
 
 BATCHES = (8, 1, 3, 2)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from streamparts.bundle.agreement import Agreement, Tolerance, allowed
 from streamparts.errors import ModelError
 from streamparts.files import write_whole
-from streamparts.parity.agreement import Agreement, Comparison, Tolerance, allowed
+from streamparts.parity.agreement import Comparison
 from streamparts.parity.labels_picture import labels_png
 from streamparts.parity.sample_frames import FrameSet
 

@@ -26,7 +26,7 @@ from streamparts.errors import (
 from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
-    from streamparts.bundle.load import load_model as load_model
+    from streamparts.backends.loading import load_model as load_model
     from streamparts.corpus.run import run_corpus as run_corpus
     from streamparts.formats.pandas_table import to_pandas as to_pandas
     from streamparts.runtime.asynchronous import atrack as atrack
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from streamparts.runtime.stream import track as track
     from streamparts.sources import open_source as open_source
     from streamparts.tracking.skeleton import Skeleton as Skeleton
-    from streamparts.tracking.skeleton import load_skeleton as load_skeleton
+    from streamparts.tracking.skeleton_file import load_skeleton as load_skeleton
     from streamparts.tracking.smoothing import Smoothing as Smoothing
     from streamparts.tracksfile.reading import read_tracks as read_tracks
 
@@ -75,8 +75,8 @@ _HOME_OF = {
     "Smoothing": "streamparts.tracking.smoothing",
     "Tracker": "streamparts.runtime.embedding",
     "atrack": "streamparts.runtime.asynchronous",
-    "load_model": "streamparts.bundle.load",
-    "load_skeleton": "streamparts.tracking.skeleton",
+    "load_model": "streamparts.backends.loading",
+    "load_skeleton": "streamparts.tracking.skeleton_file",
     "open_source": "streamparts.sources",
     "read_tracks": "streamparts.tracksfile.reading",
     "run": "streamparts.runtime.stream",

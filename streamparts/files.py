@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol, runtime_checkable
 
 from streamparts.errors import VideoError
 
@@ -52,9 +52,17 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) 
             raise VideoError(f"{output}: no permission to write there; choose another folder")
 
 
+@runtime_checkable
+class ReadFrom(Protocol):
+    """A source or a model that was opened, and knows from which file."""
+
+    @property
+    def path(self) -> str | Path | None: ...
+
+
 def input_paths(*inputs: object) -> list[Path]:
     """Those of some sources and models that are files, as far as that is known."""
-    candidates = [getattr(item, "path", item) for item in inputs]
+    candidates = [item.path if isinstance(item, ReadFrom) else item for item in inputs]
     return [Path(item) for item in candidates if isinstance(item, str | Path)]
 
 

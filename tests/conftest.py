@@ -11,7 +11,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from streamparts.bundle.load import Bundle, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
 from tests.fake_cuda import FakeCuda
 from tests.fake_tensorrt import FakeGpu, fake_tensorrt
 from tests.media import numbered_video
@@ -88,7 +89,7 @@ def environment() -> dict[str, str]:
 @pytest.fixture
 def fake_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
     """A made-up GPU with a made-up TensorRT, and an engine cache of this test's own."""
-    from streamparts.backends.tensorrt.engine import load_library
+    from streamparts.backends.tensorrt.library import load_library
 
     gpu = FakeGpu(FakeCuda())
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt(gpu))

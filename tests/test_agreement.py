@@ -2,15 +2,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.tensorrt.make import TOLERANCES
-from streamparts.bundle.load import ModelSpec
-from streamparts.data import ByteArray
+from streamparts.bundle.agreement import Agreement, Tolerance
+from streamparts.bundle.spec import ModelSpec
+from streamparts.data import Outputs
 from streamparts.errors import ModelError
 from streamparts.parity.agreement import (
-    Agreement,
     Comparison,
-    Tolerance,
     compare,
     in_each,
     in_turn,

@@ -11,11 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from streamparts.backends import Backend, Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.choice import find_backends, missing, open_backend
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle.load import Bundle, load_model
-from streamparts.data import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Outputs
 from streamparts.errors import BackendError, MissingExtraError, ModelError
 from streamparts.parity.agreement import pose_differences, same_pixels
 from streamparts.parity.sample_frames import sample_frames

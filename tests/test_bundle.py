@@ -8,16 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from streamparts.bundle.load import (
-    ASSETS,
-    DEFAULT_MODEL,
-    METADATA_KEY,
-    SCHEMA,
-    Bundle,
-    ModelSpec,
-    check_model,
-    load_model,
-)
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import ASSETS, DEFAULT_MODEL, METADATA_KEY, Bundle, check_model
+from streamparts.bundle.spec import SCHEMA, ModelSpec
 from streamparts.errors import ModelError
 from tests.tiny_model import PARTS, tiny_graph, tiny_spec, write_tiny_model
 

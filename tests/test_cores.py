@@ -10,7 +10,7 @@ import cv2
 import pytest
 
 from streamparts import machine
-from streamparts.backends.host import num_threads
+from streamparts.machine import num_threads
 from streamparts.sinks.overlay.encoders import choose_encoder
 from streamparts.sources import open_source
 

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.tensorrt import engine_for, load_engine
+from streamparts.backends.tensorrt.backend import TensorRtBackend
 from streamparts.backends.tensorrt.build import build
 from streamparts.backends.tensorrt.cuda import checked, load_cuda
-from streamparts.backends.tensorrt.engine import TensorRtBackend, available, load_library
+from streamparts.backends.tensorrt.engines import engine_for, load_engine
+from streamparts.backends.tensorrt.library import available, load_library
 from streamparts.backends.tensorrt.make import TOLERANCES
-from streamparts.backends.tensorrt.plan import BuildOptions
-from streamparts.bundle.load import Bundle, load_model
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
 from streamparts.errors import ModelError
 from streamparts.parity.agreement import compare, in_each
 from streamparts.parity.patterns import pattern_frames, plain_frames

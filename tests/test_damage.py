@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamparts.data import ByteArray, Frame, Parts
+from streamparts.arrays import ByteArray
+from streamparts.data import Frame, Parts
 from streamparts.geometry import Letterbox
 from streamparts.sources import without_damaged
 from streamparts.sources.files import FileSource

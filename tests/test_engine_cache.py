@@ -13,14 +13,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.tensorrt import cache_key, engine_for, load_engine, save_engine
 from streamparts.backends.tensorrt.build import build
 from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
+from streamparts.backends.tensorrt.engines import cache_key, engine_for, load_engine, save_engine
 from streamparts.backends.tensorrt.info import sidecar_path, this_machine
 from streamparts.backends.tensorrt.make import Request, make_engine
-from streamparts.backends.tensorrt.plan import BuildOptions
-from streamparts.bundle.load import Bundle, load_model
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
 from streamparts.bundle.scan import with_metadata
 from streamparts.errors import ModelError
 from streamparts.graph.byte_casts import cast_bytes_last
@@ -294,7 +295,7 @@ gpu = FakeGpu(FakeCuda())
 sys.modules.update({"tensorrt": fake_tensorrt(gpu), "cuda": ModuleType("cuda")})
 sys.modules["cuda.bindings"] = SimpleNamespace(runtime=gpu.cuda)
 from streamparts.bundle.load import load_model
-from streamparts.backends.tensorrt import engine_for
+from streamparts.backends.tensorrt.engines import engine_for
 bundle = load_model(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

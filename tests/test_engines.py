@@ -9,21 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.tensorrt import load_engine
+from streamparts.backends.tensorrt.backend import TensorRtBackend
 from streamparts.backends.tensorrt.build import build
-from streamparts.backends.tensorrt.engine import TensorRtBackend
-from streamparts.backends.tensorrt.info import (
-    EngineInfo,
-    Machine,
-    encode_info,
-    mismatch,
-    read_info,
-    sidecar_path,
-    this_machine,
-)
-from streamparts.backends.tensorrt.plan import BuildOptions
-from streamparts.bundle.load import load_model
+from streamparts.backends.tensorrt.engines import load_engine
+from streamparts.backends.tensorrt.info import Machine, encode_info, mismatch, read_info, sidecar_path, this_machine
+from streamparts.bundle.engine import BuildOptions, EngineInfo
 from streamparts.errors import ModelError
 from streamparts.parity.patterns import pattern_frames
 from tests.fake_tensorrt import FakeGpu

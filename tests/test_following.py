@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import streamparts
+from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import ByteArray, Tracks
+from streamparts.data import Tracks
 from streamparts.errors import ModelError, TracksError, VideoError
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stream import run, track

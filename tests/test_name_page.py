@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 import pytest
 
-from streamparts.bundle.load import load_model
+from streamparts.backends.loading import load_model
 from streamparts.errors import ModelError
 from streamparts.naming.names import Pair, renamed
 from streamparts.naming.page import FORM_TYPE, MAX_FORM_BYTES, NamePage

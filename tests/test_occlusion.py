@@ -10,7 +10,8 @@ import pytest
 
 from streamparts.data import Frame
 from streamparts.tracking.occlusion import Hanging
-from streamparts.tracking.skeleton import Joint, Skeleton, find_skeleton, place
+from streamparts.tracking.skeleton import Joint, Skeleton, place
+from streamparts.tracking.skeleton_finding import find_skeleton
 from streamparts.tracking.smoothing import PoseFilter, Smoothing
 from streamparts.tracking.tracker import PartTracker
 from tests.test_skeleton import seen as all_seen

@@ -9,13 +9,14 @@ import av
 import numpy as np
 import pytest
 
+from streamparts.bundle.colours import PALETTE, part_color
 from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.canvas import rgb_canvas, yuv_canvas
-from streamparts.sinks.overlay.drawing import PALETTE, draw_tracks, part_color
+from streamparts.sinks.overlay.drawing import draw_tracks
 from streamparts.sinks.overlay.mp4 import Mp4Writer, whole_fragments_end
 from streamparts.sinks.overlay.sink import OverlaySink
 from streamparts.sinks.overlay.strokes import part_outline

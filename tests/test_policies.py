@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
 from streamparts.channel import Channel
-from streamparts.data import ByteArray, Frame, Gap, Tracks
-from streamparts.runtime.pipeline import Pipeline, Policy, default_policy, standing_for
+from streamparts.data import Frame, Gap, Outputs, Tracks, standing_for
+from streamparts.runtime.pipeline import Pipeline, Policy, default_policy
 from streamparts.runtime.stats import RunMeter
 from streamparts.runtime.stream import run, track
 from streamparts.tracksfile.writing import JsonlSink

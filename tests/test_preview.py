@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
+from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import ByteArray
 from streamparts.errors import VideoError
 from streamparts.runtime.stream import run
 from streamparts.sinks.outputs import open_viewer

@@ -22,8 +22,8 @@ from export import onnx_model  # noqa: E402
 from export.graph import to_onnx  # noqa: E402
 from export.parity import bundle_of, compare_frames, network_runner, tolerance_of  # noqa: E402
 from streamparts import geometry  # noqa: E402
+from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
-from streamparts.bundle.load import load_model  # noqa: E402
 from streamparts.bundle.spec import ModelSpec  # noqa: E402
 from streamparts.errors import StreampartsError  # noqa: E402
 from streamparts.models.checkpoint import save_checkpoint  # noqa: E402

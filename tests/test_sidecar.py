@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streamparts.bundle.load import ASSETS, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import ASSETS
 from streamparts.bundle.sidecar import MAX_BYTES, read_sidecar, sidecar_path, write_model
 from streamparts.errors import ModelError
 from tests.damage import damaged

@@ -12,7 +12,9 @@ from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.errors import SkeletonError
 from streamparts.sources.rescale import Rescaler
-from streamparts.tracking.skeleton import Joint, Skeleton, find_skeleton, fit_pair, load_skeleton, place, spanning_tree
+from streamparts.tracking.skeleton import Joint, Skeleton, place
+from streamparts.tracking.skeleton_file import load_skeleton
+from streamparts.tracking.skeleton_finding import find_skeleton, fit_pair, spanning_tree
 from streamparts.tracksfile.reading import read_tracks
 from tests.damage import KINDS, damaged
 from train.puppet_figures import FIGURES

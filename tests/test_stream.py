@@ -13,10 +13,10 @@ from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 import streamparts
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import ByteArray
+from streamparts.data import Outputs
 from streamparts.errors import ModelError, VideoError
 from streamparts.runtime.stream import run, track
 from streamparts.sinks.overlay.sink import OverlaySink

@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 
 import streamparts
-from streamparts.bundle.load import Bundle, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.errors import TracksError
 from streamparts.runtime.stream import run

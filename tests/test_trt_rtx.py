@@ -14,14 +14,17 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.tensorrt import load_engine
 from streamparts.backends.tensorrt.build import build
 from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
-from streamparts.backends.tensorrt.engine import Library, load_library, rtx_plan_problem
+from streamparts.backends.tensorrt.engines import load_engine
 from streamparts.backends.tensorrt.info import read_info
-from streamparts.backends.tensorrt.plan import BuildOptions, build_plan, rtx_targets
-from streamparts.bundle.load import Bundle, ModelSpec, load_model
+from streamparts.backends.tensorrt.library import Library, load_library, rtx_plan_problem
+from streamparts.backends.tensorrt.plan import build_plan, rtx_targets
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
 from streamparts.parity.patterns import pattern_frames
 from tests.precisions import as_fp16, as_int8

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from streamparts.arrays import ByteArray
 from streamparts.cli.streams import PlainLines
-from streamparts.data import ByteArray
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata
 

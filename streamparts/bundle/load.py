@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from streamparts.bundle.engine import EngineInfo
 from streamparts.bundle.scan import digest_without_metadata, scan
 from streamparts.bundle.sidecar import (
     read_sidecar,
@@ -16,28 +17,11 @@ from streamparts.bundle.sidecar import (
     require_same_file,
     sidecar_path,
 )
-from streamparts.bundle.spec import COORDINATES, OLDER_SCHEMAS, SCHEMA, ModelSpec, error_line, short
+from streamparts.bundle.spec import ModelSpec, error_line, short
 from streamparts.errors import ModelError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-    from streamparts.backends.tensorrt.info import EngineInfo
-
-__all__ = [
-    "ASSETS",
-    "COORDINATES",
-    "DEFAULT_MODEL",
-    "METADATA_KEY",
-    "OLDER_SCHEMAS",
-    "SCHEMA",
-    "Bundle",
-    "ModelSpec",
-    "check_model",
-    "find_model",
-    "load_model",
-    "model_names",
-]
 
 METADATA_KEY = "streamparts"
 """Key of the ONNX metadata entry that holds the ModelSpec as JSON."""
@@ -70,19 +54,12 @@ class Bundle:
         return digest_without_metadata(self.data, METADATA_KEY)
 
 
-def load_model(name_or_path: str | Path | None = None, trust_engine: bool = False) -> Bundle:
-    """Read and check a model: a path to an .onnx file or an .engine, or the name of a model of the package.
-
-    An engine is machine code: it must have been built here by this user, or `trust_engine`; see engines.load_engine.
-
-    None loads the default model. Raises ModelError, saying what came, for anything but a sound model file. Where its
-    sidecar lies beside it (see sidecar.py), the file must be the one that this tells of.
+def load_onnx(name_or_path: str | Path) -> Bundle:
+    """Read and check an .onnx model, by its path or the name of a model of the package. Raises ModelError, saying what
+    came, for anything but a sound model file. Where its sidecar lies beside it (see sidecar.py), the file must be the
+    one that this tells of.
     """
-    path = find_model(name_or_path or DEFAULT_MODEL)
-    if path.suffix == ".engine":
-        from streamparts.backends.tensorrt import load_engine
-
-        return load_engine(path, trust_engine)
+    path = find_model(name_or_path)
     data = _read(path)
     try:
         sidecar = read_sidecar(sidecar_path(path))

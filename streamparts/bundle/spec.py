@@ -8,8 +8,6 @@ from typing import Literal
 
 import msgspec
 
-from streamparts.tracking.swaps import pairs_by_name
-
 SCHEMA = "streamparts.model/3"
 OLDER_SCHEMAS = ("streamparts.model/2", "streamparts.model/1")
 """Read as well: what they lack has a default."""
@@ -180,3 +178,10 @@ def _require_table(field: str, table: Mapping[str, NetworkValue]) -> None:
                 raise ValueError(f"{field} {short(name)} must be a finite, sensible number, got {short(item)}")
         if isinstance(value, list) and len(value) > MAX_ENTRIES:
             raise ValueError(f"{field} {short(name)} has {len(value)} numbers, at most {MAX_ENTRIES} are read")
+
+
+def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Pairs of parts whose names differ in "left" and "right", or "Left" and "Right", alone."""
+    number = {name: part for part, name in enumerate(names)}
+    mirrored = ((name, name.replace("left", "right").replace("Left", "Right")) for name in names)
+    return tuple((number[left], number[right]) for left, right in mirrored if left != right and right in number)

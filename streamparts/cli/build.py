@@ -65,7 +65,7 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _build(args: argparse.Namespace) -> int:
     from streamparts.backends.tensorrt.build import build
-    from streamparts.backends.tensorrt.plan import BuildOptions
+    from streamparts.bundle.engine import BuildOptions
 
     if args.opt_batch > args.max_batch:
         args.usage_error(f"--opt-batch {args.opt_batch} is more than --max-batch {args.max_batch}")

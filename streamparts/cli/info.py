@@ -107,7 +107,7 @@ def _is_model(word: str) -> bool:
 
 
 def _describe_model(name_or_path: str) -> str:
-    from streamparts.bundle.load import load_model
+    from streamparts.backends.loading import load_model
 
     bundle = load_model(name_or_path)
     spec = bundle.spec

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from streamparts.cli.types import count
 
 if TYPE_CHECKING:
+    from streamparts.arrays import ByteArray
     from streamparts.bundle.load import Bundle
-    from streamparts.data import ByteArray
     from streamparts.naming.names import Pair
 
 NAME_EXAMPLES = """examples:
@@ -100,7 +100,7 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _loaded(model: str) -> Bundle:
-    from streamparts.bundle.load import load_model
+    from streamparts.backends.loading import load_model
 
     return load_model(model)
 

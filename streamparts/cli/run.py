@@ -288,7 +288,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     """What `word` stands for, as the flags of `_add_source_flags` want it."""
     from streamparts.sources import open_source, read_login, redact, trimmed, with_login, without_damaged
-    from streamparts.sources.base import MAX_PIXELS
+    from streamparts.sources.base import MAX_PIXELS, details
 
     idle = None if args.idle is None else float(args.idle)
     fps = fitting_rate(args, str(word))
@@ -308,7 +308,7 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     if args.hwaccel != "none" and not args.quiet:
         print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)
     elif not args.quiet:
-        for note in getattr(source, "notes", ()):
+        for note in details(source).notes:
             print(f"streamparts: {source.name}: {note}", file=sys.stderr)
     try:
         if args.start is not None or args.end is not None or args.every > 1:

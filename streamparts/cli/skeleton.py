@@ -31,7 +31,7 @@ def add_skeleton(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _skeleton(args: argparse.Namespace) -> int:
     from streamparts.files import check_outputs, write_whole
-    from streamparts.tracking.skeleton import skeleton_of_tracks
+    from streamparts.tracksfile.skeleton import skeleton_of_tracks
 
     check_outputs([args.output], [args.tracks], args.force)
     skeleton = skeleton_of_tracks(args.tracks)

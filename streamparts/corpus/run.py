@@ -14,7 +14,8 @@ from pathlib import Path
 
 from streamparts import __version__
 from streamparts.backends.choice import AUTO, BACKENDS
-from streamparts.bundle.load import Bundle, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
 from streamparts.corpus.driver import CorpusProgress, Driver, Todo, sort_out
 from streamparts.corpus.manifest import Manifest, read_manifest
 from streamparts.corpus.options import Options, Settings
@@ -28,7 +29,8 @@ from streamparts.errors import VideoError
 from streamparts.files import locked
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.tracking.roi import Following, Roi
-from streamparts.tracking.skeleton import Skeleton, skeleton_for
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_file import skeleton_for
 from streamparts.tracking.smoothing import Smoothing
 
 RETRIES = 2

@@ -27,7 +27,7 @@ def backends() -> Iterator[Finding]:
 
 def gpu() -> Iterator[Finding]:
     """A Probe: what the NVIDIA driver sees, and what else could decode or encode video."""
-    from streamparts.backends.host import missing_gpu
+    from streamparts.machine import missing_gpu
 
     reason = missing_gpu()
     yield absent("NVIDIA", reason) if reason else Finding("NVIDIA", _nvidia_cards())
@@ -103,7 +103,7 @@ def _listed_cameras(device_format: str) -> list[Finding]:
 
 def decoders() -> Iterator[Finding]:
     """A Probe: each kind of --hwaccel."""
-    from streamparts.backends.host import missing_gpu
+    from streamparts.machine import missing_gpu
     from streamparts.sources import hwdecode
 
     for kind in hwdecode.KINDS:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from streamparts.errors import StreampartsError, TracksError, VideoError
+from streamparts.errors import StreampartsError, TracksError, VideoError, need
 from streamparts.files import check_outputs
-from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints, Wishes
 from streamparts.formats.openpose import foreign_files
 from streamparts.formats.shots import survey

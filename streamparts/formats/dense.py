@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts import __version__
+from streamparts.bundle.spec import pairs_by_name
 from streamparts.errors import TracksError
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Shot, shots
 from streamparts.formats.tidy import checked, unseen
-from streamparts.tracking.swaps import pairs_by_name
 from streamparts.tracksfile.reading import TracksFile
 from streamparts.tracksfile.records import (
     COORDINATES,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamparts.data import Tracks
-from streamparts.formats.extras import need
+from streamparts.errors import need
 from streamparts.formats.shots import Shot, shot_of, shots
 from streamparts.formats.tidy import COLUMNS, tables
 from streamparts.tracksfile.reading import TracksFile, read_tracks

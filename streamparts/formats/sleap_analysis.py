@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.errors import TracksError
+from streamparts.errors import TracksError, need
 from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, subject_names, unique_names
-from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Survey
 from streamparts.tracksfile.reading import TracksFile

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from streamparts import __version__
+from streamparts.bundle.spec import pairs_by_name
 from streamparts.errors import TracksError
 from streamparts.formats.shots import Shot
 from streamparts.tracking.roi import MOST_SUBJECTS
-from streamparts.tracking.swaps import pairs_by_name
 from streamparts.tracksfile.records import (
     COORDINATES,
     SCHEMA,

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 import numpy as np
 
+from streamparts.arrays import ByteArray, require_shape
 from streamparts.bundle.load import METADATA_KEY, check_model
 from streamparts.bundle.spec import ModelSpec, Precision
-from streamparts.data import ByteArray, require_shape
 from streamparts.errors import MissingExtraError, ModelError
 from streamparts.graph.byte_casts import cast_bytes_last
 from streamparts.graph.low_precision import convolutions, halve, last_convolutions

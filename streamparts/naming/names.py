@@ -7,15 +7,15 @@ from pathlib import Path
 
 import msgspec
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.tensorrt.cache import write_atomically
 from streamparts.backends.tensorrt.info import encode_info, read_info
 from streamparts.backends.tensorrt.info import sidecar_path as engine_sidecar_path
-from streamparts.bundle.load import ASSETS, METADATA_KEY, check_model, load_model
+from streamparts.bundle.load import ASSETS, METADATA_KEY, check_model
 from streamparts.bundle.scan import with_metadata
 from streamparts.bundle.sidecar import sidecar_path, write_model
-from streamparts.bundle.spec import ModelSpec, require_part_names, short
+from streamparts.bundle.spec import ModelSpec, pairs_by_name, require_part_names, short
 from streamparts.errors import ModelError
-from streamparts.tracking.swaps import pairs_by_name
 
 Pair = tuple[str, str]
 """Names of two parts that mirror each other."""

@@ -11,12 +11,12 @@ from urllib.parse import parse_qs
 
 import numpy as np
 
+from streamparts.arrays import ByteArray
+from streamparts.bundle.colours import part_color
 from streamparts.bundle.spec import MAX_NAME, ModelSpec
-from streamparts.data import ByteArray
 from streamparts.errors import ModelError
 from streamparts.naming.names import Pair
 from streamparts.naming.pictures import jpeg
-from streamparts.sinks.overlay.drawing import part_color
 from streamparts.sinks.preview.local_page import PAGE_HEAD, LocalHandler, LocalServer
 
 MAX_FORM_BYTES = 256_000

@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.backends import Backend
-from streamparts.bundle.load import Bundle, ModelSpec
-from streamparts.data import ByteArray, FloatArray, Frame
+from streamparts.arrays import ByteArray, FloatArray
+from streamparts.bundle.colours import part_color
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import ModelSpec
+from streamparts.data import Backend, Frame
 from streamparts.geometry import Letterbox
 from streamparts.parity.sample_frames import frames_spread_over
-from streamparts.sinks.overlay.drawing import part_color
 from streamparts.sources.rescale import Rescaler
 from streamparts.tracking.segment import PartSegmenter
 from streamparts.tracking.tracker import Visibility

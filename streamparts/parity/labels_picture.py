@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray
-from streamparts.sinks.overlay.drawing import part_color
+from streamparts.arrays import ByteArray
+from streamparts.bundle.colours import part_color
 
 SCALE = 3
 """Pixels of the picture per pixel of the model."""

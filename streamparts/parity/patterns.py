@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 
 PATTERN_SIZES = (2, 4, 8, 16, 32)
 """Pixels a side of the noise that patterns are made of."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.data import ByteArray, Frame
+from streamparts.arrays import ByteArray
+from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.sources import open_source

@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from streamparts.backends import Backend
 from streamparts.backends.choice import AUTO
 from streamparts.bundle.load import Bundle
 from streamparts.channel import GRACE_SECONDS
-from streamparts.data import Tracks
+from streamparts.data import Backend, Tracks
 from streamparts.meter import StageClock
 from streamparts.runtime.pipeline import Pipeline, Policy
 from streamparts.runtime.stream import open_pipeline

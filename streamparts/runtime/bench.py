@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 from av import VideoFrame
 
-from streamparts.backends import Backend
 from streamparts.backends.choice import BACKENDS, missing, open_backend
-from streamparts.backends.host import num_threads
-from streamparts.bundle.load import Bundle, load_model
-from streamparts.data import Frame
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Frame
 from streamparts.errors import StreampartsError, VideoError
-from streamparts.machine import processor_name, usable_cores
+from streamparts.machine import num_threads, processor_name, usable_cores
 from streamparts.runtime.pipeline import part_tracker
 from streamparts.sources import open_source
 from streamparts.tracking.segment import PartSegmenter

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.backends import Backend
+from streamparts.arrays import ByteArray, require_shape
 from streamparts.backends.choice import AUTO, choose_backend
-from streamparts.bundle.load import Bundle, load_model
-from streamparts.data import ByteArray, Frame, Tracks, require_shape
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Frame, Tracks
 from streamparts.meter import StageClock
 from streamparts.runtime.pipeline import part_tracker
 from streamparts.tracking.looking import FixedTracks, FollowedTracks
 from streamparts.tracking.roi import Following, Roi
 from streamparts.tracking.segment import PartSegmenter
-from streamparts.tracking.skeleton import Skeleton, skeleton_for
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_file import skeleton_for
 from streamparts.tracking.smoothing import Smoothing
 
 TIME_BASE = Fraction(1, 1_000_000)

@@ -14,15 +14,15 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamparts.backends import Backend
 from streamparts.bundle.load import Bundle
 from streamparts.channel import GRACE_SECONDS
-from streamparts.data import Tracks
+from streamparts.data import Backend, Tracks
 from streamparts.runtime.callback import CallbackThread
 from streamparts.runtime.pipeline import Pipeline, Policy
 from streamparts.runtime.stats import RunMeter, Stats
 from streamparts.sinks.group import SinkGroup
 from streamparts.sources import Source, open_source
+from streamparts.sources.base import details
 from streamparts.tracking.presence import APPEAR_SCORE
 from streamparts.tracking.roi import WHOLE_PICTURE, Following
 from streamparts.tracking.skeleton import Skeleton
@@ -243,8 +243,8 @@ class Job:
     def _note(self, source: Source) -> None:
         self.meter.messages_lost = self.outputs.num_lost
         self.meter.decode_errors, self.meter.repaired_times = source.decode_errors, source.repaired_times
-        self.meter.packets_lost = getattr(source, "packets_lost", 0)  # of sources that can tell
-        self.meter.damaged_left_out = getattr(source, "damaged_left_out", 0)
+        known = details(source)
+        self.meter.packets_lost, self.meter.damaged_left_out = known.packets_lost, known.damaged_left_out
 
     def _close_pipeline(self, pipeline: Pipeline, stack: ExitStack) -> None:
         """End the decoding thread, or leave it behind together with what it is busy with."""

@@ -7,15 +7,14 @@ What happens when frames come faster than they are taken is the policy. "all": t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Literal
 
-from streamparts.backends import Backend
-from streamparts.bundle.load import Bundle, ModelSpec
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import ModelSpec
 from streamparts.channel import GRACE_SECONDS, Prefetch
-from streamparts.data import Frame, Gap, Tracks
+from streamparts.data import Backend, Frame, Tracks, standing_for
 from streamparts.errors import VideoError
 from streamparts.geometry import Region
 from streamparts.runtime.stats import RunMeter
@@ -34,14 +33,9 @@ PREFETCH_DEPTH = 2
 """Frames that may wait, decoded, for the network, where none may be lost."""
 
 
-def is_live(source: Source) -> bool:
-    """Whether its frames come whether or not anybody takes them."""
-    return bool(getattr(source, "live", False))
-
-
 def default_policy(source: Source) -> Policy:
     """ "latest" for what is live, else "all"."""
-    return "latest" if is_live(source) else "all"
+    return "latest" if source.live else "all"
 
 
 def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> PartTracker:
@@ -94,7 +88,7 @@ class Pipeline:
         if self._region is not None:
             require_region(source.name, (source.height, source.width), self._region)
         new_tracker = partial(part_tracker, bundle.spec, smoothing, skeleton)
-        interrupt = source.close if is_live(source) else None
+        interrupt = source.close if source.live else None
         depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
         if following.num_subjects:  # where to look depends on the frame before
@@ -162,20 +156,6 @@ def require_region(name: str, frame_hw: tuple[int, int], region: Region) -> None
     if min(left + width, top + height) < 2 or left > frame_hw[1] - 2 or top > frame_hw[0] - 2:
         numbers = ",".join(f"{value:g}" for value in region)
         raise VideoError(f"{name}: the region {numbers} lies outside its picture of {frame_hw[1]}x{frame_hw[0]}")
-
-
-def standing_for(left_out: Frame, frame: Frame, num_dropped: int) -> Frame:
-    """`frame` with what `left_out`, before it, would have told: the frames dropped and the time lost."""
-    if not (left_out.dropped or left_out.gap or num_dropped):
-        return frame
-    return replace(frame, dropped=frame.dropped + left_out.dropped + num_dropped, gap=_joined(left_out.gap, frame.gap))
-
-
-def _joined(first: Gap | None, second: Gap | None) -> Gap | None:
-    if first is None or second is None:
-        return first or second
-    same = first.reason == second.reason
-    return Gap(first.reason if same else f"{first.reason}; {second.reason}", first.seconds + second.seconds)
 
 
 class _Pace:

@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from streamparts.backends import Backend
 from streamparts.backends.choice import AUTO, Chosen, choose_backend
+from streamparts.backends.loading import load_model
 from streamparts.backends.shared import SharedBackend
-from streamparts.bundle.load import Bundle, load_model
-from streamparts.data import Tracks
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Tracks
 from streamparts.errors import VideoError
 from streamparts.files import check_outputs, claimed, input_paths
 from streamparts.meter import StageClock
 from streamparts.runtime.job import Job, Progress, Task, opened, work_off
-from streamparts.runtime.pipeline import Pipeline, Policy, is_live
+from streamparts.runtime.pipeline import Pipeline, Policy
 from streamparts.runtime.stats import RunMeter, Stats, StatsFile, StatsLines
 from streamparts.runtime.summary import Outcome, Summary
 from streamparts.sinks.group import Member, SinkGroup
@@ -28,8 +28,10 @@ from streamparts.sinks.messages import parse_addresses
 from streamparts.sinks.outputs import Outputs, Show, check_followers, open_outputs
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source, output_stems
+from streamparts.sources.base import details
 from streamparts.tracking.roi import Following, Roi
-from streamparts.tracking.skeleton import Skeleton, skeleton_for
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_file import skeleton_for
 from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracksfile.resume import ResumePoint, resume_point
 
@@ -332,9 +334,9 @@ def _open_outputs(
         on_closed=job.end,
         policy=policy,
         resume=resume,
-        start_seconds=getattr(source, "start_seconds", None),  # of sources that were trimmed
+        start_seconds=details(source).start_seconds,
         depth=1 if policy == "latest" else 2,  # frames that wait for an output get old
-        endless=is_live(source),
+        endless=source.live,
         replace=replace,
     )
 

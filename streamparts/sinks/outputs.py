@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +18,7 @@ from streamparts.sinks.group import Member, Report, SinkGroup
 from streamparts.sinks.overlay.followers import existing_followers
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source
+from streamparts.sources.base import details
 from streamparts.tracking.roi import WHOLE_PICTURE, Following
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _overlay(
         replace=replace,
         resume=resume is not None,
         endless=endless,
-        pixel_aspect=_pixel_aspect(source),
+        pixel_aspect=details(source).pixel_aspect,
     )
     return Member(str(path), BackgroundSink(sink, depth), lambda: Report(sink.paths, sink.notes))
 
@@ -199,7 +199,7 @@ def _preview(
     viewer, line = open_viewer(show, outputs.show_port)
     if say:
         say(line)
-    return Member("preview", PreviewSink(viewer, outputs.style, on_closed, _pixel_aspect(source)), is_file=False)
+    return Member("preview", PreviewSink(viewer, outputs.style, on_closed, details(source).pixel_aspect), is_file=False)
 
 
 def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
@@ -221,12 +221,7 @@ def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
     return page, f"preview: {page.address} in a browser{why}; {far}"
 
 
-def _pixel_aspect(source: Source) -> Fraction:
-    """How wide a pixel is shown for its height; 1 where the source does not say."""
-    return getattr(source, "pixel_aspect", None) or Fraction(1)
-
-
 def _sound_file(source: Source) -> Path | None:
     """The file that a source reads, if it reads one."""
-    path = getattr(source, "path", None)
+    path = details(source).path
     return path if isinstance(path, Path) and path.is_file() else None

@@ -8,7 +8,7 @@ import numpy as np
 from av import VideoFrame
 from av.video.plane import VideoPlane
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 
 _Layout = tuple[tuple[int, int, int], ...]
 """For each plane: its pixels are 1 / 2 ** x as wide and 1 / 2 ** y as high as the picture's, and take so many bytes."""

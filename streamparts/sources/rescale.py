@@ -6,7 +6,8 @@ import numpy as np
 from av import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
-from streamparts.data import ByteArray, Frame, require_shape
+from streamparts.arrays import ByteArray, require_shape
+from streamparts.data import Frame
 from streamparts.geometry import Region
 from streamparts.sources.picture_window import Window, cut_out
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamparts.backends import Backend, Outputs
+from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import ByteArray, Frame, Parts
+from streamparts.data import Backend, Frame, Outputs, Parts
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, Region
 from streamparts.sources.rescale import Rescaler

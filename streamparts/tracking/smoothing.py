@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 from streamparts.tracking.occlusion import Hanging
 from streamparts.tracking.skeleton import Skeleton
 

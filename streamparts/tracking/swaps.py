@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 
 Array = NDArray[np.float64]
 
@@ -63,10 +63,3 @@ class SwapResolver:
         turned = self._pairs[self._swapped > 0.5]
         order[turned] = turned[:, ::-1]
         return order
-
-
-def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Pairs of parts whose names differ in "left" and "right", or "Left" and "Right", alone."""
-    number = {name: part for part, name in enumerate(names)}
-    mirrored = ((name, name.replace("left", "right").replace("Left", "Right")) for name in names)
-    return tuple((number[left], number[right]) for left, right in mirrored if left != right and right in number)

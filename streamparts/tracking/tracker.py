@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, FloatArray, Frame, Parts, Tracks, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape
+from streamparts.data import Frame, Parts, Tracks
 from streamparts.geometry import Letterbox
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.smoothing import PoseFilter, Smoothing

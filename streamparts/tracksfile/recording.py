@@ -11,8 +11,7 @@ from streamparts import __version__
 from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.errors import TracksError
-from streamparts.geometry import Letterbox
-from streamparts.runtime.pipeline import is_live
+from streamparts.geometry import Letterbox, mask_placement
 from streamparts.sources import Source
 from streamparts.tracking.roi import WHOLE_PICTURE, Following
 from streamparts.tracksfile.records import (
@@ -51,7 +50,7 @@ class Recording:
         self.segment: SegmentRecord | None = None
         """The segment at hand; None while the header describes it."""
         self._masks = masks
-        self._live = is_live(source)
+        self._live = source.live
         self._segment = segment
 
     def records(self, tracks: Tracks) -> list[Record]:
@@ -138,10 +137,7 @@ def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None, fol
 
 def mask_record(letterbox: Letterbox) -> MaskRecord:
     """How masks at model resolution lie on the displayed picture."""
-    (height, width), (inner_height, inner_width) = letterbox.shown_hw, letterbox.inner_hw
-    scale = (width / inner_width, height / inner_height)
-    (x, y), (left, top) = letterbox.offset_xy, (0.0, 0.0) if letterbox.crop is None else letterbox.crop[:2]
-    return MaskRecord(letterbox.model_hw, (x - left / scale[0], y - top / scale[1]), scale)
+    return MaskRecord(letterbox.model_hw, *mask_placement(letterbox))
 
 
 def _ratio(value: Fraction) -> tuple[int, int]:

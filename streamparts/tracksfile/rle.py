@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import require_shape
+from streamparts.arrays import require_shape
 
 _BITS = 5
 _MORE = 0x20

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import msgspec
 
-from streamparts.backends.tensorrt import required_info, save_engine
+from streamparts.arrays import ByteArray
 from streamparts.backends.tensorrt.cache import EngineCache, cache_folder, write_atomically
 from streamparts.backends.tensorrt.cuda import load_cuda
-from streamparts.backends.tensorrt.engine import available, load_library
-from streamparts.backends.tensorrt.info import EngineInfo, sidecar_path, this_machine
+from streamparts.backends.tensorrt.engines import required_info, save_engine
+from streamparts.backends.tensorrt.info import sidecar_path, this_machine
+from streamparts.backends.tensorrt.library import available, load_library
 from streamparts.backends.tensorrt.make import Disagreement, Request, make_engine
-from streamparts.backends.tensorrt.plan import BuildOptions, require_options
-from streamparts.bundle.load import Bundle, load_model
+from streamparts.backends.tensorrt.plan import require_options
+from streamparts.bundle.agreement import Agreement
+from streamparts.bundle.engine import BuildOptions, EngineInfo
+from streamparts.bundle.load import Bundle, load_onnx
 from streamparts.bundle.spec import Precision
-from streamparts.data import ByteArray
 from streamparts.errors import ModelError
-from streamparts.parity.agreement import Agreement
 from streamparts.parity.sample_frames import sample_frames
 
 
@@ -79,7 +80,7 @@ def build(
     if Path(model).suffix == ".engine":
         raise ModelError(f"{model}: is an engine already; give the .onnx file that it was built from")
     _check_outputs(output, report, force)
-    bundle = load_model(model)
+    bundle = load_onnx(model)
     load_cuda()
     require_options(load_library(), options)
     machine = this_machine(bundle.path.name) if available() is None else None

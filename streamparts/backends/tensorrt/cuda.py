@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import MissingExtraError, ModelError
 
 

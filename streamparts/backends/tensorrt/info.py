@@ -4,68 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from streamparts.backends.tensorrt.cuda import Gpu, checked, cuda_version, describe_gpu, load_cuda
-from streamparts.backends.tensorrt.engine import Library, load_library, require_available
-from streamparts.backends.tensorrt.plan import BuildOptions
-from streamparts.bundle.load import ModelSpec
-from streamparts.bundle.spec import Precision
+from streamparts.backends.tensorrt.library import Library, load_library, require_available
+from streamparts.bundle.engine import EngineInfo
 from streamparts.errors import ModelError
-from streamparts.parity.agreement import Agreement
 
-SCHEMA = "streamparts.engine/2"
 MAX_SIDECAR_BYTES = 1 << 20
-
-
-class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of an engine, which cannot carry a description itself."""
-
-    schema: str = SCHEMA
-    """Version of this description."""
-    library: Literal["tensorrt", "tensorrt_rtx"]
-    """What built it and can run it."""
-    library_version: str
-    cuda_version: str
-    """Of the CUDA runtime at the build, "13.0" and the like."""
-    gpu: str
-    """Name of the GPU it was built on; empty where there was none."""
-    compute_capability: str
-    """Of that GPU, "9.0" and the like; empty where there was none."""
-    precision: Precision
-    """Of the arithmetic inside."""
-    onnx_sha256: str
-    """Of the .onnx file it was built from ..."""
-    network_sha256: str = ""
-    """... and of that file without its description, which names parts; empty in older ones."""
-    plan_sha256: str
-    """Of the engine's own bytes."""
-    options: BuildOptions
-    """Batches, targets, compatibility."""
-    verified: bool
-    """Whether its results were compared with ONNX Runtime's on a GPU."""
-    agreement: Agreement | None = None
-    """That comparison, or, unverified, the one of its graph on the CPU."""
-    created: str
-    """UTC, ISO 8601."""
-    model: ModelSpec
-    """Description of the model inside."""
-
-    def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise ValueError(f"schema is {self.schema!r}, this version reads {SCHEMA}")
-
-    @property
-    def version_compatible(self) -> bool:
-        return self.options.version_compatible
-
-    @property
-    def built_with(self) -> str:
-        """Library, version and GPU in a few words."""
-        where = ", ".join(self.options.targets) or f"{self.gpu} ({self.compute_capability})"
-        return f"{self.library} {self.library_version} for {where}"
 
 
 @dataclass(frozen=True, slots=True)

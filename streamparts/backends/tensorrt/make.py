@@ -10,18 +10,21 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from streamparts.backends import Backend
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from streamparts.backends.tensorrt.backend import TensorRtBackend
 from streamparts.backends.tensorrt.cache import EngineCache
-from streamparts.backends.tensorrt.engine import Library, TensorRtBackend, load_library
-from streamparts.backends.tensorrt.info import EngineInfo, Machine, cuda_runtime_version
-from streamparts.backends.tensorrt.plan import BuildOptions, build_plan, rtx_targets
+from streamparts.backends.tensorrt.info import Machine, cuda_runtime_version
+from streamparts.backends.tensorrt.library import Library, load_library
+from streamparts.backends.tensorrt.plan import build_plan, rtx_targets
+from streamparts.bundle.agreement import Agreement, Tolerance
+from streamparts.bundle.engine import BuildOptions, EngineInfo
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import Precision
-from streamparts.data import ByteArray
+from streamparts.data import Backend
 from streamparts.errors import ModelError
 from streamparts.graph.byte_casts import cast_bytes_last
-from streamparts.parity.agreement import Agreement, Tolerance, compare, in_each
+from streamparts.parity.agreement import compare, in_each
 from streamparts.parity.labels_picture import labels_png
 from streamparts.parity.patterns import pattern_frames, plain_frames
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.tensorrt.cuda import checked, copy_async, device_buffer, new_stream, pinned_buffer
-from streamparts.data import ByteArray
+from streamparts.data import Outputs
 from streamparts.errors import ModelError
 
 ALIGNMENT = 256

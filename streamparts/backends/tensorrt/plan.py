@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from streamparts.backends.tensorrt.engine import Library
-from streamparts.bundle.load import ModelSpec
+from streamparts.backends.tensorrt.library import Library
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
 from streamparts.graph.byte_casts import cast_bytes_last
 
 MEBIBYTE = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """How an engine is built; all of it is part of the cache's key."""
-
-    max_batch: int = 8
-    """Most pictures at once; the engine takes 1 to this many."""
-    opt_batch: int = 1
-    """Batch that kernels are chosen for: 1 for a camera, max_batch for throughput."""
-    workspace_mib: int | None = None
-    """Limit of the scratch memory of a layer, in MiB; None leaves it to TensorRT."""
-    targets: tuple[str, ...] = ()
-    """Compute capabilities as "sm80", TensorRT for RTX only; none is the GPU at hand."""
-    version_compatible: bool = False
-    """Later versions of TensorRT load it too. `tensorrt` only."""
-    hardware_compatible: bool = False
-    """GPUs from compute capability 8.0 on run it too, more slowly. `tensorrt` only."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.opt_batch <= self.max_batch:
-            raise ValueError(f"batches must be 1 <= opt <= max, got opt {self.opt_batch}, max {self.max_batch}")
-        if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise ValueError(f"workspace_mib must be at least 1, got {self.workspace_mib}")
 
 
 def require_options(library: Library, options: BuildOptions) -> None:

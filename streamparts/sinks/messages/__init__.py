@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from streamparts.backends.host import missing_package
 from streamparts.errors import MissingExtraError
+from streamparts.machine import missing_package
 from streamparts.sinks.messages.address import Address, Kind, parse_address
 from streamparts.sinks.messages.sink import MessageSink, Sender
 from streamparts.tracksfile.recording import Recording

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from av import VideoFrame
 from av.video.reformatter import Colorspace
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.bundle.colours import Color
 from streamparts.sources.rescale import plane_arrays
-
-Color = tuple[int, int, int]
-"""RGB, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,38 +8,18 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from streamparts.bundle.colours import part_color
 from streamparts.data import Tracks
-from streamparts.sinks.overlay.canvas import Canvas, Color, Plane
+from streamparts.sinks.overlay.canvas import Canvas, Plane
 from streamparts.sinks.overlay.strokes import SUBPIXEL_BITS, Line, Strokes, make_strokes
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sinks.overlay.trails import Trail, Trails
-
-PALETTE: tuple[Color, ...] = (
-    (0, 158, 225),
-    (245, 130, 20),
-    (20, 170, 110),
-    (225, 70, 150),
-    (250, 215, 40),
-    (120, 95, 220),
-    (225, 50, 40),
-    (90, 220, 225),
-    (150, 105, 60),
-    (165, 215, 80),
-    (200, 160, 255),
-    (255, 170, 160),
-)
-"""RGB by part number. Neighbours differ in lightness as well as in hue, for those who tell few hues apart."""
 
 LINES_FOR = 2
 """Lines and numbers on a subject that is followed are those of a picture so many times as large as its crop, or of the
 picture at hand if that is smaller."""
 
 _WHITE, _PALE, _GREY, _DARK = (255, 255, 255), (205, 205, 205), (140, 140, 140), (25, 25, 30)
-
-
-def part_color(part: int) -> Color:
-    """RGB of part `part`, always the same; colours repeat after the palette's length."""
-    return PALETTE[part % len(PALETTE)]
 
 
 class Painter:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray, Tracks
+from streamparts.arrays import FloatArray
+from streamparts.data import Tracks
 from streamparts.geometry import FloatLike
 from streamparts.sinks.overlay.style import OverlayStyle
 from streamparts.sinks.overlay.trails import Trail

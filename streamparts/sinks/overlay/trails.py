@@ -7,7 +7,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray, Tracks
+from streamparts.arrays import FloatArray
+from streamparts.data import Tracks
 
 Trail = tuple[int, FloatArray]
 """A part number, and (n, 2) displayed pixels of its centre, n > 1, the oldest first."""

@@ -14,7 +14,7 @@ from http import HTTPStatus
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.sinks.preview.local_page import PAGE_HEAD, LocalHandler, LocalServer
 

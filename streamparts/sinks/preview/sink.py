@@ -12,9 +12,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from streamparts.data import ByteArray, Tracks
+from streamparts.arrays import ByteArray
+from streamparts.bundle.colours import part_color
+from streamparts.data import Tracks
 from streamparts.sinks.overlay.canvas import rgb_canvas
-from streamparts.sinks.overlay.drawing import Painter, part_color
+from streamparts.sinks.overlay.drawing import Painter
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources.rescale import Rescaler
 

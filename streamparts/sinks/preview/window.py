@@ -10,7 +10,7 @@ import sys
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 
 TITLE = "streamparts (q ends the run)"
 _PROBE = """

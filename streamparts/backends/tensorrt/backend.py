@@ -1,119 +1,25 @@
-"""TensorRT: runs a bundle's engine on an NVIDIA GPU, with `tensorrt` or, where that is absent, `tensorrt_rtx`.
-
-The Python APIs of the two are nearly the same; functions whose name begins with `rtx` or `_rtx` are for the second
-alone. `trt` is the imported module throughout: tests look its names up in the real bindings of several versions.
-"""
+"""The backend "tensorrt": runs an engine on an NVIDIA GPU."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from streamparts.backends import Outputs
-from streamparts.backends.tensorrt.cuda import gpu_problem, load_cuda
+from streamparts.arrays import ByteArray
+from streamparts.backends.tensorrt.cuda import load_cuda
+from streamparts.backends.tensorrt.library import Library, load_library, require_available, rtx_plan_problem
 from streamparts.backends.tensorrt.one_pass import Interface, Slot
-from streamparts.bundle.load import Bundle, ModelSpec
-from streamparts.data import ByteArray
-from streamparts.errors import MissingExtraError, ModelError
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import ModelSpec
+from streamparts.data import Outputs
+from streamparts.errors import ModelError
 
-LIBRARIES = ("tensorrt", "tensorrt_rtx")
-"""In the order in which they are tried."""
 NUM_SLOTS = 2
 """Batches under way at once: one is computed while the next goes up and the last comes down."""
-
-_RTX_DIAGNOSTICS = {
-    1: "made by another version of the library",
-    2: "made for other compute capabilities",
-    4: "the CUDA driver is too old",
-    8: "the CUDA runtime is too old",
-    16: "not enough GPU memory",
-    32: "damaged, or no engine",
-    64: "CUDA failed",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """The TensorRT that is here."""
-
-    module: Any
-    """The imported package, called `trt` where it is used."""
-    name: str
-    """"tensorrt" or "tensorrt_rtx"."""
-    log: Any
-    """Its logger, one per process as TensorRT wants it; `take()` gives the errors so far in one line."""
-
-    @property
-    def is_rtx(self) -> bool:
-        return self.name == "tensorrt_rtx"
-
-    @property
-    def version(self) -> str:
-        return str(self.module.__version__)
-
-    @property
-    def title(self) -> str:
-        return f"{'TensorRT for RTX' if self.is_rtx else 'TensorRT'} {self.version}"
-
-
-@cache
-def load_library() -> Library:
-    """`tensorrt`, or else `tensorrt_rtx`. Raises MissingExtraError when neither can be imported."""
-    reasons = []
-    for name in LIBRARIES:
-        try:
-            module = import_module(name)
-        except (ImportError, OSError) as error:
-            if not (isinstance(error, ModuleNotFoundError) and error.name == name):
-                reasons.append(f"{name} cannot be imported: {error}")
-            continue
-        return Library(module, name, new_log(module))
-    why = "; ".join(reasons) or "TensorRT is not installed"
-    raise MissingExtraError(f"{why}; pip install 'streamparts[trt]', or 'streamparts[trt-rtx]' for RTX cards")
-
-
-def new_log(trt: Any) -> Any:
-    """A logger that keeps TensorRT's last errors and prints nothing."""
-
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self._errors: deque[str] = deque(maxlen=8)
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self._errors.append(" ".join(message.split()))
-
-        def take(self) -> str:
-            """The errors since the last call, without repetition, in at most 400 characters."""
-            text = "; ".join(dict.fromkeys(self._errors))
-            self._errors.clear()
-            return text[:400] or "it gave no reason"
-
-    return Log()
-
-
-def available() -> str | None:
-    """Why no engine can run here, in a few words; None where one can. Constructs nothing of TensorRT."""
-    try:
-        load_library()
-        return gpu_problem(load_cuda())
-    except MissingExtraError as error:
-        return str(error)
-
-
-def require_available(name: str) -> None:
-    """Raises ModelError (MissingExtraError for packages) unless an engine can run here."""
-    load_library()
-    if (reason := gpu_problem(load_cuda())) is not None:
-        raise ModelError(f"{name}: engines run on an NVIDIA GPU, but there is {reason}; give --model the .onnx file")
 
 
 class TensorRtBackend:
@@ -122,7 +28,7 @@ class TensorRtBackend:
     name = "tensorrt"
 
     def __init__(self, bundle: Bundle) -> None:
-        """An .onnx bundle is built first, or taken from the cache: see tensorrt.engine_for.
+        """`bundle` is an engine, see engines.engine_for.
 
         Raises ModelError if no engine can run here or this one cannot, MissingExtraError without TensorRT.
         """
@@ -130,16 +36,13 @@ class TensorRtBackend:
         self._label = bundle.path.name
         require_available(self._label)
         if bundle.engine is None:
-            from streamparts.backends.tensorrt import engine_for
-
-            bundle = engine_for(bundle)
+            raise ValueError(f"{bundle.path} is no engine")
         library, cuda = load_library(), load_cuda()
         self._shape = (*bundle.spec.input_hw, 3)
         self._waiting: deque[Slot] = deque()
         with ExitStack() as stack:
             # Leaving a stack goes backwards: passes are dropped before the engine, and that before its runtime.
-            host_code = bundle.engine is not None and bundle.engine.version_compatible
-            engine = _deserialise(library, bundle.data, self._label, host_code, stack)
+            engine = _deserialise(library, bundle.data, self._label, bundle.engine.version_compatible, stack)
             self.interface = _read_interface(library.module, engine, bundle.spec, self._label)
             new_context = _context_maker(library, engine, self._label, stack)
             self._slots = deque(
@@ -243,16 +146,6 @@ def _deserialise(library: Library, plan: bytes, label: str, host_code: bool, sta
 def _drop_last_first(holder: list[Any]) -> None:
     while holder:
         holder.pop()
-
-
-def rtx_plan_problem(library: Library, runtime: Any, plan: bytes) -> str | None:
-    """What TensorRT for RTX has against a plan, in words; None if it can run on the GPU here."""
-    trt = library.module
-    validity, bits = runtime.get_engine_validity(plan)
-    if validity in (trt.EngineValidity.VALID, trt.EngineValidity.SUBOPTIMAL):
-        return None
-    words = [text for bit, text in _RTX_DIAGNOSTICS.items() if bits & bit]
-    return ", ".join(words) or library.log.take()
 
 
 def _context_maker(library: Library, engine: Any, label: str, stack: ExitStack) -> Any:
