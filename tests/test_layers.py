@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,20 @@ def test_the_root_holds_few_files() -> None:
     files = [path.name for path in (ROOT / "streamparts").iterdir() if path.is_file()]
     assert len(files) <= MOST_IN_ROOT, files
     assert not {"run.py", "track.py", "types.py"} & set(files), "would shadow a function, or a library"
+
+
+def test_the_picture_of_the_rooms_is_true() -> None:
+    """Every room is in CONTRIBUTING.md, and the files that it sends people to are there, three a line at most."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "streamparts").glob("*/__init__.py")}
+    assert set(re.findall(r"^  (\w+)/ ", page, re.MULTILINE)) == rooms
+    rows = re.findall(r"^\| (?:add|change) .*$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for row in rows:
+        names = re.findall(r"[\w/]+\.py", row)
+        assert 0 < len(names) <= 3
+        for name in names:
+            assert (ROOT / name).is_file() or (ROOT / "streamparts" / name).is_file(), name
 
 
 def loaded_by(code: str) -> set[str]:
