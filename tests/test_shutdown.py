@@ -13,7 +13,7 @@ import pytest
 from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.runtime import callback
-from streamparts.runtime.pipeline import Policy
+from streamparts.runtime.options import Policy
 from streamparts.runtime.stream import Progress, Summary, run, track
 from streamparts.tracksfile.writing import JsonlSink
 from tests.live import DeafSource, GatedBackend, HandSource, wait_for_threads, wait_until, within_patience

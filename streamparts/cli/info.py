@@ -95,7 +95,7 @@ def _info(args: argparse.Namespace) -> int:
 
 def _is_model(word: str) -> bool:
     from streamparts.bundle.load import model_names
-    from streamparts.sources.words import kind_of
+    from streamparts.sources.kinds import kind_of
 
     if word.endswith(".onnx") or word in model_names():
         return True

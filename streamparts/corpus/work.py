@@ -32,8 +32,8 @@ from streamparts.machine import share_machine
 from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.encoders import choose_encoder
 from streamparts.sources import OpenedSource, open_source, trimmed, without_damaged
+from streamparts.sources.kinds import may_lack_times
 from streamparts.sources.redact import redact
-from streamparts.sources.words import may_lack_times
 from streamparts.texts import readable
 from streamparts.tracking.roi import Following
 from streamparts.tracksfile.resume import resume_point

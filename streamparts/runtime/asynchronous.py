@@ -8,17 +8,18 @@ import threading
 import warnings
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from streamparts.backends.choice import AUTO
+from streamparts.backends.loading import load_model
 from streamparts.bundle.load import Bundle
 from streamparts.channel import GRACE_SECONDS
 from streamparts.data import Backend, Tracks
 from streamparts.meter import StageClock
-from streamparts.runtime.pipeline import Pipeline, Policy
-from streamparts.runtime.stream import open_pipeline
+from streamparts.runtime.options import Policy, Tracking
+from streamparts.runtime.pipeline import Pipeline
+from streamparts.runtime.stream import chosen_backend, open_pipeline
 from streamparts.sources import Source
 from streamparts.tracking.roi import Roi
 from streamparts.tracking.skeleton import Skeleton
@@ -45,8 +46,21 @@ async def atrack(
     (`contextlib.aclosing` does so when the loop is left early), ends the threads, within two seconds and also while the
     source gives no frame. A network that hangs cannot be ended: then its thread is left behind, with a RuntimeWarning.
     """
-    what = (source, model, backend, threads, clock, policy, max_fps, smoothing, skeleton)
-    session = _Session(partial(open_pipeline, *what, roi=roi, subjects=subjects))
+
+    def opened() -> tuple[Pipeline, ExitStack]:
+        bundle = model if isinstance(model, Bundle) else load_model(model)
+        tracking = Tracking.of(
+            bundle.spec,
+            policy=policy,
+            max_fps=max_fps,
+            smoothing=smoothing,
+            skeleton=skeleton,
+            roi=roi,
+            subjects=subjects,
+        )
+        return open_pipeline(source, bundle, chosen_backend(bundle, backend, threads).backend, tracking, clock)
+
+    session = _Session(opened)
     worker = _Worker(asyncio.get_running_loop())
     try:
         while (tracks := await worker.call(session.next)) is not None:

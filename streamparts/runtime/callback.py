@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from streamparts.channel import Channel
 from streamparts.data import Tracks
-from streamparts.runtime.pipeline import Policy
+from streamparts.runtime.options import Policy
 
 STUCK_SECONDS = 5.0
 """A callback that takes no result for so long is waited for no more, until it takes one again."""

@@ -18,15 +18,13 @@ from streamparts.bundle.load import Bundle
 from streamparts.channel import GRACE_SECONDS
 from streamparts.data import Backend, Tracks
 from streamparts.runtime.callback import CallbackThread
-from streamparts.runtime.pipeline import Pipeline, Policy
+from streamparts.runtime.options import Policy, Tracking
+from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import RunMeter, Stats
 from streamparts.sinks.group import SinkGroup
 from streamparts.sources import Source, open_source
 from streamparts.sources.base import details
 from streamparts.tracking.presence import APPEAR_SCORE
-from streamparts.tracking.roi import WHOLE_PICTURE, Following
-from streamparts.tracking.skeleton import Skeleton
-from streamparts.tracking.smoothing import Smoothing
 
 LOOP_SECONDS = 1.0
 """Of the grace, what the frame at hand may take to be done; then its outputs are closed without it."""
@@ -68,21 +66,13 @@ class Task:
     backend: Backend
     open_outputs: Callable[[Source, Policy, Job], SinkGroup]
     """Opens the outputs once the source is open."""
-    policy: Policy | None = None
-    max_fps: float | None = None
-    first_index: int = 0
+    tracking: Tracking
     progress: Callable[[Progress], None] | None = None
     """Called after each frame, in the thread of the loop."""
     on_tracks: Callable[[Tracks], None] | None = None
     """Called with each frame's tracks, in a thread of its own."""
-    smoothing: Smoothing | None = None
-    """Filters the poses over time; None leaves them as the network gives them."""
-    skeleton: Skeleton | None = None
-    """Gives joints, and places hidden parts."""
     opener: Callable[[str | Path], Source] | None = None
     """Opens a source that is given as a path or word; None is open_source."""
-    following: Following = WHOLE_PICTURE
-    """What the network is to see of each frame."""
 
 
 class Job:
@@ -203,18 +193,7 @@ class Job:
     def _begin(self, source: Source) -> Pipeline:
         task, meter = self._task, self.meter
         meter.name, meter.total = meter.name or source.name, source.num_frames
-        pipeline = Pipeline(
-            source,
-            task.bundle,
-            task.backend,
-            policy=task.policy,
-            max_fps=task.max_fps,
-            first_index=task.first_index,
-            smoothing=task.smoothing,
-            skeleton=task.skeleton,
-            following=task.following,
-            meter=meter,
-        )
+        pipeline = Pipeline(source, task.bundle, task.backend, task.tracking, meter)
         with self._lock:
             self._pipeline, told = pipeline, self._told_at is not None
         if told:

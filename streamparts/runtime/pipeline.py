@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
-from typing import Literal
 
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
@@ -17,25 +16,17 @@ from streamparts.channel import GRACE_SECONDS, Prefetch
 from streamparts.data import Backend, Frame, Tracks, standing_for
 from streamparts.errors import VideoError
 from streamparts.geometry import Region
+from streamparts.runtime.options import TRACKING, Policy, Tracking, default_policy
 from streamparts.runtime.stats import RunMeter
 from streamparts.sources import Source
 from streamparts.tracking.looking import FixedTracks, FollowedTracks
-from streamparts.tracking.roi import WHOLE_PICTURE, Following
 from streamparts.tracking.segment import PartSegmenter, Prepared
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracking.tracker import PartTracker
 
-Policy = Literal["all", "latest"]
-POLICIES: tuple[Policy, ...] = ("all", "latest")
-
 PREFETCH_DEPTH = 2
 """Frames that may wait, decoded, for the network, where none may be lost."""
-
-
-def default_policy(source: Source) -> Policy:
-    """ "latest" for what is live, else "all"."""
-    return "latest" if source.live else "all"
 
 
 def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> PartTracker:
@@ -57,37 +48,21 @@ class Pipeline:
         source: Source,
         bundle: Bundle,
         backend: Backend,
-        *,
-        policy: Policy | None = None,
-        max_fps: float | None = None,
-        first_index: int = 0,
-        smoothing: Smoothing | None = None,
-        skeleton: Skeleton | None = None,
-        following: Following = WHOLE_PICTURE,
+        tracking: Tracking = TRACKING,
         meter: RunMeter | None = None,
     ) -> None:
-        """`policy` None is the source's own. `max_fps` leaves out frames, by their times, so that no more than so many
-        a second are processed. Frames before `first_index` are read and left out. `smoothing` filters the poses over
-        time and keeps symmetric parts apart; a `skeleton` gives joints and places hidden parts; `following` is what the
-        network is to see of each frame.
-
-        Raises ValueError where an argument is out of range, SkeletonError for the skeleton of other parts, VideoError
-        for a region outside the picture.
-        """
-        if policy not in (None, *POLICIES):
-            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
-        if first_index < 0:
-            raise ValueError(f"first_index must not be negative, got {first_index}")
-        self.policy: Policy = policy or default_policy(source)
+        """Raises SkeletonError for the skeleton of other parts, VideoError for a region outside the picture."""
+        following = tracking.following
+        self.policy: Policy = tracking.policy or default_policy(source)
         self._source = source
         self._meter = meter or RunMeter(source.name)
-        self._first_index = first_index
-        self._pace = None if max_fps is None else _Pace(max_fps)
+        self._first_index = tracking.first_index
+        self._pace = None if tracking.max_fps is None else _Pace(tracking.max_fps)
         self._segmenter = PartSegmenter(bundle, backend)
         self._region = following.region
         if self._region is not None:
             require_region(source.name, (source.height, source.width), self._region)
-        new_tracker = partial(part_tracker, bundle.spec, smoothing, skeleton)
+        new_tracker = partial(part_tracker, bundle.spec, tracking.smoothing, tracking.skeleton)
         interrupt = source.close if source.live else None
         depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
@@ -162,8 +137,6 @@ class _Pace:
     """Chooses frames by their times, evenly, no more than so many a second."""
 
     def __init__(self, max_fps: float) -> None:
-        if not 0 < max_fps < float("inf"):
-            raise ValueError(f"max_fps must be a positive number, got {max_fps}")
         self._period = 1 / Fraction(max_fps)
         self._due: Fraction | None = None
         self._segment = 0

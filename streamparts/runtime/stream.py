@@ -20,18 +20,17 @@ from streamparts.errors import VideoError
 from streamparts.files import check_outputs, claimed, input_paths
 from streamparts.meter import StageClock
 from streamparts.runtime.job import Job, Progress, Task, opened, work_off
-from streamparts.runtime.pipeline import Pipeline, Policy
+from streamparts.runtime.options import Policy, Tracking
+from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import RunMeter, Stats, StatsFile, StatsLines
 from streamparts.runtime.summary import Outcome, Summary
 from streamparts.sinks.group import Member, SinkGroup
 from streamparts.sinks.messages import parse_addresses
-from streamparts.sinks.outputs import Outputs, Show, check_followers, open_outputs
+from streamparts.sinks.outputs import Outputs, RunContext, Show, check_followers, open_outputs
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source, output_stems
-from streamparts.sources.base import details
 from streamparts.tracking.roi import Following, Roi
 from streamparts.tracking.skeleton import Skeleton
-from streamparts.tracking.skeleton_file import skeleton_for
 from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracksfile.resume import ResumePoint, resume_point
 
@@ -68,47 +67,26 @@ def track(
     BackendError or MissingExtraError: what is wrong from the start at once, a failure on the way at its frame, after
     the tracks before it.
     """
-    return _tracks(
-        *open_pipeline(
-            source, model, backend, threads, clock, policy, max_fps, smoothing, skeleton, roi=roi, subjects=subjects
-        )
+    bundle = model if isinstance(model, Bundle) else load_model(model)
+    tracking = Tracking.of(
+        bundle.spec,
+        policy=policy,
+        max_fps=max_fps,
+        smoothing=smoothing,
+        skeleton=skeleton,
+        roi=roi,
+        subjects=subjects,
     )
+    return _tracks(*open_pipeline(source, bundle, chosen_backend(bundle, backend, threads).backend, tracking, clock))
 
 
 def open_pipeline(
-    source: str | Path | Source,
-    model: str | Path | Bundle | None,
-    backend: Backend | str,
-    threads: int | None,
-    clock: StageClock | None,
-    policy: Policy | None,
-    max_fps: float | None,
-    smoothing: Smoothing | None = None,
-    skeleton: Skeleton | str | Path | None = None,
-    *,
-    roi: Roi | None = None,
-    subjects: int = 1,
+    source: str | Path | Source, bundle: Bundle, backend: Backend, tracking: Tracking, clock: StageClock | None
 ) -> tuple[Pipeline, ExitStack]:
     """What `track` iterates, and what is to be closed after it."""
-    bundle = model if isinstance(model, Bundle) else load_model(model)
-    following = Following.of(bundle.spec, roi, subjects)
-    found = skeleton_for(bundle.spec.parts, skeleton)
-    chosen = _chosen(bundle, backend, threads)
     with ExitStack() as stack:
         frames = opened(source, stack)
-        meter = RunMeter(frames.name, clock)
-        pipeline = Pipeline(
-            frames,
-            bundle,
-            chosen.backend,
-            policy=policy,
-            max_fps=max_fps,
-            smoothing=smoothing,
-            skeleton=found,
-            following=following,
-            meter=meter,
-        )
-        return pipeline, stack.pop_all()
+        return Pipeline(frames, bundle, backend, tracking, RunMeter(frames.name, clock)), stack.pop_all()
 
 
 def _tracks(pipeline: Pipeline, stack: ExitStack) -> Generator[Tracks]:
@@ -176,18 +154,26 @@ def run(
         _path(overlay), _path(tracks), masks, style, encoder, audio, show, show_port, parse_addresses(send)
     )
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
-    found = skeleton_for(bundle.spec.parts, skeleton)
-    following = _following(bundle, roi, subjects, say)
-    outputs = replace(outputs, following=following)
+    tracking = Tracking.of(
+        bundle.spec,
+        policy=policy,
+        max_fps=max_fps,
+        first_index=first_index,
+        smoothing=smoothing,
+        skeleton=skeleton,
+        roi=roi,
+        subjects=subjects,
+    )
+    outputs = replace(outputs, following=_told(tracking.following, say))
     if resume and outputs.tracks == Path("-"):
         raise VideoError("--tracks -: standard output cannot be resumed; name a file")
     files, inputs = (*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle, skeleton)
     check_outputs(files, inputs, force or resume)
-    chosen = _chosen(bundle, backend, threads)
+    chosen = chosen_backend(bundle, backend, threads)
     with claimed(files):
         point = None
         if resume and outputs.tracks:
-            point = resume_point(outputs.tracks, bundle, masks=masks, following=following)
+            point = resume_point(outputs.tracks, bundle, masks=masks, following=tracking.following)
         may_replace = force or point is not None
         check_outputs(files, inputs, may_replace)  # again: another run may have ended meanwhile
         if outputs.overlay is not None:
@@ -197,15 +183,10 @@ def run(
             bundle,
             chosen.backend,
             partial(_open_outputs, outputs, bundle, say, point, force),
-            policy,
-            max_fps,
-            point.next_index if point else first_index,
+            replace(tracking, first_index=point.next_index) if point else tracking,
             progress,
             on_tracks,
-            smoothing,
-            found,
             opener,
-            following,
         )
         job = Job(task, stop=stop)
         with _stats_lines(stats, [job]):
@@ -260,10 +241,18 @@ def run_many(
         if outputs.overlay is not None:
             check_followers(outputs.overlay, force)
     bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
-    found = skeleton_for(bundle.spec.parts, skeleton)
-    following = _following(bundle, roi, subjects, say)
+    tracking = Tracking.of(
+        bundle.spec,
+        policy=policy,
+        max_fps=max_fps,
+        smoothing=smoothing,
+        skeleton=skeleton,
+        roi=roi,
+        subjects=subjects,
+    )
+    following = _told(tracking.following, say)
     wanted = [replace(outputs, following=following) for outputs in wanted]
-    chosen = _chosen(bundle, backend, threads)
+    chosen = chosen_backend(bundle, backend, threads)
     with claimed(every), closing(SharedBackend(chosen.backend)) as shared:
         check_outputs(every, inputs, force)  # again: another run may have ended meanwhile
         jobs = [
@@ -273,14 +262,10 @@ def run_many(
                     bundle,
                     shared,
                     partial(_open_outputs, outputs, bundle, say, None, force),
-                    policy,
-                    max_fps,
-                    progress=_named(stem, progress),
-                    on_tracks=_named(stem, on_tracks),
-                    smoothing=smoothing,
-                    skeleton=found,
-                    opener=opener,
-                    following=following,
+                    tracking,
+                    _named(stem, progress),
+                    _named(stem, on_tracks),
+                    opener,
                 ),
                 stem,
                 stop,
@@ -294,8 +279,8 @@ def run_many(
     ]
 
 
-def _following(bundle: Bundle, roi: Roi | None, subjects: int, say: Callable[[str], None] | None) -> Following:
-    following = Following.of(bundle.spec, roi, subjects)
+def _told(following: Following, say: Callable[[str], None] | None) -> Following:
+    """The same; the user is told what is to be known of it."""
     if following.note and say:
         say(following.note)
     return following
@@ -323,22 +308,18 @@ def _open_outputs(
         if say and job.outputs.num_files:
             say(f"{member.name} ends here, the rest goes on: {error}")
 
-    return open_outputs(
-        outputs,
-        source,
-        bundle,
+    context = RunContext(
+        source=source,
+        bundle=bundle,
         clock=job.meter.clock,
-        written=lambda tracks: ages.written(tracks.index, tracks.frame.decoded_at),
-        failed=failed,
-        say=say,
-        on_closed=job.end,
         policy=policy,
         resume=resume,
-        start_seconds=details(source).start_seconds,
-        depth=1 if policy == "latest" else 2,  # frames that wait for an output get old
-        endless=source.live,
         replace=replace,
+        written=lambda tracks: ages.written(tracks.index, tracks.frame.decoded_at),
+        say=say,
+        on_closed=job.end,
     )
+    return open_outputs(outputs, context, failed)
 
 
 def _summary(job: Job, stop: threading.Event | None, chosen: Chosen, bundle: Bundle) -> Summary:
@@ -419,7 +400,7 @@ def _paths_after(stem: Path, overlay: bool, tracks: bool) -> tuple[Path | None, 
     )
 
 
-def _chosen(bundle: Bundle, backend: Backend | str, threads: int | None) -> Chosen:
+def chosen_backend(bundle: Bundle, backend: Backend | str, threads: int | None) -> Chosen:
     if isinstance(backend, str):
         return choose_backend(bundle, backend, threads)
     if threads is not None:
