@@ -45,7 +45,8 @@ def fitted(image: ByteArray, size: int, fit: Fit) -> ByteArray:
 
 
 def find_files(folder: Path, apart: Path | None = None) -> list[Path]:
-    """Find images and videos below `folder`, sorted, without hidden folders and those in `apart`. Raises PictureError."""
+    """Find images and videos below `folder`, sorted, except hidden folders and those in `apart`. Raises
+    PictureError."""
     wanted = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     files = [
         path

@@ -49,7 +49,7 @@ class Folds:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sufficient statistics of a ridge regression over some frames, for each of C coordinates over its labelled rows."""
+    """Sufficient statistics of a ridge regression over some frames, for each of C coordinates with labels."""
 
     gram: Numbers
     """(C, D + 1, D + 1) products of the features and a column of ones."""

@@ -62,7 +62,7 @@ def seen_through(pictures: Tensor, transform: Tensor, reach: float, side: int) -
 
 
 def view_images(views: Views, transform: Tensor, kind: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """(B, 3, side, side) images of the views, and (B,) True for close ones; the others are cut from the wider images."""
+    """(B, 3, side, side) images of the views, and (B,) True for close ones; wide ones are cut from the wider images."""
     near, far = (to_images(torch.from_numpy(x).to(transform.device)) for x in (views.near, views.far))
     shown_near, shown_far = (
         seen_through(near, transform, NEAR_REACH, side),

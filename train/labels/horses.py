@@ -1,4 +1,4 @@
-"""Weizmann horses: FOLDER/rgb/*.jpg with FOLDER/mask/*.jpg of the same names, at another scale with equal proportions."""
+"""Weizmann horses: FOLDER/rgb/*.jpg, with FOLDER/mask/*.jpg of the same names at another scale of equal proportions."""
 
 from __future__ import annotations
 

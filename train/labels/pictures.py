@@ -27,7 +27,7 @@ def half_of(images: Sequence[Path], half: str) -> list[Path]:
 
 
 def list_images(folder: Path, pattern: str = "*") -> list[Path]:
-    """Sorted images of a folder; with the pattern "**/*", also of its subfolders. Raises LabelsError if there are none."""
+    """Sorted images of a folder; with the pattern "**/*", also of subfolders. Raises LabelsError if there are none."""
     images = sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise LabelsError(f"{folder}: no such folder, or no image in it")
