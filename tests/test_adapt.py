@@ -13,7 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from streamparts.bundle import find_model, load_model  # noqa: E402
+from streamparts.backends.loading import load_model  # noqa: E402
+from streamparts.bundle.load import find_model  # noqa: E402
 from streamparts.errors import ModelError  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
 from streamparts.models.readout import ExportedStudent  # noqa: E402

@@ -26,8 +26,8 @@ import tyro
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from streamparts.bundle import find_model
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.bundle.load import find_model
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_out

@@ -10,10 +10,11 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from streamparts.bundle import find_model, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import find_model
+from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
 from streamparts.models.student import Student, StudentConfig
-from streamparts.spec import ModelSpec
 
 PREFIX = "student."
 """Of the student's weights in the graph."""

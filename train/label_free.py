@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.models.layers import invert
 from streamparts.models.student import Student
 from train.augment import similarity, to_images
@@ -42,10 +42,10 @@ class Steadiness:
     agreement: float
     """IoU of the parts before and after turning the picture, mean over the parts that are seen."""
     consistency: float
-    """Share of the subject's pixels with the same part in the next frame, followed along the optical flow."""
+    """Share of the subject's pixels with the same part STEP frames later, followed along the optical flow."""
     explained_motion: float | None
-    """Share of the variance of the optical flow on the subject that one affine motion per part explains; None where next
-    to nothing moves."""
+    """Share of the variance of the optical flow on the subject that one affine motion per part explains; None where
+    next to nothing moves."""
     foreground: float
     """Share of pixels with a part, neither good nor bad by itself."""
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from streamparts.bundle.spec import pairs_by_name
 from streamparts.models.layers import Affine, invert
 from streamparts.models.student import Student
-from streamparts.swaps import pairs_by_name
 from train.augment import similarity, to_images
 from train.clips import ClipFolder
 from train.close_ups import NEAR_REACH

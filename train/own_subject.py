@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.data import FloatArray, Tracks
-from streamparts.embedding import Tracker
+from streamparts.arrays import FloatArray
+from streamparts.data import Tracks
 from streamparts.errors import VideoError
+from streamparts.runtime.embedding import Tracker
 from train.clips import Clip, ClipFolder, open_clip
 from train.close_folder import large_clip
 from train.own_answers import OwnAnswers

@@ -58,8 +58,8 @@ def add_learn(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _command(args: argparse.Namespace) -> int:
     from streamparts.learning.learn import learn
+    from streamparts.runtime.stream import run
     from streamparts.sources import open_source
-    from streamparts.stream import run
 
     made = learn(
         args.source,

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.bundle import load_model, model_names
-from streamparts.embedding import Tracker
-from streamparts.rescale import Rescaler
-from streamparts.sample_frames import frames_spread_over
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import model_names
+from streamparts.parity.sample_frames import frames_spread_over
+from streamparts.runtime.embedding import Tracker
+from streamparts.sources.rescale import Rescaler
 
 NUM_FRAMES = 24
 SCORE, SHARE = 0.8, 0.7

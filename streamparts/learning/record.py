@@ -11,8 +11,8 @@ import av
 from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
-from streamparts.rescale import Rescaler
 from streamparts.sources import Source
+from streamparts.sources.rescale import Rescaler
 
 TIME_BASE = Fraction(1, 90_000)
 CODEC, QUALITY = "libx264", {"crf": "16", "preset": "veryfast"}
