@@ -59,6 +59,10 @@ ENCODER_SHARE = 0.3
 MAX_NORM = 8.0
 
 
+ANSWERS_ALONE = StudentLoss(translation=0.5, shape=0.25, silhouette=0.0, edges=0.0, appearance=0.0)
+"""The answers are sharp already; terms that draw parts to edges and colours would take sleeves for the trunk."""
+
+
 class WorseError(StreampartsError):
     """The adapted model is worse than the one that it began as."""
 
@@ -77,7 +81,7 @@ class AdaptConfig:
     """About how long to learn, beside a minute or two of looking at the clips."""
     batch_size: int = 12
     """Frames a step."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     """Peak rate of Adam, which falls to zero along half a cosine."""
     seed: int = 0
     """Draws frames and augmentation."""
@@ -87,7 +91,7 @@ class AdaptConfig:
     """CPU threads, 0 for torch's choice."""
     cache: Path | None = None
     """Folder of the crops: by default beside the clips, or in the run folder where they cannot be written to."""
-    loss: StudentLoss = field(default_factory=lambda: StudentLoss(translation=0.5, shape=0.25, appearance=0.3))
+    loss: StudentLoss = field(default_factory=lambda: ANSWERS_ALONE)
 
 
 def adapt(config: AdaptConfig) -> None:
