@@ -75,7 +75,7 @@ class Mp4Writer:
         encoder.configure(codec, like.height, like.width, rate)
         self._stream.time_base = codec.time_base = time_base
         codec.sample_aspect_ratio = pixel_aspect
-        _tag_colours(codec, like)
+        tag_colours(codec, like)
 
     def write(self, picture: VideoFrame, pts: int) -> None:
         """Encode one picture; `pts` in ticks of the time base. Raises VideoError."""
@@ -157,7 +157,7 @@ def _muxer_options(first_pts: int, time_base: Fraction, sample_rate: int, endles
     }
 
 
-def _tag_colours(codec: av.VideoCodecContext, like: VideoFrame) -> None:
+def tag_colours(codec: av.VideoCodecContext, like: VideoFrame) -> None:
     codec.colorspace = like.colorspace
     codec.color_range = like.color_range
     codec.color_primaries = like.color_primaries
