@@ -1,4 +1,4 @@
-"""The README's table of measured figures, made from the sections' figures alone."""
+"""Builds the README's table of measurements from the figures of the sections."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from benchmarks.tables import percent, table
 
 BEGIN, END = "<!-- measured: written by python -m benchmarks.report -->", "<!-- measured: end -->"
 QUOTED = ("runtime", "engines", "accuracy", "startup")
-"""Measured sections that the table is made from."""
+"""Sections that the table quotes."""
 Sections = dict[str, dict[str, Any]]
 """Figures by section."""
 HD = "1280x720, puppet-human"
 
 
 class MissingFigureError(Exception):
-    """A section that the README quotes has no figures."""
+    """Raised when a section that the README quotes has no figures."""
 
 
 def readme_block(records: dict[str, dict[str, Any]]) -> str:
-    """Markdown from the line on the machine to that on the stages. `records` are those of the report, by section.
-    Raises MissingFigureError."""
+    """Return the README's measurements as Markdown. `records` maps each section to its record. Raises
+    MissingFigureError."""
     sections = {name: record["figures"] for name, record in records.items() if "figures" in record}
     whole = _section(sections, "runtime")["rows"][HD]
     drawn, plain = whole["with overlay"], whole["tracks only"]
@@ -58,12 +58,12 @@ def readme_block(records: dict[str, dict[str, Any]]) -> str:
     drawn_alone = percent(drawn["share of the slowest stage alone"])
     return "\n\n".join([
         f"On {machine['cores']} CPU cores ({machine['processor']}), no GPU, model `puppet-human`"
-        + (", while other programs kept the machine busy, so that all times are too long:" if busy else ":"),
+        + (" while other programs kept the machine busy; all times are too long:" if busy else ":"),
         table(["what", "figure", "command"], rows),
-        "Age of result: from leaving the decoder to written by the last output. The slowest stage, as it runs among "
-        f"the others, is\nat work {shares[0]} of the time with overlay, {shares[1]} without. Of the speed that it has "
-        f"alone on an idle core, tracks only reaches\n{alone}, with overlay {drawn_alone}: the stages share "
-        f"{machine['cores']} cores.",
+        "Latency: from the decoder's output of a frame until the last sink has written its result. In these runs the "
+        f"slowest stage is\nat work {shares[0]} of the time with overlay, {shares[1]} without. Tracking without "
+        f"overlay runs at {alone} of the speed its slowest stage\nreaches alone on an idle core; with overlay at "
+        f"{drawn_alone}, because the stages share {machine['cores']} cores.",
     ])  # fmt: skip
 
 
@@ -74,11 +74,11 @@ def _section(sections: Sections, name: str) -> dict[str, Any]:
 
 
 def _speed(mode: dict[str, Any]) -> str:
-    return f"{mode['fps']:.0f} fps, age of result p50 {mode['age p50 ms']:.0f} ms, p95 {mode['age p95 ms']:.0f} ms"
+    return f"{mode['fps']:.0f} fps, latency p50 {mode['age p50 ms']:.0f} ms, p95 {mode['age p95 ms']:.0f} ms"
 
 
 def _frame_ms(sections: Sections, model: str) -> str:
-    """The best engine's median, one picture at a time."""
+    """Median of the fastest engine at batch size 1."""
     rows = [row for row in _section(sections, "engines")["rows"] if row["model"] == model and row["batch"] == 1]
     if not rows:
         raise MissingFigureError(f"section engines has no figures of {model}")
@@ -86,7 +86,7 @@ def _frame_ms(sections: Sections, model: str) -> str:
 
 
 def replaced(readme: str, block: str) -> str:
-    """The README with another block between its marks. Raises ValueError where they are missing."""
+    """Replace the block between the README's markers. Raises ValueError if a marker is missing."""
     pattern = re.compile(f"{re.escape(BEGIN)}\n.*?\n{re.escape(END)}", re.DOTALL)
     if len(pattern.findall(readme)) != 1:
         raise ValueError(f"README.md has no place for the figures: once {BEGIN} and, below it, {END}")

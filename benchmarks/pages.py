@@ -1,4 +1,4 @@
-"""RESULTS.md from what was kept of each section."""
+"""Builds RESULTS.md from the record of each section."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from benchmarks.tables import TABLES, table
 Record = dict[str, Any]
 GPU_COMMAND = "python -m benchmarks.gpu --frames clips/human --batches 8 64 256 1024 --out benchmarks/results/gpu.json"
 HOW = """\
-`make bench` writes this page, its pictures and the table in the README from measurements on the machine at hand, in
-some twenty minutes on two quiet cores; [docs/benchmarks.md](../docs/benchmarks.md) says what each part does and how to
-repeat it alone. The figures themselves are in `benchmarks/results`."""
+`make bench` writes this page, its pictures and the table in the README from measurements on your machine. It takes
+about twenty minutes on two idle cores. [docs/benchmarks.md](../docs/benchmarks.md) describes each section and how to
+run it alone. The figures are in `benchmarks/results`."""
 
 
 def results_page(records: dict[str, Record], readme_block: str | None) -> str:
-    """Markdown. `records` are by section; learning and gpu have their figures only, the others also where and when."""
+    """Return the page as Markdown. `records` maps each section to its record; learning and gpu have figures only, the
+    others also machine and date."""
     measured = {name: record for name, record in records.items() if "machine" in record and "section" in record}
     pieces = ["# Measured", HOW, *_where(measured), *_warnings(measured)]
     if readme_block:
@@ -28,7 +29,7 @@ def results_page(records: dict[str, Record], readme_block: str | None) -> str:
 
 
 def _where(measured: dict[str, Record]) -> Iterator[str]:
-    """The machines and libraries of the sections: as a rule one of each."""
+    """Machines and library versions, usually one each."""
     for key in ("machine", "versions"):
         kinds: dict[str, list[str]] = {}
         for name, record in measured.items():
@@ -45,16 +46,16 @@ def _words(values: dict[str, Any]) -> str:
 def _warnings(measured: dict[str, Record]) -> Iterator[str]:
     quick = [name for name, record in measured.items() if record["options"]["quick"]]
     if quick:
-        yield f"**A rehearsal, not a measurement**, whose figures mean nothing (--quick): {', '.join(quick)}."
+        yield f"**A rehearsal (--quick), not a measurement: ignore these figures**: {', '.join(quick)}."
     busy = [name for name, record in measured.items() if (record["other programs, cores"] or 0) > BUSY_CORES]
     if busy:
         yield (
-            "**The machine was busy with other things**, so that times are too long, and differ from row to row for no "
-            f"reason of their own, in: {', '.join(busy)}."
+            "**Other programs kept the machine busy**, so times are too long and vary from row to row, "
+            f"in: {', '.join(busy)}."
         )
     changed = [name for name, record in measured.items() if record["commit"].endswith("+")]
     if changed:
-        yield f"**The checkout had changes** that no commit holds (+) in: {', '.join(changed)}."
+        yield f"**The checkout had uncommitted changes** (+) in: {', '.join(changed)}."
 
 
 def _section(name: str, record: Record | None) -> Iterator[str]:
@@ -72,7 +73,7 @@ def _section(name: str, record: Record | None) -> Iterator[str]:
 
 
 def _gpu(record: Record | None) -> Iterator[str]:
-    """Figures of a run or the command for one, never anything between."""
+    """Figures of a GPU run, or the command for one."""
     if record is None:
         yield f"No run on a GPU yet. The command: `{GPU_COMMAND} && python -m benchmarks.report --render-only`"
     else:
@@ -84,6 +85,6 @@ def _when(name: str, record: Record) -> str:
     flags = ["--quick"] if options["quick"] else []
     flags += ["--memory-frames", str(options["memory_frames"])] if "memory_frames" in options else []
     command = " ".join(["python -m benchmarks.report --only", name, *flags])
-    columns = ["command", "when", "commit", "took", "cores that others used"]
+    columns = ["command", "when", "commit", "took", "cores used by others"]
     used = record["other programs, cores"]
     return table(columns, [[f"`{command}`", record["at"], record["commit"], f"{record['seconds']} s", used]])

@@ -217,15 +217,15 @@ VARIANTS: dict[str, Callable[[Simulation], NDArray[np.float32]]] = {
     "none": lambda simulation: simulation.measured,
     "plain One-Euro 1.5/.02": functools.partial(plain_one_euro, cutoff_hz=1.5, gain=0.02),
     "plain One-Euro 1.5/.08": functools.partial(plain_one_euro, cutoff_hz=1.5, gain=0.08),
-    "plain Kalman, told guesses": functools.partial(plain_kalman, told_guesses=True),
-    "plain Kalman + One-Euro 2/.15, told guesses": plain_both,
+    "plain Kalman, with guesses": functools.partial(plain_kalman, told_guesses=True),
+    "plain Kalman + One-Euro 2/.15, with guesses": plain_both,
     "plain Kalman": functools.partial(plain_kalman, told_guesses=False),
-    "hidden parts flown on from their true state": flown_on,
-    "ours, told guesses": functools.partial(ours, told_guesses=True),
+    "hidden parts extrapolated from the truth": flown_on,
+    "ours, with guesses": functools.partial(ours, told_guesses=True),
     "ours, Kalman alone": functools.partial(ours, smoothing=Smoothing(cutoff_hz=(1e6, 1e6, 1e6))),
     "ours": ours,
     "ours, on the skeleton": functools.partial(ours, on_skeleton=True),
-    "ours, on the skeleton, told guesses": functools.partial(ours, on_skeleton=True, told_guesses=True),
+    "ours, on the skeleton, with guesses": functools.partial(ours, on_skeleton=True, told_guesses=True),
 }
 
 

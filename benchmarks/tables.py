@@ -49,16 +49,16 @@ def runtime(found: Figures) -> str:
         stages.append([name, *alone.values(), "; ".join(f"{stage} {ms}" for stage, ms in inside.items())])
     return "\n\n".join([
         f"`streamparts run` on an H.264 clip of {found['frames']} frames at 30 frames/s, median of {found['repeats']} "
-        "runs. Age of result: from leaving the decoder to written by the last output. Of decoding alone, of the "
-        "network alone: how much of their speed is left in the whole; they were timed in turns with it, with the "
-        "threads that they have in it. At work: how much of the time the slowest stage is.",
+        "runs. Latency: from the decoder's output of a frame until the last sink has written its result. Of decoding "
+        "alone, of the network alone: the run's frame rate relative to the stage alone, timed in turns with the run "
+        "and with the same threads. At work: the share of the time in which the slowest stage is running.",
         table(
-            ["size, model", "outputs", "engine", "fps", "age p50 ms", "p95", "p99", "of decoding alone",
+            ["size, model", "outputs", "engine", "fps", "latency p50 ms", "p95", "p99", "of decoding alone",
              "of the network alone", "slowest stage at work"],
             whole,
         ),
         "![runtime](pictures/runtime.svg)",
-        "Milliseconds of a frame in each stage, alone and as it runs among the others (with overlay, if there is one):",
+        "Milliseconds per frame in each stage, alone and within the run (with overlay if measured):",
         table(["size, model", "decode", "prepare", "infer", "draw", "encode", "in the run"], stages),
     ])  # fmt: skip
 
@@ -74,8 +74,8 @@ def engines(found: Figures) -> str:
     ]  # fmt: skip
     columns = ["model", "engine", "batch", "network p50 ms", "p95", "p99", "processor ms"]
     text = (
-        f"Threads of each engine: {found['threads']}. Network: one run on the whole batch. Scaling to tracks: a "
-        "frame's share of all that happens between its decoded picture and its tracks. As `streamparts bench` measures."
+        f"Threads of each engine: {found['threads']}. Network: one run on the whole batch. Scaling to tracks: the "
+        "time per frame from decoded image to tracks. Measured as `streamparts bench` does."
     )
     missing = [bullets(found["not timed"])] if found["not timed"] else []
     return "\n\n".join([text, table([*columns, "scaling to tracks p50 ms", "p95", "p99", "fps"], rows), *missing])
@@ -84,9 +84,9 @@ def engines(found: Figures) -> str:
 def scaling(found: Figures) -> str:
     captions = {
         "frames": "Longer clips, 640x360, overlay and tracks:",
-        "sizes": "Larger pictures:",
+        "sizes": "Larger images:",
         "parts": "More parts, small student untrained, 1280x720, tracks only:",
-        "sources": "More videos of 1280x720 at once, one model, tracks only:",
+        "sources": "More 1280x720 videos in parallel, one model, tracks only:",
     }
     pieces = []
     for name, caption in captions.items():
@@ -107,7 +107,7 @@ def accuracy(found: Figures) -> str:
         ["centre error, median", found["center_error_median"]],
         ["part IoU of each part", found["part_iou_each"]],
     ]
-    text = f"The shipped model on {found['frames']} frames of {found['clips']} puppet clips that no training saw."
+    text = f"The shipped model on {found['frames']} frames of {found['clips']} held-out puppet clips."
     return "\n\n".join([text, table(["", "figure"], rows)])
 
 
@@ -116,9 +116,9 @@ def real(found: Figures) -> str:
     from benchmarks.real.tables import tables
 
     text = (
-        "The models that ship, streamed over real clips (../shared/data; none of them is part of this repository); the "
-        "puppets' model, which knows no real thing, stands for where one begins. Each row says what its truth is: "
-        "drawn by people, or another detector's output. More, and trainings: `python -m benchmarks.real --help`."
+        "The shipped models on real clips (../shared/data, not part of this repository). The puppets' model, which was "
+        "trained on no real video, is the lower bound. Each row names its ground truth: drawn by people, or another "
+        "detector's output. More, and trainings: `python -m benchmarks.real --help`."
     )
     return "\n\n".join([text, tables(found["rows"], found["missing"])])
 
@@ -126,8 +126,8 @@ def real(found: Figures) -> str:
 def memory(found: Figures) -> str:
     values = found["memory MB after frames"]
     text = (
-        f"Pictures of 64x64, a network that answers at once, tracks with `--smooth` to a file: {found['frames']} "
-        f"frames at {found['frames a second']} frames/s, {found['lines of tracks']} lines. A million, which takes ten "
+        f"Images of 64x64, a network that returns immediately, tracks with `--smooth` to a file: {found['frames']} "
+        f"frames at {found['frames a second']} frames/s, {found['lines of tracks']} lines. A million frames take ten "
         "times as long: `python -m benchmarks.report --only memory --memory-frames 1000000`."
     )
     rows = [["resident memory, MB", *values.values()]]
@@ -137,10 +137,10 @@ def memory(found: Figures) -> str:
 def startup(found: Figures) -> str:
     names = {
         "import seconds": "`import streamparts` in a new process, s",
-        "loads torch": "which loads torch",
+        "loads torch": "of which loads torch",
         "environment MB": "environment of `make demo`, MB",
-        "make demo seconds": "`make demo` from nothing, downloads included, s",
-        "make demo again seconds": "`make demo` with the environment there, s",
+        "make demo seconds": "`make demo` in a new checkout, downloads included, s",
+        "make demo again seconds": "`make demo` with an existing environment, s",
     }
     return table(["what", "figure"], [[names[key], value] for key, value in found.items()])
 
@@ -148,10 +148,10 @@ def startup(found: Figures) -> str:
 def neighbours(found: Figures) -> str:
     columns = ["clip", "name", "mode", "frames", "frames with a subject", "fps", "processor ms per frame"]
     pieces = [
-        "From opening the clip to closing the outputs; libraries and models loaded before. They do not do the same:",
+        "Timed from opening the clip to closing the outputs, libraries and models loaded. They do different things:",
         bullets(found["does"]),
-        "The shipped model knows puppets: on people its parts mean nothing, and only the time counts. MediaPipe knows "
-        "people, so on puppets it often finds none, and looks for one anew in every such frame.",
+        "The shipped model knows puppets: on people its parts mean nothing, only the time counts. MediaPipe knows "
+        "people: on puppets it often finds none, and then searches again in every frame.",
         table(columns, [[row[column] for column in columns] for row in found["rows"]]),
         "![neighbours](pictures/neighbours.svg)",
     ]
@@ -163,36 +163,36 @@ def live(found: Figures) -> str:
     (first, slow) = found.values()
     rows = [[key, first[key], slow[key]] for key in first]
     return "\n\n".join([
-        "A source paced like a camera at 30 frames/s, 1280x720; the network only sleeps, so that the figures are those "
-        "of the runtime.",
+        "A source paced like a camera at 30 frames/s, 1280x720. The network only sleeps, so the figures are those of "
+        "the runtime.",
         table(["", *found], rows),
     ])  # fmt: skip
 
 
 def counter(found: Figures) -> str:
-    text = "A clip with each frame's number burnt in: frames lost, doubled, shifted or given a wrong time."
+    text = "A clip with the frame number burnt into each frame: frames lost, duplicated, shifted or given a wrong time."
     return "\n\n".join([text, table(list(found), [list(found.values())])])
 
 
 def corpus(found: Figures) -> str:
     text = (
-        "Tiny videos, one worker: what a corpus costs beyond a plain loop over them in one warm process, the start of "
-        "the worker left out. With Ray too: `python -m benchmarks.corpus`"
+        "Tiny videos, one worker: the cost of a corpus run beyond a plain loop over them in one warm process, without "
+        "the worker's start. With Ray: `python -m benchmarks.corpus`"
     )
     return "\n\n".join([text, table(["", "figure"], found.items())])
 
 
 def messages(found: Figures) -> str:
     rows = [[name, cost["us to send"], cost["us of the run"]] for name, cost in found.items()]
-    text = "A frame of ten parts; nobody listens. Microseconds of the sending thread's processor time, and of the run."
+    text = "A frame of ten parts, no receivers. Processor time in microseconds: of the sending thread, and of the run."
     return "\n\n".join([text, table(["protocol", "to send, us", "of the run, us"], rows)])
 
 
 def smoothing(found: Figures) -> str:
     pieces = [
-        f"Simulated tracks with known truth, {found['seeds']} seeds; errors of centres, root mean squares in pixels of "
-        "a frame of 256 px. Cost: "
-        + ", ".join(f"{cost} us a part and frame {what}" for what, cost in found["us a part and frame"].items())
+        f"Simulated tracks with known truth, {found['seeds']} seeds; errors of centres, RMS in pixels of "
+        "a 256 px frame. Cost: "
+        + ", ".join(f"{cost} us per part and frame {what}" for what, cost in found["us a part and frame"].items())
         + "."
     ]
     for rate, rows in found["tables"].items():
@@ -203,7 +203,7 @@ def smoothing(found: Figures) -> str:
 
 def skeleton(found: Figures) -> str:
     clips = f"{found['clips']} unseen puppet clips of {found['frames']} frames"
-    text = f"Found in predicted tracks of {clips}, against the puppets' own."
+    text = f"Found in predicted tracks of {clips}, compared with the puppets' true skeletons."
     rows = [[name, value] for name, value in found.items() if name not in ("clips", "frames")]
     return "\n\n".join([text, table(["", "figure"], rows)])
 
@@ -217,7 +217,7 @@ def learning(found: Figures) -> str:
 
 
 def gpu(found: Figures) -> str:
-    """What benchmarks.gpu --out wrote."""
+    """Figures written by `benchmarks.gpu --out`."""
     parts = found["parts"]
     rows = [
         [
@@ -234,7 +234,7 @@ def gpu(found: Figures) -> str:
     return "\n\n".join([
         f"{'; '.join(named)}. Model {found['model']}, frames: {found['frames']}; commit {found['commit']}; {versions}. "
         f"`python -m benchmarks.gpu {' '.join(found['command'])}`",
-        table(["", "b1 p50 ms, host to host", "frames/s", "frames/s, two batches under way"], rows),
+        table(["", "b1 p50 ms, host to host", "frames/s", "frames/s, two batches in flight"], rows),
         *([bullets(could_not)] if could_not else []),
     ])  # fmt: skip
 
@@ -246,15 +246,15 @@ def _rates(by_batch: dict[str, float]) -> str | None:
 TABLES: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "runtime": ("Whole runs, by size and model", runtime),
     "engines": ("CPU engines side by side", engines),
-    "scaling": ("As the load grows", scaling),
+    "scaling": ("Scaling", scaling),
     "accuracy": ("Accuracy of the shipped model", accuracy),
     "real": ("On real video", real),
-    "learning": ("What trainings gave", learning),
+    "learning": ("Training results", learning),
     "memory": ("Memory over many frames", memory),
-    "startup": ("To begin with", startup),
-    "neighbours": ("The same clip by others", neighbours),
+    "startup": ("Startup", startup),
+    "neighbours": ("Other programs on the same clip", neighbours),
     "live": ("Live sources", live),
-    "counter": ("No frame lost, doubled or shifted", counter),
+    "counter": ("No frame lost, duplicated or shifted", counter),
     "corpus": ("Many videos", corpus),
     "messages": ("Live messages", messages),
     "smoothing": ("Smoothing", smoothing),

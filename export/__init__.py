@@ -1,1 +1,1 @@
-"""From a training run to a model file: run from the checkout, `python -m export.onnx_model`."""
+"""Exports a training run to a model file. Run from the checkout: `python -m export.onnx_model`."""

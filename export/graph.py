@@ -1,4 +1,4 @@
-"""A network as the bytes of an ONNX file, its weights under the names that the network itself gives them."""
+"""Writes a network as ONNX, with its weights under the names of its `state_dict`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ OPSET = 18
 
 
 def to_onnx(network: Exported, spec: ModelSpec) -> bytes:
-    """`network`, its norms folded already (models/fuse.py), as an ONNX file, weights and description inside."""
+    """Return `network`, with its norms already folded (models/fuse.py), as the bytes of an ONNX file with weights and
+    description."""
     batch = torch.export.Dim("batch", min=1, max=1024)
     example = torch.zeros(2, *spec.input_hw, 3, dtype=torch.uint8)
     outputs = [name for name in Readout._fields if name != "evidence" or network.evidence]
@@ -49,10 +50,10 @@ def to_onnx(network: Exported, spec: ModelSpec) -> bytes:
 
 
 def hold_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor]) -> None:
-    """Let the file contain every entry of a state_dict by its name.
+    """Make the file contain every entry of a state_dict under its name.
 
-    The exporter keeps the names, but tensors of equal values become one, and some of a few numbers are folded away:
-    these are added again, though no node reads them. Raises ModelError where a name is another tensor's.
+    The exporter keeps the names, but merges tensors of equal values and folds small ones away. These are added again,
+    though no node reads them. Raises ModelError if a name belongs to another tensor.
     """
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, value in weights.items():
@@ -64,7 +65,7 @@ def hold_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor]) -> None:
 
 
 def strip_traces(model: onnx.ModelProto) -> None:
-    """Drop the exporter's stack traces: they name files of this machine and make up half of a small model."""
+    """Remove the exporter's stack traces, which contain paths of this machine and make up half of a small model."""
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]

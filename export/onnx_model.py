@@ -1,8 +1,8 @@
 """Export a training run: python -m export.onnx_model runs/x -o x.onnx
 
-The graph takes uint8 RGB at the model's size and gives labels, affines, scores and evidence; it is compared with the
-network on real frames first, and beyond tolerance nothing is written. x.onnx.json, its description for other tools,
-lies beside it.
+The graph takes uint8 RGB at the model's size and returns labels, affines, scores and evidence. It is first compared
+with the network on real frames; if a difference exceeds the tolerance, nothing is written. The sidecar x.onnx.json
+describes the model for other tools.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from streamparts.spec import ModelSpec, SubjectSpec, error_line
 
 
 def export_run(run: Path, output: Path, media: Path, args: argparse.Namespace) -> str:
-    """Export, compare on real frames, then write; what was compared, in words. Raises StreampartsError and writes no
-    model when they differ."""
+    """Export, compare on real frames, then write. Returns a summary of the comparison. Raises StreampartsError, and
+    writes no model, if they differ."""
     trained = load_trained(run, args.teacher, args.evidence)
     spec = describe(trained, run, output, args)
     data = to_onnx(fuse_batch_norms(trained.network), spec)
@@ -45,7 +45,7 @@ def export_run(run: Path, output: Path, media: Path, args: argparse.Namespace) -
 
 
 def describe(trained: Trained, run: Path, output: Path, args: argparse.Namespace) -> ModelSpec:
-    """What the file shall say of itself. Raises ValueError or ModelError for what cannot be said."""
+    """Build the description stored in the file. Raises ValueError or ModelError for invalid values."""
     return ModelSpec(
         name=args.name or output.stem,
         method=trained.method,
@@ -66,8 +66,7 @@ def describe(trained: Trained, run: Path, output: Path, args: argparse.Namespace
 
 
 def read_subject(run: Path) -> SubjectSpec | None:
-    """What the trainer left in `subject.json`; None where the run knows whole pictures only. Raises ModelError for a
-    file that is not such a description."""
+    """Read the trainer's `subject.json`; None if the run has none. Raises ModelError for an invalid file."""
     path = run / "subject.json"
     if not path.exists():
         return None
@@ -78,7 +77,7 @@ def read_subject(run: Path) -> SubjectSpec | None:
 
 
 def read_metrics(path: Path | None) -> dict[str, float]:
-    """The numbers at the top level of a JSON file, as benchmarks.accuracy --out leaves them."""
+    """Read the top-level numbers of a JSON file, as written by benchmarks.accuracy --out."""
     if path is None:
         return {}
     values = json.loads(path.read_text(encoding="utf-8"))
@@ -86,7 +85,7 @@ def read_metrics(path: Path | None) -> dict[str, float]:
 
 
 def require_place(output: Path, force: bool) -> None:
-    """Raises ModelError unless a model may be written there."""
+    """Raise ModelError unless a model may be written there."""
     if output.exists() and not force:
         raise ModelError(f"{output} exists; give --force to replace it")
     if not output.absolute().parent.is_dir():
@@ -137,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = parser().parse_args(argv)
     try:
         require_place(args.output, args.force)

@@ -1,4 +1,4 @@
-"""What may differ between a network, its graph and that in cheaper arithmetic; how is in streamparts/agreement.py."""
+"""Tolerances between a network, its graph and lower-precision graphs; streamparts/agreement.py makes the comparison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamparts.sample_frames import FrameSet
 from streamparts.spec import ModelSpec, Precision
 
 BATCHES = (8, 1, 3, 2)
-"""Sizes that take turns."""
+"""Batch sizes used in turn."""
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(labels=0.999, pose_px=0.05, score=1e-3, odd=20),
     "fp16": Tolerance(labels=0.995, pose_px=0.3, score=0.05),
@@ -26,8 +26,8 @@ TOLERANCES: dict[Precision, Tolerance] = {
 
 
 def tolerance_of(precision: Precision) -> Tolerance:
-    """What a model of this precision may differ from fp32, and a graph in fp32 from the network. Raises ModelError for
-    what cannot be run here, so not be compared."""
+    """Return the tolerance of a model of this precision against fp32, and of an fp32 graph against the network. Raises
+    ModelError for a precision that cannot be run, and so not compared, here."""
     if precision not in TOLERANCES:
         raise ModelError(f"{precision} does not run on a CPU, so it cannot be compared here; use streamparts build")
     return TOLERANCES[precision]
@@ -39,12 +39,12 @@ def compare_frames(reference: Runner, candidate: Runner, frames: FrameSet, spec:
 
 
 def bundle_of(data: bytes, path: Path) -> Bundle:
-    """A model that is not written yet. Raises ModelError unless it is sound."""
+    """Return a model that is not written yet as a bundle. Raises ModelError if it is invalid."""
     return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
 
 
 def network_runner(network: nn.Module) -> Runner:
-    """A network that gives a Readout, as a runner."""
+    """Return a network that gives a Readout as a runner."""
 
     @torch.no_grad()
     def run(images: ByteArray) -> Outputs:

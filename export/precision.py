@@ -1,7 +1,7 @@
-"""Cheaper arithmetic for a model: python -m export.precision x.onnx -o y.onnx --precision int8 --frames CLIPS
+"""Convert a model to lower precision: python -m export.precision x.onnx -o y.onnx --precision int8 --frames CLIPS
 
-The result is compared with the fp32 model on frames it was not calibrated on, where there are as many; beyond tolerance
-nothing is written. What may differ: export/parity.py.
+The result is compared with the fp32 model, on frames that were not used for calibration if there are enough. If a
+difference exceeds the tolerance (export/parity.py), nothing is written.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from streamparts.sidecar import write_model
 
 
 def convert_file(args: argparse.Namespace) -> str:
-    """Convert, compare, then write; what was compared, in words. Raises StreampartsError and writes no model when they
-    differ."""
+    """Convert, compare, then write. Returns a summary of the comparison. Raises StreampartsError, and writes no model,
+    if they differ."""
     tolerance = tolerance_of(args.precision)
     source = load_model(args.model)
     frames = with_odd_frames(sample_frames(args.frames, source.spec.input_hw, 2 * args.num_frames))
@@ -41,8 +41,8 @@ def convert_file(args: argparse.Namespace) -> str:
 
 
 def halves(frames: FrameSet) -> tuple[ByteArray, FrameSet]:
-    """Every other real frame to calibrate on, and the rest, with the odd ones, to compare on; a single frame is
-    both."""
+    """Split the frames: every other real frame for calibration, the rest and the synthetic ones for comparison. A
+    single frame serves for both."""
     rows = np.arange(len(frames.names))
     real = rows < frames.num_real
     judged = ~real | (rows % 2 == 1) | (frames.num_real == 1)
@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = parser().parse_args(argv)
     if args.num_frames < 1:
         parser().error("--num-frames must be at least 1")

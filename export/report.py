@@ -1,4 +1,4 @@
-"""What a comparison leaves behind: a table of all frames, a picture of the worst one, or an error."""
+"""Reports a comparison: a table of all frames, an image of the worst one, or an error."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from streamparts.whole_file import write_whole
 def require_parity(
     comparison: Comparison, tolerance: Tolerance, frames: FrameSet, output: Path, report: Path | None
 ) -> Agreement:
-    """The agreement on the real frames. Leave the table at `report`. Beyond tolerance leave the worst frame beside
-    `output`, as x.worst.png, and raise ModelError."""
+    """Return the agreement on the real frames, and write the table to `report`. If it exceeds the tolerance, write the
+    worst frame beside `output` as x.worst.png and raise ModelError."""
     real, odd = slice(frames.num_real), slice(frames.num_real, None)
     judged = [(real, tolerance)]
     if tolerance.odd and len(frames.names) > frames.num_real:
@@ -44,13 +44,13 @@ def require_parity(
 
 
 def said(agreement: Agreement, tolerance: Tolerance, frames: FrameSet) -> str:
-    """The agreement in words: on which frames, and what was allowed."""
+    """Describe the agreement, its frames and its tolerance in words."""
     odd = len(frames.names) - frames.num_real
     return f"{frames.num_real} real and {odd} odd frames: {agreement.describe()}\nallowed were {allowed(tolerance)}"
 
 
 def table(comparison: Comparison, tolerance: Tolerance, frames: FrameSet, passes: bool) -> str:
-    """JSON: the tolerance, the verdict, the figures over the real frames and those of each frame."""
+    """Build the JSON table: tolerance, verdict, and the figures over all real frames and of each frame."""
     rows = [
         {
             "frame": name,
@@ -72,5 +72,5 @@ def table(comparison: Comparison, tolerance: Tolerance, frames: FrameSet, passes
 
 
 def number(value: float) -> float | None:
-    """As JSON knows it: null for nan and infinity."""
+    """Return the number for JSON: null for nan and infinity."""
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a run folder has to export: the finished network, its shape, and what it was trained on."""
+"""Loads what a run folder has to export: the trained network, its shape, and its training clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run folder has to export."""
+    """Content of a run folder for export."""
 
     network: Exported
     """(B, S, S, 3) uint8 RGB -> Readout."""
@@ -38,8 +38,8 @@ class Trained:
 
 
 def load_trained(run: Path, teacher: bool = False, evidence: bool = True) -> Trained:
-    """The finished network of a run folder: scops.safetensors, or else a student, or with `teacher` an Assembly
-    teacher. Raises ModelError without one."""
+    """Load the trained network of a run folder: scops.safetensors, or else a student or, with `teacher`, an Assembly
+    teacher. Raises ModelError if there is none."""
     if teacher:
         return trained_teacher(run, evidence)
     if (run / "scops.safetensors").exists():
@@ -53,8 +53,8 @@ def load_trained(run: Path, teacher: bool = False, evidence: bool = True) -> Tra
 
 
 def trained_teacher(run: Path, evidence: bool = True) -> Trained:
-    """The finished teacher of a run folder, its slots joined to the parts of parts.json. Raises ModelError without
-    one."""
+    """Load the trained teacher of a run folder, with its slots joined to the parts of parts.json. Raises ModelError
+    without one."""
     checkpoint = run / "teacher.safetensors"
     require_finished(run, checkpoint, "steps")
     teacher = load_teacher(checkpoint)
@@ -75,28 +75,28 @@ def trained_teacher(run: Path, evidence: bool = True) -> Trained:
 
 
 def network_shape(kind: str, config: DataclassInstance, **more: NetworkValue) -> dict[str, NetworkValue]:
-    """ModelSpec.network: the kind of network and the fields of its configuration, tuples as lists."""
+    """Return ModelSpec.network: the kind of network and the fields of its configuration, with tuples as lists."""
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
     return {"kind": kind, **fields, **more}
 
 
 def load_student(run: Path) -> Student:
-    """The trained student of a run folder. Raises ModelError without one."""
+    """Load the trained student of a run folder. Raises ModelError without one."""
     checkpoint = run / "student.safetensors"
     require_finished(run, checkpoint, "student_steps")
     return load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
 
 
 def load_scops(run: Path) -> Scops:
-    """The trained SCOPS network of a run folder. Raises ModelError without one."""
+    """Load the trained SCOPS network of a run folder. Raises ModelError without one."""
     checkpoint = run / "scops.safetensors"
     require_finished(run, checkpoint, "steps")
     return load_weights(checkpoint, Scops(read_config(checkpoint, ScopsConfig))).eval()
 
 
 def require_finished(run: Path, checkpoint: Path, steps: str) -> None:
-    """Raises ModelError unless the checkpoint has as many steps as the entry `steps` of the run's config.json, if it
-    is there, asks for."""
+    """Raise ModelError unless the checkpoint has as many steps as `steps` in the run's config.json, if that exists,
+    requires."""
     step, _ = read_metadata(checkpoint)
     wanted = json.loads((run / "config.json").read_text(encoding="utf-8")).get(steps, step)
     if step < wanted:
@@ -104,7 +104,7 @@ def require_finished(run: Path, checkpoint: Path, steps: str) -> None:
 
 
 def given_names(flag: str, run: Path) -> tuple[str, ...]:
-    """The names of --parts, separated by commas, or else those in the run's names.txt, if any."""
+    """Return the comma-separated names of --parts, or else those in the run's names.txt, if any."""
     if flag:
         return tuple(name.strip() for name in flag.split(","))
     path = run / "names.txt"
@@ -113,7 +113,7 @@ def given_names(flag: str, run: Path) -> tuple[str, ...]:
 
 
 def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
-    """The names given, or part0, part1, ... Raises ModelError when their number is wrong."""
+    """Return the given names, or part0, part1, ... Raises ModelError if their number is wrong."""
     names = given or tuple(f"part{k}" for k in range(num_parts))
     if len(names) != num_parts:
         raise ModelError(f"--parts or names.txt gives {len(names)} names, but the network has {num_parts} parts")
@@ -121,7 +121,7 @@ def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
 
 
 def training_clips(run: Path) -> Path:
-    """The folder of clips that a run was trained on. Raises ModelError where it is not there any more."""
+    """Return the folder of clips that a run was trained on. Raises ModelError if it no longer exists."""
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         clips = Path(config["images"] if "images" in config else config["clips"])

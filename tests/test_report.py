@@ -133,9 +133,9 @@ def test_a_rehearsal_a_busy_machine_and_a_changed_checkout_are_told() -> None:
     records["engines"]["other programs, cores"] = 0.9
     records["live"]["commit"] = "abcdef1+"
     page = results_page(records, None)
-    assert "(--quick): runtime." in page
-    assert re.search(r"busy with other things.* in: engines\.", page)
-    assert re.search(r"had changes.* in: live\.", page)
+    assert re.search(r"rehearsal.*: runtime\.", page)
+    assert re.search(r"busy.* in: engines\.", page)
+    assert re.search(r"uncommitted changes.* in: live\.", page)
 
 
 def test_sections_of_two_machines_are_told_apart() -> None:

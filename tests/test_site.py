@@ -41,7 +41,7 @@ def test_other_entries_are_there_and_documented(name: str) -> None:
 def test_the_site_has_every_page_in_the_order_of_the_index(hooks: ModuleType) -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     sections = list(hooks._sections(index))
-    assert next(title for title, _ in sections) == "Begin here"
+    assert next(title for title, _ in sections) == "Start here"
     listed = [page for _, pages in sections for page in pages]
     assert sorted(listed) == sorted(
         page.name for page in PAGES if page.parent.name == "docs" and page.name != "index.md"

@@ -1,1 +1,1 @@
-"""Training tools, run from the checkout: python -m train.<module>. Not part of the installed package."""
+"""Training tools, run from the checkout with python -m train.<module>. They are not part of the installed package."""

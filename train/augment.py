@@ -1,4 +1,4 @@
-"""What happens to a batch between the sampler and the network: floats, silhouettes, colour jitter, rotation."""
+"""Turns a sampled batch into network input: floats, silhouettes, colour jitter, rotation."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from train.spread import spread
 
 @dataclass(frozen=True)
 class Pair:
-    """A batch of pairs as the losses take it; images are (B, 3, S, S) in [0, 1]."""
+    """A batch of pairs for the losses; images are (B, 3, S, S) in [0, 1]."""
 
     source: Tensor
     target: Tensor
     source_silhouette: Tensor
-    """(B, 1, S, S) in [0, 1]: how much a pixel differs from its frame's background."""
+    """(B, 1, S, S) in [0, 1]: difference of a pixel from its frame's background."""
     target_silhouette: Tensor
     source_background: Tensor
-    """(B, 3, S, S) what lies behind the subject, turned and coloured as the frame."""
+    """(B, 3, S, S) background, transformed and recoloured like the frame."""
     target_background: Tensor
     source_known: Tensor
-    """(B, 1, S, S) 1 where background and silhouette can be trusted, 0 where they are not known."""
+    """(B, 1, S, S) 1 where background and silhouette are reliable, 0 where they are unknown."""
     target_known: Tensor
     before: Tensor | None = None
-    """(B, 3, S, S) the frames around the target, turned and coloured as it is, where the sampler draws triplets."""
+    """(B, 3, S, S) frames before and after the target, transformed and recoloured like it, if the sampler draws
+    triplets."""
     after: Tensor | None = None
     close_up: bool = False
-    """Whether the pictures are crops that follow the subject: then what lies behind it says nothing of its motion, and
-    need not be learned."""
+    """True if the images are crops that follow the subject. Their background then carries no information about its
+    motion, and need not be learned."""
 
 
 def to_images(frames: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ def to_images(frames: Tensor) -> Tensor:
 
 
 def silhouette(images: Tensor, background: Tensor) -> Tensor:
-    """sigmoid(60 (|I - background| - 0.07)) with the largest difference over the colour channels."""
+    """Return sigmoid(60 (|I - background| - 0.07)) of the largest difference over the colour channels."""
     return (images - background).abs_().amax(dim=1, keepdim=True).sub_(0.07).mul_(60).sigmoid_()
 
 
@@ -60,17 +61,17 @@ def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 @in_float32
 def warp_images(images: Tensor, transform: Tensor) -> Tensor:
-    """Move (B, C, S, S) by (B, 2, 3) affine `transform`, image -> warped image; the border is repeated outward."""
+    """Warp (B, C, S, S) by the (B, 2, 3) affine `transform`, image -> warped image; the border is replicated."""
     grid = F.affine_grid(invert(transform), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 class Draws:
-    """The random numbers of one step: the same after a resume, and the same for a pair whether one process draws the
-    whole batch or several share it."""
+    """Random numbers of one step: the same after a resume, and the same for a pair whether one process draws the whole
+    batch or several share it."""
 
     def __init__(self, seed: int, step: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        """`batch_size` rows are this process's, those from rank * batch_size on."""
+        """`batch_size` rows, from rank * batch_size, belong to this process."""
         self._generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         self._total = batch_size * world_size
         self._rows = slice(rank * batch_size, (rank + 1) * batch_size)
@@ -93,8 +94,8 @@ def random_similarity(draws: Draws, degrees: float, scale: tuple[float, float], 
 
 
 def jitter_colour(pair: Tensor, draws: Draws, strength: float, gains: float | None = None) -> Tensor:
-    """The same random contrast, brightness and channel gains for all frames of a (B, F, 3, S, S) pair; in place. The
-    gains have a strength of their own where it is given."""
+    """Apply the same random contrast, brightness and channel gains to all frames of a (B, F, 3, S, S) pair, in place.
+    The channel gains use their own strength if given."""
     gain = 1 + (strength if gains is None else gains) * (draws.uniform(1, 3, 1, 1) * 2 - 1)
     contrast = 1 + strength * (draws.uniform(1, 1, 1, 1) * 2 - 1)
     brightness = strength * 0.5 * (draws.uniform(1, 1, 1, 1) * 2 - 1)
@@ -106,8 +107,8 @@ _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.21
 
 
 def jitter_hue(pair: Tensor, draws: Draws, strength: float) -> Tensor:
-    """The same random hue, up to +-`strength` of a full turn, and saturation, by a factor of 1 +- `strength`, for all
-    frames of a (B, F, 3, S, S) pair: the plane of equal brightness (I and Q of YIQ) is turned and stretched."""
+    """Apply the same random hue, up to +-`strength` of a full turn, and saturation, by a factor of 1 +- `strength`, to
+    all frames of a (B, F, 3, S, S) pair: rotates and scales the chroma plane (I and Q of YIQ)."""
     uniform = draws.uniform(2) * 2 - 1
     angle, stretch = 2 * math.pi * strength * uniform[:, 0], 1 + strength * uniform[:, 1]
     cos, sin, zero, one = stretch * angle.cos(), stretch * angle.sin(), 0 * angle, 1 + 0 * angle
@@ -119,7 +120,7 @@ def jitter_hue(pair: Tensor, draws: Draws, strength: float) -> Tensor:
 def prepare_pair(
     batch: PairBatch, device: torch.device, draws: Draws, degrees: float, colour: float, hue: float = 0.0
 ) -> Pair:
-    """Both frames of a pair get the same rotation (+-degrees) and the same jitter of colour and hue."""
+    """Apply the same rotation (+-degrees) and the same jitter of colour and hue to both frames of a pair."""
     turn = random_similarity(draws, degrees, (1.0, 1.0), 0.0)
     stored = [batch.source, batch.target, batch.source_background]
     if batch.target_background is not batch.source_background:
@@ -159,14 +160,15 @@ def prepare_pair(
 
 
 def masks_of(maps: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Maps (B, 2, 3, S, S) of source and target, see CloseUp.maps -> the silhouettes (B, 1, S, S) of both, and where
-    they are known (B, 2, S, S)."""
+    """Split maps (B, 2, 3, S, S) of source and target, see CloseUp.maps, into both silhouettes (B, 1, S, S) and their
+    known pixels (B, 2, S, S)."""
     return [maps[:, side, :1] for side in (0, 1)], (maps[:, :, 1] > 0.99).float()
 
 
 def turned(stored: Sequence[ByteArray], transform: Tensor, device: torch.device) -> Tensor:
-    """F arrays (B, S, S, 3) uint8 -> (B, F, 3, S, S) in [0, 1] on `device`, moved as `warp_images` does by the
-    similarity `transform` (B, 2, 3). On a CPU by OpenCV, into memory that is touched once: a third of the time."""
+    """Convert F arrays (B, S, S, 3) uint8 to (B, F, 3, S, S) in [0, 1] on `device`, warped as by `warp_images` with the
+    similarity `transform` (B, 2, 3). On a CPU, OpenCV writes into memory that is touched once, which takes a third of
+    the time."""
     if device.type != "cpu":
         on_device = [warp_images(to_images(torch.from_numpy(x).to(device)), transform.to(device)) for x in stored]
         return torch.stack(on_device, dim=1)
@@ -185,8 +187,8 @@ def turned(stored: Sequence[ByteArray], transform: Tensor, device: torch.device)
 
 
 def subject_share(folder: ClipFolder, num_frames: int = 256) -> tuple[float, float]:
-    """What share of the known pixels the moving subject fills, and what share of all pixels is known, over frames
-    spread evenly over the clips."""
+    """Return the moving subject's share of the known pixels, and the share of known pixels, over frames sampled evenly
+    from the clips."""
     moving, seen = 0.0, 0.0
     per_clip = max(1, num_frames // len(folder.clips))
     chosen = [(clip, i) for clip in folder.clips for i in spread(len(clip.frames), per_clip)]
@@ -204,6 +206,6 @@ def subject_share(folder: ClipFolder, num_frames: int = 256) -> tuple[float, flo
 
 
 def trusted(silhouettes: Tensor, known: Tensor) -> Tensor:
-    """(B, C, S, S) floats: `known`, but nothing of a pair of which half would be foreground."""
+    """Return `known` as (B, C, S, S) floats, with 0 for pairs of which half would be foreground."""
     share = (silhouettes * known).mean((1, 2, 3)) / known.float().mean((1, 2, 3)).clamp(min=1e-6)
     return known * (share < 0.5).float()[:, None, None, None]

@@ -1,4 +1,4 @@
-"""What the network knows before training: weights of ResNet-50 or SqueezeNet for SCOPS's backbone."""
+"""Pretrained weights of ResNet-50 or SqueezeNet for SCOPS's backbone."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from streamparts.models.squeezenet import SqueezeNet
 from train.perceptual import CAFFE_MEAN, RGB_MEAN, RGB_STD, download, download_squeezenet, read_npz
 
 RESNET_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
-"""torchvision's weights of ResNet-50, trained on ImageNet; the name holds the checksum."""
+"""torchvision's ResNet-50 weights, trained on ImageNet; the name contains the checksum."""
 
 
 def load_backbone(network: Scops, source: str | Path) -> tuple[str, ...]:
-    """Fill the backbone of `network` from a source, and give the names of the layers that keep their first weights.
+    """Load the backbone of `network` from a source, and return the names of the layers that keep their initial weights.
 
-    "scratch" leaves all of them; "torchvision" is its ResNet-50 or SqueezeNet 1.1, downloaded once; anything else is a
-    .npz or .safetensors file with the layers' names as in streamparts.models.resnet or squeezenet, complete or not.
-    `mean` and `std` of the pictures, RGB in [0, 255], come from the file too, or else are ImageNet's usual ones; a
-    file of SqueezeNet without them is Caffe's, whose pictures are BGR.
+    "scratch" loads nothing; "torchvision" is its ResNet-50 or SqueezeNet 1.1, downloaded once; anything else is a .npz
+    or .safetensors file with layer names as in streamparts.models.resnet or squeezenet, complete or not. The images'
+    `mean` and `std`, RGB in [0, 255], also come from the file, or are ImageNet's usual ones; a SqueezeNet file without
+    them is assumed to be Caffe's, for BGR images.
 
-    torchvision's blocks have their stride on the 3x3 convolution, this network on the 1x1 before it. The tensors are
-    the same; but in layer2's first block, the only one with a stride, the 3x3 finds every second position where
-    in its own training it found each: its results differ there, and training has to make up for that.
+    torchvision's blocks have their stride in the 3x3 convolution, this network in the 1x1 before it. The tensors are
+    the same, but in the first block of layer2, the only one with a stride, the 3x3 sees every second position instead
+    of each one. Its results differ there, and training must compensate.
 
-    A file whose norms are folded into `<layer>.bias` leaves norms that change nothing as long as they keep their
-    statistics: train it with freeze_norms(statistics=True). Raises StreampartsError with one line.
+    A file with norms folded into `<layer>.bias` gives norms that change nothing while their statistics are fixed: train
+    it with freeze_norms(statistics=True). Raises StreampartsError with a one-line message.
     """
     backbone = network.backbone
     if source == "scratch":
@@ -56,7 +56,7 @@ def load_backbone(network: Scops, source: str | Path) -> tuple[str, ...]:
 
 
 def _in_rgb(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of SqueezeNet without the classifier; Caffe's, which are for BGR, for RGB."""
+    """Return SqueezeNet's weights without the classifier; Caffe's BGR weights are converted to RGB."""
     out = {name: value for name, value in weights.items() if not name.startswith("conv10.")}
     if "mean" not in out and "conv1.weight" in out:
         out |= {
@@ -72,7 +72,7 @@ def _usual_scaling() -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, as float32."""
+    """Read the tensors of a file as float32."""
     if path.suffix not in (".npz", ".safetensors"):
         raise StreampartsError(f'{path} is not "torchvision", "scratch", a .npz or a .safetensors file of weights')
     try:
@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _unfolded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A folded convolution's bias becomes that of a norm which does nothing else."""
+    """Turn the bias of a folded convolution into that of a norm with no other effect."""
     out = {name: value for name, value in weights.items() if not name.startswith("fc.")}
     for name in weights:
         layer, _, part = name.rpartition(".")
@@ -109,7 +109,8 @@ def _norm_of(convolution: str) -> str:
 
 
 def _fill(backbone: ResNet50 | SqueezeNet, weights: dict[str, Tensor]) -> tuple[str, ...]:
-    """Copies by name and shape; raises ValueError for a tensor that has no place, KeyError without the first layer."""
+    """Copy tensors by name and shape. Raises ValueError for an unexpected tensor, KeyError if the first layer is
+    missing."""
     if "conv1.weight" not in weights:
         raise KeyError("there is no conv1.weight in it")
     weights = {**_usual_scaling(), **weights}
@@ -126,5 +127,5 @@ def _fill(backbone: ResNet50 | SqueezeNet, weights: dict[str, Tensor]) -> tuple[
 
 
 def _layers(module: torch.nn.Module) -> tuple[str, ...]:
-    """Names of everything in `module` that has a weight."""
+    """Return the names of all layers in `module` that have weights."""
     return tuple(name.removesuffix(".weight") for name, _ in module.named_parameters() if name.endswith(".weight"))

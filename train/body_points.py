@@ -1,6 +1,6 @@
-"""Names of body points as detectors give them, and which of a person's ten parts each belongs to.
+"""Names of body keypoints from detectors, and the parts of a person that each belongs to.
 
-The ten parts are those of `streamparts/assets/puppet-human.onnx.json`; "left" and "right" are the person's own.
+The ten parts are those of `streamparts/assets/puppet-human.onnx.json`; left and right are the person's own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEDIAPIPE_33 = (
     "left_heel", "right_heel", "left_foot_index", "right_foot_index",
 )  # fmt: skip
 HAND_21 = ("wrist", *(f"{f}_{n}" for f in ("thumb", "index", "middle", "ring", "pinky") for n in range(1, 5)))
-"""MediaPipe's hand: each finger from its root to its tip."""
+"""MediaPipe's hand: each finger from its base to its tip."""
 
 JOINTS = {
     "head": ("nose", "eye", "eye_inner", "eye_outer", "ear", "mouth"),
@@ -35,7 +35,7 @@ JOINTS = {
     "knee": ("knee",),
     "ankle": ("ankle", "heel", "foot_index"),
 }
-"""Joint -> the points, without their side, that are counted with it: with sides, 13 groups."""
+"""Maps a joint to the keypoints, without side, that are counted with it: 13 groups with sides."""
 OWN_PARTS = {
     "head": ("head",),
     "shoulder": ("torso", "upper_arm"),
@@ -45,9 +45,9 @@ OWN_PARTS = {
     "knee": ("thigh", "shin"),
     "ankle": ("shin",),
 }
-"""Joint -> the parts, without their side, that it lies in: a joint between two parts lies in either."""
+"""Maps a joint to the parts, without side, that it lies in: a joint between two parts may lie in either."""
 LIMBS = ("elbow", "wrist", "knee", "ankle")
-"""Joints of arms and legs alone; shoulder and hip lie in the torso too."""
+"""Joints of arms and legs only; shoulder and hip may also lie in the torso."""
 PERSON_PARTS = frozenset({
     "torso", "head", *(f"{side}_{part}" for side in ("left", "right")
                        for part in ("upper_arm", "forearm", "thigh", "shin")),
@@ -65,13 +65,13 @@ def without_side(name: str) -> str:
 
 
 def joint_of(point: str) -> str | None:
-    """The joint that a point is counted with; None for what is no body point."""
+    """Return the joint that a keypoint is counted with; None for other points."""
     bare = without_side(point)
     return next((joint for joint, points in JOINTS.items() if bare in points), None)
 
 
 def body_groups(points: Sequence[str], *, sides: bool) -> tuple[str, ...] | None:
-    """(L,) name of each point's group: 13 with sides, 7 without; None unless all are body points."""
+    """Return the (L,) group names of the keypoints: 13 with sides, 7 without; None unless all are body keypoints."""
     joints = [joint_of(point) for point in points]
     if not points or any(joint is None for joint in joints):
         return None
@@ -81,8 +81,8 @@ def body_groups(points: Sequence[str], *, sides: bool) -> tuple[str, ...] | None
 
 
 def own_parts(points: Sequence[str], parts: Sequence[str], *, sides: bool) -> NDArray[np.bool_] | None:
-    """(L, 1 + K) whether a point may lie in a part, column 0 the background; None unless the points are a body's and
-    the parts a person's. Without `sides` the other side's part will do."""
+    """Return (L, 1 + K): True where a keypoint may lie in a part; column 0 is the background. None unless the points
+    are of a body and the parts of a person. Without `sides`, the part of the other side also counts."""
     if not set(parts) >= PERSON_PARTS or body_groups(points, sides=False) is None:
         return None
     table = np.zeros((len(points), 1 + len(parts)), np.bool_)

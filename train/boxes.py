@@ -1,4 +1,4 @@
-"""Which rectangle of a picture holds the subject, from boxes.csv or boxes.json."""
+"""Reads the subject's rectangle in each image from boxes.csv or boxes.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ["name", "x", "y", "width", "height"]
 
 
 class Rectangle(NamedTuple):
-    """In continuous pixels of the picture as displayed."""
+    """A rectangle in continuous pixels of the image as displayed."""
 
     x: float
     y: float
@@ -26,7 +26,7 @@ class Rectangle(NamedTuple):
     height: float
 
     def within(self, hw: tuple[int, int]) -> Box:
-        """Whole pixels of a picture of that size. Raises PictureError if none of them is in the rectangle."""
+        """Return the rectangle in whole pixels of an image of this size. Raises PictureError if it contains none."""
         left, right = (round(min(max(x, 0), hw[1])) for x in (self.x, self.x + self.width))
         top, bottom = (round(min(max(y, 0), hw[0])) for y in (self.y, self.y + self.height))
         if left >= right or top >= bottom:
@@ -35,21 +35,21 @@ class Rectangle(NamedTuple):
         return Box(top, bottom, left, right)
 
     def sticks_out(self, hw: tuple[int, int]) -> bool:
-        """By half a pixel at least, so that `within` cuts something off."""
+        """True if the rectangle exceeds the image by at least half a pixel, so that `within` crops it."""
         over = (-self.x, -self.y, self.x + self.width - hw[1], self.y + self.height - hw[0])
         return max(over) > 0.5
 
 
 def with_surroundings(box: Box, hw: tuple[int, int]) -> Box:
-    """Half as much again on each side, as far as the picture goes."""
+    """Enlarge the rectangle by half of its size on each side, within the image."""
     more_y, more_x = (box.bottom - box.top) // 2, (box.right - box.left) // 2
     top, left = max(0, box.top - more_y), max(0, box.left - more_x)
     return Box(top, min(hw[0], box.bottom + more_y), left, min(hw[1], box.right + more_x))
 
 
 def read_boxes(path: Path) -> dict[str, Rectangle]:
-    """Name of a picture, relative to its folder, -> its box: CSV with the columns name, x, y, width, height, or JSON
-    {"name": [x, y, width, height]}. Raises PictureError, saying which entry is wrong."""
+    """Map an image's name, relative to its folder, to its box. Reads CSV with the columns name, x, y, width, height, or
+    JSON {"name": [x, y, width, height]}. Raises PictureError naming the invalid entry."""
     try:
         text = read_text(path)
         return _checked(_json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text))

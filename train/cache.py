@@ -1,4 +1,4 @@
-"""Where decoded frames and maps are kept, and room for them on the disk before they are mapped into memory."""
+"""Cache of decoded frames and maps, and disk space reserved before they are mapped into memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PARTIAL = re.compile(r".*\.(\d+)\.tmp")
 
 
 def cache_place(inputs: Path, wanted: Path | None, run: Path) -> Path:
-    """The folder of the cache, made where it is missing: `wanted`, else beside the inputs, else, where they cannot be
-    written to, in the folder of the run. Leftovers of processes that died are removed. Raises VideoError."""
+    """Return the cache folder, created if missing: `wanted`, else beside the inputs, else, if these are not writable,
+    in the run folder. Removes leftovers of dead processes. Raises VideoError."""
     for place in [wanted] if wanted else [inputs / FOLDER, run / FOLDER]:
         if _can_be_written(place):
             sweep(place)
@@ -29,7 +29,7 @@ def cache_place(inputs: Path, wanted: Path | None, run: Path) -> Path:
 
 
 def sweep(cache: Path) -> None:
-    """Remove half-written files of processes that are no more."""
+    """Remove unfinished files of processes that no longer exist."""
     for path in cache.iterdir():
         match = _PARTIAL.fullmatch(path.name)
         if match and not _is_alive(int(match[1])):
@@ -38,7 +38,7 @@ def sweep(cache: Path) -> None:
 
 
 def new_array(path: Path, shape: tuple[int, ...], what: str) -> ByteArray:
-    """A new .npy file of zeros, uint8, mapped to be written. Raises VideoError where there is no room for it."""
+    """Create a .npy file of uint8 zeros, mapped for writing. Raises VideoError if the disk is full."""
     try:
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -52,8 +52,8 @@ def new_array(path: Path, shape: tuple[int, ...], what: str) -> ByteArray:
 
 
 def reserve(path: Path, num_bytes: int, what: str) -> None:
-    """Take room for a file that will be mapped: a write into a mapped hole kills the process once the disk is full.
-    Raises VideoError, with the megabytes that are wanted, and leaves nothing behind."""
+    """Reserve space for a file to be mapped: on a full disk, a write into an unallocated mapped page would kill the
+    process. Raises VideoError with the megabytes needed, and removes the file."""
     try:
         with path.open("r+b") as file:
             if hasattr(os, "posix_fallocate"):
@@ -71,7 +71,7 @@ def reserve(path: Path, num_bytes: int, what: str) -> None:
 
 
 def _fill(descriptor: int, num_bytes: int) -> None:
-    """Where a system cannot reserve: write zeros."""
+    """Write zeros, for systems that cannot reserve space."""
     block = bytes(1 << 20)
     for start in range(0, num_bytes, len(block)):
         os.write(descriptor, block[: num_bytes - start])
@@ -89,7 +89,8 @@ def _can_be_written(place: Path) -> bool:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether such a process runs on this machine; others' files of shared disks are left alone where one does."""
+    """True if such a process runs on this machine. On shared disks, a live process with that number protects another
+    machine's files."""
     if os.name == "nt" or process == os.getpid():
         return True
     try:

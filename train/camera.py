@@ -1,6 +1,6 @@
-"""How the camera moves in a clip, from the motion that most of the picture shares.
+"""Estimates the camera's motion in a clip from the motion shared by most of the frame.
 
-Matrices map OpenCV's pixel indices, pixel centres at whole numbers, of the pictures without their letterbox.
+Matrices map OpenCV's pixel indices (pixel centres at whole numbers) of the frames without letterbox.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from streamparts.data import ByteArray
 from train.spread import spread
 
 MEDIAN_FRAMES = 49
-"""Frames, spread over the clip, whose median is a still camera's background."""
+"""Number of frames, spread over the clip, whose median is the background of a still camera."""
 MIN_POINTS = 12
-"""Points that must agree on a motion."""
+"""Minimum number of points that must agree on a motion."""
 MIN_AGREEING = 0.35
-"""Share of the points that must."""
+"""Minimum share of the points that must agree."""
 
 Matrix = NDArray[np.float64]
 Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 
 
 class Box(NamedTuple):
-    """Rows and columns of the picture inside its letterbox."""
+    """Rows and columns of the image inside its letterbox."""
 
     top: int
     bottom: int
@@ -40,7 +40,7 @@ class Box(NamedTuple):
 
 
 def view(picture: ByteArray, matrix: Matrix, hw: Sequence[int]) -> ByteArray:
-    """What a frame of size `hw` shows of the picture; black outside."""
+    """Render the part of the image that a frame of size `hw` shows; black outside."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpPerspective(picture, matrix, (hw[1], hw[0]), flags=flags), np.uint8)
 
@@ -60,30 +60,30 @@ def corners(box: Box) -> NDArray[np.float64]:
 
 
 def projected(path: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 3, 3) applied to (3, N) homogeneous points: (..., 2, N)."""
+    """Apply (..., 3, 3) to (3, N) homogeneous points: (..., 2, N)."""
     moved = path @ points
     return np.asarray(moved[..., :2, :] / moved[..., 2:, :])
 
 
 def largest_shift(path: NDArray[np.float64], box: Box) -> float:
-    """Pixels by which the corners move in the clip, but for the twentieth of the frames that move most; 0 where
-    nothing could be followed."""
+    """Return the largest shift of the corners over the clip, in pixels, without the 5 % of frames that move most; 0 if
+    tracking failed."""
     placed = path[~np.isnan(path).any((1, 2))]
     shift = np.abs(projected(placed, corners(box)) - corners(box)[:2]).max((1, 2))
     return float(np.quantile(shift, 0.95))
 
 
 class Change(NamedTuple):
-    """Difference to the middle frame in grey levels: medians over the pixels, which the subject does not touch, means
-    over some frames."""
+    """Difference to the middle frame in grey levels: medians over the pixels, robust against the subject, averaged over
+    some frames."""
 
     before: float
     after: float
-    """The camera's motion undone."""
+    """The difference with the camera's motion compensated."""
 
 
 def change_of(pictures: Sequence[ByteArray], path: NDArray[np.float64]) -> Change:
-    """How much of the change between grey pictures (h, w) is the camera's."""
+    """Measure how much of the change between grey images (h, w) the camera's motion explains."""
     middle = blurred(pictures[len(pictures) // 2])
     before, after = [], []
     for index in spread(len(pictures), MEDIAN_FRAMES):
@@ -99,7 +99,8 @@ def change_of(pictures: Sequence[ByteArray], path: NDArray[np.float64]) -> Chang
 
 
 def follow_camera(frames: Sequence[ByteArray]) -> NDArray[np.float64]:
-    """(F, 3, 3) similarities from every grey frame to the middle one; NaN from where the camera is lost."""
+    """Estimate (F, 3, 3) similarities from every grey frame to the middle one; NaN from the frame at which tracking
+    fails."""
     path = np.full((len(frames), 3, 3), np.nan)
     middle = len(frames) // 2
     path[middle] = np.eye(3)
@@ -124,13 +125,13 @@ class Found(NamedTuple):
     """The motion of a picture between two frames."""
 
     motion: Matrix
-    """(3, 3) similarity, first frame -> second."""
+    """(3, 3) similarity from the first frame to the second."""
     agreeing: float
-    """Share of all points, lost ones included, that move so."""
+    """Share of all points, including lost ones, that follow this motion."""
 
 
 def motion_between(first: ByteArray, second: ByteArray, guess: Matrix) -> Found | None:
-    """The similarity that most points of the first grey picture follow, near `guess`; None where too few agree."""
+    """Estimate the similarity that most points of the first grey image follow, near `guess`; None if too few agree."""
     side = min(first.shape)
     start = cv2.goodFeaturesToTrack(first, 300, 0.002, max(3.0, side / 18), blockSize=5)
     if start is None or len(start) < MIN_POINTS:

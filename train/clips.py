@@ -1,6 +1,6 @@
-"""Frame pairs from a folder of clips. Each clip is decoded once into a small memory-mapped array; pairs, and everything
-else in training, come from there: some hundred times quicker than decoding per pair. Where the disk is too small for
-that, `on_the_fly` seeks to each frame instead."""
+"""Samples frame pairs from a folder of clips. Each clip is decoded once into a small memory-mapped array that serves
+all of training, about a hundred times faster than decoding per pair. If the disk is too small, `on_the_fly` seeks to
+each frame instead."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from train.scenery import Scenery, find_scenery
 from train.spread import spread
 
 MAX_FRAMES = 2000
-"""Longer clips are thinned evenly to this many frames."""
+"""Longer clips are subsampled evenly to this many frames."""
 
 
 class Frames(Protocol):
@@ -47,19 +47,20 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip. Pickled, it names its mapped file instead of copying it, so a worker process maps it again."""
+    """One clip. When pickled, it stores the name of its mapped file instead of the data; a worker process maps it
+    again."""
 
     name: str
     frames: Frames
     scenery: Scenery
-    """What lies behind the subject in each frame."""
+    """Background of each frame."""
     notes: tuple[str, ...] = ()
-    """What is unusual about it, a few words each."""
+    """Notes on anything unusual, a few words each."""
     close_up: CloseUp | None = None
-    """Where the subject is, if the frames are crops that follow it."""
+    """Position of the subject, if the frames are crops that follow it."""
 
     def behind(self, index: int) -> tuple[ByteArray, NDArray[np.bool_]]:
-        """(S, S, 3) what lies behind the subject in frame `index`, and (S, S) where that is known."""
+        """Return the (S, S, 3) background of frame `index`, and (S, S) where it is known."""
         frame = self.frames[index]
         return self.close_up.behind(index, frame) if self.close_up else self.scenery.behind(index, frame)
 
@@ -73,14 +74,14 @@ class Clip:
 
 
 def cache_key(clip: Path, image_size: int) -> str:
-    """Names the decoded form of a clip: another path, size, time or resolution gives another key."""
+    """Key of a decoded clip; it changes with path, size, time and resolution."""
     files = pictures_in(clip) if clip.is_dir() else [clip]
     stats = "|".join(f"{stat.st_size}|{stat.st_mtime_ns}" for stat in (file.stat() for file in files))
     return hashlib.sha256(f"{clip.resolve()}|{stats}|{image_size}|1".encode(errors="surrogateescape")).hexdigest()[:20]
 
 
 def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under another name until it is whole. Raises VideoError where that fails."""
+    """Write a file under a temporary name and rename it when complete. Raises VideoError on failure."""
     partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         with partial.open("wb") as file:
@@ -92,7 +93,7 @@ def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def open_clip(clip: Path) -> Reader:
-    """Raises VideoError unless it has two frames at least."""
+    """Open a clip. Raises VideoError unless it has at least two frames."""
     try:
         reader = open_reader(clip)
         total = len(reader)
@@ -104,7 +105,7 @@ def open_clip(clip: Path) -> Reader:
 
 
 def decode_frames(clip: Path, reader: Reader, wanted: Sequence[int], out: NDArray[np.uint8]) -> None:
-    """Fill `out` (F, S, S, 3) with the wanted frames. Raises VideoError with the reader's reason."""
+    """Decode the selected frames into `out` (F, S, S, 3). Raises VideoError with the reader's reason."""
     try:
         for row, index in enumerate(wanted):
             out[row] = letterboxed(reader[index], out.shape[1])
@@ -113,9 +114,9 @@ def decode_frames(clip: Path, reader: Reader, wanted: Sequence[int], out: NDArra
 
 
 def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> None:
-    """Decode `clip` into `target` (.npy, (F, S, S, 3) uint8), written under another name until it is whole.
+    """Decode `clip` into `target` (.npy, (F, S, S, 3) uint8), written under a temporary name until complete.
 
-    Longer clips are thinned evenly to `max_frames`. Raises VideoError with the reader's reason.
+    Longer clips are subsampled evenly to `max_frames`. Raises VideoError with the reader's reason.
     """
     reader = open_clip(clip)
     wanted = spread(len(reader), max_frames)
@@ -168,10 +169,10 @@ def load_clip(
     on_the_fly: bool = False,
     follow_camera: bool = True,
 ) -> Clip:
-    """The clip from the cache, decoded into it first when it is not there yet.
+    """Load the clip from the cache, after decoding it if necessary.
 
-    `on_the_fly` keeps no frames: the clip is decoded through once, to find its background, and then sought in. Without
-    `follow_camera` the background of a moving camera stays unknown.
+    `on_the_fly` stores no frames: the clip is decoded once to find its background, and then read by seeking. Without
+    `follow_camera`, the background of a moving camera stays unknown.
     """
     cache.mkdir(parents=True, exist_ok=True)
     key = cache_key(clip, image_size)
@@ -195,12 +196,12 @@ def load_clip(
 
 @dataclass(frozen=True)
 class ClipFolder:
-    """All usable clips of a folder; what could not be read is in `failures`, one line each."""
+    """All usable clips of a folder; `failures` has one line per unreadable file."""
 
     clips: tuple[Clip, ...]
     failures: tuple[str, ...]
     subject: str = ""
-    """Where the subject of clips seen close came from, in words."""
+    """Method that found the subject of the crops, in words."""
 
     @classmethod
     def open(
@@ -212,7 +213,7 @@ class ClipFolder:
         on_the_fly: bool = False,
         follow_camera: bool = True,
     ) -> ClipFolder:
-        """Videos and folders of pictures below `folder`. Raises VideoError when no clip is usable."""
+        """Open videos and folders of images below `folder`. Raises VideoError if no clip is usable."""
         clips, failures = [], []
         place = cache_place(folder, cache, folder)
         for path in find_clips(folder):
@@ -234,7 +235,7 @@ class ClipFolder:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is unusual about the clips in use, one line each."""
+        """Notes on the clips in use, one line each."""
         return tuple(f"{clip.name}: {note}" for clip in self.clips for note in clip.notes)
 
 
@@ -247,73 +248,74 @@ class PairBatch:
     target: ByteArray
     """(B, S, S, 3)"""
     source_background: ByteArray
-    """(B, S, S, 3) what lies behind the subject in each source."""
+    """(B, S, S, 3) background of each source."""
     target_background: ByteArray
-    """(B, S, S, 3), the very same array where no camera of the batch moves."""
+    """(B, S, S, 3) background of each target; the same array if no camera in the batch moves."""
     source_known: NDArray[np.bool_]
-    """(B, S, S) where the source's background is known."""
+    """(B, S, S) True where the source's background is known."""
     target_known: NDArray[np.bool_]
     """(B, S, S)"""
     source_maps: ByteArray | None = None
-    """(B, S, S, 3) the subject's mask and where it is known, see CloseUp.maps; None where the subject is what differs
-    from the background."""
+    """(B, S, S, 3) the subject's mask and where it is known, see CloseUp.maps; None if the subject is defined by its
+    difference from the background."""
     target_maps: ByteArray | None = None
-    """The same of the target."""
+    """The same for the target."""
     before: ByteArray | None = None
-    """(B, S, S, 3) a frame shortly before each target and one as long after it, where the sampler draws triplets; the
-    target itself at either end of a clip."""
+    """(B, S, S, 3) frames before and after each target, at equal distance, if the sampler draws triplets; at the ends
+    of a clip, the target itself."""
     after: ByteArray | None = None
 
     @property
     def known_wholly(self) -> bool:
-        """True where each pair's background is known as a whole, or not at all."""
+        """True if each pair's background is either fully known or fully unknown."""
         return all((known.all((1, 2)) | ~known.any((1, 2))).all() for known in (self.source_known, self.target_known))
 
 
 @dataclass(frozen=True)
 class Views:
-    """B crops and what lies around them."""
+    """B crops and their surroundings."""
 
     near: ByteArray
     """(B, C, C, 3), close_ups.NEAR_REACH times as wide as the crops."""
     far: ByteArray
     """(B, S, S, 3), close_ups.FAR_REACH times as wide."""
     maps: ByteArray
-    """(B, S, S, 3) of the crops, see CloseUp.maps."""
+    """(B, S, S, 3) maps of the crops, see CloseUp.maps."""
     alone: NDArray[np.bool_]
-    """(B,) whether what lies outside the crop is no subject."""
+    """(B,) True if the area outside the crop contains no subject."""
 
 
 @dataclass(frozen=True)
 class FrameBatch:
-    """B frames, each by itself."""
+    """B single frames."""
 
     frames: ByteArray
     """(B, S, S, 3)"""
     background: ByteArray
-    """(B, S, S, 3) what lies behind the subject."""
+    """(B, S, S, 3) background of each frame."""
     known: NDArray[np.bool_]
-    """(B, S, S) where that is known."""
+    """(B, S, S) True where it is known."""
     index: NDArray[np.int64]
-    """(B,) which of the folder's frames they are, all clips counted through."""
+    """(B,) indices of the frames in the folder, counted over all clips."""
     views: Views | None = None
-    """What is seen around the subject, where the clips are seen close."""
+    """The subject's surroundings, if the clips are crops."""
 
 
 class PairSampler:
-    """Draws frame pairs: a clip uniformly, then two of its frames uniformly, in either order of time.
+    """Draws frame pairs: a clip uniformly, then two of its frames uniformly, in either temporal order.
 
-    Batch number `step` depends only on (seed, step): a resumed run goes on with the very pairs it would have drawn.
-    It pickles small, so that worker processes started in any way can draw from it; `sampler[step]` is for torch's
-    DataLoader, with `batch_size=None` and the steps as its sampler.
+    Batch number `step` depends only on (seed, step), so a resumed run draws the same pairs. The sampler pickles to a
+    small size for worker processes with any start method. `sampler[step]` suits torch's DataLoader, with
+    `batch_size=None` and the steps as its sampler.
     """
 
     def __init__(
         self, folder: ClipFolder, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, neighbours: int = 0
     ) -> None:
-        """Of the pairs that `world_size` processes draw together, this one gets the `rank`th `batch_size`.
+        """Of the pairs that `world_size` processes draw together, this process gets batch number `rank`, of
+        `batch_size` pairs.
 
-        With `neighbours` above 0 each target comes with the frames before and after it, 1 to `neighbours` away.
+        With `neighbours` above 0, each target comes with the frames before and after it, 1 to `neighbours` away.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -325,7 +327,7 @@ class PairSampler:
         return self.batch(step)
 
     def frames(self, step: int) -> FrameBatch:
-        """The first frames of the pairs that `batch` draws, alone."""
+        """Return only the first frames of the pairs that `batch` draws."""
         clips, pairs = self._draw(np.random.default_rng((self.seed, step)))
         chosen, indices = [self.folder.clips[i] for i in clips], pairs[:, 0].tolist()
         return FrameBatch(
@@ -354,13 +356,13 @@ class PairSampler:
         return replace(batch, before=np.stack(before), after=np.stack(after))
 
     def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(B,) clips and (B, 2) frames of each."""
+        """Draw (B,) clips and (B, 2) frames of each."""
         clips = rng.integers(len(self.folder.clips), size=self.batch_size * self.world_size)
         pairs = [rng.choice(len(self.folder.clips[i].frames), size=2, replace=False) for i in clips]
         return clips[self._mine], np.stack(pairs)[self._mine]
 
     def _side(self, clips: list[Clip], indices: NDArray[np.int64]) -> tuple[ByteArray, ByteArray, NDArray[np.bool_]]:
-        """One frame of each clip, its background, and where that is known."""
+        """Load one frame of each clip, its background, and where that is known."""
         wanted = list(zip(clips, indices.tolist(), strict=True))
         frames = [clip.frames[index] for clip, index in wanted]
         behind = [clip.behind(index) for clip, index in wanted]
@@ -368,7 +370,7 @@ class PairSampler:
 
 
 def views_of(clips: Sequence[Clip], indices: Sequence[int]) -> Views | None:
-    """Of one frame of each clip; None where they are not seen close, or nothing is kept of their surroundings."""
+    """Return the views of one frame per clip; None if the clips are not crops, or their surroundings are not stored."""
     rows = [(clip.close_up, index) for clip, index in zip(clips, indices, strict=True)]
     near = [one.near[index] for one, index in rows if one and one.near]
     far = [one.far[index] for one, index in rows if one and one.far]

@@ -1,4 +1,4 @@
-"""From a folder of raw clips to crops that follow the subject, as the trainers take them."""
+"""Builds crops that follow the subject from a folder of raw clips."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from train.subject.find import find_subjects
 from train.subject.values import SubjectClip, SubjectSource
 
 BACKGROUND = "background"
-"""No subject is looked for: it is what differs from a still background, in whole pictures."""
+"""Value of --subject that skips the search: the subject is what differs from a still background, in whole frames."""
 MIN_FRAMES = 2
-"""A clip that shows the subject in fewer is left out."""
+"""Clips with the subject in fewer frames are left out."""
 
 
 def source_of(word: str) -> SubjectSource:
-    """--subject as train.subject takes it."""
+    """Return --subject in the form that train.subject takes."""
     words: dict[str, SubjectSource] = {"auto": "auto", "motion": "motion", "saliency": "saliency"}
     return words.get(word, Path(word))
 
@@ -41,8 +41,8 @@ def say(line: str) -> None:
 def open_close_ups(
     folder: Path, subject: str, teacher_side: int, student_side: int, cache: Path | None = None
 ) -> tuple[ClipFolder, ClipFolder]:
-    """The same frames at both sizes, those with a subject only; the student's with its surroundings. Raises VideoError
-    where no clip has one."""
+    """Load the frames that show a subject, at both sizes; the student's with surroundings. Raises VideoError if no clip
+    has a subject."""
     cache = cache_place(folder, cache, folder)
     found = find_subjects(folder, source_of(subject), cache, say=say)
     usable = [clip for clip in found if clip.found.sum() >= MIN_FRAMES]
@@ -59,8 +59,8 @@ def open_close_ups(
 def close_pictures(
     folder: Path, subject: str, side: int, per_video: int, cache: Path
 ) -> Iterator[tuple[str, ByteArray, ByteArray]]:
-    """Name, (S, S, 3) crop and (S, S) mask of frames of every clip, spread evenly over those that show the subject:
-    what SCOPS learns from where all there is are videos."""
+    """Return name, (S, S, 3) crop and (S, S) mask of frames of every clip, spread evenly over those that show the
+    subject: the images for SCOPS if there are only videos."""
     for clip in find_subjects(folder, source_of(subject), cache, say=say):
         found = np.flatnonzero(clip.found)
         chosen = found[spread(len(found), per_video)]
@@ -71,7 +71,7 @@ def close_pictures(
 
 
 def small_clip(clip: SubjectClip, side: int, cache: Path) -> Clip:
-    """Crops for the teacher."""
+    """Build the crops for the teacher."""
     rows = np.flatnonzero(clip.found)
     frames = Chosen(crop_frames(clip.clip, clip.rows, clip.regions, side, cache), rows)
     close_up = CloseUp(Chosen(clip.masks, rows), Chosen(clip.known, rows))
@@ -79,7 +79,7 @@ def small_clip(clip: SubjectClip, side: int, cache: Path) -> Clip:
 
 
 def large_clip(clip: SubjectClip, side: int, cache: Path, alone: bool) -> Clip:
-    """Crops for the student, and what is around them."""
+    """Build the crops for the student, with surroundings."""
     rows = np.flatnonzero(clip.found)
     near_side = 2 * round(NEAR_REACH * side / 2)
     near, far = (

@@ -1,4 +1,4 @@
-"""What a student of clips seen close knows of its subject as a whole, so that the stream can follow it."""
+"""Calibrates the subject score of a student trained on crops, so that a run can follow the subject."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from train.views import CLOSE, EMPTY, emptied, lesson_transforms, seen_through, 
 
 SUBJECT = "subject.json"
 ROUNDS, TOGETHER = 24, 12
-"""Batches of views that are looked at, and views in each."""
+"""Number of batches of views, and of views in each."""
 
 
 def write_subject(path: Path, student: Student, folder: ClipFolder, source: str, seed: int) -> None:
-    """Calibrate on close views of the training clips, and on views beside the subject or with it painted over.
-    `source` says in words where the subject came from."""
+    """Calibrate on views of the training clips that show the subject, and on views beside it or with it painted over.
+    `source` describes how the subject was found."""
     features, present = observed_views(student, folder, seed)
     slope, offset = calibrate(features, present)
     about = {"margin": MARGIN, "slope": slope, "offset": offset, "source": source}
@@ -31,7 +31,7 @@ def write_subject(path: Path, student: Student, folder: ClipFolder, source: str,
 
 
 def observed_views(student: Student, folder: ClipFolder, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 2) presence features of views, and (N,) 1 where they show the subject."""
+    """Return (N, 2) presence features of views, and (N,) 1 for those that show the subject."""
     network = ExportedStudent(student).eval()
     sampler = PairSampler(folder, TOGETHER, seed)
     features, present = [], []
@@ -45,8 +45,8 @@ def observed_views(student: Student, folder: ClipFolder, seed: int) -> tuple[np.
 
 
 def views_with_and_without(sampler: PairSampler, step: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, 3, S, S) views and (N,) whether each shows the subject. Where nothing lies beside a subject that fills the
-    picture, the subject is painted over."""
+    """Return (N, 3, S, S) views and (N,) True for those that show the subject. If the subject fills the frame, it is
+    painted over for the others."""
     batch = sampler.frames(step)
     views = batch.views
     assert views is not None

@@ -1,5 +1,5 @@
-"""Clips seen close: crops that follow the subject, and where in each it is. What the trainers learn from where the
-subject was found by train/subject; a ClipFolder like any other, whose silhouettes are the subject's masks."""
+"""Crops that follow the subject, with its mask in each. The trainers use them if train/subject found the subject; they
+form a ClipFolder like any other, with the subject's masks as silhouettes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from train.clips import Frames
 
 NEAR_REACH = 1.5
-"""A lesson's crop may be cut from a picture this many times as wide as the subject's crop ..."""
+"""Width of the image that a training crop may be cut from, relative to the subject's crop."""
 FAR_REACH = 4.0
-"""... and one of the subject in its surroundings from one this many times as wide."""
+"""Width of the image that shows the subject in its surroundings, relative to the subject's crop."""
 FILL = 1 / 8
-"""What lies behind the subject is guessed from its surroundings this far around, as a share of the picture's side."""
+"""Radius of the surroundings that the background behind the subject is estimated from, as a share of the image's side.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Middle:
-    """The middle of wider frames: what of a picture NEAR_REACH times as wide is the subject's crop."""
+    """The centre of wider frames: the subject's crop within an image NEAR_REACH times as wide."""
 
     frames: Frames
     side: int
@@ -57,22 +58,22 @@ class Middle:
 
 @dataclass(frozen=True)
 class CloseUp:
-    """Where the subject is in the frames of a clip, each a crop round it."""
+    """Position of the subject in the frames of a clip, each of which is a crop around it."""
 
     masks: Frames
     """(F, M, M) uint8: probability of the subject, 255 is certain."""
     known: Frames
-    """(F, M, M) uint8 or bool: where the mask may be trusted."""
+    """(F, M, M) uint8 or bool: where the mask is reliable."""
     near: Frames | None = None
-    """(F, C, C, 3) the crop and its surroundings, NEAR_REACH times as wide; only for the student."""
+    """(F, C, C, 3) the crop with its surroundings, NEAR_REACH times as wide; only for the student."""
     far: Frames | None = None
     """(F, S, S, 3) the same, FAR_REACH times as wide."""
     alone: bool = True
-    """False where the clip has more subjects than this one: nothing is known outside the crop."""
+    """False if the clip has other subjects: nothing is known outside the crop."""
 
     def maps(self, index: int, side: int) -> ByteArray:
-        """(S, S, 3) of frame `index`: the mask, 255 where it is known, and nothing; a picture that can be moved as the
-        frame is."""
+        """Return (S, S, 3) of frame `index`: the mask, 255 where it is known, and zeros, as an image that can be warped
+        like the frame."""
         out = np.zeros((side, side, 3), np.uint8)
         for channel, values in enumerate((self.masks[index], self.known[index])):
             stored = np.asarray(values, np.uint8) * np.uint8(255 if channel and values.dtype == np.bool_ else 1)
@@ -82,17 +83,17 @@ class CloseUp:
         return out
 
     def behind(self, index: int, frame: ByteArray) -> tuple[ByteArray, NDArray[np.bool_]]:
-        """(S, S, 3) what may lie behind the subject, guessed from around it, and (S, S) where the mask is known."""
+        """Return the (S, S, 3) background estimated from the surroundings, and (S, S) where the mask is known."""
         maps = self.maps(index, len(frame))
         return filled(frame, maps[..., 0]), maps[..., 1] > KNOWN
 
 
 KNOWN = 250
-"""Of 255, from which a pixel of the moved map counts as known."""
+"""Value, of 255, from which a pixel of a warped map counts as known."""
 
 
 def filled(frame: ByteArray, mask: ByteArray) -> ByteArray:
-    """(S, S, 3) `frame` whose subject, by its `mask` (S, S), is painted over with a blur of what is around it."""
+    """Return (S, S, 3) `frame` with its subject, by `mask` (S, S), painted over with a blur of the surroundings."""
     weight = 1 - mask.astype(np.float32)[..., None] / 255
     sigma = FILL * len(frame)
     around = cv2.GaussianBlur(frame * weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
@@ -102,12 +103,12 @@ def filled(frame: ByteArray, mask: ByteArray) -> ByteArray:
 
 
 def widened(regions: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
-    """(F, 4) left, top, width, height of regions with the same middle, `reach` times as large."""
+    """Return (F, 4) left, top, width, height of regions with the same centre, `reach` times as large."""
     corner, size = regions[:, :2], regions[:, 2:]
     return np.concatenate([corner - size * np.float32((reach - 1) / 2), size * np.float32(reach)], axis=1)
 
 
 def stacked_maps(close_ups: Sequence[CloseUp | None], indices: Sequence[int], side: int) -> ByteArray | None:
-    """(B, S, S, 3) maps of a batch; None where its clips are not seen close."""
+    """Stack the (B, S, S, 3) maps of a batch; None if its clips are not crops."""
     maps = [one.maps(index, side) for one, index in zip(close_ups, indices, strict=True) if one is not None]
     return np.stack(maps) if len(maps) == len(close_ups) else None

@@ -1,13 +1,13 @@
-"""Fully connected CRF on soft masks, for evaluation and other work offline: Kraehenbuehl and Koltun, "Efficient
+"""Fully connected CRF on soft masks, for evaluation and other offline work: Kraehenbuehl and Koltun, "Efficient
 inference in fully connected CRFs with Gaussian edge potentials", 2011.
 
-Mean field with Potts compatibility (their Eq. 4): Q(l) <- p(l) exp(sum_m w_m M_m[Q](l)), normalised over l, where M_m
-is the mean of Q over all pixels, weighed by a Gaussian of their distance: in position alone (smoothness), or in
-position and colour (appearance; their Eq. 3). Means instead of sums make the weights the same for pictures of every
-size, and a pixel counts in its own mean.
+Mean field with Potts compatibility (their Eq. 4): Q(l) <- p(l) exp(sum_m w_m M_m[Q](l)), normalised over l. M_m is the
+mean of Q over all pixels, weighted by a Gaussian of their distance: in position only (smoothness), or in position and
+colour (appearance; their Eq. 3). Means instead of sums make the weights independent of the image's size; a pixel counts
+in its own mean.
 
-SCOPS as released has the smoothness term alone (sigma 3 px, weight 5, 5 iterations) and so never looks at the picture;
-`RELEASED` is that. The appearance term is this project's addition.
+SCOPS as released has only the smoothness term (sigma 3 px, weight 5, 5 iterations), and so never uses the image; this
+is `RELEASED`. The appearance term is our addition.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from streamparts.data import ByteArray, FloatArray, require_shape
 from train.finding import Found
 
 SMALLEST = 1e-6
-"""Probabilities are raised to this, so that no label is out of the question."""
+"""Lower bound of probabilities, so that no label is impossible."""
 DIMENSIONS = 5
-"""Of the bilateral grid: x, y, R, G, B."""
+"""Dimensions of the bilateral grid: x, y, R, G, B."""
 
 
 @dataclass(frozen=True)
 class CrfConfig:
-    """Both terms; a weight of 0 switches one off. The appearance term's defaults were chosen by the foreground IoU
-    of train.dff's parts on 12 of the horses that fitted them (horses:FOLDER,fit thinned to 12), from some 20 tries
-    about the release's smoothness."""
+    """Parameters of both terms; a weight of 0 disables one. The appearance term's defaults were chosen by the
+    foreground IoU of train.dff's parts on 12 of the horses it was fitted to (horses:FOLDER,fit subsampled to 12), from
+    about 20 variants around the released smoothness."""
 
     smoothness_weight: float = 5.0
     smoothness_sigma_px: float = 3.0
     appearance_weight: float = 5.0
     appearance_sigma_px: float = 30.0
-    """Of position, in pixels of the picture that is given."""
+    """Sigma of position, in pixels of the given image."""
     appearance_sigma_rgb: float = 13.0
-    """Of each colour, 0 to 255."""
+    """Sigma of each colour, 0 to 255."""
     num_iterations: int = 5
 
     def __post_init__(self) -> None:
@@ -55,18 +55,18 @@ RELEASED = CrfConfig(appearance_weight=0)
 """SCOPS's own post-processing."""
 
 Mean = Callable[[FloatArray], FloatArray]
-"""(H, W, 1 + K) -> the same shape: each pixel's weighed mean of all pixels."""
+"""Maps (H, W, 1 + K) to the same shape: each pixel's weighted mean over all pixels."""
 
 
 WORKING_SIDE = 256
-"""Pixels of the longer side at which found parts are refined; the sigmas are meant for about this size."""
+"""Length of the longer side, in pixels, at which parts are refined; the sigmas are meant for about this size."""
 CONFIDENCE = 0.9
-"""Probability of a hard label, where a network gives no other; the rest is shared by the other labels."""
+"""Probability of a hard label, for networks without soft masks; the other labels share the rest."""
 
 
 def refine_found(found: Found, image: ByteArray, config: CrfConfig | None = None) -> Found:
-    """The same parts with labels and soft masks refined by the (H, W, 3) picture they were found in, at WORKING_SIDE or
-    the picture's own size if that is smaller. Poses stay as they are."""
+    """Refine labels and soft masks with the (H, W, 3) image, at WORKING_SIDE or the image's own size if that is
+    smaller. Poses stay unchanged."""
     scale = min(1.0, WORKING_SIDE / max(image.shape[:2]))
     wh = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     masks = unary_of_labels(found.labels, len(found.affines)) if found.masks is None else found.masks
@@ -77,15 +77,15 @@ def refine_found(found: Found, image: ByteArray, config: CrfConfig | None = None
 
 
 def unary_of_labels(labels: ByteArray, num_parts: int) -> FloatArray:
-    """(1 + K, h, w) probabilities for hard labels: CONFIDENCE for the label itself."""
+    """Return (1 + K, h, w) probabilities of hard labels: CONFIDENCE for the label itself."""
     other = (1 - CONFIDENCE) / max(num_parts, 1)
     own = labels == np.arange(num_parts + 1, dtype=np.uint8)[:, None, None]
     return np.where(own, np.float32(CONFIDENCE), np.float32(other))
 
 
 def refine(probabilities: FloatArray, image: ByteArray, config: CrfConfig | None = None) -> FloatArray:
-    """(1 + K, H, W) soft masks, of which each pixel's sum to 1 -> the same, moved to borders of the (H, W, 3) RGB
-    `image`. Raises ValueError for shapes that do not agree."""
+    """Refine (1 + K, H, W) soft masks, which sum to 1 in each pixel, with the borders in the (H, W, 3) RGB `image`.
+    Raises ValueError for mismatched shapes."""
     config = config or CrfConfig()
     require_shape("probabilities", probabilities, (None, *image.shape[:2]))
     require_shape("image", image, (None, None, 3))
@@ -108,7 +108,7 @@ def _softmax(logits: FloatArray) -> FloatArray:
 
 
 def smoothness_mean(hw: tuple[int, int], sigma_px: float) -> Mean:
-    """The mean over neighbours; what lies outside the picture does not count."""
+    """Return the mean over neighbours; pixels outside the image do not count."""
 
     def blurred(values: FloatArray) -> FloatArray:
         out = cv2.GaussianBlur(values, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT)
@@ -119,7 +119,7 @@ def smoothness_mean(hw: tuple[int, int], sigma_px: float) -> Mean:
 
 
 def appearance_mean(image: ByteArray, sigma_px: float, sigma_rgb: float) -> Mean:
-    """The mean over pixels near in place and colour, by a bilateral grid."""
+    """Return the mean over pixels near in position and colour, from a bilateral grid."""
     grid = BilateralGrid.of(image, sigma_px, sigma_rgb)
     shape = image.shape[:2]
     inside = grid.filtered(np.ones((shape[0] * shape[1], 1), np.float32))
@@ -128,17 +128,17 @@ def appearance_mean(image: ByteArray, sigma_px: float, sigma_rgb: float) -> Mean
 
 @dataclass(frozen=True)
 class BilateralGrid:
-    """A Gaussian of position and colour as splat, blur and slice on a grid with cells of one sigma, of which only the
-    cells that some pixel touches exist.
+    """Gaussian of position and colour as splat, blur and slice on a grid with cells of one sigma; only cells touched by
+    a pixel exist.
 
-    Linear splatting and slicing have a variance of 1/6 cell each, a mean of three cells has 2/3: together the 1 that
-    is wanted.
+    Linear splatting and slicing have a variance of 1/6 cell each, a mean of three cells has 2/3; together this is 1, as
+    required.
     """
 
     weights: csr_array
-    """(H * W, C) what each pixel gives to the corners of its cell, and takes from them."""
+    """(H * W, C) weights between each pixel and the corners of its cell."""
     neighbours: NDArray[np.int32]
-    """(DIMENSIONS, 2, C) the cells before and after, C where there is none."""
+    """(DIMENSIONS, 2, C) indices of the cells before and after, C if there is none."""
 
     @classmethod
     def of(cls, image: ByteArray, sigma_px: float, sigma_rgb: float) -> BilateralGrid:
@@ -155,7 +155,7 @@ class BilateralGrid:
         return cls(weights, np.stack([[rank[cells - step], rank[cells + step]] for step in strides]))
 
     def filtered(self, values: FloatArray) -> FloatArray:
-        """(H * W, n) -> (H * W, n), each pixel's weighed sum up to a constant."""
+        """Filter (H * W, n) -> (H * W, n): each pixel's weighted sum, up to a constant."""
         cells = np.asarray(self.weights.T @ values, np.float32)
         nothing = np.zeros((1, cells.shape[1]), np.float32)
         for before, after in self.neighbours:
@@ -165,7 +165,7 @@ class BilateralGrid:
 
 
 def _features(image: ByteArray, sigma_px: float, sigma_rgb: float) -> FloatArray:
-    """(H * W, DIMENSIONS) place and colour in sigmas, from 0 on."""
+    """Return (H * W, DIMENSIONS) position and colour in sigmas, starting at 0."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32) / np.float32(sigma_px)
     colours = image.reshape(-1, 3).astype(np.float32) / np.float32(sigma_rgb)
     return np.concatenate([np.stack([x.ravel(), y.ravel()], axis=1), colours - colours.min(axis=0)], axis=1)
@@ -174,7 +174,7 @@ def _features(image: ByteArray, sigma_px: float, sigma_rgb: float) -> FloatArray
 def _corners(
     low: NDArray[np.int32], inside: FloatArray, strides: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], FloatArray]:
-    """(n, 32) keys of the corners about each point, and its share in each: the product of the linear weights."""
+    """Return (n, 32) keys of the corners around each point, and its weight for each: a product of linear weights."""
     keys, shares = (low @ strides)[:, None], np.ones((len(low), 1), np.float32)
     for step, part in zip(strides, inside.T[..., None], strict=True):
         keys = np.concatenate([keys, keys + step], axis=1)
@@ -183,7 +183,7 @@ def _corners(
 
 
 def _ranks(keys: NDArray[np.int64], size: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """(size,) number of each key among those in use, their count for the others; and the keys in use."""
+    """Return (size,) the index of each key among those in use, their number for the others; and the keys in use."""
     used = np.zeros(size, np.bool_)
     used[keys] = True
     cells = np.flatnonzero(used)

@@ -1,14 +1,14 @@
 """Deep feature factorisation, the baseline of SCOPS: Collins, Achanta and Suesstrunk, "Deep feature factorization for
 concept discovery", ECCV 2018. python -m train.dff IMAGES --out FOLDER --features FILE [FILE ...]
 
-The coarse features V (cells of all pictures, C) of a trained network are non-negative, and V = A H with few factors
+The coarse features V (cells of all images, C) of a trained network are non-negative, and V = A H with few factors
 (non-negative matrix factorisation) makes each row of H a concept and each column of A its heat in every cell. The parts
-of a new picture are the least-squares A >= 0 with H fixed.
+of a new image are the least-squares solution A >= 0 with fixed H.
 
-What is a part is our rule, for the paper leaves it open. K + num_background factors are fitted; those with the largest
-share of their heat along the pictures' borders are background, the other K are parts. Each heat is divided by its 99th
-percentile over the fitted pictures, and background is what has less than `threshold` of every part, or more of a
-background factor: the foreground is the union of the parts above the threshold.
+The paper does not define parts; our rule is: K + num_background factors are fitted; those with the largest share of
+their heat along the image borders are background, the other K are parts. Each heat is divided by its 99th percentile
+over the fitted images. A pixel is background if every part is below `threshold`, or a background factor exceeds them
+all: the foreground is the union of the parts above the threshold.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ from train.labels.pictures import half_of, list_images, read_rgb
 from train.perceptual import FeatureNetwork, load_features
 
 STRIDE = 16
-"""Of the features in pixels; the coarsest that the networks of perceptual.py give."""
+"""Stride of the features in pixels, the coarsest of the networks in perceptual.py."""
 PERCENTILE = 99
 BASIS = "factors.npz"
 
 Features = Callable[[ByteArray], FloatArray]
-"""(S, S, 3) picture -> (S / STRIDE, S / STRIDE, C)."""
+"""Maps an (S, S, 3) image to (S / STRIDE, S / STRIDE, C)."""
 
 
 @dataclass(frozen=True)
 class DffConfig:
-    """What is fitted."""
+    """Parameters of the factorisation."""
 
     num_parts: int = 4
     num_background: int = 1
-    """Factors besides the parts."""
+    """Number of factors besides the parts."""
     threshold: float = 0.3
-    """Of a part's own 99th percentile."""
+    """Threshold relative to a part's own 99th percentile."""
     image_size: int = 256
-    """Pictures are letterboxed into a square of this side, a multiple of STRIDE."""
+    """Images are letterboxed into a square of this side, a multiple of STRIDE."""
     num_iterations: int = 300
     seed: int = 0
 
@@ -70,14 +70,14 @@ class DffConfig:
 
 @dataclass(frozen=True)
 class Factors:
-    """The basis, parts first, background last."""
+    """The basis; parts first, background last."""
 
     basis: FloatArray
     """(K + num_background, C) H, non-negative."""
     heats: FloatArray
     """(K + num_background,) the 99th percentile of each factor's heat."""
     border_shares: FloatArray
-    """(K + num_background,) share of the heat along the borders over their share of the cells, increasing."""
+    """(K + num_background,) share of the heat along the borders relative to their share of the cells, increasing."""
 
     def heat(self, features: FloatArray) -> FloatArray:
         """(h, w, C) -> (K + num_background, h, w) in units of `heats`."""
@@ -89,8 +89,8 @@ class Factors:
 
 
 def coarse_features(networks: Sequence[FeatureNetwork], images: Tensor) -> Tensor:
-    """(B, 3, S, S) RGB in [0, 1] -> (B, C, S / STRIDE, S / STRIDE) >= 0: the last features of all networks, each
-    divided by the mean over its channels and cells of that picture."""
+    """Return the last features of all networks for (B, 3, S, S) RGB in [0, 1], as (B, C, S / STRIDE, S / STRIDE) >= 0,
+    each divided by the mean over its channels and cells of that image."""
     hw = (images.shape[2] // STRIDE, images.shape[3] // STRIDE)
     maps = [network(images)[STRIDE] for network in networks]
     scaled = [F.interpolate(x, hw, mode="bilinear", align_corners=False) for x in maps]
@@ -98,7 +98,7 @@ def coarse_features(networks: Sequence[FeatureNetwork], images: Tensor) -> Tenso
 
 
 def open_features(files: Iterable[Path]) -> Features:
-    """One picture's features by the networks in these files. Raises StreampartsError."""
+    """Return a function that computes an image's features with the networks in these files. Raises StreampartsError."""
     networks = [load_features(path) for path in files]
     for network in networks:
         if STRIDE not in network(torch.full((1, 3, 64, 64), 0.5)):
@@ -113,7 +113,7 @@ def open_features(files: Iterable[Path]) -> Features:
 
 
 def fit(pictures: Iterable[ByteArray], features: Features, config: DffConfig) -> Factors:
-    """Factorise all (H, W, 3) pictures of a collection together; the letterbox's borders do not count."""
+    """Factorise all (H, W, 3) images of a collection together; letterbox borders are excluded."""
     cells, borders = zip(*(_cells(picture, features, config.image_size) for picture in pictures), strict=True)
     values, border = np.concatenate(cells), np.concatenate(borders)
     num_factors = config.num_parts + config.num_background
@@ -128,7 +128,7 @@ def fit(pictures: Iterable[ByteArray], features: Features, config: DffConfig) ->
 
 
 def _cells(picture: ByteArray, features: Features, side: int) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """(n, C) features of the cells that hold the picture, and (n,) which of them lie at its border."""
+    """Return (n, C) features of the cells inside the image, and (n,) True for those at its border."""
     box = Letterbox.fit(picture.shape[:2], (side, side))
     scaled = np.asarray(cv2.resize(picture, box.inner_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     rows, columns = (slice(-(-inner.start // STRIDE), inner.stop // STRIDE) for inner in box.inner_slices)
@@ -139,8 +139,8 @@ def _cells(picture: ByteArray, features: Features, side: int) -> tuple[FloatArra
 
 
 def soft_masks(heat: FloatArray, num_parts: int, threshold: float, hw: tuple[int, int]) -> FloatArray:
-    """(1 + K, H, W) that sum to 1: the parts' heats and, as background, the threshold or a background factor's heat if
-    that is more, scaled up bilinearly and divided by their sum."""
+    """Return (1 + K, H, W) masks that sum to 1: the parts' heats and, as background, the threshold or a background
+    factor's heat if larger, upscaled bilinearly and divided by their sum."""
     scaled = np.stack([cv2.resize(x, hw[::-1], interpolation=cv2.INTER_LINEAR) for x in heat])
     limit = np.full((1, *hw), max(threshold, 1e-6), np.float32)
     background = np.concatenate([limit, scaled[num_parts:]]).max(axis=0, keepdims=True)
@@ -149,8 +149,8 @@ def soft_masks(heat: FloatArray, num_parts: int, threshold: float, hw: tuple[int
 
 
 def read_parts(masks: FloatArray) -> RawParts:
-    """Labels by the largest mask; poses by the moments of each mask where it is the largest, for its faint rest reaches
-    over the whole picture."""
+    """Return labels by the largest mask, and poses by the moments of each mask where it is the largest: its faint tail
+    covers the whole image."""
     labels = masks.argmax(axis=0).astype(np.uint8)
     moments = [mask_moments(np.where(labels == k, mask, 0)) for k, mask in enumerate(masks[1:], start=1)]
     affines = np.stack([affine_from_moments(mean, covariance) for mean, covariance, _ in moments])
@@ -158,7 +158,7 @@ def read_parts(masks: FloatArray) -> RawParts:
 
 
 def save(folder: Path, factors: Factors, config: DffConfig, files: Sequence[Path], images: str) -> None:
-    """FACTORS (JSON) and BASIS, which `open_factors` reads."""
+    """Write FACTORS (JSON) and BASIS, which `open_factors` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / BASIS, **asdict(factors))
     about = {"config": asdict(config), "features": [str(path.resolve()) for path in files], "images": images}
@@ -166,7 +166,7 @@ def save(folder: Path, factors: Factors, config: DffConfig, files: Sequence[Path
 
 
 def open_factors(folder: Path) -> Finder:
-    """What `save` left, as a function from a picture to parts. Raises ModelError."""
+    """Load the files of `save` as a function from an image to parts. Raises ModelError."""
     try:
         about = json.loads((folder / FACTORS).read_text(encoding="utf-8"))
         config, files = DffConfig(**about["config"]), [Path(path) for path in about["features"]]
@@ -232,7 +232,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = parser().parse_args(argv)
     try:
         run(args)

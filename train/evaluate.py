@@ -1,13 +1,13 @@
 """Evaluate a model on labelled sets: python -m train.evaluate MODEL SET [SET ...]
 
-MODEL is an .onnx file, the name of a shipped model, the folder of a training run (its student), the
-teacher.safetensors in that folder, or a folder of train.dff. Figures go to the screen, with --out to a JSON file, and
---pictures leaves one sheet per set. What each figure means stands in metrics.py, keypoints.py, ridge.py, landmarks.py
-and sections.py. The foreground IoU with the papers' rule (background only above a probability of 0.8) needs soft masks:
-it is there for runs and not for .onnx files, which give hard labels.
+MODEL is an .onnx file, the name of a bundled model, the folder of a training run (its student), the teacher.safetensors
+in that folder, or a folder of train.dff. Figures are printed and, with --out, written to a JSON file; --pictures writes
+a contact sheet per set. metrics.py, keypoints.py, ridge.py, landmarks.py and sections.py define the figures. The
+papers' foreground IoU (background only above a probability of 0.8) needs soft masks: it is available for runs, not for
+.onnx files, which give hard labels.
 
-With --crf each set has a second column, the same after a dense CRF (crf.py) that sees the picture. It starts from the
-soft masks; those of an .onnx file are taken to be sure of each label with a probability of 0.9.
+With --crf each set has a second column: the same after a dense CRF (crf.py) that uses the image. It starts from the
+soft masks; for an .onnx file, each label is assumed to have a probability of 0.9.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from train.side_by_side import Sample, write_sheet
 from train.spread import spread
 
 NUM_PICTURES = 12
-"""Frames on a sheet, spread over the set."""
+"""Number of frames on a sheet, spread over the set."""
 
 LEAST_SQUARES = "least squares (the papers' own; overfits on few clips), features"
 ROWS = (
@@ -104,7 +104,7 @@ ROWS = (
     ("jitter at rest, px", "time.jitter_px"),
     ("switches per 10,000 frames", "time.switches_per_10000_frames"),
 )
-"""Name on the screen, and where the figure is in the report."""
+"""Printed name of each figure, and its place in the report."""
 
 
 def evaluate(
@@ -115,7 +115,7 @@ def evaluate(
     sheet: Path | None = None,
     normaliser: Normaliser | None = None,
 ) -> Section:
-    """Run the model over a set and score it; `found_names` are those of its parts, `seed` splits the frames of the
+    """Run the model on a set and score it. `found_names` are the names of its parts; `seed` splits the frames for the
     landmark regression."""
     samples: dict[int, Sample] = {}
     chosen = set(spread(labelled.num_frames, NUM_PICTURES) if sheet else [])
@@ -142,7 +142,7 @@ def _with_landmarks(sample: Sample, scores: dict[str, LandmarkScore], row: int, 
 
 
 def table(sets: dict[str, Section]) -> str:
-    """One column per set, one line per figure that any set has."""
+    """Build a table with one column per set and one line per figure."""
     columns = {name: [_cell(section, path) for _, path in ROWS] for name, section in sets.items()}
     lines = [["", *columns], *([name, *cells] for (name, _), *cells in zip(ROWS, *columns.values(), strict=True))]
     kept = [line for line in lines if any(cell != "-" for cell in line[1:])]
@@ -163,7 +163,7 @@ def _cell(section: Section, path: str) -> str:
 
 
 def rounded(value: object, digits: int = 5) -> object:
-    """The same with floats rounded, None for nan, so that it is JSON for everybody."""
+    """Round floats, and replace nan by None, for valid JSON."""
     if isinstance(value, dict):
         return {key: rounded(item, digits) for key, item in value.items()}
     if isinstance(value, float):
@@ -172,13 +172,14 @@ def rounded(value: object, digits: int = 5) -> object:
 
 
 def _unique_name(name: str, taken: dict[str, Section]) -> str:
-    """Two sets may be called alike; the second gets a number."""
+    """Return a unique name: the second of two sets with equal names gets a number."""
     names = [name, *(f"{name}#{number}" for number in range(2, len(taken) + 2))]
     return next(candidate for candidate in names if candidate not in taken)
 
 
 def _normaliser(text: str | None, labelled: EvaluationSet) -> Normaliser | None:
-    """None too for a set without named landmarks. Raises ValueError where the set has no such landmarks."""
+    """Return the normaliser for a set, None if it has no named landmarks. Raises ValueError if it lacks these
+    landmarks."""
     return Normaliser.parse(text, labelled.landmark_names) if text and labelled.landmark_names else None
 
 
@@ -221,7 +222,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Open everything before the first frame is read, so that a wrong name is told at once."""
+    """Evaluate all sets. Everything is opened before the first frame is read, so a wrong name fails at once."""
     if min(args.max_frames, args.puppet_num_clips, args.puppet_num_frames) < 1:
         raise LabelsError("--max-frames and the numbers of puppets must be at least 1")
     for path in (args.out.parent if args.out else None, args.pictures):
@@ -251,7 +252,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = parser().parse_args(argv)
     try:
         run(args)

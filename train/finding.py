@@ -1,5 +1,5 @@
-"""What is evaluated: an exported model, the student of a run folder, its teacher, or a factorisation of features, as
-one function from a picture to parts."""
+"""Opens a model to evaluate (an exported model, the student or teacher of a run folder, or a feature factorisation) as
+one function from an image to parts."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from streamparts.rescale import Rescaler
 from train.metrics import mask_centers
 
 CERTAIN_BACKGROUND = 0.8
-"""Gao et al. count a pixel as background only where its probability is higher than this, at evaluation only."""
+"""Probability above which Gao et al. count a pixel as background, in evaluation only."""
 FACTORS = "factors.json"
 SCOPS = "scops.safetensors"
-"""What tells a folder of train.dff, and of train.scops."""
+"""Files that identify a folder of train.dff and of train.scops."""
 
 
 class RawParts(NamedTuple):
-    """What a network says, at the size of its input."""
+    """Output of a network, at the size of its input."""
 
     labels: ByteArray
     """(h, w)"""
     affines: FloatArray
     """(K, 2, 3) canonical -> normalised coordinates."""
     masks: FloatArray | None
-    """(1 + K, h, w) probabilities, background first, where the network tells them: exported graphs give hard labels
-    only."""
+    """(1 + K, h, w) probabilities, background first, if the network gives them; exported graphs have only hard labels.
+    """
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Found:
 
     frame_hw: tuple[int, int]
     labels: ByteArray
-    """(h, w) over the frame, without the letterbox's borders, at the model's resolution."""
+    """(h, w) labels of the frame, without letterbox borders, at the model's resolution."""
     affines: FloatArray
     """(K, 2, 3) canonical -> pixels of the frame."""
     masks: FloatArray | None = None
@@ -59,7 +59,7 @@ class Found:
 
     @classmethod
     def of_tracks(cls, tracks: Tracks) -> Found:
-        """What the runtime streams, whether the network saw the whole frame or a crop of it."""
+        """Convert tracks of the runtime, whether the network saw the whole frame or a crop."""
         hw = (tracks.frame.height, tracks.frame.width)
         return cls(hw, labels_over_frame(tracks.labels, tracks.letterbox, hw), tracks.affines)
 
@@ -82,12 +82,12 @@ class Found:
         return np.asarray((centers + 1) * np.array(self.frame_hw[::-1]) / 2, np.float32)
 
     def foreground(self) -> FloatArray:
-        """(H, W) in [0, 1]: all that belongs to a part, scaled up bilinearly."""
+        """(H, W) in [0, 1]: the union of all parts, upscaled bilinearly."""
         return self._scaled(self.labels > 0)
 
     def uncertain_foreground(self) -> FloatArray | None:
-        """(H, W) in [0, 1]: all but what is background with a probability above CERTAIN_BACKGROUND; None where the
-        network does not tell it."""
+        """(H, W) in [0, 1]: all pixels except those with a background probability above CERTAIN_BACKGROUND; None
+        without soft masks."""
         if self.masks is None:
             return None
         return self._scaled((self.labels > 0) | (self.masks[0] <= CERTAIN_BACKGROUND))
@@ -98,8 +98,8 @@ class Found:
 
 
 def labels_over_frame(labels: ByteArray, box: Letterbox, frame_hw: tuple[int, int]) -> ByteArray:
-    """Labels at the network's input, over the frame alone: without borders where it saw all of the frame, else at the
-    frame's size, with background where it did not look."""
+    """Crop labels at the network's input to the frame: without borders if the network saw the whole frame, otherwise at
+    the frame's size, with background outside the region."""
     rows, columns = box.inner_slices
     corners = box.frame_to_model(np.array([[0, 0], frame_hw[::-1]], np.float64))
     if np.allclose(corners, [[columns.start, rows.start], [columns.stop, rows.stop]], atol=1e-3):
@@ -118,14 +118,14 @@ class Finder:
     """A network ready to run."""
 
     description: dict[str, object]
-    """What it is, for the report."""
+    """Description for the report."""
     part_names: tuple[str, ...]
     input_hw: tuple[int, int]
     run: Callable[[ByteArray], RawParts]
-    """From a picture at the size of its input."""
+    """Runs an image of the input's size."""
 
     def __call__(self, image: ByteArray) -> Found:
-        """Parts of an (H, W, 3) RGB picture of any size, letterboxed as the runtime does it."""
+        """Find the parts of an (H, W, 3) RGB image of any size, letterboxed as in the runtime."""
         hw = height, width = image.shape[:2]
         box = Letterbox.fit(hw, self.input_hw)
         frame = Frame(0, 0, Fraction(1), image, 0, height, width, decoded_at=0.0)
@@ -135,8 +135,8 @@ class Finder:
 
 
 def open_finder(model: str) -> Finder:
-    """An .onnx file, the name of a shipped model, the folder of a training run (of Assembly for its student), the
-    teacher's checkpoint in that folder, or a folder that train.dff left. Raises ModelError."""
+    """Open an .onnx file, a bundled model by name, the folder of a training run (of Assembly for its student), the
+    teacher's checkpoint in that folder, or a folder of train.dff. Raises ModelError."""
     path = Path(model)
     if (path / FACTORS).is_file():
         from train.dff import open_factors
@@ -162,7 +162,7 @@ def open_onnx(model: str) -> Finder:
 
 
 def open_student(folder: Path) -> Finder:
-    """The student as its last checkpoint has it, finished or not."""
+    """Load the student of the last checkpoint, finished or not."""
     import torch
 
     from streamparts.models.checkpoint import load_weights, read_config, read_metadata
@@ -186,7 +186,7 @@ def open_student(folder: Path) -> Finder:
 
 
 def open_scops(folder: Path) -> Finder:
-    """The SCOPS network as its last checkpoint has it, finished or not."""
+    """Load the SCOPS network of the last checkpoint, finished or not."""
     import torch
     from torch.nn import functional as F
 
@@ -215,7 +215,7 @@ def open_scops(folder: Path) -> Finder:
 
 
 def open_teacher(checkpoint: Path) -> Finder:
-    """The teacher of a run folder, its slots joined to the parts that were found there."""
+    """Load the teacher of a run folder, with its slots joined to the parts found there."""
     import torch
 
     from streamparts.models.checkpoint import read_metadata

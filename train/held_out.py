@@ -1,7 +1,7 @@
-"""How good a student is on rendered pictures that it did not learn from, and when its subject is there at all.
+"""Evaluates a student on held-out rendered images, and calibrates its subject score.
 
-python -m train.held_out runs/person PICTURES, with PICTURES of another --seed than the run's, prints the figures and
-leaves them in the run as held-out.json, and the calibrated presence as subject.json.
+python -m train.held_out runs/person PICTURES prints the figures and writes held-out.json and the calibrated
+subject.json into the run folder. PICTURES must be rendered with another --seed than the training images.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from train.supervised import STUDENT
 
 SUBJECT, FIGURES = "subject.json", "held-out.json"
 MARGIN = 0.25
-"""Of the crops, see SubjectSpec: what pictures are framed with before their jitter."""
+"""Margin of the crops, see SubjectSpec: the framing of the images before jitter."""
 LEAST_SEEN = 0.004
-"""Share of the picture's pixels from which on somebody counts as there."""
+"""Share of the image's pixels from which a person counts as present."""
 TOGETHER = 32
 
 
 def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout, ByteArray, NDArray[np.uint8]]]:
-    """What a student says of all pictures, a few at a time, their true labels (B, S, S) and numbers of people (B,)."""
+    """Run a student on all images in small batches; return its output, true labels (B, S, S) and numbers of people
+    (B,)."""
     network, size = ExportedStudent(student).eval(), student.config.image_size
     still = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     for shard in shards:
@@ -51,7 +52,7 @@ def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout
 
 
 def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], dict[str, object]]:
-    """The figures, and the entries of SubjectSpec."""
+    """Return the figures, and the entries of SubjectSpec."""
     confusion, false, empty = np.zeros((len(PARTS) + 1,) * 2, np.int64), 0.0, 0
     features, present = [], []
     for read, truth, people in answers(student, shards):
@@ -82,8 +83,8 @@ def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], 
 
 
 def from_confusion(confusion: NDArray[np.int64]) -> dict[str, float]:
-    """Figures of (1 + K, 1 + K) pixels, truth by guess: foreground IoU; mean part IoU, with sides taken together as
-    well; the share of limbs' pixels, called that limb, that got the right side."""
+    """Compute figures from a (1 + K, 1 + K) confusion matrix of pixels, truth by prediction: foreground IoU; mean part
+    IoU, also with sides merged; and among limb pixels assigned to the right limb, the share with the right side."""
     foreground = confusion[1:, 1:].sum() / (confusion.sum() - confusion[0, 0])
     overlap = np.diag(confusion)[1:] / (confusion.sum(0) + confusion.sum(1) - np.diag(confusion))[1:].clip(1)
     pairs = [(one + 1, other + 1) for one, other in pairs_by_name(PARTS)]
@@ -105,7 +106,7 @@ def from_confusion(confusion: NDArray[np.int64]) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     parser = argparse.ArgumentParser("python -m train.held_out", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a run of train.supervised")
     parser.add_argument("pictures", type=Path, help="folder of rendered pictures of another seed")

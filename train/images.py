@@ -1,5 +1,5 @@
-"""A collection of pictures with their saliency maps, from a folder of image files and videos: what SCOPS learns from.
-Each is decoded once into a memory-mapped array, as clips are; batches come from there."""
+"""Loads a collection of images with their saliency maps from a folder of images and videos, for SCOPS. Each image is
+decoded once into a memory-mapped array, from which batches are read."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from train.spread import spread
 from train.subject.networks import load_network, load_saliency, saliency_file
 
 Fit = Literal["letterbox", "stretch"]
-"""How a picture becomes a square: with black at two sides, as the runtime prepares its frames and so that a turned
-subject keeps its shape; or stretched, as SCOPS does."""
+"""How an image becomes square: letterboxed, as the runtime prepares its frames, so that a rotated subject keeps its
+shape; or stretched, as in SCOPS."""
 
 Maps = Callable[[Picture, ByteArray, Box], ByteArray]
 Row = tuple[str, ByteArray, ByteArray]
-"""Name, (S, S, 3) picture and (S, S) saliency."""
+"""Name, (S, S, 3) image and (S, S) saliency."""
 
 
 def fitted(image: ByteArray, size: int, fit: Fit) -> ByteArray:
@@ -45,7 +45,8 @@ def fitted(image: ByteArray, size: int, fit: Fit) -> ByteArray:
 
 
 def find_files(folder: Path, apart: Path | None = None) -> list[Path]:
-    """Images and videos below `folder`, sorted, without hidden folders and what is in `apart`. Raises PictureError."""
+    """Find images and videos below `folder`, sorted, except hidden folders and those in `apart`. Raises
+    PictureError."""
     wanted = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     files = [
         path
@@ -60,14 +61,14 @@ def find_files(folder: Path, apart: Path | None = None) -> list[Path]:
 
 
 def pictures_of(file: Path, name: str, frames_per_video: int) -> list[Picture]:
-    """The file itself, or frames of a video, spread evenly. Raises one of READING_ERRORS."""
+    """Yield the image of a file, or frames of a video, spread evenly. Raises one of READING_ERRORS."""
     if file.suffix.lower() in IMAGE_SUFFIXES:
         return [Picture(name, file)]
     return [Picture(f"{name}#{index}", file, index) for index in spread(len(open_reader(file)), frames_per_video)]
 
 
 CONTRAST = "contrast"
-"""--subject: robust background detection in each picture by itself."""
+"""Value of --subject: robust background detection in each image separately."""
 
 
 def is_video(file: Path) -> bool:
@@ -75,8 +76,8 @@ def is_video(file: Path) -> bool:
 
 
 def computed_maps(folder: Path, subject: str) -> ComputedMaps:
-    """What is salient in a picture by itself: U2-Net-p where it is asked for, or installed and nothing else is; a
-    user's own network; else robust background detection."""
+    """Return the saliency method: U2-Net-p if requested, or if installed and nothing else is requested; the user's own
+    network; else robust background detection."""
     if subject in (CONTRAST, "motion") or (subject == "auto" and saliency_file() is None):
         return ComputedMaps(folder)
     network = load_saliency() if subject in ("auto", "saliency") else load_network(Path(subject))
@@ -84,13 +85,13 @@ def computed_maps(folder: Path, subject: str) -> ComputedMaps:
 
 
 def maps_key(maps: Maps, close: bool, subject: str) -> tuple[str, ...]:
-    """What tells a prepared folder from one with other maps."""
+    """Key that distinguishes prepared folders with different maps."""
     return (*([maps.name] if isinstance(maps, ComputedMaps) and maps.name else []), *([subject] if close else []))
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How the pictures of one folder are brought into the array."""
+    """Loads the images of a folder into the array."""
 
     folder: Path
     files: Sequence[Path]
@@ -98,14 +99,14 @@ class Preparation:
     fit: Fit
     frames_per_video: int
     boxes: dict[str, Rectangle]
-    """By name of the picture; the name of a video is that of all its frames."""
+    """Boxes by image name; all frames of a video share its name."""
     maps: Maps
     failures: list[str]
-    """What was not used and why; filled on the way."""
+    """Skipped files with reasons, filled during loading."""
     notes: list[str]
 
     def rows(self) -> Iterator[Row]:
-        """Every picture that can be used."""
+        """Load every usable image."""
         unused = set(self.boxes)
         for file in tqdm(self.files, "pictures", disable=None, leave=False):
             name = file.relative_to(self.folder).as_posix()
@@ -136,7 +137,7 @@ class Preparation:
 
 
 def write_prepared(preparation: Preparation, rows: Iterable[Row], stored: Path) -> None:
-    """`stored` (JSON) last of all: where it is, the arrays beside it are whole."""
+    """Write the arrays, and last the JSON file `stored`, which marks them as complete."""
     names: list[str] = []
 
     def write(images: BinaryIO, saliency: BinaryIO) -> None:
@@ -169,19 +170,19 @@ def read_prepared(stored: Path) -> ImageFolder:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """N pictures. Pickled, it names its mapped files instead of copying them."""
+    """N images. When pickled, it stores the names of its mapped files instead of the data."""
 
     names: tuple[str, ...]
     images: ByteArray
     """(N, S, S, 3) RGB"""
     saliency: ByteArray
-    """(N, S, S) 255 is most salient; 0 in the padding of a letterbox."""
+    """(N, S, S) saliency, 255 is most salient; 0 in letterbox borders."""
     failures: tuple[str, ...]
-    """What could not be used, one line each."""
+    """Skipped files, one line each."""
     notes: tuple[str, ...]
-    """What is unusual about those in use, one line each."""
+    """Notes on the images in use, one line each."""
     stored: Path
-    """Describes the mapped files beside it."""
+    """JSON file that describes the mapped arrays beside it."""
 
     def __reduce__(self) -> tuple[Callable[[Path], ImageFolder], tuple[Path]]:
         return read_prepared, (self.stored,)
@@ -202,10 +203,10 @@ class ImageFolder:
         frames_per_video: int = 50,
         subject: str = CONTRAST,
     ) -> ImageFolder:
-        """Images and videos below `folder`, cut to their boxes where `boxes` (CSV or JSON) has one.
+        """Open images and videos below `folder`, cropped to their boxes if `boxes` (CSV or JSON) lists them.
 
-        Maps are computed unless `saliency` is a folder of them, in the way that `subject` names, see
-        ScopsTrainingConfig. Raises PictureError when there is nothing to use, VideoError for videos without a subject.
+        Maps are computed by the method `subject`, see ScopsTrainingConfig, unless `saliency` is a folder of maps.
+        Raises PictureError if there is no usable image, VideoError for videos without a subject.
         """
         if image_size < 1 or frames_per_video < 1:
             raise ValueError(f"image_size and frames_per_video must be above 0: {image_size}, {frames_per_video}")
@@ -239,23 +240,24 @@ class ImageFolder:
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """B pictures with their saliency."""
+    """B images with their saliency."""
 
     images: ByteArray
     """(B, S, S, 3) RGB"""
     saliency: FloatArray
     """(B, S, S) in [0, 1]"""
     salient: NDArray[np.bool_]
-    """(B, S, S) what Otsu's threshold cuts out of each map."""
+    """(B, S, S) each map thresholded by Otsu's method."""
     numbers: tuple[int, ...]
-    """(B,) which pictures of the folder."""
+    """(B,) indices of the images in the folder."""
 
 
 class ImageSampler:
-    """Draws batches; each picture comes once before any comes again. Batch `step` depends only on (seed, step)."""
+    """Draws batches; every image is used once before any is repeated. Batch `step` depends only on (seed, step)."""
 
     def __init__(self, folder: ImageFolder, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        """Of the pictures that `world_size` processes draw together, this one gets the `rank`th `batch_size`."""
+        """Of the images that `world_size` processes draw together, this process gets batch number `rank`, of
+        `batch_size` images."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.folder, self.batch_size, self.seed = folder, batch_size, seed
@@ -271,7 +273,7 @@ class ImageSampler:
         return ImageBatch(self.folder.images[chosen], np.asarray(maps / 255, np.float32), salient, tuple(chosen))
 
     def drawn(self, step: int) -> list[int]:
-        """The numbers of the pictures."""
+        """Return the indices of the images."""
         total = len(self.folder)
         first = (step * self.world_size + self.rank) * self.batch_size
         rounds = range(first // total, (first + self.batch_size - 1) // total + 1)

@@ -1,5 +1,5 @@
-"""What lies under labelled keypoints, the measure of the later literature (Choudhury et al. 2021): do the found parts
-tell keypoints apart, and with named parts, is each keypoint in its own?"""
+"""Keypoint metrics of the later literature (Choudhury et al. 2021): do the found parts distinguish keypoints, and with
+named parts, is each keypoint on its own part?"""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Section = dict[str, Any]
 Indices = NDArray[np.int64]
 
 NOTHING = -1
-"""Under a keypoint that is not labelled, or that lies outside of the picture."""
+"""Value for a keypoint that is not labelled, or outside the image."""
 
 
 def labels_under(labels: ByteArray, points: NDArray[np.floating]) -> Indices:
-    """(L,) what `labels` (H, W) says under `points` (L, 2), continuous pixels of the same picture."""
+    """Return (L,) the values of `labels` (H, W) at `points` (L, 2), continuous pixels of the same image."""
     require_shape("points", points, (None, 2))
     height, width = labels.shape
     known = np.isfinite(points).all(1)
@@ -32,8 +32,8 @@ def labels_under(labels: ByteArray, points: NDArray[np.floating]) -> Indices:
 
 
 def keypoint_table(under: Indices, identities: Indices, num_found: int) -> Indices:
-    """(I, 1 + K) how often a keypoint of each identity lies over each label; `under` (F, L) of `labels_under`,
-    `identities` (L,) from 0 on."""
+    """Count (I, 1 + K) how often a keypoint of each identity lies on each label; `under` (F, L) is from `labels_under`,
+    `identities` (L,) start at 0."""
     counts = np.zeros((int(identities.max(initial=-1)) + 1, num_found + 1), np.int64)
     counted = under != NOTHING
     np.add.at(counts, (np.broadcast_to(identities, under.shape)[counted], under[counted]), 1)
@@ -41,8 +41,8 @@ def keypoint_table(under: Indices, identities: Indices, num_found: int) -> Indic
 
 
 def agreement(counts: Indices) -> Section:
-    """NMI and ARI of keypoint identities and labels: over the keypoints inside the found foreground, and over all,
-    where the background is one more label. None where no keypoint is left, nan is never given."""
+    """Compute NMI and ARI of keypoint identities and labels: over keypoints on the found foreground, and over all, with
+    the background as another label. None if no keypoint is left; never nan."""
     inside = counts[:, 1:]
     return {
         "nmi": normalised_mutual_information(inside) if inside.sum() else None,
@@ -53,11 +53,12 @@ def agreement(counts: Indices) -> Section:
 
 
 def keypoints_section(under: Indices, clips: Indices, points: Sequence[str], parts: Sequence[str]) -> Section | None:
-    """All figures of `under` (F, L); `points` (L,) and `parts` (K,) are names. None without a keypoint in a picture.
+    """Compute all figures of `under` (F, L); `points` (L,) and `parts` (K,) are names. None without a keypoint in any
+    image.
 
-    `inside` is the share of keypoints over the found foreground. Of body points, `groups` and `joined` are the same
-    figures for 13 groups, and for 7 without sides; with a person's parts, `own` is the share of all keypoints that lie
-    in their own part, see `own_section`.
+    `inside` is the share of keypoints on the found foreground. For body keypoints, `groups` and `joined` are the same
+    figures for 13 groups, and for 7 without sides; with a person's parts, `own` is the share of all keypoints on their
+    own part, see `own_section`.
     """
     if not (under != NOTHING).any():
         return None
@@ -77,18 +78,18 @@ def keypoints_section(under: Indices, clips: Indices, points: Sequence[str], par
 
 
 def numbered(names: Sequence[str]) -> Indices:
-    """(L,) a number for each name, equal ones alike, from 0 on in order of appearance."""
+    """Return (L,) a number for each name, equal for equal names, from 0 in order of appearance."""
     order = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([order[name] for name in names], np.int64)
 
 
 def own_section(under: Indices, clips: Indices, points: Sequence[str], parts: Sequence[str]) -> Section | None:
-    """Share of keypoints that lie in their own part, with left and right joined and apart; of all, and of those of
-    arms and legs alone; joint by joint. Only COCO's seventeen points count, which all detectors have, so that the five
-    points of a hand do not outweigh its elbow. What lies over the background is counted, and wrong.
+    """Compute the share of keypoints on their own part, with left and right merged and separate: of all, of arms and
+    legs only, and by joint. Only COCO's seventeen keypoints count, which all detectors have, so that the five of a hand
+    do not outweigh its elbow. A keypoint on the background counts as wrong.
 
-    `sides_right` is how many of the keypoints of arms and legs that are right but for their side have that too;
-    `sides_right_clipwise` the same when each clip may have left and right exchanged as a whole. None for other parts.
+    `sides_right` is the share with the right side, among the keypoints of arms and legs that are right apart from their
+    side; `sides_right_clipwise` allows left and right to be swapped for each clip as a whole. None for other parts.
     """
     apart, joined = (own_parts(points, parts, sides=sides) for sides in (True, False))
     if apart is None or joined is None:
@@ -117,7 +118,7 @@ def _share(hit: NDArray[np.bool_], counted: NDArray[np.bool_]) -> float | None:
 
 
 def _clipwise(hit: NDArray[np.bool_], counted: NDArray[np.bool_], clips: Indices) -> float | None:
-    """As `_share`, each clip with its hits or with its misses, whichever are more."""
+    """As `_share`, but each clip counts its hits or its misses, whichever are more."""
     total = int(counted.sum())
     if not total:
         return None

@@ -1,8 +1,8 @@
-"""The papers' landmark metric: one linear regression per landmark coordinate from the parts' centres, mean absolute
-error on frames that it did not see, summed over coordinates. All of it in pictures squeezed to 256x256.
+"""The papers' landmark metric: one linear regression per landmark coordinate from the parts' centres; mean absolute
+error on held-out frames, summed over coordinates, in images resized to 256x256.
 
-Hung et al. 2019 (SCOPS) state distances instead, as a share of one within the same picture: that between two landmarks
-(the eyes), or the sides of a box. Their regression is the same one written otherwise, `regress_standardised`.
+Hung et al. 2019 (SCOPS) report distances instead, relative to one in the same image: that between two landmarks (the
+eyes), or the sides of a box. Their regression is equivalent, in another form: `regress_standardised`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
 
 SIDE = 256
-"""Pixels; Gao et al. and those before them state errors at this size."""
+"""Image size in pixels for which Gao et al. and earlier papers state errors."""
 FEW_CLIPS = 4
-"""With fewer clips, each is cut into BLOCKS, so that both halves hold some of all."""
+"""With fewer clips, each is split into BLOCKS, so that both halves contain parts of all."""
 BLOCKS = 8
 
 Numbers = NDArray[np.float64]
 
 
 def split_frames(clips: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """(F,) which frames fit the regression: about half. Whole clips, or of few clips whole blocks of consecutive
-    frames, fall on one side, drawn by `seed`: neighbours in time would give the answer away. One is left to test."""
+    """Select the frames (F,) to fit the regression: about half. Whole clips or, with few clips, blocks of consecutive
+    frames are assigned to one side, drawn with `seed`, because neighbouring frames are nearly equal. At least one is
+    left for testing."""
     units = clips if len(np.unique(clips)) >= FEW_CLIPS else blocks(clips)
     fit, wanted = np.zeros(len(clips), np.bool_), len(clips) / 2
     for unit in np.random.default_rng(seed).permutation(np.unique(units))[:-1]:
@@ -37,7 +38,7 @@ def split_frames(clips: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 
 
 def blocks(clips: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(F,) number of each frame's block of BLOCKS, different in every clip."""
+    """(F,) number of each frame's block of BLOCKS, unique over clips."""
     out = np.empty_like(clips)
     for number, clip in enumerate(np.unique(clips)):
         rows = np.flatnonzero(clips == clip)
@@ -46,8 +47,8 @@ def blocks(clips: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def regress(features: Numbers, truth: Numbers, fit: NDArray[np.bool_]) -> Numbers:
-    """(F, C) predictions of every coordinate from `features` (F, D), by least squares with intercept on the rows in
-    `fit` where `truth` (F, C) is not nan; nan in all rows where fewer than two such rows are left."""
+    """Predict (F, C) coordinates from `features` (F, D) by least squares with intercept, fitted on the rows in `fit`
+    where `truth` (F, C) is not nan. All rows are nan if fewer than two such rows are left."""
     out = np.full(truth.shape, np.nan)
     for column, values in enumerate(truth.T):
         rows = fit & np.isfinite(values)
@@ -57,9 +58,9 @@ def regress(features: Numbers, truth: Numbers, fit: NDArray[np.bool_]) -> Number
 
 
 def regress_standardised(features: Numbers, truth: Numbers, fit: NDArray[np.bool_]) -> Numbers:
-    """As `regress`, in the form of SCOPS's evaluation: features and coordinate are standardised by the rows that fit,
-    least squares without intercept, un-standardised. The same predictions wherever least squares has one solution;
-    with more features than rows, the one of smallest norm differs, for the norm is that of other units."""
+    """As `regress`, in the form of SCOPS's evaluation: features and coordinate are standardised with the fitted rows,
+    then least squares without intercept. The predictions are equal if the solution is unique; with more features than
+    rows, the minimum-norm solution differs, because the norm has other units."""
     out = np.full(truth.shape, np.nan)
     for column, values in enumerate(truth.T):
         rows = fit & np.isfinite(values)
@@ -71,20 +72,21 @@ def regress_standardised(features: Numbers, truth: Numbers, fit: NDArray[np.bool
 
 
 def _standardised(values: Numbers, rows: NDArray[np.bool_]) -> tuple[Numbers, Numbers, Numbers]:
-    """`values` less the mean of `rows` over their deviation, and these two; what is constant stays in its unit."""
+    """Return `values` standardised with the mean and deviation of `rows`, and these two; constant columns are only
+    centred."""
     mean, deviation = values[rows].mean(axis=0), values[rows].std(axis=0)
     scale = np.where(deviation > 0, deviation, 1.0)
     return (values - mean) / scale, mean, scale
 
 
 def constant(truth: Numbers, fit: NDArray[np.bool_]) -> Numbers:
-    """(F, C) the mean of the rows in `fit`: what a regression without features says."""
+    """Predict (F, C) the mean of the rows in `fit`: a regression without features."""
     return regress(np.zeros((len(truth), 1)), truth, fit)
 
 
 @dataclass(frozen=True)
 class Normaliser:
-    """What distances are measured in: that between two landmarks, or the box about all of them."""
+    """Unit of distances: the distance between two landmarks, or the size of the box around all landmarks."""
 
     pair: tuple[int, int] | None = None
     """Indices of the landmarks; None for the box."""
@@ -100,7 +102,7 @@ class Normaliser:
         raise ValueError(f"cannot normalise by {text!r}: write box, or two of the landmarks {', '.join(names)}")
 
     def sizes(self, landmarks: Numbers) -> Numbers:
-        """(F, 2) the units of x and y for `landmarks` (F, L, 2); nan where they are not labelled or have no extent."""
+        """(F, 2) units of x and y for `landmarks` (F, L, 2); nan if unlabelled or without extent."""
         if self.pair:
             between = landmarks[:, self.pair[0]] - landmarks[:, self.pair[1]]
             units = np.repeat(np.linalg.norm(between, axis=1)[:, None], 2, axis=1)
@@ -116,9 +118,9 @@ def _index(word: str, names: Sequence[str]) -> int | None:
 
 
 def normalised_percent(predicted: Numbers, truth: Numbers, test: NDArray[np.bool_], normaliser: Normaliser) -> float:
-    """Mean over the images in `test` of the mean over their landmarks of the distance, in percent of the images' own
-    `normaliser`; `predicted` and `truth` (F, L, 2). A landmark without label does not count, nor does an image without
-    unit; nan where nothing is left."""
+    """Mean over the images in `test` of the mean distance of their landmarks, in percent of each image's `normaliser`;
+    `predicted` and `truth` are (F, L, 2). Unlabelled landmarks, and images without unit, do not count; nan if nothing
+    is left."""
     units = normaliser.sizes(truth)[:, None]
     distances = np.linalg.norm((predicted - truth) / units, axis=2)[test]
     counts = np.isfinite(distances).sum(axis=1)
@@ -128,19 +130,19 @@ def normalised_percent(predicted: Numbers, truth: Numbers, test: NDArray[np.bool
 
 @dataclass(frozen=True)
 class LandmarkErrors:
-    """Errors on the frames that did not fit; nan without any coordinate."""
+    """Errors on the held-out frames; nan without any coordinate."""
 
     sum_px256: float
-    """Sum over coordinates of the mean absolute error, in pixels of a 256x256 picture: the papers' number. It grows
-    with the number of landmarks; between sets compare the next."""
+    """Sum over coordinates of the mean absolute error, in pixels of a 256x256 image: the papers' metric. It grows with
+    the number of landmarks; use the next field to compare sets."""
     mean_px256: float
     """The same per coordinate."""
     mean_px: float
     """The same in pixels of the original frames."""
     num_coordinates: int
-    """Coordinates with labels on both sides of the split; the others count nowhere."""
+    """Number of coordinates with labels on both sides of the split; others are ignored."""
     normalised_percent: float | None = None
-    """SCOPS's figure, see `normalised_percent`; None without a Normaliser."""
+    """SCOPS's metric, see `normalised_percent`; None without a Normaliser."""
 
 
 def landmark_errors(
@@ -159,11 +161,11 @@ def landmark_errors(
 
 @dataclass(frozen=True)
 class LandmarkScore:
-    """The regression from one kind of centres."""
+    """Result of the regression from one kind of centres."""
 
     errors: LandmarkErrors
     predicted_px: Numbers
-    """(F, L, 2) in pixels of the original frames; of fitted frames too."""
+    """(F, L, 2) in pixels of the original frames, including fitted frames."""
 
 
 def score_landmarks(
@@ -174,7 +176,8 @@ def score_landmarks(
     normaliser: Normaliser | None = None,
 ) -> LandmarkScore:
     """Regress `landmarks_px` (F, L, 2) from `features_px` (F, K, 2), both in pixels of frames of `sizes_wh` (F, 2);
-    without features, the constant predictor. With `normaliser`, SCOPS's figure too, by its form of the regression."""
+    without features, use the constant predictor. With `normaliser`, also compute SCOPS's metric with its form of the
+    regression."""
     to_256 = SIDE / sizes_wh[:, None]
     num_frames = len(landmarks_px)
     truth = (landmarks_px * to_256).reshape(num_frames, -1)

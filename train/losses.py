@@ -1,9 +1,9 @@
-"""The losses of Gao et al. 2021, each a function named after its equation, and the label-free additions. Eq. 1 to 4
-are in streamparts/models/layers.py.
+"""The losses of Gao et al. 2021, each a function named after its equation, and the label-free additions. Eq. 1 to 4 are
+in streamparts/models/layers.py.
 
-Masks are (B, K, H, W) without the background unless said otherwise; coordinates are normalised. Every loss is a
-mean over the frames of the batch of what each has by itself, so that several processes have the loss of one with the
-whole batch; and a mean over parts, so that its weight depends on neither.
+Masks are (B, K, H, W) without the background unless stated otherwise; coordinates are normalised. Every loss is the
+mean over the batch of each frame's own loss, so that several processes have the loss of one with the whole batch; and a
+mean over parts, so that its weight depends on neither.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ FeatureDifference = Callable[[Tensor, Tensor], Tensor]
 
 
 FLOOR = 1e-8
-"""Masks count as this at least in the cross-entropies against the silhouette. Below it they have no gradient, so it is
-far below what the first steps do: while a small subject is not told from its surroundings yet, all becomes background,
-and a floor of 1e-4 would leave it there."""
+"""Lower bound of masks in the cross-entropies with the silhouette. Below it they have no gradient, so it is far below
+the values in the first steps: before a small subject is separated from its surroundings, everything becomes background,
+and a floor of 1e-4 would keep it there."""
 
 
 _FAINT = -30.0
-"""Logarithm of the least density of one colour: nothing beside the 1e-4 that every part has of any, but no denormal
-number, with which a CPU computes at a tenth of its speed."""
+"""Logarithm of the smallest colour density: negligible compared with the 1e-4 that every part has for any colour, but
+not denormal, since denormals slow a CPU down tenfold."""
 
 
 def image_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,8 +48,8 @@ def image_difference(
     perceptual: float = 0.0,
     features: FeatureDifference | None = None,
 ) -> Tensor:
-    """Eq. 5: l1 |I - I'| + gradient |dI - dI'| + perceptual |phi(I) - phi(I')|, each a mean; `features` gives the last
-    of (predicted, image), see perceptual.Perceptual, and is not asked where its weight is 0."""
+    """Eq. 5: l1 |I - I'| + gradient |dI - dI'| + perceptual |phi(I) - phi(I')|, each a mean. `features` computes the
+    last term from (predicted, image), see perceptual.Perceptual, and is not called if its weight is 0."""
     dx, dy = image_gradient(predicted - image)
     difference = l1 * (predicted - image).abs().mean() + gradient * (dx.abs().mean() + dy.abs().mean())
     if perceptual == 0:
@@ -60,8 +60,8 @@ def image_difference(
 
 
 def least_difference(predictions: Sequence[Tensor], image: Tensor, l1: float, gradient: float) -> Tensor:
-    """Eq. 5 without features, each pixel counted by the best of several predictions of one image: what is hidden in
-    one source is seen in another (the minimum reprojection of Godard et al., ICCV 2019)."""
+    """Eq. 5 without features; each pixel counts with the best of several predictions of one image, because a pixel
+    hidden in one source is visible in another (the minimum reprojection of Godard et al., ICCV 2019)."""
     differences = []
     for predicted in predictions:
         dx, dy = image_gradient(predicted - image)
@@ -71,7 +71,7 @@ def least_difference(predictions: Sequence[Tensor], image: Tensor, l1: float, gr
 
 
 def background_loss(masks: Tensor, background: float = 1.0, parts: float = 1.0) -> Tensor:
-    """Eq. 7: pushes the background to one and the parts to zero, with a weight each. `masks` is (B, 1 + K, H, W),
+    """Eq. 7: pushes the background to one and the parts to zero, with one weight each. `masks` is (B, 1 + K, H, W),
     background first."""
     share = masks.mean((0, 2, 3))
     return background * (1 - share[0]) + parts * share[1:].mean()
@@ -100,9 +100,9 @@ def rotation_scale_loss(affine: Affine, covariance: Tensor, sigmas: float = CANO
 def transformation_loss(
     masks: Tensor, affine: Affine, threshold: float = 0.02, sigmas: float = CANONICAL_SIGMAS
 ) -> tuple[Tensor, Tensor]:
-    """L_tran and L_rots, Eq. 8 and 9, against the moments of the masks above the paper's zeta = 0.02.
+    """L_tran and L_rots, Eq. 8 and 9, with the moments of the masks above the paper's zeta = 0.02.
 
-    Parts that own less than a pixel are left out: their moments mean nothing.
+    Parts with less than one pixel are left out, because their moments are meaningless.
     """
     mean, covariance, mass = mask_moments(masks, threshold)
     seen = (mass > 1.0).float()
@@ -113,17 +113,17 @@ def transformation_loss(
 
 
 def rigidity_loss(source: Affine, target: Affine) -> Tensor:
-    """|log s^s_k - log s^t_k|: a rigid part keeps its size from frame to frame of a clip. A slot that reaches over a
-    joint is longer when the limb is stretched than when it is bent, so this pulls the borders onto the joints."""
+    """|log s^s_k - log s^t_k|: a rigid part keeps its size over a clip. A slot that extends across a joint is longer
+    when the limb is stretched than when it is bent, so this term pulls part borders to the joints."""
     return (source.scale.log() - target.scale.log()).abs().mean()
 
 
 def motion_loss(masks: Tensor, moved: Sequence[Tensor], background: Tensor, image: Tensor, known: Tensor) -> Tensor:
-    """Each pixel should belong to the part whose motion explains it: sum_k M_k(u) |I_k(u) - I_t(u)|, mean over u.
+    """Assigns each pixel to the part whose motion explains it: sum_k M_k(u) |I_k(u) - I_t(u)|, mean over u.
 
-    Each of `moved` is (B, K, 3, H, W), one source picture carried by each part's motion, as sharp as the picture itself
-    from the first step, where the decoder's is still blurred; of several, the one that explains a pixel best counts.
-    `background` (B, 3, H, W) stands for slot 0. Over the pixels where it is `known` (B, 1, H, W).
+    Each of `moved` is (B, K, 3, H, W): one source image warped by each part's motion. It is as sharp as the image from
+    the first step, while the decoder's output is still blurred. Of several, the one that explains a pixel best counts.
+    `background` (B, 3, H, W) stands for slot 0. Only pixels that are `known` (B, 1, H, W) count.
     """
     behind = (background - image).abs().mean(dim=1, keepdim=True)
     errors = torch.stack([(one - image.unsqueeze(1)).abs().mean(dim=2) for one in moved]).amin(dim=0)
@@ -131,10 +131,10 @@ def motion_loss(masks: Tensor, moved: Sequence[Tensor], background: Tensor, imag
 
 
 def velocity_loss(before: Affine, at: Affine, after: Affine, owned: Tensor, softness: float = 0.02) -> Tensor:
-    """Parts keep their velocity over three frames at equal distances: Charbonnier of the second difference of (log s,
-    (cos, sin), t), so that a part that jumps to another limb, or turns over, pays twice and a gentle bend hardly.
+    """Parts keep their velocity over three equally spaced frames: Charbonnier loss of the second difference of (log s,
+    (cos, sin), t). A part that jumps to another limb, or flips, is penalised twice; gentle bending hardly.
 
-    Mean over parts, weighted by `owned` (B, K), the pixels that each has in the middle frame, no gradient there.
+    Mean over parts, weighted by `owned` (B, K), the pixels of each in the middle frame, without gradient.
     """
     poses = [torch.cat([pose.scale.log(), pose.rotation, pose.translation], dim=-1) for pose in (before, at, after)]
     bend = (poses[0] - 2 * poses[1] + poses[2]).square().sum(-1)
@@ -144,18 +144,17 @@ def velocity_loss(before: Affine, at: Affine, after: Affine, owned: Tensor, soft
 
 
 def known_mean(loss: Tensor, known: Tensor) -> Tensor:
-    """Mean of a loss (B, 1, H, W) that is 0 where a pixel is not `known`, an array of 0 and 1 like it. `emphasis` makes
-    up for the pixels that do not count."""
+    """Mean of a loss (B, 1, H, W) that is 0 where a pixel is not `known`, an array of 0 and 1 of the same shape.
+    `emphasis` compensates for the excluded pixels."""
     return (loss * known).mean()
 
 
 def edge_loss(masks: Tensor, image: Tensor, reach: tuple[int, ...] = (1, 2, 4), contrast: float = 15.0) -> Tensor:
-    """Pixels of like colour belong to the same slot: borders between parts are drawn to edges of the picture.
+    """Pixels of similar colour belong to the same slot: draws borders between parts to image edges.
 
     Mean over pixel pairs, `reach` pixels apart along x or y, of exp(-contrast |I(u) - I(v)|) sum_k |M_k(u) - M_k(v)|.
     `masks` is (B, 1 + K, H, W), `image` (B, 3, H, W) in [0, 1]. A sum of absolute values is its argument times its own
-    slope, which is put together in place here: autograd would keep and fill an array as large as the masks for every
-    slice.
+    slope, which is computed in place here: autograd would allocate an array as large as the masks for every slice.
     """
     slope = torch.zeros_like(masks)
     with torch.no_grad():
@@ -179,14 +178,14 @@ def appearance_loss(
     spread: float = 0.06,
     samples: tuple[int, int] = (1536, 320),
 ) -> Tensor:
-    """A rigid part keeps its colours, so what has a part's colours should be that part: cross-entropy of the masks
-    against their own foreground, shared out anew in proportion to M_k(u) p_k(c_u)^sharpness.
+    """A rigid part keeps its colours, so pixels with a part's colours should belong to it: cross-entropy of the masks
+    with their own foreground, redistributed in proportion to M_k(u) p_k(c_u)^sharpness.
 
-    p_k is the density of part k's colours, a sum of Gaussians of deviation `spread` around the colours of the pixels
-    that it owns. This carries a border over an evenly coloured region to the region's rim, however far; parts of like
-    colours are left as they are. `masks` (B, 1 + K, P) and `colours` (B, 3, P), in [0, 1], hold the pixels of all
-    frames that share their colours. `samples` are the pixels compared and the Gaussians, drawn where the foreground
-    is; `offset` in [0, 1) moves the draw. Gradients reach the compared masks alone.
+    p_k is the colour density of part k, a sum of Gaussians with deviation `spread` around the colours of its pixels.
+    This moves a border across a uniformly coloured region to the region's edge, at any distance; parts of similar
+    colours do not change. `masks` (B, 1 + K, P) and `colours` (B, 3, P), in [0, 1], contain the pixels of all frames
+    that share their colours. `samples` pixels are compared with as many Gaussians, drawn from the foreground; `offset`
+    in [0, 1) shifts the draw. Only the compared masks get gradients.
     """
     fixed = masks.detach()
     foreground = 1.1 - fixed[:, 0]
@@ -204,7 +203,7 @@ def appearance_loss(
 
 def gaussians(centres: Tensor, points: Tensor) -> Tensor:
     """(B, C, m) and (B, C, n) -> (B, m, n): exp(-|c - x|^2 / 2), at least e^_FAINT. The exponent c x - |c|^2 / 2 -
-    |x|^2 / 2 is one product with two more columns, and millions of numbers are written once."""
+    |x|^2 / 2 is one matrix product with two additional columns, so millions of numbers are written only once."""
     halves = [-0.5 * x.square().sum(1, keepdim=True) for x in (centres, points)]
     left = torch.cat([centres, halves[0], torch.ones_like(halves[0])], dim=1)
     right = torch.cat([points, torch.ones_like(halves[1]), halves[1]], dim=1)
@@ -217,11 +216,11 @@ class Sample(NamedTuple):
     pixel: Tensor
     """(B, n)"""
     weight: Tensor
-    """(B, n) how many pixels each stands for."""
+    """(B, n) number of pixels that each stands for."""
 
 
 def systematic_sample(importance: Tensor, count: int, offset: float) -> Sample:
-    """Draw `count` of P pixels from `importance` (B, P) > 0 at even steps of its running sum."""
+    """Draw `count` of P pixels from `importance` (B, P) > 0 at even steps of its cumulative sum."""
     running = importance.cumsum(-1)
     total = running[:, -1:]
     steps = (torch.arange(count, device=importance.device) + offset) / count
@@ -241,16 +240,16 @@ def concentration_loss(masks: Tensor) -> Tensor:
 
 
 def canonical_concentration_loss(masks: Tensor) -> Tensor:
-    """Eq. 13 of canonical masks, about (0, 0) in place of their own centres: what puts parts into the middle of their
-    frames."""
+    """Eq. 13 of canonical masks, about (0, 0) instead of their own centres: moves parts to the middle of their
+    canonical frames."""
     mean, covariance, _ = mask_moments(masks)
     return (covariance.diagonal(dim1=-2, dim2=-1).sum(-1) + mean.square().sum(-1)).mean()
 
 
 def equivariance_loss(warped: Affine, affine: Affine, transform: Tensor) -> Tensor:
-    """Eq. 12: |T^w T_k - T_k^w|_1, poses of the warped image against the warp of the poses.
+    """Eq. 12: |T^w T_k - T_k^w|_1, poses of the warped image minus the warped poses.
 
-    `transform` is (B, 2, 3), image -> warped image; a similarity, so that T^w T_k has the form R diag(s) too.
+    `transform` is (B, 2, 3), image -> warped image: a similarity, so that T^w T_k has the form R diag(s), too.
     """
     matrix = affine.matrix()
     moved = transform[:, None, :, :2] @ matrix
@@ -259,8 +258,9 @@ def equivariance_loss(warped: Affine, affine: Affine, transform: Tensor) -> Tens
 
 
 def silhouette_likelihood(affine: Affine, silhouette: Tensor) -> tuple[Tensor, Tensor]:
-    """The K ellipses as a Gaussian mixture of equal weights must explain the moving pixels (B, 1, H, W): starts the
-    poses. Also returns the responsibilities (B, K, H, W): each ellipse's share in each pixel, summing to 1 over K."""
+    """The K ellipses, as a Gaussian mixture with equal weights, must explain the moving pixels (B, 1, H, W):
+    initialises the poses. Also returns the responsibilities (B, K, H, W): each ellipse's share of each pixel, summing
+    to 1 over K."""
     _, _, height, width = silhouette.shape
     offsets = squared_norms(affine.inverse_matrix(), image_grid(height, width, silhouette.device))
     log_area = (affine.scale / CANONICAL_SIGMAS).log().sum(-1, keepdim=True) + math.log(2 * math.pi)
@@ -273,32 +273,31 @@ def silhouette_likelihood(affine: Affine, silhouette: Tensor) -> tuple[Tensor, T
 
 
 def thinness(silhouette: Tensor) -> Tensor:
-    """(B, 1, S, S) weights of the pixels of a silhouette: 1 where it fills its surroundings, a seventh of the
-    picture's side wide, and up to 4 where it is thin, so that an arm weighs as much as a trunk's stripe of its
-    length, not of its area."""
+    """(B, 1, S, S) weights of a silhouette's pixels: 1 where it fills its surroundings, a seventh of the image's side
+    wide, and up to 4 where it is thin. An arm then weighs as much as a strip of trunk of the same length, not of the
+    same area."""
     side = silhouette.shape[-1] // 14 * 2 + 1
     filled = F.avg_pool2d(silhouette, side, stride=1, padding=side // 2, count_include_pad=False)
     return filled.clamp(min=0.25).reciprocal()
 
 
 def responsibility_loss(masks: Tensor, silhouette: Tensor, responsibilities: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy of the masks (B, 1 + K, H, W) against the moving pixels as the mixture shares them out: starts the
-    masks, so that no slot dies before it has a mask to be seen with. Over the pixels where they are `known`
-    (B, 1, H, W). Gradients reach the masks alone."""
+    """Cross-entropy of the masks (B, 1 + K, H, W) with the moving pixels as divided by the mixture: initialises the
+    masks, so that no slot dies before it has a visible mask. Only pixels that are `known` (B, 1, H, W) count. Only the
+    masks get gradients."""
     target = torch.cat([1 - silhouette, silhouette * responsibilities.detach()], dim=1)
     return known_mean(-(target * masks.clamp(min=FLOOR).log()).sum(1, keepdim=True), known)
 
 
 def emphasis(subject: float, known: float) -> float:
-    """Factor on the terms that are means over all pixels but concern the subject: 1 where it fills a fifth of the
-    picture or more, the larger the smaller it is, up to 10, so that a small subject is not given up for background;
-    and more where the background is not known of each pixel. `subject` is its share of the `known` pixels, and
-    those are a share of all; 1 where none is known."""
+    """Factor on the terms that are means over all pixels but concern the subject: 1 if it fills a fifth of the image or
+    more, up to 10 if it is smaller, so that a small subject does not become background; and larger if only part of the
+    background is known. `subject` is its share of the `known` pixels, which are a share of all; 1 if none is known."""
     return min(10.0, max(1.0, 0.2 / max(subject, 1e-6))) / max(known, 0.1) if known else 1.0
 
 
 def silhouette_loss(masks: Tensor, silhouette: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy of 1 - background against the moving pixels, where they are `known` (B, 1, H, W)."""
+    """Cross-entropy of 1 - background with the moving pixels, where they are `known` (B, 1, H, W)."""
     background, parts = torch.split(masks, [1, masks.shape[1] - 1], dim=1)
     logs = [x.clamp(min=FLOOR).log() for x in (parts.sum(1, keepdim=True), background)]
     return known_mean(-(silhouette * logs[0] + (1 - silhouette) * logs[1]), known)

@@ -1,4 +1,4 @@
-"""Where the saliency maps of pictures come from: computed once and kept, or a folder of another tool's."""
+"""Saliency maps of images: computed once and cached, or read from the folder of another tool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from train.readers import kept_open
 from train.saliency import saliency_map
 
 KEPT_SIDE = 256
-"""Longest side of a kept map in pixels: as fine as its superpixels."""
+"""Longest side of a stored map in pixels, as fine as its superpixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,22 @@ class Picture:
 
     @property
     def map_name(self) -> str:
-        """What its map is called, without suffix: the same path; clip/12 for frame 12 of clip.mp4."""
+        """Name of the map without suffix: the same path; clip/12 for frame 12 of clip.mp4."""
         path = Path(self.name.rpartition("#")[0] or self.name) if self.frame is not None else Path(self.name)
         stem = path.with_suffix("")
         return (stem if self.frame is None else stem / str(self.frame)).as_posix()
 
 
 class ComputedMaps:
-    """Maps that are computed once and kept as grey PNG files: by robust background detection, or by another function
-    from a picture (H, W, 3) to (H, W) in [0, 1], whose `name` tells its maps from others."""
+    """Maps that are computed once and stored as grey PNG files: by robust background detection, or by another function
+    from an image (H, W, 3) to (H, W) in [0, 1]. `name` distinguishes the maps of different functions."""
 
     def __init__(self, folder: Path, map_of: Callable[[ByteArray], FloatArray] | None = None, name: str = "") -> None:
         self.folder, self.map_of, self.name = folder, map_of, name
 
     def __call__(self, picture: Picture, image: ByteArray, box: Box) -> ByteArray:
-        """(h, w) of the box, 255 is most salient. What lies around the box is looked at too: a subject that fills its
-        box touches the box's borders, and would be taken for background."""
+        """Compute the map (h, w) of the box, 255 is most salient. The surroundings of the box are included, because a
+        subject that fills its box touches the box's borders and would be taken for background."""
         around = with_surroundings(box, image.shape[:2])
         seen = around.crop(image)
         file = self.folder / f"{self._key(picture, around)}.png"
@@ -80,10 +80,10 @@ class ComputedMaps:
 
 
 class MapsOfAnotherTool:
-    """Grey pictures of whole pictures, found by the same path or, where only one has it, by the same name."""
+    """Grey images of whole images, found by the same path or, if only one has it, by the same name."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises PictureError when the folder holds no image."""
+        """Raises PictureError if the folder contains no image."""
         self.folder = folder
         self.files = sorted(p for p in files_below(folder) if p.suffix.lower() in IMAGE_SUFFIXES)
         if not self.files:

@@ -1,4 +1,4 @@
-"""From over-provisioned slots to parts: drop the slots that are never seen, join those that move as one."""
+"""Groups over-provisioned slots into parts: drops slots that are never visible, joins those that move together."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from train.clips import ClipFolder
 from train.spread import spread
 
 MIN_AREA = 0.02
-"""A slot with a smaller mean share of the subject is not a part ..."""
+"""Minimum mean share of the subject of a slot that is a part."""
 MIN_SEEN = 0.02
-"""... nor is one that owns pixels in a smaller share of the frames; but a thin limb is one ..."""
+"""Minimum share of frames in which a part owns pixels; a thin limb is exempt."""
 THIN_AREA, OFTEN_SEEN = 0.006, 0.3
-"""... which has this share of the subject at least, and pixels in this share of the frames."""
+"""Minimum share of the subject, and of frames with pixels, of a thin limb."""
 WELD_RESIDUAL = 0.25
-"""Two slots are one part when each predicts the other's centre to within this many of its own mean radii ..."""
+"""Two slots are one part if each predicts the other's centre to within this many of its own mean radii."""
 WELD_DEGREES = 8.0
-"""... and the angle between them stays within this."""
+"""Two slots are one part if the angle between them varies by less than this."""
 NEARLY = 2.0
-"""Pairs of parts within this many times those limits are suggested as merges."""
+"""Pairs of parts within these limits times this factor are suggested for merging."""
 SHAPE_REACH = 1.6
-"""A part's whole shape is looked for this far around its slot's centre, in canonical units."""
+"""Extent of the search for a part's whole shape around its slot's centre, in canonical units."""
 SHAPE_SHARE = 0.1
-"""Its points are those that are the part's in this share of the frames, against the most certain one."""
+"""A point belongs to the shape if it is the part's in this share of the frames, relative to the most certain point."""
 QUANTILE = 0.8
-"""Share of the frames in which both must hold: joints rest for a while, and some poses are outliers."""
+"""Share of the frames in which both limits must hold: joints may rest for a while, and some poses are outliers."""
 
 
 @dataclass(frozen=True)
 class SlotPoses:
-    """What the teacher says of F frames: hard areas and poses of its K slots."""
+    """The teacher's output for F frames: hard areas and poses of its K slots."""
 
     areas: FloatArray
-    """(F, K) pixels that a slot owns, as a share of the subject's mean area."""
+    """(F, K) pixels of each slot, as a share of the subject's mean area."""
     affines: FloatArray
     """(F, K, 2, 3)"""
 
 
 def spread_frames(folder: ClipFolder, num_frames: int) -> NDArray[np.uint8]:
-    """(F, S, S, 3) frames spread evenly over all clips, at least one of each."""
+    """Sample (F, S, S, 3) frames evenly over all clips, at least one of each."""
     per_clip = max(1, num_frames // len(folder.clips))
     return np.stack([clip.frames[int(i)] for clip in folder.clips for i in spread(len(clip.frames), per_clip)])
 
@@ -74,17 +74,18 @@ def observe(teacher: PartNetwork, frames: NDArray[np.uint8], gate: float, batch:
 
 
 def living_slots(poses: SlotPoses) -> list[int]:
-    """Slots that own enough of enough frames, or a little of many."""
+    """Return the slots that own enough pixels in enough frames, or few pixels in many."""
     areas, seen = poses.areas.mean(0), (poses.areas > MIN_AREA / 4).mean(0)
     living = ((areas > MIN_AREA) & (seen > MIN_SEEN)) | ((areas > THIN_AREA) & (seen > OFTEN_SEEN))
     return np.flatnonzero(living).tolist()
 
 
 def weld_residual(poses: SlotPoses, i: int, j: int) -> float:
-    """How far slots i and j are from being one rigid body; at most 1 passes as welded.
+    """Measure how far slots i and j are from being one rigid body; at most 1 counts as welded.
 
-    The larger of: the error with which either predicts the other's centre, in units of WELD_RESIDUAL mean radii, and
-    the spread of the angle between them, in units of WELD_DEGREES; QUANTILE of the frames that show both pass.
+    The result is the larger of two values: the error with which either predicts the other's centre, in units of
+    WELD_RESIDUAL mean radii, and the spread of the angle between them, in units of WELD_DEGREES, each at the QUANTILE
+    of the frames that show both.
     """
     both = (poses.areas[:, i] > MIN_AREA / 4) & (poses.areas[:, j] > MIN_AREA / 4)
     if both.sum() < 8:
@@ -103,8 +104,8 @@ def _first_axis(affines: FloatArray) -> NDArray[np.complex64]:
 
 
 def _prediction_error(body: FloatArray, other: FloatArray) -> float:
-    """Distance of `other`'s centre from where it usually is, seen from `body` turned upright, over the mean
-    radius of `body`."""
+    """Distance of `other`'s centre from its usual position relative to `body`, with `body` rotated upright, divided by
+    the mean radius of `body`."""
     linear = body[:, :, :2]
     upright = linear / np.linalg.norm(linear, axis=1, keepdims=True)
     offset = np.einsum("fji,fj->fi", upright, other[:, :, 2] - body[:, :, 2])
@@ -126,7 +127,7 @@ def weld(poses: SlotPoses, slots: list[int]) -> list[list[int]]:
 
 
 def nearly_one(poses: SlotPoses, groups: list[list[int]]) -> list[tuple[int, int, float]]:
-    """Pairs of groups whose leading slots pass as welded within NEARLY times the limits, closest first."""
+    """Return pairs of groups whose leading slots are within NEARLY times the welding limits, closest first."""
     residual = {
         (i, j): weld_residual(poses, groups[i][0], groups[j][0]) for i, j in combinations(range(len(groups)), 2)
     }
@@ -138,8 +139,8 @@ def nearly_one(poses: SlotPoses, groups: list[list[int]]) -> list[tuple[int, int
 def find_parts(
     teacher: PartNetwork, folder: ClipFolder, gate: float, num_frames: int = 512, *, merge: bool = True
 ) -> PartGroups:
-    """Group the teacher's slots into parts by how they move in the training clips; the largest part first, none where
-    no slot owns anything. Without `merge` each living slot is a part."""
+    """Group the teacher's slots into parts by their motion in the training clips; the largest part first, no part if no
+    slot owns any pixel. Without `merge`, each living slot is a part."""
     frames = spread_frames(folder, num_frames)
     poses = observe(teacher, frames, gate)
     areas = poses.areas.mean(0)
@@ -159,7 +160,7 @@ def find_parts(
 
 
 class PartFit(NamedTuple):
-    """A part's frame in its leading slot's frame; see PartGroups."""
+    """A part's canonical frame within its leading slot's frame; see PartGroups."""
 
     offset: tuple[float, float] = (0.0, 0.0)
     angle: float = 0.0
@@ -170,9 +171,9 @@ class PartFit(NamedTuple):
 def whole_shapes(
     teacher: PartNetwork, frames: NDArray[np.uint8], gate: float, groups: list[list[int]], batch: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """(P, S, S) how often each point of a part's leading slot's canonical plane, x and y up to SHAPE_REACH, belongs to
-    the part, over the frames that show the part; and (P, 2) that slot's mean scale. One clip hides this end of a part
-    behind its neighbour, another that one: over all of them it is whole."""
+    """(P, S, S) how often each point of the leading slot's canonical plane, x and y up to SHAPE_REACH, belongs to the
+    part, over the frames that show the part; and (P, 2) that slot's mean scale. Different clips hide different ends of
+    a part; over all of them it is complete."""
     device = next(teacher.parameters()).device
     window = torch.tensor([[SHAPE_REACH, 0.0, 0.0], [0.0, SHAPE_REACH, 0.0]], device=device)
     leaders = [group[0] for group in groups]
@@ -190,9 +191,9 @@ def whole_shapes(
 
 
 def fit_ellipse(shape: Tensor, scale: Tensor) -> PartFit:
-    """The ellipse of the points of `shape` (S, S) that belong to the part in more than SHAPE_SHARE of the frames that
-    the most certain one does; `scale` (2,) is that of the slot in whose canonical plane they lie. Of the ellipse's
-    axes, the one nearer to the slot's first is the first."""
+    """Fit an ellipse to the points of `shape` (S, S) that belong to the part in at least SHAPE_SHARE as many frames as
+    the most certain point; `scale` (2,) is that of the slot whose canonical plane they are in. The first axis of the
+    ellipse is the one nearer to the slot's first."""
     whole = (shape > SHAPE_SHARE * shape.max()).float()[None, None]
     mean, covariance, _ = losses.mask_moments(whole)
     upright = (CANONICAL_SIGMAS * SHAPE_REACH * scale).double().diag()

@@ -1,4 +1,4 @@
-"""How well found parts agree with true ones: small functions of label counts, centres and poses."""
+"""Agreement of found parts with true ones: small functions of label counts, centres and poses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Confusion:
-    """Pixel counts over a whole test set, true parts against found ones; index 0 is background on both axes."""
+    """Pixel counts over a test set, true parts by found ones; index 0 is the background on both axes."""
 
     counts: NDArray[np.int64]
     """(1 + true parts, 1 + found parts)"""
@@ -34,7 +34,7 @@ class Confusion:
         return Confusion(self.counts + other.counts)
 
     def foreground_iou(self) -> float:
-        """Everything but background as one class."""
+        """IoU of everything except background as one class."""
         both = self.counts[1:, 1:].sum()
         return float(both / max(self.counts.sum() - self.counts[0, 0], 1))
 
@@ -44,8 +44,8 @@ class Confusion:
         return np.asarray(self.counts[1:, 1:] / np.maximum(union, 1))
 
     def match(self) -> NDArray[np.int64]:
-        """(true parts,) the found part, counted from 0, of each true one; -1 where there are too few. One to one,
-        the sum of IoUs at its largest."""
+        """(true parts,) the found part, counted from 0, matched to each true one; -1 if there are too few. One-to-one,
+        with the largest sum of IoUs."""
         rows, columns = linear_sum_assignment(-self.iou())
         out = np.full(len(self.counts) - 1, -1)
         out[rows] = columns
@@ -66,7 +66,7 @@ class Confusion:
         return np.asarray(both / np.maximum(union, 1))
 
     def best_found(self) -> NDArray[np.int64]:
-        """(true parts,) the found part, counted from 0, of the highest IoU; -1 where none overlaps."""
+        """(true parts,) the found part, counted from 0, with the highest IoU; -1 if none overlaps."""
         iou = self.iou()
         return np.where(iou.any(1), iou.argmax(1), -1)
 
@@ -80,7 +80,7 @@ class Confusion:
 
 
 def normalised_mutual_information(counts: NDArray[np.int64]) -> float:
-    """2 I / (H + H') of a contingency table, as scikit-learn has it, without an array of all pixels."""
+    """2 I / (H + H') of a contingency table, as in scikit-learn, without an array of all pixels."""
     joint = counts / counts.sum()
     rows, columns = joint.sum(1), joint.sum(0)
     entropies = -xlogy(rows, rows).sum() - xlogy(columns, columns).sum()
@@ -91,7 +91,8 @@ def normalised_mutual_information(counts: NDArray[np.int64]) -> float:
 
 
 def adjusted_rand_index(counts: NDArray[np.int64]) -> float:
-    """Share of pixel pairs on which both labellings agree, 0 for chance, 1 for equal; of a contingency table."""
+    """Adjusted Rand index of a contingency table: agreement of both labellings on pixel pairs, 0 for chance, 1 for
+    equal."""
     together, rows, columns = (float(comb(n, 2).sum()) for n in (counts, counts.sum(1), counts.sum(0)))
     chance = rows * columns / float(comb(counts.sum(), 2))
     most = (rows + columns) / 2
@@ -106,9 +107,9 @@ def soft_iou(truth: NDArray[np.bool_], found: FloatArray) -> float:
 
 
 def mask_centers(labels: NDArray[np.uint8], num_parts: int) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """(K, 2) centres of the hard masks in normalised coordinates and (K,) whether a part owns a pixel.
+    """(K, 2) centres of the hard masks in normalised coordinates, and (K,) whether a part owns a pixel.
 
-    A missing part counts as the image's centre, 0, as in the papers' evaluation.
+    A missing part has the image's centre, 0, as in the papers' evaluation.
     """
     height, width = labels.shape
     flat, size = labels.ravel(), num_parts + 1
@@ -131,13 +132,13 @@ def center_errors(truth: FloatArray, found: FloatArray, match: NDArray[np.int64]
 
 def angle_errors(truth: FloatArray, found: FloatArray) -> Numbers:
     """(...) degrees in [-90, 90) from the first axis of `truth` to that of `found`, both (..., 2, 3): an axis has no
-    direction, so half a turn is none."""
+    direction, so half a turn is no error."""
     angles = [np.arctan2(a[..., 1, 0], a[..., 0, 0]).astype(np.float64) for a in (truth, found)]
     return np.asarray((np.degrees(angles[1] - angles[0]) + 90) % 180 - 90)
 
 
 def without_offset(degrees: Numbers) -> Numbers:
-    """(F,) angles of axes in [-90, 90) as they deviate from their own mean direction."""
+    """(F,) angles of axes in [-90, 90) relative to their own mean direction."""
     if not len(degrees):
         return degrees
     mean = np.degrees(np.angle(np.exp(2j * np.radians(degrees)).mean())) / 2
@@ -151,11 +152,11 @@ def log_scale_errors(truth: FloatArray, found: FloatArray) -> Numbers:
 
 
 def rest_jitter(truth: FloatArray, found: FloatArray, threshold_px: float, min_frames: int = 5) -> list[float]:
-    """Standard deviation in pixels of a found centre about the true one, for every stretch of at least `min_frames`
-    frames in which the true centre moves by less than `threshold_px` from frame to frame.
+    """Standard deviation in pixels of a found centre around the true one, for every stretch of at least `min_frames`
+    frames in which the true centre moves by less than `threshold_px` per frame.
 
-    `truth` and `found` (F, 2) pixels of one part in consecutive frames, nan where it does not count. The standard
-    deviation is that of the distance: the root of the two coordinates' variances together.
+    `truth` and `found` (F, 2) are pixels of one part in consecutive frames, nan where excluded. The standard deviation
+    is that of the distance: the root of the sum of both coordinates' variances.
     """
     steps = np.linalg.norm(np.diff(truth, axis=0), axis=1)
     still = np.concatenate([[False], steps < threshold_px, [False]])
@@ -166,10 +167,10 @@ def rest_jitter(truth: FloatArray, found: FloatArray, threshold_px: float, min_f
 
 
 def identity_switches(best: NDArray[np.int64], clips: NDArray[np.int64]) -> tuple[int, int]:
-    """How often a true part's best found part is another in the next frame, and of how many chances.
+    """Count how often a true part's best found part differs in the next frame, and the number of chances.
 
-    `best` (F, true) the found part, -1 where there is none or the part is hidden; `clips` (F,) tells where a new clip
-    begins. A chance is a part that has a best one in two consecutive frames.
+    `best` (F, true) is the found part, -1 if there is none or the part is hidden; `clips` (F,) is the clip of each
+    frame. A chance is a part with a best one in two consecutive frames.
     """
     chances = (clips[1:] == clips[:-1])[:, None] & (best[1:] >= 0) & (best[:-1] >= 0)
     return int((chances & (best[1:] != best[:-1])).sum()), int(chances.sum())

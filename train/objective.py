@@ -1,4 +1,4 @@
-"""What Assembly minimises: one forward pass over a pair of frames, and the weighted terms of the objective."""
+"""Assembly's objective: one forward pass over a pair of frames, and the weighted loss terms."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LossWeights:
     perceptual: float = 0.0
     """lambda_3 of Eq. 5, on the features of a perceptual.Perceptual."""
     background: float = 0.02
-    """Eq. 7, both its terms."""
+    """Both terms of Eq. 7."""
     translation: float = 1.0
     """Eq. 8."""
     rotation_scale: float = 2.0
@@ -43,21 +43,21 @@ class LossWeights:
     canonical_concentration: float = 0.0
     """Eq. 13 of the canonical parts, about (0, 0)."""
     motion: float = 20.0
-    """Pixels belong to the part whose motion explains them; fades in over `bootstrap_steps`."""
+    """Assigns pixels to the part whose motion explains them; fades in over `bootstrap_steps`."""
     edges: float = 4.0
-    """Borders between parts are drawn to edges of the picture; fades in once parts are settled, or weak slots die."""
+    """Draws borders between parts to image edges; fades in once parts are settled, because it would kill weak slots."""
     appearance: float = 8.0
-    """Pixels with a part's colours belong to that part; fades in with the edges."""
+    """Assigns pixels to the part whose colours they have; fades in with the edges."""
     velocity: float = 0.5
-    """Parts keep their velocity over a triplet of frames; only where triplets are drawn, fades in with the motion."""
+    """Keeps the parts' velocity over a triplet of frames; only if triplets are drawn; fades in with the motion."""
     rigidity: float = 0.5
-    """A part keeps its size within a clip."""
+    """Keeps the size of a part within a clip."""
     bootstrap: float = 0.15
-    """Ellipses explain the moving pixels; fades out over `bootstrap_steps`."""
+    """Lets ellipses explain the moving pixels; fades out over `bootstrap_steps`."""
     bootstrap_masks: float = 0.5
-    """Masks follow these ellipses; fades out with them."""
+    """Fits masks to these ellipses; fades out with them."""
     silhouette: float = 1.0
-    """Masks explain the moving pixels."""
+    """Fits masks to the moving pixels."""
 
 
 PAPER_WEIGHTS = LossWeights(
@@ -80,30 +80,31 @@ PAPER_WEIGHTS = LossWeights(
     bootstrap_masks=0.0,
     silhouette=0.0,
 )
-"""The weights that Gao et al. published for TaiChi, K = 10, batch 2, for terms that are means over batch and parts.
+"""The weights that Gao et al. published for TaiChi, K = 10, batch 2, converted to terms that are means over batch and
+parts.
 
 Theirs count sums over parts in Eq. 13 (so times K), means over coordinates in Eq. 8 (1 / 2) and over the nine entries
 of homogeneous matrices in Eq. 12 (1 / 9), and one norm over all B * K parts in Eq. 9 (0.1 sqrt(B K) = 0.45 of the mean
-norm, which CANONICAL_SIGMAS^2 makes 4.84 times as large). For Vox they have background 0.05, equivariance 0.05 / 9.
+norm, which CANONICAL_SIGMAS^2 makes 4.84 times as large). For Vox they use background 0.05, equivariance 0.05 / 9.
 """
 
 
 class Fades(NamedTuple):
-    """Factors in [0, 1] on the terms that come or go in the course of training."""
+    """Factors in [0, 1] of the terms that fade in or out during training."""
 
     bootstrap: float
     motion: float
     borders: float
-    """Of edges and appearance."""
+    """Factor of edges and appearance."""
 
 
 class PairResult(NamedTuple):
-    """Everything that the losses look at."""
+    """Inputs of all losses."""
 
     recovered: Decoding
-    """The source from its own parts."""
+    """The source reconstructed from its own parts."""
     retargeted: Decoding
-    """The target from the source's parts."""
+    """The target reconstructed from the source's parts."""
     source: Affine
     target: Affine
     warped: Affine
@@ -111,22 +112,22 @@ class PairResult(NamedTuple):
     transform: Tensor
     """(B, 2, 3) image -> warped image."""
     canonical: Decoding | None = None
-    """The source's parts in their own frames, where asked for."""
+    """The source's parts in their canonical frames, if requested."""
     triplet: Triplet | None = None
-    """Where the pair has neighbours."""
+    """Results for the neighbouring frames, if the pair has them."""
 
 
 class Triplet(NamedTuple):
-    """What the frames around the target add."""
+    """Results for the frames around the target."""
 
     before: Affine
     after: Affine
     retargeted: Decoding
-    """The target from the parts of the frame after it."""
+    """The target reconstructed from the parts of the frame after it."""
 
 
 def paper_transform(draws: Draws) -> Tensor:
-    """(B, 2, 3) of the paper's equivariance warp: sx and sy in (0.75, 1) apart, any angle, shifts in (0, 0.2)."""
+    """(B, 2, 3) of the paper's equivariance warp: independent sx and sy in (0.75, 1), any angle, shifts in (0, 0.2)."""
     uniform = draws.uniform(1, 5)
     angle = 2 * math.pi * uniform[..., 0]
     rotation = torch.stack([angle.cos(), angle.sin()], dim=-1)
@@ -136,8 +137,8 @@ def paper_transform(draws: Draws) -> Tensor:
 def forward_pair(
     network: PartNetwork, pair: Pair, gate: float, transform: Tensor, canonical: bool = False
 ) -> PairResult:
-    """Encode all frames and the warped target in one batch; decode the source's parts at both poses, those of the
-    frame after the target, if there is one, at the target's and, if `canonical`, the source's at the identity."""
+    """Encode all frames and the warped target in one batch. Decode the source's parts at both poses, those of the frame
+    after the target, if there is one, at the target's poses and, if `canonical`, the source's at the identity."""
     batch = len(pair.source)
     around = [] if pair.before is None or pair.after is None else [pair.before, pair.after]
     images = [pair.source, pair.target, warp_images(pair.target, transform), *around]
@@ -165,14 +166,14 @@ def forward_pair(
 
 
 def identity_like(affine: Affine) -> Affine:
-    """Poses that leave canonical parts where they are."""
+    """Return poses that do not move canonical parts."""
     rotation = torch.zeros_like(affine.rotation)
     rotation[..., 0] = 1
     return Affine(rotation, torch.ones_like(affine.scale), torch.zeros_like(affine.translation))
 
 
 class PairForward(torch.nn.Module):
-    """`forward_pair` as a module: what several processes run in step must be one call."""
+    """`forward_pair` as a module: distributed processes need a single call."""
 
     def __init__(self, network: PartNetwork, canonical: bool) -> None:
         super().__init__()
@@ -183,8 +184,8 @@ class PairForward(torch.nn.Module):
 
 
 def motion_term(result: PairResult, pair: Pair) -> Tensor:
-    """losses.motion_loss of the target, every part carrying the source picture along, and that of the frame after the
-    target in a triplet."""
+    """losses.motion_loss of the target, with the source image warped by every part, and of the frame after the target
+    in a triplet."""
     carried = [(pair.source, result.source)]
     if result.triplet and pair.after is not None:
         carried.append((pair.after, result.triplet.after))
@@ -198,7 +199,7 @@ def reconstruction_loss(
     result: PairResult, pair: Pair, weights: LossWeights, features: FeatureDifference | None = None
 ) -> dict[str, Tensor]:
     """Eq. 6: its summands, "source" lambda_s L(I_s, I_s') and "target" lambda_t L(I_t, I_t') with lambda_t = 1. In a
-    triplet the target is counted pixel by pixel from where it is seen best, the perceptual term aside."""
+    triplet, each pixel of the target counts from the source that shows it best, except in the perceptual term."""
     w = weights
     terms = {}
     if w.source:
@@ -217,8 +218,8 @@ def reconstruction_loss(
 
 
 def before_background(decoding: Decoding, background: Tensor, pair: Pair) -> Tensor:
-    """(B, 3, S, S) the assembled image; of close-ups, whose background moves with the crop, the parts before the
-    frame's own, so that nothing is asked of slot 0 but to be where the subject is not."""
+    """(B, 3, S, S) the assembled image; for crops, whose background moves with them, the parts in front of the frame's
+    own background, so that slot 0 need only be where the subject is not."""
     if not pair.close_up:
         return decoding.image
     own = decoding.part_images[:, 0]
@@ -234,10 +235,10 @@ def objective(
     features: FeatureDifference | None = None,
     emphasis: float = 1.0,
 ) -> dict[str, Tensor]:
-    """The weighted terms by name; their sum is minimised. `fades` fade the ellipses' likelihood out, the others in;
-    `offset` in [0, 1) moves the draw of the pixels whose colours are compared. `features` serve the perceptual term,
-    the result's canonical parts their concentration: both are needed where those weights are not 0. `emphasis` is the
-    clips' own, see losses.emphasis."""
+    """Return the weighted terms by name; training minimises their sum. `fades` fade the likelihood of the ellipses out,
+    the others in; `offset` in [0, 1) shifts the draw of the pixels whose colours are compared. `features` are needed
+    for the perceptual term, and the result's canonical parts for their concentration, if these weights are not 0.
+    `emphasis` is that of the clips, see losses.emphasis."""
     w, silhouette = weights, torch.cat([pair.source_silhouette, pair.target_silhouette])
     masks = torch.cat([result.recovered.masks, result.retargeted.masks])
     images, parts = torch.cat([pair.source, pair.target]), masks[:, 1:]

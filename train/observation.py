@@ -1,4 +1,4 @@
-"""One pass over labelled frames and what was found in them: what all metrics need of it."""
+"""One pass over labelled frames and the parts found in them, which gives the input of all metrics."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from train.metrics import Confusion, soft_iou
 from train.ridge import silhouette_features
 
 SEEN = 0.5
-"""A true part counts in pose and identity where more than this share of it is visible."""
+"""A true part counts for pose and identity if more than this share of it is visible."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """All that the metrics need of F frames; None is what the set does not know."""
+    """Input of all metrics for F frames; None for what the set lacks."""
 
     clips: NDArray[np.int64]
     """(F,)"""
     sizes_wh: NDArray[np.float64]
-    """(F, 2) of the frames in pixels."""
+    """(F, 2) sizes of the frames in pixels."""
     hard_centers: FloatArray
     """(F, K, 2) pixels, see Found."""
     soft_centers: FloatArray | None
-    """The same from soft masks, where the network tells them."""
+    """The same from soft masks, if available."""
     found_affines: FloatArray
     """(F, K, 2, 3) pixels."""
     landmarks: FloatArray | None
@@ -41,22 +41,22 @@ class Observed:
     under: NDArray[np.int64] | None
     """(F, L) the found label under each landmark, see `labels_under`."""
     silhouettes: dict[str, NDArray[np.float64] | None]
-    """(F, 5) of the true subject and of all found parts together, see `silhouette_features`."""
+    """(F, 5) features of the true subject and of all found parts together, see `silhouette_features`."""
     true_affines: FloatArray | None
     """(F, T, 2, 3) pixels."""
     seen: NDArray[np.bool_] | None
     """(F, T) with `true_affines`."""
     foreground: Confusion | None
-    """The subject as one true part."""
+    """The subject as a single true part."""
     foreground_ious: tuple[tuple[float, float | None], ...]
-    """(F,) of each frame, without and with the rule of 0.8."""
+    """(F,) foreground IoU of each frame, without and with the rule of 0.8."""
     parts: Confusion | None
     best_found: NDArray[np.int64] | None
-    """(F, T) the found part that overlaps most, -1 without one."""
+    """(F, T) the found part with the largest overlap, -1 if none."""
 
 
 def observe(pairs: Iterable[tuple[LabelledFrame, Found]], num_true: int) -> Observed:
-    """Reduce each frame as it comes; pictures are not kept. Raises ValueError without any frame."""
+    """Evaluate each frame as it comes; images are not kept. Raises ValueError without any frame."""
     rows = [_Row.of(frame, found, num_true) for frame, found in pairs]
     if not rows:
         raise ValueError("no frame to evaluate")

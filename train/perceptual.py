@@ -1,7 +1,7 @@
-"""The perceptual term of Eq. 5 of Gao et al. 2021: differences between the features of a fixed, trained network.
+"""The perceptual term of Eq. 5 of Gao et al. 2021: differences between the features of a fixed, pretrained network.
 
-The paper's features are relu1_1 to relu5_1 of VGG-19. Where its weights cannot be had, a .npz file of another
-network does: arrays `<layer>.weight` (O, I, h, w) and `<layer>.bias` (O,), the layers named as in the classes below.
+The paper's features are relu1_1 to relu5_1 of VGG-19. If its weights are not available, use a .npz file of another
+network: arrays `<layer>.weight` (O, I, h, w) and `<layer>.bias` (O,), with layer names as in the classes below.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from torch.nn import functional as F
 from streamparts.errors import StreampartsError
 
 STRIDE_WEIGHTS = {1: 1 / 32, 2: 1 / 16, 4: 1 / 8, 8: 1 / 4, 16: 1.0}
-"""Weight of the features by their stride; in VGG-19 relu1_1, relu2_1, relu3_1, relu4_1, relu5_1."""
+"""Weight of the features by stride; in VGG-19 relu1_1, relu2_1, relu3_1, relu4_1, relu5_1."""
 
 VGG_BLOCKS = (2, 2, 4, 4, 1)
-"""Convolutions between the poolings of VGG-19, up to conv5_1, the last that the perceptual term looks at."""
+"""Convolutions between the pooling layers of VGG-19, up to conv5_1, the last one that the perceptual term uses."""
 ALL_VGG_BLOCKS = (2, 2, 4, 4, 4)
-"""The same up to its last, conv5_4."""
+"""The same, up to the last one, conv5_4."""
 VGG_WIDTHS = (64, 128, 256, 512, 512)
 VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 SQUEEZENET_URL = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
-"""torchvision's weights, trained on ImageNet; the names hold the checksums."""
+"""torchvision's weights, trained on ImageNet; the names contain the checksums."""
 FIRE_PLACES = {3: 2, 4: 3, 6: 4, 7: 5, 9: 6, 10: 7, 11: 8, 12: 9}
-"""Where torchvision's SqueezeNet 1.1 has fire2 to fire9."""
+"""Indices of fire2 to fire9 in torchvision's SqueezeNet 1.1."""
 
 RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, values in [0, 1]."""
+"""ImageNet's statistics, for values in [0, 1]."""
 CAFFE_MEAN = (104.0, 117.0, 123.0)
-"""Of ImageNet, BGR values in [0, 255]."""
+"""ImageNet's mean, for BGR values in [0, 255]."""
 
 Weights = Mapping[str, Tensor]
 Padding = Literal["reflect", "constant"]
 
 
 class FeatureNetwork(nn.Module):
-    """Images (B, 3, H, W), RGB in [0, 1] -> features, each after its ReLU: by stride, at most one map for each of
-    STRIDE_WEIGHTS, or by layer. Its weights are buffers: nothing here is ever trained."""
+    """Maps images (B, 3, H, W), RGB in [0, 1], to features, each after its ReLU: by stride, at most one map per entry
+    of STRIDE_WEIGHTS, or by layer. Its weights are buffers and never trained."""
 
     strides: ClassVar[Mapping[str, int]]
-    """Of the layers that stand for their stride."""
+    """Layers that represent their stride."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
@@ -56,12 +56,11 @@ class FeatureNetwork(nn.Module):
             self.register_buffer(name.replace(".", "/"), value.float())
 
     def walk(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Each layer's name and features, from the first to the last that there is. A layer is computed when it is
-        asked for."""
+        """Yield each layer's name and features, from first to last. A layer is computed on demand."""
         raise NotImplementedError
 
     def layers(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The features of those of the named layers that there are; none after the last of them is computed."""
+        """Return the features of the named layers that exist; nothing after the last of them is computed."""
         found: dict[str, Tensor] = {}
         for name, features in self.walk(images):
             if name in names:
@@ -82,8 +81,9 @@ class FeatureNetwork(nn.Module):
 
 
 class Vgg(FeatureNetwork):
-    """VGG-19 of any width, as far as its layers go: conv0 (1x1, the scaling of the input) and conv1_1 to conv5_4, its
-    features named relu1_1 to relu5_4. A layer convX_1_aux (1x1) brings slim features to the full network's channels."""
+    """VGG-19 of any width, with as many layers as the file has: conv0 (1x1, the scaling of the input) and conv1_1 to
+    conv5_4, with features named relu1_1 to relu5_4. A layer convX_1_aux (1x1) expands slim features to the full
+    network's channels."""
 
     strides: ClassVar[Mapping[str, int]] = {f"relu{block + 1}_1": 2**block for block in range(len(VGG_BLOCKS))}
 
@@ -126,7 +126,7 @@ class SqueezeNet(FeatureNetwork):
 
 
 class ResNet50(FeatureNetwork):
-    """ResNet-50 whose BatchNorms are folded into its convolutions, each block's stride on its first one: conv1 and
+    """ResNet-50 with BatchNorms folded into its convolutions, and each block's stride in its first one: conv1 and
     layer1.0 to layer3.5."""
 
     strides: ClassVar[Mapping[str, int]] = {"conv1": 2, "layer1.2": 4, "layer2.3": 8, "layer3.5": 16}
@@ -149,8 +149,8 @@ class ResNet50(FeatureNetwork):
 
 
 class Perceptual(nn.Module):
-    """|phi(I) - phi(I')| of Eq. 5: the weighted sum over strides of the features' mean absolute differences. Of
-    several networks, the first that has a stride gives its features. Gradients reach the prediction alone."""
+    """|phi(I) - phi(I')| of Eq. 5: the weighted sum over strides of the features' mean absolute differences. Of several
+    networks, the first that has a stride provides its features. Only the prediction gets gradients."""
 
     def __init__(self, networks: Sequence[FeatureNetwork]) -> None:
         super().__init__()
@@ -171,12 +171,12 @@ class Perceptual(nn.Module):
 
 
 def load_perceptual(*sources: str | Path) -> Perceptual:
-    """The perceptual term with features from each source: "torchvision" (its VGG-19, 550 MB, downloaded once),
-    "squeezenet" (torchvision's SqueezeNet 1.1, 5 MB), "random" (VGG-19 without training), or a .npz file. Raises
+    """Load the perceptual term with features from each source: "torchvision" (its VGG-19, 550 MB, downloaded once),
+    "squeezenet" (torchvision's SqueezeNet 1.1, 5 MB), "random" (untrained VGG-19), or a .npz file. Raises
     StreampartsError.
 
-    The paper's weight is meant for VGG-19. Between two photos the term is about 2 with the file of a VGG whose
-    features have mean 1, 0.6 at random, 20 with Caffe's SqueezeNet 1.1 and 0.2 with ResNet-50.
+    The paper's weight is meant for VGG-19. Between two photos, the term is about 2 for the file of a VGG whose features
+    have mean 1, 0.6 for random weights, 20 for Caffe's SqueezeNet 1.1 and 0.2 for ResNet-50.
     """
     if not sources:
         raise ValueError("name at least one source of features")
@@ -184,7 +184,7 @@ def load_perceptual(*sources: str | Path) -> Perceptual:
 
 
 def open_network(source: str | Path, blocks: Sequence[int] = VGG_BLOCKS) -> FeatureNetwork:
-    """Of "torchvision", "squeezenet", "random" or a .npz file, see `load_perceptual`; of VGG-19 the layers in
+    """Open "torchvision", "squeezenet", "random" or a .npz file, see `load_perceptual`; of VGG-19, the layers in
     `blocks`."""
     if source == "torchvision":
         return Vgg(_with_scaling(_download_vgg(blocks)), "constant")
@@ -196,7 +196,8 @@ def open_network(source: str | Path, blocks: Sequence[int] = VGG_BLOCKS) -> Feat
 
 
 def load_features(path: Path) -> FeatureNetwork:
-    """The network in a .npz file, told by the names of its layers. Raises StreampartsError with one line."""
+    """Load the network in a .npz file, identified by the names of its layers. Raises StreampartsError with a one-line
+    message."""
     try:
         network = _network_of(read_npz(path))
         maps = network(torch.full((1, 3, 64, 64), 0.5))
@@ -231,7 +232,7 @@ def _network_of(weights: Weights) -> FeatureNetwork:
 
 
 def download(name: str, url: str) -> dict[str, Tensor]:
-    """Weights from torch's cache or the network, checked by the hash in their name. Raises StreampartsError."""
+    """Load weights from torch's cache or the network, verified by the hash in their name. Raises StreampartsError."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
         saved = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
@@ -257,8 +258,8 @@ def _download_vgg(blocks: Sequence[int]) -> dict[str, Tensor]:
 
 
 def download_squeezenet() -> dict[str, Tensor]:
-    """torchvision's SqueezeNet 1.1 without its classifier, under Caffe's names and for Caffe's pictures: BGR in
-    [0, 255] without CAFFE_MEAN, where its own are RGB in [0, 1] without RGB_MEAN over RGB_STD."""
+    """Load torchvision's SqueezeNet 1.1 without its classifier, with Caffe's names and for Caffe's images: BGR in [0,
+    255] minus CAFFE_MEAN, where torchvision's are RGB in [0, 1] normalised by RGB_MEAN and RGB_STD."""
     weights = {}
     for name, value in download("SqueezeNet 1.1", SQUEEZENET_URL).items():
         kind, place, *rest = name.split(".")
@@ -276,7 +277,7 @@ def download_squeezenet() -> dict[str, Tensor]:
 def random_vgg(
     generator: torch.Generator, widths: Sequence[int] = VGG_WIDTHS, blocks: Sequence[int] = VGG_BLOCKS
 ) -> dict[str, Tensor]:
-    """Weights of a VGG-19 that has learned nothing, scaled to keep the size of its features from layer to layer."""
+    """Random weights of an untrained VGG-19, scaled so that features keep their size from layer to layer."""
     weights, channels = {}, 3
     for block, (count, width) in enumerate(zip(blocks, widths, strict=True)):
         for i in range(count):
@@ -288,6 +289,6 @@ def random_vgg(
 
 
 def _with_scaling(weights: Weights) -> dict[str, Tensor]:
-    """Adds the conv0 that takes off ImageNet's mean and divides by its deviation."""
+    """Add the conv0 that subtracts ImageNet's mean and divides by its deviation."""
     mean, std = torch.tensor(RGB_MEAN), torch.tensor(RGB_STD)
     return {**weights, "conv0.weight": std.reciprocal().diag()[:, :, None, None], "conv0.bias": -mean / std}

@@ -1,4 +1,4 @@
-"""Image files of any depth and kind as 8-bit pictures, the way they are displayed."""
+"""Reads image files of any depth and kind as 8-bit images, as they are displayed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ MAY_BE_TRANSPARENT = {".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 
 class PictureError(StreampartsError):
-    """An image file, or a folder of them, cannot be used. Of a single file it gives the reason, not the name."""
+    """Raised if an image file, or a folder of them, cannot be used. For a single file, the message has the reason, not
+    the name."""
 
 
 def read_rgb(path: Path) -> ByteArray:
-    """(H, W, 3), EXIF orientation applied, 16 bits scaled to 8, transparency on white. Raises PictureError.
+    """Read (H, W, 3), with EXIF orientation applied, 16 bits scaled to 8, transparency over white. Raises PictureError.
 
-    The orientation of a transparent picture is not applied: OpenCV gives either that or the transparency.
+    The orientation of a transparent image is not applied: OpenCV returns either orientation or transparency.
     """
     data = _bytes_of(path)
     if path.suffix.lower() in MAY_BE_TRANSPARENT:
@@ -32,7 +33,7 @@ def read_rgb(path: Path) -> ByteArray:
 
 
 def read_grey(path: Path) -> ByteArray:
-    """(H, W), 16 bits scaled to 8. Raises PictureError."""
+    """Read (H, W), 16 bits scaled to 8. Raises PictureError."""
     return _eight_bits(_decoded(_bytes_of(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH))
 
 
@@ -62,6 +63,6 @@ def _eight_bits(image: NDArray[np.generic]) -> ByteArray:
 
 
 def _on_white(image: ByteArray) -> ByteArray:
-    """(H, W, 4) BGR and opacity -> (H, W, 3) RGB"""
+    """(H, W, 4) BGR and alpha -> (H, W, 3) RGB."""
     opacity = image[..., 3:].astype(np.float32) / 255
     return np.asarray(np.round(image[..., 2::-1] * opacity + 255 * (1 - opacity)), np.uint8)

@@ -1,4 +1,4 @@
-"""When a model's answer means that its subject is there at all: a logistic fit on frames with and without it."""
+"""Calibrates a model's subject score: a logistic fit on frames with and without the subject."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from streamparts.models.readout import Readout
 from streamparts.tracking.presence import presence_features
 
 RIDGE = 1e-2
-"""Keeps the slopes finite where the two kinds of frames do not overlap."""
+"""Keeps the slopes finite if the two kinds of frames are separable."""
 ROUNDS = 50
 
 
 def features_of(read: Readout) -> FloatArray:
-    """(B, 2) features of a batch, as the runtime will see them. Raises ValueError without the output `evidence`."""
+    """(B, 2) features of a batch, as in the runtime. Raises ValueError without the output `evidence`."""
     if read.evidence is None:
         raise ValueError("presence needs the output `evidence`")
     arrays = [x.cpu().numpy() for x in (read.labels, read.affines, read.scores, read.evidence)]
@@ -24,9 +24,9 @@ def features_of(read: Readout) -> FloatArray:
 
 
 def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, float], float]:
-    """`features` (N, 2) as streamparts.tracking.presence.presence_features gives them, `present` (N,) 0 or 1 -> slope
-    and offset of subject_score = sigmoid(slope . features + offset). Both kinds weigh the same, however many there are
-    of each. Raises StreampartsError unless there are both.
+    """Fit `features` (N, 2), from streamparts.tracking.presence.presence_features, to `present` (N,) 0 or 1. Returns
+    slope and offset of subject_score = sigmoid(slope . features + offset). Both kinds have the same total weight.
+    Raises StreampartsError unless there are both.
     """
     if features.ndim != 2 or features.shape[1] != 2 or len(features) != len(present):
         raise ValueError(f"need features (N, 2) and present (N,), got {features.shape} and {np.shape(present)}")
@@ -42,7 +42,7 @@ def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, flo
 
 
 def _newton(inputs: FloatLike, targets: FloatLike, weights: FloatLike) -> FloatLike:
-    """(C,) coefficients of the weighted logistic regression, a little drawn to zero."""
+    """(C,) coefficients of the weighted logistic regression, with slight regularisation."""
     found = np.zeros(inputs.shape[1])
     pull = RIDGE * np.array([1.0] * (inputs.shape[1] - 1) + [0.0])
     for _ in range(ROUNDS):
@@ -62,5 +62,5 @@ def chance(logit: FloatLike) -> FloatLike:
 
 
 def scores(features: FloatLike, slope: tuple[float, float], offset: float) -> FloatArray:
-    """(N,) what the runtime will say of such features."""
+    """(N,) subject scores of the runtime for such features."""
     return np.asarray(chance(features @ np.array(slope) + offset), np.float32)

@@ -14,7 +14,7 @@ UNITS = 64
 
 @dataclass(frozen=True, slots=True)
 class Bone:
-    """One rigid part: where it hangs, what it looks like and how it may move."""
+    """One rigid part: its joint, appearance and range of motion."""
 
     name: str
     parent: str | None
@@ -29,32 +29,32 @@ class Bone:
     rest: float
     """Degrees from the parent's direction (for the root: from x) at zero motion."""
     swing: tuple[float, float]
-    """Smallest and largest degrees that motion adds to `rest`."""
+    """Smallest and largest angle in degrees that motion adds to `rest`."""
     tip: str = ""
-    """Name of the joint at the far end, where no other bone hangs."""
+    """Name of the joint at the far end, if no other bone is attached there."""
     corner: float | None = None
-    """None: a tapered capsule round its two joints. Else: a box of `length` with this corner radius."""
+    """None: a tapered capsule around its two joints. Otherwise: a box of `length` with this corner radius."""
     depths: tuple[float, ...] = (1.0,)
-    """Nearness relative to the parent; each video draws one. Negative is behind."""
+    """Nearness relative to the parent; each video draws one. Negative is farther away."""
     phase: float | None = None
-    """Place in the walking cycle, in turns; None moves freely."""
+    """Phase in the walking cycle, in turns; None moves freely."""
     shade: float = 1.0
-    """Brightness; the far side's limbs are darker."""
+    """Brightness; limbs of the far side are darker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Bones, each after its parent, and how the whole figure moves."""
+    """Bones, each after its parent, and the motion of the whole figure."""
 
     bones: tuple[Bone, ...]
     wander: tuple[float, float] = (0.12, 0.05)
     """Largest translation in x and y, in fractions of the image's width and height."""
     breathing: float = 0.04
-    """Largest relative change of scale in time."""
+    """Largest relative change of scale over time."""
 
 
 def _both(bone: Bone) -> tuple[Bone, Bone]:
-    """The left limb, on the image's right because the figure faces us, and its mirror image."""
+    """The left limb, on the image's right because the figure faces the viewer, and its mirror image."""
     (along, across), (low, high) = bone.attach, bone.swing
     mirrored = replace(bone, attach=(along, -across), rest=-bone.rest, swing=(-high, -low))
     return _on_side("left", bone), _on_side("right", mirrored)

@@ -1,4 +1,4 @@
-"""How puppets move: smooth random joint angles, and the kinematics from angles to the place of every bone."""
+"""Motion of puppets: smooth random joint angles, and the kinematics from angles to the position of every bone."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def kinematics(bones: Sequence[Bone], motion: Array, root: Array) -> Array:
 
 
 def wave(rng: Generator, seconds: Array, gestures: bool = False) -> Array:
-    """(F,) smooth in [-1, 1]: the sine of a wandering phase, so it sweeps the range and never leaves it. A
-    gesture is half a turn of that phase within a third of a second."""
+    """(F,) smooth values in [-1, 1]: the sine of a randomly varying phase, which sweeps the range and never leaves it.
+    A gesture is half a turn of that phase within a third of a second."""
     phase = rng.uniform(0, 2 * np.pi) + rng.choice([-1, 1]) * rng.uniform(1.2, 3.0) * seconds
     for _ in range(3):
         phase += rng.uniform(0.2, 0.8) * np.sin(2 * np.pi * (rng.uniform(0.15, 0.8) * seconds + rng.random()))

@@ -1,4 +1,4 @@
-"""How puppets look: textured patches, backgrounds, and the canvas that composites them exactly."""
+"""Appearance of puppets: textured patches, backgrounds, and the canvas that composites them exactly."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Patch:
     """One part painted in its bone's frame."""
 
     rgba: ByteArray
-    """(h, w, 4); the colour goes on where alpha is 0, so that interpolation mixes in no other colour."""
+    """(h, w, 4); the colour extends to where alpha is 0, so that interpolation mixes in no other colour."""
     to_units: Array
     """(3, 3) patch pixel indices -> bone frame in units."""
     ellipse: Array
-    """(3, 3) canonical -> bone frame in units; no rotation, for every shape is symmetric about its bone."""
+    """(3, 3) canonical -> bone frame in units; no rotation, because every shape is symmetric about its bone."""
     area: float
     """Square units."""
 
@@ -93,7 +93,8 @@ def _hsv(hue: float, saturation: float, value: float) -> Array:
 
 
 def colours(bones: Sequence[Bone], rng: Generator) -> list[Array]:
-    """A saturated colour per part: of a few random ones the farthest from the others, its parent's first."""
+    """A saturated colour per part: the one of a few random ones that differs most from the others, above all from its
+    parent's."""
     chosen: list[Array] = []
     for bone in bones:
         trials = np.stack([_hsv(rng.random(), rng.uniform(0.6, 0.95), rng.uniform(0.55, 0.98)) for _ in range(16)])
@@ -106,7 +107,7 @@ def colours(bones: Sequence[Bone], rng: Generator) -> list[Array]:
 
 
 def _background(rng: Generator, size_hw: Size) -> ByteArray:
-    """(H, W, 3) RGB: a gradient, a few soft shapes and blurred noise, duller than any figure."""
+    """(H, W, 3) RGB: a gradient, a few soft shapes and blurred noise, less saturated than any figure."""
     hue, value, turn = rng.random(), rng.uniform(0.35, 0.75), rng.uniform(0, 2 * np.pi)
     first, second = (_hsv(hue + rng.uniform(-0.2, 0.2), rng.uniform(0.05, 0.3), value) for _ in range(2))
     x, y = np.meshgrid(np.linspace(-1, 1, size_hw[1]), np.linspace(-1, 1, size_hw[0]))
@@ -124,7 +125,7 @@ def _background(rng: Generator, size_hw: Size) -> ByteArray:
 
 
 def backgrounds(rng: Generator, seconds: Array, size_hw: Size, moving: bool) -> Iterator[ByteArray]:
-    """One (H, W, 3) picture per frame; a moving camera pans, zooms and turns over one 1.5 times as large."""
+    """One (H, W, 3) image per frame; a moving camera pans, zooms and rotates over one 1.5 times as large."""
     if not moving:
         yield from repeat(_background(rng, size_hw), len(seconds))
         return
@@ -145,7 +146,7 @@ class Canvas:
         self.rgb = background.astype(np.float32)
         self.labels = np.zeros(background.shape[:2], np.uint8)
         self.share = np.ones(background.shape[:2], np.float32)
-        """What the label's owner contributes to each pixel."""
+        """Contribution of the label's owner to each pixel."""
 
     def add(self, patch: Patch, matrix: Array, label: int) -> None:
         """Composite a patch; `matrix` (3, 3) maps its bone's frame to continuous pixels."""

@@ -1,7 +1,7 @@
-"""Articulated textured figures rendered to ordinary video with exact ground truth: `python -m train.puppets`.
+"""Renders articulated textured figures to ordinary video with exact ground truth: `python -m train.puppets`.
 
-The project's own source of free video: tests, benchmark, demo and the shipped model use it. The skeletons are in
-puppet_figures.py, the looks in puppet_paint.py.
+Tests, benchmarks, the demo and the bundled model use this video. The skeletons are in puppet_figures.py, the appearance
+in puppet_paint.py.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from train.puppet_paint import Canvas, Patch, backgrounds, colours, paint
 
 @dataclass(frozen=True, kw_only=True)
 class PuppetTruth:
-    """What is known of every frame of a clip: F frames, K parts, J joints."""
+    """Ground truth of every frame of a clip: F frames, K parts, J joints."""
 
     labels: ByteArray
-    """(F, H, W): 0 is background, k + 1 is where part k is what one sees."""
+    """(F, H, W): 0 is background, k + 1 where part k is visible."""
     affines: FloatArray
-    """(F, K, 2, 3) canonical -> normalised image coordinates. The unit circle becomes the `CANONICAL_SIGMAS`
-    ellipse of the part as if nothing hid it; the first axis points along the bone."""
+    """(F, K, 2, 3) canonical -> normalised image coordinates. The unit circle becomes the `CANONICAL_SIGMAS` ellipse of
+    the part as if unoccluded; the first axis points along the bone."""
     joints: FloatArray
     """(F, J, 2) x, y in continuous pixels."""
     visible_fraction: FloatArray
-    """(F, K) in [0, 1]: seen area over the part's whole area, hidden and outside included."""
+    """(F, K) in [0, 1]: visible area divided by the part's whole area, including hidden and outside pixels."""
     joint_names: tuple[str, ...]
     part_names: tuple[str, ...]
     fps: int
@@ -50,7 +50,7 @@ class PuppetTruth:
 
 @dataclass(frozen=True, kw_only=True)
 class PuppetClip(PuppetTruth):
-    """A rendered clip and its truth."""
+    """A rendered clip and its ground truth."""
 
     frames: ByteArray
     """(F, H, W, 3) RGB."""
@@ -129,14 +129,14 @@ def _joints(bones: Sequence[Bone], poses: Array) -> FloatArray:
 
 
 def _visible_fraction(labels: ByteArray, poses: Array, patches: Sequence[Patch]) -> FloatArray:
-    """(F, K) seen pixels over the pixels of the whole part."""
+    """(F, K) visible pixels divided by the pixels of the whole part."""
     seen = np.stack([np.bincount(frame.ravel(), minlength=len(patches) + 1)[1:] for frame in labels])
     whole = np.linalg.det(poses) * [patch.area for patch in patches]
     return np.asarray(np.clip(seen / whole, 0, 1), np.float32)
 
 
 def write_clip(clip: PuppetClip, path: str | Path) -> None:
-    """Write an H.264 mp4 at `path` and the truth as `<stem>.npz` beside it."""
+    """Write an H.264 mp4 to `path` and the truth to `<stem>.npz` beside it."""
     path = Path(path)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(clip.fps), options={"crf": "17"})
@@ -167,7 +167,7 @@ def write_clips(
     moving_camera: bool = False,
     fps: int = 30,
 ) -> list[Path]:
-    """Render clip_0000.mp4, clip_0001.mp4, ... from seeds `seed`, `seed + 1`, ...; memory holds one."""
+    """Render clip_0000.mp4, clip_0001.mp4, ... from seeds `seed`, `seed + 1`, ...; only one is in memory at a time."""
     if num_clips < 1:
         raise ValueError(f"num_clips must be at least 1, got {num_clips}")
     _check(kind, seed, num_frames, size_hw, fps)
@@ -212,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 for a wrong value or a folder that cannot be written, 2 for wrong usage."""
+    """Return the exit code: 0, 1 for a wrong value or a folder that cannot be written, or 2 for wrong usage."""
     args = _parser().parse_args(argv)
     height, width = (args.size if side is None else side for side in (args.height, args.width))
     looks = {"moving_camera": args.camera == "moving", "fps": args.fps}

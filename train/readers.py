@@ -1,4 +1,4 @@
-"""Clips on disk, as videos or as folders of pictures, read by frame number and letterboxed to the network's size."""
+"""Reads clips, videos or folders of images, by frame number and letterboxed to the network's size."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Reader(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is unusual about the clip, a few words each."""
+        """Notes on the clip, a few words each."""
 
 
 class VideoReader:
-    """A video file through decord, which seeks to the frame, applies rotation and gives no times."""
+    """A video file through decord, which seeks to the frame, applies rotation and returns no timestamps."""
 
     def __init__(self, path: Path) -> None:
         self._reader = _opened(path)
@@ -57,7 +57,7 @@ class VideoReader:
 
 
 class PictureReader:
-    """A folder of pictures of one size; EXIF orientation is applied."""
+    """A folder of images of one size; EXIF orientation is applied."""
 
     notes: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ class PictureReader:
 
 
 def _opened(path: Path) -> decord.VideoReader:
-    """Decord takes UTF-8 alone: a file of another name is opened through a link."""
+    """Decord accepts only UTF-8 names: a file with another name is opened through a link."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -93,19 +93,19 @@ def _opened(path: Path) -> decord.VideoReader:
 
 
 def without_row_padding(image: ByteArray) -> ByteArray:
-    """decord2 3.4 hands out some narrow pictures (96 wide, say) with the padding of their rows taken for a fourth
-    channel, and its get_batch refuses them."""
+    """decord2 3.4 returns some narrow images (96 wide, for example) with their row padding as a fourth channel, and its
+    get_batch refuses them."""
     height, width, _ = image.shape
     return image.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
 
 
 def open_reader(clip: Path) -> Reader:
-    """Raises VideoError, or decord's own errors (see `reason_of`)."""
+    """Open a reader. Raises VideoError, or decord's own errors (see `reason_of`)."""
     return PictureReader(clip) if clip.is_dir() else VideoReader(clip)
 
 
 READING_ERRORS = (RuntimeError, decord.DECORDError, VideoError)
-"""What opening or reading a clip may raise."""
+"""Exceptions that opening or reading a clip may raise."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -119,14 +119,14 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, in natural order."""
+    """Return the images directly in a folder, in natural order."""
     return sorted((p for p in files_in(folder) if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
 
 
 def find_clips(folder: Path) -> list[Path]:
-    """All clips in and below `folder`, sorted: videos, and folders whose files are pictures. What belongs to a folder
-    says streamparts.sources.folders; pictures that lie beside a video, and overlays that streamparts wrote, are left
-    alone. Raises VideoError when there is none."""
+    """Find all clips in and below `folder`, sorted: videos, and folders whose files are images.
+    streamparts.sources.folders decides which files count; images beside a video, and overlays written by streamparts,
+    are skipped. Raises VideoError if there is none."""
     if not folder.is_dir():
         raise VideoError(f"{folder} is not a folder of video clips")
     clips: list[Path] = []
@@ -148,7 +148,7 @@ def letterboxed(image: ByteArray, size: int) -> ByteArray:
 
 @lru_cache(maxsize=16)
 def kept_open(clip: Path) -> Reader:
-    """The reader of a clip, kept for the next frame."""
+    """Return the reader of a clip, which stays open for the next frame."""
     return open_reader(clip)
 
 
@@ -159,12 +159,12 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(frozen=True)
 class SeekingFrames:
-    """The frames of a clip decoded on demand, as if they were an (F, S, S, 3) array."""
+    """Frames of a clip decoded on demand, with the interface of an (F, S, S, 3) array."""
 
     clip: Path
     image_size: int
     wanted: Sequence[int]
-    """(F,) their numbers in the file."""
+    """(F,) frame numbers in the file."""
 
     def __len__(self) -> int:
         return len(self.wanted)

@@ -1,5 +1,5 @@
-"""Rendered pictures on their way to the network: turned, scaled, mirrored with sides swapped, and made as bad as real
-video is."""
+"""Augments rendered images for training: rotation, scaling, mirroring with sides swapped, and degradation to the
+quality of real video."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from train.bodies.shards import STEPS_PER_HEIGHT, Shard
 
 PAIRS = pairs_by_name(PARTS)
 CELLS = 4
-"""Pixels of the network's input to a side of a cell of canonical coordinates."""
+"""Side of a cell of canonical coordinates, in pixels of the network's input."""
 
 
 def swapped(num_parts: int) -> NDArray[np.int64]:
-    """(K,) each part's mirror image, itself where it has none."""
+    """(K,) the mirrored part of each part, itself if there is none."""
     order = np.arange(num_parts)
     for one, other in PAIRS:
         order[[one, other]] = other, one
@@ -37,7 +37,7 @@ SWAP_LABELS = np.concatenate([[0], 1 + SWAP]).astype(np.uint8)
 
 @dataclass(frozen=True)
 class Truth:
-    """A batch of B pictures and what the student should say of them."""
+    """A batch of B images and the ground truth for the student."""
 
     images: Tensor
     """(B, 3, S, S) in [0, 1]"""
@@ -50,9 +50,9 @@ class Truth:
     shapes: Tensor
     """(B, K, 2, 2) A of the poses."""
     trust: Tensor
-    """(B, K) in [0, 1]: 0 where a part is hidden, outside, or one of several people's."""
+    """(B, K) in [0, 1]: 0 for a part that is hidden, outside, or belongs to one of several people."""
     facing: Tensor
-    """(B, 3); 0 with nobody or several people."""
+    """(B, 3); 0 without a person or with several."""
 
 
 class Lessons:
@@ -80,7 +80,7 @@ class Lessons:
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, as Truth but not yet tensors; `image` is (S, S, 3) uint8, canonical (S', S', 3)."""
+    """One image: as Truth but not yet tensors; `image` is (S, S, 3) uint8, canonical (S', S', 3)."""
 
     image: ByteArray
     labels: ByteArray
@@ -92,7 +92,7 @@ class Sample:
 
 
 def take(shard: Shard, row: int) -> Sample:
-    """A picture out of a shard."""
+    """Read an image from a shard."""
     canonical = shard.canonical[row].astype(np.float32) / STEPS_PER_HEIGHT
     affines, seen, facing = (np.array(values[row]) for values in (shard.affines, shard.seen, shard.facing))
     image, labels = np.array(shard.images[row]), np.array(shard.labels[row])
@@ -100,7 +100,7 @@ def take(shard: Shard, row: int) -> Sample:
 
 
 def mirrored(sample: Sample) -> Sample:
-    """Left and right change places in the picture, and so do the sides of the body."""
+    """Mirror the image and swap the sides of the body."""
     affines = sample.affines[SWAP].copy()
     affines[:, 0] *= -1
     affines[:, :, 1] *= -1  # A stays a rotation times a scaling; the second axis has no direction of its own
@@ -117,7 +117,7 @@ def mirrored(sample: Sample) -> Sample:
 
 
 def draw_move(rng: Generator) -> Array:
-    """(2, 3) similarity in normalised coordinates: turned a little, now and then a lot, scaled, shifted."""
+    """(2, 3) similarity in normalised coordinates: a small, sometimes large rotation, scale and shift."""
     angle = rng.normal(0, 10) if rng.random() < 0.93 else rng.uniform(-180, 180)
     scale = np.exp(rng.uniform(np.log(0.75), np.log(1.3)))
     cos, sin = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
@@ -125,7 +125,7 @@ def draw_move(rng: Generator) -> Array:
 
 
 def moved(sample: Sample, move: Array, size: int) -> Sample:
-    """Truth and picture moved alike, at a side of `size`; what lies outside is black, as in a tracker's crop."""
+    """Transform truth and image together, to a side of `size`; pixels outside are black, as in a tracker's crop."""
     image = _warp(sample.image, move, size, cv2.INTER_LINEAR)
     labels = _warp(sample.labels, move, size, cv2.INTER_NEAREST)
     canonical = _warp(sample.canonical, move, size // CELLS, cv2.INTER_NEAREST)
@@ -137,7 +137,7 @@ def moved(sample: Sample, move: Array, size: int) -> Sample:
 
 
 def _warp(image: Any, move: Array, size: int, how: int) -> Any:
-    """Normalised similarity -> cv2's pixels, whose centres are whole numbers."""
+    """Convert a normalised similarity to cv2's pixels, whose centres are whole numbers."""
     before, after = image.shape[0] / 2, size / 2
     linear = move[:, :2] * (after / before)
     shift = move[:, 2] * after + after - 0.5 - linear @ np.array([before - 0.5, before - 0.5])
@@ -146,7 +146,7 @@ def _warp(image: Any, move: Array, size: int, how: int) -> Any:
 
 
 def spoil(rng: Generator, sample: Sample) -> Sample:
-    """Colour casts, wrong exposure, blur, low resolution, noise, compression, and holes."""
+    """Degrade an image: colour casts, wrong exposure, blur, low resolution, noise, compression, and holes."""
     image, labels, canonical = sample.image, sample.labels, sample.canonical
     if rng.random() < 0.2:
         image, labels, canonical = _cut_out(rng, image, labels, canonical)
@@ -161,7 +161,7 @@ def spoil(rng: Generator, sample: Sample) -> Sample:
 
 
 def _made_small(rng: Generator, image: ByteArray) -> ByteArray:
-    """And large again."""
+    """Downscale and upscale again."""
     size = len(image)
     small = int(size * rng.uniform(0.3, 0.9))
     less = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
@@ -177,7 +177,7 @@ def _compressed(image: ByteArray, quality: int) -> ByteArray:
 def _cut_out(
     rng: Generator, image: ByteArray, labels: ByteArray, canonical: Array
 ) -> tuple[ByteArray, ByteArray, Array]:
-    """A piece of another place of the picture, or of one colour, over it."""
+    """Paste a piece from elsewhere in the image, or of one colour, over it."""
     size = len(image)
     high, wide = (int(size * share) for share in rng.uniform(0.06, 0.35, 2))
     (top, left), (from_top, from_left) = rng.integers(0, (size - high, size - wide), (2, 2))
@@ -222,7 +222,7 @@ def _recoloured(rng: Generator, image: ByteArray) -> ByteArray:
 
 
 def stack(samples: list[Sample]) -> Truth:
-    """Tensors of equal samples."""
+    """Stack equal samples into tensors."""
     images = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
     affines = torch.from_numpy(np.stack([s.affines for s in samples]).astype(np.float32))
     alone = torch.tensor([float(s.people == 1) for s in samples])[:, None]

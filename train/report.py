@@ -1,4 +1,4 @@
-"""Pictures of what was learned: each part over several frames, on one contact sheet."""
+"""Contact sheets of the learned parts over several frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ TILE = 128
 
 
 def draw_parts(image: ByteArray, labels: ByteArray, affines: FloatArray, only: int | None = None) -> ByteArray:
-    """(S, S, 3) picture with its parts coloured and their ellipses; `only` shows a single part on a dimmed frame."""
+    """Draw the (S, S, 3) image with its parts coloured and their ellipses; `only` shows a single part on a dimmed
+    frame."""
     colours = np.array([(0, 0, 0), *map(part_color, range(len(affines)))], np.uint8)
     size = (TILE, TILE)
     large = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
@@ -50,8 +51,8 @@ def _draw_ellipse(image: NDArray[np.uint8], affine: FloatArray) -> None:
 
 @torch.no_grad()
 def contact_sheet(find: Callable[[Tensor], Readout], frames: NDArray[np.uint8], device: torch.device) -> ByteArray:
-    """One column per frame of (F, S, S, 3); the first row shows all parts, then one row per part. `find` takes images
-    (F, 3, S, S) in [0, 1]."""
+    """Build a sheet with one column per frame of (F, S, S, 3); the first row shows all parts, then one row per part.
+    `find` takes images (F, 3, S, S) in [0, 1]."""
     read = find(to_images(torch.from_numpy(frames).to(device)))
     labels, affines = read.labels.cpu().numpy(), read.affines.cpu().numpy()
     rows = [None, *range(affines.shape[1])]
@@ -60,7 +61,7 @@ def contact_sheet(find: Callable[[Tensor], Readout], frames: NDArray[np.uint8], 
 
 
 def reconstruction_sheet(pair: Pair, result: PairResult, rows: int = 4) -> ByteArray:
-    """One row per pair: source, target, target from the source's parts, and its masks in colours."""
+    """Build a sheet with one row per pair: source, target, target from the source's parts, and its masks in colours."""
     count = result.retargeted.masks.shape[1] - 1
     colours = torch.tensor([(20, 20, 20), *map(part_color, range(count))], dtype=torch.float32) / 255
     masks = torch.einsum("bkhw,kc->bchw", result.retargeted.masks[:rows].detach().float().cpu(), colours)
@@ -71,7 +72,7 @@ def reconstruction_sheet(pair: Pair, result: PairResult, rows: int = 4) -> ByteA
 
 
 def write_contact_sheet(path: Path, student: Student, folder: ClipFolder, columns: int = 10) -> None:
-    """Write the sheet of `columns` frames spread over the clips as PNG."""
+    """Write the sheet of `columns` frames, spread over the clips, as PNG."""
     frames = spread_frames(folder, columns)
     chosen = frames[spread(len(frames), columns)]
     device = next(student.parameters()).device
@@ -84,8 +85,8 @@ def write_png(path: Path, image: ByteArray) -> None:
 
 
 def write_names(path: Path, num_parts: int, near: Sequence[tuple[int, int, float]] = ()) -> None:
-    """A file to edit, unless it is there: one name per part, in the order of the contact sheet's rows. `near` are
-    PartGroups's merges to think about."""
+    """Write a file to edit, unless it exists: one name per part, in the order of the contact sheet's rows. `near` are
+    the merges that PartGroups suggests."""
     if path.exists():
         return
     notes = ["One name per part, in the order of the rows of parts.png; export stores them with the model."]

@@ -1,8 +1,8 @@
-"""Landmarks from parts by ridge regression, each group of frames predicted by one that never saw it.
+"""Regresses landmarks from parts by ridge regression, with cross-validation by clip.
 
-Least squares on some twenty features of a few clips overfits: good parts come out worse than the constant. Here a whole
-clip is left out at a time, or of few clips a block of consecutive frames, and the ridge's strength is chosen inside the
-rest in the same way. Beside what the parts say stand two floors: the constant, and the place and shape of the
+Least squares on about twenty features of a few clips overfits: good parts score worse than the constant. Here, each
+clip is left out in turn (or, with few clips, each block of consecutive frames), and the regularisation is chosen in the
+same way within the rest. Two baselines are reported beside the parts: the constant, and the position and shape of the
 silhouette alone.
 """
 
@@ -21,23 +21,23 @@ Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 STRENGTHS = np.logspace(-4, 1, 6)
-"""Of the ridge, in units of each feature's variance."""
+"""Candidate strengths of the regularisation, in units of each feature's variance."""
 MANY_CLIPS = 20
-"""With more clips than that, neighbours are left out together."""
+"""With more clips than this, neighbours are left out together."""
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Which frames are left out together."""
+    """Folds of the cross-validation."""
 
     numbers: Indices
     """(F,) from 0 on."""
     kind: str
-    """In words."""
+    """Description in words."""
 
     @classmethod
     def of(cls, clips: Indices) -> Folds:
-        """Of the clip of each frame, (F,): clips, eighths of few clips, or eighths of many."""
+        """Folds from the clip of each frame, (F,): single clips, eighths of few clips, or eighths of many."""
         kinds, numbers = np.unique(clips, return_inverse=True)
         if len(kinds) > MANY_CLIPS:
             return cls(numbers * BLOCKS // len(kinds), f"{BLOCKS} blocks of consecutive clips or stills")
@@ -49,16 +49,16 @@ class Folds:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a ridge regression needs of some frames, for each of C coordinates over the rows where it is labelled."""
+    """Sufficient statistics of a ridge regression over some frames, for each of C coordinates with labels."""
 
     gram: Numbers
-    """(C, D + 1, D + 1) of the features and a column of ones."""
+    """(C, D + 1, D + 1) products of the features and a column of ones."""
     target: Numbers
     """(C, D + 1)"""
 
     @classmethod
     def of(cls, features: Numbers, truth: Numbers) -> Sums:
-        """Of (F, D) and (F, C), nan where it is not labelled."""
+        """Sums of (F, D) and (F, C), nan where unlabelled."""
         known = np.isfinite(truth)
         rows = np.concatenate([features, np.ones((len(features), 1))], axis=1)
         gram = np.einsum("fc,fd,fe->cde", known.astype(np.float64), rows, rows, optimize=True)
@@ -71,8 +71,8 @@ class Sums:
         return Sums(self.gram - other.gram, self.target - other.target)
 
     def solve(self, strength: float) -> Numbers:
-        """(C, D + 1) weights and intercept; nan where fewer than two rows are labelled. The intercept is free, and a
-        feature costs by its variance, so that units do not matter."""
+        """(C, D + 1) weights and intercept; nan if fewer than two rows are labelled. The intercept is not regularised,
+        and each feature is regularised in proportion to its variance, so that units do not matter."""
         count = self.gram[:, -1, -1]
         safe = np.maximum(count, 1)[:, None]
         mean, square = self.gram[:, -1, :-1] / safe, np.diagonal(self.gram, axis1=1, axis2=2)[:, :-1] / safe
@@ -84,8 +84,8 @@ class Sums:
 
 
 def ridge_predictions(features: Numbers, truth: Numbers, folds: Indices) -> tuple[Numbers, list[float]]:
-    """(F, C) predictions of `truth` (F, C), nan where not labelled, from `features` (F, D), each fold's by the others;
-    and the strength that each took, chosen by leaving out each of those others in turn."""
+    """Return (F, C) predictions of `truth` (F, C), nan where unlabelled, from `features` (F, D), for each fold from the
+    others; and the chosen strength of each fold, by leaving out each of the other folds in turn."""
     numbers = np.unique(folds)
     centred = features - features.mean(0)  # for the condition of the sums; the intercept is free
     sums = {n: Sums.of(centred[folds == n], truth[folds == n]) for n in numbers.tolist()}
@@ -105,7 +105,7 @@ def ridge_predictions(features: Numbers, truth: Numbers, folds: Indices) -> tupl
 def _left_out_error(
     features: Numbers, truth: Numbers, folds: Indices, rest: Sums, sums: dict[int, Sums], others: list[int], s: float
 ) -> float:
-    """Mean absolute error of one strength, each of `others` predicted by what else is in `rest`."""
+    """Mean absolute error of one strength, with each of `others` predicted from the remaining folds in `rest`."""
     if len(others) < 2:
         return 0.0 if s == STRENGTHS[-1] else 1.0  # nothing to choose by: the stiffest
     total, count = 0.0, 0
@@ -123,7 +123,7 @@ def _apply(weights: Numbers, features: Numbers) -> Numbers:
 
 
 def constant_predictions(truth: Numbers, folds: Indices) -> Numbers:
-    """(F, C) each fold's by the mean of the others; nan where these have no label."""
+    """(F, C) for each fold the mean of the others; nan if these have no label."""
     known, values = np.isfinite(truth), np.where(np.isfinite(truth), truth, 0)
     out = np.empty(truth.shape)
     for fold in np.unique(folds):
@@ -136,8 +136,8 @@ def constant_predictions(truth: Numbers, folds: Indices) -> Numbers:
 def ridge_section(
     features: Mapping[str, Numbers | None], landmarks_px: Numbers, sizes_wh: Numbers, clips: Indices
 ) -> dict[str, Any] | None:
-    """Errors by each kind of features, (F, D) in pixels of pictures squeezed to 256x256, and by the constant;
-    `landmarks_px` (F, L, 2) and `sizes_wh` (F, 2) in pixels of the frames. None where there is one fold only."""
+    """Errors for each kind of features, (F, D) in pixels of images resized to 256x256, and for the constant;
+    `landmarks_px` (F, L, 2) and `sizes_wh` (F, 2) are in pixels of the frames. None if there is only one fold."""
     folds = Folds.of(clips)
     if len(np.unique(folds.numbers)) < 2:
         return None
@@ -163,7 +163,7 @@ def ridge_section(
 
 def silhouette_features(mask: NDArray[np.bool_]) -> Numbers:
     """(5,) centre, the two standard deviations and the signed root of the covariance of an (H, W) mask, in pixels of
-    the picture squeezed to 256x256; an empty mask lies as a point in the middle."""
+    the image resized to 256x256; an empty mask counts as a point in the middle."""
     height, width = mask.shape
     rows, columns = np.nonzero(mask)
     if not len(rows):

@@ -1,4 +1,4 @@
-"""A run's folder: its log, its pictures, its checkpoints, and how a run is stopped without losing a step."""
+"""A run folder: its log, images and checkpoints, and stopping a run without losing a step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONFIG = "config.json"
 
 
 class Stopped(Exception):
-    """A signal ended the run after a whole step, with its checkpoint written."""
+    """Raised when a signal ends the run after a complete step, with its checkpoint written."""
 
     def __init__(self, signum: int, step: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name} at step {step}")
@@ -40,14 +40,14 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether SIGTERM or Ctrl-C came; asked once a step."""
+    """Records whether SIGTERM or Ctrl-C has arrived; checked once per step."""
 
     def __init__(self) -> None:
         self.signum = 0
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Take the signals over; the second one of a kind acts as it always did. Only the main thread can."""
+        """Handle the signals; the second one of a kind has its default effect. Only the main thread can do this."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -65,7 +65,7 @@ class StopRequest:
 
 
 def open_run(folder: Path, config: DataclassInstance, resume: bool) -> None:
-    """Make the run's folder with its config.json; refuse to mix two runs."""
+    """Create the run folder with its config.json; refuse to mix two runs."""
     saved = folder / CONFIG
     wanted = json.dumps(asdict(config), indent=2, default=str)
     if saved.exists() and not resume:
@@ -78,7 +78,7 @@ class RunLog:
     """Means of the loss terms since the last line: in the progress bar, in log.jsonl and as TensorBoard curves."""
 
     def __init__(self, folder: Path, stage: str, start: int, steps: int, every: int, fabric: Fabric) -> None:
-        """Of several processes the first shows and writes, the means of all."""
+        """Of several processes, the first prints and writes the means of all."""
         self._fabric, quiet = fabric, not fabric.is_global_zero
         self.path, self.stage, self.every = folder / "log.jsonl", stage, every
         self.bar = tqdm(
@@ -103,11 +103,12 @@ class RunLog:
             self._write(step + 1)
 
     def due(self, step: int) -> bool:
-        """Whether a line, a checkpoint and a picture follow this step."""
+        """Return whether a line, a checkpoint and an image follow this step."""
         return (step + 1) % self.every == 0 or step + 1 == self.steps
 
     def is_best(self, names: Sequence[str]) -> bool:
-        """Whether the sum of these terms is lower in the last line than in all before, those before a resume too."""
+        """True if the sum of these terms is lower in the last line than in all earlier ones, including those before a
+        resume."""
         rows = [
             row
             for row in map(json.loads, self.path.read_text(encoding="utf-8").splitlines())
@@ -136,7 +137,7 @@ class RunLog:
         return {name: round(float(value), 5) for name, value in zip(means, values, strict=True)}
 
     def picture(self, name: str, image: ByteArray, step: int) -> None:
-        """Show an (H, W, 3) picture in TensorBoard."""
+        """Log an (H, W, 3) image to TensorBoard."""
         if self.board:
             self.board.add_image(f"{self.stage}/{name}", image, step, dataformats="HWC")
 
@@ -147,7 +148,7 @@ class RunLog:
 
 
 def restore(checkpoint: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    """Fill both from `checkpoint` if it exists; the step to go on with."""
+    """Restore both from `checkpoint` if it exists; return the step to continue with."""
     if not checkpoint.exists():
         return 0
     load_weights(checkpoint, network)
@@ -156,7 +157,7 @@ def restore(checkpoint: Path, network: torch.nn.Module, optimiser: torch.optim.O
 
 
 def require_finite(stage: str, step: int, terms: dict[str, Tensor]) -> Tensor:
-    """The sum of the terms. Raises StreampartsError that names the step and the terms that are not finite."""
+    """Return the sum of the terms. Raises StreampartsError naming the step and the terms that are not finite."""
     loss = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(loss):
         wrong = ", ".join(f"{name} is {value.item()}" for name, value in terms.items() if not torch.isfinite(value))

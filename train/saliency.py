@@ -1,6 +1,6 @@
-"""Where the subject of a picture is, without labels: robust background detection (Zhu, Liang, Wei and Sun, Saliency
+"""Finds the subject of an image without labels: robust background detection (Zhu, Liang, Wei and Sun, Saliency
 Optimization from Robust Background Detection, CVPR 2014). A region is background if much of its outline lies on the
-picture's border; saliency is contrast to such regions, made smooth by a least-squares problem over superpixels."""
+image border; saliency is the contrast to such regions, smoothed by a least-squares problem over superpixels."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from train.superpixels import CELL, IntArray, superpixels
 
 NUM_SUPERPIXELS = 200
 SIGMA_COLOR = 10.0
-"""sigma_clr: Lab distance at which two colours are no longer taken for one."""
+"""sigma_clr: Lab distance from which two colours count as different."""
 SIGMA_SPACE = 0.25
 """sigma_spa, as a share of the picture's sides."""
 MU = 0.1
-"""Smoothness between neighbours however different they are."""
+"""Minimum smoothness between neighbours, however different they are."""
 FLAT = 1.0
-"""Lab distance below which nobody sees a difference: a picture without any more has no subject."""
+"""Lab distance that is not perceptible: an image with smaller differences has no subject."""
 FRAME_TOLERANCE = 12
-"""Of 255: how far the pixels of a drawn frame differ from its corner."""
+"""Difference, of 255, of a drawn frame's pixels from its corner."""
 
 DoubleArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """The superpixels of one picture and how they hang together."""
+    """The superpixels of one image and their neighbourhoods."""
 
     labels: IntArray
     """(h, w) number of each pixel's superpixel."""
     color_distances: DoubleArray
-    """(N, N) between mean Lab colours: d_app."""
+    """(N, N) distances between mean Lab colours: d_app."""
     space_distances: DoubleArray
-    """(N, N) between mean places, each side of the picture counted as 1: d_spa."""
+    """(N, N) distances between mean positions, with each side of the image scaled to 1: d_spa."""
     neighbours: IntArray
     """(E, 2) pairs that share a border; each pair once."""
     on_border: NDArray[np.bool_]
@@ -49,9 +49,9 @@ class Regions:
 
 
 def saliency_map(image: ByteArray) -> FloatArray:
-    """(H, W, 3) RGB -> (H, W) in [0, 1], 1 at the most salient superpixel; zeros where nothing stands out.
+    """(H, W, 3) RGB -> (H, W) in [0, 1], 1 at the most salient superpixel; zeros if nothing is salient.
 
-    Works on about 51,000 pixels whatever the picture's size. A drawn frame of one colour is cut off first, and is 0.
+    Works on about 51,000 pixels whatever the image's size. A drawn frame of one colour is cropped first, and is 0.
     """
     require_shape("image", image, (None, None, 3))
     if min(image.shape[:2]) < 1:
@@ -66,7 +66,7 @@ def saliency_map(image: ByteArray) -> FloatArray:
 
 
 def working_copy(image: ByteArray) -> FloatArray:
-    """(h, w, 3) CIE Lab of the picture, scaled to about NUM_SUPERPIXELS cells of CELL x CELL pixels."""
+    """(h, w, 3) CIE Lab of the image, scaled to about NUM_SUPERPIXELS cells of CELL x CELL pixels."""
     height, width = image.shape[:2]
     rows = int(np.clip(round((NUM_SUPERPIXELS * height / width) ** 0.5), 4, NUM_SUPERPIXELS // 4))
     size = (round(NUM_SUPERPIXELS / rows) * CELL, rows * CELL)
@@ -102,7 +102,8 @@ def distances(points: DoubleArray) -> DoubleArray:
 
 
 def with_border_links(regions: Regions) -> IntArray:
-    """(E', 2) neighbours, and every two superpixels on the border: background that the subject cuts in two is one."""
+    """(E', 2) neighbours, plus all pairs of superpixels on the border, so that background divided by the subject counts
+    as one."""
     border = np.flatnonzero(regions.on_border)
     first, second = np.triu_indices(len(border), 1)
     return np.unique(np.concatenate([regions.neighbours, np.stack([border[first], border[second]], 1)]), axis=0)
@@ -118,8 +119,8 @@ def symmetric(edges: IntArray, weights: DoubleArray, num_nodes: int) -> csr_arra
 def geodesic_distances(regions: Regions) -> DoubleArray:
     """(N, N) shortest sums of colour distances along adjacent superpixels: d_geo.
 
-    Each step is lessened by what neighbours of one surface differ by (the mean distance to the most similar
-    neighbour), lest small differences add up over a long way.
+    Each step is reduced by the typical difference within a surface (the mean distance to the most similar neighbour),
+    so that small differences do not add up over a long path.
     """
     edges, total = with_border_links(regions), len(regions.on_border)
     steps = regions.color_distances[edges[:, 0], edges[:, 1]]
@@ -141,10 +142,10 @@ def background_probability(regions: Regions) -> DoubleArray:
 
 
 def weighted_contrast(regions: Regions, background: DoubleArray) -> DoubleArray:
-    """(N,) wCtr in [0, 1]: colour distance to what is background and near.
+    """(N,) wCtr in [0, 1]: colour distance to near background.
 
-    Below Otsu's threshold it is 0, which the paper does not say: on 30 horses and 28 frames of DAVIS it raised max F by
-    .01 to .04 and lowered the mean error by .07 to .09.
+    Values below Otsu's threshold become 0, which is not in the paper: on 30 horses and 28 frames of DAVIS it raised max
+    F by .01 to .04 and lowered the mean error by .07 to .09.
     """
     near = np.exp(-(regions.space_distances**2) / (2 * SIGMA_SPACE**2))
     contrast = scaled_to_one((regions.color_distances * near) @ background)
@@ -167,16 +168,16 @@ def optimised(regions: Regions) -> DoubleArray:
 
 
 def scaled_to_one(values: DoubleArray) -> DoubleArray:
-    """From the smallest, which becomes 0, to the largest, which becomes 1; zeros if all are alike."""
+    """Scale linearly: the smallest value becomes 0, the largest 1; zeros if all are equal."""
     low, high = values.min(), values.max()
     return np.asarray((values - low) / (high - low) if high - low > 1e-9 else np.zeros_like(values))
 
 
 def without_frame(image: ByteArray) -> Box:
-    """What a frame of one colour surrounds; the whole picture where there is none.
+    """Return the slice inside a frame of one colour; the whole image if there is none.
 
-    On each side up to a quarter is a frame if it has one colour and the line after it has another on most of its
-    length: plain background ends where the subject sticks out, on a smaller part of a line.
+    On each side, up to a quarter counts as a frame if it has one colour and the next line differs over most of its
+    length. Plain background ends where the subject begins, on a smaller part of a line.
     """
     height, width = image.shape[:2]
     corner = image[0, 0].astype(int)
@@ -188,7 +189,7 @@ def without_frame(image: ByteArray) -> Box:
 
 
 def _frame_width(differs: NDArray[np.bool_], most: int) -> int:
-    """Lines at the start without a differing pixel, if the next differs on most of its length; 0 otherwise."""
+    """Number of uniform lines at the start, if the next one differs over most of its length; otherwise 0."""
     shares = differs[: most + 1].mean(1)
     width = int((shares > 0).argmax())
     return width if shares[width] > 0.6 else 0

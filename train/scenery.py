@@ -1,7 +1,7 @@
-"""What lies behind the subject in every frame of a clip, also where the camera moves.
+"""Estimates the background of every frame of a clip, also if the camera moves.
 
-The camera is followed (camera.py); the frames, laid over each other in the middle frame's coordinates, give one large
-median picture; each frame is then aligned with that picture itself, so that errors do not add up along the clip.
+The camera is tracked (camera.py). The frames, overlaid in the coordinates of the middle frame, give a large median
+image. Each frame is then aligned with that image directly, so that errors do not accumulate over the clip.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from train.camera import (
 from train.spread import spread
 
 MOSAIC_FRAMES = 150
-"""Frames laid over each other when the camera moves: each place is seen by a few of them only."""
+"""Number of frames overlaid if the camera moves; each position is visible in only a few of them."""
 MIN_SEEN = 5
-"""A place that fewer of them show is not known: a median of so few may be the subject."""
+"""A position visible in fewer frames is unknown: a median of so few may show the subject."""
 MAX_AREA = 16.0
-"""The large picture may have this many times the area of a frame; a camera that turns further is not followed."""
+"""Maximum area of the large image relative to a frame; a camera that turns further is not tracked."""
 DIFFERENT = 18
-"""Grey levels from which a pixel counts as not explained by its background."""
+"""Difference in grey levels from which a pixel is not explained by its background."""
 STILL = 0.01
-"""A camera whose pictures shift by less of their shorter side, in nineteen frames of twenty, stands still."""
+"""A camera whose images shift by less than this share of their shorter side, in 19 of 20 frames, is still."""
 MIN_CHANGE = 1.5
-"""Grey levels by which most pixels must change over the clip for the camera to be thought to move at all."""
+"""Median change in grey levels over the clip below which the camera is assumed to be still."""
 MAX_REST = 0.92
-"""It moves only where undoing its motion leaves this share of that change or less ..."""
+"""The camera moves only if compensating its motion leaves at most this share of that change ..."""
 MIN_GAIN = 0.2
-"""... or where its background explains this much more of the pixels than a still camera's."""
+"""... or if its background explains this much more of the pixels than a still camera's."""
 MAX_UNEXPLAINED = 0.5
-"""A frame of which more than this share is not explained has no known background."""
+"""A frame with a larger unexplained share has no known background."""
 
 NO_BOX = Box(0, 0, 0, 0)
 
@@ -53,16 +53,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Scenery:
-    """The background of every frame of a clip. Without `to_picture` the camera stands still."""
+    """The background of every frame of a clip. `to_picture` is None for a still camera."""
 
     picture: ByteArray
-    """(S, S, 3) median over time; where the camera moves (H, W, 3), all that it saw."""
+    """(S, S, 3) median over time; for a moving camera (H, W, 3), everything it saw."""
     trusted: bool = True
-    """False where the whole picture moves in a way that could not be followed."""
+    """False if the whole image moves in a way that could not be tracked."""
     seen: Mask | None = None
-    """(H, W) where enough frames show the place."""
+    """(H, W) True where enough frames show the position."""
     to_picture: NDArray[np.float32] | None = None
-    """(F, 3, 3) from a frame's inner box to `picture`; NaN for the frames that could not be placed."""
+    """(F, 3, 3) from a frame's inner box to `picture`; NaN for frames that could not be placed."""
     box: Box = NO_BOX
 
     @property
@@ -70,10 +70,10 @@ class Scenery:
         return self.to_picture is not None
 
     def behind(self, index: int, frame: ByteArray) -> tuple[ByteArray, Mask]:
-        """(S, S, 3) background of frame `index`, which is `frame`, and (S, S) where it is known.
+        """(S, S, 3) background of frame `index`, which is `frame`, and (S, S) True where it is known.
 
-        Where the camera moves, edges lie a little off: of the background's values within a 64th of the picture, the
-        one nearest to the frame's is given.
+        If the camera moves, edges are slightly displaced: of the background's values within a 64th of the image, the
+        one nearest to the frame's is used.
         """
         known = np.full(frame.shape[:2], self.trusted)
         if self.to_picture is None or self.seen is None:
@@ -91,7 +91,7 @@ class Scenery:
 
 
 def inner_box(frames: ByteArray) -> Box:
-    """The part of (F, S, S, 3) that is not black throughout."""
+    """The part of (F, S, S, 3) that is not always black."""
     lit = np.asarray(frames.max(axis=(0, 3)) > 16)
     rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
     if not len(rows):
@@ -100,8 +100,8 @@ def inner_box(frames: ByteArray) -> Box:
 
 
 def find_scenery(frames: ByteArray, *, follow: bool = True) -> Scenery:
-    """Still or moving camera, and the background of (F, S, S, 3) frames either way; without `follow` a moving one's is
-    not looked for."""
+    """Determine whether the camera moves, and the background of (F, S, S, 3) frames in either case; without `follow`,
+    that of a moving camera is not estimated."""
     sample = frames[spread(len(frames), MEDIAN_FRAMES)]
     median = np.median(sample, axis=0).astype(np.uint8)
     box = inner_box(sample)
@@ -124,7 +124,7 @@ def find_scenery(frames: ByteArray, *, follow: bool = True) -> Scenery:
 
 
 def unexplained_share(scenery: Scenery, index: int, frame: ByteArray) -> float:
-    """Share of a frame's known pixels that differ from their background; 1 where too few are known."""
+    """Share of a frame's known pixels that differ from their background; 1 if too few are known."""
     background, known = scenery.behind(index, frame)
     background, known = scenery.box.crop(background), scenery.box.crop(known)
     different = cv2.absdiff(scenery.box.crop(frame), background).max(axis=-1) > DIFFERENT
@@ -137,7 +137,7 @@ def unexplained(scenery: Scenery, frames: ByteArray) -> float:
 
 
 def lay_out(frames: ByteArray, path: NDArray[np.float64], box: Box) -> Scenery | None:
-    """The large picture and where each frame lies in it; None where it would be too large."""
+    """Compute the size of the large image and each frame's position in it; None if it would be too large."""
     scenery = mosaic(frames, path, box)
     for _ in range(2):
         if scenery is None or scenery.to_picture is None:
@@ -148,7 +148,7 @@ def lay_out(frames: ByteArray, path: NDArray[np.float64], box: Box) -> Scenery |
 
 
 def mosaic(frames: ByteArray, path: NDArray[np.float64], box: Box) -> Scenery | None:
-    """The frames laid over each other by `path` (F, 3, 3), in a picture that holds them all."""
+    """Overlay the frames by `path` (F, 3, 3), in an image that contains them all."""
     placed = np.flatnonzero(~np.isnan(path).any((1, 2)))
     if not len(placed):
         return None
@@ -173,8 +173,8 @@ def mosaic(frames: ByteArray, path: NDArray[np.float64], box: Box) -> Scenery | 
 
 
 def align(scenery: Scenery, index: int, frame: ByteArray) -> Matrix:
-    """(3, 3) frame -> picture: the homography that explains the frame best, looked for near the known one by what is
-    not the subject. NaN where the frame is not explained, the same matrix where no better one is found."""
+    """(3, 3) frame -> large image: the homography that explains the frame best, found near the known one from pixels
+    outside the subject. NaN if the frame is not explained, the same matrix if no better one is found."""
     assert scenery.to_picture is not None and scenery.seen is not None
     matrix: Matrix = scenery.to_picture[index].astype(np.float64)
     if np.isnan(matrix).any():

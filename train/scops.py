@@ -1,8 +1,8 @@
-"""Learn the parts of a category from pictures: python -m train.scops IMAGES_FOLDER --out runs/x [--preset fast|paper]
+"""Learn the parts of a category from images: python -m train.scops IMAGES_FOLDER --out runs/x [--preset fast|paper]
 
-The folder holds images, videos or both, of different horses, faces, birds. One loop that reads top to bottom; what it
-minimises is in scops_losses.py, how a picture is perturbed in warps.py, the network in streamparts/models/scops.py.
-Several processes: torchrun --nproc-per-node N -m train.scops ...; each takes `batch_size` pictures a step.
+The folder contains images, videos or both, of different horses, faces, birds. The loop reads top to bottom; the losses
+are in scops_losses.py, the perturbations of images in warps.py, the network in streamparts/models/scops.py. Several
+processes: torchrun --nproc-per-node N -m train.scops ...; each takes `batch_size` images per step.
 
 examples:
   python -m train.scops pictures/horses --out runs/horse --network.num-parts 4
@@ -46,13 +46,13 @@ from train.warps import Warp, perturb_colours, random_warp
 
 LEARNER, NAMES = "learner.safetensors", "names.txt"
 CANDIDATE_LEVELS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
-"""Of `calibrated_level`."""
+"""Candidate levels of `calibrated_level`."""
 NUM_FACTORISED = 200
-"""Pictures, at most, whose features give the part basis its start."""
+"""Maximum number of images whose features initialise the part basis."""
 
 
 class Learned(NamedTuple):
-    """What a step's networks say."""
+    """Output of a step's networks."""
 
     logits: Tensor
     """(B, 1 + K, S, S)"""
@@ -61,14 +61,14 @@ class Learned(NamedTuple):
     basis: Tensor | None
     """(K, C)"""
     decoded: Tensor | None
-    """(B, 3, S, S), by the baseline's decoder."""
+    """(B, 3, S, S), from the baseline's decoder."""
     ellipses: Affine | None
-    """Of both, (2B, K)."""
+    """Of both images, (2B, K)."""
 
 
 class Learner(nn.Module):
-    """All that is trained, as one call: the network and, where a term wants them, the part basis, the decoder of the
-    baseline and what draws ellipses."""
+    """All trained modules in one call: the network and, if a term needs them, the part basis, the decoder of the
+    baseline and the head that predicts ellipses."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Learner(nn.Module):
         self.network, self.basis, self.decoder, self.pose = network, basis, decoder, pose
 
     def forward(self, images: Tensor, warped: Tensor, features: Tensor | None) -> Learned:
-        """Images and warped images (B, 3, S, S), V (B, C, h, w) where a term looks at it."""
+        """Images and warped images (B, 3, S, S), V (B, C, h, w) if a term needs it."""
         coarse, deepest = self.network.seen(torch.cat([images, warped]))
         logits, warped_logits = F.interpolate(
             coarse, size=images.shape[-2:], mode="bilinear", align_corners=False
@@ -95,7 +95,7 @@ class Learner(nn.Module):
 
 
 class Lesson(NamedTuple):
-    """A batch on the device, perturbed."""
+    """A perturbed batch on the device."""
 
     images: Tensor
     """(B, 3, S, S) in [0, 1]"""
@@ -118,7 +118,7 @@ def prepare_lesson(batch: ImageBatch, draws: Draws, config: ScopsTrainingConfig,
 
 
 def start_basis(basis: PartBasis, features: CollectionFeatures, folder: ImageFolder, seed: int) -> None:
-    """Let the parts start as what differs within the subjects, see `factorised_basis`."""
+    """Initialise the part basis with the variation within the subjects, see `factorised_basis`."""
     numbers = spread(len(folder), NUM_FACTORISED)
     values = torch.cat([features.of([number]) for number in numbers])
     saliency = torch.from_numpy(folder.saliency[numbers] / 255).to(values)[:, None]
@@ -127,14 +127,14 @@ def start_basis(basis: PartBasis, features: CollectionFeatures, folder: ImageFol
 
 
 def open_features(config: ScopsTrainingConfig, folder: ImageFolder, device: torch.device) -> CollectionFeatures | None:
-    """V of the pictures, where a term looks at it."""
+    """Open V of the images, if a term needs it."""
     if not (config.loss.semantic or config.loss.orthonormal or config.loss.reconstruction):
         return None
     return CollectionFeatures(load_semantic(config.features), folder, config.feature_pixels, device)
 
 
 def build_learner(config: ScopsTrainingConfig, channels: int) -> Learner:
-    """The networks at their start; the backbone's weights from where the config says. `channels` of V, 0 without."""
+    """Create the networks, with the backbone's weights from the source in the config. `channels` of V, 0 without."""
     network = Scops(config.network)
     missing = load_backbone(network, config.backbone_weights)
     if missing:
@@ -148,7 +148,8 @@ def build_learner(config: ScopsTrainingConfig, channels: int) -> Learner:
 
 
 def build_optimiser(config: ScopsTrainingConfig, learner: Learner) -> torch.optim.Optimizer:
-    """Groups: backbone, head, and what is not deployed; each parameter once, those frozen left out."""
+    """Create the optimiser, with groups for backbone, head, and modules that are not deployed. Each parameter occurs
+    once; frozen ones are left out."""
     groups = learner.network.parameter_groups
     heads = [*groups.head, *(learner.pose.parameters() if learner.pose else [])]
     others = [p for module in (learner.basis, learner.decoder) if module for p in module.parameters()]
@@ -163,7 +164,7 @@ def build_optimiser(config: ScopsTrainingConfig, learner: Learner) -> torch.opti
 
 
 def set_poly_rate(config: ScopsTrainingConfig, optimiser: torch.optim.Optimizer, step: int) -> None:
-    """The network's rates fall by (1 - step / steps)^0.9, the basis keeps its own."""
+    """Let the network's learning rates fall by (1 - step / steps)^0.9; the basis keeps its rate."""
     fall = (1 - step / config.steps) ** 0.9
     for group, factor in zip(optimiser.param_groups, (1.0, config.head_factor), strict=False):
         group["lr"] = config.learning_rate * factor * fall
@@ -210,7 +211,7 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
 
 
 def shapes_of(lesson: Lesson, learned: Learned, ellipses: Affine) -> Shapes:
-    """Both pictures of every pair, for the terms on shape."""
+    """Build the input of the shape terms, from both images of every pair."""
     valid = lesson.warp.valid(*lesson.images.shape[-2:])
     return Shapes(
         images=torch.cat([lesson.images, lesson.warped]),
@@ -224,9 +225,9 @@ def shapes_of(lesson: Lesson, learned: Learned, ellipses: Affine) -> Shapes:
 
 @torch.no_grad()
 def calibrated_level(network: Scops, sampler: ImageSampler, num_batches: int = 20) -> float:
-    """The background level at which the labels' foreground agrees best with what is salient, in the mean over pictures
-    of the collection: no label is looked at. Masks that are learned in minutes are softer than those that the
-    release's 0.1 is meant for."""
+    """Return the background level at which the labels' foreground agrees best with the salient pixels, averaged over
+    images of the collection; it uses no labels. Masks learned in minutes are softer than those for which the release
+    uses 0.1."""
     training = network.training
     network.eval()
     device = next(network.parameters()).device
@@ -244,7 +245,7 @@ def calibrated_level(network: Scops, sampler: ImageSampler, num_batches: int = 2
 
 
 def sheet(network: Scops, folder: ImageFolder, columns: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Parts on pictures spread over the collection."""
+    """Draw parts on images spread over the collection."""
     training = network.training
     network.eval()
     device, chosen = next(network.parameters()).device, folder.images[spread(len(folder), columns)]
@@ -255,7 +256,7 @@ def sheet(network: Scops, folder: ImageFolder, columns: int) -> np.ndarray[tuple
 
 
 def train(config: ScopsTrainingConfig) -> None:
-    """Pictures in, run folder out: network, contact sheet, names to edit."""
+    """Train on images and write the run folder: network, contact sheet, names to edit."""
     if config.threads:
         torch.set_num_threads(config.threads)
     fabric = launch(config.device, config.precision)
@@ -283,7 +284,7 @@ def train(config: ScopsTrainingConfig) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage, 128 + signal when stopped."""
+    """Return the exit code: 0, 1 with a one-line error, 2 for wrong usage, or 128 + signal if stopped."""
     words = sys.argv[1:] if args is None else args
     config = parse_flags(words, ScopsTrainingConfig, PRESETS, "fast", __doc__, "python -m train.scops")
     return exit_code("train.scops", lambda: train(config))

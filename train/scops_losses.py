@@ -1,7 +1,7 @@
 """The losses of Hung et al., CVPR 2019 (SCOPS), each a function named after its equation, and the objective.
 
-Masks R are (B, 1 + K, H, W), the background first; coordinates are normalised. As in train.losses every loss is a mean
-over the frames of the batch of what each frame has by itself, and a mean over parts, coordinates, channels and cells.
+Masks R are (B, 1 + K, H, W), background first; coordinates are normalised. As in train.losses, every loss is the mean
+over the batch of each frame's own loss, and a mean over parts, coordinates, channels and cells.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from train.warps import Warp
 
 
 class PartBasis(nn.Module):
-    """The part features w_k of Eq. 4, (K, C), learned, the same for all images: relu of a parameter, as both V and the
-    basis shall be without sign."""
+    """The part features w_k of Eq. 4, (K, C), learned and shared by all images: relu of a parameter, since V and the
+    basis are non-negative."""
 
     def __init__(self, num_parts: int, channels: int, size: float = 1.0) -> None:
-        """Starts at `size` |N(0, 1)|. The release's size is 1, for VGG-19; V with a mean square of 1 wants it too."""
+        """Starts at `size` |N(0, 1)|. The release uses 1, for VGG-19; a V with a mean square of 1 needs the same."""
         super().__init__()
         self.weight = nn.Parameter(size * torch.randn(num_parts, channels).abs())
 
@@ -35,18 +35,18 @@ class PartBasis(nn.Module):
 def geometric_concentration(masks: Tensor, floor: float = 1e-3) -> Tensor:
     """Eq. 2: the variance, over x and y, of each part's mask about its own centre, Eq. 1.
 
-    The release adds the `floor` to each pixel of R_k before; the paper has none. With it a part that owns little
-    counts as spread over the picture, so that parts grow and none can pay nothing by vanishing.
+    The release first adds the `floor` to each pixel of R_k; the paper does not. With it, a small part counts as spread
+    over the image, so that parts grow and none can reduce its loss by vanishing.
     """
     return concentration_loss(masks[:, 1:] + floor)
 
 
 def mask_equivariance(target: Tensor, logits: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Eq. 3, masks: KL(T_s(R) || R'), summed over the slots of a pixel, a mean over the `valid` pixels (B, 1, H, W) of
-    each frame, or over all of them.
+    """Eq. 3, masks: KL(T_s(R) || R'), summed over the slots of a pixel, averaged over the `valid` pixels (B, 1, H, W)
+    of each frame, or over all of them.
 
-    `target` is T_s(R), which gets no gradient; `logits` are those whose softmax is R'. The paper writes the divergence
-    the other way round; this is the release's. A frame without valid pixels counts 0.
+    `target` is T_s(R), without gradient; the softmax of `logits` is R'. The paper writes the divergence the other way
+    round; this is the release's. A frame without valid pixels counts 0.
     """
     target = target.detach()
     divergence = F.kl_div(logits.log_softmax(dim=1), target, reduction="none").sum(dim=1, keepdim=True)
@@ -56,8 +56,8 @@ def mask_equivariance(target: Tensor, logits: Tensor, valid: Tensor | None = Non
 
 
 def centre_equivariance(warped: Tensor, moved: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Eq. 3, centres: the mean square of <c'_k> - T_s(<c_k>) over both coordinates and over the parts `seen` (B, K), or
-    all. `warped` are the centres in the warped image, `moved` the image's after T_s, (B, K, 2). A frame without seen
+    """Eq. 3, centres: the mean square of <c'_k> - T_s(<c_k>) over both coordinates and over the `seen` parts (B, K), or
+    all. `warped` are the centres in the warped image, `moved` the image's after T_s, (B, K, 2). A frame without visible
     parts counts 0."""
     squared = (warped - moved).square().mean(dim=-1)
     if seen is None:
@@ -66,15 +66,15 @@ def centre_equivariance(warped: Tensor, moved: Tensor, seen: Tensor | None = Non
 
 
 def inside(points: Tensor) -> Tensor:
-    """(B, K) 1 where points (B, K, 2) lie in the picture, no gradient."""
+    """(B, K) 1 where points (B, K, 2) are inside the image, without gradient."""
     return (points.detach().abs() <= 1).all(dim=-1).to(points.dtype)
 
 
 def salient_foreground(logits: Tensor, salient: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Not in the paper: the binary cross-entropy of the union of the parts, 1 - R_0, with what is salient, (B, 1, S, S)
-    in [0, 1], a mean over the `valid` pixels (B, 1, S, S) or over all. Eq. 6 looks at cells of 16 pixels; here the
-    outline is learned pixel by pixel, and over many pictures better than the single maps have it. `logits`
-    (B, 1 + K, S, S) are those whose softmax is R."""
+    """Not in the paper: the binary cross-entropy of the union of the parts, 1 - R_0, with the salient pixels, (B, 1, S,
+    S) in [0, 1], averaged over the `valid` pixels (B, 1, S, S) or over all. Eq. 6 uses cells of 16 pixels; here the
+    outline is learned per pixel and, over many images, better than in the single maps. The softmax of `logits` (B, 1 +
+    K, S, S) is R."""
     parts = torch.logsumexp(logits[:, 1:], dim=1, keepdim=True) - logits[:, :1]
     entropy = F.binary_cross_entropy_with_logits(parts, salient, reduction="none")
     if valid is None:
@@ -83,8 +83,8 @@ def salient_foreground(logits: Tensor, salient: Tensor, valid: Tensor | None = N
 
 
 def salient_features(features: Tensor, saliency: Tensor) -> Tensor:
-    """Eq. 6, the constraint in the form D * V: V (B, C, h, w) times the saliency (B, 1, S, S) in [0, 1], brought to
-    the cells of V by area averaging. Where D is 0, sum_k R_k w_k must be 0: no parts on the background."""
+    """Eq. 6, the constraint in the form D * V: V (B, C, h, w) times the saliency (B, 1, S, S) in [0, 1], resized to the
+    cells of V by area averaging. Where D is 0, sum_k R_k w_k must be 0: no parts on the background."""
     return features * to_cells(saliency, features)
 
 
@@ -96,20 +96,20 @@ def to_cells(maps: Tensor, features: Tensor) -> Tensor:
 
 def semantic_consistency(masks: Tensor, features: Tensor, basis: Tensor) -> Tensor:
     """Eq. 4 at the grid of V: |V - sum_k R_k w_k|^2, a mean over cells and channels, with the masks averaged over the
-    area of each cell. `features` are V (B, C, h, w) or D * V, `basis` the w_k (K, C), none for the background.
+    area of each cell. `features` are V (B, C, h, w) or D * V; `basis` is w_k (K, C), none for the background.
 
-    Where V is the same at all pixels of a cell and the cells divide the picture evenly, the full form exceeds this one
-    by exactly the variance of sum_k R_k w_k within cells, a mean over cells and channels. So the two agree where masks
-    are constant within cells; elsewhere this one alone lets a cell mix its features from parts side by side in it. The
-    same holds of D * V, with the variance of D V - sum_k R_k w_k.
+    If V is constant within cells and the cells divide the image evenly, the full form exceeds this one by exactly the
+    variance of sum_k R_k w_k within cells, averaged over cells and channels. Both agree if masks are constant within
+    cells; otherwise, this form lets a cell mix its features from parts side by side in it. The same holds for D * V,
+    with the variance of D V - sum_k R_k w_k.
     """
     explained = torch.einsum("bkhw,kc->bchw", to_cells(masks[:, 1:], features), basis)
     return (features - explained).square().mean()
 
 
 def semantic_consistency_full(masks: Tensor, features: Tensor, basis: Tensor) -> Tensor:
-    """Eq. 4 at each pixel of the masks, as written, with `features` (B, C, S, S) at their size: what
-    `semantic_consistency` is compared with. Needs the memory of B * C * S * S numbers several times."""
+    """Eq. 4 at each pixel of the masks, as written, with `features` (B, C, S, S) at their size: the reference for
+    `semantic_consistency`. Needs the memory of B * C * S * S numbers several times."""
     return (features - torch.einsum("bkhw,kc->bchw", masks[:, 1:], basis)).square().mean()
 
 
@@ -121,8 +121,8 @@ def orthonormal(basis: Tensor) -> Tensor:
 
 
 def separation(centres: Tensor, sigma: float = 0.16) -> Tensor:
-    """Of the baseline, Zhang et al., CVPR 2018: exp(-|c_i - c_j|^2 / (2 sigma^2)) of centres (B, K, 2), a mean over the
-    pairs i != j. Their deviation for ten landmarks is 0.08 of the picture's side, which is 2 here."""
+    """Term of the baseline, Zhang et al., CVPR 2018: exp(-|c_i - c_j|^2 / (2 sigma^2)) of centres (B, K, 2), a mean
+    over the pairs i != j. Their deviation for ten landmarks is 0.08 of the image's side, which is 2 here."""
     num_parts = centres.shape[1]
     if num_parts < 2:
         raise ValueError(f"separation needs at least two parts, got {num_parts}")
@@ -136,17 +136,17 @@ def separation(centres: Tensor, sigma: float = 0.16) -> Tensor:
 class ScopsWeights:
     """One weight per term of the objective; a term of weight 0 is not computed.
 
-    The defaults are the release's for CelebA, K = 8 and batch 6, for terms that are means. Its concentration of weight
-    10 sums over parts and divides by the batch twice: 10 K / B = 10 * 8 / 6. Its divergence of masks, 1e3, is a mean
-    over the 1 + K slots too, where ours is a sum over them: 1e3 / 9. Its centres, 1e2, and its semantic consistency,
-    1e4, are means as ours. Its orthonormal constraint, 0.1, sums the K^2 entries: 0.1 * 64. With another K keep
-    the concentration and divergence as they are: means over parts make up for it.
+    The defaults are the release's for CelebA, K = 8 and batch 6, converted to terms that are means. Its concentration
+    with weight 10 sums over parts and divides by the batch twice: 10 K / B = 10 * 8 / 6. Its divergence of masks, 1e3,
+    is also a mean over the 1 + K slots, where ours is a sum: 1e3 / 9. Its centres, 1e2, and its semantic consistency,
+    1e4, are means like ours. Its orthonormal constraint, 0.1, sums the K^2 entries: 0.1 * 64. For another K, keep
+    concentration and divergence: means over parts account for it.
     """
 
     concentration: float = 10 * 8 / 6
     """Eq. 2."""
     equivariance: float = 1.0
-    """A factor on both terms of Eq. 3."""
+    """Factor on both terms of Eq. 3."""
     masks: float = 1e3 / 9
     """lambda_eqv^s of Eq. 3."""
     centres: float = 1e2
@@ -158,20 +158,20 @@ class ScopsWeights:
     saliency: bool = True
     """Eq. 6: whether V is multiplied by the saliency."""
     foreground: float = 0.0
-    """Not in the paper: the parts together are what is salient, see `salient_foreground`."""
+    """Not in the paper: fits the union of the parts to the salient pixels, see `salient_foreground`."""
     separation: float = 0.0
-    """Of the baseline: centres keep apart."""
+    """Term of the baseline: separates centres."""
     reconstruction: float = 0.0
-    """Of the baseline: the mean square of the decoded picture's error, train.uld."""
+    """Term of the baseline: the mean squared error of the decoded image, train.uld."""
 
 
 FAST_WEIGHTS = ScopsWeights(concentration=40.0, semantic=500.0, foreground=60.0)
-"""Of the fast preset, for any V whose mean square is 1. The release's 1e4 lets the semantics drown the rest, and one
-part takes nearly all. Chosen on the Weizmann horses, see train/LOG.md."""
+"""Weights of the fast preset, for any V with a mean square of 1. With the release's 1e4, the semantics dominate, and
+one part takes nearly everything. Chosen on the Weizmann horses, see train/LOG.md."""
 SHAPE_LOSS = ScopsWeights(
     concentration=0.3, equivariance=0.3, semantic=0.0, orthonormal=0.0, saliency=False, foreground=20.0
 )
-"""Of the shape preset, beside train.shape.SHAPE_WEIGHTS. Chosen on puppets, see train/LOG.md."""
+"""Weights of the shape preset, used with train.shape.SHAPE_WEIGHTS. Chosen on puppets, see train/LOG.md."""
 _FULL = ScopsWeights()
 ABLATIONS: Mapping[str, ScopsWeights] = MappingProxyType(
     {
@@ -186,41 +186,42 @@ ABLATIONS: Mapping[str, ScopsWeights] = MappingProxyType(
 )
 """The rows of Table 1, right, by name, and the baseline of Table 1, left, called ULD.
 
-"Only L_sc" keeps the constraints on the basis, Eq. 5 and 6; without L_sc nothing teaches the basis, so Eq. 5 goes too.
-The paper tells no weights of its ULD: the concentration and the centres are those of SCOPS, the other two were set so
-that at the start each term has about the size of the concentration; they are not tuned.
+"Only L_sc" keeps the constraints on the basis, Eq. 5 and 6; without L_sc the basis is not trained, so Eq. 5 is dropped,
+too. The paper gives no weights for its ULD: concentration and centres are those of SCOPS; the other two were set so
+that initially each term is about as large as the concentration, and are not tuned.
 """
 
 
 class ScopsResult(NamedTuple):
-    """Everything that the losses look at."""
+    """Inputs of all losses."""
 
     logits: Tensor
-    """(B, 1 + K, S, S) of the image, at full size; their softmax is R."""
+    """(B, 1 + K, S, S) logits of the image, at full size; their softmax is R."""
     warped_logits: Tensor
-    """The same of the warped and recoloured image."""
+    """The same for the warped and recoloured image."""
     warp: Warp
     """T_s."""
     basis: Tensor | None = None
-    """(K, C) what `PartBasis` returns; Eq. 4 and 5 need it."""
+    """(K, C) from `PartBasis`; needed for Eq. 4 and 5."""
     features: Tensor | None = None
-    """(B, C, h, w) V of the image; Eq. 4 needs it."""
+    """(B, C, h, w) V of the image; needed for Eq. 4."""
     saliency: Tensor | None = None
-    """(B, 1, S, S) D in [0, 1]; Eq. 6 needs it."""
+    """(B, 1, S, S) D in [0, 1]; needed for Eq. 6."""
     salient: Tensor | None = None
-    """(B, 1, S, S) in [0, 1] what is taken for the subject; `salient_foreground` needs it."""
+    """(B, 1, S, S) subject mask in [0, 1]; needed for `salient_foreground`."""
     image: Tensor | None = None
-    """(B, 3, S, S); the baseline's reconstruction needs it."""
+    """(B, 3, S, S) image; needed for the baseline's reconstruction."""
     decoded: Tensor | None = None
-    """(B, 3, S, S) what train.uld.UldDecoder makes of the parts."""
+    """(B, 3, S, S) reconstruction by train.uld.UldDecoder."""
 
 
 def scops_objective(result: ScopsResult, weights: ScopsWeights, everywhere: bool = False) -> dict[str, Tensor]:
-    """The weighted terms by name; their sum is minimised. Raises ValueError where a term with a weight lacks its input.
+    """Return the weighted terms by name; training minimises their sum. Raises ValueError if a term with a weight lacks
+    its input.
 
-    Eq. 3 looks only at what is in view: at pixels that the warp interpolates from the image, and at parts whose moved
-    centres lie in it. With `everywhere` it is the release's: T_s warps the logits, padded with zeros, so that the
-    target is uniform outside, and the centres compared are those of this target.
+    Eq. 3 uses only what is in view: pixels that the warp interpolates from the image, and parts whose moved centres are
+    inside it. With `everywhere` it is the release's form: T_s warps the logits, padded with zeros, so that the target
+    is uniform outside, and the centres compared are those of this target.
     """
     w = weights
     masks = result.logits.softmax(dim=1)
@@ -266,7 +267,7 @@ def _semantic_term(result: ScopsResult, masks: Tensor, saliency: bool) -> Tensor
 
 
 def _foreground_term(result: ScopsResult) -> Tensor:
-    """Of both pictures: the warped ones show the network more poses and colours than there are pictures."""
+    """Both images: the warped ones show the network more poses and colours than the collection has."""
     salient = _needed(result.salient, "what is salient")
     valid = result.warp.valid(*salient.shape[-2:])
     moved = salient_foreground(result.warped_logits, result.warp.apply(salient), valid)

@@ -1,4 +1,4 @@
-"""The sections of the report that follow from what was observed of a set."""
+"""Sections of the report, computed from the observations of a set."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from train.observation import Observed
 from train.ridge import ridge_section
 
 REST = 0.002
-"""A part rests while its true centre moves by less than this share of the longer side from frame to frame."""
+"""A part is at rest while its true centre moves by less than this share of the longer side per frame."""
 
 Section = dict[str, Any]
-"""A part of the report: names and figures, as they go into JSON."""
+"""A section of the report: names and figures, as written to JSON."""
 
 
 def foreground_section(observed: Observed) -> Section | None:
     """`iou` counts the pixels of all frames together, from hard labels; `iou_mean` is the papers' mean over frames,
-    from masks scaled up bilinearly (here to the frame's size, there to 256), without and with the rule of 0.8. `nmi`
-    and `ari` compare subject and background with the union of the parts and what is left, over all pixels."""
+    from masks upscaled bilinearly (here to the frame's size, there to 256), without and with the rule of 0.8. `nmi` and
+    `ari` compare subject and background with the union of the parts and the rest, over all pixels."""
     if observed.foreground is None:
         return None
     plain, certain = zip(*observed.foreground_ious, strict=True)
@@ -69,10 +69,10 @@ def parts_section(observed: Observed, names: tuple[str, ...]) -> Section | None:
 
 
 def pose_section(observed: Observed) -> Section | None:
-    """Errors of the poses of matched parts, over frames in which they are seen: mean absolute values.
+    """Errors of the poses of matched parts, over frames in which they are visible: mean absolute values.
 
-    `steady_angle_degrees` is what is left when each part's constant turn is taken away: what a part calls its first
-    axis is its own choice.
+    `steady_angle_degrees` excludes each part's constant rotation, because the choice of a part's first axis is
+    arbitrary.
     """
     truth, seen, confusion = observed.true_affines, observed.seen, observed.parts
     if truth is None or seen is None or confusion is None:
@@ -101,7 +101,7 @@ def _mean(values: NDArray[np.floating]) -> float | None:
 
 
 def time_section(observed: Observed) -> Section | None:
-    """Jitter of the poses' centres at rest, and switches of identity. For consecutive frames only."""
+    """Jitter of the poses' centres at rest, and identity switches; only for consecutive frames."""
     truth, seen, confusion = observed.true_affines, observed.seen, observed.parts
     if truth is None or seen is None or confusion is None or observed.best_found is None:
         return None
@@ -127,7 +127,7 @@ def time_section(observed: Observed) -> Section | None:
 def landmark_scores(
     observed: Observed, fit: NDArray[np.bool_], normaliser: Normaliser | None = None
 ) -> dict[str, LandmarkScore]:
-    """From the centres of hard masks, of soft masks where there are any, from those of the poses, and from nothing."""
+    """Scores from the centres of hard masks, of soft masks if available, of the poses, and from the constant."""
     if observed.landmarks is None:
         return {}
     soft = {} if observed.soft_centers is None else {"soft": observed.soft_centers}
@@ -150,7 +150,7 @@ def landmarks_section(observed: Observed, scores: dict[str, LandmarkScore], fit:
 
 
 def ridge_of(observed: Observed) -> Section | None:
-    """The same landmarks by ridge regression, see ridge.py; with the silhouettes as floors."""
+    """The same landmarks by ridge regression, see ridge.py; with the silhouettes as baselines."""
     if observed.landmarks is None:
         return None
     to_256 = SIDE / observed.sizes_wh[:, None]
@@ -169,7 +169,7 @@ def report(
     fit: NDArray[np.bool_],
     found_names: tuple[str, ...],
 ) -> Section:
-    """All sections of one set; those it has no truth for are None. `found_names` (K,) are the model's parts."""
+    """Return all sections of a set; those without ground truth are None. `found_names` (K,) are the model's parts."""
     names = labelled.landmark_names
     if observed.landmarks is not None and not names:
         names = tuple(str(number) for number in range(observed.landmarks.shape[1]))

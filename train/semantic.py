@@ -1,7 +1,7 @@
-"""The semantic features V of Hung et al., CVPR 2019: what a network trained to classify knows of parts.
+"""The semantic features V of Hung et al., CVPR 2019: features of a network pretrained for classification.
 
-The paper's are relu5_2 and relu5_4 of VGG-19. They stay at their own grid, a cell for each 16 pixels: at full size they
-would need 256 times the memory and hold nothing more.
+The paper uses relu5_2 and relu5_4 of VGG-19. They keep their own grid, one cell per 16 pixels: at full size, they would
+need 256 times the memory without more information.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from train.spread import spread
 STRIDE = 16
 """Pixels per cell of V along x and y."""
 KEPT_BYTES = 2**30
-"""V of a collection is kept in memory where it needs at most this."""
+"""V of a collection is kept in memory if it needs at most this many bytes."""
 
 
 class SemanticFeatures(nn.Module):
-    """Images (B, 3, S, S), RGB in [0, 1] -> V (B, C, S/16, S/16) >= 0: the named layers of a fixed network, one behind
-    the other, finer ones brought to the coarse grid by area averaging."""
+    """Maps images (B, 3, S, S), RGB in [0, 1], to V (B, C, S/16, S/16) >= 0: the concatenated named layers of a fixed
+    network, finer ones resized to the coarse grid by area averaging."""
 
     def __init__(self, network: FeatureNetwork, layers: Sequence[str], margin: int = 0) -> None:
-        """`margin` pixels of repeated border are put around a picture, for a network that pads nothing itself."""
+        """`margin` pixels of replicated border are added around an image, for a network without padding."""
         super().__init__()
         self.network, self.layers, self.margin = network, tuple(layers), margin
 
@@ -51,12 +51,11 @@ class SemanticFeatures(nn.Module):
 
 
 class CollectionFeatures:
-    """V of the pictures of a collection, by their numbers.
+    """V of the images of a collection, by their indices.
 
-    V is of pictures as they are, never of perturbed ones. So that of a small collection is computed once, at half
-    precision; that of one whose V needs more than `budget` bytes is computed whenever it is asked for. Either way it is
-    divided by its root mean square over pictures spread over the collection: weights mean the same whatever network it
-    comes from.
+    V is computed from unperturbed images. For a small collection, it is computed once, in half precision; if V needs
+    more than `budget` bytes, it is computed on demand. In both cases it is divided by its root mean square over images
+    spread over the collection, so that weights have the same meaning for every network.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class CollectionFeatures:
         budget: int = KEPT_BYTES,
         num_measured: int = 32,
     ) -> None:
-        """A picture is scaled to `pixels`, a multiple of STRIDE, before."""
+        """Images are first scaled to `pixels`, a multiple of STRIDE."""
         self.semantic, self.folder, self.pixels, self.device = semantic.to(device), folder, pixels, device
         self.kept: dict[int, Tensor] | None = {}
         measured = torch.cat([self._computed([number]) for number in spread(len(folder), num_measured)])
@@ -96,12 +95,12 @@ class CollectionFeatures:
 
 
 def factorised_basis(features: Tensor, saliency: Tensor, num_parts: int, seed: int, max_cells: int = 20_000) -> Tensor:
-    """The w_k (K, C) with which Eq. 4 is least when any R >= 0 is allowed: non-negative matrix factorisation of D * V,
-    as Collins, Achanta and Suesstrunk (ECCV 2018) use it on V. `features` are V (N, C, h, w), `saliency` (N, 1, h, w).
+    """Return the w_k (K, C) that minimise Eq. 4 for any R >= 0: non-negative matrix factorisation of D * V, as Collins,
+    Achanta and Suesstrunk (ECCV 2018) use it on V. `features` are V (N, C, h, w), `saliency` (N, 1, h, w).
 
-    A factor is scaled so that its heat exceeds 1, the most that R_k can be, in one of twenty of the cells where it is
-    the strongest. Parts that start there have each a meaning of its own from the first step; with a random basis one
-    part tends to take everything.
+    Each factor is scaled so that its heat exceeds 1, the maximum of R_k, in one of twenty of the cells where it is the
+    strongest. Parts initialised this way have a distinct meaning from the first step; with a random basis, one part
+    tends to take everything.
     """
     cells = (features * saliency).permute(0, 2, 3, 1).flatten(0, 2)
     salient = cells[saliency.flatten() > 0].cpu().numpy()
@@ -122,13 +121,13 @@ def _to_grid(features: Tensor, cells: tuple[int, int]) -> Tensor:
 
 
 def load_semantic(source: str | Path = "torchvision") -> SemanticFeatures:
-    """V from "torchvision" (its VGG-19, downloaded once), "squeezenet" (its SqueezeNet 1.1), a .npz file of
-    train.perceptual, or, by this name alone, "random" (VGG-19 without training). Raises StreampartsError.
+    """Load V from "torchvision" (its VGG-19, downloaded once), "squeezenet" (its SqueezeNet 1.1), a .npz file of
+    train.perceptual, or, only by this name, "random" (untrained VGG-19). Raises StreampartsError.
 
-    Cells lie where the picture's 16 x 16 pixels do, to a tenth of a cell (ResNet-50 a seventh). The paper's weight of
-    Eq. 4 is meant for VGG-19, and the term goes with the square of V: on 40 photos of horses its mean is 2.5 with the
-    file of a VGG whose features have mean 1, 530 with Caffe's SqueezeNet 1.1, 0.026 with ResNet-50 and 1.7 at random;
-    torchvision's was not measured.
+    Cells are aligned with the image's 16 x 16 pixels to a tenth of a cell (ResNet-50: a seventh). The paper's weight of
+    Eq. 4 is meant for VGG-19, and the term scales with the square of V: on 40 photos of horses, its mean is 2.5 for the
+    file of a VGG whose features have mean 1, 530 for Caffe's SqueezeNet 1.1, 0.026 for ResNet-50 and 1.7 for random
+    weights; torchvision's was not measured.
     """
     network = open_network(source, ALL_VGG_BLOCKS)
     if isinstance(network, Vgg) and network.has("conv5_4"):

@@ -1,11 +1,11 @@
-"""Parts told by their shape: not in Hung et al., CVPR 2019, whose parts are told by what they look like to a network
-that was trained to classify. For a category whose members share their build and nothing else, such as puppets, robots
-or clothed people, where the same limb has other colours in every picture.
+"""Distinguishes parts by their shape. This is not in Hung et al., CVPR 2019, who distinguish parts by appearance, with
+a network pretrained for classification. It is for categories whose members share only their body plan, such as puppets,
+robots or clothed people, where the same limb has different colours in every image.
 
-Beside the masks an ellipse is learned for each part, by the pose head of Assembly. The ellipses of a picture must
-explain what is salient in it, as a mixture of Gaussians; masks follow ellipses and ellipses masks; and when both have
-settled, what has a part's colours becomes that part, within each picture by itself. One network draws the ellipses of
-all pictures, so that equal shapes get equal parts. The ellipses are not deployed.
+Beside the masks, the pose head of Assembly learns an ellipse for each part. The ellipses of an image must explain its
+salient pixels, as a mixture of Gaussians; masks follow ellipses and ellipses masks; when both have settled, pixels are
+assigned to the part whose colours they have, within each image. One network predicts the ellipses of all images, so
+equal shapes get equal parts. The ellipses are not deployed.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from train.warps import Warp
 
 @dataclass(frozen=True)
 class ShapeWeights:
-    """One weight per term; a term of weight 0 is not computed. All 0: no ellipses are learned."""
+    """One weight per term; a term of weight 0 is not computed. If all are 0, no ellipses are learned."""
 
     likelihood: float = 0.0
-    """Ellipses explain the salient pixels, train.losses.silhouette_likelihood."""
+    """Lets ellipses explain the salient pixels, train.losses.silhouette_likelihood."""
     masks: float = 0.0
-    """Masks follow the ellipses, train.losses.responsibility_loss."""
+    """Fits masks to the ellipses, train.losses.responsibility_loss."""
     translation: float = 0.0
-    """Ellipses lie where the masks do, Eq. 8 of Gao et al. 2021."""
+    """Fits the ellipses' centres to the masks, Eq. 8 of Gao et al. 2021."""
     rotation_scale: float = 0.0
-    """Ellipses are as long, as wide and turned as the masks, Eq. 9 of Gao et al. 2021."""
+    """Fits the ellipses' lengths, widths and angles to the masks, Eq. 9 of Gao et al. 2021."""
     equivariance: float = 0.0
-    """Ellipses follow the warp of a picture, Eq. 12 of Gao et al. 2021."""
+    """Makes ellipses follow the warp of an image, Eq. 12 of Gao et al. 2021."""
     appearance: float = 0.0
-    """Pixels with a part's colours belong to that part, train.losses.appearance_loss; fades in, or weak parts die."""
+    """Assigns pixels to the part whose colours they have, train.losses.appearance_loss; fades in, because it would kill
+    weak parts."""
 
     @property
     def any(self) -> bool:
@@ -46,11 +47,11 @@ class ShapeWeights:
 SHAPE_WEIGHTS = ShapeWeights(
     likelihood=2.0, masks=5.0, translation=1.0, rotation_scale=0.5, equivariance=0.3, appearance=10.0
 )
-"""Of the shape preset. Chosen on puppets, see train/LOG.md."""
+"""Weights of the shape preset. Chosen on puppets, see train/LOG.md."""
 
 
 class Shapes(NamedTuple):
-    """What the terms look at: 2B pictures, the warped ones behind the others."""
+    """Inputs of the terms: 2B images, the warped ones last."""
 
     images: Tensor
     """(2B, 3, S, S) in [0, 1]"""
@@ -61,14 +62,14 @@ class Shapes(NamedTuple):
     salient: Tensor
     """(2B, 1, S, S) in [0, 1]"""
     known: Tensor
-    """(2B, 1, S, S) 1 where a picture shows what its original has, 0 beyond its border."""
+    """(B, 1, S, S) 1 where an image shows content of its original, 0 beyond its border."""
     warp: Warp
-    """T_s of the B pictures."""
+    """T_s of the B images."""
 
 
 def shape_terms(shapes: Shapes, weights: ShapeWeights, settled: float, offset: float) -> dict[str, Tensor]:
-    """The weighted terms by name. `settled` in [0, 1] fades the colours in, `offset` in [0, 1) moves the draw of the
-    pixels whose colours are compared."""
+    """Return the weighted terms by name. `settled` in [0, 1] fades the colours in; `offset` in [0, 1) shifts the draw
+    of the pixels whose colours are compared."""
     w, half = weights, len(shapes.images) // 2
     likelihood, responsibilities = losses.silhouette_likelihood(shapes.ellipses, shapes.salient * shapes.known)
     translation, rotation_scale = losses.transformation_loss(shapes.masks[:, 1:], shapes.ellipses)

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: truth on the left, what was found on the right."""
+"""Contact sheets of an evaluation: ground truth on the left, prediction on the right."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from train.finding import Found
 from train.labels.values import LabelledFrame
 
 TILE = 320
-"""Side of one picture in pixels."""
+"""Side of one tile in pixels."""
 COLUMNS = 3
 WHITE, YELLOW, CYAN, BLACK = (255, 255, 255), (255, 225, 0), (0, 220, 255), (0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A frame to be shown."""
+    """A frame of the sheet."""
 
     frame: LabelledFrame
     found: Found
     predicted: NDArray[np.float64] | None = None
-    """(L, 2) landmarks in pixels of the frame, as regressed from the parts; None where the frame fitted them."""
+    """(L, 2) landmarks in pixels of the frame, as regressed from the parts; None for frames used in the fit."""
 
     def with_prediction(self, predicted: NDArray[np.float64] | None) -> Sample:
         return replace(self, predicted=predicted)
 
 
 def write_sheet(path: Path, samples: Sequence[Sample], match: NDArray[np.int64] | None) -> None:
-    """Write all samples as one PNG, COLUMNS pairs a row; `match` (T,) gives true parts the colours of found ones."""
+    """Write all samples as one PNG, COLUMNS pairs per row; `match` (T,) gives true parts the colours of found ones."""
     pairs = [np.concatenate([draw_truth(s, match), draw_found(s)], axis=1) for s in samples]
     blank = np.zeros_like(pairs[0])
     pairs += [blank] * (-len(pairs) % COLUMNS)
@@ -45,7 +45,7 @@ def write_sheet(path: Path, samples: Sequence[Sample], match: NDArray[np.int64] 
 
 
 def draw_truth(sample: Sample, match: NDArray[np.int64] | None) -> ByteArray:
-    """(TILE, TILE, 3) true parts or the mask's outline, true landmarks."""
+    """(TILE, TILE, 3) true parts or the mask's outline, and true landmarks."""
     frame = sample.frame
     tile, box = _tile(frame.image)
     if frame.labels is not None:
@@ -61,7 +61,7 @@ def draw_truth(sample: Sample, match: NDArray[np.int64] | None) -> ByteArray:
 
 
 def draw_found(sample: Sample) -> ByteArray:
-    """(TILE, TILE, 3) found parts with their ellipses; crosses where the regression puts the landmarks."""
+    """(TILE, TILE, 3) found parts with their ellipses, and crosses at the regressed landmarks."""
     found = sample.found
     tile, box = _tile(sample.frame.image)
     present = np.bincount(found.labels.ravel(), minlength=len(found.affines) + 1)[1:] > 0
@@ -79,7 +79,7 @@ def _tile(image: ByteArray) -> tuple[ByteArray, Letterbox]:
 
 
 def _painted(tile: ByteArray, box: Letterbox, labels: ByteArray, colours: list[tuple[int, int, int]]) -> ByteArray:
-    """The tile darkened where `labels`, of any size, are background and coloured elsewhere."""
+    """The tile, darkened where `labels`, of any size, are background and coloured elsewhere."""
     scaled = cv2.resize(labels, box.inner_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     full = np.zeros((TILE, TILE), np.uint8)
     full[box.inner_slices] = scaled
@@ -98,7 +98,7 @@ def _outline(tile: ByteArray, box: Letterbox, mask: NDArray[np.bool_]) -> None:
 
 
 def _ellipses(tile: ByteArray, box: Letterbox, affines: FloatArray) -> None:
-    """Ellipses of (K, 2, 3) canonical -> frame pixels, each with its first axis."""
+    """Draw ellipses of (K, 2, 3) canonical -> frame pixels, each with its first axis."""
     turns = np.linspace(0, 2 * np.pi, 33)
     line = np.concatenate([np.zeros((1, 2)), np.stack([np.cos(turns), np.sin(turns)], axis=1)])
     for affine in affines:

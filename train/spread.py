@@ -1,4 +1,4 @@
-"""One small job that samplers, backgrounds, labels and reports share: a few of many, evenly."""
+"""Evenly spaced indices, shared by samplers, backgrounds, labels and reports."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import numpy as np
 
 
 def spread(total: int, most: int) -> list[int]:
-    """At most `most` numbers out of range(total), evenly spread, the first and the last among them."""
+    """Return at most `most` indices of range(total), evenly spaced, including the first and the last."""
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int)).tolist() if total else []

@@ -1,5 +1,5 @@
-"""Followed subjects against labelled ones: are they found, and do they keep their identity? As CLEAR MOT counts it
-(Bernardin and Stiefelhagen 2008)."""
+"""Compares followed subjects with labelled ones: detection and identity, counted as in CLEAR MOT (Bernardin and
+Stiefelhagen 2008)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ LOST = -1
 
 @dataclass
 class SubjectMatcher:
-    """Goes through a video frame by frame and counts."""
+    """Matches subjects frame by frame and counts."""
 
     frames: int = 0
-    """Of the video, those that were not looked at included."""
+    """Frames of the video, including skipped ones."""
     labelled: int = 0
-    """Subjects in all frames that were looked at, together."""
+    """Labelled subjects over all evaluated frames."""
     found: int = 0
-    """Of these, how many a followed one was matched with."""
+    """Labelled subjects matched with a followed one."""
     switches: int = 0
-    """How often a labelled subject is matched with another followed one than when it last was."""
+    """Number of times a labelled subject is matched with another followed one than in its last match."""
     _last: dict[int, int] = field(default_factory=dict)
 
     def update(self, truth: Numbers, found: Mapping[int, Numbers], limit: Numbers, steps: int = 1) -> list[int]:
-        """The identity in `found`, centres (2,) by identity, of each labelled subject, LOST without one; `truth` (N, 2)
-        centres, nan where it is not in the frame, `limit` (N,) the largest distance that still counts, and `steps` how
-        many frames of the video this one is further on than the last.
+        """Return the identity in `found`, centres (2,) by identity, of each labelled subject, LOST without one; `truth`
+        (N, 2) are centres, nan if not in the frame, `limit` (N,) the largest distance that counts, and `steps` the
+        number of frames since the last update.
 
-        Who was matched before stays so while it is within the limit; the rest is matched at the least distance.
+        A match is kept while it is within the limit; the rest is matched with the smallest total distance.
         """
         require_shape("truth", truth, (None, 2))
         present = np.asarray(np.isfinite(truth).all(axis=1))
@@ -82,8 +82,8 @@ def _distance(one: Numbers, other: Numbers) -> float:
 
 
 def middle_and_size(points: Numbers) -> tuple[Numbers, float]:
-    """Centre (2,) of the labelled points (L, 2) of one subject and the longer side of their box; nan and 0 without a
-    point."""
+    """Centre (2,) of the labelled points (L, 2) of one subject, and the longer side of their box; nan and 0 without
+    points."""
     known = points[np.isfinite(points).all(1)]
     if not len(known):
         return np.full(2, np.nan), 0.0

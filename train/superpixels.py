@@ -1,5 +1,5 @@
-"""Superpixels by local k-means in colour and place (Achanta et al., SLIC, PAMI 2012), on pictures whose sides are whole
-numbers of cells, so that all cells are clustered at once."""
+"""Superpixels by local k-means in colour and position (Achanta et al., SLIC, PAMI 2012), on images whose sides are
+multiples of the cell size, so that all cells are clustered at once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from streamparts.data import FloatArray
 CELL = 16
 """Side of a superpixel, in pixels."""
 COMPACTNESS = 20.0
-"""Lab distance that counts as much as the side of a cell: m of SLIC."""
+"""Lab distance equivalent to the side of a cell: m of SLIC."""
 NUM_STEPS = 5
 
 IntArray = NDArray[np.intp]
 
 
 def superpixels(lab: FloatArray) -> IntArray:
-    """(H, W) number of each pixel's superpixel, counted from 0 without gaps; each is in one piece.
+    """(H, W) index of each pixel's superpixel, from 0 without gaps; each is connected.
 
     `lab` is (H, W, 3), CIE Lab with L in [0, 100]; H and W are multiples of CELL.
     """
@@ -53,7 +53,7 @@ def _as_picture(labels: IntArray, rows: int, columns: int) -> IntArray:
 
 
 def _neighbours(rows: int, columns: int) -> IntArray:
-    """(rows * columns, 9) the cells around each cell and itself; at the rim some come twice."""
+    """(rows * columns, 9) the cells around each cell and itself; at the border, some are repeated."""
     cells = np.pad(np.arange(rows * columns).reshape(rows, columns), 1, mode="edge")
     shifted = [cells[y : y + rows, x : x + columns].ravel() for y in range(3) for x in range(3)]
     return np.stack(shifted, axis=1)
@@ -67,7 +67,7 @@ def _nearest(pixels: FloatArray, centers: FloatArray, candidates: IntArray) -> I
 
 
 def _means(pixels: FloatArray, labels: IntArray, centers: FloatArray) -> FloatArray:
-    """(cells, 5) the mean of each cluster's pixels; an empty cluster stays where it was."""
+    """(cells, 5) the mean of each cluster's pixels; an empty cluster keeps its position."""
     total, flat = len(centers), labels.ravel()
     counts = np.bincount(flat, minlength=total)
     sums = np.stack([np.bincount(flat, channel, total) for channel in pixels.reshape(-1, 5).T], axis=1)
@@ -75,7 +75,7 @@ def _means(pixels: FloatArray, labels: IntArray, centers: FloatArray) -> FloatAr
 
 
 def _in_one_piece(labels: IntArray) -> IntArray:
-    """Every superpixel keeps its largest piece; the other pieces go to the nearest pixel that stays."""
+    """Keep the largest piece of every superpixel; the other pixels join the nearest one that stays."""
     pieces = _pieces(labels)
     sizes = np.bincount(pieces)
     owner = np.zeros(len(sizes), np.intp)
@@ -90,7 +90,7 @@ def _in_one_piece(labels: IntArray) -> IntArray:
 
 
 def _pieces(labels: IntArray) -> IntArray:
-    """(H * W,) number of the 4-connected piece of one label that each pixel lies in."""
+    """(H * W,) index of the 4-connected piece of one label that each pixel belongs to."""
     index = np.arange(labels.size).reshape(labels.shape)
     below, right = labels[1:] == labels[:-1], labels[:, 1:] == labels[:, :-1]
     first = np.concatenate([index[:-1][below], index[:, :-1][right]])

@@ -1,4 +1,4 @@
-"""What the supervised student pays for: masks, sides, poses, places on the body, facing."""
+"""Losses of the supervised student: masks, sides, poses, positions on the body, facing direction."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ class SupervisedLoss:
     """One weight per term."""
 
     joined: float = 3.0
-    """Cross-entropy of the masks with left and right taken together."""
+    """Cross-entropy of the masks with left and right merged."""
     body: float = 3.0
-    """How much more than the background a pixel of a part counts in it."""
+    """Weight of a part's pixel in it, relative to the background."""
     side: float = 0.5
     """Cross-entropy of left against right, on pixels of limbs."""
     dice: float = 2.0
     """1 - the soft Dice of each part over the batch."""
     translation: float = 0.5
-    """L1 between centres, normalised units, weighted by how much of the part is seen."""
+    """L1 between centres in normalised units, weighted by each part's visible share."""
     shape: float = 0.25
     """L1 between the entries of A."""
     canonical: float = 1.0
-    """L1 between places on the body, in heights."""
+    """L1 between positions on the body, in body heights."""
     facing: float = 0.2
-    """1 - the cosine between where the chest faces and what the network thinks."""
+    """1 - the cosine between the true and the predicted direction of the chest."""
 
 
 class Said(NamedTuple):
-    """What the student and the heads of training say."""
+    """Predictions of the student and the training heads."""
 
     output: StudentOutput
     canonical: Tensor
@@ -66,7 +66,7 @@ def supervised_loss(said: Said, truth: Truth, weights: SupervisedLoss) -> dict[s
 
 
 def mask_terms(log_masks: Tensor, labels: Tensor, body: float) -> tuple[Tensor, Tensor]:
-    """Cross-entropy with each pair of sides as one part, and, over the pixels of limbs, that of the side."""
+    """Cross-entropy with both sides of each pair merged and, over the pixels of limbs, that of the side."""
     whole = log_masks.gather(1, labels[:, None])[:, 0]
     together = whole
     for one, other in PAIRS:
@@ -79,7 +79,7 @@ def mask_terms(log_masks: Tensor, labels: Tensor, body: float) -> tuple[Tensor, 
 
 
 def dice_loss(masks: Tensor, labels: Tensor) -> Tensor:
-    """1 - Dice of every part that the batch shows, over the batch."""
+    """1 - Dice of every part in the batch, over the batch."""
     truth = F.one_hot(labels, masks.shape[1]).permute(0, 3, 1, 2)[:, 1:].float()
     guess = masks[:, 1:]
     shared, total = (guess * truth).sum((0, 2, 3)), (guess + truth).sum((0, 2, 3))
@@ -88,7 +88,7 @@ def dice_loss(masks: Tensor, labels: Tensor) -> Tensor:
 
 
 def pose_terms(affine: Affine, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
-    """L1 of centres and shapes where they can be known."""
+    """L1 of centres and shapes of parts with known poses."""
     trusted = truth.trust.sum().clamp(min=1)
     centres = (affine.translation - truth.centres).abs().sum(-1)
     shapes = (affine.matrix()[..., :2] - truth.shapes).abs().sum((-1, -2))

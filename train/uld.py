@@ -1,8 +1,8 @@
-"""The baseline that Hung et al. 2019 call ULD: its decoder, after Zhang et al., CVPR 2018. Its other terms are in
+"""The decoder of the baseline that Hung et al. 2019 call ULD, after Zhang et al., CVPR 2018. Its other terms are in
 train/scops_losses.py.
 
-An image must be told from where its parts are and what they look like: this keeps landmarks from places that say
-nothing. Not part of what is deployed.
+It reconstructs an image from the positions and appearances of its parts, which keeps landmarks away from uninformative
+positions. It is not deployed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streamparts.models.layers import ConvBlock, image_grid
 from train.scops_losses import to_cells
 
 DECODER_STRIDE = 8
-"""Pixels per cell of the maps that the decoder starts from."""
+"""Pixels per cell of the decoder's initial maps."""
 
 
 def gaussian_maps(centres: Tensor, side: int, sigma: float) -> Tensor:
@@ -25,7 +25,7 @@ def gaussian_maps(centres: Tensor, side: int, sigma: float) -> Tensor:
 
 
 def pooled_features(features: Tensor, masks: Tensor) -> Tensor:
-    """(B, N, C): the mean of features (B, C, h, w) over each of N masks (B, N, S, S), brought to their grid by area
+    """(B, N, C): the mean of features (B, C, h, w) over each of N masks (B, N, S, S), resized to their grid by area
     averaging."""
     weights = to_cells(masks, features).flatten(2)
     weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-6)
@@ -33,10 +33,11 @@ def pooled_features(features: Tensor, masks: Tensor) -> Tensor:
 
 
 class UldDecoder(nn.Module):
-    """Centres (B, K, 2) and appearances (B, 1 + K, C), the background's first -> the image (B, 3, S, S) in [0, 1].
+    """Maps centres (B, K, 2) and appearances (B, 1 + K, C), the background's first, to the image (B, 3, S, S) in [0,
+    1].
 
-    Each part's Gaussian carries its appearance to where the part is; the background fills the rest. Positions reach the
-    picture through the Gaussians alone, so the reconstruction moves the centres.
+    Each part's Gaussian carries its appearance to the part's position; the background fills the rest. Positions affect
+    the image only through the Gaussians, so the reconstruction moves the centres.
     """
 
     def __init__(self, num_parts: int, channels: int, image_size: int, width: int = 64, sigma: float = 0.1) -> None:
@@ -56,7 +57,7 @@ class UldDecoder(nn.Module):
         return image
 
     def placed(self, centres: Tensor, appearances: Tensor) -> Tensor:
-        """(B, 1 + K + C, S/8, S/8): the shares of background and parts in each cell, then the mean of the appearances
+        """(B, 1 + K + C, S/8, S/8): the shares of background and parts in each cell, then the mean appearance weighted
         by these shares."""
         maps = gaussian_maps(centres, self.side, self.sigma)
         maps = torch.cat([torch.full_like(maps[:, :1], 0.1), maps], dim=1)

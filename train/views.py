@@ -1,5 +1,5 @@
-"""The student's lessons on clips seen close: what it will meet when it follows a subject, looks for one in a whole
-picture, or is shown a place where there is none."""
+"""Training views for a student that follows a subject: the subject in its crop, the search in a whole frame, and places
+without it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from train.clips import Views
 from train.close_ups import FAR_REACH, NEAR_REACH
 
 CLOSE, WIDE, EMPTY = 0, 1, 2
-"""Kinds of lessons: the subject in its crop, small in its surroundings, and out of sight."""
+"""Kinds of views: the subject in its crop, small in its surroundings, and absent."""
 WIDE_SHARE, EMPTY_SHARE = 0.2, 0.125
-"""Of all lessons."""
+"""Shares of the kinds."""
 PASTED = 0.3
-"""Share of the others whose subject stands before another clip's scenery."""
+"""Share of the views with a subject that is pasted before another clip's background."""
 NEAR_SCALE, WIDE_SCALE = (0.7, 1.4), (0.26, 0.62)
-"""By how much a crop is scaled, in lessons that show it close and in wide ones."""
+"""Scale range of a crop, in close and in wide views."""
 SHIFT = 0.3
-"""Normalised units, twice the share of the crop's side, by which it is moved at most."""
+"""Maximum shift in normalised units, twice the share of the crop's side."""
 DEGREES = 20.0
 MIN_PICTURE = 0.5
-"""An empty lesson has this share of its pixels within the picture at least, or else is a wide one."""
+"""Minimum share of an empty view's pixels within the frame; otherwise it becomes a wide one."""
 SPREAD = (3, 9, 21)
-"""Sides, in pixels, over which a part is spread to reach the subject's pixels that have none; the nearest counts."""
+"""Sizes, in pixels, over which parts are spread to reach the subject's unassigned pixels; the nearest counts."""
 
 
 def lesson_transforms(draws: Draws) -> tuple[Tensor, Tensor]:
@@ -55,15 +55,14 @@ def _between(limits: tuple[float, float], share: Tensor) -> Tensor:
 
 
 def seen_through(pictures: Tensor, transform: Tensor, reach: float, side: int) -> Tensor:
-    """Views (B, C, side, side) of `pictures` that are `reach` times as wide as the crops; nothing outside."""
+    """Views (B, C, side, side) of `pictures` that are `reach` times as wide as the crops; 0 outside."""
     inverse = invert(transform) / reach
     grid = F.affine_grid(inverse, [len(pictures), pictures.shape[1], side, side], align_corners=False)
     return F.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
 
 
 def view_images(views: Views, transform: Tensor, kind: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """(B, 3, side, side) what the views show, and (B,) which are close ones: the others are cut from the wider
-    pictures."""
+    """(B, 3, side, side) images of the views, and (B,) True for close ones; wide ones are cut from the wider images."""
     near, far = (to_images(torch.from_numpy(x).to(transform.device)) for x in (views.near, views.far))
     shown_near, shown_far = (
         seen_through(near, transform, NEAR_REACH, side),
@@ -74,7 +73,7 @@ def view_images(views: Views, transform: Tensor, kind: Tensor, side: int) -> tup
 
 
 def instead_of_nothing(transform: Tensor, kind: Tensor, views: Views) -> tuple[Tensor, Tensor]:
-    """Empty lessons that would show the black outside of the picture become wide ones."""
+    """Turn empty views that would show the black outside of the frame into wide ones."""
     far = (torch.from_numpy(views.far).amax(-1)[:, None] > 4).float()
     inside = seen_through(far, transform, FAR_REACH, 16).mean((1, 2, 3))
     black = (kind == EMPTY) & (inside < MIN_PICTURE)
@@ -83,9 +82,9 @@ def instead_of_nothing(transform: Tensor, kind: Tensor, views: Views) -> tuple[T
 
 
 def sharpened(masks: Tensor, subject: Tensor, known: Tensor) -> Tensor:
-    """The teacher's masks (B, 1 + P, S, S) within the subject's (B, 1, S, S), finer than the teacher saw it: what it
-    left to the background goes to the parts nearby, a thin arm to the part it hangs on. Where the mask is not `known`
-    they stay as they are."""
+    """Refine the teacher's masks (B, 1 + P, S, S) with the subject's (B, 1, S, S), which is finer: pixels that the
+    teacher left to the background go to nearby parts, such as a thin arm to the part it is attached to. Pixels that are
+    not `known` stay unchanged."""
     parts = masks[:, 1:]
     spread = [
         1e-2**reach * F.avg_pool2d(parts, side, stride=1, padding=side // 2, count_include_pad=False)
@@ -105,13 +104,13 @@ def emptied(images: Tensor, subject: Tensor) -> Tensor:
 
 
 def pasted(images: Tensor, subject: Tensor, others: Tensor, draws: Draws) -> Tensor:
-    """Some of the `images` (B, 3, S, S) with their `subject` (B, 1, S, S) before `others`, pictures of scenery."""
+    """Paste the `subject` (B, 1, S, S) of some `images` (B, 3, S, S) before `others`, images of backgrounds."""
     chosen = (draws.uniform(1, 1, 1) < PASTED).to(images.device)
     return torch.where(chosen, subject * images + (1 - subject) * others, images)
 
 
 def recoloured(images: Tensor, draws: Draws) -> Tensor:
-    """Colours, sharpness and noise as other cameras have them; (B, 3, S, S) in place where it can be."""
+    """Vary colours, sharpness and noise as between cameras; (B, 3, S, S), in place if possible."""
     out = jitter_colour(images[:, None], draws, 0.35)[:, 0]
     uniform = draws.uniform(3).to(images.device)
     grey = out.mean(1, keepdim=True)

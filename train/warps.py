@@ -1,6 +1,6 @@
 """The perturbations T_s and T_a of Hung et al., CVPR 2019, Eq. 3: a similarity with a thin-plate spline, and colours.
 
-The paper leaves the ranges to its supplement; the defaults here are the release's.
+The paper refers to its supplement for the ranges; the defaults are the release's.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from streamparts.models.layers import image_grid, invert, transform_points
 from train.augment import Draws, jitter_colour, jitter_hue, random_similarity
 
 CONTROL_SIDE = 5
-"""Control points along x and along y, evenly from -1 to 1."""
+"""Control points along x and along y, evenly spaced from -1 to 1."""
 MAX_JITTER = 0.05
 NUM_STEPS = 10
-"""Of `Warp.points`. Each leaves at most 0.34 of the error in 500 splines of the greatest jitter, 0.07 at 0.01."""
+"""Iterations of `Warp.points`. Each leaves at most 0.34 of the error over 500 splines of the largest jitter, 0.07 at
+0.01."""
 
 
 @dataclass(frozen=True)
 class Warp:
     """T_s, image -> warped image, one for each image of a batch.
 
-    It is held as the map T_s^-1(q) = A (q + d(q)) + t that sampling needs: A and t of a similarity, d a thin-plate
-    spline. So `grid` is exact. A point p goes to the q with q + d(q) = A^-1 (p - t), which has no closed form; it is
-    found by steps q <- A^-1 (p - t) - d(q). These converge because d is short and smooth, so `points` too is exact to
-    the rounding of float32, and so are its gradients. Without a spline both are affine maps.
+    It is stored as the map T_s^-1(q) = A (q + d(q)) + t that sampling needs: A and t of a similarity, d a thin-plate
+    spline. `grid` is therefore exact. A point p maps to the q with q + d(q) = A^-1 (p - t), which has no closed form;
+    it is found by iterating q <- A^-1 (p - t) - d(q). The iteration converges because d is small and smooth, so
+    `points` is also exact to float32 rounding, and so are its gradients. Without a spline, both are affine maps.
     """
 
     sampling: Tensor
-    """(B, 2, 3) [A | t], normalised coordinates of the warped image -> the image's."""
+    """(B, 2, 3) [A | t], normalised coordinates of the warped image -> those of the image."""
     spline: Tensor | None = None
     """(B, 5 * 5 + 3, 2) coefficients of d, those of the affine part last."""
 
     def sources(self, points: Tensor) -> Tensor:
-        """Where points (N, 2) of the warped image come from, (B, N, 2)."""
+        """Source positions (B, N, 2) of points (N, 2) of the warped image."""
         if self.spline is None:
             return transform_points(self.sampling, points)
         return transform_points(self.sampling, points + spline_basis(points) @ self.spline)
@@ -48,7 +49,7 @@ class Warp:
         return self.sources(image_grid(height, width, self.sampling.device)).reshape(-1, height, width, 2)
 
     def apply(self, maps: Tensor, padding: str = "zeros") -> Tensor:
-        """T_s of (B, C, H, W), bilinear. The release pads with zeros, pictures after it took off their mean."""
+        """T_s of (B, C, H, W), bilinear. The release pads with zeros, after it has subtracted the images' mean."""
         return F.grid_sample(maps, self.grid(*maps.shape[-2:]), padding_mode=padding, align_corners=False)
 
     def points(self, points: Tensor) -> Tensor:
@@ -62,8 +63,8 @@ class Warp:
         return moved
 
     def valid(self, height: int, width: int) -> Tensor:
-        """(B, 1, height, width) 1 where a pixel of the warped image is interpolated from four of the image, 0 where
-        padding takes part."""
+        """(B, 1, height, width) 1 where a pixel of the warped image is interpolated from four pixels of the image, 0
+        where it uses padding."""
         rim = 1 - torch.tensor([1 / width, 1 / height], device=self.sampling.device) + 1e-6
         return (self.grid(height, width).abs() <= rim).all(dim=-1).unsqueeze(1).to(self.sampling.dtype)
 
@@ -77,7 +78,7 @@ def random_warp(
     device: torch.device | None = None,
 ) -> Warp:
     """A similarity of angle +-`degrees`, of `scale` (of the sampling: 0.5 shows the image twice as large) and of
-    +-`shift` normalised units along x and y; and control points moved by +-`jitter` units, where it is not 0."""
+    +-`shift` normalised units along x and y; with control points moved by +-`jitter` units if it is not 0."""
     if not 0 <= jitter <= MAX_JITTER:
         raise ValueError(f"jitter must be between 0 and {MAX_JITTER}, or the spline may fold, got {jitter}")
     sampling = random_similarity(draws, degrees, scale, shift).to(device)
@@ -102,8 +103,8 @@ def spline_basis(points: Tensor) -> Tensor:
 
 @cache
 def _solution() -> Tensor:
-    """(28, 25) float64: what turns values at the control points into coefficients, the inverse of the usual system
-    [[K, P], [P^T, 0]] with the kernel K between the control points and P their (x, y, 1)."""
+    """(28, 25) float64: maps values at the control points to coefficients, by inversion of the usual system [[K, P],
+    [P^T, 0]] with the kernel K between the control points and P their (x, y, 1)."""
     rows = spline_basis(control_points().double())
     side = rows[:, -3:]
     system = torch.cat([rows, torch.cat([side.T, rows.new_zeros(3, 3)], dim=1)])
@@ -119,6 +120,6 @@ def fit_spline(values: Tensor) -> Tensor:
 
 def perturb_colours(images: Tensor, draws: Draws) -> Tensor:
     """T_a of (B, 3, S, S) in [0, 1]: brightness and contrast by 0.3, saturation by 0.2, hue by 0.2 of a turn, for each
-    image by itself. The brightness is added, not multiplied: by as much as the release's changes a grey of 0.5; hue
-    and saturation are those of train.augment.jitter_hue."""
+    image separately. Brightness is additive: by as much as the release's multiplication changes a grey of 0.5. Hue and
+    saturation are those of train.augment.jitter_hue."""
     return jitter_hue(jitter_colour(images.unsqueeze(1).clone(), draws, 0.3, gains=0.0), draws, 0.2).squeeze(1)

@@ -27,11 +27,11 @@ KINDS = {
     "face": "face:FOLDER (clips and pseudo_gt/*.npz)",
     "horses": "horses:FOLDER[,fit|,test] (rgb/ and mask/; every second picture by name, from the first or the second)",
 }
-"""How each kind of set is written."""
+"""Opener of each kind of set."""
 
 
 def open_set(text: str, max_frames: int, puppets: PuppetOptions) -> EvaluationSet:
-    """A set as the command line names it. Raises LabelsError, saying what was expected."""
+    """Open a set by its name on the command line. Raises LabelsError with the expected form."""
     kind, _, where = text.partition(":")
     if kind not in KINDS or not (where or kind == "puppets"):
         raise LabelsError(f"{text!r} names no set; write one of: {'; '.join(KINDS.values())}")

@@ -1,7 +1,7 @@
-"""BADJA: joints of animals on some frames of DAVIS clips, as one JSON file a clip.
+"""BADJA: joints of animals on some frames of DAVIS clips, as one JSON file per clip.
 
-Joints are (row, column) at 1920x1080, whatever the size of the frames; one that is not visible is (0, 0). Of the 37
-places in each list, 20 are ever labelled; the others are left out.
+Joints are (row, column) at 1920x1080, whatever the frames' size; (0, 0) means not visible. Of the 37 entries in each
+list, 20 are ever labelled; the others are omitted.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ JOINTS = {
     25: "tail_root", 28: "tail_middle", 31: "tail_tip",
     32: "face", 33: "nose", 35: "right_ear", 36: "left_ear",
 }  # fmt: skip
-"""Place in the list -> what lies there; the names are ours, from looking at them."""
+"""Index in the list -> joint; the names are ours, from inspection."""
 
 
 def open_badja(joints: Path, clip: Path, max_frames: int) -> EvaluationSet:
-    """`clip` is a folder with frames/, and masks/ if they are there, or the video."""
+    """Open a clip: a folder with frames/ and, optionally, masks/, or a video."""
     numbers, points = read_badja(joints)
     frames = list_images(clip / "frames") if clip.is_dir() else []
     if frames and numbers[-1] >= len(frames):

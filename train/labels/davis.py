@@ -11,7 +11,7 @@ from train.spread import spread
 
 
 def open_davis(folder: Path, max_frames: int) -> EvaluationSet:
-    """Clips thinned evenly to `max_frames` together."""
+    """Open the clips, subsampled evenly to `max_frames` in total."""
     clips = [folder] if (folder / "frames").is_dir() else sorted(p.parent for p in folder.glob("*/frames"))
     if not clips:
         raise LabelsError(f"{folder}: neither it nor its folders hold frames/ and masks/")

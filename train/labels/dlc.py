@@ -1,7 +1,7 @@
-"""DeepLabCut's labelled stills: a folder of images with CollectedData_*.csv beside them.
+"""DeepLabCut's labelled stills: a folder of images with CollectedData_*.csv.
 
 Three header rows (scorer, bodyparts, coords), then one row per image: its path in one cell or in three, and x, y for
-each body part, empty where it was not labelled. Pixel centres are whole numbers there.
+each body part, empty if unlabelled. Pixel centres are whole numbers in these files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from train.spread import spread
 
 HEADER = ("scorer", "bodyparts", "coords")
 PIXEL_CENTER = 0.5
-"""From whole numbers at pixel centres to continuous pixels."""
+"""Offset from whole numbers at pixel centres to continuous pixels."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class DlcTable:
 
 
 def open_dlc(folder: Path, max_frames: int) -> EvaluationSet:
-    """Stills of one folder, or the CSV file itself."""
+    """Open the stills of a folder, or the CSV file itself."""
     path = folder if folder.suffix == ".csv" else _find_csv(folder)
     table = read_dlc_csv(path)
     chosen = spread(len(table.images), max_frames)
@@ -60,7 +60,7 @@ def _find_csv(folder: Path) -> Path:
 
 
 def read_dlc_csv(path: Path) -> DlcTable:
-    """Raises LabelsError unless it is the table of a single-animal project."""
+    """Read the table of a single-animal project. Raises LabelsError for anything else."""
     try:
         with path.open(encoding=encoding_of(path), newline="") as file:
             rows = [row for row in csv.reader(file) if row]

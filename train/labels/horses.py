@@ -1,4 +1,4 @@
-"""Weizmann horses: FOLDER/rgb/*.jpg with FOLDER/mask/*.jpg of the same names, at another scale of equal proportions."""
+"""Weizmann horses: FOLDER/rgb/*.jpg, with FOLDER/mask/*.jpg of the same names at another scale of equal proportions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from train.labels.values import TRUE, EvaluationSet, LabelledFrame, set_name
 from train.spread import spread
 
 JPEG_THRESHOLD = 127
-"""The masks are JPEG too: their two levels are blurred."""
+"""The masks are JPEG files, so their two levels are blurred."""
 
 
 def open_horses(folder: Path, max_frames: int, half: str = "") -> EvaluationSet:
-    """Stills thinned evenly to `max_frames`; of all, or of one of pictures.HALVES: by name, the first, third ...
-    picture fits, the second, fourth ... tests."""
+    """Open stills subsampled evenly to `max_frames`, of all or of one of pictures.HALVES: in order of names, the first,
+    third ... image is for fitting, the second, fourth ... for testing."""
     images = half_of(list_images(folder / "rgb"), half)
     chosen = spread(len(images), max_frames)
 

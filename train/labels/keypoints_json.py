@@ -1,8 +1,8 @@
-"""Keypoints of a video as JSON: a list with one entry a frame, from the first on.
+"""Keypoints of a video as JSON: a list with one entry per frame, from the first.
 
 An entry is a list of points [x, y] or [x, y, z], or an object {name: {"x": .., "y": ..}}; null or an empty one is a
-frame without labels. Coordinates are continuous pixels. What a person drew is not told from what a detector said, so it
-counts as a detector's.
+frame without labels. Coordinates are continuous pixels. The format does not distinguish annotations from detections, so
+they count as a detector's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from train.spread import spread
 
 
 def open_keypoints(labels: Path, video: Path | None, max_frames: int) -> EvaluationSet:
-    """`video` None takes the one beside the labels of the same name, up to its first dot."""
+    """If `video` is None, use the one beside the labels with the same name up to the first dot."""
     names, points = read_keypoints(labels)
     video = video or _video_beside(labels)
     known = np.flatnonzero(np.isfinite(points).any((1, 2))).tolist()

@@ -1,4 +1,4 @@
-"""Reads the pictures that labels belong to: image files, and chosen frames of a video."""
+"""Reads the images of labels: image files, and selected frames of a video."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from train import pictures
 from train.labels.values import LabelsError
 
 HALVES = {"fit": 0, "test": 1}
-"""Of a collection without a split of its own: every second picture in order of names, from the first or the second."""
+"""Halves of a collection without its own split: every second image in order of names, from the first or the second."""
 
 
 def half_of(images: Sequence[Path], half: str) -> list[Path]:
-    """The pictures of one of HALVES, or all for "". Raises LabelsError for another name."""
+    """Return the images of one of HALVES, or all for "". Raises LabelsError for another name."""
     if half and half not in HALVES:
         raise LabelsError(f"{half!r} is no half of a set; write one of: {', '.join(HALVES)}")
     return list(images[HALVES[half] :: 2] if half else images)
 
 
 def list_images(folder: Path, pattern: str = "*") -> list[Path]:
-    """Sorted images of a folder; with the pattern "**/*", of the folders below it too. Raises LabelsError when there is
-    none."""
+    """Sorted images of a folder; with the pattern "**/*", also of subfolders. Raises LabelsError if there are none."""
     images = sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise LabelsError(f"{folder}: no such folder, or no image in it")
@@ -41,7 +40,7 @@ def read_rgb(path: Path) -> ByteArray:
 
 
 def read_mask(path: Path, size_hw: tuple[int, int], threshold: int) -> NDArray[np.bool_]:
-    """(H, W) pixels above `threshold` of 255, scaled to `size_hw` by taking the nearest."""
+    """(H, W) pixels above `threshold` of 255, resized to `size_hw` by nearest neighbour."""
     grey = _of_labels(path, pictures.read_grey)
     if grey.shape != size_hw:
         grey = np.asarray(cv2.resize(grey, size_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
@@ -56,7 +55,7 @@ def _of_labels(path: Path, read: Callable[[Path], ByteArray]) -> ByteArray:
 
 
 def video_frames(video: Path, indices: Sequence[int]) -> Iterator[tuple[int, ByteArray]]:
-    """(index, (H, W, 3) RGB as displayed) of the frames at `indices`, which increase."""
+    """(index, (H, W, 3) RGB as displayed) of the frames at `indices`, which must increase."""
     wanted, rescaler, last = set(indices), Rescaler(), indices[-1] if indices else -1
     index = -1
     with open_source(video) as source:

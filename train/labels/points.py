@@ -1,7 +1,8 @@
-"""Clips with a detector's points: FOLDER/NAME.mp4 with FOLDER/pseudo_gt/PREFIX_NAME.npz, of tai-chi and of faces.
+"""Clips with a detector's keypoints: FOLDER/NAME.mp4 with FOLDER/pseudo_gt/PREFIX_NAME.npz, of tai-chi and of faces.
 
-The npz holds `kps` (F, L, 2) in continuous pixels and `score` (F,) of the detection; tai-chi also `vis` (F, L) and
-`mask`, packed bits along rows. The tai-chi videos show the frame above a reference picture: only the top half counts.
+The npz contains `kps` (F, L, 2) in continuous pixels and the detection's `score` (F,); tai-chi also `vis` (F, L) and
+`mask`, with bits packed along rows. The tai-chi videos show the frame above a reference image: only the top half
+counts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, pseud
 from train.spread import spread
 
 MIN_SCORE = 0.5
-"""What the detector was less sure of counts as missing."""
+"""Keypoints with a lower score count as missing."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class DetectedPoints:
     """(F, H, W / 8) bits."""
 
     def mask(self, row: int) -> NDArray[np.bool_] | None:
-        """(H, W) the subject in frame `row`."""
+        """(H, W) subject mask of frame `row`."""
         if self.packed_masks is None:
             return None
         return np.unpackbits(self.packed_masks[row], axis=1).astype(np.bool_)
 
 
 def open_points(folder: Path, max_frames: int, *, top_half: bool) -> EvaluationSet:
-    """All clips' frames counted through and thinned evenly to `max_frames`; `top_half` cuts each picture there."""
+    """Open all frames of all clips, subsampled evenly to `max_frames`; `top_half` crops each frame."""
     clips = [read_points(video, _npz_of(video)) for video in find_videos(folder)]
     ends = np.cumsum([len(clip.points) for clip in clips]).tolist()
     wanted = spread(ends[-1], max_frames)
@@ -64,7 +65,7 @@ def open_points(folder: Path, max_frames: int, *, top_half: bool) -> EvaluationS
 
 
 def _npz_of(video: Path) -> Path:
-    """The file whose name ends in `_NAME`; numbers may have leading zeros."""
+    """Find the file whose name ends in `_NAME`; numbers may have leading zeros."""
     folder = video.parent / "pseudo_gt"
     found = [p for p in sorted(folder.glob("*.npz")) if _short(p.stem.rpartition("_")[2]) == _short(video.stem)]
     if len(found) != 1:
@@ -77,7 +78,7 @@ def _short(name: str) -> str:
 
 
 def read_points(video: Path, path: Path) -> DetectedPoints:
-    """Raises LabelsError unless the file holds what it should."""
+    """Read the file. Raises LabelsError for invalid content."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             points = np.asarray(stored["kps"], np.float32)

@@ -1,4 +1,4 @@
-"""Puppets with exact truth: rendered on the fly, or a folder of clips that `python -m train.puppets` left."""
+"""Puppets with exact truth: rendered on the fly, or a folder of clips written by `python -m train.puppets`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from train.puppet_figures import FIGURES
 from train.puppets import PuppetTruth, load_truth, render_clip
 
 UNSEEN_SEED = 700_000
-"""Training uses seeds from 0 on; methods were chosen on seeds from 100,000 on."""
+"""First seed: training uses seeds from 0, development of methods used seeds from 100,000."""
 
 
 @dataclass(frozen=True)
 class PuppetOptions:
-    """What is rendered."""
+    """Parameters of the rendered clips."""
 
     num_clips: int = 8
     num_frames: int = 48
@@ -31,7 +31,7 @@ class PuppetOptions:
 
 
 def open_rendered(kind: str, options: PuppetOptions) -> EvaluationSet:
-    """Clips of seeds that no training uses: textures, colours, backgrounds and motions are new."""
+    """Render clips with held-out seeds, and thus new textures, colours, backgrounds and motions."""
     if kind not in FIGURES:
         raise LabelsError(f"no puppet called {kind!r}; choose from {', '.join(FIGURES)}, or give a folder")
     size_hw = (options.size, options.size)
@@ -48,7 +48,7 @@ def open_rendered(kind: str, options: PuppetOptions) -> EvaluationSet:
 
 
 def open_folder(folder: Path, max_frames: int) -> EvaluationSet:
-    """The first frames of every clip, about `max_frames` together."""
+    """Open the first frames of every clip, about `max_frames` in total."""
     videos = find_videos(folder)
     truths = [_truth_of(video) for video in videos]
     if len({truth.part_names for truth in truths}) != 1:
@@ -76,7 +76,7 @@ def _truth_of(video: Path) -> PuppetTruth:
 
 
 def labelled(image: ByteArray, truth: PuppetTruth, index: int, clip: int) -> LabelledFrame:
-    """One frame of a clip, poses in pixels."""
+    """Return one frame of a clip, with poses in pixels."""
     return LabelledFrame(
         image,
         clip,
@@ -89,7 +89,7 @@ def labelled(image: ByteArray, truth: PuppetTruth, index: int, clip: int) -> Lab
 
 
 def _to_pixels(affines: FloatArray, size_hw: tuple[int, ...]) -> FloatArray:
-    """(T, 2, 3) canonical -> normalised coordinates, to canonical -> pixels."""
+    """(T, 2, 3) canonical -> normalised coordinates, converted to canonical -> pixels."""
     half = np.array([size_hw[1] / 2, size_hw[0] / 2], np.float32)
     out = affines * half[:, None]
     out[:, :, 2] += half

@@ -1,8 +1,8 @@
 """SLEAP: labels (.slp) and analysis files (.h5), both HDF5, of one video. Needs the extra `sleap` (h5py).
 
-Pixel centres are whole numbers in both, but for .slp older than format 1.1. Every track that is there in at least half
-of the frames gives landmarks of its own; without such tracks the best instance of each frame does: one that a person
-labelled, or else the one of the highest score.
+Pixel centres are whole numbers in both, except in .slp files older than format 1.1. Every track that is present in at
+least half of the frames gives its own landmarks. Without such tracks, each frame's best instance is used: an annotated
+one or, if there is none, the one with the highest score.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError,
 from train.spread import spread
 
 PIXEL_CENTER = 0.5
-"""From whole numbers at pixel centres to continuous pixels."""
+"""Offset from whole numbers at pixel centres to continuous pixels."""
 PREDICTED = 1
-"""`instance_type` of what the network said; 0 is a person's."""
+"""`instance_type` of predictions; 0 is an annotation."""
 PREDICTIONS = pseudo("SLEAP's")
 
 
@@ -36,20 +36,20 @@ class SleapLabels:
     """The labelled frames of one video."""
 
     names: tuple[str, ...]
-    """(L,) nodes, with their track's name before them where there are several tracks."""
+    """(L,) nodes, prefixed with the track's name if there are several tracks."""
     frames: tuple[int, ...]
     """(F,) numbers of the labelled frames, increasing."""
     points: FloatArray
     """(F, L, 2) continuous pixels, nan where missing."""
     truth: Truth
     video_name: str
-    """The video as the labels name it; may be empty."""
+    """The video named in the labels; may be empty."""
     num_tracks: int = 1
-    """Each has its nodes in `names`, one track after another."""
+    """Number of tracks, each with its nodes in `names`, one track after another."""
 
 
 def open_sleap(labels: Path, video: Path | None, max_frames: int) -> EvaluationSet:
-    """`video` None takes the one beside the labels that they name."""
+    """If `video` is None, use the one named in the labels, beside them."""
     table = read_sleap(labels)
     video = video or _video_beside(labels, table.video_name)
     chosen = spread(len(table.frames), max_frames)
@@ -78,7 +78,7 @@ def _video_beside(labels: Path, name: str) -> Path:
 
 
 def read_sleap(path: Path) -> SleapLabels:
-    """Raises LabelsError unless it is either of the two forms, MissingExtraError without h5py."""
+    """Read either form. Raises LabelsError for anything else, MissingExtraError without h5py."""
     h5py = _import_h5py()
     try:
         with h5py.File(path, "r") as file:
@@ -110,7 +110,7 @@ def _read_analysis(file: Any) -> SleapLabels:
 
 
 def _common(there: NDArray[np.bool_]) -> list[int]:
-    """Columns of (F, tracks) that hold in at least half of the rows in which any does."""
+    """Return the columns of (F, tracks) that are true in at least half of the rows in which any is."""
     frames = int(there.any(1).sum())
     return [track for track in range(there.shape[1]) if frames and 2 * there[:, track].sum() >= frames]
 
@@ -157,7 +157,7 @@ def _points(stored: Any, shift: float) -> NDArray[np.float64]:
 
 
 def _best(instances: Any) -> Any:
-    """A person's instance if there is one, else that of the highest score; None without any."""
+    """Return an annotated instance if there is one, else that with the highest score; None without any."""
     if not len(instances):
         return None
     return min(instances, key=lambda item: (item["instance_type"], -np.nan_to_num(item["score"])))

@@ -1,4 +1,4 @@
-"""What every label reader gives, whatever its format."""
+"""Values returned by every label reader, whatever its format."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from streamparts.data import ByteArray, FloatArray, require_shape
 from streamparts.errors import StreampartsError
 
 Truth = str
-"""TRUE, or `pseudo(...)`: where the labels come from."""
+"""Origin of labels: TRUE, or `pseudo(...)`."""
 TRUE: Truth = "true"
-"""Exact, or drawn by people."""
+"""Exact, or annotated by people."""
 
 
 def pseudo(whose: str) -> Truth:
-    """Another detector's output."""
+    """Name the origin of another detector's output."""
     return f"pseudo: {whose}"
 
 
 class LabelsError(StreampartsError):
-    """Labels or their pictures are missing, damaged, or of another form than their kind says."""
+    """Raised for labels or images that are missing, damaged, or not of the expected kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFrame:
-    """A picture and what is known of it; None is what the set does not know."""
+    """An image and its ground truth; None for what the set lacks."""
 
     image: ByteArray
     """(H, W, 3) RGB."""
     clip: int
-    """Frames of one clip share it, in order of time; a still has one of its own."""
+    """Frames of one clip share it, in temporal order; a still has its own."""
     landmarks: FloatArray | None = None
     """(L, 2) x, y in continuous pixels, nan where missing."""
     mask: NDArray[np.bool_] | None = None
-    """(H, W) the subject."""
+    """(H, W) subject mask."""
     labels: ByteArray | None = None
     """(H, W) 0 is background, t + 1 is true part t."""
     affines: FloatArray | None = None
@@ -46,7 +46,7 @@ class LabelledFrame:
     visible_fraction: FloatArray | None = None
     """(T,) in [0, 1], with `affines`."""
     index: int = 0
-    """Number of the frame in its clip, as the runtime counts it."""
+    """Frame number in its clip, as counted by the runtime."""
 
     def __post_init__(self) -> None:
         require_shape("image", self.image, (None, None, 3))
@@ -58,7 +58,7 @@ class LabelledFrame:
 
     @property
     def foreground(self) -> NDArray[np.bool_] | None:
-        """(H, W) the subject, from the mask or the parts."""
+        """(H, W) subject mask, from the mask or the parts."""
         if self.mask is None and self.labels is not None:
             return np.asarray(self.labels > 0)
         return self.mask
@@ -66,10 +66,10 @@ class LabelledFrame:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """Labelled frames, read when they are iterated; as often as one likes."""
+    """Labelled frames, read during iteration, which can be repeated."""
 
     name: str
-    """As in the report."""
+    """Name in the report."""
     truth: Truth
     num_frames: int
     read: Callable[[], Iterator[LabelledFrame]]
@@ -77,13 +77,13 @@ class EvaluationSet:
     landmark_names: tuple[str, ...] = ()
     part_names: tuple[str, ...] = ()
     consecutive: bool = False
-    """Whether no frame is left out within a clip, so that metrics over time make sense."""
+    """True if no frame is left out within a clip, so that metrics over time make sense."""
     sources: tuple[Path, ...] = ()
-    """By clip, the video, picture or folder of pictures that it is; () where there is no such file."""
+    """For each clip, its video, image or folder of images; () if there is no such file."""
     subjects: int = 1
-    """The landmarks are of so many subjects, one after another, with equally many each."""
+    """Number of subjects; the landmarks list one subject after another, with equally many each."""
 
 
 def set_name(kind: str, path: Path) -> str:
-    """The kind and the last two names of the path, enough to tell sets apart."""
+    """Kind and last two names of the path, enough to distinguish sets."""
     return f"{kind}:{'/'.join(path.absolute().parts[-2:])}"
