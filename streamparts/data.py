@@ -76,6 +76,11 @@ class Frame:
         return float(self.pts * self.time_base)
 
 
+def picture_bytes(frame: Frame) -> int:
+    """About what the picture of a frame takes in memory."""
+    return 3 * frame.height * frame.width
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the network says of one frame, in its own normalised coordinates (see geometry.py)."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from streamparts.bundle import Bundle
-from streamparts.data import Tracks
+from streamparts.data import Tracks, picture_bytes
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.sinks.background import BackgroundSink
@@ -151,7 +151,7 @@ def _overlay(
         endless=endless,
         pixel_aspect=_pixel_aspect(source),
     )
-    return Member(str(path), BackgroundSink(sink, depth), lambda: Report(sink.paths, sink.notes))
+    return Member(str(path), BackgroundSink(sink, depth, weigh=_weight), lambda: Report(sink.paths, sink.notes))
 
 
 def _tracks(
@@ -170,7 +170,11 @@ def _tracks(
     following = outputs.following
     sink = JsonlSink(path, bundle, source, outputs.masks, clock, policy=policy, following=following, resume=resume)
     notes = (f"{path}: resumed at frame {resume.next_index}",) if resume else ()
-    return Member(str(path), BackgroundSink(sink, depth, written), lambda: Report((path,), notes))
+    return Member(str(path), BackgroundSink(sink, depth, written, _weight), lambda: Report((path,), notes))
+
+
+def _weight(tracks: Tracks) -> int:
+    return picture_bytes(tracks.frame)
 
 
 def _messages(
