@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.channel import Channel, Prefetch
 from streamparts.data import Tracks
 from streamparts.meter import AgeMeter, StageClock
+from streamparts.runtime.stream import track
 from streamparts.sinks.background import BackgroundSink
-from streamparts.stream import track
 from tests.media import ArraySource
 from tests.test_data import make_tracks
 

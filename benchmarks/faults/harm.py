@@ -17,8 +17,8 @@ import numpy as np
 
 from streamparts.errors import StreampartsError
 from streamparts.formats import convert
-from streamparts.rescale import Rescaler
 from streamparts.sources import open_source
+from streamparts.sources.rescale import Rescaler
 from tests import damage
 
 HANG_SECONDS = 20

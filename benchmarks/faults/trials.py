@@ -20,12 +20,12 @@ import numpy as np
 import onnx
 
 from benchmarks.live import resident_mb
-from streamparts.bundle import check_model
+from streamparts.bundle.load import check_model
 from streamparts.errors import ModelError, VideoError
-from streamparts.job import Progress
-from streamparts.sinks.reading import read_tracks
+from streamparts.runtime.job import Progress
+from streamparts.runtime.stream import run
 from streamparts.sources.network import open_address
-from streamparts.stream import run
+from streamparts.tracksfile.reading import read_tracks
 from tests import servers, test_damage, test_onnx_scan
 from tests.made_tracks import awkward_tracks, even_tracks
 from tests.media import numbered_video, write_video

@@ -13,13 +13,17 @@ from av.video.frame import VideoFrame
 
 from streamparts.errors import TracksError
 from streamparts.formats.shots import Shot
-from streamparts.rescale import Rescaler
-from streamparts.sinks.encoders import SMALL_ENCODER
-from streamparts.sinks.mp4 import tag_colours
+from streamparts.machine import encoder_threads
 from streamparts.sources import OpenedSource, open_source
+from streamparts.sources.rescale import Rescaler
 
-RATE = Fraction(30)
-"""A key frame comes so many frames after the last one."""
+ENCODER = "libx264"
+OPTIONS = {"preset": "veryfast", "crf": "23", "tune": "zerolatency"}
+"""The last: no B-frames, which viewers of such films do not take, and each picture at once."""
+KEY_EVERY = 30
+"""Frames from one key frame to the next, for viewers that jump."""
+TICK = Fraction(1, 30)
+"""Of the encoder's clock, which goes by pictures: their times stand beside them."""
 NEAR_SECONDS = 1e-6
 """By so much times may differ that were rounded."""
 
@@ -51,7 +55,7 @@ class Film:
     def _encoded(self, picture: VideoFrame) -> bytes:
         if self._codec is None or (self._codec.height, self._codec.width) != (picture.height, picture.width):
             self._codec = _encoder(picture)
-        picture.pts, picture.time_base = self._num_pictures, 1 / RATE
+        picture.pts, picture.time_base = self._num_pictures, TICK
         self._num_pictures += 1
         return b"".join(bytes(packet) for packet in self._codec.encode(picture))
 
@@ -70,9 +74,11 @@ def film_of(tracks: Path, video: Path | None) -> Iterator[Film | None]:
 
 
 def _encoder(like: VideoFrame) -> VideoCodecContext:
-    codec = av.CodecContext.create(SMALL_ENCODER.name, "w")
+    codec = av.CodecContext.create(ENCODER, "w")
     assert isinstance(codec, VideoCodecContext)
-    codec.options, codec.time_base = dict(SMALL_ENCODER.options), 1 / RATE
-    SMALL_ENCODER.configure(codec, like.height, like.width, RATE)
-    tag_colours(codec, like)
+    codec.height, codec.width, codec.pix_fmt = like.height, like.width, like.format.name
+    codec.options, codec.time_base, codec.gop_size = dict(OPTIONS), TICK, KEY_EVERY
+    codec.thread_count = encoder_threads()
+    codec.colorspace, codec.color_range = like.colorspace, like.color_range
+    codec.color_primaries, codec.color_trc = like.color_primaries, like.color_trc
     return codec

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from streamparts.errors import TracksError
 from streamparts.formats.shots import Shot, edges_of, joints_of, shots
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import JointRecord
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import JointRecord
 
 
 def joint_names(tracks: TracksFile) -> list[str]:

@@ -13,8 +13,8 @@ from streamparts.formats.dense import Points, positions, unique_names
 from streamparts.formats.joints import joint_edges, joint_names, joint_positions, parents_of, part_parents
 from streamparts.formats.pose2sim import custom_skeleton
 from streamparts.formats.shots import Survey, shots
-from streamparts.sinks.reading import TracksFile
 from streamparts.sources import output_stem
+from streamparts.tracksfile.reading import TracksFile
 
 VERSION = 1.3
 ENDING = "_keypoints.json"

@@ -12,7 +12,7 @@ from streamparts.formats.csv_text import cell
 from streamparts.formats.dense import positions, subject_names, unique_names
 from streamparts.formats.joints import joint_names, joint_positions
 from streamparts.formats.shots import Shot, Survey, growing, shots
-from streamparts.sinks.reading import TracksFile
+from streamparts.tracksfile.reading import TracksFile
 
 METRES_PER_PIXEL = 0.001
 """Where nobody says."""
