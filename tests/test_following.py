@@ -117,7 +117,7 @@ def test_in_damaged_frames_the_subject_is_hidden_and_afterwards_it_is_where_it_w
 def test_a_lost_subject_is_not_looked_for_in_damaged_frames(squares: Bundle) -> None:
     rest = Square(along((200, 150), (0, 0)))
     source = SceneSource(pictures(rest, range(20)), damaged=range(10))
-    pipeline = Pipeline(source, squares, backend := _Counting(squares), following=Following(1))
+    pipeline = Pipeline(source, squares, backend := _Counting(squares), tracking=Tracking(following=Following(1)))
     results = iter(pipeline)
     assert seen([next(results) for _ in range(10)]) == "." * 10 and backend.num_pictures == 0
     assert seen(list(results)) == "x" * 10 and pipeline.close()
