@@ -209,7 +209,7 @@ def _read(process: subprocess.Popen[str], came: Counter[str]) -> int | None:
             came[what] += 1
         elif what:
             came["bad"] += 1
-            print(f"{' '.join(process.args[3:])}: {line.strip()}", file=sys.stderr)  # type: ignore[index]
+            print(line.strip(), file=sys.stderr)
     watchdog.cancel()
     return last
 
