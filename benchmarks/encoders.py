@@ -19,8 +19,8 @@ from av import VideoFrame
 from av.video.codeccontext import VideoCodecContext
 
 import streamparts
+from benchmarks.markdown import table
 from benchmarks.place import commit, machine
-from benchmarks.tables import table
 from streamparts.sinks.overlay.canvas import yuv_canvas
 from streamparts.sinks.overlay.drawing import Painter
 from streamparts.sinks.overlay.encoders import SOFTWARE_ENCODER

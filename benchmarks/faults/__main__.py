@@ -10,8 +10,8 @@ import argparse
 import time
 
 from benchmarks.faults.trials import TRIALS, carried_out
+from benchmarks.markdown import table
 from benchmarks.place import commit, machine
-from benchmarks.tables import table
 
 
 def _size(text: str) -> tuple[str, int]:
