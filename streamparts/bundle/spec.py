@@ -43,8 +43,9 @@ class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     margin: float = 0.25
     """The crop that the model was trained on reaches this share of the subject's longer side beyond its box, on every
     side."""
-    slope: tuple[float, float]
-    """subject_score = sigmoid(slope[0] * f0 + slope[1] * f1 + offset), f0 and f1 as in tracking/presence.py."""
+    slope: tuple[float, ...]
+    """subject_score = sigmoid(slope . features + offset), with as many of the features of tracking/presence.py as
+    there are numbers: two or three."""
     offset: float
     """See `slope`."""
     source: str
@@ -53,6 +54,8 @@ class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= MAX_MARGIN:
             raise ValueError(f"the subject's margin must be 0 to {MAX_MARGIN}, got {short(self.margin)}")
+        if not 2 <= len(self.slope) <= 3:
+            raise ValueError(f"the subject's slope must be two or three numbers, got {len(self.slope)}")
         numbers = [*self.slope, self.offset]
         if not all(math.isfinite(value) and abs(value) <= MAX_NUMBER for value in numbers):
             raise ValueError(f"the subject's slope and offset must be finite, sensible numbers, got {short(numbers)}")

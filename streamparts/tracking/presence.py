@@ -19,17 +19,23 @@ VANISH_SCORE = 0.25
 
 
 def presence_features(parts: Parts) -> FloatArray:
-    """(2,): the logarithm to base 10 of 1e-4 plus the parts' share of the picture, and the mean of their scores, each
-    weighed by its share; 0 without any. Without the network's `evidence`, shares are those of the hard labels."""
-    mass = _shares(parts)
+    """(3,) what `SubjectSpec.slope` weighs: the logarithm to base 10 of 1e-4 plus the parts' share of the picture; the
+    mean of their scores, each weighted by its share; and how many parts share the subject, as a share of all parts: the
+    exponential of the entropy of their shares. Without any part the last two are 0. Without the network's `evidence`,
+    shares are those of the hard labels."""
+    mass = _shares(parts).astype(np.float64)
     total = float(mass.sum())
-    mean_score = float(mass @ parts.scores) / total if total > 0 else 0.0
-    return np.array([math.log10(LEAST_MASS + total), mean_score], np.float32)
+    if total <= 0:
+        return np.array([math.log10(LEAST_MASS), 0, 0], np.float32)
+    share = mass / total
+    spread = math.exp(-float(share @ np.log(np.maximum(share, 1e-12)))) / len(share)
+    return np.array([math.log10(LEAST_MASS + total), float(share @ parts.scores), spread], np.float32)
 
 
 def subject_score(parts: Parts, spec: SubjectSpec) -> float:
     """In [0, 1]: how likely it is that what the picture shows is the subject."""
-    value = float(presence_features(parts) @ np.array(spec.slope, np.float32)) + spec.offset
+    slope = np.array(spec.slope, np.float32)
+    value = float(presence_features(parts)[: len(slope)] @ slope) + spec.offset
     return 1 / (1 + math.exp(-min(max(value, -60.0), 60.0)))
 
 
