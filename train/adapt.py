@@ -44,7 +44,7 @@ from train.loop import adam, channels_last, cosine_rate, descend, exit_code, lau
 from train.own_answers import OwnAnswers
 from train.own_subject import close_ups_of, own_subjects, with_masks
 from train.report import TILE, contact_sheet, write_png
-from train.run_folder import RunLog, StopRequest, open_run, require_finite
+from train.run_folder import CONFIG, RunLog, StopRequest, open_run, require_finite
 from train.spread import spread
 from train.student import StudentLoss, prepare_view_lesson, student_loss
 
@@ -105,6 +105,8 @@ def adapt(config: AdaptConfig) -> None:
     fabric = launch(config.device, "32-true")
     student.to(fabric.device)
     open_run(config.out, config, resume=False)
+    saved = config.out / CONFIG
+    saved.write_text(json.dumps({**json.loads(saved.read_text()), "method": spec.method}, indent=2), encoding="utf-8")
     subjects = own_subjects(find_model(config.model), config.clips, say)
     folder = close_ups_of(subjects, student.config.image_size, cache_place(config.clips, config.cache, config.out))
     answers = OwnAnswers(student, spec.parts, folder)

@@ -36,6 +36,9 @@ NetworkValue = int | float | str | bool | list[int | float]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
+Method = Literal["assembly", "scops", "supervised"]
+
+
 class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model knows of its subject as a whole, so that it can be followed. Raises ValueError, in one line, for
     what makes no sense."""
@@ -70,8 +73,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Version of this description."""
     name: str
     """Short name, as given to --model."""
-    method: Literal["assembly", "scops"]
-    """Which of the two training methods made it."""
+    method: Method
+    """How it was trained: by one of the two label-free methods, or on rendered bodies whose parts are known."""
     parts: tuple[str, ...]
     """(K,) one name per part, in the order of the labels; background is not among them."""
     pairs: tuple[tuple[str, str], ...] = ()
