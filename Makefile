@@ -15,6 +15,7 @@ test: .venv/ready
 lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-logo
 	.venv/bin/mypy
 
 bench: .venv/ready

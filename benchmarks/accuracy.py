@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import streamparts
-from streamparts.rescale import Rescaler
+from streamparts.sources.rescale import Rescaler
 from train.evaluate import rounded
 from train.finding import Found
 from train.labels import LabelledFrame

@@ -19,11 +19,11 @@ import av
 import numpy as np
 
 import streamparts
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray, Tracks
-from streamparts.rescale import Rescaler
+from streamparts.bundle.load import Bundle
+from streamparts.data import Outputs, Tracks
+from streamparts.sources.rescale import Rescaler
 
 NUM_BITS = 16
 HEIGHT, WIDTH = 96, 192

@@ -17,11 +17,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 import streamparts
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
-from streamparts.filters import Smoothing
-from streamparts.rescale import Rescaler
-from streamparts.skeleton import Skeleton, find_skeleton
+from streamparts.arrays import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.sources.rescale import Rescaler
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_finding import find_skeleton
+from streamparts.tracking.smoothing import Smoothing
 from train.labels.puppets import UNSEEN_SEED
 from train.puppets import load_truth, write_clips
 

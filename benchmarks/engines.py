@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.inputs import in_int8, random_student
-from streamparts.bench import bench
-from streamparts.bundle import load_model
+from streamparts.backends.loading import load_model
+from streamparts.runtime.bench import bench
 
 BACKENDS = ("onnxruntime", "openvino", "torch-cpu")
 
 
 def measure(batches: Sequence[int], seconds: float) -> dict[str, object]:
-    """Rows as in streamparts.bench.Report, each with its model, and what could not be timed."""
+    """Rows as in streamparts.runtime.bench.Report, each with its model, and what could not be timed."""
     rows, not_timed = list[dict[str, object]](), dict[str, str]()
     threads: str | int | float = 1
     with tempfile.TemporaryDirectory() as folder:

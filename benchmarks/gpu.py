@@ -25,14 +25,15 @@ import numpy as np
 
 from benchmarks.place import commit
 from benchmarks.place import versions as installed
-from streamparts.backends import Backend
-from streamparts.backends.trt import TensorRtBackend
-from streamparts.backends.trt_build import BuildOptions
-from streamparts.bundle import Bundle, load_model
-from streamparts.data import ByteArray
-from streamparts.engines import engine_for, required_info
-from streamparts.patterns import pattern_frames
-from streamparts.spec import Precision
+from streamparts.arrays import ByteArray
+from streamparts.backends.loading import load_model
+from streamparts.backends.tensorrt.backend import TensorRtBackend
+from streamparts.backends.tensorrt.engines import engine_for, required_info
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import Precision
+from streamparts.data import Backend
+from streamparts.parity.patterns import pattern_frames
 
 PACKAGES = ("tensorrt", "tensorrt-rtx", "cuda-bindings", "torch", "onnxruntime", "onnxruntime-gpu", "numpy")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
@@ -175,7 +176,7 @@ def eager_part(job: Job) -> Report:
 
 
 def gpu_part() -> Report:
-    from streamparts.backends.cuda import describe_gpu, load_cuda
+    from streamparts.backends.tensorrt.cuda import describe_gpu, load_cuda
 
     gpu = describe_gpu(load_cuda())
     return {"name": gpu.name, "compute_capability": gpu.compute_capability, "driver_cuda": gpu.driver_cuda}
@@ -193,7 +194,7 @@ def driver_part() -> Report:
 
 def library_part() -> Report:
     """Which TensorRT would be used, and why not."""
-    from streamparts.backends.trt import available, load_library
+    from streamparts.backends.tensorrt.library import available, load_library
 
     return {"library": load_library().title, "problem": available()}
 
@@ -206,7 +207,7 @@ def versions() -> dict[str, str]:
 def chosen_frames(path: Path | None, bundle: Bundle, num_frames: int) -> ByteArray:
     if path is None:
         return pattern_frames(bundle.spec.input_hw, num_frames)
-    from streamparts.sample_frames import sample_frames  # needs PyAV, which a GPU machine may lack
+    from streamparts.parity.sample_frames import sample_frames  # needs PyAV, which a GPU machine may lack
 
     return sample_frames(path, bundle.spec.input_hw, num_frames).images
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from streamparts.bundle import Bundle, check_model, load_model
-from streamparts.spec import ModelSpec
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle, check_model
+from streamparts.bundle.spec import ModelSpec
 from train.puppets import render_clip, write_clip, write_clips
 
 if TYPE_CHECKING:

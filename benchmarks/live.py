@@ -23,12 +23,12 @@ import numpy as np
 from av import VideoFrame
 
 import streamparts
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray, Frame
-from streamparts.job import Progress
-from streamparts.stats import Stats
+from streamparts.bundle.load import Bundle
+from streamparts.data import Frame, Outputs
+from streamparts.runtime.job import Progress
+from streamparts.runtime.stats import Stats
 
 RATE = 30
 HEIGHT, WIDTH = 720, 1280

@@ -20,8 +20,8 @@ import numpy as np
 import streamparts
 from benchmarks.live import SleepingBackend, resident_mb
 from streamparts.data import Frame
-from streamparts.filters import Smoothing
-from streamparts.job import Progress
+from streamparts.runtime.job import Progress
+from streamparts.tracking.smoothing import Smoothing
 
 SIDE = 64
 

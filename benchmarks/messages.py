@@ -17,7 +17,7 @@ from statistics import median
 import streamparts
 from streamparts.data import Tracks
 from streamparts.sinks.messages import PROTOCOLS, open_messages, parse_addresses
-from streamparts.sinks.recording import Recording
+from streamparts.tracksfile.recording import Recording
 
 ADDRESSES = ("udp://:9", "udp://:9?format=msgpack", "zmq://:0", "ws://:0", "osc://:9", "lsl://benchmark")
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 import streamparts
-from streamparts.data import ByteArray
-from streamparts.rescale import Rescaler
-from streamparts.sinks.canvas import rgb_canvas
-from streamparts.sinks.drawing import draw_tracks
+from streamparts.arrays import ByteArray
+from streamparts.sinks.overlay.canvas import rgb_canvas
+from streamparts.sinks.overlay.drawing import draw_tracks
+from streamparts.sources.rescale import Rescaler
 
 
 def sheet(video: str, model: str | None, columns: int, rows: int, tile: int) -> ByteArray:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from streamparts.bench import installed_versions
 from streamparts.machine import processor_name, usable_cores
+from streamparts.runtime.bench import installed_versions
 
 ROOT = Path(__file__).parents[1]
 MADE = ("benchmarks/results", "benchmarks/pictures", "benchmarks/RESULTS.md", "README.md")

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from streamparts.bundle import find_model
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.bundle.load import find_model
 
 COLOURS = np.random.default_rng(1).integers(60, 255, (256, 3), np.uint8)
 

@@ -23,17 +23,16 @@ from statistics import median
 
 import streamparts
 from benchmarks.inputs import puppet_clip
-from streamparts.backends import Backend
 from streamparts.backends.choice import choose_backend
-from streamparts.bundle import Bundle
-from streamparts.data import Tracks
-from streamparts.rescale import Rescaler
-from streamparts.segment import PartSegmenter
-from streamparts.sinks.canvas import yuv_canvas
-from streamparts.sinks.drawing import draw_tracks
-from streamparts.sinks.mp4 import Mp4Writer
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Tracks
+from streamparts.runtime.stream import Summary, run
+from streamparts.sinks.overlay.canvas import yuv_canvas
+from streamparts.sinks.overlay.drawing import draw_tracks
+from streamparts.sinks.overlay.mp4 import Mp4Writer
 from streamparts.sources import open_source
-from streamparts.stream import Summary, run
+from streamparts.sources.rescale import Rescaler
+from streamparts.tracking.segment import PartSegmenter
 
 MODES = {"with overlay": True, "tracks only": False}
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.geometry import normalised_grid
 from train.labels import KINDS, EvaluationSet, PuppetOptions, open_set
 from train.saliency import saliency_map

@@ -25,7 +25,7 @@ import torch
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.geometry import Letterbox
 from train.augment import Draws, prepare_pair
 from train.clips import Clip, ClipFolder, PairSampler

@@ -18,10 +18,10 @@ import streamparts
 from benchmarks.inputs import puppet_clip, random_student, scaled_clip
 from benchmarks.live import resident_mb
 from benchmarks.runtime import MODES, whole
-from streamparts.backends import Backend
 from streamparts.backends.choice import choose_backend
-from streamparts.bench import bench
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend
+from streamparts.runtime.bench import bench
 
 Rows = list[dict[str, object]]
 HD = (720, 1280)

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 import streamparts
-from streamparts.bundle import Bundle
-from streamparts.skeleton import Skeleton, find_skeleton
+from streamparts.bundle.load import Bundle
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_finding import find_skeleton
 from train.labels.puppets import UNSEEN_SEED
 from train.puppet_figures import FIGURES
 from train.puppets import PuppetTruth, load_truth, write_clips

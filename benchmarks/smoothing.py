@@ -26,8 +26,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from benchmarks.plain_filters import one_euro, robust_kalman
-from streamparts.filters import PoseFilter, Smoothing
-from streamparts.skeleton import Skeleton, find_skeleton
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_finding import find_skeleton
+from streamparts.tracking.smoothing import PoseFilter, Smoothing
 from train.puppet_figures import FIGURES
 from train.puppet_motion import animate
 

@@ -11,10 +11,10 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from streamparts.bundle import METADATA_KEY
+from streamparts.bundle.load import METADATA_KEY
+from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
 from streamparts.models.readout import Exported, Readout
-from streamparts.spec import ModelSpec
 
 OPSET = 18
 

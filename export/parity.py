@@ -1,4 +1,4 @@
-"""Tolerances between a network, its graph and lower-precision graphs; streamparts/agreement.py makes the comparison."""
+"""Tolerances between a network, its graph and lower-precision graphs; the room streamparts.parity compares."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from streamparts.agreement import Comparison, Runner, Tolerance, compare, in_turn
-from streamparts.backends import Outputs
-from streamparts.bundle import Bundle, check_model
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.bundle.agreement import Tolerance
+from streamparts.bundle.load import Bundle, check_model
+from streamparts.bundle.spec import ModelSpec, Precision
+from streamparts.data import Outputs
 from streamparts.errors import ModelError
-from streamparts.sample_frames import FrameSet
-from streamparts.spec import ModelSpec, Precision
+from streamparts.parity.agreement import Comparison, Runner, compare, in_turn
+from streamparts.parity.sample_frames import FrameSet
 
 BATCHES = (8, 1, 3, 2)
 """Batch sizes used in turn."""

@@ -16,13 +16,13 @@ import numpy as np
 from export.onnx_model import require_place
 from export.parity import bundle_of, compare_frames, tolerance_of
 from export.report import require_parity, said
+from streamparts.arrays import ByteArray
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import load_model
-from streamparts.data import ByteArray
+from streamparts.bundle.sidecar import write_model
 from streamparts.errors import StreampartsError
-from streamparts.precision import convert
-from streamparts.sample_frames import FrameSet, sample_frames, with_odd_frames
-from streamparts.sidecar import write_model
+from streamparts.graph.precision import convert
+from streamparts.parity.sample_frames import FrameSet, sample_frames, with_odd_frames
 
 
 def convert_file(args: argparse.Namespace) -> str:

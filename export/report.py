@@ -8,11 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from streamparts.agreement import Agreement, Comparison, Tolerance, allowed
+from streamparts.bundle.agreement import Agreement, Tolerance, allowed
 from streamparts.errors import ModelError
-from streamparts.labels_picture import labels_png
-from streamparts.sample_frames import FrameSet
-from streamparts.whole_file import write_whole
+from streamparts.files import write_whole
+from streamparts.parity.agreement import Comparison
+from streamparts.parity.labels_picture import labels_png
+from streamparts.parity.sample_frames import FrameSet
 
 
 def require_parity(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from streamparts.bundle.spec import NetworkValue
 from streamparts.errors import ModelError
 from streamparts.models.assembly import AssemblyConfig
 from streamparts.models.checkpoint import load_weights, read_config, read_metadata
@@ -16,7 +17,6 @@ from streamparts.models.readout import Exported, ExportedScops, ExportedStudent,
 from streamparts.models.scops import Scops, ScopsConfig
 from streamparts.models.student import Student, StudentConfig
 from streamparts.models.teacher import load_teacher
-from streamparts.spec import NetworkValue
 from streamparts.texts import read_text
 
 if TYPE_CHECKING:

@@ -26,19 +26,19 @@ from streamparts.errors import (
 from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
-    from streamparts.asynchronous import atrack as atrack
-    from streamparts.bundle import load_model as load_model
+    from streamparts.backends.loading import load_model as load_model
     from streamparts.corpus.run import run_corpus as run_corpus
-    from streamparts.embedding import Tracker as Tracker
-    from streamparts.filters import Smoothing as Smoothing
     from streamparts.formats.pandas_table import to_pandas as to_pandas
-    from streamparts.sinks.reading import read_tracks as read_tracks
-    from streamparts.skeleton import Skeleton as Skeleton
-    from streamparts.skeleton import load_skeleton as load_skeleton
+    from streamparts.runtime.asynchronous import atrack as atrack
+    from streamparts.runtime.embedding import Tracker as Tracker
+    from streamparts.runtime.stream import run as run
+    from streamparts.runtime.stream import run_many as run_many
+    from streamparts.runtime.stream import track as track
     from streamparts.sources import open_source as open_source
-    from streamparts.stream import run as run
-    from streamparts.stream import run_many as run_many
-    from streamparts.stream import track as track
+    from streamparts.tracking.skeleton import Skeleton as Skeleton
+    from streamparts.tracking.skeleton_file import load_skeleton as load_skeleton
+    from streamparts.tracking.smoothing import Smoothing as Smoothing
+    from streamparts.tracksfile.reading import read_tracks as read_tracks
 
 __version__ = "0.1.0"
 
@@ -71,19 +71,19 @@ __all__ = [
 ]
 
 _HOME_OF = {
-    "Skeleton": "streamparts.skeleton",
-    "Smoothing": "streamparts.filters",
-    "Tracker": "streamparts.embedding",
-    "atrack": "streamparts.asynchronous",
-    "load_model": "streamparts.bundle",
-    "load_skeleton": "streamparts.skeleton",
+    "Skeleton": "streamparts.tracking.skeleton",
+    "Smoothing": "streamparts.tracking.smoothing",
+    "Tracker": "streamparts.runtime.embedding",
+    "atrack": "streamparts.runtime.asynchronous",
+    "load_model": "streamparts.backends.loading",
+    "load_skeleton": "streamparts.tracking.skeleton_file",
     "open_source": "streamparts.sources",
-    "read_tracks": "streamparts.sinks.reading",
-    "run": "streamparts.stream",
+    "read_tracks": "streamparts.tracksfile.reading",
+    "run": "streamparts.runtime.stream",
     "run_corpus": "streamparts.corpus.run",
-    "run_many": "streamparts.stream",
+    "run_many": "streamparts.runtime.stream",
     "to_pandas": "streamparts.formats.pandas_table",
-    "track": "streamparts.stream",
+    "track": "streamparts.runtime.stream",
 }
 
 

@@ -1,33 +1,21 @@
-"""The values that flow: Frame -> Parts -> Tracks. Frozen, numpy only, checked when they are made."""
+"""The values that flow: Frame -> Outputs -> Parts -> Tracks. Frozen, numpy only, checked when they are made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamparts.arrays import ByteArray, FloatArray, require_shape
+from streamparts.errors import need
+from streamparts.geometry import Letterbox, Region, box_around, box_of, displayed, mask_placement
+
 if TYPE_CHECKING:
     import supervision
     from av import VideoFrame
-
-    from streamparts.geometry import Letterbox, Region
-
-FloatArray = NDArray[np.float32]
-ByteArray = NDArray[np.uint8]
-
-
-def require_shape(name: str, array: NDArray[np.generic], shape: Sequence[int | None]) -> None:
-    """Raise ValueError unless `array` has `shape`, where None stands for any length."""
-    fits = array.ndim == len(shape) and all(
-        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name} has shape {array.shape}, expected ({wanted})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +62,47 @@ class Frame:
     @property
     def pts_seconds(self) -> float:
         return float(self.pts * self.time_base)
+
+
+def standing_for(left_out: Frame, frame: Frame, num_dropped: int) -> Frame:
+    """`frame` with what `left_out`, before it, would have told: the frames dropped and the time lost."""
+    if not (left_out.dropped or left_out.gap or num_dropped):
+        return frame
+    return replace(frame, dropped=frame.dropped + left_out.dropped + num_dropped, gap=_joined(left_out.gap, frame.gap))
+
+
+def _joined(first: Gap | None, second: Gap | None) -> Gap | None:
+    if first is None or second is None:
+        return first or second
+    same = first.reason == second.reason
+    return Gap(first.reason if same else f"{first.reason}; {second.reason}", first.seconds + second.seconds)
+
+
+class Outputs(NamedTuple):
+    """What a network says of N pictures."""
+
+    labels: ByteArray
+    """(N, H, W): 0 is background, k + 1 is part k."""
+    affines: FloatArray
+    """(N, K, 2, 3) canonical -> image, normalised."""
+    scores: FloatArray
+    """(N, K) in [0, 1]."""
+    evidence: FloatArray | None = None
+    """(N, K, 2) mass and peak of each part, from models that give them: see data.Parts."""
+
+
+class Backend(Protocol):
+    """Runs the network of one bundle. Called from one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """As --backend takes it."""
+        ...
+
+    def run(self, images: ByteArray) -> Outputs:
+        """(N, H, W, 3) uint8 RGB at the model's input size -> Outputs, whose arrays are the caller's: no later call
+        changes them. Raises ModelError for other pictures and when the network fails."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +221,31 @@ class Tracks:
         return mask
 
     def to_supervision(self) -> supervision.Detections:
-        """The parts that are seen as `supervision.Detections`, with masks and boxes in displayed pixels, see
-        formats/supervision.py. Raises MissingExtraError without that package."""
-        from streamparts.formats.supervision import detections
+        """The parts that are seen as `supervision.Detections`: masks (n, height, width) in displayed pixels, the boxes
+        around them, scores, part numbers as `class_id` and names as `data["class_name"]`. Where several subjects are
+        followed, `tracker_id` is the subject's number. Raises MissingExtraError without that package."""
+        sv = need("supervision", "to_supervision", "supervision")
+        found = [_detections(sv, subject) for subject in self.subjects]
+        if self.others:
+            for subject, each in zip(self.subjects, found, strict=True):
+                each.tracker_id = np.full(len(each), subject.subject, np.int64)
+        merged: supervision.Detections = sv.Detections.merge(found) if self.others else found[0]
+        return merged
 
-        found: supervision.Detections = detections(self)
-        return found
+
+def _detections(sv: Any, tracks: Tracks) -> Any:
+    height, width = tracks.frame.height, tracks.frame.width
+    placement = mask_placement(tracks.letterbox)
+    seen = np.flatnonzero(tracks.visible)
+    masks = np.zeros((len(seen), height, width), np.bool_)
+    boxes = list[tuple[float, float, float, float]]()
+    for mask, part in zip(masks, seen.tolist(), strict=True):
+        mask[:] = displayed(tracks.mask(part), *placement, height, width)
+        boxes.append(box_of(mask) or box_around(tracks.affines[part], height, width))
+    return sv.Detections(
+        xyxy=np.array(boxes, np.float32).reshape(-1, 4),
+        mask=masks,
+        confidence=tracks.scores[seen],
+        class_id=seen.astype(np.int64),
+        data={"class_name": np.array(tracks.names)[seen]},
+    )

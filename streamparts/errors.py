@@ -1,5 +1,8 @@
 """One tree of errors. Wrong arguments are ValueError; everything the world can do to us is below."""
 
+from importlib import import_module
+from typing import Any
+
 
 class StreampartsError(Exception):
     """Base of all errors of this library; its message is one line: what is wrong and what to do."""
@@ -27,3 +30,12 @@ class BackendError(StreampartsError):
 
 class MissingExtraError(StreampartsError, ImportError):
     """A feature needs an optional package; the message names the pip extra."""
+
+
+def need(module: str, what: str, extra: str = "formats") -> Any:
+    """The module. Raises MissingExtraError, which names the extra, where it cannot be imported."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise MissingExtraError(f"{what} needs {package} ({error}); pip install 'streamparts[{extra}]'") from error

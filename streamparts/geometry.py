@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from streamparts.data import ByteArray, FloatArray, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape
 
 FloatLike = NDArray[np.floating]
 Region = tuple[float, float, float, float]
@@ -200,3 +200,55 @@ def affine_from_moments(mean: FloatArray, covariance: FloatArray, sigmas: float 
     rotation = np.stack([long_axis, [-long_axis[1], long_axis[0]]], axis=1)
     scales = sigmas * np.sqrt(np.maximum(values[::-1], 1e-12))
     return np.concatenate([rotation * scales, np.asarray(mean)[:, None]], axis=1).astype(np.float32)
+
+
+CIRCLE = np.stack([np.cos(np.arange(32) * np.pi / 16), np.sin(np.arange(32) * np.pi / 16)])
+"""(2, 32) points on the unit circle."""
+
+
+def outline(affine: ArrayLike) -> NDArray[np.float64]:
+    """(32, 2) displayed pixels on the ellipse of a (2, 3) affine."""
+    values = np.asarray(affine, np.float64)
+    points: NDArray[np.float64] = (values[:, :2] @ CIRCLE + values[:, 2:]).T
+    return points
+
+
+def box_around(affine: ArrayLike, height: int, width: int) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of the ellipse of a (2, 3) affine, within the picture."""
+    values = np.asarray(affine, np.float64)
+    half = np.sqrt(np.square(values[:, :2]).sum(axis=1))
+    low, high = (np.clip(values[:, 2] + sign * half, 0, (width, height)).tolist() for sign in (-1, 1))
+    return low[0], low[1], high[0], high[1]
+
+
+Mask = NDArray[np.bool_]
+
+
+def mask_placement(letterbox: Letterbox) -> tuple[tuple[float, float], tuple[float, float]]:
+    """How masks at model resolution lie on the displayed picture: the mask's x, y at the picture's top-left corner, and
+    displayed pixels per mask pixel."""
+    (height, width), (inner_height, inner_width) = letterbox.shown_hw, letterbox.inner_hw
+    scale = (width / inner_width, height / inner_height)
+    (x, y), (left, top) = letterbox.offset_xy, (0.0, 0.0) if letterbox.crop is None else letterbox.crop[:2]
+    return (x - left / scale[0], y - top / scale[1]), scale
+
+
+def displayed(
+    mask: Mask, offset_xy: tuple[float, float], scale_xy: tuple[float, float], height: int, width: int
+) -> Mask:
+    """(height, width): every displayed pixel takes the mask pixel that its centre falls into; outside there is none."""
+    (left, top), (scale_x, scale_y) = offset_xy, scale_xy
+    columns = np.floor((np.arange(width) + 0.5) / scale_x + left).astype(np.int64)
+    rows = np.floor((np.arange(height) + 0.5) / scale_y + top).astype(np.int64)
+    bordered = np.pad(mask, 1)  # what lies outside takes the border
+    columns, rows = np.clip(columns, -1, mask.shape[1]) + 1, np.clip(rows, -1, mask.shape[0]) + 1
+    out: Mask = bordered.take(columns, axis=1).take(rows, axis=0)
+    return out
+
+
+def box_of(mask: Mask) -> tuple[float, float, float, float] | None:
+    """x0, y0, x1, y1 around the pixels of a mask; None without any."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(columns):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

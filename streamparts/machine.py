@@ -1,14 +1,20 @@
-"""The machine as this process sees it: its names, and what of its cores and memory a container leaves."""
+"""The machine as this process sees it: its names, packages and GPU, and what of cores and memory a container leaves."""
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+
+_shared: int | None = None
+"""Threads that decoding, drawing and encoding may take here, where several processes share the machine."""
 
 
 def system_name() -> str:
@@ -64,6 +70,26 @@ def memory_limit(cgroup: Path = _CGROUP) -> int | None:
         return None
 
 
+def share_machine(threads: int) -> None:
+    """From here on, decoders, encoders and OpenCV of this process take `threads` each: by themselves they take as many
+    as there are cores, and memory for each."""
+    global _shared
+    import cv2
+
+    _shared = threads
+    cv2.setNumThreads(threads)
+
+
+def decoder_threads() -> int:
+    """0: as many as FFmpeg thinks best."""
+    return _shared or 0
+
+
+def encoder_threads() -> int:
+    """Half of the cores where nothing was said: the network takes the others."""
+    return _shared or max(1, usable_cores() // 2)
+
+
 def _cpuinfo(proc: Path) -> list[str]:
     try:
         return (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -77,3 +103,35 @@ def _sysctl(name: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return platform.machine()
     return done.stdout.strip() or platform.machine()
+
+
+def num_threads(threads: int | None) -> int:
+    """Threads of one backend: `threads`, or half of the cores, because decoding and encoding need some.
+
+    Raises ValueError below 1.
+    """
+    if threads is None:
+        return max(1, usable_cores() // 2)
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    return threads
+
+
+def missing_package(package: str, extra: str) -> str | None:
+    """None where `package` is installed, else a line with the pip command of the extra that brings it."""
+    if importlib.util.find_spec(package) is not None:
+        return None
+    return f"{package} is not installed; pip install 'streamparts[{extra}]'"
+
+
+@cache
+def missing_gpu() -> str | None:
+    """None where the driver finds an NVIDIA GPU, else why there is none."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver here"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return "no NVIDIA GPU here"
+    return None

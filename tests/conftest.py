@@ -11,7 +11,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from streamparts.bundle import Bundle, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
 from tests.fake_cuda import FakeCuda
 from tests.fake_tensorrt import FakeGpu, fake_tensorrt
 from tests.media import numbered_video
@@ -40,9 +41,9 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def puppet_tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tracks with masks of the first twelve frames of the example puppet, by the model that knows it."""
+    from streamparts.runtime.stream import run
     from streamparts.sources import open_source
     from streamparts.sources.trim import trimmed
-    from streamparts.stream import run
 
     path = tmp_path_factory.mktemp("puppet") / "puppet.jsonl"
     run(trimmed(open_source(ROOT / "examples" / "puppet.mp4"), end=0.39), "puppet-human", tracks=path, masks=True)
@@ -88,7 +89,7 @@ def environment() -> dict[str, str]:
 @pytest.fixture
 def fake_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
     """A made-up GPU with a made-up TensorRT, and an engine cache of this test's own."""
-    from streamparts.backends.trt import load_library
+    from streamparts.backends.tensorrt.library import load_library
 
     gpu = FakeGpu(FakeCuda())
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt(gpu))
@@ -109,6 +110,6 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def built(model: Path, fake_gpu: FakeGpu) -> Path:
     """tiny.engine beside tiny.onnx, built here."""
-    from streamparts.engines.build import build
+    from streamparts.backends.tensorrt.build import build
 
     return build(model, model.with_suffix(".engine")).path

@@ -17,11 +17,13 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from streamparts.arrays import ByteArray
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import METADATA_KEY, load_model
-from streamparts.data import ByteArray, Frame
+from streamparts.bundle.load import METADATA_KEY
+from streamparts.data import Frame
 from streamparts.errors import ModelError
-from streamparts.segment import PartSegmenter
+from streamparts.tracking.segment import PartSegmenter
 
 MEMORY = 2 * 2**30
 """Bytes of address space that loading and running a damaged model may take beside the libraries."""

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from export.graph import to_onnx
-from streamparts.bundle import Bundle, ModelSpec, check_model
+from streamparts.bundle.load import Bundle, check_model
+from streamparts.bundle.spec import ModelSpec
 from streamparts.models.assembly import Assembly, AssemblyConfig
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.models.groups import PartGroups

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray, Frame, Gap
+from streamparts.bundle.load import Bundle
+from streamparts.data import Frame, Gap, Outputs
 from tests.media import ArraySource, picture
 
 T = TypeVar("T")

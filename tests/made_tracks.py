@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.rle import encode_mask
+from streamparts.tracksfile.rle import encode_mask
 
 Line = dict[str, Any]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 
 
 def as_fp16(data: bytes) -> bytes:

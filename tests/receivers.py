@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Gap, Tracks
 from streamparts.sinks.messages import open_messages, parse_addresses
 from streamparts.sinks.messages.sink import MessageSink
-from streamparts.sinks.recording import Recording
 from streamparts.sources import Source
+from streamparts.tracksfile.recording import Recording
 from tests.live import PATIENCE_SECONDS, wait_until
 from tests.media import ArraySource
 from tests.test_data import make_tracks

@@ -12,9 +12,11 @@ import cv2
 import msgspec
 import numpy as np
 
-from streamparts.bundle import Bundle, load_model
-from streamparts.data import ByteArray, Frame
-from streamparts.spec import SubjectSpec
+from streamparts.arrays import ByteArray
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import SubjectSpec
+from streamparts.data import Frame
 from tests.media import ArraySource
 from tests.tiny_model import tiny_spec, write_tiny_model
 

@@ -2,10 +2,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamparts.agreement import (
-    Agreement,
+from streamparts.arrays import ByteArray
+from streamparts.backends.tensorrt.make import TOLERANCES
+from streamparts.bundle.agreement import Agreement, Tolerance
+from streamparts.bundle.spec import ModelSpec
+from streamparts.data import Outputs
+from streamparts.errors import ModelError
+from streamparts.parity.agreement import (
     Comparison,
-    Tolerance,
     compare,
     in_each,
     in_turn,
@@ -14,11 +18,6 @@ from streamparts.agreement import (
     same_pixels,
     score_differences,
 )
-from streamparts.backends import Outputs
-from streamparts.bundle import ModelSpec
-from streamparts.data import ByteArray
-from streamparts.engines.make import TOLERANCES
-from streamparts.errors import ModelError
 
 K, SIZE = 2, 64
 

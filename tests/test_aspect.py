@@ -12,11 +12,11 @@ import pytest
 
 from streamparts.data import Tracks
 from streamparts.geometry import Letterbox
-from streamparts.rescale import Rescaler
-from streamparts.sinks.overlay import OverlaySink
-from streamparts.sinks.preview import shrunk
-from streamparts.sinks.style import OverlayStyle
+from streamparts.sinks.overlay.sink import OverlaySink
+from streamparts.sinks.overlay.style import OverlayStyle
+from streamparts.sinks.preview.sink import shrunk
 from streamparts.sources import open_source, trimmed
+from streamparts.sources.rescale import Rescaler
 from tests.media import picture
 
 ASPECT = Fraction(16, 11)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
-from streamparts.pipeline import Policy
-from streamparts.stream import track
+from streamparts.runtime.options import Policy
+from streamparts.runtime.stream import track
 from tests.live import GatedBackend, HandSource, wait_for_threads, within_patience
 from tests.media import ArraySource
 from tests.test_stream import Broken, BrokenBackend

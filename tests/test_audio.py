@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.cli import main
-from streamparts.sinks.audio import AudioReader, open_audio
-from streamparts.sinks.overlay import OverlaySink
+from streamparts.runtime.stream import run
+from streamparts.sinks.overlay.audio import AudioReader, open_audio
+from streamparts.sinks.overlay.sink import OverlaySink
 from streamparts.sources import open_source
-from streamparts.stream import run
 from tests.media import decode, read_number
 from tests.sound import sound_packets, sound_video
 from tests.test_overlay import tracks_of_square

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from streamparts.rescale import Rescaler
 from streamparts.sources import FileSource, trimmed
 from streamparts.sources.base import Timeline
+from streamparts.sources.rescale import Rescaler
 from tests.media import numbered_video, picture, read_number, write_video
 
 

@@ -11,14 +11,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from streamparts.agreement import pose_differences, same_pixels
-from streamparts.backends import Backend, Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.choice import find_backends, missing, open_backend
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle, load_model
-from streamparts.data import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Outputs
 from streamparts.errors import BackendError, MissingExtraError, ModelError
-from streamparts.sample_frames import sample_frames
+from streamparts.parity.agreement import pose_differences, same_pixels
+from streamparts.parity.sample_frames import sample_frames
 from tests.exported import exported_bundle
 from tests.tiny_model import PARTS, write_tiny_model
 
@@ -221,7 +222,7 @@ def test_a_signal_is_survived_after_a_model_was_dropped_elsewhere(backend_name: 
     script = f"""
 import os, signal, threading
 from streamparts.backends.choice import open_backend
-from streamparts.bundle import load_model
+from streamparts.bundle.load import load_model
 
 backends = [open_backend(load_model({str(model)!r}), {backend_name!r})]
 thread = threading.Thread(target=backends.clear)

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamparts import bench as bench_module
 from streamparts.backends.choice import BACKENDS, Entry, find_backends
-from streamparts.bench import Times, bench, drawn_frame
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.errors import BackendError, VideoError
+from streamparts.runtime import bench as bench_module
+from streamparts.runtime.bench import Times, bench, drawn_frame
 
 SHORT = 0.02
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from streamparts.errors import ModelError
-from streamparts.name_page import NamePage
-from streamparts.part_names import Pair, renamed
-from streamparts.sinks.page import Page
+from streamparts.naming.names import Pair, renamed
+from streamparts.naming.page import NamePage
+from streamparts.sinks.preview.page import Page
 from tests.browser import Browser, chromium, eventually
 from tests.tiny_model import tiny_spec
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from streamparts.backends.tensorrt.info import read_info, sidecar_path
 from streamparts.cli import main
-from streamparts.engines.info import read_info, sidecar_path
 from tests.fake_tensorrt import FakeGpu
 
 

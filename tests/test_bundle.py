@@ -8,16 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from streamparts.bundle import (
-    ASSETS,
-    DEFAULT_MODEL,
-    METADATA_KEY,
-    SCHEMA,
-    Bundle,
-    ModelSpec,
-    check_model,
-    load_model,
-)
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import ASSETS, DEFAULT_MODEL, METADATA_KEY, Bundle, check_model
+from streamparts.bundle.spec import SCHEMA, ModelSpec
 from streamparts.errors import ModelError
 from tests.tiny_model import PARTS, tiny_graph, tiny_spec, write_tiny_model
 
@@ -232,7 +225,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_model_of_the_package_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "assets").mkdir()
     write_tiny_model(tmp_path / "assets" / "tiny.onnx")
-    monkeypatch.setattr("streamparts.bundle.ASSETS", tmp_path / "assets")
+    monkeypatch.setattr("streamparts.bundle.load.ASSETS", tmp_path / "assets")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
     assert load_model("tiny").spec.name == "tiny"

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from streamparts.backends import Backend, Outputs, choice
+from streamparts.arrays import ByteArray
+from streamparts.backends import choice
 from streamparts.backends.choice import BACKENDS, Entry, choose_backend, find_backends, open_backend
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Outputs
 from streamparts.errors import BackendError, ModelError
 
 

@@ -249,7 +249,7 @@ def test_an_unexpected_error_is_one_line_that_asks_for_a_report(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("never seen\nbefore")
 
-    monkeypatch.setattr("streamparts.tracker.PartTracker.update", fail)
+    monkeypatch.setattr("streamparts.tracking.tracker.PartTracker.update", fail)
     text = refused(capsys, "run", video, "--model", model_path, "--tracks", tmp_path / "t.jsonl")
     assert text.startswith("unexpected ZeroDivisionError: never seen before; run again with --debug")
 

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from export import onnx_model  # noqa: E402
-from streamparts.bundle import load_model  # noqa: E402
+from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.errors import VideoError  # noqa: E402
 from streamparts.models.checkpoint import read_config, read_metadata  # noqa: E402
 from streamparts.models.student import StudentConfig  # noqa: E402

@@ -15,7 +15,7 @@ from streamparts.errors import TracksError
 from streamparts.formats.csv_text import cell, text_of
 from streamparts.formats.whole import whole
 from streamparts.geometry import Letterbox
-from streamparts.sinks.recording import frame_record
+from streamparts.tracksfile.recording import frame_record
 from tests.conftest import ROOT, environment
 from tests.made_tracks import even_tracks
 from tests.media import ArraySource

@@ -9,9 +9,9 @@ import av
 import cv2
 import pytest
 
-from streamparts import cores, machine
-from streamparts.backends.host import num_threads
-from streamparts.sinks.encoders import choose_encoder
+from streamparts import machine
+from streamparts.machine import num_threads
+from streamparts.sinks.overlay.encoders import choose_encoder
 from streamparts.sources import open_source
 
 
@@ -19,10 +19,10 @@ def test_processes_that_share_a_machine_decode_and_encode_with_the_threads_they_
     video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawing = cv2.getNumThreads()
-    monkeypatch.setattr(cores, "_shared", None)
+    monkeypatch.setattr(machine, "_shared", None)
     try:
         for threads in (1, 3):
-            cores.share_machine(threads)
+            machine.share_machine(threads)
             with open_source(video) as source:
                 assert source._stream.codec_context.thread_count == threads  # type: ignore[attr-defined]
             codec = av.CodecContext.create("libx264", "w")
@@ -39,4 +39,4 @@ def test_a_container_uses_the_cores_that_it_may_and_not_those_of_its_host(
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     monkeypatch.setattr(machine, "core_limit", lambda: limit)
     assert machine.usable_cores() == expected
-    assert num_threads(None) == cores.encoder_threads() == max(1, expected // 2)
+    assert num_threads(None) == machine.encoder_threads() == max(1, expected // 2)

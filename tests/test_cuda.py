@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamparts.agreement import compare, in_each
-from streamparts.backends.cuda import checked, load_cuda
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.trt import TensorRtBackend, available, load_library
-from streamparts.backends.trt_build import BuildOptions
-from streamparts.bundle import Bundle, load_model
-from streamparts.engines import engine_for, load_engine
-from streamparts.engines.build import build
-from streamparts.engines.make import TOLERANCES
+from streamparts.backends.tensorrt.backend import TensorRtBackend
+from streamparts.backends.tensorrt.build import build
+from streamparts.backends.tensorrt.cuda import checked, load_cuda
+from streamparts.backends.tensorrt.engines import engine_for, load_engine
+from streamparts.backends.tensorrt.library import available, load_library
+from streamparts.backends.tensorrt.make import TOLERANCES
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
 from streamparts.errors import ModelError
-from streamparts.patterns import pattern_frames, plain_frames
+from streamparts.parity.agreement import compare, in_each
+from streamparts.parity.patterns import pattern_frames, plain_frames
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.cuda]
@@ -46,7 +48,7 @@ def shipped() -> Bundle:
 def frames(shipped: Bundle) -> np.ndarray:
     """Of the example video, and black and white ones."""
     pytest.importorskip("av", reason="PyAV is not installed")
-    from streamparts.sample_frames import sample_frames
+    from streamparts.parity.sample_frames import sample_frames
 
     size = shipped.spec.input_hw
     return np.concatenate([sample_frames(ROOT / "examples" / "puppet.mp4", size, 32).images, plain_frames(size)])
@@ -70,7 +72,7 @@ def test_an_engine_says_what_the_model_says_in_every_batch_size(
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
 def test_engines_of_low_precision_say_nearly_the_same(shipped: Bundle, frames: np.ndarray, precision: str) -> None:
-    pytest.importorskip("streamparts.precision", reason="streamparts.precision is not there")
+    pytest.importorskip("streamparts.graph.precision", reason="streamparts.graph.precision is not there")
     calibration = frames if precision == "int8" else None
     engine = engine_for(shipped, precision, BuildOptions(max_batch=2), calibration)  # type: ignore[arg-type]
     assert engine.engine is not None and engine.engine.verified and engine.engine.precision == precision

@@ -10,14 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamparts.data import ByteArray, Frame, Parts
+from streamparts.arrays import ByteArray
+from streamparts.data import Frame, Parts
 from streamparts.geometry import Letterbox
-from streamparts.rescale import Rescaler
-from streamparts.sinks.recording import frame_record
 from streamparts.sources import without_damaged
 from streamparts.sources.files import FileSource
 from streamparts.sources.network import open_address
-from streamparts.tracker import PartTracker
+from streamparts.sources.rescale import Rescaler
+from streamparts.tracking.tracker import PartTracker
+from streamparts.tracksfile.recording import frame_record
 from tests import servers
 from tests.media import ArraySource, numbered_video, read_number
 

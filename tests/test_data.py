@@ -3,7 +3,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from streamparts.data import Frame, Parts, Tracks, require_shape
+from streamparts.arrays import require_shape
+from streamparts.data import Frame, Parts, Tracks
 from streamparts.geometry import Letterbox
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from streamparts.bundle import find_model
+from streamparts.bundle.load import find_model
 from streamparts.cli import _parser, main
+from streamparts.cli.output_flags import with_show_kind
 from streamparts.errors import MissingExtraError
-from streamparts.sinks.flags import with_show_kind
 from tests.conftest import ROOT
 from tests.media import first_frames
 from tests.pages import PAGES, SHELL, Block, anchors, blocks, headings, inline_commands, links, place

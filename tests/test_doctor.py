@@ -78,8 +78,8 @@ def test_every_extra_for_users_is_listed_with_what_it_has_or_how_to_get_it(here:
 
 def test_backends_decoders_and_encoders_are_those_that_flags_take(here: dict[str, dict[str, Finding]]) -> None:
     from streamparts.backends.choice import BACKENDS
-    from streamparts.hwdecode import KINDS
-    from streamparts.sinks.encoders import HARDWARE, SOFTWARE
+    from streamparts.sinks.overlay.encoders import HARDWARE, SOFTWARE
+    from streamparts.sources.hwdecode import KINDS
 
     assert list(here["backends"]) == list(BACKENDS)
     assert here["backends"]["onnxruntime"].state == "ok"

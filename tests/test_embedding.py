@@ -3,7 +3,7 @@ import pytest
 
 import streamparts
 from streamparts import Smoothing, Tracker
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.errors import ModelError
 from tests.media import ArraySource, picture
 

@@ -7,7 +7,7 @@ import pytest
 
 from streamparts.cli import main
 from streamparts.errors import VideoError
-from streamparts.sinks.encoders import HARDWARE, SOFTWARE, choose_encoder
+from streamparts.sinks.overlay.encoders import HARDWARE, SOFTWARE, choose_encoder
 
 
 def test_auto_is_x264_in_what_browsers_play() -> None:

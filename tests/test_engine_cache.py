@@ -13,19 +13,20 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.trt_build import BuildOptions
-from streamparts.bundle import Bundle, load_model
-from streamparts.byte_casts import cast_bytes_last
-from streamparts.engines import cache_key, engine_for, load_engine, save_engine
-from streamparts.engines.build import build
-from streamparts.engines.cache import EngineCache, cache_folder
-from streamparts.engines.info import sidecar_path, this_machine
-from streamparts.engines.make import Request, make_engine
+from streamparts.backends.tensorrt.build import build
+from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
+from streamparts.backends.tensorrt.engines import cache_key, engine_for, load_engine, save_engine
+from streamparts.backends.tensorrt.info import sidecar_path, this_machine
+from streamparts.backends.tensorrt.make import Request, make_engine
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.scan import with_metadata
 from streamparts.errors import ModelError
-from streamparts.onnx_scan import with_metadata
-from streamparts.part_names import store_names
-from streamparts.patterns import pattern_frames
+from streamparts.graph.byte_casts import cast_bytes_last
+from streamparts.naming.names import store_names
+from streamparts.parity.patterns import pattern_frames
 from tests.conftest import ROOT
 from tests.fake_tensorrt import FakeGpu
 
@@ -293,8 +294,8 @@ from tests.fake_tensorrt import Builder, FakeGpu, fake_tensorrt
 gpu = FakeGpu(FakeCuda())
 sys.modules.update({"tensorrt": fake_tensorrt(gpu), "cuda": ModuleType("cuda")})
 sys.modules["cuda.bindings"] = SimpleNamespace(runtime=gpu.cuda)
-from streamparts.bundle import load_model
-from streamparts.engines import engine_for
+from streamparts.bundle.load import load_model
+from streamparts.backends.tensorrt.engines import engine_for
 bundle = load_model(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

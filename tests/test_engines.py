@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.trt import TensorRtBackend
-from streamparts.backends.trt_build import BuildOptions
-from streamparts.bundle import load_model
-from streamparts.engines import load_engine
-from streamparts.engines.build import build
-from streamparts.engines.info import EngineInfo, Machine, encode_info, mismatch, read_info, sidecar_path, this_machine
+from streamparts.backends.tensorrt.backend import TensorRtBackend
+from streamparts.backends.tensorrt.build import build
+from streamparts.backends.tensorrt.engines import load_engine
+from streamparts.backends.tensorrt.info import Machine, encode_info, mismatch, read_info, sidecar_path, this_machine
+from streamparts.bundle.engine import BuildOptions, EngineInfo
 from streamparts.errors import ModelError
-from streamparts.patterns import pattern_frames
+from streamparts.parity.patterns import pattern_frames
 from tests.fake_tensorrt import FakeGpu
 from tests.tiny_model import write_tiny_model
 

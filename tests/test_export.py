@@ -18,14 +18,15 @@ from export.graph import to_onnx  # noqa: E402
 from export.parity import bundle_of, compare_frames, network_runner, tolerance_of  # noqa: E402
 from export.trained import network_shape  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
-from streamparts.bundle import Bundle, ModelSpec  # noqa: E402
+from streamparts.bundle.load import Bundle  # noqa: E402
+from streamparts.bundle.spec import ModelSpec  # noqa: E402
 from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
 from streamparts.models.fuse import fuse_batch_norms  # noqa: E402
 from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.readout import Exported, ExportedScops, ExportedStudent, ExportedTeacher, read_out  # noqa: E402
 from streamparts.models.scops import Scops  # noqa: E402
 from streamparts.models.student import StudentConfig  # noqa: E402
-from streamparts.sample_frames import FrameSet  # noqa: E402
+from streamparts.parity.sample_frames import FrameSet  # noqa: E402
 from tests.networks import NETWORKS, with_lived_norms  # noqa: E402
 from tests.rtx import TARGETS, build_engine  # noqa: E402
 

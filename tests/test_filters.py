@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from streamparts.filters import PoseFilter, Smoothing
+from streamparts.tracking.smoothing import PoseFilter, Smoothing
 
 SIDE = 256
 

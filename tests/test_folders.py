@@ -88,7 +88,7 @@ def test_what_we_write_says_that_we_wrote_it(tmp_path: Path, video: Path) -> Non
     import av
     import numpy as np
 
-    from streamparts.sinks.mp4 import Mp4Writer
+    from streamparts.sinks.overlay.mp4 import Mp4Writer
 
     picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24").reformat(format="yuv420p")
     writer = Mp4Writer(tmp_path / "x.mp4", picture, Fraction(1, 30), Fraction(30), 0)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray, Tracks
+from streamparts.arrays import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.data import Tracks
 from streamparts.errors import ModelError, TracksError, VideoError
-from streamparts.pipeline import Pipeline
-from streamparts.stream import run, track
+from streamparts.runtime.options import Tracking
+from streamparts.runtime.pipeline import Pipeline
+from streamparts.runtime.stream import run, track
 from streamparts.tracking.roi import Following
 from streamparts.tracking.subject import MOST_CREDIT, SPARE
 from tests.scenes import PINK, SceneSource, Square, along, background, scene, square_bundle
@@ -102,7 +104,7 @@ def test_a_subject_that_jumps_is_found_in_the_same_frame(squares: Bundle, begins
 def test_of_a_video_without_the_subject_little_more_is_looked_at_than_its_frames(squares: Bundle) -> None:
     for subject, numbers in ((WALK, range(80)), (Square(along((-900, 0), (0, 0))), range(200))):
         with_it = SceneSource(pictures(subject, numbers))
-        pipeline = Pipeline(with_it, squares, backend := _Counting(squares), following=Following(1))
+        pipeline = Pipeline(with_it, squares, backend := _Counting(squares), Tracking(following=Following(1)))
         assert len(list(pipeline)) == len(numbers) and pipeline.close()
         assert backend.num_pictures <= (1 + SPARE) * len(numbers) + MOST_CREDIT
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from streamparts.formats import convert
-from streamparts.sinks.canvas import rgb_canvas
-from streamparts.sinks.drawing import Painter
-from streamparts.stream import run, track
+from streamparts.runtime.stream import run, track
+from streamparts.sinks.overlay.canvas import rgb_canvas
+from streamparts.sinks.overlay.drawing import Painter
 from streamparts.tracking.assignment import assign
 from tests.scenes import PINK, RED, SceneSource, Square, along, background, scene, square_bundle
 
@@ -189,7 +189,7 @@ def test_the_overlay_shows_both_with_a_box_and_a_number(squares: Bundle) -> None
 
 
 def test_a_message_carries_both(squares: Bundle, file_of_two: Path) -> None:
-    from streamparts.sinks.recording import frame_record
+    from streamparts.tracksfile.recording import frame_record
 
     pair = (Square(along((60, 60), (2, 0)), 32), Square(along((400, 300), (-2, 0)), 26))
     tracks = next(track(source(*pair, 8), squares, subjects=2))

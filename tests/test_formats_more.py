@@ -11,7 +11,7 @@ import pytest
 
 from streamparts.errors import TracksError
 from streamparts.formats import convert
-from streamparts.sinks.encoders import SMALL, choose_encoder
+from streamparts.sinks.overlay.encoders import SMALL, choose_encoder
 from tests.test_formats_poses import even_tracks, read_trc
 
 

@@ -13,10 +13,8 @@ import pytest
 import streamparts
 from streamparts.errors import TracksError
 from streamparts.formats import convert
-from streamparts.formats.masks import displayed
-from streamparts.geometry import Letterbox
-from streamparts.rle import decode_mask, encode_mask
-from streamparts.sinks.records import MaskRecord
+from streamparts.geometry import Letterbox, displayed
+from streamparts.tracksfile.rle import decode_mask, encode_mask
 from tests.made_tracks import (
     MASKS,
     SMALL_MASKS,
@@ -62,7 +60,7 @@ def test_a_mask_lies_on_the_picture_where_the_letterbox_puts_it() -> None:
     for hw in ((90, 160), (160, 90), (64, 64), (33, 100)):
         box, mask = Letterbox.fit(hw, (64, 64)), rng.random((64, 64)) < 0.5
         scale = (float(box.scale_xy[0]), float(box.scale_xy[1]))
-        found = displayed(mask, MaskRecord((64, 64), box.offset_xy, scale), *hw)
+        found = displayed(mask, box.offset_xy, scale, *hw)
         for y, x in rng.integers(0, hw, (200, 2)):
             at = box.frame_to_model(np.array([x + 0.5, y + 0.5]))
             if np.abs(at - np.round(at)).min() > 1e-3:

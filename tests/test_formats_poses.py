@@ -13,7 +13,7 @@ from streamparts.errors import TracksError
 from streamparts.formats import convert
 from streamparts.formats.literals import literal
 from streamparts.formats.shots import shots
-from streamparts.sinks.reading import read_tracks
+from streamparts.tracksfile.reading import read_tracks
 from tests.made_tracks import (
     MASKS,
     SMALL_MASKS,

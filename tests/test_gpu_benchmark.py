@@ -44,7 +44,7 @@ def test_engines_are_built_compared_and_timed(model: Path, fake_gpu: FakeGpu, tm
 def test_one_precision_that_cannot_be_built_leaves_the_others(
     model: Path, fake_gpu: FakeGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from streamparts.engines import make
+    from streamparts.backends.tensorrt import make
 
     sound = make.convert
 

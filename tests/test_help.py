@@ -12,7 +12,7 @@ from importlib import import_module
 import pytest
 
 from streamparts.cli import _parser
-from streamparts.sinks.flags import with_show_kind
+from streamparts.cli.output_flags import with_show_kind
 from tests.test_docs import check_command
 
 PARSER = _parser()

@@ -8,9 +8,8 @@ from pathlib import Path
 import av
 import pytest
 
-from streamparts import hwdecode
-from streamparts.hwdecode import KINDS, Decoder, choose, probe
-from streamparts.sources import open_source
+from streamparts.sources import hwdecode, open_source
+from streamparts.sources.hwdecode import KINDS, Decoder, choose, probe
 
 
 class FakeAccelerator:

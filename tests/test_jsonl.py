@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.rle import encode_mask, run_lengths
-from streamparts.sinks.jsonl import JsonlSink
-from streamparts.sinks.records import FrameRecord
-from streamparts.stream import run, track
+from streamparts.runtime.stream import run, track
+from streamparts.tracksfile.records import FrameRecord
+from streamparts.tracksfile.rle import encode_mask, run_lengths
+from streamparts.tracksfile.writing import JsonlSink
 from tests.media import ArraySource, picture, write_video
 from tests.test_data import make_tracks
 

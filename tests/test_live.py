@@ -16,9 +16,9 @@ import pytest
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.rescale import Rescaler
 from streamparts.sources.live import LiveSource
 from streamparts.sources.network import open_address
+from streamparts.sources.rescale import Rescaler
 from tests import servers
 from tests.conftest import ROOT, environment
 from tests.media import numbered_video, read_number

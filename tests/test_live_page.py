@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from streamparts.stats import SCHEMA, Stats
+from streamparts.runtime.stats import SCHEMA, Stats
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")

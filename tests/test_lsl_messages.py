@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.sinks.messages.sink import MessageSink
 from tests.live import PATIENCE_SECONDS, wait_until, within_patience
 from tests.receivers import LSL_CONFIG, opened, send, sending, tracks_of

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
-from streamparts.job import Progress
-from streamparts.paths import output_stems
-from streamparts.stream import run_many, track
+from streamparts.runtime.job import Progress
+from streamparts.runtime.stream import run_many, track
+from streamparts.sources import output_stems
 from tests.live import GatedBackend, HandSource, wait_for_threads, within_patience
 from tests.media import ArraySource, decode, numbered_video, picture, read_number, write_video
 from tests.test_stream import Broken, BrokenBackend, num_lines

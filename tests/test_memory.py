@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.sinks import Sink
 from streamparts.sinks.background import BackgroundSink
 from streamparts.sinks.group import Member, SinkGroup
-from streamparts.sinks.jsonl import JsonlSink
-from streamparts.sinks.overlay import OverlaySink
-from streamparts.sinks.page import Page
-from streamparts.sinks.preview import PreviewSink
-from streamparts.sinks.style import DRAWABLE, OverlayStyle
+from streamparts.sinks.overlay.sink import OverlaySink
+from streamparts.sinks.overlay.style import DRAWABLE, OverlayStyle
+from streamparts.sinks.preview.page import Page
+from streamparts.sinks.preview.sink import PreviewSink
+from streamparts.tracksfile.writing import JsonlSink
 from tests.media import ArraySource
 from tests.sound import sound_video
 from tests.test_overlay import tracks_of_square

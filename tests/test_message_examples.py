@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.sinks.messages.sink import MessageSink
 from tests.conftest import ROOT, environment
 from tests.fake_ros import Ros

@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.data import Frame, Gap, Tracks
 from streamparts.errors import MissingExtraError, StreampartsError, VideoError
+from streamparts.runtime.stats import Stats
+from streamparts.runtime.stream import run, run_many
 from streamparts.sinks.messages import PROTOCOLS, parse_addresses
 from streamparts.sinks.messages.backlog import Backlog
 from streamparts.sinks.messages.sink import DEPTH, MessageSink
-from streamparts.stats import Stats
-from streamparts.stream import run, run_many
 from tests.live import HandSource, wait_for_threads, wait_until, within_patience
 from tests.media import ArraySource
 from tests.receivers import DatagramReceiver, tracks_of

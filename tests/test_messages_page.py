@@ -9,7 +9,7 @@ from streamparts.sinks.messages import PROTOCOLS
 from streamparts.sinks.messages.address import Kind
 from streamparts.sinks.messages.poses import COLUMNS
 from streamparts.sinks.messages.sink import DEPTH
-from streamparts.sinks.records import FrameRecord
+from streamparts.tracksfile.records import FrameRecord
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")

@@ -15,10 +15,10 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 import pytest
 
-from streamparts.bundle import load_model
+from streamparts.backends.loading import load_model
 from streamparts.errors import ModelError
-from streamparts.name_page import FORM_TYPE, MAX_FORM_BYTES, NamePage
-from streamparts.part_names import Pair, renamed
+from streamparts.naming.names import Pair, renamed
+from streamparts.naming.page import FORM_TYPE, MAX_FORM_BYTES, NamePage
 from tests.conftest import environment
 from tests.tiny_model import tiny_spec
 

@@ -12,19 +12,20 @@ import numpy as np
 import onnx
 import pytest
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import ASSETS, METADATA_KEY, Bundle, load_model
+from streamparts.backends.tensorrt.info import read_info
+from streamparts.bundle.colours import part_color
+from streamparts.bundle.load import ASSETS, METADATA_KEY, Bundle
+from streamparts.bundle.scan import with_metadata
+from streamparts.bundle.sidecar import sidecar_path, write_model
+from streamparts.bundle.spec import ModelSpec
 from streamparts.cli import main
-from streamparts.engines.info import read_info
 from streamparts.errors import ModelError
-from streamparts.onnx_scan import with_metadata
-from streamparts.part_names import renamed, store_names
-from streamparts.part_pictures import CELL_PX, LABEL_PX, part_pictures
-from streamparts.sidecar import sidecar_path, write_model
-from streamparts.sinks.drawing import part_color
-from streamparts.sinks.reading import read_tracks
-from streamparts.spec import ModelSpec
-from streamparts.stream import run
+from streamparts.naming.names import renamed, store_names
+from streamparts.naming.pictures import CELL_PX, LABEL_PX, part_pictures
+from streamparts.runtime.stream import run
+from streamparts.tracksfile.reading import read_tracks
 from tests.tiny_model import tiny_spec
 
 SPEC = tiny_spec(parts=("torso", "near arm", "far arm", "left leg", "right leg"))
@@ -218,7 +219,7 @@ def test_the_names_of_an_engine_are_in_the_description_beside_it(built: Path) ->
 
 
 def test_an_engine_knows_the_model_it_was_built_from_by_any_name(built: Path, model: Path) -> None:
-    from streamparts.engines import _model_beside
+    from streamparts.backends.tensorrt.engines import _model_beside
 
     store_names(model, {0: "crimson"})
     beside = _model_beside(built, read_info(built))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from streamparts.data import Frame
-from streamparts.filters import PoseFilter, Smoothing
-from streamparts.occlusion import Hanging
-from streamparts.skeleton import Joint, Skeleton, find_skeleton, place
-from streamparts.tracker import PartTracker
+from streamparts.tracking.occlusion import Hanging
+from streamparts.tracking.skeleton import Joint, Skeleton, place
+from streamparts.tracking.skeleton_finding import find_skeleton
+from streamparts.tracking.smoothing import PoseFilter, Smoothing
+from streamparts.tracking.tracker import PartTracker
 from tests.test_skeleton import seen as all_seen
 from tests.test_skeleton import tracked
 from tests.test_swaps import LETTERBOX, as_parts

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from streamparts.bundle import ASSETS, METADATA_KEY, check_model
+from streamparts.bundle.load import ASSETS, METADATA_KEY, check_model
+from streamparts.bundle.scan import MAX_NODES, scan
 from streamparts.errors import ModelError
-from streamparts.onnx_scan import MAX_NODES, scan
 from tests.tiny_model import tiny_graph, tiny_spec
 
 

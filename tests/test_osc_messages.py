@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from streamparts.bundle import Bundle, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from tests.receivers import DatagramReceiver, send, sending, tracks_of
 from tests.tiny_model import tiny_spec, write_tiny_model

@@ -9,18 +9,19 @@ import av
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.colours import PALETTE, part_color
+from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.rescale import Rescaler, plane_arrays
-from streamparts.sinks.canvas import rgb_canvas, yuv_canvas
-from streamparts.sinks.drawing import PALETTE, draw_tracks, part_color
-from streamparts.sinks.mp4 import Mp4Writer, whole_fragments_end
-from streamparts.sinks.overlay import OverlaySink
-from streamparts.sinks.strokes import part_outline
+from streamparts.runtime.stream import run
+from streamparts.sinks.overlay.canvas import rgb_canvas, yuv_canvas
+from streamparts.sinks.overlay.drawing import draw_tracks
+from streamparts.sinks.overlay.mp4 import Mp4Writer, whole_fragments_end
+from streamparts.sinks.overlay.sink import OverlaySink
+from streamparts.sinks.overlay.strokes import part_outline
 from streamparts.sources import open_source
-from streamparts.stream import run
+from streamparts.sources.rescale import Rescaler, plane_arrays
 from tests.conftest import environment
 from tests.media import decode, frame_of, numbered_video, picture, read_number, write_video
 
@@ -212,8 +213,8 @@ ENDLESS = """
 import sys
 from fractions import Fraction
 from pathlib import Path
-from streamparts.sinks.mp4 import Mp4Writer
-from streamparts.rescale import Rescaler
+from streamparts.sinks.overlay.mp4 import Mp4Writer
+from streamparts.sources.rescale import Rescaler
 from tests.media import frame_of, picture
 
 pictures = [Rescaler().yuv(frame_of(picture(number))) for number in range(100)]

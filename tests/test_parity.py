@@ -15,13 +15,13 @@ pytest.importorskip("torch")
 
 from export.parity import compare_frames, tolerance_of
 from export.report import require_parity, said
-from streamparts.agreement import Comparison
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.data import Outputs
 from streamparts.errors import ModelError
-from streamparts.sample_frames import FrameSet, sample_frames, with_odd_frames
+from streamparts.parity.agreement import Comparison
+from streamparts.parity.sample_frames import FrameSet, sample_frames, with_odd_frames
 
 EXACT = tolerance_of("fp32")
 

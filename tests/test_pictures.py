@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from streamparts.errors import VideoError
-from streamparts.rescale import Rescaler
 from streamparts.sources import open_source
+from streamparts.sources.rescale import Rescaler
 from tests.media import picture, picture_file, read_number, write_video
 
 

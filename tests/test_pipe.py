@@ -29,7 +29,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 def test_a_stream_on_standard_input_is_read_to_its_end(tmp_path: Path, suffix: str) -> None:
     video = numbered_video(tmp_path / f"a{suffix}", 50)
     code = (
-        "from streamparts.sources import open_source; from streamparts.rescale import Rescaler\n"
+        "from streamparts.sources import open_source; from streamparts.sources.rescale import Rescaler\n"
         "from streamparts.sources.pattern import read_number\n"
         "with open_source('-') as s: print(s.name, s.live, *[read_number(Rescaler().rgb(f)) for f in s])\n"
     )

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.channel import Channel
-from streamparts.data import ByteArray, Frame, Gap, Tracks
-from streamparts.pipeline import Pipeline, Policy, default_policy, standing_for
-from streamparts.sinks.jsonl import JsonlSink
-from streamparts.stats import RunMeter
-from streamparts.stream import run, track
+from streamparts.data import Frame, Gap, Outputs, Tracks, standing_for
+from streamparts.runtime.options import Policy, Tracking, default_policy
+from streamparts.runtime.pipeline import Pipeline
+from streamparts.runtime.stats import RunMeter
+from streamparts.runtime.stream import run, track
+from streamparts.tracksfile.writing import JsonlSink
 from tests.live import HandSource, within_patience
 from tests.media import ArraySource
 
@@ -173,7 +174,7 @@ def test_a_live_source_may_be_played_with_the_policy_of_files(bundle: Bundle) ->
 
 def processed(source: ArraySource, bundle: Bundle, max_fps: float) -> tuple[list[int], RunMeter]:
     meter = RunMeter()
-    pipeline = Pipeline(source, bundle, OnnxRuntimeBackend(bundle, threads=1), max_fps=max_fps, meter=meter)
+    pipeline = Pipeline(source, bundle, OnnxRuntimeBackend(bundle, threads=1), Tracking(max_fps=max_fps), meter)
     with closing(pipeline):
         return [tracks.index for tracks in pipeline], meter
 

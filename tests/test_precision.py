@@ -14,12 +14,13 @@ pytest.importorskip("torch")  # the comparison is export's
 
 from export import precision as command  # noqa: E402
 from export.parity import TOLERANCES, bundle_of, compare_frames, tolerance_of  # noqa: E402
-from streamparts.agreement import Tolerance  # noqa: E402
+from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
-from streamparts.bundle import check_model, load_model  # noqa: E402
+from streamparts.bundle.agreement import Tolerance  # noqa: E402
+from streamparts.bundle.load import check_model  # noqa: E402
 from streamparts.errors import MissingExtraError, ModelError  # noqa: E402
-from streamparts.precision import Target, convert  # noqa: E402
-from streamparts.sample_frames import FrameSet, sample_frames  # noqa: E402
+from streamparts.graph.precision import Target, convert  # noqa: E402
+from streamparts.parity.sample_frames import FrameSet, sample_frames  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.rtx import TARGETS, build_engine  # noqa: E402
 from tests.tiny_model import write_tiny_model  # noqa: E402

@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
-from streamparts.local_page import MAX_CONNECTIONS
-from streamparts.rescale import Rescaler
-from streamparts.sinks import window
+from streamparts.runtime.stream import run
 from streamparts.sinks.outputs import open_viewer
-from streamparts.sinks.page import Page
-from streamparts.sinks.preview import MAX_SIDE, PreviewSink, shrunk
-from streamparts.sinks.style import OverlayStyle
-from streamparts.sinks.window import window_problem
-from streamparts.stream import run
+from streamparts.sinks.overlay.style import OverlayStyle
+from streamparts.sinks.preview import window
+from streamparts.sinks.preview.local_page import MAX_CONNECTIONS
+from streamparts.sinks.preview.page import Page
+from streamparts.sinks.preview.sink import MAX_SIDE, PreviewSink, shrunk
+from streamparts.sinks.preview.window import window_problem
+from streamparts.sources.rescale import Rescaler
 from tests.conftest import environment
 from tests.media import ArraySource, frame_of
 from tests.test_overlay import drawn, tracks_of_square

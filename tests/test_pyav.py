@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamparts.rational import exact
 from streamparts.sources import open_source
 from streamparts.sources.files import estimate_num_frames
+from streamparts.sources.rational import exact
 from streamparts.sources.reader import _announced
 
 

@@ -23,7 +23,7 @@ from benchmarks.real.clips import crop_top_half, gather
 from benchmarks.real.sets import NEW_PEOPLE, SETS, Case, empty
 from benchmarks.real.subjects import by_subject, middle_of
 from benchmarks.real.tables import davis_means, tables
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.errors import StreampartsError
 from streamparts.geometry import Letterbox

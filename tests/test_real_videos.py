@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from streamparts.errors import VideoError
-from streamparts.rescale import Rescaler
 from streamparts.sources import FileSource
+from streamparts.sources.rescale import Rescaler
 from tests.conftest import REAL_VIDEOS
 
 FILES = sorted(str(p.relative_to(REAL_VIDEOS)) for p in REAL_VIDEOS.rglob("*") if p.is_file())

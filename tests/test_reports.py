@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from streamparts.runtime.stream import run
 from streamparts.sources import expand_sources, open_source
-from streamparts.stream import run
 from tests.media import numbered_video, picture, picture_file, write_video
 
 NAMES = {

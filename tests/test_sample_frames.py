@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
-from streamparts.sample_frames import media_in, odd_pictures, sample_frames, with_odd_frames
+from streamparts.parity.sample_frames import media_in, odd_pictures, sample_frames, with_odd_frames
 
 HW = (64, 64)
 
@@ -38,8 +38,8 @@ def test_frames_are_real_ones_of_the_video_and_odd_ones_of_the_models_size(video
 
 def test_frames_are_prepared_as_the_runtime_prepares_them(video: Path, bundle: Bundle) -> None:
     from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-    from streamparts.segment import PartSegmenter
     from streamparts.sources import open_source
+    from streamparts.tracking.segment import PartSegmenter
 
     segmenter = PartSegmenter(bundle, OnnxRuntimeBackend(bundle))
     with open_source(str(video)) as source:

@@ -22,9 +22,9 @@ from export import onnx_model  # noqa: E402
 from export.graph import to_onnx  # noqa: E402
 from export.parity import bundle_of, compare_frames, network_runner, tolerance_of  # noqa: E402
 from streamparts import geometry  # noqa: E402
-from streamparts.agreement import pose_differences  # noqa: E402
+from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
-from streamparts.bundle import load_model  # noqa: E402
+from streamparts.bundle.spec import ModelSpec  # noqa: E402
 from streamparts.errors import StreampartsError  # noqa: E402
 from streamparts.models.checkpoint import save_checkpoint  # noqa: E402
 from streamparts.models.moments import mask_moments, pixel_variance, pose_from_moments  # noqa: E402
@@ -32,10 +32,10 @@ from streamparts.models.readout import ExportedScops, read_masks  # noqa: E402
 from streamparts.models.resnet import CAFFE_MEAN, ResNet50  # noqa: E402
 from streamparts.models.scops import LIGHT, Backbone, Scops, ScopsConfig, part_labels, part_shares, upsampled_masks  # noqa: E402
 from streamparts.models.squeezenet import WIDTHS  # noqa: E402
-from streamparts.sample_frames import FrameSet  # noqa: E402
-from streamparts.segment import PartSegmenter  # noqa: E402
+from streamparts.parity.agreement import pose_differences  # noqa: E402
+from streamparts.parity.sample_frames import FrameSet  # noqa: E402
 from streamparts.sources import open_source  # noqa: E402
-from streamparts.spec import ModelSpec  # noqa: E402
+from streamparts.tracking.segment import PartSegmenter  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from train.backbone import load_backbone  # noqa: E402
 from train.perceptual import load_features, open_network  # noqa: E402

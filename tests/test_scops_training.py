@@ -18,7 +18,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 import streamparts  # noqa: E402
 from export import onnx_model  # noqa: E402
-from streamparts.bundle import load_model  # noqa: E402
+from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.models.checkpoint import read_config  # noqa: E402
 from streamparts.models.scops import ScopsConfig  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle, load_model
-from streamparts.data import ByteArray, Frame
+from streamparts.bundle.load import Bundle
+from streamparts.data import Frame, Outputs
 from streamparts.errors import ModelError
 from streamparts.geometry import affine_from_moments, mask_moments
-from streamparts.segment import PartSegmenter
+from streamparts.tracking.segment import PartSegmenter
 from tests.media import picture, red_center
 from tests.tiny_model import write_tiny_model
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.sinks.naming import existing_followers, following_names, numbered
-from streamparts.sinks.records import FrameRecord, GapRecord, SegmentRecord
-from streamparts.sinks.timeline import Timeline
-from streamparts.stream import run
+from streamparts.runtime.stream import run
+from streamparts.sinks.overlay.followers import existing_followers, following_names, numbered
+from streamparts.tracksfile.records import FrameRecord, GapRecord, SegmentRecord
+from streamparts.tracksfile.timeline import Timeline
 from tests.media import ArraySource, decode, picture, read_number
 
 

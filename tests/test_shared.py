@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.shared import SharedBackend
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.data import Outputs
 from streamparts.errors import ModelError
 from tests.live import GatedBackend, wait_for_threads, wait_until, within_patience
 from tests.media import picture

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from streamparts import callback
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
-from streamparts.pipeline import Policy
-from streamparts.sinks.jsonl import JsonlSink
-from streamparts.stream import Progress, Summary, run, track
+from streamparts.runtime import callback
+from streamparts.runtime.options import Policy
+from streamparts.runtime.stream import Progress, Summary, run, track
+from streamparts.tracksfile.writing import JsonlSink
 from tests.live import DeafSource, GatedBackend, HandSource, wait_for_threads, wait_until, within_patience
 from tests.media import ArraySource, decode, read_number
 from tests.test_stream import Broken, BrokenBackend, num_lines
@@ -159,7 +159,7 @@ def test_ctrl_c_in_the_waiting_thread_ends_the_run(bundle: Bundle, monkeypatch: 
         if next(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("streamparts.job.Job.watch", interrupted)
+    monkeypatch.setattr("streamparts.runtime.job.Job.watch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         within_patience(lambda: run(source, bundle))
 
@@ -339,6 +339,6 @@ class ClosingSource(ArraySource):
 
 
 def test_an_error_while_the_source_is_closed_is_raised(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamparts.job.open_source", lambda path: ClosingSource(3))
+    monkeypatch.setattr("streamparts.runtime.job.open_source", lambda path: ClosingSource(3))
     with pytest.raises(Broken, match="close"):
         within_patience(lambda: run("any", bundle))

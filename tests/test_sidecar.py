@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from streamparts.bundle import ASSETS, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import ASSETS
+from streamparts.bundle.sidecar import MAX_BYTES, read_sidecar, sidecar_path, write_model
 from streamparts.errors import ModelError
-from streamparts.sidecar import MAX_BYTES, read_sidecar, sidecar_path, write_model
 from tests.damage import damaged
 from tests.tiny_model import tiny_spec, write_tiny_model
 
@@ -89,7 +90,7 @@ def test_a_failed_write_leaves_no_sidecar_beside_another_file(model: Path, monke
     def fail(path: Path, data: bytes) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("streamparts.sidecar.write_whole", fail)
+    monkeypatch.setattr("streamparts.bundle.sidecar.write_whole", fail)
     with pytest.raises(OSError, match="disk full"):
         write_model(model, tiny_spec((16, 16)), b"")
     assert not sidecar_path(model).exists() and load_model(model).spec == tiny_spec((16, 16))

@@ -77,7 +77,8 @@ def test_a_killed_run_leaves_readable_files(tmp_path: Path, model_path: Path) ->
 
 SILENT = """
 import sys, threading
-from streamparts import cli, job, sources
+from streamparts import cli, sources
+from streamparts.runtime import job
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from tests.live import HandSource
 

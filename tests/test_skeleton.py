@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.errors import SkeletonError
-from streamparts.rescale import Rescaler
-from streamparts.sinks.reading import read_tracks
-from streamparts.skeleton import Joint, Skeleton, find_skeleton, fit_pair, load_skeleton, place, spanning_tree
+from streamparts.sources.rescale import Rescaler
+from streamparts.tracking.skeleton import Joint, Skeleton, place
+from streamparts.tracking.skeleton_file import load_skeleton
+from streamparts.tracking.skeleton_finding import find_skeleton, fit_pair, spanning_tree
+from streamparts.tracksfile.reading import read_tracks
 from tests.damage import KINDS, damaged
 from train.puppet_figures import FIGURES
 from train.puppet_motion import animate

@@ -8,8 +8,8 @@ import pytest
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.rescale import Rescaler
 from streamparts.sources import FileSource, open_source
+from streamparts.sources.rescale import Rescaler
 from tests.media import decode, numbered_video, picture, read_number, write_video
 
 REAL_FRAME_COUNTS = {

@@ -14,14 +14,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamparts import meter, stats
-from streamparts.bundle import Bundle
+from streamparts import meter
+from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
 from streamparts.meter import AgeMeter, Durations, StageClock
-from streamparts.stats import RunMeter, Stats, StatsLines
-from streamparts.stream import run, run_many
+from streamparts.runtime import stats
+from streamparts.runtime.stats import RunMeter, Stats, StatsLines
+from streamparts.runtime.stream import run, run_many
 from tests.live import wait_for_threads, wait_until, within_patience
 from tests.media import ArraySource
 from tests.test_stream import Broken

@@ -13,15 +13,15 @@ from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 import streamparts
-from streamparts.backends import Outputs
+from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.data import Outputs
 from streamparts.errors import ModelError, VideoError
-from streamparts.rescale import Rescaler
-from streamparts.sinks.jsonl import JsonlSink
-from streamparts.sinks.overlay import OverlaySink
-from streamparts.stream import run, track
+from streamparts.runtime.stream import run, track
+from streamparts.sinks.overlay.sink import OverlaySink
+from streamparts.sources.rescale import Rescaler
+from streamparts.tracksfile.writing import JsonlSink
 from tests.media import ArraySource, decode, numbered_video, read_number, red_center
 
 pytestmark = pytest.mark.usefixtures("no_threads_left")
@@ -221,7 +221,7 @@ def resident_bytes() -> int:
 def test_memory_stays_flat_over_thousands_of_frames(tmp_path: Path, bundle: Bundle) -> None:
     sizes = []
 
-    def watch(progress: streamparts.stream.Progress) -> None:
+    def watch(progress: streamparts.runtime.stream.Progress) -> None:
         if progress.num_frames in (500, 2500):
             sizes.append(resident_bytes())
 
@@ -285,7 +285,7 @@ def test_tracks_alone_never_convert_a_frame_at_its_full_size(
         sizes.append(("copied", image.width, image.height))
         return to_ndarray(image, **options)
 
-    monkeypatch.setattr("streamparts.rescale.VideoReformatter", Counting)
+    monkeypatch.setattr("streamparts.sources.rescale.VideoReformatter", Counting)
     monkeypatch.setattr(VideoFrame, "to_ndarray", counting_to_ndarray)
     run(video, bundle, tracks=tmp_path / "t.jsonl", masks=True)
     assert sizes == [("scaled", 64, 48), ("copied", 64, 48)] * 40, "only what the network sees"

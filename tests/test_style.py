@@ -8,15 +8,16 @@ import av
 import numpy as np
 import pytest
 
+from streamparts.bundle.colours import part_color
 from streamparts.cli import main
+from streamparts.cli.output_flags import with_show_kind
 from streamparts.data import Joints, Tracks
-from streamparts.rescale import Rescaler
-from streamparts.sinks.canvas import doubled, rgb_canvas, yuv_canvas
-from streamparts.sinks.drawing import Painter, draw_tracks, part_color
-from streamparts.sinks.flags import with_show_kind
-from streamparts.sinks.overlay import OverlaySink
-from streamparts.sinks.style import DRAWABLE, OverlayStyle
-from streamparts.sinks.trails import MAX_POINTS, Trails
+from streamparts.sinks.overlay.canvas import doubled, rgb_canvas, yuv_canvas
+from streamparts.sinks.overlay.drawing import Painter, draw_tracks
+from streamparts.sinks.overlay.sink import OverlaySink
+from streamparts.sinks.overlay.style import DRAWABLE, OverlayStyle
+from streamparts.sinks.overlay.trails import MAX_POINTS, Trails
+from streamparts.sources.rescale import Rescaler
 from tests.media import decode
 from tests.test_overlay import GREY, drawn, tracks_of_square
 

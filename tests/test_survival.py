@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
-from streamparts.sinks.records import FrameRecord
-from streamparts.stream import run
+from streamparts.runtime.stream import run
+from streamparts.tracksfile.records import FrameRecord
 from tests.conftest import environment
 from tests.media import ArraySource, decode, numbered_video, read_number
 from tests.sound import sound_video

@@ -5,15 +5,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import ModelSpec, pairs_by_name
 from streamparts.data import Frame, Parts
-from streamparts.filters import Smoothing
 from streamparts.geometry import Letterbox
-from streamparts.pipeline import part_tracker
-from streamparts.spec import ModelSpec
-from streamparts.stream import track
-from streamparts.swaps import SwapResolver, pairs_by_name
-from streamparts.tracker import PartTracker
+from streamparts.runtime.pipeline import part_tracker
+from streamparts.runtime.stream import track
+from streamparts.tracking.smoothing import Smoothing
+from streamparts.tracking.swaps import SwapResolver
+from streamparts.tracking.tracker import PartTracker
 
 SIDE = 64
 LETTERBOX = Letterbox.fit((SIDE, SIDE), (SIDE, SIDE))

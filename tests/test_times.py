@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from streamparts.errors import VideoError
-from streamparts.rescale import Rescaler
 from streamparts.sources import FileSource, open_source, trimmed
 from streamparts.sources.base import Timeline
 from streamparts.sources.network import open_address
 from streamparts.sources.pipe import PipeSource
+from streamparts.sources.rescale import Rescaler
 from streamparts.sources.stamps import mended
 from streamparts.sources.timed import Timed, timed_frames
 from tests.media import numbered_video, picture, read_number, write_video

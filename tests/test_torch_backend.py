@@ -14,7 +14,7 @@ from streamparts.backends import torch_graph
 from streamparts.backends.choice import open_backend
 from streamparts.backends.torch_backend import TorchBackend, best_device, build_network
 from streamparts.backends.torch_graph import GraphRunner, _Slot, numpy_type, pack, unpack
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.errors import BackendError, ModelError
 from tests.exported import NUM_PARTS, SIZE, exported_bundle, with_network
 

@@ -5,7 +5,7 @@ import pytest
 
 from streamparts.data import Frame, Parts, Tracks
 from streamparts.geometry import Letterbox
-from streamparts.tracker import PartTracker, Visibility
+from streamparts.tracking.tracker import PartTracker, Visibility
 
 HEIGHT, WIDTH = 50, 100
 LETTERBOX = Letterbox.fit((HEIGHT, WIDTH), (64, 64))

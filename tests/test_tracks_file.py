@@ -7,13 +7,14 @@ import jsonschema
 import pytest
 
 import streamparts
-from streamparts.bundle import Bundle, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.errors import TracksError
-from streamparts.sinks.reading import read_tracks
-from streamparts.sinks.records import FrameRecord, tracks_schema
-from streamparts.sinks.resume import resume_point
-from streamparts.stream import run
+from streamparts.runtime.stream import run
+from streamparts.tracksfile.reading import read_tracks
+from streamparts.tracksfile.records import FrameRecord, tracks_schema
+from streamparts.tracksfile.resume import resume_point
 from tests.media import ArraySource, decode, numbered_video, read_number
 from tests.sound import sound_packets, sound_video
 from tests.test_segments import SOURCE
@@ -206,7 +207,7 @@ def test_a_line_longer_than_a_block_is_found(
     tracks_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for size in (1, 7, 100, 1000, 10_000):
-        monkeypatch.setattr("streamparts.sinks.resume._BLOCK", size)
+        monkeypatch.setattr("streamparts.tracksfile.resume._BLOCK", size)
         point = resume_point(tracks_path, bundle)
         assert point is not None
         assert (point.next_index, point.size_bytes) == (40, tracks_path.stat().st_size)

@@ -22,8 +22,8 @@ from benchmarks.ablation import VARIANTS, row  # noqa: E402
 from export import onnx_model  # noqa: E402
 from export.parity import TOLERANCES  # noqa: E402
 from export.trained import given_names, load_student, part_names  # noqa: E402
-from streamparts.agreement import Tolerance  # noqa: E402
-from streamparts.bundle import load_model  # noqa: E402
+from streamparts.backends.loading import load_model  # noqa: E402
+from streamparts.bundle.agreement import Tolerance  # noqa: E402
 from streamparts.errors import ModelError, StreampartsError, VideoError  # noqa: E402
 from streamparts.models import assembly  # noqa: E402
 from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
@@ -31,7 +31,7 @@ from streamparts.models.assembly_paper import PaperAssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
 from streamparts.models.layers import has_bfloat16  # noqa: E402
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
-from streamparts.rescale import Rescaler  # noqa: E402
+from streamparts.sources.rescale import Rescaler  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
 from train.assembly import main, train  # noqa: E402

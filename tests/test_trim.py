@@ -7,8 +7,8 @@ import pytest
 
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
-from streamparts.rescale import Rescaler
 from streamparts.sources import FileSource, OpenedSource, open_source, parse_seconds, trimmed
+from streamparts.sources.rescale import Rescaler
 from tests.media import ArraySource, numbered_video, picture, read_number, write_video
 
 LONG_GOPS = {"g": "20", "bf": "3", "x264-params": "b-adapt=0"}

@@ -36,7 +36,8 @@ FUNCTIONS = (
 )
 """All that the bindings want of those libraries when they are loaded."""
 
-SOURCES = [ROOT / "streamparts" / "backends" / name for name in ("trt.py", "trt_build.py", "trt_pass.py", "cuda.py")]
+TENSORRT = ROOT / "streamparts" / "backends" / "tensorrt"
+SOURCES = [TENSORRT / name for name in ("engine.py", "plan.py", "one_pass.py", "cuda.py")]
 TENSORRT_NAMES: dict[str, tuple[str, ...]] = {
     "trt": (),
     "builder": ("Builder",),

@@ -10,16 +10,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from streamparts.backends import Outputs
+from streamparts.backends.choice import open_backend
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.trt import NUM_SLOTS, TensorRtBackend, available, load_library
-from streamparts.backends.trt_build import BuildOptions
-from streamparts.backends.trt_pass import ALIGNMENT, MAX_GRAPHS, Interface, block_bytes
-from streamparts.bundle import Bundle
-from streamparts.engines.info import this_machine
-from streamparts.engines.make import Request, make_engine
+from streamparts.backends.tensorrt.backend import NUM_SLOTS, TensorRtBackend
+from streamparts.backends.tensorrt.info import this_machine
+from streamparts.backends.tensorrt.library import available, load_library
+from streamparts.backends.tensorrt.make import Request, make_engine
+from streamparts.backends.tensorrt.one_pass import ALIGNMENT, MAX_GRAPHS, Interface, block_bytes
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
+from streamparts.data import Outputs
 from streamparts.errors import MissingExtraError, ModelError
-from streamparts.patterns import pattern_frames
+from streamparts.parity.patterns import pattern_frames
 from tests.fake_cuda import Error
 from tests.fake_tensorrt import FakeGpu, fake_tensorrt
 
@@ -306,14 +308,15 @@ def test_without_cuda_bindings_the_pip_command_is_named(fake_gpu: FakeGpu, monke
 
 def test_an_onnx_bundle_is_built_into_the_cache(bundle: Bundle, fake_gpu: FakeGpu) -> None:
     for _ in range(2):
-        backend = TensorRtBackend(bundle)
+        backend = open_backend(bundle, "tensorrt")
+        assert isinstance(backend, TensorRtBackend)
         assert same(backend.run(pictures(1)), OnnxRuntimeBackend(bundle).run(pictures(1)))
         backend.close()
     assert fake_gpu.num_builds == 1
 
 
 def test_rtx_diagnostics_are_told_in_words() -> None:
-    from streamparts.backends.trt import Library, rtx_plan_problem
+    from streamparts.backends.tensorrt.library import Library, rtx_plan_problem
 
     enum = SimpleNamespace(VALID=0, SUBOPTIMAL=1, INVALID=2)
     library = Library(SimpleNamespace(EngineValidity=enum), "tensorrt_rtx", SimpleNamespace(take=lambda: "said so"))

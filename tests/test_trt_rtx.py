@@ -14,16 +14,19 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.trt import Library, load_library, rtx_plan_problem
-from streamparts.backends.trt_build import BuildOptions, build_plan, rtx_targets
-from streamparts.bundle import Bundle, ModelSpec, load_model
-from streamparts.engines import load_engine
-from streamparts.engines.build import build
-from streamparts.engines.cache import EngineCache, cache_folder
-from streamparts.engines.info import read_info
+from streamparts.backends.tensorrt.build import build
+from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
+from streamparts.backends.tensorrt.engines import load_engine
+from streamparts.backends.tensorrt.info import read_info
+from streamparts.backends.tensorrt.library import Library, load_library, rtx_plan_problem
+from streamparts.backends.tensorrt.plan import build_plan, rtx_targets
+from streamparts.bundle.engine import BuildOptions
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
-from streamparts.patterns import pattern_frames
+from streamparts.parity.patterns import pattern_frames
 from tests.precisions import as_fp16, as_int8
 from tests.tiny_model import tiny_graph, tiny_spec, write_tiny_model
 
@@ -184,7 +187,7 @@ def test_what_is_no_engine_is_known_without_a_gpu(library: Library, junk: bytes)
 
 
 def test_the_graph_that_the_parser_gets_says_what_the_model_says(exported: Callable[[str], Bundle]) -> None:
-    from streamparts.byte_casts import cast_bytes_last
+    from streamparts.graph.byte_casts import cast_bytes_last
 
     bundle = exported("shipped")
     images = pattern_frames(bundle.spec.input_hw, 4)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from streamparts.corpus.lock import claimed
 from streamparts.errors import VideoError
-from streamparts.paths import check_outputs
-from streamparts.sinks.reading import read_tracks
-from streamparts.stream import run
+from streamparts.files import check_outputs, claimed
+from streamparts.runtime.stream import run
+from streamparts.tracksfile.reading import read_tracks
 from tests.conftest import ROOT, environment
 from tests.media import numbered_video
 

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from streamparts.bundle import Bundle
-from streamparts.rle import encode_mask
-from streamparts.sinks.records import FrameRecord, HeaderRecord
+from streamparts.bundle.load import Bundle
+from streamparts.tracksfile.records import FrameRecord, HeaderRecord
+from streamparts.tracksfile.rle import encode_mask
 from tests.receivers import DatagramReceiver, send, sending, tracks_of
 
 pytestmark = pytest.mark.usefixtures("no_threads_left")

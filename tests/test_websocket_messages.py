@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Gap
+from streamparts.runtime.stream import run
 from streamparts.sinks.messages.sink import MessageSink
-from streamparts.stream import run
 from tests.live import PATIENCE_SECONDS, HandSource, wait_until, within_patience
 from tests.receivers import opened, port_of, send, sending, tracks_of
 

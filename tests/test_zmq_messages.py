@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.sinks.messages.sink import MessageSink
 from tests.live import PATIENCE_SECONDS, wait_until, within_patience
 from tests.receivers import opened, port_of, send, sending, tracks_of

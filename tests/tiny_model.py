@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from streamparts.bundle import METADATA_KEY, ModelSpec
+from streamparts.bundle.load import METADATA_KEY
+from streamparts.bundle.spec import ModelSpec
 from streamparts.geometry import CANONICAL_SIGMAS, normalised_grid
 
 PARTS = ("red", "green")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.models.layers import in_float32, invert
 from train.clips import ClipFolder, PairBatch
 from train.spread import spread

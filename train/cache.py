@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 
 FOLDER = ".streamparts-cache"

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.texts import readable
 from train.cache import cache_place, new_array

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from train.cache import cache_place
 from train.clips import Clip, ClipFolder

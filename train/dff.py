@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.errors import ModelError, StreampartsError
 from streamparts.geometry import Letterbox, affine_from_moments, mask_moments
 from train.augment import to_images

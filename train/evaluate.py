@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 from train.crf import refine_found
 from train.finding import Found, open_finder

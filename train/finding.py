@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamparts.arrays import ByteArray, FloatArray, require_shape
+from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.bundle import load_model
-from streamparts.data import ByteArray, FloatArray, Frame, Tracks, require_shape
+from streamparts.data import Frame, Tracks
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, normalised_grid
-from streamparts.rescale import Rescaler
+from streamparts.sources.rescale import Rescaler
 from train.metrics import mask_centers
 
 CERTAIN_BACKGROUND = 0.8

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.bundle.spec import pairs_by_name
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_weights, read_config
 from streamparts.models.readout import ExportedStudent, Readout
 from streamparts.models.student import Student, StudentConfig
-from streamparts.swaps import pairs_by_name
 from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, read_shards
 from train.presence import calibrate, features_of, scores

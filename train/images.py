@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_below, is_own
 from train.boxes import Rectangle, read_boxes
 from train.cache import cache_place

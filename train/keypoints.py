@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, require_shape
+from streamparts.arrays import ByteArray, require_shape
 from train.body_points import COCO_17, LIMBS, body_groups, joint_of, own_parts
 from train.metrics import adjusted_rand_index, normalised_mutual_information
 

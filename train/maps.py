@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_below
 from train.boxes import with_surroundings
 from train.camera import Box

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 from streamparts.geometry import CANONICAL_SIGMAS
 from streamparts.models.assembly import PartNetwork
 from streamparts.models.groups import PartGroups

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import comb, xlogy
 
-from streamparts.data import FloatArray, require_shape
+from streamparts.arrays import FloatArray, require_shape
 from streamparts.geometry import normalised_grid
 
 Numbers = NDArray[np.float64]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 from train.finding import Found
 from train.keypoints import labels_under
 from train.labels.values import LabelledFrame

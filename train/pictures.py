@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 
 MAY_BE_TRANSPARENT = {".png", ".webp", ".tif", ".tiff", ".bmp"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamparts.data import FloatArray, Parts
+from streamparts.arrays import FloatArray
+from streamparts.data import Parts
 from streamparts.errors import StreampartsError
 from streamparts.geometry import FloatLike
 from streamparts.models.readout import Readout

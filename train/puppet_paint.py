@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.geometry import CANONICAL_SIGMAS, mask_moments
 from train.puppet_figures import Bone
 from train.puppet_motion import Array, Size, similarity, wave

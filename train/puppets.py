@@ -17,7 +17,7 @@ import av
 import numpy as np
 from numpy.random import Generator
 
-from streamparts.data import ByteArray, FloatArray, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape
 from train.puppet_figures import FIGURES, Bone
 from train.puppet_motion import Array, Size, animate
 from train.puppet_paint import Canvas, Patch, backgrounds, colours, paint

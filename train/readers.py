@@ -16,7 +16,7 @@ import cv2
 import decord
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_in, folders_below, is_own

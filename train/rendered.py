@@ -13,8 +13,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamparts.data import ByteArray
-from streamparts.swaps import pairs_by_name
+from streamparts.arrays import ByteArray
+from streamparts.bundle.spec import pairs_by_name
 from train.bodies.mesh import PARTS, Array
 from train.bodies.shards import STEPS_PER_HEIGHT, Shard
 

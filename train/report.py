@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
+from streamparts.bundle.colours import part_color
 from streamparts.models.readout import Readout, read_out
 from streamparts.models.student import Student
-from streamparts.sinks.drawing import part_color
 from train.augment import Pair, to_images
 from train.clips import ClipFolder
 from train.merge import spread_frames

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.cli.streams import PlainLines
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata
-from streamparts.streams import PlainLines
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import spsolve
 
-from streamparts.data import ByteArray, FloatArray, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape
 from train.camera import Box
 from train.superpixels import CELL, IntArray, superpixels
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
+from streamparts.bundle.colours import part_color
 from streamparts.geometry import Letterbox
-from streamparts.sinks.drawing import part_color
 from train.finding import Found
 from train.labels.values import LabelledFrame
 

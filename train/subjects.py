@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from streamparts.data import require_shape
+from streamparts.arrays import require_shape
 
 Numbers = NDArray[np.float32] | NDArray[np.float64]
 LOST = -1

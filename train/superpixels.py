@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 
 CELL = 16
 """Side of a superpixel, in pixels."""

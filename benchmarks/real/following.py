@@ -20,7 +20,7 @@ from typing import Any
 import streamparts
 from benchmarks.real.running import CPU_BACKEND, FrameSource, knows_subject
 from streamparts.backends.choice import open_backend
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.errors import StreampartsError
 from streamparts.sources import open_source
 

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import streamparts
 from benchmarks.real.subjects import by_subject
-from streamparts.backends import Backend
 from streamparts.backends.choice import open_backend
-from streamparts.bundle import Bundle
-from streamparts.data import Frame, Tracks
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Frame, Tracks
 from streamparts.tracking.roi import Roi
 from train.finding import Found, open_finder
 from train.labels import EvaluationSet, LabelledFrame

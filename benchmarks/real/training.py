@@ -89,7 +89,7 @@ def train(case: Case, recipe: Recipe, cache: Path, clips: Sequence[Path]) -> Run
 
 def subject_words(folder: Path) -> str:
     """What the exported model or the run says of where its subject came from."""
-    from streamparts.bundle import load_model
+    from streamparts.backends.loading import load_model
 
     said = load_model(folder.with_suffix(".onnx")).spec.subject
     if said is not None:

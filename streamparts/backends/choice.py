@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from streamparts.backends import Backend, unbuildable
-from streamparts.backends.host import missing_gpu, missing_package
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.backends.checks import unbuildable
+from streamparts.data import Backend
 from streamparts.errors import ModelError, StreampartsError
+from streamparts.machine import missing_gpu, missing_package
 
 if TYPE_CHECKING:
-    from streamparts.bundle import Bundle
+    from streamparts.bundle.load import Bundle
 
 Role = Literal["gpu", "cpu", "never"]
 
@@ -124,14 +125,15 @@ def _tensorrt() -> Entry:
     def missing(bundle: Bundle | None) -> str | None:
         if reason := missing_gpu():  # spares machines without one two imports
             return reason
-        from streamparts.backends import trt
+        from streamparts.backends.tensorrt.library import available
 
-        return trt.available()
+        return available()
 
     def open(bundle: Bundle, threads: int | None) -> Backend:
-        from streamparts.backends.trt import TensorRtBackend
+        from streamparts.backends.tensorrt.backend import TensorRtBackend
+        from streamparts.backends.tensorrt.engines import engine_for
 
-        return TensorRtBackend(bundle)
+        return TensorRtBackend(engine_for(bundle))
 
     return Entry(missing, open, "gpu")
 

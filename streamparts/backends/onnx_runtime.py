@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from streamparts.backends import Outputs, one_line, require_images
-from streamparts.backends.host import missing_gpu, num_threads
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.backends.checks import one_line, require_images
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.ort import onnxruntime
+from streamparts.data import Outputs
 from streamparts.errors import BackendError, MissingExtraError, ModelError
-from streamparts.ort import onnxruntime
+from streamparts.machine import missing_gpu, num_threads
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamparts.backends import Outputs, one_line, require_images
-from streamparts.backends.host import missing_package, num_threads
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.backends.checks import one_line, require_images
+from streamparts.bundle.load import Bundle
+from streamparts.data import Outputs
 from streamparts.errors import MissingExtraError, ModelError
+from streamparts.machine import missing_package, num_threads
 
 if TYPE_CHECKING:
     import openvino

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streamparts.backends import Backend, Outputs
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.data import Backend, Outputs
 from streamparts.errors import ModelError
 
 MAX_BATCH = 8

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
-from streamparts.backends import Outputs, one_line, require_images, unbuildable
-from streamparts.backends.host import missing_gpu, missing_package, num_threads
-from streamparts.bundle import Bundle
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
+from streamparts.backends.checks import one_line, require_images, unbuildable
+from streamparts.bundle.load import Bundle
+from streamparts.data import Outputs
 from streamparts.errors import BackendError, MissingExtraError, ModelError
+from streamparts.machine import missing_gpu, missing_package, num_threads
 
 try:
     import onnx

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 
 Network = Callable[[Tensor], Sequence[Tensor]]
 

@@ -17,11 +17,11 @@ from streamparts.cli.convert import add_convert
 from streamparts.cli.doctor import add_doctor
 from streamparts.cli.info import add_bench, add_info, add_schema
 from streamparts.cli.name import add_name
+from streamparts.cli.output_flags import with_show_kind
 from streamparts.cli.run import add_run
 from streamparts.cli.skeleton import add_skeleton
+from streamparts.cli.streams import provide_streams
 from streamparts.cli.types import one_line
-from streamparts.sinks.flags import with_show_kind
-from streamparts.streams import provide_streams
 
 DOCUMENTATION = """examples and every flag: streamparts COMMAND --help
 is everything there, and does it work: streamparts doctor

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from streamparts.cli.types import count
 
 if TYPE_CHECKING:
-    from streamparts.engines.build import Built
-    from streamparts.spec import ModelSpec
+    from streamparts.backends.tensorrt.build import Built
+    from streamparts.bundle.spec import ModelSpec
 
 BUILD_EXAMPLES = """examples:
   streamparts build taichi.onnx -o taichi.engine --frames dance.mp4
@@ -64,8 +64,8 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _build(args: argparse.Namespace) -> int:
-    from streamparts.backends.trt_build import BuildOptions
-    from streamparts.engines.build import build
+    from streamparts.backends.tensorrt.build import build
+    from streamparts.bundle.engine import BuildOptions
 
     if args.opt_batch > args.max_batch:
         args.usage_error(f"--opt-batch {args.opt_batch} is more than --max-batch {args.max_batch}")
@@ -100,7 +100,7 @@ def _built_text(built: Built) -> str:
 
 def describe_engine(path: Path) -> str:
     """From what stands beside it: the engine itself, which is code, is not loaded."""
-    from streamparts.engines.info import read_info
+    from streamparts.backends.tensorrt.info import read_info
 
     info = read_info(path)
     options = info.options

@@ -92,7 +92,7 @@ def _values(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 def _models() -> Completers:
     """Models that ship, and files of models."""
-    from streamparts.bundle import model_names
+    from streamparts.bundle.load import model_names
 
     names = " ".join(model_names())
     patterns = ("*.onnx", "*.engine")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamparts.cli.signals import stop_on_signals
+from streamparts.cli.streams import PlainLines, is_watched
 from streamparts.cli.types import count, share
-from streamparts.streams import PlainLines, is_watched
 
 if TYPE_CHECKING:
     from streamparts.corpus.driver import CorpusProgress
@@ -119,7 +119,7 @@ def run_as_corpus(args: argparse.Namespace) -> int:
 
 def _arguments(args: argparse.Namespace) -> dict[str, Any]:
     """Flags as arguments of run_corpus."""
-    from streamparts.filters import Smoothing
+    from streamparts.tracking.smoothing import Smoothing
 
     given = {
         "gpus_per_task": args.gpus_per_task,

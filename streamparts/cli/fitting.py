@@ -10,7 +10,7 @@ from fractions import Fraction
 def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
     """End with a usage error for --idle and --max-retries without a live source, and for --fps where every source has
     a rate of its own. Of one file, whether it states its times is seen when it is opened."""
-    from streamparts.sources.words import may_be_live, may_lack_times
+    from streamparts.sources.kinds import may_be_live, may_lack_times
 
     known = [word for word in sources if _kind(word) is not None]
     if len(known) < len(sources) or not known:
@@ -28,7 +28,7 @@ def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
 
 def fitting_rate(args: argparse.Namespace, word: str) -> Fraction | None:
     """--fps as far as it is for this source, of several."""
-    from streamparts.sources.words import may_lack_times
+    from streamparts.sources.kinds import may_lack_times
 
     fps: Fraction | None = args.fps
     return fps if fps is not None and (args.one_source or may_lack_times(word)) else None
@@ -37,9 +37,9 @@ def fitting_rate(args: argparse.Namespace, word: str) -> Fraction | None:
 def _kind(word: str) -> str | None:
     """None where it is nothing that can be opened."""
     from streamparts.errors import VideoError
-    from streamparts.sources.words import kind_of
+    from streamparts.sources.kinds import kind_of
 
     try:
-        return kind_of(word)
+        return kind_of(word).name
     except VideoError:
         return None

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from streamparts.backends.choice import BACKENDS, find_backends
 from streamparts.cli.build import describe_engine, pairs_text
+from streamparts.cli.streams import is_watched
 from streamparts.cli.types import add_backend, count, duration
 from streamparts.errors import StreampartsError
-from streamparts.streams import is_watched
 
 if TYPE_CHECKING:
-    from streamparts.bundle import Bundle
+    from streamparts.bundle.load import Bundle
 
 INFO_EXAMPLES = """examples:
   streamparts info puppet-human
@@ -70,7 +70,7 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from streamparts.bench import bench
+    from streamparts.runtime.bench import bench
 
     report = bench(
         args.model,
@@ -94,8 +94,8 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _is_model(word: str) -> bool:
-    from streamparts.bundle import model_names
-    from streamparts.sources.words import kind_of
+    from streamparts.bundle.load import model_names
+    from streamparts.sources.kinds import kind_of
 
     if word.endswith(".onnx") or word in model_names():
         return True
@@ -107,7 +107,7 @@ def _is_model(word: str) -> bool:
 
 
 def _describe_model(name_or_path: str) -> str:
-    from streamparts.bundle import load_model
+    from streamparts.backends.loading import load_model
 
     bundle = load_model(name_or_path)
     spec = bundle.spec
@@ -173,8 +173,8 @@ def _schema(args: argparse.Namespace) -> int:
     import msgspec
 
     from streamparts.corpus.records import manifest_schema
-    from streamparts.sinks.records import tracks_schema
-    from streamparts.stats import Stats
+    from streamparts.runtime.stats import Stats
+    from streamparts.tracksfile.records import tracks_schema
 
     made = {"tracks": tracks_schema, "stats": lambda: msgspec.json.schema(Stats), "manifest": manifest_schema}
     print(json.dumps(made[args.format](), indent=2))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from streamparts.cli.types import count
 
 if TYPE_CHECKING:
-    from streamparts.bundle import Bundle
-    from streamparts.data import ByteArray
-    from streamparts.part_names import Pair
+    from streamparts.arrays import ByteArray
+    from streamparts.bundle.load import Bundle
+    from streamparts.naming.names import Pair
 
 NAME_EXAMPLES = """examples:
   streamparts name mouse.onnx
@@ -69,7 +69,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from streamparts.part_names import store_names
+    from streamparts.naming.names import store_names
 
     numbers = [number for number, _ in args.set]
     if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
@@ -100,27 +100,27 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _loaded(model: str) -> Bundle:
-    from streamparts.bundle import load_model
+    from streamparts.backends.loading import load_model
 
     return load_model(model)
 
 
 def _print_names(args: argparse.Namespace) -> None:
-    from streamparts.engines.info import read_info
-    from streamparts.part_names import names_text
+    from streamparts.backends.tensorrt.info import read_info
+    from streamparts.naming.names import names_text
 
     path = Path(args.model)
     print(names_text(read_info(path).model if path.suffix == ".engine" else _loaded(args.model).spec))
 
 
 def _say_stored(path: Path) -> None:
-    from streamparts.part_names import files_of
+    from streamparts.naming.names import files_of
 
     print(f"wrote {files_of(path)}")
 
 
 def _check_sheet(args: argparse.Namespace) -> None:
-    from streamparts.paths import check_outputs, input_paths
+    from streamparts.files import check_outputs, input_paths
 
     if args.sheet:
         check_outputs([args.sheet], input_paths(args.model, args.frames), args.force)
@@ -128,16 +128,16 @@ def _check_sheet(args: argparse.Namespace) -> None:
 
 def _pictures(args: argparse.Namespace, bundle: Bundle) -> list[list[ByteArray]]:
     from streamparts.backends.choice import choose_backend
-    from streamparts.part_pictures import part_pictures
+    from streamparts.naming.pictures import part_pictures
 
     name = "auto" if bundle.engine else "onnxruntime"
     return part_pictures(bundle, choose_backend(bundle, name).backend, args.frames, args.columns)
 
 
 def _write_sheet(args: argparse.Namespace, bundle: Bundle) -> None:
-    from streamparts.engines.cache import write_atomically
-    from streamparts.labels_picture import png
-    from streamparts.part_pictures import sheet
+    from streamparts.backends.tensorrt.cache import write_atomically
+    from streamparts.naming.pictures import sheet
+    from streamparts.parity.labels_picture import png
 
     write_atomically(args.sheet, png(sheet(bundle.spec, _pictures(args, bundle), args.columns)))
     print(f"wrote {args.sheet}")
@@ -147,8 +147,8 @@ def _serve(args: argparse.Namespace) -> int:
     """Until the names are saved, or Ctrl-C."""
     import webbrowser
 
-    from streamparts.name_page import NamePage
-    from streamparts.part_names import files_of, named_file, store_names
+    from streamparts.naming.names import files_of, named_file, store_names
+    from streamparts.naming.page import NamePage
 
     named_file(args.model, args.output, args.force)  # what cannot be stored is said before anybody types
     bundle = _loaded(args.model)

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from streamparts.backends.choice import BACKENDS
 from streamparts.cli.corpus import add_corpus_flags, is_corpus, run_as_corpus
 from streamparts.cli.fitting import fitting_rate, require_fitting
+from streamparts.cli.output_flags import add_output_flags, style_of
 from streamparts.cli.signals import stop_on_signals
+from streamparts.cli.streams import is_watched
 from streamparts.cli.types import add_backend, count, jsonl, moment, mp4, one_line, place, rate, region
-from streamparts.sinks.flags import add_output_flags, style_of
-from streamparts.streams import is_watched
 
 if TYPE_CHECKING:
-    from streamparts.job import Progress
+    from streamparts.runtime.job import Progress
+    from streamparts.runtime.stats import Stats
+    from streamparts.runtime.summary import Summary
     from streamparts.sources import OpenedSource
-    from streamparts.stats import Stats
-    from streamparts.summary import Summary
 
 RUN_EXAMPLES = """examples:
   streamparts run dance.mp4
@@ -210,8 +210,8 @@ def _names_files(args: argparse.Namespace) -> bool:
 
 
 def _run_one(args: argparse.Namespace, source: str) -> int:
-    from streamparts.paths import output_stems
-    from streamparts.stream import run
+    from streamparts.runtime.stream import run
+    from streamparts.sources import output_stems
 
     if _names_files(args):
         stem = (args.out_dir or Path()) / output_stems([source])[0]
@@ -238,7 +238,7 @@ def _run_one(args: argparse.Namespace, source: str) -> int:
 
 
 def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
-    from streamparts.stream import run_many
+    from streamparts.runtime.stream import run_many
 
     with stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
         outcomes = run_many(
@@ -262,7 +262,7 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
     """What one source and several are run with."""
-    from streamparts.filters import Smoothing
+    from streamparts.tracking.smoothing import Smoothing
 
     return {
         "masks": args.masks,
@@ -288,7 +288,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     """What `word` stands for, as the flags of `_add_source_flags` want it."""
     from streamparts.sources import open_source, read_login, redact, trimmed, with_login, without_damaged
-    from streamparts.sources.base import MAX_PIXELS
+    from streamparts.sources.base import MAX_PIXELS, details
 
     idle = None if args.idle is None else float(args.idle)
     fps = fitting_rate(args, str(word))
@@ -308,7 +308,7 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
     if args.hwaccel != "none" and not args.quiet:
         print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)
     elif not args.quiet:
-        for note in getattr(source, "notes", ()):
+        for note in details(source).notes:
             print(f"streamparts: {source.name}: {note}", file=sys.stderr)
     try:
         if args.start is not None or args.end is not None or args.every > 1:
@@ -389,7 +389,7 @@ def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress
 
 
 def _plain_progress() -> Callable[[str, Progress], None]:
-    from streamparts.streams import PlainLines
+    from streamparts.cli.streams import PlainLines
 
     lines: dict[str, PlainLines] = {}
 

@@ -30,9 +30,8 @@ def add_skeleton(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _skeleton(args: argparse.Namespace) -> int:
-    from streamparts.paths import check_outputs
-    from streamparts.skeleton import skeleton_of_tracks
-    from streamparts.whole_file import write_whole
+    from streamparts.files import check_outputs, write_whole
+    from streamparts.tracksfile.skeleton import skeleton_of_tracks
 
     check_outputs([args.output], [args.tracks], args.force)
     skeleton = skeleton_of_tracks(args.tracks)

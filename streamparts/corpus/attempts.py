@@ -11,7 +11,7 @@ import msgspec
 from streamparts.corpus.options import Options
 from streamparts.corpus.places import OWN, Folder, LocalFolder, is_inside
 from streamparts.corpus.records import CorpusResult
-from streamparts.sinks.naming import existing_followers
+from streamparts.sinks.overlay.followers import existing_followers
 
 
 class Finished(msgspec.Struct, frozen=True):

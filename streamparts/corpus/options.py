@@ -8,12 +8,12 @@ from fractions import Fraction
 
 import msgspec
 
-from streamparts.bundle import Bundle
-from streamparts.filters import Smoothing
-from streamparts.sinks.records import SCHEMA as TRACKS_SCHEMA
-from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
-from streamparts.skeleton import Skeleton
+from streamparts.bundle.load import Bundle
+from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.tracking.roi import Roi
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.smoothing import Smoothing
+from streamparts.tracksfile.records import SCHEMA as TRACKS_SCHEMA
 
 _HOW = ("hwaccel",)
 """Fields that say how the work is done, not what comes out."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from streamparts.errors import VideoError
-from streamparts.whole_file import write_whole
+from streamparts.files import write_whole
 
 OWN = ".streamparts"
 """Folder, in that of the outputs, of what is half done and of the lock."""

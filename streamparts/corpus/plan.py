@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 from streamparts.errors import VideoError
 from streamparts.sources import expand_sources
 from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources.kinds import kind_of
 from streamparts.sources.network import ADDRESS
 from streamparts.sources.redact import redact
-from streamparts.sources.words import Say, fixed_folder, is_sequence, kind_of, output_stem
+from streamparts.sources.words import Say, fixed_folder, is_sequence, output_stem
 from streamparts.texts import readable
 
 ONLY_FILES = (
@@ -70,7 +71,7 @@ def is_file_word(word: str) -> bool:
     if is_remote(word):
         return True
     try:
-        return not ADDRESS.match(word) and kind_of(word) in ("file", "picture", "folder")
+        return not ADDRESS.match(word) and kind_of(word).name in ("file", "picture", "folder")
     except VideoError:
         return False
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from streamparts import __version__
 from streamparts.backends.choice import AUTO, BACKENDS
-from streamparts.bundle import Bundle, load_model
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
 from streamparts.corpus.driver import CorpusProgress, Driver, Todo, sort_out
-from streamparts.corpus.lock import locked
 from streamparts.corpus.manifest import Manifest, read_manifest
 from streamparts.corpus.options import Options, Settings
 from streamparts.corpus.places import OWN, TOKEN, Folder, LocalFolder, token_file
@@ -26,10 +26,12 @@ from streamparts.corpus.records import CorpusResult
 from streamparts.corpus.shares import shares
 from streamparts.corpus.work import open_folder
 from streamparts.errors import VideoError
-from streamparts.filters import Smoothing
-from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
-from streamparts.skeleton import Skeleton, skeleton_for
+from streamparts.files import locked
+from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.tracking.roi import Following, Roi
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_file import skeleton_for
+from streamparts.tracking.smoothing import Smoothing
 
 RETRIES = 2
 

@@ -8,8 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamparts.backends.host import missing_gpu
-from streamparts.machine import memory_limit, usable_cores
+from streamparts.machine import memory_limit, missing_gpu, usable_cores
 
 WORKER_BYTES = 500_000_000
 """Memory of a worker: libraries, a model of usual size, the pictures of one video."""

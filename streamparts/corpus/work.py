@@ -23,23 +23,23 @@ import msgspec
 
 from streamparts import __version__
 from streamparts.backends.choice import choose_backend
-from streamparts.cores import share_machine
 from streamparts.corpus.attempts import Finished, finish, finished_name, outputs_in, take_over, work_folder
 from streamparts.corpus.options import Options, Settings, Task
 from streamparts.corpus.places import Folder, LocalFolder, Version, has_token, sha256_of, version_of
 from streamparts.corpus.records import CorpusResult, OutputFile
 from streamparts.errors import StreampartsError, TracksError, VideoError
-from streamparts.sinks.encoders import choose_encoder
-from streamparts.sinks.resume import resume_point
+from streamparts.machine import share_machine
+from streamparts.runtime.stream import run
+from streamparts.sinks.overlay.encoders import choose_encoder
 from streamparts.sources import OpenedSource, open_source, trimmed, without_damaged
+from streamparts.sources.kinds import may_lack_times
 from streamparts.sources.redact import redact
-from streamparts.sources.words import may_lack_times
-from streamparts.stream import run
 from streamparts.texts import readable
 from streamparts.tracking.roi import Following
+from streamparts.tracksfile.resume import resume_point
 
 if TYPE_CHECKING:
-    from streamparts.summary import Summary
+    from streamparts.runtime.summary import Summary
 
 _IN_VAIN = (VideoError, ValueError, ImportError)
 """What fails again however often it is tried: broken files, full disks, missing packages."""

@@ -122,7 +122,7 @@ def _opencv(cv2: object) -> str:
 
 _DESCRIBED: dict[str, tuple[str, str, Callable[[object], str] | None]] = {
     "av": ("PyAV", "av", _pyav),
-    "onnxruntime": ("ONNX Runtime", "streamparts.ort", _onnxruntime),
+    "onnxruntime": ("ONNX Runtime", "streamparts.bundle.ort", _onnxruntime),
     "opencv-python-headless": ("OpenCV", "cv2", _opencv),
 }
 """Label, module and description by distribution, where they are not the distribution's own name and version."""

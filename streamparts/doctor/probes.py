@@ -27,7 +27,7 @@ def backends() -> Iterator[Finding]:
 
 def gpu() -> Iterator[Finding]:
     """A Probe: what the NVIDIA driver sees, and what else could decode or encode video."""
-    from streamparts.backends.host import missing_gpu
+    from streamparts.machine import missing_gpu
 
     reason = missing_gpu()
     yield absent("NVIDIA", reason) if reason else Finding("NVIDIA", _nvidia_cards())
@@ -103,8 +103,8 @@ def _listed_cameras(device_format: str) -> list[Finding]:
 
 def decoders() -> Iterator[Finding]:
     """A Probe: each kind of --hwaccel."""
-    from streamparts import hwdecode
-    from streamparts.backends.host import missing_gpu
+    from streamparts.machine import missing_gpu
+    from streamparts.sources import hwdecode
 
     for kind in hwdecode.KINDS:
         reason = hwdecode.probe(kind)
@@ -115,7 +115,7 @@ def decoders() -> Iterator[Finding]:
 
 def encoders() -> Iterator[Finding]:
     """A Probe: each that --encoder could take. libx264 is in every PyAV that pip installs."""
-    from streamparts.sinks import encoders as known
+    from streamparts.sinks.overlay import encoders as known
 
     for name in (known.SOFTWARE, *known.HARDWARE):
         reason = known.encoder_problem(name)
@@ -125,7 +125,7 @@ def encoders() -> Iterator[Finding]:
 
 def engine_cache() -> Iterator[Finding]:
     """A Probe: where built TensorRT engines are kept, and whether they can be."""
-    from streamparts.engines.cache import EngineCache, cache_folder
+    from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
 
     folder = cache_folder()
     try:
@@ -144,7 +144,7 @@ def engine_cache() -> Iterator[Finding]:
 
 def preview() -> Iterator[Finding]:
     """A Probe: what `--show` and the source `screen` find here."""
-    from streamparts.sinks.window import window_problem
+    from streamparts.sinks.preview.window import window_problem
     from streamparts.sources.devices import find_device
 
     reason = window_problem()

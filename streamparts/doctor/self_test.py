@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from streamparts.doctor.finding import Finding
 
 if TYPE_CHECKING:
-    from streamparts.job import Progress
-    from streamparts.sinks.records import FrameRecord
-    from streamparts.summary import Summary
+    from streamparts.runtime.job import Progress
+    from streamparts.runtime.summary import Summary
+    from streamparts.tracksfile.records import FrameRecord
 
 SECONDS = 3.0
 """Of tracking. With loading before it and reading back after it, about five in all."""
@@ -41,7 +41,7 @@ def self_test() -> Iterator[Finding]:
 
 
 def _run(overlay: Path, tracks: Path) -> Summary:
-    from streamparts.stream import run
+    from streamparts.runtime.stream import run
 
     stop, began = threading.Event(), list[float]()
 
@@ -59,7 +59,7 @@ def _judged(name: str, problem: str | None, right: str) -> Finding:
 
 def tracks_problem(path: Path, num_frames: int) -> str | None:
     """What is wrong with the tracks of so many frames of SOURCE; None where nothing is."""
-    from streamparts.sinks.reading import read_tracks
+    from streamparts.tracksfile.reading import read_tracks
 
     file = read_tracks(path)
     frames = list(file.frames())

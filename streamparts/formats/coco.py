@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamparts.formats.ellipses import box_around
-from streamparts.formats.masks import Mask, box_of, displayed, model_mask
+from streamparts.formats.masks import model_mask
 from streamparts.formats.shots import Shot, Survey, shots
-from streamparts.rle import encode_mask
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import PartRecord
+from streamparts.geometry import Mask, box_around, box_of, displayed
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import PartRecord
+from streamparts.tracksfile.rle import encode_mask
 
 SUBJECT, FIRST_PART = 1, 2
 SEEN = 2
@@ -76,7 +76,9 @@ def _mask(shot: Shot, part: PartRecord) -> Mask | None:
     lie = shot.lie
     if part.mask is None or lie is None:
         return None
-    return displayed(model_mask(part.mask, shot.frame.frame), lie, shot.setting.height, shot.setting.width)
+    return displayed(
+        model_mask(part.mask, shot.frame.frame), lie.offset_xy, lie.scale_xy, shot.setting.height, shot.setting.width
+    )
 
 
 def _box(part: PartRecord, mask: Mask | None, height: int, width: int) -> Box:

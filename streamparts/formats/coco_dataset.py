@@ -12,7 +12,7 @@ import msgspec
 
 from streamparts.formats.coco import FIRST_PART, SUBJECT, results
 from streamparts.formats.shots import Shot, Survey, edges_of, shots
-from streamparts.sinks.reading import TracksFile
+from streamparts.tracksfile.reading import TracksFile
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
@@ -65,6 +65,6 @@ def _annotation(result: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _mask_area(encoded: dict[str, Any]) -> int:
-    from streamparts.rle import decode_mask
+    from streamparts.tracksfile.rle import decode_mask
 
     return int(decode_mask(tuple(encoded["size"]), encoded["counts"]).sum())

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from streamparts.errors import StreampartsError, TracksError, VideoError
-from streamparts.formats.extras import need
+from streamparts.errors import StreampartsError, TracksError, VideoError, need
+from streamparts.files import check_outputs
 from streamparts.formats.hints import Hints, Wishes
 from streamparts.formats.openpose import foreign_files
 from streamparts.formats.shots import survey
 from streamparts.formats.table import FORMATS, Format, format_of
 from streamparts.formats.whole import whole
-from streamparts.paths import check_outputs
-from streamparts.sinks.reading import TracksFile, read_tracks
-from streamparts.sinks.records import FrameRecord, HeaderRecord, Record
+from streamparts.tracksfile.reading import TracksFile, read_tracks
+from streamparts.tracksfile.records import FrameRecord, HeaderRecord, Record
 
 TRACKS_SUFFIX = ".jsonl"
 

@@ -12,9 +12,9 @@ from streamparts.formats.csv_text import cell, text_of
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Survey, shots
 from streamparts.formats.tidy import COLUMNS, OPTIONAL, bare_header, names_of, records_of, rows_of
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import HeaderRecord, Record
 from streamparts.texts import encoding_of
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import HeaderRecord, Record
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts import __version__
+from streamparts.bundle.spec import pairs_by_name
 from streamparts.errors import TracksError
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Shot, shots
 from streamparts.formats.tidy import checked, unseen
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import (
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import (
     COORDINATES,
     SCHEMA,
     FrameRecord,
@@ -28,7 +29,6 @@ from streamparts.sinks.records import (
     Record,
     SegmentRecord,
 )
-from streamparts.swaps import pairs_by_name
 
 PIXEL_CENTER = 0.5
 """DeepLabCut and SLEAP count from the centre of the first pixel, tracks from its corner."""

@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.errors import TracksError
+from streamparts.errors import TracksError, need
 from streamparts.formats.csv_text import cell, text_of
 from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, subject_names, unique_names
-from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
 from streamparts.formats.literals import literal
 from streamparts.formats.shots import Survey
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import HeaderRecord, Record
 from streamparts.texts import encoding_of
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import HeaderRecord, Record
 
 LEVELS = ("scorer", "bodyparts", "coords")
 LEVELS_OF_SEVERAL = ("scorer", "individuals", "bodyparts", "coords")

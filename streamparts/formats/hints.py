@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from streamparts.errors import TracksError
-from streamparts.sinks.records import SourceRecord
 from streamparts.sources import open_source
+from streamparts.tracksfile.records import SourceRecord
 
 
 @dataclass(frozen=True, slots=True)

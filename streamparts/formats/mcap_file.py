@@ -9,13 +9,12 @@ from typing import Any
 
 import msgspec
 
-from streamparts.errors import TracksError
-from streamparts.formats.ellipses import outline
-from streamparts.formats.extras import need
+from streamparts.errors import TracksError, need
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Shot, Survey, growing
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import HeaderRecord, Record, tracks_schema
+from streamparts.geometry import outline
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import HeaderRecord, Record, tracks_schema
 
 WHAT = "MCAP"
 ANNOTATIONS, TRACKS = "/streamparts/annotations", "/streamparts/tracks"
@@ -58,7 +57,7 @@ def _lines(shot: Shot, setting: int) -> Iterator[Record]:
 
 def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -> Any:
     """A point, an outline and a name for each part that is seen; of several subjects, the number before the name."""
-    from streamparts.sinks.drawing import part_color
+    from streamparts.bundle.colours import part_color
 
     out = message()
     out.timestamp.seconds, out.timestamp.nanos = divmod(nanoseconds, BILLION)

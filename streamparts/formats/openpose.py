@@ -10,8 +10,8 @@ import numpy as np
 
 from streamparts.formats.dense import rows
 from streamparts.formats.shots import Survey
-from streamparts.sinks.reading import TracksFile
 from streamparts.sources import output_stem
+from streamparts.tracksfile.reading import TracksFile
 
 VERSION = 1.3
 ENDING = "_keypoints.json"

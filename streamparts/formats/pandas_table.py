@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamparts.data import Tracks
-from streamparts.formats.extras import need
+from streamparts.errors import need
 from streamparts.formats.shots import Shot, shot_of, shots
 from streamparts.formats.tidy import COLUMNS, tables
-from streamparts.sinks.reading import TracksFile, read_tracks
-from streamparts.sinks.recording import frame_record
-from streamparts.sinks.records import SegmentRecord
+from streamparts.tracksfile.reading import TracksFile, read_tracks
+from streamparts.tracksfile.recording import frame_record
+from streamparts.tracksfile.records import SegmentRecord
 
 if TYPE_CHECKING:
     import pandas

@@ -8,13 +8,12 @@ from typing import Any
 
 import msgspec
 
-from streamparts.errors import TracksError
-from streamparts.formats.extras import need
+from streamparts.errors import TracksError, need
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Survey, shots
 from streamparts.formats.tidy import COLUMNS, MASK, OPTIONAL, REGION, bare_header, names_of, records_of, tables
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import FrameRecord, GapRecord, HeaderRecord, Record, SegmentRecord
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import FrameRecord, GapRecord, HeaderRecord, Record, SegmentRecord
 
 HEADER, BREAKS = "streamparts.header", "streamparts.breaks"
 

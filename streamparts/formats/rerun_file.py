@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.formats.ellipses import outline
-from streamparts.formats.extras import need
+from streamparts.bundle.colours import part_color
+from streamparts.errors import need
 from streamparts.formats.shots import Shot, Survey, growing
-from streamparts.sinks.drawing import part_color
-from streamparts.sinks.reading import TracksFile
+from streamparts.geometry import outline
+from streamparts.tracksfile.reading import TracksFile
 
 ENTITY = "parts"
 FRAMES_AT_ONCE = 500

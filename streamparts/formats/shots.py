@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from streamparts.errors import TracksError
 from streamparts.formats.hints import Wishes
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import (
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import (
     FrameRecord,
     GapRecord,
     HeaderRecord,
@@ -23,7 +23,7 @@ from streamparts.sinks.records import (
     PartRecord,
     SegmentRecord,
 )
-from streamparts.sinks.timeline import Timeline
+from streamparts.tracksfile.timeline import Timeline
 
 FALLBACK_RATE = 30
 """Frames per second where nothing tells them; only to set apart segments that would overlap."""
@@ -130,7 +130,7 @@ def edges_of(tracks: TracksFile) -> list[tuple[int, int]]:
 
 def growing(tracks: TracksFile, survey: Survey) -> Iterator[tuple[Shot, Fraction]]:
     """All frames with a time in seconds that never goes back: the source's own in files of one segment, and joined like
-    the overlay's in others, see sinks/timeline.py."""
+    the overlay's in others, see tracksfile/timeline.py."""
     timeline = Timeline(Fraction(survey.rate or FALLBACK_RATE).limit_denominator(1_000_000))
     for shot in shots(tracks):
         yield shot, timeline.seconds(shot)

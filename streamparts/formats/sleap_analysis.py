@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.errors import TracksError
+from streamparts.errors import TracksError, need
 from streamparts.formats.dense import PIXEL_CENTER, Points, blocks, keep_times, records, subject_names, unique_names
-from streamparts.formats.extras import need
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Survey
-from streamparts.sinks.reading import TracksFile
-from streamparts.sinks.records import HeaderRecord, Record
+from streamparts.tracksfile.reading import TracksFile
+from streamparts.tracksfile.records import HeaderRecord, Record
 
 WHAT = "SLEAP's analysis file"
 MAX_NODES, MAX_FRAMES = 1000, 20_000_000

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from streamparts.errors import need
 from streamparts.formats.dense import PIXEL_CENTER, subject_names, unique_names
-from streamparts.formats.extras import need
 from streamparts.formats.hints import Wishes
-from streamparts.formats.masks import displayed, inside, model_mask
+from streamparts.formats.masks import inside, model_mask
 from streamparts.formats.shots import Shot, Survey, edges_of, shots, survey
-from streamparts.sinks.reading import TracksFile, read_tracks
+from streamparts.geometry import displayed
+from streamparts.tracksfile.reading import TracksFile, read_tracks
 
 WHAT = "SLEAP's .slp"
 
@@ -84,7 +85,7 @@ def _add(sio: Any, frame: Any, shot: Shot, skeleton: Any, track: Any) -> None:
             continue
         mask, name = model_mask(part.mask, shot.frame.frame), skeleton.nodes[part.id].name
         # SLEAP's masks begin at the picture's corner
-        mask = inside(mask, lie, *size) if shot.region is None else displayed(mask, lie, *size)
+        mask = inside(mask, lie, *size) if shot.region is None else displayed(mask, lie.offset_xy, lie.scale_xy, *size)
         scale = (mask.shape[1] / size[1], mask.shape[0] / size[0])
         about = {"name": name, "category": name, "score": part.score, "track": track, "instance": instance}
         frame.masks.append(sio.PredictedSegmentationMask.from_numpy(mask, scale=scale, source="streamparts", **about))

@@ -13,8 +13,8 @@ from streamparts.errors import TracksError
 if TYPE_CHECKING:
     from streamparts.formats.hints import Hints
     from streamparts.formats.shots import Survey
-    from streamparts.sinks.reading import TracksFile
-    from streamparts.sinks.records import HeaderRecord, Record
+    from streamparts.tracksfile.reading import TracksFile
+    from streamparts.tracksfile.records import HeaderRecord, Record
 
 
 class FormatModule(Protocol):

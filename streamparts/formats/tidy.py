@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from streamparts import __version__
+from streamparts.bundle.spec import pairs_by_name
 from streamparts.errors import TracksError
 from streamparts.formats.shots import Shot
-from streamparts.sinks.records import (
+from streamparts.tracking.roi import MOST_SUBJECTS
+from streamparts.tracksfile.records import (
     COORDINATES,
     SCHEMA,
     FrameRecord,
@@ -28,8 +30,6 @@ from streamparts.sinks.records import (
     SourceRecord,
     SubjectRecord,
 )
-from streamparts.swaps import pairs_by_name
-from streamparts.tracking.roi import MOST_SUBJECTS
 
 COLUMNS: dict[str, type] = {
     "segment": int,

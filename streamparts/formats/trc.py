@@ -12,7 +12,7 @@ from streamparts.errors import TracksError
 from streamparts.formats.csv_text import cell
 from streamparts.formats.dense import positions, subject_names, unique_names
 from streamparts.formats.shots import Shot, Survey, growing, joints_of, shots
-from streamparts.sinks.reading import TracksFile
+from streamparts.tracksfile.reading import TracksFile
 
 METRES_PER_PIXEL = 0.001
 """Where nobody says."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from streamparts.corpus.lock import NoLocks, locked
 from streamparts.errors import VideoError
+from streamparts.files import NoLocks, locked
 
 LOCK = ".lock"
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from streamparts.bundle import Bundle
+from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.sinks.background import BackgroundSink
 from streamparts.sinks.group import Member, Report, SinkGroup
-from streamparts.sinks.naming import existing_followers
-from streamparts.sinks.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.sinks.overlay.followers import existing_followers
+from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source
+from streamparts.sources.base import details
 from streamparts.tracking.roi import WHOLE_PICTURE, Following
 
 if TYPE_CHECKING:
     from streamparts.sinks.messages.address import Address
-    from streamparts.sinks.preview import Viewer
-    from streamparts.sinks.resume import ResumePoint
+    from streamparts.sinks.preview.sink import Viewer
+    from streamparts.tracksfile.resume import ResumePoint
 
 Show = Literal["auto", "window", "page"]
 """Kinds of preview; "auto" is a window where one can be, else a page."""
@@ -70,136 +70,127 @@ def check_followers(overlay: Path, force: bool) -> None:
         )
 
 
-def open_outputs(
-    outputs: Outputs,
-    source: Source,
-    bundle: Bundle,
-    *,
-    clock: StageClock | None = None,
-    written: Callable[[Tracks], None] | None = None,
-    failed: Callable[[Member, Exception], None] | None = None,
-    say: Callable[[str], None] | None = None,
-    on_closed: Callable[[], None] | None = None,
-    policy: str | None = None,
-    resume: ResumePoint | None = None,
-    start_seconds: float | None = None,
-    depth: int = 2,
-    endless: bool = False,
-    replace: bool = False,
-) -> SinkGroup:
-    """Open every output; each has a thread of its own.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """The run that outputs are opened for, as far as they need to know it."""
 
-    `written` is called for each frame by each file when it is written; `failed` as by SinkGroup; `say` gets lines on
-    where the preview is, and where receivers of messages are waited for; `on_closed` is called when the user closes
-    the preview. `policy` goes into the header of tracks and messages. `resume` is a point of `outputs.tracks`, after
-    which tracks and overlay go on; `start_seconds` is where in the source the run starts; `depth` frames may wait for
-    an output; `endless` as by Mp4Writer; `replace` as by OverlaySink. Raises VideoError, or TracksError where
-    `resume` is of another source; nothing is left open then.
-    """
+    source: Source
+    bundle: Bundle
+    clock: StageClock
+    """Times the stages of the outputs."""
+    policy: Literal["all", "latest"]
+    """For the headers of tracks and messages."""
+    resume: ResumePoint | None = None
+    """A point of the tracks file, after which tracks and overlay go on."""
+    replace: bool = False
+    """Whether files that follow the overlay may replace others."""
+    written: Callable[[Tracks], None] | None = None
+    """Called for each frame by each file when it is written."""
+    say: Callable[[str], None] | None = None
+    """Gets lines on where the preview is, and where receivers of messages are waited for."""
+    on_closed: Callable[[], None] | None = None
+    """Called when the user closes the preview."""
+
+    @property
+    def depth(self) -> int:
+        """Frames that may wait for an output; where the newest one counts, waiting ones get old."""
+        return 1 if self.policy == "latest" else 2
+
+    @property
+    def start_seconds(self) -> float | None:
+        """Where in the source the outputs begin; None for its beginning."""
+        start = details(self.source).start_seconds
+        return start if self.resume is None else max(start or 0.0, self.resume.pts_seconds)
+
+
+def open_outputs(
+    outputs: Outputs, run: RunContext, failed: Callable[[Member, Exception], None] | None = None
+) -> SinkGroup:
+    """Open every output; each has a thread of its own. `failed` as by SinkGroup. Raises VideoError, or TracksError
+    where the point to resume at is of another source; nothing is left open then."""
     try:
-        outputs.style.check_parts(bundle.spec.num_parts)
+        outputs.style.check_parts(run.bundle.spec.num_parts)
     except ValueError as error:
-        raise VideoError(f"the overlay cannot be drawn, {bundle.spec.name} has other parts: {error}") from error
-    if resume is not None:
-        resume.check_source(source)
-    clock = clock or StageClock()
+        raise VideoError(f"the overlay cannot be drawn, {run.bundle.spec.name} has other parts: {error}") from error
+    if run.resume is not None:
+        run.resume.check_source(run.source)
     with ExitStack() as opened:
         members = list[Member]()
-
-        def keep(member: Member) -> None:
+        for member in _members(outputs, run):
             opened.enter_context(closing(member.sink))
             members.append(member)
-
-        for member in _messages(outputs, source, bundle, say, policy):
-            keep(member)
-        if outputs.show is not None:
-            keep(_preview(outputs, outputs.show, source, say, on_closed))
-        if outputs.overlay is not None:
-            begin = start_seconds if resume is None else max(start_seconds or 0.0, resume.pts_seconds)
-            keep(_overlay(outputs, outputs.overlay, source, clock, written, resume, begin, depth, endless, replace))
-        if outputs.tracks is not None:
-            keep(_tracks(outputs, outputs.tracks, source, bundle, clock, written, policy, resume, depth))
         opened.pop_all()
     return SinkGroup(members, failed)
 
 
-def _overlay(
-    outputs: Outputs,
-    path: Path,
-    source: Source,
-    clock: StageClock,
-    written: Callable[[Tracks], None] | None,
-    resume: ResumePoint | None,
-    start_seconds: float | None,
-    depth: int,
-    endless: bool,
-    replace: bool,
-) -> Member:
-    from streamparts.sinks.overlay import OverlaySink  # loads OpenCV
+def _members(outputs: Outputs, run: RunContext) -> Iterator[Member]:
+    yield from _messages(outputs, run)
+    if outputs.show is not None:
+        yield _preview(outputs, outputs.show, run)
+    if outputs.overlay is not None:
+        yield _overlay(outputs, outputs.overlay, run)
+    if outputs.tracks is not None:
+        yield _tracks(outputs, outputs.tracks, run)
+
+
+def _overlay(outputs: Outputs, path: Path, run: RunContext) -> Member:
+    from streamparts.sinks.overlay.sink import OverlaySink  # loads OpenCV
 
     sink = OverlaySink(
         path,
-        source.rate,
-        clock,
-        written,
+        run.source.rate,
+        run.clock,
+        run.written,
         style=outputs.style,
         encoder=outputs.encoder,
-        audio=_sound_file(source) if outputs.audio else None,
-        start_seconds=start_seconds,
-        replace=replace,
-        resume=resume is not None,
-        endless=endless,
-        pixel_aspect=_pixel_aspect(source),
+        audio=_sound_file(run.source) if outputs.audio else None,
+        start_seconds=run.start_seconds,
+        replace=run.replace,
+        resume=run.resume is not None,
+        endless=run.source.live,
+        pixel_aspect=details(run.source).pixel_aspect,
     )
-    return Member(str(path), BackgroundSink(sink, depth), lambda: Report(sink.paths, sink.notes))
+    return Member(str(path), BackgroundSink(sink, run.depth), lambda: Report(sink.paths, sink.notes))
 
 
-def _tracks(
-    outputs: Outputs,
-    path: Path,
-    source: Source,
-    bundle: Bundle,
-    clock: StageClock,
-    written: Callable[[Tracks], None] | None,
-    policy: str | None,
-    resume: ResumePoint | None,
-    depth: int,
-) -> Member:
-    from streamparts.sinks.jsonl import JsonlSink
+def _tracks(outputs: Outputs, path: Path, run: RunContext) -> Member:
+    from streamparts.tracksfile.writing import JsonlSink
 
-    following = outputs.following
-    sink = JsonlSink(path, bundle, source, outputs.masks, clock, policy=policy, following=following, resume=resume)
-    notes = (f"{path}: resumed at frame {resume.next_index}",) if resume else ()
-    return Member(str(path), BackgroundSink(sink, depth, written), lambda: Report((path,), notes))
+    sink = JsonlSink(
+        path,
+        run.bundle,
+        run.source,
+        outputs.masks,
+        run.clock,
+        policy=run.policy,
+        following=outputs.following,
+        resume=run.resume,
+    )
+    notes = (f"{path}: resumed at frame {run.resume.next_index}",) if run.resume else ()
+    return Member(str(path), BackgroundSink(sink, run.depth, run.written), lambda: Report((path,), notes))
 
 
-def _messages(
-    outputs: Outputs, source: Source, bundle: Bundle, say: Callable[[str], None] | None, policy: str | None
-) -> Iterator[Member]:
+def _messages(outputs: Outputs, run: RunContext) -> Iterator[Member]:
     if outputs.send:
         from streamparts.sinks.messages import open_messages
-        from streamparts.sinks.recording import Recording
+        from streamparts.tracksfile.recording import Recording
     for address in outputs.send:
         masks = address.options.get("masks") == "1"
-        sink = open_messages(address, Recording(bundle, source, masks, policy=policy, following=outputs.following))
+        recording = Recording(run.bundle, run.source, masks, policy=run.policy, following=outputs.following)
+        sink = open_messages(address, recording)
         yield Member(sink.address, sink, sink.report, is_file=False, num_lost=partial(getattr, sink, "num_lost"))
-        if say and sink.listens:
-            say(f"messages: {sink.address} waits for receivers")
+        if run.say and sink.listens:
+            run.say(f"messages: {sink.address} waits for receivers")
 
 
-def _preview(
-    outputs: Outputs,
-    show: Show,
-    source: Source,
-    say: Callable[[str], None] | None,
-    on_closed: Callable[[], None] | None,
-) -> Member:
-    from streamparts.sinks.preview import PreviewSink
+def _preview(outputs: Outputs, show: Show, run: RunContext) -> Member:
+    from streamparts.sinks.preview.sink import PreviewSink
 
     viewer, line = open_viewer(show, outputs.show_port)
-    if say:
-        say(line)
-    return Member("preview", PreviewSink(viewer, outputs.style, on_closed, _pixel_aspect(source)), is_file=False)
+    if run.say:
+        run.say(line)
+    sink = PreviewSink(viewer, outputs.style, run.on_closed, details(run.source).pixel_aspect)
+    return Member("preview", sink, is_file=False)
 
 
 def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
@@ -207,8 +198,8 @@ def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
 
     Raises VideoError where a window is asked for and cannot be, or the port is taken.
     """
-    from streamparts.sinks.page import Page
-    from streamparts.sinks.window import Window, window_problem
+    from streamparts.sinks.preview.page import Page
+    from streamparts.sinks.preview.window import Window, window_problem
 
     problem = None if show == "page" else window_problem()
     if show != "page" and problem is None:
@@ -221,12 +212,7 @@ def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
     return page, f"preview: {page.address} in a browser{why}; {far}"
 
 
-def _pixel_aspect(source: Source) -> Fraction:
-    """How wide a pixel is shown for its height; 1 where the source does not say."""
-    return getattr(source, "pixel_aspect", None) or Fraction(1)
-
-
 def _sound_file(source: Source) -> Path | None:
     """The file that a source reads, if it reads one."""
-    path = getattr(source, "path", None)
+    path = details(source).path
     return path if isinstance(path, Path) and path.is_file() else None

@@ -5,19 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-from streamparts.errors import VideoError
 from streamparts.sources.base import MAX_PIXELS, OpenedSource, Source
-from streamparts.sources.devices import open_device
 from streamparts.sources.files import FileSource, find_videos
 from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from streamparts.sources.generated import open_pattern
+from streamparts.sources.kinds import Options, kind_of, open_path
 from streamparts.sources.login import read_login, with_login
-from streamparts.sources.network import open_address
-from streamparts.sources.pictures import open_numbered, open_picture_list, open_pictures
-from streamparts.sources.pipe import PipeSource
 from streamparts.sources.redact import redact
 from streamparts.sources.trim import parse_seconds, trimmed, without_damaged
-from streamparts.sources.words import expand_sources, is_sequence, kind_of, matching, output_stem
+from streamparts.sources.words import expand_sources, output_stem, output_stems
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -29,6 +24,7 @@ __all__ = [
     "find_videos",
     "open_source",
     "output_stem",
+    "output_stems",
     "parse_seconds",
     "read_login",
     "redact",
@@ -65,47 +61,12 @@ def open_source(
     if (fps is not None and not fps > 0) or (idle_seconds is not None and not idle_seconds > 0):
         raise ValueError(f"fps and idle_seconds must be positive, got {fps} and {idle_seconds}")
     rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-    if isinstance(word, Path):
-        kind = "folder" if word.is_dir() else "picture" if word.suffix.lower() in IMAGE_SUFFIXES else "file"
-    else:
-        kind = kind_of(word)
-    match kind:
-        case "pipe":
-            return PipeSource(rate=rate, max_pixels=max_pixels)
-        case "pattern":
-            return open_pattern(str(word))
-        case "device":
-            return open_device(str(word), idle_seconds=idle_seconds, max_retries=max_retries)
-        case "address":
-            return open_address(
-                str(word),
-                idle_seconds=idle_seconds,
-                max_retries=max_retries,
-                frame_rate=rate,
-                insecure=insecure,
-                max_pixels=max_pixels,
-            )
-        case "numbered":
-            return open_numbered(str(word), rate, max_pixels)
-        case "picture":
-            return open_picture_list([Path(word)], Path(word).name, rate, max_pixels)
-        case "folder" | "glob":
-            return _open_several(str(word), rate, hwaccel, max_pixels)
-        case _:
-            return FileSource(word, hwaccel, rate, max_pixels)
-
-
-def _open_several(word: str, rate: Fraction | None, hwaccel: str, max_pixels: int) -> OpenedSource:
-    """Pictures together are one source; of videos there may be one."""
-    if Path(word).is_dir():
-        if is_sequence(Path(word)):
-            return open_pictures(Path(word), rate, max_pixels)
-        raise VideoError(f"{word}: is a folder, and not one of pictures alone; name a video in it")
-    paths = matching(word)
-    if not paths:
-        raise VideoError(f"{word}: no file has a name like that")
-    if all(path.suffix.lower() in IMAGE_SUFFIXES for path in paths):
-        return open_picture_list(paths, Path(word).name, rate, max_pixels)
-    if len(paths) == 1:
-        return open_source(paths[0], fps=rate, hwaccel=hwaccel, max_pixels=max_pixels)
-    raise VideoError(f"{word}: matches {len(paths)} files, which are not one source; open them one by one")
+    options = Options(
+        rate=rate,
+        idle_seconds=idle_seconds,
+        max_retries=max_retries,
+        hwaccel=hwaccel,
+        insecure=insecure,
+        max_pixels=max_pixels,
+    )
+    return open_path(word, options) if isinstance(word, Path) else kind_of(word).open(word, options)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -78,6 +80,30 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What only some sources have to tell; of the others, these values hold."""
+
+    path: Path | None = None
+    """The file that is read, where it is one."""
+    pixel_aspect: Fraction = Fraction(1)
+    """How wide a pixel is shown for its height."""
+    start_seconds: float | None = None
+    """Where in the video a trimmed source begins; None for its beginning."""
+    notes: tuple[str, ...] = ()
+    """Lines for the user, on guessed times and the like."""
+    packets_lost: int = 0
+    """Packets known to be lost so far."""
+    damaged_left_out: int = 0
+    """Damaged frames that the source kept to itself so far."""
+
+
+def details(source: Source) -> Details:
+    """What `source` tells now."""
+    told = {field.name: getattr(source, field.name, None) for field in fields(Details)}
+    return Details(**{name: value for name, value in told.items() if value is not None})
 
 
 class OpenedSource(Source, Protocol):

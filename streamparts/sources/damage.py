@@ -15,7 +15,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
-from streamparts.ffmpeg_log import Message, messages
+from streamparts.sources.ffmpeg_log import Message, messages
 
 _LOST = re.compile(r"missed (\d+) packets|skipping (\d+) segments|failed to open segment", re.IGNORECASE)
 _DISTURBED = re.compile(

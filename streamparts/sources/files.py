@@ -16,11 +16,9 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from streamparts.cores import decoder_threads
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.hwdecode import Decoder, choose
-from streamparts.rational import exact
+from streamparts.machine import decoder_threads
 from streamparts.sources.base import (
     BROKEN,
     FALLBACK_RATE,
@@ -32,7 +30,9 @@ from streamparts.sources.base import (
 )
 from streamparts.sources.damage import TOO_LARGE, DamageWatch
 from streamparts.sources.folders import VIDEO_SUFFIXES, content_of
+from streamparts.sources.hwdecode import Decoder, choose
 from streamparts.sources.levels import levels_note
+from streamparts.sources.rational import exact
 from streamparts.sources.stamps import WINDOW
 from streamparts.sources.timed import Timed, counted_note, states_times, timed_frames
 from streamparts.texts import readable

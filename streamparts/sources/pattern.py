@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 
 Point = NDArray[np.float64]
 

@@ -18,7 +18,6 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
-from streamparts.rational import exact
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, reason_of
 from streamparts.sources.damage import TOO_LARGE, DamageWatch
 from streamparts.sources.files import (
@@ -28,6 +27,7 @@ from streamparts.sources.files import (
     estimate_num_frames,
     video_stream,
 )
+from streamparts.sources.rational import exact
 from streamparts.sources.redact import redact
 from streamparts.sources.timed import states_times
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
-from streamparts.sources.base import Closing, OpenedSource, Source
+from streamparts.sources.base import Closing, OpenedSource, Source, details
 from streamparts.sources.files import ticks_at
 
 
@@ -65,9 +64,9 @@ class _Wrapped(Closing):
         self.height, self.width = source.height, source.width
         self.time_base = source.time_base
         self.live = source.live
-        self.path = getattr(source, "path", None)
-        self.pixel_aspect: Fraction = getattr(source, "pixel_aspect", Fraction(1))
-        self.notes: tuple[str, ...] = getattr(source, "notes", ())
+        known = details(source)
+        self.path, self.pixel_aspect, self.notes = known.path, known.pixel_aspect, known.notes
+        self.start_seconds = known.start_seconds
 
     @property
     def decode_errors(self) -> int:
@@ -76,7 +75,7 @@ class _Wrapped(Closing):
     @property
     def packets_lost(self) -> int:
         """Packets known to be lost so far."""
-        return int(getattr(self._source, "packets_lost", 0))
+        return details(self._source).packets_lost
 
     @property
     def repaired_times(self) -> int:
@@ -89,10 +88,10 @@ class _Wrapped(Closing):
 class _Trimmed(_Wrapped):
     def __init__(self, source: Source, start: float | None, end: float | None, every: int) -> None:
         self._start, self._end, self._every = start, end, every
-        self.start_seconds = start
         if start and isinstance(source, Startable):
             source.start_at(start)
         super().__init__(source)
+        self.start_seconds = start
         self.rate = source.rate / every if source.rate else None
         self.num_frames = self._estimate()
         self.description = ", ".join([source.description, *self._notes()])
@@ -142,7 +141,6 @@ class _Undamaged(_Wrapped):
         super().__init__(source)
         self.rate, self.num_frames = source.rate, source.num_frames
         self.description = f"{source.description}, without damaged frames"
-        self.start_seconds = getattr(source, "start_seconds", None)
         self.damaged_left_out = 0
 
     def __iter__(self) -> Iterator[Frame]:

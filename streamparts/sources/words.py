@@ -6,13 +6,13 @@ import glob
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from streamparts.errors import VideoError
-from streamparts.sources.devices import CAMERA, DEVICE, SCREEN
+from streamparts.sources.base import Source
+from streamparts.sources.devices import CAMERA, SCREEN
 from streamparts.sources.files import find_videos
-from streamparts.sources.folders import IMAGE_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES, content_of, files_below, is_own
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, content_of, files_below, is_own
 from streamparts.sources.network import ADDRESS
 from streamparts.sources.pictures import NUMBERED, natural_order, pictures_in
 from streamparts.sources.redact import redact
@@ -20,37 +20,6 @@ from streamparts.texts import listed_lines
 
 Say = Callable[[str], object]
 """Is told lines for the user."""
-Kind = Literal["pipe", "pattern", "device", "address", "numbered", "folder", "picture", "file", "glob"]
-
-KINDS = (
-    "a video file, a folder of pictures, frame_%04d.png, webcam, webcam:1, /dev/video0, screen, an address "
-    "(rtsp://, rtmp://, http://, udp://, tcp://), - for a stream on standard input, or test://"
-)
-
-
-def kind_of(word: str) -> Kind:
-    """What `word` stands for. Raises VideoError if it is nothing that can be opened."""
-    path = Path(word)
-    if word == "-":
-        return "pipe"
-    if word.lower().startswith("test://"):
-        return "pattern"
-    if any(pattern.fullmatch(word) for pattern in (CAMERA, SCREEN)):
-        return "device"
-    if ADDRESS.match(word):
-        return "address"
-    if path.is_dir():
-        return "folder"
-    if path.exists() and not path.is_char_device():
-        return "picture" if path.suffix.lower() in IMAGE_SUFFIXES else "file"
-    if DEVICE.fullmatch(word):
-        return "device"
-    if _is_numbered(path):
-        return "numbered"
-    if glob.has_magic(word):
-        return "glob"
-    hint = "" if path.suffix or path.parent != Path() else f"; a source is {KINDS}"
-    raise VideoError(f"{word}: no such file{hint}")
 
 
 def expand_sources(arguments: Sequence[str], say: Say = lambda line: None) -> list[str]:
@@ -62,19 +31,6 @@ def expand_sources(arguments: Sequence[str], say: Say = lambda line: None) -> li
     """
     words = (word for argument in arguments for word in _expanded(argument, say))
     return list(dict.fromkeys(words))
-
-
-def may_be_live(word: str) -> bool:
-    """Whether it can break off and come back."""
-    return kind_of(word) in ("device", "address")
-
-
-def may_lack_times(word: str | Path) -> bool:
-    """Whether a rate can mean something for it: pictures, raw video, and what comes without a name that tells."""
-    if isinstance(word, Path):
-        return word.is_dir() or word.suffix.lower() in RAW_SUFFIXES | IMAGE_SUFFIXES
-    kind = kind_of(word)
-    return kind not in ("file", "pattern", "device") or Path(word).suffix.lower() in RAW_SUFFIXES
 
 
 def output_stem(word: str) -> str:
@@ -91,6 +47,18 @@ def output_stem(word: str) -> str:
     else:
         name = Path(word).stem or Path(word).resolve().name
     return re.sub(r"[^\w.() -]+", "-", name.replace("***@", "")).strip("-. ") or "source"
+
+
+def output_stems(sources: Sequence[str | Path | Source]) -> list[str]:
+    """The same of several; where two are alike, the later one gets a number."""
+    stems: list[str] = []
+    for source in sources:
+        stem = unique = output_stem(str(source) if isinstance(source, str | Path) else source.name)
+        number = 2
+        while unique.lower() in (other.lower() for other in stems):
+            unique, number = f"{stem}-{number}", number + 1
+        stems.append(unique)
+    return stems
 
 
 def _expanded(argument: str, say: Say, base: Path = Path(), may_list: bool = True) -> Iterator[str]:

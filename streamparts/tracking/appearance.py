@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.tracking.extent import Mask
 
 LEVELS = 8

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.geometry import Letterbox
-from streamparts.segment import Prepared
 from streamparts.tracking.extent import Mask
+from streamparts.tracking.segment import Prepared
 
 TOUCHING = 6.0
 """Squared distance of two subjects, in their joint standard deviations, from which they do not cover each other: two

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray, Parts
+from streamparts.arrays import FloatArray
+from streamparts.data import Parts
 from streamparts.geometry import Letterbox
 from streamparts.tracking.boxes import Box
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from streamparts.bundle.spec import ModelSpec
 from streamparts.data import Frame, Tracks
 from streamparts.meter import StageClock
-from streamparts.segment import PartSegmenter, Prepared
-from streamparts.spec import ModelSpec
-from streamparts.tracker import PartTracker
 from streamparts.tracking.presence import Presence, subject_score
+from streamparts.tracking.segment import PartSegmenter, Prepared
 from streamparts.tracking.subject import Follower
+from streamparts.tracking.tracker import PartTracker
 
 
 class FollowedTracks:

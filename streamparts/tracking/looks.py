@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from streamparts.data import ByteArray, Frame, Parts
+from streamparts.arrays import ByteArray
+from streamparts.data import Frame, Parts
 from streamparts.geometry import Letterbox, Region
 from streamparts.meter import StageClock
-from streamparts.segment import PartSegmenter, Prepared
+from streamparts.tracking.segment import PartSegmenter, Prepared
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from streamparts.data import FloatArray, Parts
-from streamparts.spec import SubjectSpec
+from streamparts.arrays import FloatArray
+from streamparts.bundle.spec import SubjectSpec
+from streamparts.data import Parts
 
 LEAST_MASS = 1e-4
 """So that the logarithm of nothing is a number."""

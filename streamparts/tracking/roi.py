@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
 from streamparts.geometry import Region
-from streamparts.spec import ModelSpec
 
 Roi = Literal["auto", "off"] | tuple[float, float, float, float]
 """Region of interest, as users say it."""

@@ -14,11 +14,10 @@ from itertools import combinations
 
 import numpy as np
 
+from streamparts.bundle.spec import ModelSpec, SubjectSpec
 from streamparts.data import Frame, Parts
 from streamparts.geometry import Letterbox, Region
 from streamparts.meter import StageClock
-from streamparts.segment import PartSegmenter, Prepared
-from streamparts.spec import ModelSpec, SubjectSpec
 from streamparts.tracking.assignment import assign
 from streamparts.tracking.boxes import Box, overlap, region_around, whole_region, within
 from streamparts.tracking.crossing import MET, Crossings, Shape, apart, of_others, painted_out
@@ -28,6 +27,7 @@ from streamparts.tracking.finder import Find, SearchPlan, finds_in, rounds
 from streamparts.tracking.looks import Look, Looks, Retouch
 from streamparts.tracking.memory import Seen, Sighting, Subject, cost_of
 from streamparts.tracking.presence import APPEAR_SCORE, subject_score
+from streamparts.tracking.segment import PartSegmenter, Prepared
 
 SPARE = 0.25
 """Looks besides the one that each subject has, in each frame, in the mean."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.geometry import CANONICAL_SIGMAS
 from train.bodies.camera import Camera, Light, draw_light, frame_it, horizon, look_at
 from train.bodies.figure import Figure, dress

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from train.bodies.mesh import Array
 from train.bodies.outfit import any_colour
 from train.bodies.things import add_thing, noise, ramp

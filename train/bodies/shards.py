@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 from train.bodies.mesh import Array, Bodies
 from train.bodies.picture import Picture, draw_picture
@@ -108,7 +108,7 @@ def _read(place: Path) -> Shard:
 
 def sheet(pictures: list[Picture], columns: int = 8) -> ByteArray:
     """Pictures in rows, below each the same with its parts coloured."""
-    from streamparts.sinks.drawing import part_color
+    from streamparts.bundle.colours import part_color
 
     colours = np.array([(0, 0, 0), *map(part_color, range(10))], np.uint8)
     rows = []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 from train.labels.pictures import list_images, read_mask, read_rgb, video_frames
 from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 from train.spread import spread

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 from streamparts.texts import encoding_of
 from train.labels.pictures import read_rgb
 from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name

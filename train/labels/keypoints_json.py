@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 from streamparts.sources import VIDEO_SUFFIXES
 from train.body_points import HAND_21
 from train.labels.pictures import video_frames

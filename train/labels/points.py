@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.sources import find_videos
 from train.body_points import MEDIAPIPE_33
 from train.labels.pictures import video_frames

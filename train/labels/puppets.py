@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.sources import find_videos
 from train.labels.pictures import video_frames
 from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import FloatArray
+from streamparts.arrays import FloatArray
 from streamparts.errors import MissingExtraError
 from streamparts.sources import VIDEO_SUFFIXES
 from train.labels.pictures import video_frames

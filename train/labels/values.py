@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, FloatArray, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape
 from streamparts.errors import StreampartsError
 
 Truth = str

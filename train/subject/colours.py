@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from train.subject.evidence import BACKGROUND, SUBJECT, UNKNOWN, disc
 
 SIDE = 96

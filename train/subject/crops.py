@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.data import ByteArray, FloatArray, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape
 from streamparts.errors import VideoError
 from streamparts.texts import readable
 from train.cache import new_array

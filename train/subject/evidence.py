@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from train.camera import MEDIAN_FRAMES
 from train.spread import spread
 from train.subject.footage import Shot, key_rows, read_key

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from train.camera import Box, grey

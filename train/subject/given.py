@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from train.clips import open_clip
 from train.subject.boxes import Followed, follow
 from train.subject.cutting import cut

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from train.augment import to_images
 from train.loop import cosine_rate
 from train.subject.cutting import cut

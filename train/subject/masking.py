@@ -8,7 +8,7 @@ from itertools import islice
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from train.subject.boxes import LEVEL, Followed, follow, smoothed
 from train.subject.crops import each_crop
 from train.subject.cutting import cut

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamparts.data import ByteArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
 from train.pictures import PictureError, read_grey

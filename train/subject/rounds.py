@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from streamparts.data import ByteArray, FloatArray
+from streamparts.arrays import ByteArray, FloatArray
 from train.readers import letterboxed
 from train.subject.boxes import COMPARABLE, components, union
 from train.subject.colours import refined

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray
-from streamparts.sinks.drawing import part_color
+from streamparts.arrays import ByteArray
+from streamparts.bundle.colours import part_color
 from train.clips import open_clip
 from train.spread import spread
 from train.subject.cutting import paste

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import ByteArray, FloatArray, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape
 
 SubjectSource = Literal["auto", "motion", "saliency"] | Path
 """`auto`: motion, and saliency where it is installed; a path: an .onnx file, or a folder of another tool's masks."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from streamparts.backends.host import missing_package
 from streamparts.errors import MissingExtraError
+from streamparts.machine import missing_package
 from streamparts.sinks.messages.address import Address, Kind, parse_address
 from streamparts.sinks.messages.sink import MessageSink, Sender
-from streamparts.sinks.recording import Recording
+from streamparts.tracksfile.recording import Recording
 
 
 @dataclass(frozen=True, slots=True)

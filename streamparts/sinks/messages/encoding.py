@@ -8,8 +8,8 @@ import msgspec
 
 from streamparts.data import Tracks
 from streamparts.sinks.messages.address import Address
-from streamparts.sinks.recording import Recording
-from streamparts.sinks.records import HeaderRecord, Record
+from streamparts.tracksfile.recording import Recording
+from streamparts.tracksfile.records import HeaderRecord, Record
 
 
 class Message(NamedTuple):

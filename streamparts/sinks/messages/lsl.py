@@ -10,8 +10,8 @@ from streamparts.data import Tracks
 from streamparts.errors import MissingExtraError, VideoError
 from streamparts.sinks.messages.address import Address
 from streamparts.sinks.messages.poses import COLUMNS, poses
-from streamparts.sinks.recording import Recording
-from streamparts.sinks.records import HeaderRecord
+from streamparts.tracksfile.recording import Recording
+from streamparts.tracksfile.records import HeaderRecord
 
 try:
     import pylsl

@@ -12,7 +12,7 @@ from streamparts.data import Frame, Tracks
 from streamparts.sinks.messages.address import Address
 from streamparts.sinks.messages.datagrams import Datagrams
 from streamparts.sinks.messages.poses import poses
-from streamparts.sinks.recording import Recording, captured_unix_seconds
+from streamparts.tracksfile.recording import Recording, captured_unix_seconds
 
 HEADER, FRAME, PART = "/streamparts/header", "/streamparts/frame", "/streamparts/part/"
 SUBJECT = "/streamparts/subject"

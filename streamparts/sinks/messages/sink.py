@@ -10,8 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from streamparts.data import Tracks
-from streamparts.pipeline import standing_for
+from streamparts.data import Tracks, standing_for
 from streamparts.sinks.group import Report
 from streamparts.sinks.messages.backlog import Backlog
 

@@ -6,7 +6,7 @@ from streamparts.data import Tracks
 from streamparts.sinks.messages.address import Address
 from streamparts.sinks.messages.datagrams import Datagrams
 from streamparts.sinks.messages.encoding import Encoding
-from streamparts.sinks.recording import Recording
+from streamparts.tracksfile.recording import Recording
 
 
 class UdpSender:

@@ -20,7 +20,7 @@ from streamparts.errors import VideoError
 from streamparts.sinks.messages.address import Address, resolved
 from streamparts.sinks.messages.backlog import Backlog
 from streamparts.sinks.messages.encoding import Encoding, Message
-from streamparts.sinks.recording import Recording
+from streamparts.tracksfile.recording import Recording
 
 DEPTH = 8
 """Frames that wait for one slow client; then the oldest is left out, for that one alone."""

@@ -8,7 +8,7 @@ from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.sinks.messages.address import Address, resolved
 from streamparts.sinks.messages.encoding import Encoding, Message
-from streamparts.sinks.recording import Recording
+from streamparts.tracksfile.recording import Recording
 
 HIGH_WATER_MARK = 8
 """Messages that wait for one slow subscriber; ZeroMQ leaves out those that follow, for that one alone."""

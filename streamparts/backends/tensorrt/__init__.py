@@ -1,0 +1,1 @@
+"""TensorRT: engines built from models, kept, checked and run on an NVIDIA GPU."""

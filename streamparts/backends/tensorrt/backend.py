@@ -1,0 +1,199 @@
+"""The backend "tensorrt": runs an engine on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import numpy as np
+
+from streamparts.arrays import ByteArray
+from streamparts.backends.tensorrt.cuda import load_cuda
+from streamparts.backends.tensorrt.library import Library, load_library, require_available, rtx_plan_problem
+from streamparts.backends.tensorrt.one_pass import Interface, Slot
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import ModelSpec
+from streamparts.data import Outputs
+from streamparts.errors import ModelError
+
+NUM_SLOTS = 2
+"""Batches under way at once: one is computed while the next goes up and the last comes down."""
+
+
+class TensorRtBackend:
+    """One engine on the first GPU. Pictures go up as bytes, results come down in one copy, from graphs replayed."""
+
+    name = "tensorrt"
+
+    def __init__(self, bundle: Bundle) -> None:
+        """`bundle` is an engine, see engines.engine_for.
+
+        Raises ModelError if no engine can run here or this one cannot, MissingExtraError without TensorRT.
+        """
+        self._stack = ExitStack()
+        self._label = bundle.path.name
+        require_available(self._label)
+        if bundle.engine is None:
+            raise ValueError(f"{bundle.path} is no engine")
+        library, cuda = load_library(), load_cuda()
+        self._shape = (*bundle.spec.input_hw, 3)
+        self._waiting: deque[Slot] = deque()
+        with ExitStack() as stack:
+            # Leaving a stack goes backwards: passes are dropped before the engine, and that before its runtime.
+            engine = _deserialise(library, bundle.data, self._label, bundle.engine.version_compatible, stack)
+            self.interface = _read_interface(library.module, engine, bundle.spec, self._label)
+            new_context = _context_maker(library, engine, self._label, stack)
+            self._slots = deque(
+                Slot(cuda, self.interface, new_context, library.log.take, self._label, stack) for _ in range(NUM_SLOTS)
+            )
+            self._stack = stack.pop_all()
+
+    @property
+    def max_batch(self) -> int:
+        """Pictures that go through the network at once; `run` splits what is larger."""
+        return self.interface.max_batch
+
+    def run(self, images: ByteArray) -> Outputs:
+        """See Backend.run; any number of pictures, the copies of one batch overlapping with the work on the next."""
+        if self._waiting:
+            raise ValueError("submitted pictures wait for collect()")
+        self._require_pictures(images)
+        try:
+            return _joined(list(self._batches(images)))
+        except BaseException:
+            self._drop_waiting()
+            raise
+
+    def submit(self, images: ByteArray) -> None:
+        """Start on (N, H, W, 3) pictures, N <= max_batch, and return at once; `images` may be reused.
+
+        At most NUM_SLOTS batches may wait for collect(). Raises ModelError when the network fails.
+        """
+        self._require_pictures(images)
+        if len(images) > self.max_batch:
+            raise ValueError(f"submit takes at most {self.max_batch} pictures at once, got {len(images)}")
+        if not self._slots:
+            raise ValueError(f"{NUM_SLOTS} batches wait already; collect() one first")
+        slot = self._slots[0]
+        slot.submit(images)
+        self._waiting.append(self._slots.popleft())
+
+    def collect(self) -> Outputs:
+        """Outputs of the oldest batch submitted and not collected; waits for them. Raises ModelError on failure."""
+        if not self._waiting:
+            raise ValueError("nothing was submitted")
+        slot = self._waiting.popleft()
+        self._slots.appendleft(slot)  # the one whose graphs are there already
+        return slot.collect()
+
+    def close(self) -> None:
+        """Give the GPU's memory back; may be called again."""
+        self._waiting.clear()
+        self._slots = deque()
+        self._stack.close()
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # at the interpreter's end half of the modules may be gone
+            self.close()
+
+    def _batches(self, images: ByteArray) -> Iterator[Outputs]:
+        for start in range(0, len(images), self.max_batch):
+            if not self._slots:
+                yield self.collect()
+            self.submit(images[start : start + self.max_batch])
+        while self._waiting:
+            yield self.collect()
+
+    def _drop_waiting(self) -> None:
+        """After a failure: results of earlier batches must not be taken for those of later ones."""
+        while self._waiting:
+            with suppress(ModelError):
+                self.collect()
+
+    def _require_pictures(self, images: ByteArray) -> None:
+        if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
+            height, width, channels = self._shape
+            raise ModelError(
+                f"{self._label} takes uint8 pictures of shape (N, {height}, {width}, {channels}), "
+                f"got {images.dtype} {images.shape}"
+            )
+
+
+def _joined(batches: list[Outputs]) -> Outputs:
+    if len(batches) == 1:
+        return batches[0]
+    columns = zip(*batches, strict=True)
+    return Outputs(*(None if column[0] is None else np.concatenate(column) for column in columns))  # type: ignore[arg-type]
+
+
+def _deserialise(library: Library, plan: bytes, label: str, host_code: bool, stack: ExitStack) -> Any:
+    trt = library.module
+    runtime = trt.Runtime(library.log)
+    # A version-compatible plan carries its own runtime as machine code; its trust was settled by load_engine.
+    runtime.engine_host_code_allowed = host_code
+    if library.is_rtx and (reason := rtx_plan_problem(library, runtime, plan)) is not None:
+        raise ModelError(f"{label}: {library.title} refuses this engine: {reason}; build it again")
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise ModelError(f"{label}: {library.title} cannot load this engine ({library.log.take()}); build it again")
+    holder = [runtime, engine]
+    stack.callback(_drop_last_first, holder)
+    return engine
+
+
+def _drop_last_first(holder: list[Any]) -> None:
+    while holder:
+        holder.pop()
+
+
+def _context_maker(library: Library, engine: Any, label: str, stack: ExitStack) -> Any:
+    """A function that makes an execution context. The engine goes with `stack`, and so do its contexts' means."""
+    holder = [engine]
+    if library.is_rtx:
+        holder.append(_rtx_runtime_config(library.module, engine))
+    stack.callback(_drop_last_first, holder)
+
+    def new_context() -> Any:
+        engine, *means = holder
+        context = engine.create_execution_context(*means)
+        if context is None:
+            raise ModelError(f"{label}: {library.title} gave no execution context ({library.log.take()})")
+        return context
+
+    return new_context
+
+
+def _rtx_runtime_config(trt: Any, engine: Any) -> Any:
+    """Kernels compiled once for all contexts, and for the shape at hand before it runs: graphs would keep slow ones."""
+    runtime_config = engine.create_runtime_config()
+    runtime_config.set_runtime_cache(runtime_config.create_runtime_cache())
+    runtime_config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+    return runtime_config
+
+
+def _read_interface(trt: Any, engine: Any, spec: ModelSpec, label: str) -> Interface:
+    """Checks inputs and outputs of an engine against its description. Raises ModelError where they differ."""
+    (height, width), num_parts = spec.input_hw, spec.num_parts
+    byte, real = trt.DataType.UINT8, trt.DataType.FLOAT
+    wanted = {
+        "image": (byte, (height, width, 3)),
+        "labels": (byte, (height, width)),
+        "affines": (real, (num_parts, 2, 3)),
+        "scores": (real, (num_parts,)),
+        "evidence": (real, (num_parts, 2)),
+    }
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    if set(names) not in (set(wanted), set(wanted) - {"evidence"}):
+        raise ModelError(
+            f"{label}: the engine's tensors are {sorted(names)}, expected {sorted(wanted)}; build it again"
+        )
+    for name in names:
+        dtype, shape = wanted[name]
+        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        got = (engine.get_tensor_dtype(name), tuple(engine.get_tensor_shape(name))[1:], is_input)
+        if got != (dtype, shape, name == "image"):
+            raise ModelError(f"{label}: the engine's {name!r} is {got[0]} {got[1]}, its description says {shape}")
+    largest = tuple(engine.get_tensor_profile_shape("image", 0)[2])
+    return Interface(spec.input_hw, num_parts, int(largest[0]), "evidence" in names)

@@ -1,0 +1,161 @@
+"""`streamparts build`: a model file to an engine file, compared with the model before anything is written."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from streamparts.arrays import ByteArray
+from streamparts.backends.tensorrt.cache import EngineCache, cache_folder, write_atomically
+from streamparts.backends.tensorrt.cuda import load_cuda
+from streamparts.backends.tensorrt.engines import required_info, save_engine
+from streamparts.backends.tensorrt.info import sidecar_path, this_machine
+from streamparts.backends.tensorrt.library import available, load_library
+from streamparts.backends.tensorrt.make import Disagreement, Request, make_engine
+from streamparts.backends.tensorrt.plan import require_options
+from streamparts.bundle.agreement import Agreement
+from streamparts.bundle.engine import BuildOptions, EngineInfo
+from streamparts.bundle.load import Bundle, load_onnx
+from streamparts.bundle.spec import Precision
+from streamparts.errors import ModelError
+from streamparts.parity.sample_frames import sample_frames
+
+
+class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What --report leaves."""
+
+    model: str
+    """File name of the .onnx model."""
+    engine: EngineInfo | None
+    """None when the engine differed from the model: nothing was written then."""
+    num_bytes: int
+    """Of the engine."""
+    seconds: float
+    """For conversion, build and comparison."""
+    frames: str
+    """What the comparison ran on."""
+    agreement: Agreement | None
+    """With the model in its own precision, by ONNX Runtime."""
+    outcome: str
+    """In one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An engine file that was written."""
+
+    path: Path
+    bundle: Bundle
+    seconds: float
+    outcome: str
+    """What was checked and what was not, in one line."""
+
+
+def build(
+    model: str | Path,
+    output: str | Path,
+    *,
+    precision: Precision | None = None,
+    calibrate: str | Path | None = None,
+    frames: str | Path | None = None,
+    num_frames: int = 64,
+    options: BuildOptions | None = None,
+    report: str | Path | None = None,
+    force: bool = False,
+) -> Built:
+    """Build an engine of a model, compare it on real frames, and write it beside its description.
+
+    `precision` None keeps the model's own. int8 measures its ranges on `num_frames` of the video or folder `calibrate`;
+    the comparison runs on `frames`, or those, or made-up patterns. `report` is a JSON file of the comparison. `force`
+    replaces files. Raises ModelError or VideoError in one line, MissingExtraError for missing packages; no engine is
+    written then. One that is refused because it differs from the model leaves the report and a picture of the worst
+    frame, x.worst.png beside x.engine.
+    """
+    output, options = Path(output), options or BuildOptions()
+    report = None if report is None else Path(report)
+    if Path(model).suffix == ".engine":
+        raise ModelError(f"{model}: is an engine already; give the .onnx file that it was built from")
+    _check_outputs(output, report, force)
+    bundle = load_onnx(model)
+    load_cuda()
+    require_options(load_library(), options)
+    machine = this_machine(bundle.path.name) if available() is None else None
+    request = Request(
+        bundle,
+        precision or bundle.spec.precision,
+        options,
+        _frames(calibrate, bundle, num_frames),
+        _frames(frames, bundle, num_frames),
+    )
+    ran_on = str(frames or calibrate or "made-up patterns: give --frames VIDEO|FOLDER for a comparison that counts")
+    started = time.perf_counter()
+    try:
+        engine = make_engine(request, machine, EngineCache(cache_folder()))
+    except Disagreement as error:
+        if report is not None:
+            seconds = time.perf_counter() - started
+            _write_report(report, bundle, None, 0, seconds, ran_on, error.agreement, str(error))
+        picture = output.with_suffix(".worst.png")
+        write_atomically(picture, error.picture)
+        raise ModelError(f"{error}; frame {error.worst}, the worst, is shown in {picture}") from error
+    seconds = time.perf_counter() - started
+    outcome = describe_outcome(required_info(engine), ran_on)
+    save_engine(engine, output)
+    if report is not None:
+        info = required_info(engine)
+        _write_report(report, bundle, info, len(engine.data), seconds, ran_on, info.agreement, outcome)
+    return Built(output, engine, seconds, outcome)
+
+
+def describe_outcome(info: EngineInfo, ran_on: str) -> str:
+    """What was checked and what was not, in one line."""
+    beside = "" if info.precision == "fp32" else f"{info.precision} beside fp32: "
+    said = info.agreement.describe() if info.agreement else ""
+    if info.verified:
+        return f"{beside}{said} of {ran_on}"
+    graph = f"; its graph on the CPU, {beside}{said} of {ran_on}" if said else ""
+    return f"built, not executed: no GPU here that it is for{graph}"
+
+
+def _check_outputs(output: Path, report: Path | None, force: bool) -> None:
+    if output.suffix != ".engine":
+        raise ModelError(f"{output}: give the engine a name that ends in .engine")
+    for path in (output, sidecar_path(output), *([report] if report else [])):
+        if not path.absolute().parent.is_dir():
+            raise ModelError(f"{path}: the folder {path.parent} does not exist; create it first")
+        if path.is_dir():
+            raise ModelError(f"{path}: is a folder; give the name of a file in it")
+        if path.exists() and not force:
+            raise ModelError(f"{path}: exists already; use --force (in Python: force=True) to replace it")
+        if not os.access(path.absolute().parent, os.W_OK):
+            raise ModelError(f"{path}: no permission to write there; choose another folder")
+
+
+def _frames(path: str | Path | None, bundle: Bundle, num_frames: int) -> ByteArray | None:
+    return None if path is None else sample_frames(Path(path), bundle.spec.input_hw, num_frames).images
+
+
+def _write_report(
+    path: Path,
+    bundle: Bundle,
+    info: EngineInfo | None,
+    num_bytes: int,
+    seconds: float,
+    frames: str,
+    agreement: Agreement | None,
+    outcome: str,
+) -> None:
+    report = BuildReport(
+        model=bundle.path.name,
+        engine=info,
+        num_bytes=num_bytes,
+        seconds=seconds,
+        frames=frames,
+        agreement=agreement,
+        outcome=outcome,
+    )
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

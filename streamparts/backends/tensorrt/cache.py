@@ -1,0 +1,147 @@
+"""What this user built: engines, and the hashes of those that may be loaded. Nobody else may write there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamparts.errors import ModelError
+from streamparts.files import write_whole
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def cache_folder() -> Path:
+    """XDG_CACHE_HOME/streamparts/engines; ~/.cache where the variable is not set."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "streamparts" / "engines"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCache:
+    """A folder that only this user can write to. Every file in it appears whole or not at all."""
+
+    folder: Path
+
+    def record(self, plan_sha256: str) -> None:
+        """Remember that a plan was built here: from now on load_engine takes it."""
+        self.write(self._trusted(plan_sha256), plan_sha256.encode())
+
+    def is_recorded(self, plan_sha256: str) -> bool:
+        return self._holds(self._trusted(plan_sha256), plan_sha256)
+
+    def record_verified(self, plan_sha256: str, compute_capability: str) -> None:
+        """Remember that a plan gave the right results on a GPU like this."""
+        self.write(self._verified(plan_sha256, compute_capability), plan_sha256.encode())
+
+    def is_verified(self, plan_sha256: str, compute_capability: str) -> bool:
+        return self._holds(self._verified(plan_sha256, compute_capability), plan_sha256)
+
+    def engine_path(self, key: str) -> Path:
+        return self.folder / f"{key}.engine"
+
+    def timing_path(self, library: str, gpu: str) -> Path:
+        return self.folder / f"timing-{digest(library, gpu)[:32]}.cache"
+
+    def read(self, path: Path) -> bytes | None:
+        """A file of the cache; None without it. Raises ModelError for one that is not this user's own plain file."""
+        if not self.folder.exists():
+            return None
+        self._require_own_folders()
+        try:
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ModelError(f"{path}: not a plain file of the engine cache ({error.strerror}); remove it") from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or _is_foreign(status):
+            os.close(descriptor)
+            raise ModelError(f"{path}: others may have written it; remove it, the engine is then built again")
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read()
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Put a file in the cache, readable by this user alone."""
+        self._make()
+        write_atomically(path, data, FILE_MODE)
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Held by one process at a time, so that the second finds what the first one built."""
+        self._make()
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            descriptor = os.open(self.folder / f"{key}.lock", flags, FILE_MODE)
+        except OSError as error:
+            raise ModelError(f"{self.folder}: cannot lock the engine cache ({error.strerror})") from error
+        try:
+            _lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)  # which unlocks
+
+    def _trusted(self, plan_sha256: str) -> Path:
+        return self.folder / f"{plan_sha256}.built"
+
+    def _verified(self, plan_sha256: str, compute_capability: str) -> Path:
+        return self.folder / f"{plan_sha256}-{compute_capability}.verified"
+
+    def _holds(self, path: Path, text: str) -> bool:
+        return self.read(path) == text.encode()
+
+    def _make(self) -> None:
+        try:
+            self.folder.parent.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):
+                folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        except OSError as error:
+            raise ModelError(f"{self.folder}: no engine cache can be made there ({error.strerror})") from error
+        self._require_own_folders()
+
+    def _require_own_folders(self) -> None:
+        for folder in (self.folder.parent, self.folder):
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                raise ModelError(f"{folder}: the engine cache must be a folder, not a link or a file")
+            if _is_foreign(status):
+                raise ModelError(
+                    f"{folder}: the engine cache belongs to this user alone, but others can write there "
+                    f"(mode {stat.S_IMODE(status.st_mode):o}); delete it, or set XDG_CACHE_HOME to another folder"
+                )
+
+
+def digest(*words: object) -> str:
+    """SHA-256 of words, so that no two different lists of words have the same."""
+    return hashlib.sha256(json.dumps([str(word) for word in words]).encode()).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
+    """files.write_whole, but raises ModelError."""
+    try:
+        write_whole(path, data, mode)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _is_foreign(status: os.stat_result) -> bool:
+    """Whether somebody else owns it or may write to it. Windows keeps a user's folders apart by other means."""
+    if os.name != "posix":
+        return False
+    return status.st_uid != os.geteuid() or bool(status.st_mode & _OTHERS_MAY_WRITE)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two builds at once waste time, and the last one stays
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)

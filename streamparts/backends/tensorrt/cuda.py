@@ -1,0 +1,100 @@
+"""The CUDA runtime as engines need it: every call checked, everything taken given back once."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from streamparts.arrays import ByteArray
+from streamparts.errors import MissingExtraError, ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """The GPU at hand."""
+
+    name: str
+    """As the driver calls it."""
+    compute_capability: str
+    """"9.0" and the like."""
+    driver_cuda: str
+    """Newest CUDA version that the driver supports, "13.0" and the like."""
+
+
+def load_cuda() -> ModuleType:
+    """`cuda.bindings.runtime`. Raises MissingExtraError without it."""
+    try:
+        from cuda.bindings import runtime
+    except ImportError as error:
+        raise MissingExtraError(
+            f"cuda-bindings cannot be imported ({error}); pip install cuda-bindings, or 'streamparts[trt]'"
+        ) from error
+    return runtime  # type: ignore[no-any-return]
+
+
+def checked(cuda: Any, result: tuple[Any, ...]) -> Any:
+    """What a call into the CUDA runtime returned after its error code. Raises ModelError with the error's name."""
+    code, *values = result
+    if code != cuda.cudaError_t.cudaSuccess:
+        raise ModelError(f"CUDA failed: {error_name(code)}")
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def error_name(code: Any) -> str:
+    return str(getattr(code, "name", None) or f"error {code}")
+
+
+def gpu_problem(cuda: Any) -> str | None:
+    """Why no GPU can be used here, or None."""
+    code, count = cuda.cudaGetDeviceCount()
+    if code != cuda.cudaError_t.cudaSuccess:
+        return f"no CUDA driver or GPU here ({error_name(code)})"
+    return None if count else "no CUDA GPU here"
+
+
+def describe_gpu(cuda: Any) -> Gpu:
+    """The first GPU. Raises ModelError without one."""
+    if (problem := gpu_problem(cuda)) is not None:
+        raise ModelError(problem)
+    properties = checked(cuda, cuda.cudaGetDeviceProperties(0))
+    driver = int(checked(cuda, cuda.cudaDriverGetVersion()))
+    name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
+    return Gpu(name.strip("\0 "), f"{properties.major}.{properties.minor}", cuda_version(driver))
+
+
+def cuda_version(number: int) -> str:
+    """13000 -> "13.0"."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def device_buffer(cuda: Any, num_bytes: int, stack: ExitStack) -> int:
+    """Address of fresh device memory, 256-byte aligned; `stack` frees it."""
+    address = int(checked(cuda, cuda.cudaMalloc(num_bytes)))
+    stack.callback(cuda.cudaFree, address)
+    return address
+
+
+def pinned_buffer(cuda: Any, num_bytes: int, stack: ExitStack) -> ByteArray:
+    """(num_bytes,) page-locked host memory, valid until `stack` frees it: hand out copies only."""
+    address = int(checked(cuda, cuda.cudaMallocHost(num_bytes)))
+    stack.callback(cuda.cudaFreeHost, address)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * num_bytes).from_address(address))
+
+
+def new_stream(cuda: Any, stack: ExitStack) -> Any:
+    """A stream that waits for no other; `stack` destroys it."""
+    stream = checked(cuda, cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking))
+    stack.callback(cuda.cudaStreamDestroy, stream)
+    return stream
+
+
+def copy_async(cuda: Any, target: int, source: int, num_bytes: int, *, up: bool, stream: Any) -> None:
+    """Copy between page-locked host memory and the device (`up`), or back, in the order of the stream."""
+    kinds = cuda.cudaMemcpyKind
+    kind = kinds.cudaMemcpyHostToDevice if up else kinds.cudaMemcpyDeviceToHost
+    checked(cuda, cuda.cudaMemcpyAsync(target, source, num_bytes, kind, stream))

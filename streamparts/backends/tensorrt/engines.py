@@ -1,0 +1,200 @@
+"""TensorRT engines as files: built from a model, kept for this user, and loaded only when they may be.
+
+An engine is executable code, and fits one library, version and GPU. So x.engine is loaded when its hash was recorded
+in this user's cache as built here, or when the user vouches for it; one that does not fit is built again from the model
+beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from streamparts.arrays import ByteArray
+from streamparts.backends.tensorrt.cache import EngineCache, cache_folder, digest, write_atomically
+from streamparts.backends.tensorrt.info import (
+    Machine,
+    decode_info,
+    encode_info,
+    mismatch,
+    read_info,
+    sidecar_path,
+    this_machine,
+)
+from streamparts.backends.tensorrt.make import Request, make_engine, verify
+from streamparts.bundle.engine import BuildOptions, EngineInfo
+from streamparts.bundle.load import Bundle, load_onnx
+from streamparts.bundle.spec import Precision
+from streamparts.errors import ModelError
+
+MAX_ENGINE_BYTES = 4 << 30
+
+_log = logging.getLogger(__name__)
+
+
+def load_engine(path: str | Path, trust: bool = False) -> Bundle:
+    """An engine, ready for TensorRtBackend: the one in `path`, or, where that does not fit this machine, one built from
+    the .onnx file beside it.
+
+    `trust` vouches for an engine that was not built here by this user: it can run any code. Raises ModelError, with
+    what to do, for an engine that is damaged, foreign or does not fit; MissingExtraError without TensorRT.
+    """
+    path = Path(path)
+    info = read_info(path)
+    plan = _read_plan(path, info)
+    machine = this_machine(path.name)
+    if (reason := mismatch(info, machine)) is not None:
+        return _built_again(path, info, reason)
+    cache = EngineCache(cache_folder())
+    if not trust and not cache.is_recorded(info.plan_sha256):
+        raise ModelError(
+            f"{path}: an engine is executable code, and this one was not built here by you; give --trust-engine if you "
+            "know where it comes from, or run the .onnx model, which is built into an engine of your own"
+        )
+    engine = Bundle(info.model, path, info.plan_sha256, plan, info)
+    return engine if info.verified else _verified_first(engine, info, machine, cache)
+
+
+def engine_for(
+    bundle: Bundle,
+    precision: Precision | None = None,
+    options: BuildOptions | None = None,
+    calibration: ByteArray | None = None,
+) -> Bundle:
+    """An engine of an .onnx bundle for the GPU here: from this user's cache, or built, compared and put there.
+
+    `precision` None keeps the model's. int8 of a model in fp32 needs (F, H, W, 3) `calibration` frames. Two processes
+    that ask at once build it once. Raises ModelError, MissingExtraError.
+    """
+    if bundle.engine is not None:
+        return bundle
+    machine = this_machine(bundle.path.name)
+    request = Request(bundle, precision or bundle.spec.precision, options or BuildOptions(), calibration)
+    cache = EngineCache(cache_folder())
+    key = cache_key(request, machine)
+    if (found := _cached(cache, key, request)) is not None:
+        return found
+    with cache.lock(key):
+        if (found := _cached(cache, key, request)) is not None:
+            return found
+        _log.warning("%s: building a TensorRT engine for %s, once", bundle.path.name, machine.gpu.name)
+        engine = make_engine(request, machine, cache)
+        path = cache.engine_path(key)
+        cache.write(path, engine.data)
+        cache.write(sidecar_path(path), encode_info(required_info(engine)))
+        cache.record(engine.sha256)
+    return replace(engine, path=bundle.path)
+
+
+def cache_key(request: Request, machine: Machine) -> str:
+    """What an engine depends on; never on an engine's bytes, which differ from build to build, nor on what the model
+    says of itself: new names need no new engine."""
+    frames = request.calibration
+    return digest(
+        request.bundle.network_sha256,
+        machine.library.name,
+        machine.library.version,
+        machine.gpu.name,
+        machine.gpu.compute_capability,
+        request.precision,
+        msgspec.json.encode(request.options).decode(),
+        "" if frames is None else hashlib.sha256(frames.tobytes()).hexdigest(),
+    )
+
+
+def save_engine(engine: Bundle, path: Path) -> None:
+    """Write an engine and its description, and record that it was built here. Raises ModelError."""
+    write_atomically(sidecar_path(path), encode_info(required_info(engine)))
+    write_atomically(path, engine.data)
+    EngineCache(cache_folder()).record(engine.sha256)
+
+
+def required_info(engine: Bundle) -> EngineInfo:
+    if engine.engine is None:
+        raise ValueError(f"{engine.path} is no engine")
+    return engine.engine
+
+
+def _cached(cache: EngineCache, key: str, request: Request) -> Bundle | None:
+    """An engine of the cache; None without a sound one, which is then built over it."""
+    path = cache.engine_path(key)
+    plan, text = cache.read(path), cache.read(sidecar_path(path))
+    if plan is None or text is None:
+        return None
+    try:
+        info = decode_info(text, sidecar_path(path))
+    except ModelError:
+        return None
+    sha256 = hashlib.sha256(plan).hexdigest()
+    bundle = request.bundle
+    sound = sha256 == info.plan_sha256 and info.network_sha256 == bundle.network_sha256 and cache.is_recorded(sha256)
+    if not sound:
+        return None
+    spec = msgspec.structs.replace(bundle.spec, precision=request.precision)
+    named = msgspec.structs.replace(info, model=spec, onnx_sha256=bundle.sha256)
+    return Bundle(spec, bundle.path, sha256, plan, named)
+
+
+def _read_plan(path: Path, info: EngineInfo) -> bytes:
+    try:
+        with path.open("rb") as file:
+            plan = file.read(MAX_ENGINE_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such engine") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    if hashlib.sha256(plan).hexdigest() != info.plan_sha256:
+        raise ModelError(
+            f"{path}: not the engine that {sidecar_path(path).name} describes: damaged, cut short or exchanged; "
+            "copy both again, or build it again"
+        )
+    return plan
+
+
+def _built_again(path: Path, info: EngineInfo, reason: str) -> Bundle:
+    """An engine for this machine from the model beside `path`."""
+    model = _model_beside(path, info)
+    wanted = replace(info.options, targets=())
+    command = f"streamparts build {path.with_suffix('.onnx').name} -o {path.name} --precision {info.precision}"
+    if model is None:
+        wanted_name = path.with_suffix(".onnx").name
+        raise ModelError(f"{path}: {reason}; put the {wanted_name} that it was built from beside it, or: {command}")
+    if info.precision == "int8" and model.spec.precision != "int8":
+        raise ModelError(f"{path}: {reason}; build it again with frames: {command} --calibrate VIDEO|FOLDER --force")
+    _log.warning("%s: %s; using an engine built here from %s", path, reason, model.path.name)
+    return engine_for(model, info.precision, wanted)
+
+
+def _model_beside(path: Path, info: EngineInfo) -> Bundle | None:
+    """The very model that an engine was built from, if it lies beside it under the same name; its parts may have got
+    other names since."""
+    beside = path.with_suffix(".onnx")
+    if not beside.is_file():
+        return None
+    try:
+        model = load_onnx(beside)
+    except ModelError:
+        return None
+    same = model.sha256 == info.onnx_sha256 or model.network_sha256 == info.network_sha256
+    return model if same else None
+
+
+def _verified_first(engine: Bundle, info: EngineInfo, machine: Machine, cache: EngineCache) -> Bundle:
+    """An engine that was built without a GPU is compared with its model before it is used for the first time."""
+    known = cache.is_verified(info.plan_sha256, machine.gpu.compute_capability)
+    if not known:
+        model = _model_beside(engine.path, info)
+        if model is None:
+            raise ModelError(
+                f"{engine.path}: was built without a GPU and its results were never checked; put the "
+                f"{engine.path.with_suffix('.onnx').name} that it was built from beside it"
+            )
+        _log.warning("%s: was built without a GPU; comparing it with %s, once", engine.path, model.path.name)
+        agreement = verify(Request(model, info.precision, info.options), engine)
+        cache.record_verified(info.plan_sha256, machine.gpu.compute_capability)
+        info = msgspec.structs.replace(info, agreement=agreement)
+    return replace(engine, engine=msgspec.structs.replace(info, verified=True))

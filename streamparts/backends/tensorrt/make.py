@@ -1,0 +1,189 @@
+"""An engine from a model: precision into the graph, plan, comparison with ONNX Runtime. Nothing is written here."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+
+from streamparts.arrays import ByteArray
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
+from streamparts.backends.tensorrt.backend import TensorRtBackend
+from streamparts.backends.tensorrt.cache import EngineCache
+from streamparts.backends.tensorrt.info import Machine, cuda_runtime_version
+from streamparts.backends.tensorrt.library import Library, load_library
+from streamparts.backends.tensorrt.plan import build_plan, rtx_targets
+from streamparts.bundle.agreement import Agreement, Tolerance
+from streamparts.bundle.engine import BuildOptions, EngineInfo
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import Precision
+from streamparts.data import Backend
+from streamparts.errors import ModelError
+from streamparts.graph.byte_casts import cast_bytes_last
+from streamparts.parity.agreement import compare, in_each
+from streamparts.parity.labels_picture import labels_png
+from streamparts.parity.patterns import pattern_frames, plain_frames
+
+_log = logging.getLogger(__name__)
+
+NUM_PATTERNS = 16
+"""Frames made up for the comparison where no real ones are given."""
+TOLERANCES: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(labels=0.999, pose_px=0.05, score=1e-3, far=5),
+    "fp16": Tolerance(labels=0.995, pose_px=0.3, score=1e-2, far=5),
+    "bf16": Tolerance(labels=0.995, pose_px=0.3, score=1e-2, far=5),
+    "int8": Tolerance(labels=0.98, pose_px=1.0, score=0.2, far=5),
+}
+"""By precision, against ONNX Runtime in fp32, on real frames."""
+MADE_UP_TOLERANCES: dict[Precision, Tolerance] = {
+    **TOLERANCES,
+    "int8": Tolerance(labels=0.85, pose_px=6.0, score=0.2, far=5),
+}
+"""The same on patterns, which int8 was not calibrated for: they show a broken engine, not how good a sound one is."""
+
+
+class Disagreement(ModelError):
+    """What was built says something else than the model."""
+
+    def __init__(self, message: str, agreement: Agreement, worst: int, picture: bytes) -> None:
+        """`worst` is the number of the frame that differs most, `picture` the PNG of it with both labels."""
+        super().__init__(message)
+        self.agreement, self.worst, self.picture = agreement, worst, picture
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be built."""
+
+    bundle: Bundle
+    """An .onnx model."""
+    precision: Precision
+    options: BuildOptions
+    calibration: ByteArray | None = None
+    """(F, H, W, 3) frames that int8's ranges are measured on; needed where the model is not in int8 already."""
+    frames: ByteArray | None = None
+    """(F, H, W, 3) frames to compare on; None compares on the calibration frames, or else on patterns."""
+
+    def test_frames(self) -> tuple[ByteArray, bool]:
+        """Frames to compare on, a black and a white one among them, and whether they are made up."""
+        input_hw = self.bundle.spec.input_hw
+        real = self.calibration if self.frames is None else self.frames
+        chosen = pattern_frames(input_hw, NUM_PATTERNS) if real is None else real
+        return np.concatenate([chosen, plain_frames(input_hw)]), real is None
+
+    def batches(self) -> tuple[int, ...]:
+        """One by one, all batches up to three, full ones, and one too large, which is split."""
+        largest = self.options.max_batch
+        return tuple(sorted({1, min(2, largest), min(3, largest), largest, largest + 1}))
+
+
+def make_engine(request: Request, machine: Machine | None, cache: EngineCache | None = None) -> Bundle:
+    """Build, and compare: the engine itself where `machine` is there and can run it, else its graph on the CPU.
+
+    `machine` None needs TensorRT for RTX and explicit targets. `cache` keeps the timings of kernels between builds.
+    Raises ModelError when nothing can be built, or what was built says something else than the model.
+    """
+    library = machine.library if machine else load_library()
+    bundle, options = request.bundle, request.options
+    if machine is None and not (library.is_rtx and options.targets):
+        raise ModelError(
+            f"{bundle.path}: there is no GPU here to build for; name some, for which TensorRT for RTX builds without "
+            f"one: --target {' '.join(rtx_targets(library)) if library.is_rtx else 'sm80, with streamparts[trt-rtx]'}"
+        )
+    graph = convert(request)
+    plan = _plan(library, graph, options, machine, cache)
+    info = EngineInfo(
+        library="tensorrt_rtx" if library.is_rtx else "tensorrt",
+        library_version=library.version,
+        cuda_version=cuda_runtime_version(),
+        gpu=machine.gpu.name if machine else "",
+        compute_capability=machine.gpu.compute_capability if machine else "",
+        precision=request.precision,
+        onnx_sha256=bundle.sha256,
+        network_sha256=bundle.network_sha256,
+        plan_sha256=hashlib.sha256(plan).hexdigest(),
+        options=options,
+        verified=False,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=graph.spec,
+    )
+    engine = replace(graph, data=plan, sha256=info.plan_sha256, engine=info)
+    if machine is not None and runs_here(options, machine):
+        info = msgspec.structs.replace(info, verified=True, agreement=verify(request, engine))
+    else:
+        info = msgspec.structs.replace(info, agreement=check_graph(request, graph))
+    return replace(engine, engine=info)
+
+
+def runs_here(options: BuildOptions, machine: Machine) -> bool:
+    """Whether an engine for explicit targets is for the GPU at hand too."""
+    return not options.targets or f"sm{machine.gpu.compute_capability.replace('.', '')}" in options.targets
+
+
+def convert(request: Request) -> Bundle:
+    """The model with the arithmetic of its graph at the precision asked for. Raises ModelError."""
+    bundle, precision = request.bundle, request.precision
+    if bundle.engine is not None:
+        raise ModelError(f"{bundle.path}: is an engine already; give the .onnx file that it was built from")
+    if precision == bundle.spec.precision:
+        return bundle
+    if bundle.spec.precision != "fp32":
+        raise ModelError(f"{bundle.path}: is in {bundle.spec.precision}; give the model in fp32 to build {precision}")
+    if precision == "int8" and request.calibration is None:
+        raise ModelError(f"{bundle.path}: int8 needs frames like those it will see; give --calibrate VIDEO|FOLDER")
+    from streamparts.graph.precision import convert as convert_graph  # type: ignore[import,unused-ignore]
+
+    data = convert_graph(bundle.data, precision, request.calibration, target="tensorrt")
+    return replace(bundle, data=data, spec=msgspec.structs.replace(bundle.spec, precision=precision))
+
+
+def verify(request: Request, engine: Bundle) -> Agreement:
+    """Compare an engine with ONNX Runtime in fp32, on the GPU here. Raises ModelError when it says something else."""
+    backend = TensorRtBackend(engine)
+    try:
+        return _compare(request, backend, "the engine")
+    finally:
+        backend.close()
+
+
+def check_graph(request: Request, graph: Bundle) -> Agreement | None:
+    """Compare the graph that the parser got with the model, both on the CPU; None where it cannot run."""
+    try:
+        backend = OnnxRuntimeBackend(replace(graph, data=cast_bytes_last(graph.data)))
+    except ModelError as error:
+        _log.warning("the %s graph cannot run on this CPU and was not compared (%s)", request.precision, error)
+        return None
+    return _compare(request, backend, f"the {request.precision} graph")
+
+
+def _compare(request: Request, backend: Backend, what: str) -> Agreement:
+    bundle = request.bundle
+    frames, made_up = request.test_frames()
+    tolerance = (MADE_UP_TOLERANCES if made_up else TOLERANCES)[request.precision]
+    batches = in_each(len(frames), request.batches())
+    comparison = compare(OnnxRuntimeBackend(bundle).run, backend.run, frames, bundle.spec, batches)
+    agreement = comparison.agreement()
+    if (problem := agreement.problem(tolerance)) is not None:
+        worst = comparison.worst(tolerance)
+        raise Disagreement(
+            f"{bundle.path}: {what} differs from the model: {problem}; nothing was written",
+            agreement,
+            worst,
+            labels_png(frames[worst], comparison.reference[worst], comparison.candidate[worst]),
+        )
+    return agreement
+
+
+def _plan(
+    library: Library, graph: Bundle, options: BuildOptions, machine: Machine | None, cache: EngineCache | None
+) -> bytes:
+    if cache is None or machine is None or library.is_rtx:
+        return build_plan(library, graph.data, graph.spec, options)[0]
+    timings = cache.timing_path(f"{library.name} {library.version}", machine.gpu.name)
+    plan, grown = build_plan(library, graph.data, graph.spec, options, cache.read(timings) or b"")
+    cache.write(timings, grown)
+    return plan

@@ -1,0 +1,169 @@
+"""Model files: an ONNX network that carries its own description, checked when it is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from streamparts.bundle.engine import EngineInfo
+from streamparts.bundle.scan import digest_without_metadata, scan
+from streamparts.bundle.sidecar import (
+    read_sidecar,
+    require_same_description,
+    require_same_file,
+    sidecar_path,
+)
+from streamparts.bundle.spec import ModelSpec, error_line, short
+from streamparts.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+METADATA_KEY = "streamparts"
+"""Key of the ONNX metadata entry that holds the ModelSpec as JSON."""
+
+DEFAULT_MODEL = "person"
+ASSETS = Path(__file__).parents[1] / "assets"
+
+MAX_BYTES = 2 * 10**9
+"""Of a model file: protobuf knows no larger messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model file that was read and checked."""
+
+    spec: ModelSpec
+    """What it says of itself."""
+    path: Path
+    """Where it was read from."""
+    sha256: str
+    """Of the file's bytes, in hexadecimal."""
+    data: bytes = field(repr=False)
+    """The ONNX file itself, or the engine, so that what was checked is what runs."""
+    engine: EngineInfo | None = None
+    """Where `data` is a TensorRT engine: what is known of it."""
+
+    @property
+    def network_sha256(self) -> str:
+        """Of the ONNX file without its description: new names for the parts leave it as it is."""
+        return digest_without_metadata(self.data, METADATA_KEY)
+
+
+def load_onnx(name_or_path: str | Path) -> Bundle:
+    """Read and check an .onnx model, by its path or the name of a model of the package. Raises ModelError, saying what
+    came, for anything but a sound model file. Where its sidecar lies beside it (see sidecar.py), the file must be the
+    one that this tells of.
+    """
+    path = find_model(name_or_path)
+    data = _read(path)
+    try:
+        sidecar = read_sidecar(sidecar_path(path))
+        if sidecar:
+            require_same_file(path, sidecar, data)
+        spec = check_model(data)
+        if sidecar:
+            require_same_description(path, sidecar, spec)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error.__cause__
+    return Bundle(spec, path, hashlib.sha256(data).hexdigest(), data)
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Path of a model file; the package's own models go by their bare names. Raises ModelError if there is none."""
+    path = Path(name_or_path)
+    if str(path) in model_names():
+        return ASSETS / f"{path}.onnx"
+    if path.exists() or path.suffix or len(path.parts) != 1:
+        return path
+    names = ", ".join(model_names()) or "none"
+    raise ModelError(f"no model called {str(path)!r}; give the path of an .onnx file, or one of: {names}")
+
+
+def model_names() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.stem for path in ASSETS.glob("*.onnx"))
+
+
+def check_model(data: bytes) -> ModelSpec:
+    """Description of a model given as the bytes of its file. Raises ModelError unless the graph agrees with it."""
+    spec = _read_spec(scan(data))
+    session = _open_session(data)
+    (height, width), num_parts = spec.input_hw, spec.num_parts
+    _check_tensors("input", session.get_inputs(), {"image": ("uint8", (None, height, width, 3))})
+    outputs = {
+        "labels": ("uint8", (None, height, width)),
+        "affines": ("float", (None, num_parts, 2, 3)),
+        "scores": ("float", (None, num_parts)),
+    }
+    given = session.get_outputs()
+    if any(tensor.name == "evidence" for tensor in given):
+        outputs["evidence"] = ("float", (None, num_parts, 2))
+    _check_tensors("output", given, outputs)
+    return spec
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ModelError(f"{path}: is a folder, not an .onnx model file")
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path}: is not a file, so not an .onnx model")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ModelError(f"{path}: has {size} bytes, no ONNX model has more than {MAX_BYTES}")
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such model file") from error
+    except MemoryError as error:
+        raise ModelError(f"{path}: there is not enough memory to read it") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    if not data:
+        raise ModelError(f"{path}: the model file is empty; copy or export it again")
+    return data
+
+
+def _open_session(data: bytes) -> InferenceSession:
+    from streamparts.bundle.ort import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4  # its complaints come as exceptions too
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base but this
+        raise ModelError(f"not a usable ONNX model ({error_line(error)}); copy or export it again") from error
+
+
+def _read_spec(metadata: dict[str, str]) -> ModelSpec:
+    text = metadata.get(METADATA_KEY)
+    if text is None:
+        raise ModelError("an ONNX file, but not a streamparts model: it carries no description; use export/")
+    try:
+        return msgspec.json.decode(text, type=ModelSpec)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ModelError(
+            f"its description is not understood ({error_line(error)}); it needs another version of streamparts"
+        ) from error
+
+
+def _check_tensors(kind: str, got: list[object], wanted: dict[str, tuple[str, tuple[int | None, ...]]]) -> None:
+    """Names, types and shapes of a graph's inputs or outputs; None in a shape must be free to vary."""
+    found = {tensor.name: (tensor.type, tuple(tensor.shape)) for tensor in got}  # type: ignore[attr-defined]
+    if set(found) != set(wanted):
+        raise ModelError(f"its {kind}s are {short(sorted(found))}, expected {sorted(wanted)}; export it again")
+    for name, (dtype, shape) in wanted.items():
+        found_type, found_shape = found[name]
+        fits = len(found_shape) == len(shape) and all(
+            not isinstance(n, int) if want is None else n == want for n, want in zip(found_shape, shape, strict=True)
+        )
+        if found_type != f"tensor({dtype})" or not fits:
+            sizes = ", ".join("N" if n is None else str(n) for n in shape)
+            raise ModelError(
+                f"its {kind} {name!r} is {found_type} {short(list(found_shape))}, "
+                f"but its description says tensor({dtype}) [{sizes}]; export it again"
+            )

@@ -1,0 +1,315 @@
+"""A look through the bytes of an ONNX file before ONNX Runtime gets them; and another text in its metadata.
+
+The file is walked as protobuf, without the onnx package. What a model of this library never has is refused by its name:
+data in other files, operators of other makers, control flow, shapes that do not fit the data there is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from streamparts.bundle.spec import short
+from streamparts.errors import ModelError
+
+MAX_METADATA = 1_000_000
+"""Bytes of the whole metadata."""
+MAX_NODES = 5_000
+"""Twenty times the largest network here; 20,000 small ones already take minutes to prepare."""
+MAX_FIELDS = 1_000_000
+"""That are looked at, of the whole file."""
+MAX_DIMS = 16
+OPERATORS = frozenset(
+    (
+        b"Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant Conv "
+        b"ConvInteger ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Elu Equal "
+        b"Erf Exp Expand Flatten Floor Gather GatherElements Gelu Gemm GlobalAveragePool GlobalMaxPool Greater "
+        b"GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization "
+        b"LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul MatMulInteger Max MaxPool Mean Min "
+        b"Mod Mul Neg Not Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear Reciprocal ReduceL1 ReduceL2 "
+        b"ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize "
+        b"Round Selu Shape Sigmoid Sign Sin Slice Softmax Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh "
+        b"Transpose Unsqueeze Where "
+    ).split()
+)
+"""Those that export writes, with what other exporters write for the same layers. Not in it: what makes tensors of sizes
+that the file does not hold (Range, Tile, ConstantOfShape), sequences, texts, random numbers, control flow."""
+MAX_ELEMENTS = 2**31
+"""Of any one tensor."""
+TEXTS = {"model": (2, 3, 4, 6), "graph": (2, 10), "node": (1, 2, 3, 4, 6, 8), "tensor": (8, 12), "value": (1, 3)}
+"""Fields that hold text. ONNX Runtime takes any bytes for a name, and prints them."""
+PLAIN_DOMAINS = (b"", b"ai.onnx")
+"""Of ONNX itself."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_ITEM_SIZE = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
+"""Bytes of an element by TensorProto.DataType: no strings, no complex numbers, nothing below a byte."""
+
+
+class _Damaged(Exception):
+    """Not protobuf, or not that of a model."""
+
+
+class _Field(NamedTuple):
+    number: int
+    wire: int
+    value: int
+    """A number, or the length of `data`."""
+    data: memoryview
+
+
+class _Budget(threading.local):
+    left: int | None = None
+    """Fields that may still be looked at; None for any number."""
+
+
+_budget = _Budget()
+_NOTHING = memoryview(b"")
+
+
+def scan(data: bytes) -> dict[str, str]:
+    """Metadata of the ONNX file `data`. Raises ModelError, which names what is wrong."""
+    _budget.left = MAX_FIELDS
+    try:
+        return _model(memoryview(data))
+    except _Damaged as error:
+        raise ModelError(f"not a usable ONNX model ({error}); copy or export it again") from error
+    finally:
+        _budget.left = None
+
+
+def with_metadata(data: bytes, key: str, text: str) -> bytes:
+    """The ONNX file `data` with `text` as the metadata called `key`; all its other fields keep their bytes. Raises
+    ModelError for what is no ONNX file."""
+    scan(data)
+    entry = _packet(1, key.encode()) + _packet(2, text.encode())
+    return b"".join([*_without_metadata(data, key), _packet(14, entry)])
+
+
+def digest_without_metadata(data: bytes, key: str) -> str:
+    """SHA-256, in hexadecimal, of the ONNX file `data` as it would be without the metadata called `key`. Raises
+    ModelError for what is no ONNX file."""
+    scan(data)
+    digest = hashlib.sha256()
+    for piece in _without_metadata(data, key):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _without_metadata(data: bytes, key: str) -> Iterator[memoryview]:
+    """The file's fields, in order, but for that one."""
+    message, at = memoryview(data), 0
+    for field in _fields(message):
+        first, at = at, _end(message, at)
+        if field.number != 14 or _text(_last(field.data, 1)) != key:
+            yield message[first:at]
+
+
+def _packet(number: int, data: bytes) -> bytes:
+    """A field of bytes."""
+    return _number(number << 3 | _BYTES) + _number(len(data)) + data
+
+
+def _number(value: int) -> bytes:
+    """As protobuf writes it: seven bits a byte, the lowest first."""
+    groups = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
+
+
+def _end(message: memoryview, at: int) -> int:
+    """Where the field that starts at `at` ends."""
+    tag, at = _varint(message, at)
+    match tag & 7:
+        case 0:
+            return _varint(message, at)[1]
+        case 2:
+            length, at = _varint(message, at)
+            return at + length
+        case wire:
+            return at + (4 if wire == _FIXED32 else 8)
+
+
+def _model(message: memoryview) -> dict[str, str]:
+    metadata: dict[str, str] = {}
+    graphs, size = 0, 0
+    for number, _, _, data in _fields(message, "model"):
+        if number == 7:
+            graphs += 1
+            _graph(data)
+        elif number == 8:
+            _require_plain_domain(_last(data, 1))
+        elif number == 14:
+            size += len(data)
+            if size > MAX_METADATA:
+                raise ModelError("its metadata is larger than 1 MB, no description of a model is; export it again")
+            key, value = _text(_last(data, 1)), _text(_last(data, 2))
+            if key in metadata:
+                raise ModelError(f"has the metadata {short(key)} twice; export it again")
+            metadata[key] = value
+        elif number in (20, 25):
+            raise ModelError("carries functions or training graphs, which no model of streamparts has; export it again")
+    if graphs != 1:
+        raise _Damaged(f"{graphs} graphs in it")
+    return metadata
+
+
+def _graph(message: memoryview) -> None:
+    nodes = 0
+    for number, _, _, data in _fields(message, "graph"):
+        if number == 1:
+            nodes += 1
+            if nodes > MAX_NODES:
+                raise ModelError(f"has more than {MAX_NODES} nodes, no model of streamparts has; export it again")
+            _node(data)
+        elif number == 5:
+            _tensor(data)
+        elif number in (11, 12, 13):
+            _value(data)
+        elif number == 15:
+            raise ModelError("has sparse tensors, which no model of streamparts has; export it again")
+
+
+def _node(message: memoryview) -> None:
+    for number, _, _, data in _fields(message, "node"):
+        if number == 7:
+            _require_plain_domain(data)
+        elif number == 4 and data not in OPERATORS:
+            raise ModelError(
+                f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model here has"
+            )
+        elif number == 5:
+            _attribute(data)
+
+
+def _attribute(message: memoryview) -> None:
+    for number, _, _, data in _fields(message):
+        if number in (5, 10):
+            _tensor(data)
+        elif number in (6, 11):
+            raise ModelError("has control flow (a graph inside a node), which no model of streamparts has")
+        elif number in (14, 15, 22, 23):
+            raise ModelError("has sparse tensors or types as attributes, which no model of streamparts has")
+
+
+def _tensor(message: memoryview) -> None:
+    """Data inside, and as much of it as the shape says."""
+    dims: list[int] = []
+    kind = raw = typed = 0
+    has_raw = False
+    for number, wire, value, data in _fields(message, "tensor"):
+        if number == 1:
+            dims += _packed(data[: 10 * MAX_DIMS + 10]) if wire == _BYTES else [value]
+            _elements(dims)
+        elif number == 2:
+            kind = value
+        elif number == 13 or (number == 14 and value):
+            raise ModelError("keeps its weights in another file; export it again as one self-contained .onnx file")
+        elif number == 9:
+            raw, has_raw = value, True
+        elif number in (4, 5, 7, 10, 11):
+            typed += len(data) if wire == _BYTES else 8
+    if kind not in _ITEM_SIZE:
+        raise ModelError(f"has a tensor of type {kind}, which no model of streamparts has; export it again")
+    elements = _elements(dims)
+    if raw != elements * _ITEM_SIZE[kind] if has_raw else elements > typed:
+        raise _Damaged(f"a tensor of shape {short(dims)} with {raw or typed} bytes")
+
+
+def _value(message: memoryview) -> None:
+    """The declared shape of an input, an output or what lies between them."""
+    tensor = _last(_last(message, 2, "value"), 1)
+    dims = [
+        value
+        for number, _, _, dimension in _fields(_last(tensor, 2))
+        if number == 1
+        for inner, _, value, _ in _fields(dimension)
+        if inner == 1
+    ]
+    _elements(dims)
+
+
+def _elements(dims: list[int]) -> int:
+    if any(dim >= 2**63 for dim in dims):
+        raise _Damaged("a tensor with a negative length")
+    if len(dims) > MAX_DIMS or any(dim > MAX_ELEMENTS for dim in dims) or math.prod(dims) > MAX_ELEMENTS:
+        raise ModelError(f"declares a tensor of shape {short(dims)}, too large for any model of streamparts")
+    return math.prod(dims)
+
+
+def _require_plain_domain(domain: memoryview) -> None:
+    if domain not in PLAIN_DOMAINS:
+        raise ModelError(
+            f"needs operators of the domain {short(bytes(domain[:64]).decode(errors='replace'))}, not ONNX's own; "
+            "export it again with python -m export.onnx_model"
+        )
+
+
+def _last(message: memoryview, wanted: int, kind: str = "") -> memoryview:
+    """Content of a field; the last one counts, as protobuf has it."""
+    found = _NOTHING
+    for number, wire, _, data in _fields(message, kind):
+        if number == wanted and wire == _BYTES:
+            found = data
+    return found
+
+
+def _text(data: memoryview) -> str:
+    try:
+        return bytes(data).decode()
+    except UnicodeDecodeError as error:
+        raise _Damaged("a text in it is not UTF-8") from error
+
+
+def _packed(data: memoryview) -> list[int]:
+    values, at = [], 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        values.append(value)
+    return values
+
+
+def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
+    """The fields of a message; those of TEXTS[kind] are text."""
+    at, end, texts = 0, len(message), TEXTS.get(kind, ())
+    while at < end:
+        if _budget.left is not None:
+            _budget.left -= 1
+            if _budget.left < 0:
+                raise ModelError(f"has more than {MAX_FIELDS} fields, no model of streamparts has; export it again")
+        tag, at = _varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        if not 0 < number < 2**29:
+            raise _Damaged(f"no field has the number {number}")
+        if wire == _VARINT:
+            value, at = _varint(message, at)
+            yield _Field(number, wire, value, _NOTHING)
+            continue
+        if wire == _BYTES:
+            length, at = _varint(message, at)
+        elif wire in (_FIXED32, _FIXED64):
+            length = 4 if wire == _FIXED32 else 8
+        else:
+            raise _Damaged(f"no field has the wire type {wire}")
+        if length > end - at:
+            raise _Damaged("it ends too early")
+        if number in texts:
+            _text(message[at : at + length])
+        yield _Field(number, wire, length, message[at : at + length])
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """The number that starts at `at`, and where the next thing does."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise _Damaged("it ends too early")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & (2**64 - 1), at
+    raise _Damaged("a number of more than ten bytes")

@@ -1,0 +1,187 @@
+"""ModelSpec: what a model file says of itself, and what may be said. A description is untrusted text like the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+SCHEMA = "streamparts.model/3"
+OLDER_SCHEMAS = ("streamparts.model/2", "streamparts.model/1")
+"""Read as well: what they lack has a default."""
+
+MAX_NAME = 64
+"""Characters of a name. Names end up in file names, terminals and JSON."""
+MAX_TEXT = 10_000
+"""Characters of a free text."""
+MAX_ENTRIES = 256
+"""Of a table."""
+MAX_PARTS = 254
+"""A label is one byte, and 0 is the background."""
+MAX_SIDE = 4096
+"""Pixels of the input's longer side."""
+MAX_MARGIN = 2.0
+"""Of the crop around a subject."""
+MAX_NUMBER = 1_000_000
+"""No layer of a network that runs has more channels, parts or pixels."""
+
+COORDINATES = (
+    "affines map a part's canonical frame to the image in normalised coordinates 2x/W - 1, 2y/H - 1; "
+    "origin at the top-left corner, pixel centres at +0.5, x right, y down"
+)
+
+NetworkValue = int | float | str | bool | list[int | float]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+
+class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model knows of its subject as a whole, so that it can be followed. Raises ValueError, in one line, for
+    what makes no sense."""
+
+    margin: float = 0.25
+    """The crop that the model was trained on reaches this share of the subject's longer side beyond its box, on every
+    side."""
+    slope: tuple[float, float]
+    """subject_score = sigmoid(slope[0] * f0 + slope[1] * f1 + offset), f0 and f1 as in tracking/presence.py."""
+    offset: float
+    """See `slope`."""
+    source: str
+    """Where the subject came from in training, in words: "motion", "rendered bodies"."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= MAX_MARGIN:
+            raise ValueError(f"the subject's margin must be 0 to {MAX_MARGIN}, got {short(self.margin)}")
+        numbers = [*self.slope, self.offset]
+        if not all(math.isfinite(value) and abs(value) <= MAX_NUMBER for value in numbers):
+            raise ValueError(f"the subject's slope and offset must be finite, sensible numbers, got {short(numbers)}")
+        _require_text("the subject's source", self.source)
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model says of itself. Written by the export, read by everything that runs it. Raises ValueError, in one
+    line, for what makes no sense or is not fit to be printed."""
+
+    schema: str = SCHEMA
+    """Version of this description."""
+    name: str
+    """Short name, as given to --model."""
+    method: Literal["assembly", "scops"]
+    """Which of the two training methods made it."""
+    parts: tuple[str, ...]
+    """(K,) one name per part, in the order of the labels; background is not among them."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Parts that mirror each other, besides those whose names say so: "left" in one, "right" in the other."""
+    input_hw: tuple[int, int]
+    """Height and width of the input picture, in pixels."""
+    coordinates: str = COORDINATES
+    """The convention of the affines, in words."""
+    description: str = ""
+    """What it finds, in a sentence."""
+    training: str = ""
+    """Data, commit and command that made it."""
+    license: str = ""
+    """Licence of the weights."""
+    metrics: dict[str, float] = {}
+    """Measured quality."""
+    precision: Precision = "fp32"
+    """Of the arithmetic inside the graph; its inputs and outputs are the same for all."""
+    network: dict[str, NetworkValue] = {}
+    """"kind" and the shape of the network, from which the torch backend builds it; empty where it is not known."""
+    versions: dict[str, str] = {}
+    """Of the packages that made the file."""
+    subject: SubjectSpec | None = None
+    """What it takes to follow the subject; None for models that see whole pictures only."""
+
+    def __post_init__(self) -> None:
+        if self.schema not in (SCHEMA, *OLDER_SCHEMAS):
+            raise ValueError(
+                f"schema is {short(self.schema)}, this version reads {', '.join((SCHEMA, *OLDER_SCHEMAS))}"
+            )
+        require_part_names(self.parts)
+        _require_pairs(self.parts, self.pairs)
+        if not all(1 <= side <= MAX_SIDE for side in self.input_hw):
+            raise ValueError(f"input_hw must be 1 to {MAX_SIDE}, got {short(self.input_hw)}")
+        require_names("name", [self.name])
+        for field in ("coordinates", "description", "training", "license"):
+            _require_text(field, getattr(self, field))
+        for field in ("metrics", "network", "versions"):
+            _require_table(field, getattr(self, field))
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.parts)
+
+    @property
+    def symmetric_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of parts that mirror each other, as their names say or `pairs` does."""
+        stored = tuple((self.parts.index(one), self.parts.index(other)) for one, other in self.pairs)
+        return pairs_by_name(self.parts) + stored
+
+    def to_json(self) -> str:
+        """The text that goes into the model file's metadata."""
+        return msgspec.json.encode(self).decode()
+
+
+def short(value: object) -> str:
+    """A value for an error's one line, whoever wrote it."""
+    text = ascii(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def error_line(error: BaseException) -> str:
+    """What an error says, in one line fit to be printed."""
+    text = " ".join(str(error).split())[:200]
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def require_part_names(names: Sequence[str]) -> None:
+    """Raises ValueError unless these can be the names of a model's parts."""
+    if not 1 <= len(names) <= MAX_PARTS or len(set(names)) != len(names):
+        raise ValueError(f"parts must be 1 to {MAX_PARTS} different names, got {short(list(names))}")
+    require_names("parts", names)
+
+
+def _require_pairs(parts: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
+    named = [parts[number] for pair in pairs_by_name(parts) for number in pair]
+    for name in (name for pair in pairs for name in pair):
+        if name not in parts:
+            raise ValueError(f"pairs must be of parts, there is no part {short(name)}")
+        if name in named:
+            raise ValueError(f"pairs must have each part once, {short(name)} is in two, or paired by its name already")
+        named.append(name)
+
+
+def require_names(field: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip() or name in (".", ".."):
+            raise ValueError(f"{field} must be 1 to {MAX_NAME} printable characters, got {short(name)}")
+        if "/" in name or "\\" in name:
+            raise ValueError(f"{field} must have no slash, got {short(name)}")
+
+
+def _require_text(field: str, text: str) -> None:
+    if len(text) > MAX_TEXT or not text.replace("\n", " ").isprintable():
+        raise ValueError(f"{field} must be at most {MAX_TEXT} printable characters, got {short(text)}")
+
+
+def _require_table(field: str, table: Mapping[str, NetworkValue]) -> None:
+    if len(table) > MAX_ENTRIES:
+        raise ValueError(f"{field} has {len(table)} entries, at most {MAX_ENTRIES} are read")
+    require_names(f"a name in {field}", table)
+    for name, value in table.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str):
+                _require_text(f"{field} {short(name)}", item)
+            elif not math.isfinite(item) or (field == "network" and abs(item) > MAX_NUMBER):
+                raise ValueError(f"{field} {short(name)} must be a finite, sensible number, got {short(item)}")
+        if isinstance(value, list) and len(value) > MAX_ENTRIES:
+            raise ValueError(f"{field} {short(name)} has {len(value)} numbers, at most {MAX_ENTRIES} are read")
+
+
+def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Pairs of parts whose names differ in "left" and "right", or "Left" and "Right", alone."""
+    number = {name: part for part, name in enumerate(names)}
+    mirrored = ((name, name.replace("left", "right").replace("Left", "Right")) for name in names)
+    return tuple((number[left], number[right]) for left, right in mirrored if left != right and right in number)

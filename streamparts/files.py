@@ -1,0 +1,146 @@
+"""Files of a run: written whole or not at all, by one run at a time, and never over an input."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Protocol, runtime_checkable
+
+from streamparts.errors import VideoError
+
+
+def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write beside `path` first, then rename. `mode` None is what other new files get. Raises OSError."""
+    partial = path.parent / f".{path.name[:32]}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(partial, flags, 0o666 if mode is None else mode), "wb") as file:
+            file.write(data)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def make_new(path: Path) -> None:
+    """An empty file under that name that nobody else has open: what was there is let go, not emptied, and a link is
+    replaced, not followed. Devices and pipes stay what they are. Raises OSError."""
+    if path.exists() and not path.is_file():
+        return
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+
+
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) -> None:
+    """Raise VideoError unless every output can be written without destroying an input or, unforced, anything."""
+    outputs = [output for output in outputs if str(output) != "-"]  # standard output
+    for number, output in enumerate(outputs):
+        if any(_is_same_file(output, other) for other in (*inputs, *outputs[:number])):
+            raise VideoError(f"{output}: is also an input or another output; give every file its own name")
+        if not output.parent.is_dir():
+            raise VideoError(f"{output}: the folder {output.parent} does not exist; create it first")
+        if output.is_dir():
+            raise VideoError(f"{output}: is a folder; give the name of a file in it")
+        if (output.is_file() or (output.is_symlink() and not output.exists())) and not force:
+            raise VideoError(f"{output}: exists already; use --force (in Python: force=True) to replace it")
+        if not os.access(output if output.exists() else output.parent, os.W_OK):
+            raise VideoError(f"{output}: no permission to write there; choose another folder")
+
+
+@runtime_checkable
+class ReadFrom(Protocol):
+    """A source or a model that was opened, and knows from which file."""
+
+    @property
+    def path(self) -> str | Path | None: ...
+
+
+def input_paths(*inputs: object) -> list[Path]:
+    """Those of some sources and models that are files, as far as that is known."""
+    candidates = [item.path if isinstance(item, ReadFrom) else item for item in inputs]
+    return [Path(item) for item in candidates if isinstance(item, str | Path)]
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+@contextmanager
+def locked(path: Path, who: str, what: Path | None = None) -> Iterator[None]:
+    """While the block runs, no other process of any machine that locks files gets in; the system frees the lock
+    however this one ends. `who` is told to those who are refused `what` (the folder around that of the lock) with
+    VideoError. The file goes with the block."""
+    file = _open_lock(path, what or path.parent.parent)
+    try:
+        file.seek(0)
+        file.truncate()
+        file.write(who)
+        file.flush()
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+@contextmanager
+def claimed(files: Iterable[Path]) -> Iterator[None]:
+    """While the block runs, no other run writes these files ("-" is standard output). Disks that lock no files leave it
+    at that. Raises VideoError, which names the run that writes there."""
+    who = f"process {os.getpid()} on {platform.node()}"
+    with ExitStack() as stack:
+        for file in sorted({path.parent.resolve() / path.name for path in files if str(path) != "-"}):
+            if file.exists() and not file.is_file():  # a device or a pipe
+                continue
+            lock = file.with_name(f".{file.name[:200]}.lock")
+            try:
+                stack.enter_context(locked(lock, who, file))
+            except NoLocks:
+                lock.unlink(missing_ok=True)
+        yield
+
+
+class NoLocks(VideoError):
+    """The disk cannot do it."""
+
+
+def _open_lock(path: Path, what: Path) -> IO[str]:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)  # the run before this one may just have removed it
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise VideoError(f"{what}: cannot be written ({error.strerror})") from error
+        if not _lock(file):
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise VideoError(f"{what}: another run writes there ({holder}); wait for its end, or stop it")
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()  # who had it has removed it meanwhile
+
+
+def _lock(file: IO[str]) -> bool:
+    """False where another process has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        raise NoLocks(
+            f"{file.name}: this disk locks no files ({error.strerror}); give an --out-dir elsewhere"
+        ) from error
+    return True

@@ -1,0 +1,1 @@
+"""Changes to ONNX graphs: cheaper arithmetic, and casts in other places."""

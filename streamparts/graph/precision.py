@@ -1,0 +1,174 @@
+"""A model with cheaper arithmetic inside: same pictures in, same outputs out.
+
+Convolutions, and what only carries their results on to further ones, compute in fp16, bf16 or int8. What is read from
+them stays in fp32: positions, labels, scores, and the last convolutions before those, whose results are large numbers
+of which small differences matter.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import msgspec
+import numpy as np
+
+from streamparts.arrays import ByteArray, require_shape
+from streamparts.bundle.load import METADATA_KEY, check_model
+from streamparts.bundle.spec import ModelSpec, Precision
+from streamparts.errors import MissingExtraError, ModelError
+from streamparts.graph.byte_casts import cast_bytes_last
+from streamparts.graph.low_precision import convolutions, halve, last_convolutions
+
+if TYPE_CHECKING:
+    import onnx
+
+Target = Literal["cpu", "tensorrt"]
+
+CALIBRATION_BATCH = 8
+BF16_OPSET = 22
+QUANTISER_DOMAIN = "com.microsoft"
+"""Which ONNX Runtime's quantiser announces, though no operator of it is used."""
+
+
+def convert(data: bytes, precision: str, frames: ByteArray | None = None, target: Target = "cpu") -> bytes:
+    """ONNX file bytes of a bundle in fp32 -> those of the same model with "fp16", "bf16" or "int8" inside.
+
+    int8 needs (F, H, W, 3) uint8 `frames` at the model's size, of the kind that it will see: they give the ranges of
+    its activations. Its form for "cpu" has unsigned activations and signed weights, that for "tensorrt" symmetric
+    signed activations and biases in fp32. Of all precisions, those for "tensorrt" make the labels uint8 at the very end
+    only. bf16 runs in TensorRT alone: load_model refuses it on a CPU.
+
+    Raises ModelError for a model that is not sound or not fp32, ValueError for wrong arguments, MissingExtraError
+    without the package onnx.
+    """
+    if precision not in get_args(Precision) or precision == "fp32":
+        raise ValueError(f"precision must be fp16, bf16 or int8, got {precision!r}")
+    if target not in get_args(Target):
+        raise ValueError(f"target must be cpu or tensorrt, got {target!r}")
+    onnx = load_onnx()
+    spec = check_model(data)
+    if spec.precision != "fp32":
+        raise ModelError(f"{spec.name} is {spec.precision} already; convert the fp32 model it was made of")
+    model = onnx.load_model_from_string(data)
+    drop_unread_weights(model)
+    if precision == "int8":
+        model = quantise(model, calibration_frames(frames, spec), target)
+    elif precision == "bf16":
+        model = halve(raised(model), precision)
+    else:
+        model = halve(model, precision)
+    if target == "tensorrt":
+        model = onnx.load_model_from_string(cast_bytes_last(model.SerializeToString()))
+    describe(model, msgspec.structs.replace(spec, precision=precision))
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def load_onnx() -> Any:
+    """The package onnx. Raises MissingExtraError without it."""
+    try:
+        import onnx
+        import onnx.checker
+    except ImportError as error:
+        raise MissingExtraError("another precision needs onnx; pip install 'streamparts[precision]'") from error
+    return onnx
+
+
+def calibration_frames(frames: ByteArray | None, spec: ModelSpec) -> ByteArray:
+    """The frames, if they are some and fit. Raises ValueError."""
+    if frames is None or not len(frames):
+        raise ValueError(
+            "int8 needs frames of the kind that the model will see, to learn the ranges of its activations"
+        )
+    require_shape("frames", frames, (None, *spec.input_hw, 3))
+    if frames.dtype != np.uint8:
+        raise ValueError(f"frames must be uint8, got {frames.dtype}")
+    return frames
+
+
+def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target) -> onnx.ModelProto:
+    """Convolutions with 8-bit weights, one scale per output channel, and 8-bit activations."""
+    import streamparts.bundle.ort  # noqa: F401, I001 - before anything of onnxruntime
+    from onnxruntime import quantization
+
+    name_nodes(model)
+    last = last_convolutions(model)
+    inner = [node.name for node in convolutions(model) if node.name not in last]
+    if not inner:
+        raise ModelError("has no convolutions but those whose results are read; int8 would change nothing")
+    for_gpu = target == "tensorrt"
+    mark = model.metadata_props.add()  # else the quantiser logs that the model was not prepared for it
+    mark.key, mark.value = "onnx.quant.pre_process", "onnxruntime.quant"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        quantization.quantize_static(
+            model,
+            path,
+            _Calibration(frames),
+            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=inner,
+            per_channel=True,
+            activation_type=quantization.QuantType.QInt8 if for_gpu else quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            extra_options={"ActivationSymmetric": for_gpu, "QuantizeBias": not for_gpu},
+        )
+        quantised: onnx.ModelProto = load_onnx().load_model(path)
+    drop_unused_domains(quantised)
+    return quantised
+
+
+class _Calibration:
+    """Batches of frames, as ONNX Runtime's calibrator asks for them."""
+
+    def __init__(self, frames: ByteArray) -> None:
+        self._batches = self._cut(frames)
+
+    @staticmethod
+    def _cut(frames: ByteArray) -> Iterator[dict[str, ByteArray]]:
+        for start in range(0, len(frames), CALIBRATION_BATCH):
+            yield {"image": frames[start : start + CALIBRATION_BATCH]}
+
+    def get_next(self) -> dict[str, ByteArray] | None:
+        return next(self._batches, None)
+
+
+def raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in the first opset whose convolutions know bf16. Raises ModelError for warps: TensorRT 10.13 computes
+    wrong ones from their newer form, without a word."""
+    from onnx import version_converter
+
+    if any(node.op_type == "GridSample" for node in model.graph.node):
+        raise ModelError("a teacher, whose graph warps, cannot be bf16; use fp16")
+    newer: onnx.ModelProto = version_converter.convert_version(model, BF16_OPSET)
+    return newer
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Every node gets a name of its own: the quantiser tells them apart by it."""
+    for index, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{index}"
+
+
+def drop_unread_weights(model: onnx.ModelProto) -> None:
+    """Initialisers that no node reads: the network's own, kept for PyTorch, which reads fp32 alone."""
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def drop_unused_domains(model: onnx.ModelProto) -> None:
+    used = {node.domain for node in model.graph.node}
+    kept = [entry for entry in model.opset_import if entry.domain != QUANTISER_DOMAIN or entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def describe(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Put the description in place of all metadata."""
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, spec.to_json()

@@ -1,0 +1,1 @@
+"""Do two runners of one network give the same?"""

@@ -1,0 +1,76 @@
+"""A user's function that sees every result, in a thread of its own, so that it can hold up nothing but itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from streamparts.channel import Channel
+from streamparts.data import Tracks
+from streamparts.runtime.options import Policy
+
+STUCK_SECONDS = 5.0
+"""A callback that takes no result for so long is waited for no more, until it takes one again."""
+
+_DEPTH_ALL = 8
+
+
+class CallbackThread:
+    """Hands results to `call`. With policy "latest" one result waits, and a newer one takes its place. With "all",
+    eight wait, and where there is no room the run waits too, but only until the callback counts as stuck."""
+
+    def __init__(self, call: Callable[[Tracks], None], policy: Policy, failed: Callable[[BaseException], None]) -> None:
+        """`failed` gets the error of a callback that raises one, in its thread; it is called no more then."""
+        self._call, self._failed = call, failed
+        self.num_lost = 0
+        self._latest = policy == "latest"
+        self._channel: Channel[Tracks] = Channel(1, self._replaced) if self._latest else Channel(_DEPTH_ALL)
+        self._num_put = self._num_taken = self._num_returned = 0
+        self._moved_at = time.monotonic()
+        self._thread = threading.Thread(target=self._work, name="streamparts-callback", daemon=True)
+        self._thread.start()
+
+    def put(self, tracks: Tracks) -> None:
+        """Queue one result, or count it as lost."""
+        if self._channel.put(tracks, timeout=None if self._latest else self._patience()):
+            self._num_put += 1
+        else:
+            self.num_lost += 1
+
+    def close(self, seconds: Callable[[], float | None]) -> bool:
+        """Wait until it has taken all that is queued, as long as it is not stuck and `seconds`, asked again and again,
+        are not used up (None: no limit). False where its thread had to be left behind; what it never got is lost."""
+        self._channel.finish()
+        while self._thread.is_alive():
+            left = seconds()
+            patience = self._patience() if left is None else min(left, self._patience())
+            if patience <= 0:
+                break
+            self._thread.join(min(0.05, patience))
+        self._channel.cancel()
+        self._thread.join(0.05)
+        self.num_lost += self._num_put - self._num_taken
+        return not self._thread.is_alive()
+
+    def _patience(self) -> float:
+        idle = self._num_returned >= self._num_put
+        return STUCK_SECONDS if idle else max(0.0, self._moved_at + STUCK_SECONDS - time.monotonic())
+
+    def _replaced(self, waiting: Tracks, newer: Tracks) -> Tracks:
+        self.num_lost += 1
+        self._num_put -= 1
+        return newer
+
+    def _work(self) -> None:
+        try:
+            for tracks in self._channel:
+                self._moved_at = time.monotonic()
+                self._num_taken += 1
+                self._call(tracks)
+                self._num_returned += 1
+                self._moved_at = time.monotonic()
+                del tracks  # else this thread would keep one frame alive while it waits
+        except BaseException as error:
+            self._channel.cancel()
+            self._failed(error)

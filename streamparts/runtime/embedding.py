@@ -1,0 +1,98 @@
+"""For programs that have frames already: one call a frame, no threads, no files."""
+
+from __future__ import annotations
+
+import math
+import time
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from streamparts.arrays import ByteArray, require_shape
+from streamparts.backends.choice import AUTO, choose_backend
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Frame, Tracks
+from streamparts.meter import StageClock
+from streamparts.runtime.pipeline import part_tracker
+from streamparts.tracking.looking import FixedTracks, FollowedTracks
+from streamparts.tracking.roi import Following, Roi
+from streamparts.tracking.segment import PartSegmenter
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_file import skeleton_for
+from streamparts.tracking.smoothing import Smoothing
+
+TIME_BASE = Fraction(1, 1_000_000)
+"""Ticks of the frames' times: microseconds."""
+
+
+class Tracker:
+    """Tracks the parts in frames that come one by one; one for each camera or video.
+
+    tracker = streamparts.Tracker("arm.onnx")
+    tracks = tracker.update(rgb, time.monotonic())
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Bundle | None = None,
+        *,
+        backend: Backend | str = AUTO,
+        threads: int | None = None,
+        smoothing: Smoothing | None = None,
+        skeleton: Skeleton | str | Path | None = None,
+        roi: Roi | None = None,
+        subjects: int = 1,
+        trust_engine: bool = False,
+    ) -> None:
+        """`model` None is the default model; `backend`, `threads`, `smoothing`, `skeleton`, `roi`
+        and `subjects` as for streamparts.track; `trust_engine` as for streamparts.run. A backend that is open may serve
+        several trackers, one after the other.
+
+        Raises ModelError, SkeletonError, BackendError or MissingExtraError.
+        """
+        bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+        self.names = bundle.spec.parts
+        """(K,) the parts, in the order of every array."""
+        found = skeleton_for(bundle.spec.parts, skeleton)
+        following = Following.of(bundle.spec, roi, subjects)
+        opened = choose_backend(bundle, backend, threads).backend if isinstance(backend, str) else backend
+        self._segmenter, self._region = PartSegmenter(bundle, opened), following.region
+        new_tracker, clock = partial(part_tracker, bundle.spec, smoothing, found), StageClock()
+        self._fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), clock)
+        self._followed: FollowedTracks | None = None
+        if following.num_subjects:
+            self._followed = FollowedTracks(self._segmenter, bundle.spec, following.num_subjects, new_tracker, clock)
+        self._before: Frame | None = None
+
+    def update(self, image: ByteArray, pts_seconds: float) -> Tracks:
+        """Tracks of the next frame: (H, W, 3) uint8 RGB as displayed, and its time in seconds on any clock.
+
+        A frame of another size begins a new segment. Raises ValueError for what is no such array, a time that is not
+        finite or not at least a microsecond after the last one, or a region outside the picture; ModelError when the
+        network fails: then the next frame may come as if this one had not.
+        """
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"image must be an (H, W, 3) uint8 array, got {type(image).__name__}")
+        require_shape("image", image, (None, None, 3))
+        if not math.isfinite(pts_seconds):
+            raise ValueError(f"pts_seconds must be finite, got {pts_seconds}")
+        if min(image.shape) < 1:
+            raise ValueError(f"image must have pixels, got {image.shape}")
+        if image.dtype != "uint8":
+            raise ValueError(f"image must be uint8 RGB, got {image.dtype}")
+        before, pts, (height, width) = self._before, round(pts_seconds / TIME_BASE), image.shape[:2]
+        if before and pts <= before.pts:
+            raise ValueError(f"times must increase, got {pts_seconds} s after {before.pts_seconds} s")
+        segment = 0 if before is None else before.segment + ((before.height, before.width) != (height, width))
+        index = 0 if before is None else before.index + 1
+        now = time.perf_counter()
+        frame = Frame(index, pts, TIME_BASE, image, 0, height, width, decoded_at=now, segment=segment)
+        if self._followed:
+            tracks = self._followed.update(frame)
+        else:
+            tracks = self._fixed.update(self._segmenter.prepare(frame, self._region))
+        self._before = frame
+        return tracks

@@ -1,0 +1,311 @@
+"""One source from opening to closed outputs, in a thread of its own that can be told to end, and watched from outside.
+
+Python cannot stop a thread that hangs in a network, a driver or a file system. So everything that may hang is in
+daemon threads, and what has not ended GRACE_SECONDS after it was told to is left behind: the outputs are closed without
+it, and the run says so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamparts.bundle.load import Bundle
+from streamparts.channel import GRACE_SECONDS
+from streamparts.data import Backend, Tracks
+from streamparts.runtime.callback import CallbackThread
+from streamparts.runtime.options import Policy, Tracking
+from streamparts.runtime.pipeline import Pipeline
+from streamparts.runtime.stats import RunMeter, Stats
+from streamparts.sinks.group import SinkGroup
+from streamparts.sources import Source, open_source
+from streamparts.sources.base import details
+from streamparts.tracking.presence import APPEAR_SCORE
+
+LOOP_SECONDS = 1.0
+"""Of the grace, what the frame at hand may take to be done; then its outputs are closed without it."""
+
+_OUTPUT_SECONDS = 1.5  # of the grace: by then the outputs are closed, or left behind ...
+_SOURCE_SECONDS = 1.85  # ... and by then the source
+_LAST_SECONDS = 1.95
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the run of one source is."""
+
+    num_frames: int
+    """Frames so far."""
+    total: int | None
+    """Estimate of all frames; None if unknown, as for live sources."""
+    meter: RunMeter
+    """All that is measured of the source, while it goes on."""
+
+    @property
+    def stats(self) -> Stats:
+        """Figures of the last five seconds, at most a tenth of a second old."""
+        return self.meter.recent()
+
+    @property
+    def age_p50_ms(self) -> float:
+        """Median age of the results of the last five seconds; nan without any."""
+        ages = self.stats.age_ms
+        return ages.p50 if ages else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to do with one source."""
+
+    source: str | Path | Source
+    bundle: Bundle
+    backend: Backend
+    open_outputs: Callable[[Source, Policy, Job], SinkGroup]
+    """Opens the outputs once the source is open."""
+    tracking: Tracking
+    progress: Callable[[Progress], None] | None = None
+    """Called after each frame, in the thread of the loop."""
+    on_tracks: Callable[[Tracks], None] | None = None
+    """Called with each frame's tracks, in a thread of its own."""
+    opener: Callable[[str | Path], Source] | None = None
+    """Opens a source that is given as a path or word; None is open_source."""
+
+
+class Job:
+    """The loop, in a thread."""
+
+    def __init__(self, task: Task, name: str = "", stop: threading.Event | None = None) -> None:
+        """Nothing happens before `start`. `name` is what the stats call the source; "" takes its own. Setting `stop` is
+        the same as calling `end`."""
+        self.meter = RunMeter(name)
+        self.num_frames = 0
+        self._num_scored = self._num_with_subject = 0
+        self.error: BaseException | None = None
+        self.warnings: list[str] = []
+        self.began = False
+        """Whether the outputs were opened."""
+        self.done = threading.Event()
+        self._task = task
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._told_at: float | None = None
+        self._is_closing = False
+        self._doing = "opening the source"
+        self._pipeline: Pipeline | None = None
+        self._callback: CallbackThread | None = None
+        self.outputs = SinkGroup(())
+        """What is written, once it is open."""
+        self._thread = threading.Thread(target=self._work, name="streamparts-loop", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Finish the frame at hand, then the outputs. From any thread; returns at once."""
+        with self._lock:
+            if self._told_at is None:
+                self._told_at = time.monotonic()
+            pipeline = self._pipeline
+        if pipeline:
+            pipeline.end()
+
+    @property
+    def was_ended(self) -> bool:
+        """Whether it was told to end, without an error."""
+        return self._told_at is not None and self.error is None
+
+    @property
+    def subject_share(self) -> float | None:
+        """Share of the frames in which any subject was; None where the model does not tell."""
+        return self._num_with_subject / self._num_scored if self._num_scored else None
+
+    def fail(self, error: BaseException) -> None:
+        """End with `error`, unless another one came first. From any thread."""
+        with self._lock:
+            self.error = self.error or error
+        self.end()
+
+    def watch(self) -> None:
+        """To be called every now and then: sees `stop`, and leaves the thread behind when it is overdue."""
+        self._look()
+        over = 0.0 if self._told_at is None else time.monotonic() - self._told_at
+        if over > LOOP_SECONDS and self._begin_closing():
+            self.warnings.append(f"{self._doing} did not end within {LOOP_SECONDS:.0f} s; its thread was left behind")
+            threading.Thread(target=self._close_without_loop, name="streamparts-closer", daemon=True).start()
+        elif over > _LAST_SECONDS and not self.done.is_set():
+            self.warnings.append(f"{self._doing} did not end when told to; its thread was left behind")
+            self._finish()
+
+    def _look(self) -> bool:
+        """Whether to end."""
+        if self._stop and self._stop.is_set():
+            self.end()
+        return self._told_at is not None
+
+    def _work(self) -> None:
+        stack = ExitStack()
+        try:
+            self._loop(stack)
+        except BaseException as error:
+            self.fail(error)
+        if self._begin_closing():
+            self._close_outputs()
+        self._doing = "closing the source"
+        try:
+            stack.close()
+        except BaseException as error:
+            self.fail(error)
+        self._finish()
+
+    def _loop(self, stack: ExitStack) -> None:
+        task = self._task
+        source = opened(task.source, stack, task.opener)
+        if self._look():
+            return
+        pipeline = self._begin(source)
+        stack.callback(self._close_pipeline, pipeline, stack)
+        self._doing, self.began = "opening an output", True
+        self.outputs = task.open_outputs(source, pipeline.policy, self)
+        if self._is_closing:  # it took so long that the job is over
+            self.outputs.close()
+        self.meter.ages.set_num_sinks(self.outputs.num_files)
+        self.meter.start()
+        self._doing = "the network"
+        try:
+            for tracks in pipeline:
+                if not self._is_closing:
+                    self._hand_out(tracks)
+                if self._look():
+                    break
+                self._note(source)
+                self._doing = "the network"
+        finally:
+            self._note(source)
+
+    def _close_without_loop(self) -> None:
+        self._close_outputs()
+        self._finish()
+
+    def _begin(self, source: Source) -> Pipeline:
+        task, meter = self._task, self.meter
+        meter.name, meter.total = meter.name or source.name, source.num_frames
+        pipeline = Pipeline(source, task.bundle, task.backend, task.tracking, meter)
+        with self._lock:
+            self._pipeline, told = pipeline, self._told_at is not None
+        if told:
+            pipeline.end()
+        if task.on_tracks:
+            self._callback = CallbackThread(task.on_tracks, pipeline.policy, self.fail)
+        return pipeline
+
+    def _hand_out(self, tracks: Tracks) -> None:
+        self._doing = "an output"
+        self.outputs.write(tracks)
+        if self._callback:
+            self._doing = "handing over to the callback"
+            self._callback.put(tracks)
+            self.meter.callback_lost = self._callback.num_lost
+        if not self.outputs.num_files:
+            self.meter.ages.written(tracks.index, tracks.frame.decoded_at)
+        self.num_frames += 1
+        scores = [each.subject_score for each in tracks.subjects if each.subject_score is not None]
+        self._num_scored += bool(scores)
+        self._num_with_subject += max(scores, default=0.0) >= APPEAR_SCORE
+        if self._task.progress:
+            self._doing = "the progress callback"
+            self._task.progress(Progress(self.num_frames, self.meter.total, self.meter))
+
+    def _note(self, source: Source) -> None:
+        self.meter.messages_lost = self.outputs.num_lost
+        self.meter.decode_errors, self.meter.repaired_times = source.decode_errors, source.repaired_times
+        known = details(source)
+        self.meter.packets_lost, self.meter.damaged_left_out = known.packets_lost, known.damaged_left_out
+
+    def _close_pipeline(self, pipeline: Pipeline, stack: ExitStack) -> None:
+        """End the decoding thread, or leave it behind together with what it is busy with."""
+        left = self._left(_SOURCE_SECONDS)
+        if not pipeline.close(GRACE_SECONDS if left is None else left):
+            stack.pop_all()
+            self.warnings.append("the source did not end when told to; its thread was left behind")
+
+    def _begin_closing(self) -> bool:
+        """True for the one who is to close the outputs."""
+        with self._lock:
+            first, self._is_closing = not self._is_closing, True
+        return first
+
+    def _close_outputs(self) -> None:
+        """Write what is queued and close, all outputs at once. Waits as long as that takes, but no longer than the
+        grace once the job was told to end."""
+        self._doing = "closing the outputs"
+        errors: list[BaseException] = []
+        closer = _closer(self.outputs, errors)
+        if self._callback:
+            if not self._callback.close(self._left_for_outputs):
+                self.warnings.append("the callback did not return; its thread was left behind")
+            self.meter.callback_lost = self._callback.num_lost
+        while closer.is_alive() and self._left_for_outputs() != 0:
+            closer.join(0.05)
+        self.meter.messages_lost = self.outputs.num_lost
+        for error in errors:
+            with self._lock:
+                self.error = self.error or error
+        if closer.is_alive():
+            stuck = ", ".join(member.name for member in self.outputs.unfinished)
+            self.warnings.append(f"{stuck} did not end when told to and may lack the end")
+        self.meter.end()
+
+    def _left_for_outputs(self) -> float | None:
+        return self._left(_OUTPUT_SECONDS)
+
+    def _left(self, seconds: float) -> float | None:
+        """What remains of so many seconds after the job was told to end; None before that."""
+        return None if self._told_at is None else max(0.0, self._told_at + seconds - time.monotonic())
+
+    def _finish(self) -> None:
+        self.meter.end()
+        self.done.set()
+
+
+def _closer(outputs: SinkGroup, errors: list[BaseException]) -> threading.Thread:
+    def close() -> None:
+        try:
+            outputs.close()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=close, name="streamparts-closer", daemon=True)
+    thread.start()
+    return thread
+
+
+def opened(
+    source: str | Path | Source, stack: ExitStack, opener: Callable[[str | Path], Source] | None = None
+) -> Source:
+    """A source given as a path is opened, and closed by `stack`; a Source stays the caller's to close."""
+    return stack.enter_context(closing((opener or open_source)(source))) if isinstance(source, str | Path) else source
+
+
+def work_off(jobs: Sequence[Job]) -> None:
+    """Start the jobs and wait until each is done or left behind. An exception in the waiting thread, such as Ctrl-C,
+    ends them all within GRACE_SECONDS."""
+    for job in jobs:
+        job.start()
+    try:
+        _wait_for(jobs)
+    except BaseException:
+        for job in jobs:
+            job.end()
+        _wait_for(jobs)
+        raise
+
+
+def _wait_for(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        while not job.done.wait(0.05):  # never long at a stretch: some systems deliver signals only between waits
+            for other in jobs:
+                other.watch()

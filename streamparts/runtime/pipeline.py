@@ -1,0 +1,151 @@
+"""One source through the network: decoding runs ahead in a thread, the network where the tracks are asked for.
+
+What happens when frames come faster than they are taken is the policy. "all": the source waits; nothing is lost.
+"latest": nothing waits; of the frames that nobody has taken only the newest is kept, and says how many it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.spec import ModelSpec
+from streamparts.channel import GRACE_SECONDS, Prefetch
+from streamparts.data import Backend, Frame, Tracks, standing_for
+from streamparts.errors import VideoError
+from streamparts.geometry import Region
+from streamparts.runtime.options import TRACKING, Policy, Tracking, default_policy
+from streamparts.runtime.stats import RunMeter
+from streamparts.sources import Source
+from streamparts.tracking.looking import FixedTracks, FollowedTracks
+from streamparts.tracking.segment import PartSegmenter, Prepared
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.smoothing import Smoothing
+from streamparts.tracking.tracker import PartTracker
+
+PREFETCH_DEPTH = 2
+"""Frames that may wait, decoded, for the network, where none may be lost."""
+
+
+def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> PartTracker:
+    """The tracker of one video for the parts of a model; with `smoothing`, symmetric parts are told apart."""
+    return PartTracker(
+        spec.parts,
+        undirected=spec.method == "scops",
+        smoothing=smoothing,
+        pairs=spec.symmetric_pairs if smoothing else (),
+        skeleton=skeleton,
+    )
+
+
+class Pipeline:
+    """The tracks of one source. Iterate it once, in one thread, and close it; the source stays the caller's."""
+
+    def __init__(
+        self,
+        source: Source,
+        bundle: Bundle,
+        backend: Backend,
+        tracking: Tracking = TRACKING,
+        meter: RunMeter | None = None,
+    ) -> None:
+        """Raises SkeletonError for the skeleton of other parts, VideoError for a region outside the picture."""
+        following = tracking.following
+        self.policy: Policy = tracking.policy or default_policy(source)
+        self._source = source
+        self._meter = meter or RunMeter(source.name)
+        self._first_index = tracking.first_index
+        self._pace = None if tracking.max_fps is None else _Pace(tracking.max_fps)
+        self._segmenter = PartSegmenter(bundle, backend)
+        self._region = following.region
+        if self._region is not None:
+            require_region(source.name, (source.height, source.width), self._region)
+        new_tracker = partial(part_tracker, bundle.spec, tracking.smoothing, tracking.skeleton)
+        interrupt = source.close if source.live else None
+        depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
+        self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
+        if following.num_subjects:  # where to look depends on the frame before
+            frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt)
+            tracks = FollowedTracks(
+                self._segmenter, bundle.spec, following.num_subjects, new_tracker, self._meter.clock
+            )
+            self._prefetch, self._results = frames, map(tracks.update, frames)
+            return
+        fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), self._meter.clock)
+        if self.policy == "latest":  # what may yet be dropped is not worth preparing
+            frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt)
+            self._prefetch, self._results = frames, map(fixed.update, self._prepared(iter(frames)))
+        else:
+            prepared = Prefetch(self._prepared(self._wanted_frames()), depth, None, interrupt)
+            self._prefetch, self._results = prepared, map(fixed.update, prepared)
+
+    def __iter__(self) -> Iterator[Tracks]:
+        """Raises what the source or the network raises, after the tracks before it."""
+        return self._results
+
+    def end(self) -> None:
+        """End an iteration that waits for a frame, or else the next time it would. From any thread; returns at once."""
+        self._prefetch.end()
+
+    def close(self, seconds: float = GRACE_SECONDS) -> bool:
+        """End the decoding thread. A live source that keeps it waiting is closed for that. False where it has not
+        ended within `seconds`: then neither it nor the source can be touched any more."""
+        return self._prefetch.close(seconds)
+
+    def _wanted_frames(self) -> Iterator[Frame]:
+        left_out: Frame | None = None
+        for frame in self._meter.clock.time_each("decode", self._source):
+            if frame.index < self._first_index:
+                continue
+            self._meter.saw(frame)
+            if left_out is not None:
+                frame = standing_for(left_out, frame, num_dropped=0)
+            if self._pace and not self._pace.takes(frame):
+                self._meter.skipped += 1
+                left_out = frame
+            else:
+                left_out = None
+                yield frame
+            del frame  # else this generator would keep one frame alive while it waits
+
+    def _replaced(self, waiting: Frame, newer: Frame) -> Frame:
+        self._meter.dropped += 1
+        return standing_for(waiting, newer, num_dropped=1)
+
+    def _prepared(self, frames: Iterator[Frame]) -> Iterator[Prepared]:
+        for frame in frames:
+            if self._region is not None:
+                require_region(self._source.name, (frame.height, frame.width), self._region)
+            with self._meter.clock.time("prepare"):
+                item = self._segmenter.prepare(frame, self._region)
+            del frame
+            yield item
+            del item
+
+
+def require_region(name: str, frame_hw: tuple[int, int], region: Region) -> None:
+    """Raises VideoError unless some of the region lies on the picture."""
+    left, top, width, height = region
+    if min(left + width, top + height) < 2 or left > frame_hw[1] - 2 or top > frame_hw[0] - 2:
+        numbers = ",".join(f"{value:g}" for value in region)
+        raise VideoError(f"{name}: the region {numbers} lies outside its picture of {frame_hw[1]}x{frame_hw[0]}")
+
+
+class _Pace:
+    """Chooses frames by their times, evenly, no more than so many a second."""
+
+    def __init__(self, max_fps: float) -> None:
+        self._period = 1 / Fraction(max_fps)
+        self._due: Fraction | None = None
+        self._segment = 0
+
+    def takes(self, frame: Frame) -> bool:
+        seconds = frame.pts * frame.time_base
+        if self._due is None or frame.segment != self._segment:
+            self._due, self._segment = seconds, frame.segment
+        if seconds + min(frame.time_base, self._period / 20) < self._due:  # times are rounded to ticks
+            return False
+        self._due = max(self._due, seconds - self._period) + self._period
+        return True

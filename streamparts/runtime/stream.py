@@ -1,0 +1,408 @@
+"""The loop: frames in, tracks out; and the same with files at the other end, for one source or several."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from streamparts.backends.choice import AUTO, Chosen, choose_backend
+from streamparts.backends.loading import load_model
+from streamparts.backends.shared import SharedBackend
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Tracks
+from streamparts.errors import VideoError
+from streamparts.files import check_outputs, claimed, input_paths
+from streamparts.meter import StageClock
+from streamparts.runtime.job import Job, Progress, Task, opened, work_off
+from streamparts.runtime.options import Policy, Tracking
+from streamparts.runtime.pipeline import Pipeline
+from streamparts.runtime.stats import RunMeter, Stats, StatsFile, StatsLines
+from streamparts.runtime.summary import Outcome, Summary
+from streamparts.sinks.group import Member, SinkGroup
+from streamparts.sinks.messages import parse_addresses
+from streamparts.sinks.outputs import Outputs, RunContext, Show, check_followers, open_outputs
+from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.sources import Source, output_stems
+from streamparts.tracking.roi import Following, Roi
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.smoothing import Smoothing
+from streamparts.tracksfile.resume import ResumePoint, resume_point
+
+__all__ = ["Outcome", "Policy", "Progress", "Summary", "check_outputs", "run", "run_many", "track"]
+
+A = TypeVar("A")
+
+
+def track(
+    source: str | Path | Source,
+    model: str | Path | Bundle | None = None,
+    *,
+    backend: Backend | str = AUTO,
+    threads: int | None = None,
+    clock: StageClock | None = None,
+    policy: Policy | None = None,
+    max_fps: float | None = None,
+    smoothing: Smoothing | None = None,
+    skeleton: Skeleton | str | Path | None = None,
+    roi: Roi | None = None,
+    subjects: int = 1,
+) -> Generator[Tracks]:
+    """Tracks of every frame of a video, in order; of a live source, always of the newest frame.
+
+    `model` None is the default model. `backend` is one that is open, or a name for backends.choice.open_backend, as is
+    `threads`; "auto" takes the quickest that is here. `policy` None is "all" for files and "latest" for live sources;
+    `max_fps` leaves out frames by their times; `smoothing` filters the poses over time (None: as the network gives
+    them) and tells symmetric parts apart; a `skeleton`, or the file that holds one, gives joints and places hidden
+    parts. `roi` is what the network is to see: "auto" follows the subject where the model knows it as
+    a whole (docs/following.md), and is what None does; "off" shows it the whole picture; left, top, width and height in
+    pixels always that region. `subjects` is how many of one kind are followed; the first one's Tracks hold those of
+    the others. A source given as a path is opened here and closed at the end; a Source stays the caller's,
+    but a live one that gives no frame is closed when the loop is left. Raises VideoError, ModelError, SkeletonError,
+    BackendError or MissingExtraError: what is wrong from the start at once, a failure on the way at its frame, after
+    the tracks before it.
+    """
+    bundle = model if isinstance(model, Bundle) else load_model(model)
+    tracking = Tracking.of(
+        bundle.spec,
+        policy=policy,
+        max_fps=max_fps,
+        smoothing=smoothing,
+        skeleton=skeleton,
+        roi=roi,
+        subjects=subjects,
+    )
+    return _tracks(*open_pipeline(source, bundle, chosen_backend(bundle, backend, threads).backend, tracking, clock))
+
+
+def open_pipeline(
+    source: str | Path | Source, bundle: Bundle, backend: Backend, tracking: Tracking, clock: StageClock | None
+) -> tuple[Pipeline, ExitStack]:
+    """What `track` iterates, and what is to be closed after it."""
+    with ExitStack() as stack:
+        frames = opened(source, stack)
+        return Pipeline(frames, bundle, backend, tracking, RunMeter(frames.name, clock)), stack.pop_all()
+
+
+def _tracks(pipeline: Pipeline, stack: ExitStack) -> Generator[Tracks]:
+    with stack:
+        try:
+            yield from pipeline
+        finally:
+            if not pipeline.close():
+                stack.pop_all()
+                warnings.warn("the source did not end when told to; its thread is left behind", RuntimeWarning, 2)
+
+
+def run(
+    source: str | Path | Source,
+    model: str | Path | Bundle | None = None,
+    *,
+    overlay: str | Path | None = None,
+    tracks: str | Path | None = None,
+    masks: bool = False,
+    style: OverlayStyle = DEFAULT_STYLE,
+    encoder: str = "auto",
+    audio: bool = True,
+    show: Show | None = None,
+    show_port: int = 0,
+    send: str | Sequence[str] = (),
+    force: bool = False,
+    resume: bool = False,
+    trust_engine: bool = False,
+    backend: Backend | str = AUTO,
+    threads: int | None = None,
+    opener: Callable[[str | Path], Source] | None = None,
+    policy: Policy | None = None,
+    max_fps: float | None = None,
+    first_index: int = 0,
+    smoothing: Smoothing | None = None,
+    skeleton: Skeleton | str | Path | None = None,
+    roi: Roi | None = None,
+    subjects: int = 1,
+    stats: str | Path | Callable[[Stats], None] | None = None,
+    on_tracks: Callable[[Tracks], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Track a video and write what is asked for: an overlay video, tracks as JSON lines, live messages.
+
+    `masks` adds each part's mask to the tracks; `style`, `encoder`, `audio`, `show` and `show_port` are those of
+    streamparts.sinks.outputs.Outputs. `send` is one address or several that get every frame's tracks as a message, for
+    example "udp://127.0.0.1:9000" (docs/messages.md); no receiver holds up the run. `force` allows outputs to be
+    replaced; `resume` goes on after the last frame in `tracks`, where that file is there. `trust_engine` loads a
+    TensorRT engine that was not built here: it can run any code; `backend`, `threads`, `policy`, `max_fps`,
+    `smoothing`, `skeleton`, `roi` and `subjects` as for `track`; `opener` opens a source given as a path or word (None:
+    open_source); frames before `first_index` are read and left out. `stats` is a file that gets a JSON line every
+    second, "-" for stderr, or a function that gets the Stats. `on_tracks` is called with each result in a thread of its
+    own, and misses results rather than holding up the run; `say` gets lines for the user while the run goes on;
+    `progress` is called after each frame, in the loop.
+
+    Setting `stop`, from another thread or a signal handler, ends the run after the frame at hand with all outputs
+    complete; so does closing the preview. Raises VideoError, ModelError, SkeletonError, BackendError, MissingExtraError
+    or TracksError; ValueError for an address that is none. An error of the source or the network ends the run, an error
+    of one output ends that output alone and is raised at the end; what was written before stays readable. Ending takes
+    two seconds at most, whatever hangs.
+    """
+    outputs = Outputs(
+        _path(overlay), _path(tracks), masks, style, encoder, audio, show, show_port, parse_addresses(send)
+    )
+    bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+    tracking = Tracking.of(
+        bundle.spec,
+        policy=policy,
+        max_fps=max_fps,
+        first_index=first_index,
+        smoothing=smoothing,
+        skeleton=skeleton,
+        roi=roi,
+        subjects=subjects,
+    )
+    outputs = replace(outputs, following=_told(tracking.following, say))
+    if resume and outputs.tracks == Path("-"):
+        raise VideoError("--tracks -: standard output cannot be resumed; name a file")
+    files, inputs = (*outputs.paths, *_stats_paths(stats)), input_paths(source, bundle, skeleton)
+    check_outputs(files, inputs, force or resume)
+    chosen = chosen_backend(bundle, backend, threads)
+    with claimed(files):
+        point = None
+        if resume and outputs.tracks:
+            point = resume_point(outputs.tracks, bundle, masks=masks, following=tracking.following)
+        may_replace = force or point is not None
+        check_outputs(files, inputs, may_replace)  # again: another run may have ended meanwhile
+        if outputs.overlay is not None:
+            check_followers(outputs.overlay, may_replace)
+        task = Task(
+            source,
+            bundle,
+            chosen.backend,
+            partial(_open_outputs, outputs, bundle, say, point, force),
+            replace(tracking, first_index=point.next_index) if point else tracking,
+            progress,
+            on_tracks,
+            opener,
+        )
+        job = Job(task, stop=stop)
+        with _stats_lines(stats, [job]):
+            work_off([job])
+        if job.error is not None:
+            raise _with_notes(job.error, job.warnings)
+        return _summary(job, stop, chosen, bundle)
+
+
+def run_many(
+    sources: Sequence[str | Path | Source],
+    model: str | Path | Bundle | None = None,
+    *,
+    out_dir: str | Path = ".",
+    overlay: bool = True,
+    tracks: bool = True,
+    masks: bool = False,
+    style: OverlayStyle = DEFAULT_STYLE,
+    encoder: str = "auto",
+    audio: bool = True,
+    force: bool = False,
+    trust_engine: bool = False,
+    backend: Backend | str = AUTO,
+    threads: int | None = None,
+    opener: Callable[[str | Path], Source] | None = None,
+    policy: Policy | None = None,
+    max_fps: float | None = None,
+    smoothing: Smoothing | None = None,
+    skeleton: Skeleton | str | Path | None = None,
+    roi: Roi | None = None,
+    subjects: int = 1,
+    stats: str | Path | Callable[[Stats], None] | None = None,
+    on_tracks: Callable[[str, Tracks], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[str, Progress], None] | None = None,
+) -> list[Outcome]:
+    """Track several sources at once with one model. Each has a loop, a tracker and outputs of its own; frames of
+    several that are ready at the same time go through the network together, and none waits for another.
+
+    The outputs are `out_dir`/STEM.overlay.mp4 and STEM.tracks.jsonl, where STEM is the name of the file or stream, with
+    a number where two are alike. `on_tracks` and `progress` get STEM first, and are called by the threads of all
+    sources. All else is as for `run`. One source's error ends no other: see the Outcomes, in the order of `sources`.
+    Raises VideoError or ModelError where nothing can begin.
+    """
+    stems, folder = output_stems(sources), Path(out_dir)
+    wanted = [Outputs(*_paths_after(folder / stem, overlay, tracks), masks, style, encoder, audio) for stem in stems]
+    files = [path for outputs in wanted for path in outputs.paths]
+    every, inputs = [*files, *_stats_paths(stats)], input_paths(*sources, model, skeleton)
+    check_outputs(every, inputs, force)
+    for outputs in wanted:
+        if outputs.overlay is not None:
+            check_followers(outputs.overlay, force)
+    bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+    tracking = Tracking.of(
+        bundle.spec,
+        policy=policy,
+        max_fps=max_fps,
+        smoothing=smoothing,
+        skeleton=skeleton,
+        roi=roi,
+        subjects=subjects,
+    )
+    following = _told(tracking.following, say)
+    wanted = [replace(outputs, following=following) for outputs in wanted]
+    chosen = chosen_backend(bundle, backend, threads)
+    with claimed(every), closing(SharedBackend(chosen.backend)) as shared:
+        check_outputs(every, inputs, force)  # again: another run may have ended meanwhile
+        jobs = [
+            Job(
+                Task(
+                    source,
+                    bundle,
+                    shared,
+                    partial(_open_outputs, outputs, bundle, say, None, force),
+                    tracking,
+                    _named(stem, progress),
+                    _named(stem, on_tracks),
+                    opener,
+                ),
+                stem,
+                stop,
+            )
+            for source, stem, outputs in zip(sources, stems, wanted, strict=True)
+        ]
+        with _stats_lines(stats, jobs):
+            work_off(jobs)
+    return [
+        Outcome(stem, _summary(job, stop, chosen, bundle), job.error) for stem, job in zip(stems, jobs, strict=True)
+    ]
+
+
+def _told(following: Following, say: Callable[[str], None] | None) -> Following:
+    """The same; the user is told what is to be known of it."""
+    if following.note and say:
+        say(following.note)
+    return following
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _open_outputs(
+    outputs: Outputs,
+    bundle: Bundle,
+    say: Callable[[str], None] | None,
+    resume: ResumePoint | None,
+    replace: bool,
+    source: Source,
+    policy: Policy,
+    job: Job,
+) -> SinkGroup:
+    """The outputs of a job, which is told of each frame written and of outputs that fail."""
+    ages = job.meter.ages
+
+    def failed(member: Member, error: Exception) -> None:
+        ages.set_num_sinks(job.outputs.num_files)
+        if say and job.outputs.num_files:
+            say(f"{member.name} ends here, the rest goes on: {error}")
+
+    context = RunContext(
+        source=source,
+        bundle=bundle,
+        clock=job.meter.clock,
+        policy=policy,
+        resume=resume,
+        replace=replace,
+        written=lambda tracks: ages.written(tracks.index, tracks.frame.decoded_at),
+        say=say,
+        on_closed=job.end,
+    )
+    return open_outputs(outputs, context, failed)
+
+
+def _summary(job: Job, stop: threading.Event | None, chosen: Chosen, bundle: Bundle) -> Summary:
+    clock, ages, meter = job.meter.clock, job.meter.ages, job.meter
+    return Summary(
+        num_frames=job.num_frames,
+        seconds=meter.seconds,
+        age_p50_ms=ages.quantile_ms(0.5),
+        age_p95_ms=ages.quantile_ms(0.95),
+        age_p99_ms=ages.quantile_ms(0.99),
+        fps_in=clock.stage("decode").count / meter.seconds,
+        stage_ms=clock.mean_ms(),
+        stage_p95_ms=clock.p95_ms(),
+        num_dropped=meter.dropped,
+        num_skipped=meter.skipped,
+        num_gaps=meter.gaps,
+        num_segments=meter.segments,
+        num_callback_lost=meter.callback_lost,
+        num_messages_lost=meter.messages_lost,
+        decode_errors=meter.decode_errors,
+        packets_lost=meter.packets_lost,
+        num_damaged=meter.damaged + meter.damaged_left_out,
+        repaired_times=meter.repaired_times,
+        outputs=job.outputs.paths,
+        notes=job.outputs.notes,
+        subject_share=job.subject_share,
+        model=bundle.spec.name,
+        interrupted=job.was_ended or bool(stop and stop.is_set()),
+        backend=chosen.backend.name,
+        why_backend=chosen.why,
+        warnings=tuple(job.warnings),
+    )
+
+
+@contextmanager
+def _stats_lines(stats: str | Path | Callable[[Stats], None] | None, jobs: Sequence[Job]) -> Iterator[None]:
+    """While the block runs, a line of each job every second."""
+    if stats is None:
+        yield
+        return
+    take = _stats_file(stats) if isinstance(stats, str | Path) else stats
+    lines = StatsLines([job.meter for job in jobs], take)
+    try:
+        yield
+    finally:
+        problem = lines.close()
+        if problem:
+            jobs[0].warnings.append(problem)
+        if isinstance(take, StatsFile):
+            take.close()
+
+
+def _stats_file(path: str | Path) -> StatsFile:
+    try:
+        return StatsFile(path)
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _stats_paths(stats: object) -> list[Path]:
+    return [Path(stats)] if isinstance(stats, str | Path) and str(stats) != "-" else []
+
+
+def _with_notes(error: BaseException, notes: Sequence[str]) -> BaseException:
+    for note in notes:
+        error.add_note(note)
+    return error
+
+
+def _named(stem: str, function: Callable[[str, A], None] | None) -> Callable[[A], None] | None:
+    return None if function is None else partial(function, stem)
+
+
+def _paths_after(stem: Path, overlay: bool, tracks: bool) -> tuple[Path | None, Path | None]:
+    return (
+        stem.with_name(f"{stem.name}.overlay.mp4") if overlay else None,
+        stem.with_name(f"{stem.name}.tracks.jsonl") if tracks else None,
+    )
+
+
+def chosen_backend(bundle: Bundle, backend: Backend | str, threads: int | None) -> Chosen:
+    if isinstance(backend, str):
+        return choose_backend(bundle, backend, threads)
+    if threads is not None:
+        raise ValueError("threads belong to a backend given by name; this one is open already")
+    return Chosen(backend, "given")

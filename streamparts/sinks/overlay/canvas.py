@@ -1,0 +1,75 @@
+"""What can be drawn on: an RGB array, or a yuv420p picture as decoded, which saves two conversions per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from av import VideoFrame
+from av.video.reformatter import Colorspace
+
+from streamparts.arrays import ByteArray
+from streamparts.bundle.colours import Color
+from streamparts.sources.rescale import plane_arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One array that takes every stroke, and how colours look in it."""
+
+    image: ByteArray
+    """(h, w, 3), or (h, w) for one channel of several."""
+    halvings: int
+    """0 for displayed pixels, 1 where one pixel covers two by two of them."""
+    values: Callable[[Color], tuple[int, ...]]
+    """What to write for a colour."""
+
+
+Canvas = tuple[Plane, ...]
+"""Planes of one picture, the first at full size."""
+
+
+def rgb_canvas(image: ByteArray) -> Canvas:
+    """`image` is (H, W, 3) uint8 RGB and is drawn into."""
+    return (Plane(image, 0, lambda color: color),)
+
+
+def yuv_canvas(picture: VideoFrame, left: int = 0) -> Canvas:
+    """`picture` is a yuv420p frame of limited range that may be written to, such as `Rescaler.yuv` makes. The canvas
+    is its part from column `left`, an even number, to the right."""
+    red, blue = _luma_weights(picture.colorspace)
+
+    def luma(color: Color) -> tuple[int]:
+        return (round(16 + 219 / 255 * _grey(color, red, blue)),)
+
+    def blueness(color: Color) -> tuple[int]:
+        return (round(128 + 112 / 255 * (color[2] - _grey(color, red, blue)) / (1 - blue)),)
+
+    def redness(color: Color) -> tuple[int]:
+        return (round(128 + 112 / 255 * (color[0] - _grey(color, red, blue)) / (1 - red)),)
+
+    y, u, v = plane_arrays(picture)
+    return (
+        Plane(y[:, left:], 0, luma),
+        Plane(u[:, left // 2 :], 1, blueness),
+        Plane(v[:, left // 2 :], 1, redness),
+    )
+
+
+def doubled(picture: VideoFrame) -> VideoFrame:
+    """A yuv420p picture of even width, twice beside itself, with the same colour tags."""
+    wide = VideoFrame(2 * picture.width, picture.height, "yuv420p")
+    for old, new in zip(plane_arrays(picture), plane_arrays(wide), strict=True):
+        new[:, : old.shape[1]] = new[:, old.shape[1] :] = old
+    wide.colorspace, wide.color_range = picture.colorspace, picture.color_range
+    wide.color_primaries, wide.color_trc = picture.color_primaries, picture.color_trc
+    return wide
+
+
+def _luma_weights(colorspace: int) -> tuple[float, float]:
+    """Of red and blue, by ITU-R BT.709 where the picture says so, else BT.601."""
+    return (0.2126, 0.0722) if colorspace == Colorspace.ITU709 else (0.299, 0.114)
+
+
+def _grey(color: Color, red: float, blue: float) -> float:
+    return red * color[0] + (1 - red - blue) * color[1] + blue * color[2]

@@ -1,0 +1,154 @@
+"""Draws tracks on a picture: coloured parts with a smooth outline, their poses, names, trails and skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from streamparts.bundle.colours import part_color
+from streamparts.data import Tracks
+from streamparts.sinks.overlay.canvas import Canvas, Plane
+from streamparts.sinks.overlay.strokes import SUBPIXEL_BITS, Line, Strokes, make_strokes
+from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.sinks.overlay.trails import Trail, Trails
+
+LINES_FOR = 2
+"""Lines and numbers on a subject that is followed are those of a picture so many times as large as its crop, or of the
+picture at hand if that is smaller."""
+
+_WHITE, _PALE, _GREY, _DARK = (255, 255, 255), (205, 205, 205), (140, 140, 140), (25, 25, 30)
+
+
+class Painter:
+    """Draws one video's frames in order, in one style; remembers the trails."""
+
+    def __init__(self, style: OverlayStyle = DEFAULT_STYLE) -> None:
+        self.style = style
+        self._trails = dict[int, Trails]()
+
+    def paint(self, canvas: Canvas, tracks: Tracks) -> None:
+        """Draw one frame, in place, on a canvas of its picture as displayed."""
+        for subject in tracks.subjects:
+            trails: Sequence[Trail] = ()
+            if self.style.trails:
+                new = Trails(self.style.trail_seconds)
+                trails = self._trails.setdefault(subject.subject, new).update(subject)
+            draw_tracks(canvas, subject, self.style, trails, boxed=len(tracks.subjects) > 1)
+
+
+def draw_tracks(
+    canvas: Canvas,
+    tracks: Tracks,
+    style: OverlayStyle = DEFAULT_STYLE,
+    trails: Sequence[Trail] = (),
+    boxed: bool = False,
+) -> None:
+    """Draw the visible parts of one subject in one frame, in place, on a canvas of its picture as displayed; `boxed`
+    with a box around it, and its number."""
+    if not (tracks.visible.any() or trails or tracks.joints):
+        return
+    side = float(min(canvas[0].image.shape[:2]))
+    if tracks.region is not None:  # lines as thick as they are would hide a small subject
+        side = min(side, LINES_FOR * max(tracks.region[2:]))
+    full = make_strokes(tracks, style, trails, side, boxed)
+    half = full.halved() if any(plane.halvings for plane in canvas) else full
+    for plane in canvas:
+        _draw_strokes(plane, half if plane.halvings else full, style.opacity)
+
+
+def _draw_strokes(plane: Plane, strokes: Strokes, opacity: float) -> None:
+    colors = [plane.values(part_color(part)) for part in strokes.parts]
+    if strokes.outlines:
+        _blend_areas(plane, strokes, colors, opacity)
+    for outline, color in zip(strokes.outlines, colors, strict=bool(strokes.outlines)):
+        _draw_lines(plane, strokes.lines(outline), color, strokes.thickness, closed=True)
+    for part, piece in strokes.trails:
+        _draw_lines(plane, [strokes.points[piece]], plane.values(part_color(part)), strokes.thickness + 1)
+    white, dark = plane.values(_WHITE), plane.values(_DARK)
+    _draw_lines(plane, strokes.lines(strokes.ellipses), plane.values(_PALE), strokes.thickness, closed=True)
+    for extra, axes in zip((1, 0), strokes.axes, strict=bool(strokes.axes)):
+        _draw_lines(plane, strokes.lines(axes), white, strokes.thickness + extra)
+    bones, filled_bones = strokes.lines(strokes.bones), strokes.lines(strokes.filled_bones)
+    _draw_lines(plane, [*bones, *filled_bones], dark, 3 * strokes.thickness + 1)
+    _draw_lines(plane, filled_bones, plane.values(_GREY), strokes.thickness)
+    _draw_lines(plane, bones, white, strokes.thickness)
+    for joint in strokes.lines(strokes.joints):
+        _draw_joint(plane, joint, strokes.thickness)
+    if strokes.boxes:
+        around, corner = strokes.boxes
+        _draw_lines(plane, strokes.lines([around]), plane.values(_PALE), strokes.thickness, closed=True)
+        _draw_name(plane, strokes.lines([corner])[0], strokes.subject, strokes)
+    for label, center in zip(strokes.labels, strokes.lines(strokes.centers), strict=True):
+        if label:
+            (_draw_number if label.isdigit() else _draw_name)(plane, center, label, strokes)
+
+
+def _draw_lines(plane: Plane, lines: list[Line], color: tuple[int, ...], thickness: int, closed: bool = False) -> None:
+    # Smooth lines where the eye sees them, quick ones in half-size colour.
+    line_type = cv2.LINE_8 if plane.halvings else cv2.LINE_AA
+    cv2.polylines(plane.image, lines, closed, color, thickness, line_type, SUBPIXEL_BITS)
+
+
+def _blend_areas(plane: Plane, strokes: Strokes, colors: list[tuple[int, ...]], opacity: float) -> None:
+    """Half-transparent colour over each part's area; only the rectangle around them is touched."""
+    pieces = [strokes.lines(outline) for outline in strokes.outlines]
+    corners = np.concatenate([line[:, 0] for lines in pieces for line in lines] or [np.zeros((0, 2), np.int32)])
+    if not (len(corners) and opacity):
+        return
+    left, top = np.maximum((corners.min(axis=0) >> SUBPIXEL_BITS) - 1, 0).tolist()
+    right, bottom = np.maximum((corners.max(axis=0) >> SUBPIXEL_BITS) + 2, 0).tolist()
+    region = plane.image[top:bottom, left:right]
+    if not region.size:
+        return
+    layer = region.copy()
+    corner = np.array([left, top], np.int32) << SUBPIXEL_BITS
+    for lines, color in zip(pieces, colors, strict=True):
+        cv2.fillPoly(layer, [line - corner for line in lines], color, cv2.LINE_8, SUBPIXEL_BITS)
+    cv2.addWeighted(layer, opacity, region, 1 - opacity, 0, dst=region)
+
+
+def _draw_joint(plane: Plane, place: Line, thickness: int) -> None:
+    """A white point with a dark rim."""
+    x, y = place[0, 0].tolist()
+    for radius, color in ((2 * thickness + 2, _DARK), (2 * thickness, _WHITE)):
+        values = plane.values(color)
+        cv2.circle(plane.image, (x, y), radius << SUBPIXEL_BITS, values, cv2.FILLED, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _draw_number(plane: Plane, center: Line, text: str, strokes: Strokes) -> None:
+    """White on a dark disc: readable on everything, and alike in the font renderers of OpenCV 4 and 5."""
+    width, height = _text_size(text, strokes.text_scale, strokes.thickness)
+    x, y = center[0, 0].tolist()
+    radius = round(0.55 * max(1.35 * height, width)) + strokes.thickness
+    dark = plane.values(_DARK)
+    cv2.circle(plane.image, (x, y), radius << SUBPIXEL_BITS, dark, cv2.FILLED, cv2.LINE_AA, SUBPIXEL_BITS)
+    _draw_text(plane, center, text, strokes.text_scale, strokes.thickness)
+
+
+def _draw_name(plane: Plane, center: Line, text: str, strokes: Strokes) -> None:
+    """White on a dark box."""
+    scale = 0.8 * strokes.text_scale
+    width, height = _text_size(text, scale, strokes.thickness)
+    x, y = (center[0, 0] >> SUBPIXEL_BITS).tolist()
+    half = (width // 2 + height // 3, round(0.95 * height))
+    dark = plane.values(_DARK)
+    cv2.rectangle(plane.image, (x - half[0], y - half[1]), (x + half[0], y + half[1]), dark, cv2.FILLED)
+    _draw_text(plane, center, text, scale, strokes.thickness)
+
+
+def _draw_text(plane: Plane, center: Line, text: str, scale: float, thickness: int) -> None:
+    if plane.halvings:
+        return  # white on dark: both are grey
+    width, height = _text_size(text, scale, thickness)
+    x, y = (center[0, 0] >> SUBPIXEL_BITS).tolist()
+    origin, white = (x - width // 2, y + (height + 1) // 2), plane.values(_WHITE)
+    cv2.putText(plane.image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, white, thickness, cv2.LINE_AA)
+
+
+@lru_cache(256)
+def _text_size(text: str, scale: float, thickness: int) -> tuple[int, int]:
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    return width, height

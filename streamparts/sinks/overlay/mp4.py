@@ -1,0 +1,164 @@
+"""H.264 in an mp4 file: exact timestamps, playable in browsers, and after a kill."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av import Packet, VideoFrame
+from av.audio.stream import AudioStream
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from streamparts.errors import VideoError
+from streamparts.files import make_new
+from streamparts.sinks.overlay.encoders import SOFTWARE_ENCODER, Encoder
+from streamparts.sources.folders import OWN_MARK
+
+FRAGMENT_SECONDS = 0.5
+"""Video time between the points up to which a killed process leaves a playable file."""
+
+_HYBRID_SINCE = (61, 7, 100)
+"""libavformat of FFmpeg 7.1: from here on a fragmented file becomes an ordinary one when it is closed."""
+
+_MAX_TIMESCALE = 2**31 - 1
+_EARLY_KEY_FRAME = 2
+"""A key frame here ends the first fragment, so that a process killed early leaves a playable file too; by then there is
+some sound, without which the index of some kinds cannot be written."""
+
+_BROKEN = (av.FFmpegError, OSError, ValueError)
+
+
+class Mp4Writer:
+    """Encodes pictures of one size and colour space, and takes packets of sound as they are."""
+
+    def __init__(
+        self,
+        path: Path,
+        like: VideoFrame,
+        time_base: Fraction,
+        rate: Fraction,
+        first_pts: int,
+        encoder: Encoder = SOFTWARE_ENCODER,
+        audio: AudioStream | None = None,
+        endless: bool = False,
+        pixel_aspect: Fraction = Fraction(1),
+    ) -> None:
+        """`like` has the size, even, the pixel format and the colour tags of all pictures. `rate` is announced to
+        players and spaces key frames; it decides no time. `audio` is the stream that packets of sound come from.
+        `endless`: keep no index of all frames (72 bytes each) to make an ordinary file of it at the end. `pixel_aspect`
+        is how wide a pixel is shown for its height. Raises VideoError."""
+        self.path = path
+        self._time_base = time_base
+        self._num_pictures = 0
+        self._gave_up = False
+        try:
+            make_new(path)
+            self._container = av.open(
+                f"file:{path}",
+                "w",
+                format="mp4",
+                options=_muxer_options(first_pts, time_base, audio.rate if audio else 1, endless),
+            )
+            self._container.metadata["comment"] = OWN_MARK
+            stream = self._container.add_stream(encoder.name, rate=rate, options=dict(encoder.options))
+            self._audio = self._container.add_stream_from_template(audio) if audio else None
+        except _BROKEN as error:
+            raise VideoError(f"{path}: the video cannot be written ({error})") from error
+        self._stream = cast(VideoStream, stream)
+        codec = self._stream.codec_context
+        encoder.configure(codec, like.height, like.width, rate)
+        self._stream.time_base = codec.time_base = time_base
+        codec.sample_aspect_ratio = pixel_aspect
+        _tag_colours(codec, like)
+
+    def write(self, picture: VideoFrame, pts: int) -> None:
+        """Encode one picture; `pts` in ticks of the time base. Raises VideoError."""
+        picture.pts, picture.time_base = pts, self._time_base
+        picture.pict_type = PictureType.I if self._num_pictures == _EARLY_KEY_FRAME else PictureType.NONE
+        self._num_pictures += 1
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except _BROKEN as error:
+            self._give_up()
+            raise VideoError(f"{self.path}: writing the video failed ({_reason(error)})") from error
+
+    def write_audio(self, packet: Packet[AudioStream], shift_seconds: Fraction) -> None:
+        """Copy one packet of sound, moved in time. Raises VideoError; ValueError where no sound was announced."""
+        if self._audio is None or packet.pts is None or packet.dts is None:
+            raise ValueError(f"{self.path}: was opened without sound")
+        ticks = round(shift_seconds / packet.time_base)
+        packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+        packet.stream = self._audio
+        try:
+            self._container.mux_one(packet)
+        except _BROKEN as error:
+            self._give_up()
+            raise VideoError(f"{self.path}: writing the sound failed ({_reason(error)})") from error
+
+    def close(self) -> None:
+        """Finish the file. Raises VideoError. After an error it is playable up to its last whole fragment."""
+        if self._gave_up:
+            return
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except _BROKEN as error:
+            self._give_up()
+            raise VideoError(f"{self.path}: finishing the video failed ({_reason(error)})") from error
+
+    def _give_up(self) -> None:
+        self._gave_up = True
+        with suppress(*_BROKEN):
+            self._container.close()
+        with suppress(OSError):
+            if self.path.is_file():
+                os.truncate(self.path, whole_fragments_end(self.path))
+
+
+def whole_fragments_end(path: Path) -> int:
+    """Length in bytes of a fragmented mp4 file up to the end of its last whole fragment."""
+    end, offset, size = 0, 0, path.stat().st_size
+    with path.open("rb") as file:
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            offset += length
+            if length < 8 or offset > size:
+                break
+            if kind != b"moof":
+                end = offset
+            file.seek(offset)
+    return end
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _muxer_options(first_pts: int, time_base: Fraction, sample_rate: int, endless: bool) -> dict[str, str]:
+    hybrid = av.library_versions["libavformat"] >= _HYBRID_SINCE and not endless
+    ticks = math.lcm(time_base.denominator, sample_rate)
+    ticks = ticks if ticks <= _MAX_TIMESCALE else time_base.denominator
+    return {
+        # With the index delayed to the first fragment, a file that was killed has its start time too.
+        "movflags": "delay_moov+frag_keyframe+" + ("hybrid_fragmented" if hybrid else "default_base_moof"),
+        "frag_duration": str(round(1e6 * FRAGMENT_SECONDS)),
+        "flush_packets": "1",  # without it a killed process leaves an unreadable file
+        # Pictures wait for sound, and sound for pictures, to be stored in order; no longer than this, in microseconds.
+        "max_interleave_delta": str(round(1e6 * FRAGMENT_SECONDS / 2)),
+        "avoid_negative_ts": "disabled" if first_pts >= 0 else "make_non_negative",
+        # The start times are kept in these units; the default of milliseconds would round them.
+        "movie_timescale": str(ticks * -(-1000 // ticks)),
+    }
+
+
+def _tag_colours(codec: av.VideoCodecContext, like: VideoFrame) -> None:
+    codec.colorspace = like.colorspace
+    codec.color_range = like.color_range
+    codec.color_primaries = like.color_primaries
+    codec.color_trc = like.color_trc

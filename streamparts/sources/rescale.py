@@ -1,0 +1,115 @@
+"""One small job, done cheaply: a decoded frame as the network or the overlay wants it, upright and in true colours."""
+
+from __future__ import annotations
+
+import numpy as np
+from av import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
+
+from streamparts.arrays import ByteArray, require_shape
+from streamparts.data import Frame
+from streamparts.geometry import Region
+from streamparts.sources.picture_window import Window, cut_out
+
+
+class Rescaler:
+    """Scales and converts in one step. Keeps the scaler between frames, so have one per user and thread.
+
+    Pixels are averaged over the area they cover when the picture shrinks: other methods alias.
+    """
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def rgb(self, frame: Frame, size_hw: tuple[int, int] | None = None, crop: Region | None = None) -> ByteArray:
+        """(h, w, 3) uint8 RGB of `frame` as displayed; `size_hw` None keeps the displayed size. Of a `crop`, in whole
+        displayed pixels inside the frame, no other pixel is touched.
+
+        The array may be the frame's own memory: do not write into it.
+        """
+        window = None if crop is None else _window(crop)
+        size_hw = size_hw or ((frame.height, frame.width) if window is None else window.size_hw)
+        if min(size_hw) < 1:
+            raise ValueError(f"size_hw must be positive, got {size_hw}")
+        if isinstance(frame.image, np.ndarray):
+            return _resize_array(frame.image if window is None else frame.image[window.slices], size_hw)
+        if window is None:
+            return self._convert(frame.image, size_hw, frame.rotation)
+        stored = window.before_rotation(frame.rotation, frame.height, frame.width)
+        cut = cut_out(frame.image, stored)
+        if cut is None:  # a layout that is not known by heart
+            whole = self._convert(frame.image, (frame.height, frame.width), frame.rotation)
+            return _resize_array(whole[window.slices], size_hw)
+        return self._convert(cut, size_hw, frame.rotation)
+
+    def yuv(self, frame: Frame) -> VideoFrame:
+        """A yuv420p picture of `frame` as displayed, of limited range and with its colours tagged, to draw on.
+
+        What is yuv420p already keeps its colour space, bit by bit; all else becomes BT.709. Odd sizes grow by one
+        pixel, a copy of the last row or column, because H.264 wants even ones.
+        """
+        image = frame.image if isinstance(frame.image, VideoFrame) else VideoFrame.from_ndarray(frame.image, "rgb24")
+        plain = image.format.name == "yuv420p" and image.color_range != ColorRange.JPEG
+        source = image if plain else self._to_bt709(image)
+        picture = VideoFrame(frame.width + frame.width % 2, frame.height + frame.height % 2, "yuv420p")
+        for old, new in zip(plane_arrays(source), plane_arrays(picture), strict=True):
+            upright = np.rot90(old, frame.rotation // 90)
+            height, width = upright.shape
+            new[:height, :width] = upright
+            new[height:] = new[height - 1]
+            new[:, width:] = new[:, width - 1 : width]
+        picture.colorspace = image.colorspace if plain else int(Colorspace.ITU709)
+        picture.color_primaries = image.color_primaries if plain else int(ColorPrimaries.BT709)
+        picture.color_trc = image.color_trc if plain else int(ColorTrc.BT709)
+        picture.color_range = int(ColorRange.MPEG)
+        return picture
+
+    def _to_bt709(self, image: VideoFrame) -> VideoFrame:
+        is_rgb = image.format.is_rgb
+        return self._reformatter.reformat(
+            image,
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            src_color_range=None if is_rgb else int(image.color_range),
+            threads=1,
+        )
+
+    def _convert(self, image: VideoFrame, size_hw: tuple[int, int], rotation: int) -> ByteArray:
+        height, width = size_hw if rotation % 180 == 0 else size_hw[::-1]
+        shrinks = height < image.height or width < image.width
+        small = self._reformatter.reformat(
+            image,
+            width=width,
+            height=height,
+            format="rgb24",
+            interpolation=Interpolation.AREA if shrinks else Interpolation.BILINEAR,
+            src_color_range=int(image.color_range),  # left out, PyAV takes full range for limited
+            threads=1,
+        )
+        upright = np.asarray(small.to_ndarray(), np.uint8)
+        return np.ascontiguousarray(np.rot90(upright, rotation // 90)) if rotation else upright
+
+
+def _window(crop: Region) -> Window:
+    left, top, width, height = (round(value) for value in crop)
+    return Window(left, top, left + width, top + height)
+
+
+def plane_arrays(picture: VideoFrame) -> list[ByteArray]:
+    """Each 8-bit plane as (h, w), sharing the frame's memory."""
+    return [
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]  # type: ignore[call-overload]
+        for plane in picture.planes
+    ]
+
+
+def _resize_array(image: ByteArray, size_hw: tuple[int, int]) -> ByteArray:
+    require_shape("image", image, (None, None, 3))
+    if image.shape[:2] == size_hw:
+        return image
+    import cv2
+
+    shrinks = size_hw[0] < image.shape[0] or size_hw[1] < image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size_hw[::-1], interpolation=method), np.uint8)

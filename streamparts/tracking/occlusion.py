@@ -1,0 +1,220 @@
+"""Hidden parts hang on their neighbours: where a part that is not seen must be, by the joints of the skeleton.
+
+A neighbour holds the joint that both share, so the hidden part's centre follows from its angle. The angle goes with the
+neighbour's: what the part turned against it when it was last seen dies away. Two joints tell the angle too; how much
+they count against what was carried on is weighed by the variances of all three. So that nothing jumps, a part keeps
+the distance to its place that it had when it was last seen, for a moment.
+
+A part that is seen, but with little confidence, is measured badly: there the joint is one more measurement of a Kalman
+filter, of where the centre and the angle together put it.
+
+States are rows of filters.PoseFilter: x, y, log sx, log sy, angle, lengths in 1/256 of the frame's shorter side. Points
+are complex numbers here, x + iy: for the few parts that are hidden that is many times as quick as arrays.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.tracking.skeleton import Skeleton
+
+Array = NDArray[np.float64]
+State = tuple[Array, Array]
+"""Values (K, 5) and their velocities (K, 5)."""
+
+TURN_SECONDS = 0.15
+"""Time constant with which the turning of a hidden part against its neighbours dies away ..."""
+OFFSET_SECONDS = 0.15
+"""... and the distance from where the joints have it."""
+_DOUBT = 1.0
+"""Turning against the neighbours counts as far as its square is more than so many times its variance."""
+_SPIN_SHARE = 0.3
+"""Of a correction of the angle that goes into the turning: the second gain of an alpha-beta filter."""
+_REFERENCE_PX = 256
+_ANGLE = 4
+
+
+class _Link(NamedTuple):
+    """A joint as seen from a part that hangs on it."""
+
+    neighbour: int
+    in_neighbour: complex
+    """Canonical."""
+    in_part: complex
+    variance: float
+    """Of the two parts' disagreement about it, an axis."""
+
+
+class _Pose(NamedTuple):
+    """One row of the filter's values, or of their velocities."""
+
+    center: complex
+    scales: tuple[float, float]
+    angle: float
+
+    def arm(self, point: complex) -> complex:
+        """From the centre to a canonical point."""
+        return cmath.rect(1, self.angle) * complex(self.scales[0] * point.real, self.scales[1] * point.imag)
+
+
+class Hanging:
+    """The memory of one video: by how much each hidden part lay beside its place."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        num_parts = len(skeleton.parts)
+        self._links: list[list[_Link]] = [[] for _ in range(num_parts)]
+        for joint in skeleton.joints:
+            if joint.kind != "free":
+                in_parent, in_child = complex(*joint.in_parent), complex(*joint.in_child)
+                variance = (joint.residual * _REFERENCE_PX) ** 2 / 2
+                self._links[joint.child].append(_Link(joint.parent, in_parent, in_child, variance))
+                self._links[joint.parent].append(_Link(joint.child, in_child, in_parent, variance))
+        self._offset = [0j] * num_parts
+        self._hung = np.zeros(num_parts, np.bool_)
+
+    def carry(
+        self,
+        before: State,
+        now: State,
+        covariance: Array,
+        sure: NDArray[np.bool_],
+        seen: NDArray[np.bool_],
+        known: NDArray[np.bool_],
+        step: float,
+    ) -> NDArray[np.bool_]:
+        """Put hidden parts on their joints, and draw those that are seen but not `sure` (K,) towards theirs, next to
+        the sure ones first, by changing the rows of `now` in place; (K,) which parts were moved so.
+
+        `before` is the state `step` seconds ago; `covariance` (3, K, 5) that of positions, between them and velocities,
+        and of velocities; `known` (K,) are the parts that have a state.
+        """
+        placed, left = known & seen & sure, set(np.flatnonzero(known & ~(seen & sure)).tolist())
+        while left:
+            ready = [(part, links) for part in sorted(left) if (links := self._links_to(placed, part))]
+            for part, links in ready:
+                if seen[part]:
+                    for link in links:
+                        _draw(part, link, now, covariance)
+                else:
+                    self._hang(part, links, before, now, covariance, step)
+            settled = [part for part, _ in ready] or [part for part in left if seen[part]]
+            if not settled:
+                break
+            placed[settled] = True
+            left.difference_update(settled)
+        self._hung = placed & ~seen
+        return placed & ~(seen & sure)
+
+    def _links_to(self, placed: NDArray[np.bool_], part: int) -> list[_Link]:
+        return [link for link in self._links[part] if placed[link.neighbour]]
+
+    def _hang(self, part: int, links: list[_Link], before: State, now: State, covariance: Array, step: float) -> None:
+        own, own_moving = _poses(before, part)
+        pairs = [(_poses(before, link.neighbour), _poses(now, link.neighbour)) for link in links]
+        were, were_moving = [was for (was, _), _ in pairs], [moving for (_, moving), _ in pairs]
+        around, moving = [pose for _, (pose, _) in pairs], [moving for _, (_, moving) in pairs]
+        weights = [
+            1 / _joint_variance(pose, covariance[0, link.neighbour].tolist(), link)
+            for pose, link in zip(around, links, strict=True)
+        ]
+        turned = _mean([_wrapped(pose.angle - was.angle) for pose, was in zip(around, were, strict=True)])
+        against = own_moving.angle - _mean([was.angle for was in were_moving])
+        if not self._hung[part]:
+            self._offset[part] = own.center - _place(own, were, links, weights)
+            doubt = covariance[2, part, _ANGLE] + covariance[2, links[0].neighbour, _ANGLE] / len(links)
+            against *= max(0.0, 1 - _DOUBT * float(doubt) / max(against**2, 1e-12))
+        own = own._replace(angle=own.angle + turned + against * step)
+        if len(links) > 1:
+            turn = _turn(own, around, links, weights, float(covariance[0, part, _ANGLE]))
+            own = own._replace(angle=own.angle + turn)
+            against += _SPIN_SHARE * turn / step
+        spin = _mean([each.angle for each in moving]) + against * math.exp(-step / TURN_SECONDS)
+        self._offset[part] *= math.exp(-step / OFFSET_SECONDS)
+        center = _place(own, around, links, weights) + self._offset[part]
+        drawn = [
+            each.center + 1j * (each.angle * pose.arm(link.in_neighbour) - spin * own.arm(link.in_part))
+            for each, pose, link in zip(moving, around, links, strict=True)
+        ]
+        velocity = sum(drawn) / len(drawn)
+        value_row, velocity_row = now[0][part], now[1][part]
+        value_row[0], value_row[1], value_row[_ANGLE] = center.real, center.imag, own.angle
+        velocity_row[0], velocity_row[1], velocity_row[_ANGLE] = velocity.real, velocity.imag, spin
+
+
+def _draw(part: int, link: _Link, now: State, covariance: Array) -> None:
+    """The update of an extended Kalman filter whose measurement is the joint as the
+    neighbour has it. Of the (2, 2) matrix of what is to be expected, I m + spread u u^T with u across the arm, the
+    inverse is written out. The covariance stays as it is: a joint is off by the same in the next frame, and tells no
+    more by being asked again."""
+    own, neighbour = _poses(now, part)[0], _poses(now, link.neighbour)[0]
+    arm = own.arm(link.in_part)
+    surprise = neighbour.center + neighbour.arm(link.in_neighbour) - own.center - arm
+    position, cross = covariance[0, part].tolist(), covariance[1, part].tolist()
+    expected = position[0] + _joint_variance(neighbour, covariance[0, link.neighbour].tolist(), link)
+    across, spread = 1j * arm, position[_ANGLE]
+    pull = (surprise.conjugate() * across).real / (expected + spread * abs(arm) ** 2)
+    weighed = (surprise - spread * pull * across) / expected
+    for row, by in zip(now, (position, cross), strict=True):
+        row[part, 0] += by[0] * weighed.real
+        row[part, 1] += by[0] * weighed.imag
+        row[part, _ANGLE] += by[_ANGLE] * pull
+
+
+def _poses(state: State, part: int) -> tuple[_Pose, _Pose]:
+    """Values and velocities of one part; the velocities' scales mean nothing."""
+    (x, y, log_sx, log_sy, angle), (vx, vy, _, _, spin) = state[0][part].tolist(), state[1][part].tolist()
+    return (
+        _Pose(complex(x, y), (math.exp(log_sx), math.exp(log_sy)), angle),
+        _Pose(complex(vx, vy), (0.0, 0.0), spin),
+    )
+
+
+def _joint_variance(neighbour: _Pose, variances: Sequence[float], link: _Link) -> float:
+    """Of the place of a joint as its neighbour has it, an axis; from those of translation, log scale and angle."""
+    return variances[0] + variances[_ANGLE] * abs(neighbour.arm(link.in_neighbour)) ** 2 / 2 + link.variance
+
+
+def _joints(own: _Pose, around: Sequence[_Pose], links: Sequence[_Link]) -> tuple[list[complex], list[complex]]:
+    """Joints as the neighbours have them, and the way to them from the part's centre by its own angle."""
+    places = [pose.center + pose.arm(link.in_neighbour) for pose, link in zip(around, links, strict=True)]
+    return places, [own.arm(link.in_part) for link in links]
+
+
+def _place(own: _Pose, around: Sequence[_Pose], links: Sequence[_Link], weights: Sequence[float]) -> complex:
+    """The part's centre by its joints and its angle."""
+    joints, arms = _joints(own, around, links)
+    return _weighted(joints, weights) - _weighted(arms, weights)
+
+
+def _turn(
+    own: _Pose, around: Sequence[_Pose], links: Sequence[_Link], weights: Sequence[float], variance: float
+) -> float:
+    """By how much to turn the part towards where several joints have it, from an angle of that variance: one
+    Gauss-Newton step."""
+    joints, arms = _joints(own, around, links)
+    joint, arm = _weighted(joints, weights), _weighted(arms, weights)
+    pull, stiffness = 0.0, 1 / variance
+    for each, own_arm, weight in zip(joints, arms, weights, strict=True):
+        across = 1j * (own_arm - arm)
+        pull += weight * (across.conjugate() * (each - joint)).real
+        stiffness += weight * abs(across) ** 2
+    return pull / stiffness
+
+
+def _weighted(points: Sequence[complex], weights: Sequence[float]) -> complex:
+    return sum(point * weight for point, weight in zip(points, weights, strict=True)) / sum(weights)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _wrapped(radians: float) -> float:
+    """Into [-pi, pi)."""
+    return (radians + math.pi) % (2 * math.pi) - math.pi

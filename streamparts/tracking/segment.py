@@ -1,0 +1,98 @@
+"""PartSegmenter: a Frame to its Parts, through a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamparts.arrays import ByteArray
+from streamparts.bundle.load import Bundle
+from streamparts.data import Backend, Frame, Outputs, Parts
+from streamparts.errors import ModelError
+from streamparts.geometry import Letterbox, Region
+from streamparts.sources.rescale import Rescaler
+
+_ROUNDING = 0.02
+"""By so much low precision may take a share out of its range."""
+_FARTHEST = 1e4
+"""Half pictures from the middle: no part is there, and scaled to pixels it may be no number any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A frame in the shape the network eats."""
+
+    frame: Frame
+    """Where it comes from."""
+    letterbox: Letterbox
+    """Maps model pixels to displayed pixels."""
+    image: ByteArray
+    """(H, W, 3) uint8 RGB at the model's input size."""
+
+
+class PartSegmenter:
+    """Finds the parts in one frame; knows nothing of the frame before.
+
+    `prepare` and `infer` may run in two threads, one each: the first costs the decoder's time, not the network's.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+        self._name = bundle.spec.name
+        self._input_hw = bundle.spec.input_hw
+        self._num_parts = bundle.spec.num_parts
+        self._backend = backend
+        self._rescaler = Rescaler()
+
+    def __call__(self, frame: Frame) -> tuple[Letterbox, Parts]:
+        prepared = self.prepare(frame)
+        return prepared.letterbox, self.infer(prepared)
+
+    def prepare(self, frame: Frame, region: Region | None = None) -> Prepared:
+        """Scale the frame, or a region of it, into the model's input, with black borders that keep its proportions."""
+        letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw, region)
+        inner = self._rescaler.rgb(frame, letterbox.inner_hw, letterbox.crop)
+        return Prepared(frame, letterbox, letterbox.pad(inner))
+
+    def infer(self, prepared: Prepared) -> Parts:
+        """Run the network on one prepared frame. Raises ModelError if it fails or gives nan, infinity, labels without a
+        part, or other sizes than its description says."""
+        return self.infer_batch([prepared])[0]
+
+    def infer_batch(self, prepared: Sequence[Prepared]) -> list[Parts]:
+        """The same for several frames in one go: more frames per second, and all of them later."""
+        images = prepared[0].image[None] if len(prepared) == 1 else np.stack([item.image for item in prepared])
+        labels, affines, scores, evidence = self._checked(self._backend.run(images), prepared)
+        return [
+            Parts(labels[i], affines[i], scores[i], None if evidence is None else evidence[i])
+            for i in range(len(prepared))
+        ]
+
+    def _checked(self, outputs: Outputs, prepared: Sequence[Prepared]) -> Outputs:
+        labels, affines, scores, evidence = outputs
+        num, num_parts = len(prepared), self._num_parts
+        if labels.shape != (num, *self._input_hw) or labels.max() > num_parts:
+            raise self._nonsense("labels that its description does not allow", prepared[0])
+        if affines.shape != (num, num_parts, 2, 3) or scores.shape != (num, num_parts):
+            raise self._nonsense("poses or scores of other shapes than its description says", prepared[0])
+        if evidence is not None and evidence.shape != (num, num_parts, 2):
+            raise self._nonsense("evidence of another shape than its description says", prepared[0])
+        finite = np.ones(num, np.bool_)
+        for values in outputs[1:]:
+            if values is not None:
+                finite &= np.isfinite(values).reshape(num, -1).all(axis=1)
+        if not finite.all():
+            raise self._nonsense("numbers that are not finite", prepared[int(finite.argmin())])
+        for what, values in (("scores", scores), ("evidence", evidence)):
+            if values is not None and (values.min(initial=0) < -_ROUNDING or values.max(initial=0) > 1 + _ROUNDING):
+                raise self._nonsense(f"{what} outside 0 to 1", prepared[0])
+        if np.abs(affines).max(initial=0) > _FARTHEST:
+            raise self._nonsense("poses far outside of any picture", prepared[0])
+        evidence = None if evidence is None else np.clip(evidence, 0, 1)
+        return Outputs(labels, affines, np.clip(scores, 0, 1), evidence)
+
+    def _nonsense(self, what: str, prepared: Prepared) -> ModelError:
+        return ModelError(
+            f"{self._name}: the network gave {what} at frame {prepared.frame.index}; train or export it again"
+        )

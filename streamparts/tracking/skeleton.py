@@ -1,0 +1,125 @@
+"""A skeleton: the parts hang together at joints, which make a tree. skeleton_finding.py finds one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.arrays import FloatArray
+from streamparts.bundle.spec import require_part_names, short
+from streamparts.data import Joints
+from streamparts.errors import SkeletonError
+
+Array = NDArray[np.float64]
+Kind = Literal["weld", "hinge", "slide", "free"]
+
+SCHEMA = "streamparts.skeleton/1"
+MAX_REACH = 1e3
+"""Of the numbers in a skeleton's file."""
+ANEW = "find one in this model's tracks: streamparts skeleton TRACKS.jsonl -o FILE.json"
+
+
+class Joint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a part hangs on its parent."""
+
+    parent: int
+    """Number of the part nearer to the root."""
+    child: int
+    """Number of the other part."""
+    in_parent: tuple[float, float]
+    """The joint in the parent's canonical frame."""
+    in_child: tuple[float, float]
+    """The same point in the child's."""
+    kind: Kind
+    """"weld": the two never move against each other; "hinge": they turn about the joint; "slide": one shifts along the
+    other; "free": no rule was found, the joint is a guess."""
+    residual: float
+    """Robust distance between the two parts' ideas of the joint, as a share of the frame's shorter side."""
+    confidence: float
+    """In [0, 1]: how much better than any other tree edge between the two halves of the figure this one is."""
+
+    def __post_init__(self) -> None:
+        if not all(abs(value) <= MAX_REACH for value in (*self.in_parent, *self.in_child)):
+            raise ValueError(f"a joint must lie within {MAX_REACH:g} radii of its parts' centres")
+        if not (0 <= self.residual <= MAX_REACH and 0 <= self.confidence <= 1):
+            raise ValueError("residual must not be negative or huge, and confidence in [0, 1]")
+
+
+class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kinematic tree over parts. Parts that were hardly ever seen are not in it."""
+
+    schema: str = SCHEMA
+    parts: tuple[str, ...]
+    """(K,) names, in the model's order."""
+    root: int
+    """The part that all others hang on, directly or not."""
+    joints: tuple[Joint, ...]
+    """From the root outwards: a parent is placed before its children."""
+    num_frames: int
+    """That it was found in."""
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema is {short(self.schema)}, this version reads {SCHEMA!r}")
+        require_part_names(self.parts)
+        if self.num_frames < 0:
+            raise ValueError(f"num_frames must not be negative, got {self.num_frames}")
+        placed = {self.root}
+        for joint in self.joints:
+            if joint.parent not in placed or joint.child in placed:
+                raise ValueError(f"the joints are no tree from part {self.root} outwards (at part {joint.child})")
+            placed.add(joint.child)
+        if not placed <= set(range(len(self.parts))):
+            raise ValueError(f"the joints name parts that are not among the {len(self.parts)}")
+
+    def require_parts(self, names: Sequence[str]) -> None:
+        """Raises SkeletonError, in one line, unless `names` are its parts, in the same order."""
+        if len(self.parts) != len(names):
+            raise SkeletonError(f"the skeleton is of {len(self.parts)} parts, the model has {len(names)}; {ANEW}")
+        for part, (own, other) in enumerate(zip(self.parts, names, strict=True)):
+            if own != other:
+                raise SkeletonError(
+                    f"part {part} is {short(own)} in the skeleton and {short(other)} in the model; {ANEW}"
+                )
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of part numbers, parent first."""
+        return tuple((joint.parent, joint.child) for joint in self.joints)
+
+    def joint_positions(self, affines: FloatArray, visible: NDArray[np.bool_]) -> FloatArray:
+        """(J, 2) pixels from (K, 2, 3) affines and (K,) visible: the mean of both parts' ideas, or that of the one that
+        is seen; nan where neither is."""
+        out = np.full((len(self.joints), 2), np.nan, np.float32)
+        for number, joint in enumerate(self.joints):
+            ends = ((joint.parent, joint.in_parent), (joint.child, joint.in_child))
+            ideas = [place(affines[part], point) for part, point in ends if visible[part]]
+            if ideas:
+                out[number] = np.mean(ideas, axis=0)
+        return out
+
+    def joints_of(
+        self, affines: FloatArray, scores: FloatArray, visible: NDArray[np.bool_], filled: NDArray[np.bool_]
+    ) -> Joints:
+        """The joints of a frame from its (K, 2, 3) affines: by the parts that are `visible` (K,), or else by those that
+        are `filled`; `scores` (K,) tell how sure the visible ones are."""
+        points = self.joint_positions(affines, visible)
+        unknown = np.isnan(points[:, 0])
+        points[unknown] = self.joint_positions(affines, filled)[unknown]
+        sure, ends = np.where(visible, scores, 0), np.array(self.edges, np.int64).reshape(-1, 2)
+        trust = np.array([joint.confidence for joint in self.joints], np.float32)
+        return Joints(self.edges, points, trust * sure[ends].max(axis=1))
+
+    def to_json(self) -> bytes:
+        """What `load_skeleton` reads, see docs/skeleton.md."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def place(affine: FloatArray, point: tuple[float, float] | Array) -> Array:
+    """(2, 3) affine of a canonical point (2,)."""
+    placed: Array = affine[:, :2] @ np.asarray(point) + affine[:, 2]
+    return placed

@@ -1,0 +1,327 @@
+"""Smoothing of part poses over time: a robust Kalman filter, then a One-Euro filter, both driven by seconds.
+
+The state of a part is its translation, the logarithms of its two scales and its angle, each with a velocity that is
+constant but for white noise in the acceleration: little of it at rest, more where measurements keep lying on the same
+side of where they were expected. How noisy the measurements are is found from the measurements: from the quiet quarter
+of their second differences. A measurement far from the prediction counts less the farther it is (nothing is ever shut
+out), and three far ones that agree with each other are believed, or two that lead ever farther away. While a part is
+hidden, it goes on with a velocity that dies away, or, with a skeleton, hangs on its neighbours, which also help where
+it is seen badly (see occlusion.py). A
+speed counts as motion as far as it is more than the speed's own uncertainty. What remains of the noise is taken by the
+One-Euro filter (Casiez, Roussel and Vogel 2012), whose cut-off frequency rises with the speed: rest is calm, and
+motion, which the filter goes along with, hardly late.
+
+Lengths are in units of 1/256 of the frame's shorter side, so that the same constants serve every size of video.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.arrays import FloatArray
+from streamparts.tracking.occlusion import Hanging
+from streamparts.tracking.skeleton import Skeleton
+
+Array = NDArray[np.float64]
+
+REFERENCE_PX = 256
+"""The shorter side of a frame in the filter's units."""
+_SCALES, _ANGLE = slice(2, 4), 4
+_GROUP = np.array([0, 0, 1, 1, 2])
+"""The columns of the state: x, y; log sx, log sy; angle. Columns of a group have the same variances."""
+_NUM_AXES = np.array([2, 2, 2, 2, 1])
+_MEANS = (_GROUP[:, None] == _GROUP) / _NUM_AXES
+
+_LEANING_KEPT = 0.7
+"""Share of the mean surprise that is kept from one measurement to the next: it is of the last few."""
+_UPRIGHT = 0.5
+"""Mean square, in variances, up to which that mean is chance: of surprises with nothing in common it is 0.18."""
+_HALF_SEEN = 0.5
+"""How far a part that is seen with a confidence of 0 counts as hidden, and as moving: such measurements cannot tell
+that it rests."""
+_SURE = 0.5
+"""Parts seen with less confidence are drawn towards their joints."""
+_SAME_WAY = 0.7
+"""Cosine from which two far measurements lie in the same direction from where they were expected ..."""
+_AHEAD = 1.3
+"""... and how many times as far the second one is where a motion has begun: an error does not grow."""
+_LEAST_CONFIDENCE = 0.01
+"""Less confidence than that counts as much."""
+_PLACED_HZ = 3.0
+"""Cut-off frequency of the One-Euro filter, at least, for parts that the skeleton moved: that is smooth already."""
+_QUIET = 0.25
+"""Quantile of the squared second differences that tells the noise: motion is in the others."""
+_QUIET_SHARE = np.array([0.288, 0.288, 0.102])[_GROUP] * 6
+"""That quantile over the variance of a measurement: of chi-square over its 2, 2 and 1 degrees of freedom, and a second
+difference has 6 times the variance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """Constants of the filter; each triple is of translation, log scale and angle (radians)."""
+
+    noise: tuple[float, float, float] = (0.8, 0.04, 0.05)
+    """Standard deviation of a measurement to begin with ..."""
+    noise_range: tuple[float, float] = (0.25, 4.0)
+    """... and between which multiples of it the one that is found may lie."""
+    agility: tuple[float, float, float] = (1.2e5, 10.0, 1000.0)
+    """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
+    rest_agility: float = 0.005
+    """... and which share of it is left at rest."""
+    slow: tuple[float, float, float] = (30.0, 0.25, 2.5)
+    """Speeds per second well below these are rest."""
+    leaning_gain: float = 2.0
+    """Measurements that keep lying on the same side of where they were expected raise the spectral density by so many
+    times `agility` for each variance by which their mean is off."""
+    outlier_sigmas: float = 3.5
+    """From this many standard deviations on, the variance of a measurement grows with the fourth power of the
+    distance."""
+    outliers_to_believe: int = 3
+    """So many far measurements in a row that agree with each other move the track there; two are enough where the
+    second leads on from the first."""
+    hidden_decay_seconds: float = 0.08
+    """Time constant with which the velocity of a hidden part dies away; longer, the more sure a part was seen."""
+    cutoff_hz: tuple[float, float, float] = (1.0, 1.0, 2.0)
+    """Of the One-Euro filter at rest."""
+    cutoff_gain: tuple[float, float, float] = (1.0, 5.0, 10.0)
+    """Hertz it rises by per unit of speed."""
+    predict_seconds: float = 0.0
+    """How far ahead the result lies, to cancel a latency that is known."""
+
+    def __post_init__(self) -> None:
+        positive = (
+            *self.noise,
+            *self.agility,
+            *self.cutoff_hz,
+            *self.slow,
+            self.hidden_decay_seconds,
+            self.outlier_sigmas,
+        )
+        gains = (*self.cutoff_gain, self.leaning_gain)
+        if min(positive) <= 0 or min(gains) < 0 or self.outliers_to_believe < 2:
+            raise ValueError(f"smoothing needs positive constants and at least two outliers to believe, got {self}")
+        if not 0 < self.noise_range[0] <= 1 <= self.noise_range[1]:
+            raise ValueError(f"noise_range must span 1, got {self.noise_range}")
+        if not 0 <= self.predict_seconds <= 1:
+            raise ValueError(f"predict_seconds must be between 0 and 1, got {self.predict_seconds}")
+
+
+class PoseFilter:
+    """The memory of one video: K parts, each with its state. Depends on the times given, not on the clock."""
+
+    def __init__(self, num_parts: int, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> None:
+        """A `skeleton` of these parts places those that are hidden."""
+        self._hanging = Hanging(skeleton) if skeleton else None
+        self.filled = np.zeros(num_parts, np.bool_)
+        """(K,) hidden parts that the skeleton placed in the last update."""
+        self._placed = self.filled  # and those seen with little confidence that it moved
+        options = self._options = smoothing or Smoothing()
+        self._agility, self._slow = _columns(options.agility), np.square(_columns(options.slow))
+        self._cutoff, self._cutoff_gain = _columns(options.cutoff_hz), _columns(options.cutoff_gain)
+        start = np.square(_columns(options.noise))
+        low, high = np.square(options.noise_range)
+        self._noise_bounds = start * low, start * high
+        self._noise = np.tile(start, (num_parts, 1))
+        self._last = self._before = np.zeros((num_parts, 5)), np.ones(num_parts)
+        self._run, self._num_heard = np.zeros(num_parts), np.zeros(num_parts)
+        self._seconds: float | None = None
+        self._known = np.zeros(num_parts, np.bool_)
+        self._value = np.zeros((num_parts, 5))
+        self._velocity = np.zeros((num_parts, 5))
+        self._covariance = np.zeros((3, num_parts, 5))  # position, cross, velocity
+        self._leaning = np.zeros((num_parts, 5))  # mean of the last surprises over their standard deviation
+        self._squared_speeds = np.zeros((num_parts, 5))  # mean over the axes, without what their uncertainty adds
+        self._calm = np.zeros((num_parts, 5))
+        self._far = np.zeros(num_parts, np.int64)
+        self._far_at, self._far_by = np.zeros((num_parts, 2)), np.zeros((num_parts, 2))
+
+    def update(
+        self,
+        seconds: float,
+        affines: FloatArray,
+        confidence: FloatArray,
+        seen: NDArray[np.bool_],
+        side_px: float,
+    ) -> FloatArray:
+        """(K, 2, 3) smoothed affines at `seconds` (+ predict_seconds), from measured ones in pixels of a frame whose
+        shorter side is `side_px`.
+
+        `confidence` (K,) in [0, 1] widens the noise of a measurement by its inverse; a part that is not `seen` (K,) is
+        predicted, and before it was ever seen its measurement passes unchanged. Raises ValueError unless `seconds`
+        increases.
+        """
+        if self._seconds is not None and seconds <= self._seconds:
+            raise ValueError(f"times must increase, got {seconds} after {self._seconds}")
+        step = 0.0 if self._seconds is None else seconds - self._seconds
+        self._seconds = seconds
+        unit = REFERENCE_PX / side_px
+        measured = _to_state(affines, unit)
+        sure = np.minimum(np.maximum(confidence, _LEAST_CONFIDENCE, dtype=np.float64), 1)
+        doubt, half_seen = 1 / np.square(sure), _HALF_SEEN * (1 - sure)
+        self._listen(measured, doubt, seen)
+        before = self._value, self._velocity.copy()
+        self._predict(step, half_seen * seen)
+        self._correct(measured, doubt, seen & self._known, step)
+        hidden = np.where(seen, half_seen, 1.0)
+        self._velocity *= np.exp(hidden * (-step / self._options.hidden_decay_seconds))[:, None]
+        if self._hanging:
+            now = self._value, self._velocity
+            trusted = sure >= _SURE
+            self._placed = self._hanging.carry(before, now, self._covariance, trusted, seen, self._known, step)
+            self.filled = self._placed & ~seen
+        if (new := seen & ~self._known).any():
+            self._start(measured, new)
+        self._follow(step)
+        ahead = self._calm + self._velocity * self._options.predict_seconds
+        if not self._known.all():
+            ahead[~self._known] = measured[~self._known]
+        return _to_affines(ahead, unit)
+
+    def expected(self, seconds: float, side_px: float) -> tuple[Array, Array]:
+        """Where the parts should be at `seconds`: centers (K, 2) in pixels, nan for parts never seen, and the standard
+        deviation (K,) of a measurement around them."""
+        step = 0.0 if self._seconds is None else seconds - self._seconds
+        position, cross, velocity = self._covariance[:, :, 0]
+        variance = position + step * (2 * cross + step * velocity) + self._noise[:, 0]
+        centers = np.where(self._known[:, None], self._value[:, :2] + step * self._velocity[:, :2], np.nan)
+        return centers * (side_px / REFERENCE_PX), np.sqrt(variance) * (side_px / REFERENCE_PX)
+
+    def _listen(self, measured: Array, doubt: Array, seen: NDArray[np.bool_]) -> None:
+        """Find the noise of the measurements: a quantile, followed step by step, of their second differences. `doubt`
+        (K,) is by how much confidence widens the variance of these."""
+        (last, doubt_then), (before, doubt_before) = self._last, self._before
+        second = measured - 2 * last + before
+        second[:, _ANGLE] = _wrapped(second[:, _ANGLE])
+        self._run = (self._run + 1) * seen
+        heard = self._run > 2
+        self._num_heard += heard
+        pace = heard / np.minimum(self._num_heard + 4, 50)
+        widened = (doubt + 4 * doubt_then + doubt_before) / 6
+        quiet = _mean_squares(second) < self._noise * (_QUIET_SHARE * widened[:, None])
+        self._noise *= np.exp(pace[:, None] * (_QUIET - quiet))
+        self._noise = np.minimum(np.maximum(self._noise, self._noise_bounds[0]), self._noise_bounds[1])
+        self._last, self._before = (measured, doubt), self._last
+
+    def _predict(self, step: float, half_seen: Array) -> None:
+        """`half_seen` (K,) in [0, 1] is how far parts count as moving at least."""
+        self._value = self._value + self._velocity * step
+        rest = self._options.rest_agility
+        position, cross, velocity = self._covariance
+        leaning = self._options.leaning_gain * np.maximum(_mean_squares(self._leaning) - _UPRIGHT, 0)
+        agility = self._agility * (
+            rest + (1 - rest) * np.maximum(self._moving(self._squared_speeds), half_seen[:, None]) + leaning
+        )
+        position += step * (2 * cross + step * velocity) + agility * (step**3 / 3)
+        cross += step * velocity + agility * (step**2 / 2)
+        velocity += agility * step
+
+    def _moving(self, squares: Array) -> Array:
+        """(K, 5) in [0, 1) from squared speeds, mean over the axes: 0 at rest."""
+        moving: Array = squares / (squares + self._slow)
+        return moving
+
+    def _correct(self, measured: Array, doubt: Array, known: NDArray[np.bool_], step: float) -> None:
+        """The Kalman update of the parts in `known`; `doubt` (K,) widens the variance of their measurements."""
+        surprise = measured - self._value
+        surprise[:, _ANGLE] = _wrapped(surprise[:, _ANGLE])
+        noise = self._noise * doubt[:, None]
+        position, cross, velocity = self._covariance
+        expected = position + noise
+        far = _mean_squares(surprise) / (expected * self._options.outlier_sigmas**2)
+        stretch = np.maximum(1.0, far)
+        self._lean(surprise / np.sqrt(expected * stretch), known)
+        weight = known[:, None] / (position + noise * np.square(stretch))
+        for_position, for_velocity = position * weight, cross * weight
+        self._value += for_position * surprise
+        self._velocity += for_velocity * surprise
+        velocity -= for_velocity * cross
+        cross -= for_position * cross
+        position -= for_position * position
+        self._believe(measured, surprise[:, :2], known, known & (far[:, 0] > 1), step)
+
+    def _lean(self, surprise: Array, known: NDArray[np.bool_]) -> None:
+        """Follow the mean of what `known` parts were surprised by, in standard deviations, outliers cut short."""
+        self._leaning = (_LEANING_KEPT * self._leaning + (1 - _LEANING_KEPT) * surprise) * known[:, None]
+
+    def _believe(
+        self, measured: Array, surprise: Array, known: NDArray[np.bool_], far: NDArray[np.bool_], step: float
+    ) -> None:
+        """Far measurements that agree with each other restart the track where they are, with the velocity between
+        them: those that stay at one place, and those that lead away, as a motion does that begins too fast."""
+        if far.any():
+            moved = measured[:, :2] - self._far_at
+            reach = 5 * np.sqrt(self._noise[:, 0]) + np.hypot(*self._velocity[:, :2].T) * step
+            length, before = np.hypot(*surprise.T), np.hypot(*self._far_by.T)
+            same_way = (self._far > 0) & ((surprise * self._far_by).sum(1) > _SAME_WAY * length * before)
+            again = (self._far > 0) & ((np.hypot(*moved.T) <= reach) | (same_way & (length > before / 2)))
+            self._far[far] = np.where(again, self._far + 1, 1)[far]
+            self._far_at[far], self._far_by[far] = measured[far, :2], surprise[far]
+            leads_on = same_way & (length > _AHEAD * before)
+            believed = far & (leads_on | (self._far >= self._options.outliers_to_believe))
+            self._start(measured, believed)
+            self._velocity[believed, :2] = moved[believed] / step
+            certain = self._noise[believed, 0] * np.array([[1], [1 / step], [2 / step**2]])
+            self._covariance[:, believed, :2] = certain[..., None]
+        self._far[known & ~far] = 0
+
+    def _start(self, measured: Array, parts: NDArray[np.bool_]) -> None:
+        """Begin at the measurement, at rest, with a velocity that may be anything a part does."""
+        self._value[parts] = self._calm[parts] = measured[parts]
+        self._velocity[parts] = 0
+        self._covariance[0, parts] = self._noise[parts]
+        self._covariance[1, parts] = 0
+        self._covariance[2, parts] = self._agility * 0.1
+        self._far[parts] = 0
+        self._known |= parts
+
+    def _follow(self, step: float) -> None:
+        """The One-Euro filter, its speed taken from the Kalman filter; in motion it goes along with the velocity."""
+        squares = _mean_squares(self._velocity)
+        self._squared_speeds = np.maximum(squares - self._covariance[2], 0)
+        cutoff = self._cutoff
+        if self._placed.any():
+            cutoff = np.where(self._placed[:, None], np.maximum(cutoff, _PLACED_HZ), cutoff)
+        turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * np.sqrt(self._squared_speeds * _NUM_AXES))
+        self._calm += self._velocity * (step * self._moving(squares))
+        behind = self._value - self._calm
+        behind[:, _ANGLE] = _wrapped(behind[:, _ANGLE])
+        self._calm += behind * (turn / (1 + turn))
+
+
+def _columns(triple: tuple[float, float, float]) -> Array:
+    """Of translation, log scale and angle -> (5,) of each column."""
+    each: Array = np.array(triple, np.float64)[_GROUP]
+    return each
+
+
+def _mean_squares(state: Array) -> Array:
+    """(K, 5), over the axes of each group, so that one limit serves groups of one and of two axes."""
+    means: Array = np.square(state) @ _MEANS
+    return means
+
+
+def _to_state(affines: FloatArray, unit: float) -> Array:
+    """(K, 2, 3) -> (K, 5): x, y, log sx, log sy, angle; lengths times `unit`."""
+    values = affines.astype(np.float64)
+    scales = np.maximum(np.hypot(values[:, 0, :2], values[:, 1, :2]), 1e-6)
+    angle = np.arctan2(values[:, 1, 0], values[:, 0, 0])
+    return np.concatenate([values[:, :, 2] * unit, np.log(scales * unit), angle[:, None]], axis=1)
+
+
+def _to_affines(state: Array, unit: float) -> FloatArray:
+    scales, angle = np.exp(state[:, _SCALES]) / unit, state[:, _ANGLE]
+    cos, sin = np.cos(angle), np.sin(angle)
+    out = np.empty((len(state), 2, 3), np.float32)
+    out[:, 0, 0], out[:, 1, 0] = cos * scales[:, 0], sin * scales[:, 0]
+    out[:, 0, 1], out[:, 1, 1] = -sin * scales[:, 1], cos * scales[:, 1]
+    out[:, :, 2] = state[:, :2] / unit
+    return out
+
+
+def _wrapped(radians: Array) -> Array:
+    """Into [-pi, pi)."""
+    return (radians + math.pi) % (2 * math.pi) - math.pi

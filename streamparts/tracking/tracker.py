@@ -1,0 +1,166 @@
+"""PartTracker: what the network says of each frame, to tracks over time in pixels of the displayed frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamparts.arrays import ByteArray, FloatArray, require_shape
+from streamparts.data import Frame, Parts, Tracks
+from streamparts.geometry import Letterbox
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.smoothing import PoseFilter, Smoothing
+from streamparts.tracking.swaps import SwapResolver
+
+MEDIAN_PACE = 0.03
+"""Share by which the running median of a part's area moves in a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """When a part counts as seen. The two levels differ so that a part near one of them does not flicker."""
+
+    appear_score: float = 0.5
+    """A hidden part is seen once its score reaches this ..."""
+    appear_area: float = 4e-4
+    """... and its area this share of what the network saw."""
+    vanish_score: float = 0.3
+    """A seen part is hidden once its score is below this ..."""
+    vanish_area: float = 1e-4
+    """... or its area below that share."""
+
+    def __post_init__(self) -> None:
+        if not (self.vanish_score <= self.appear_score and self.vanish_area <= self.appear_area):
+            raise ValueError(f"a part must vanish at a lower level than it appears at, got {self}")
+
+
+class PartTracker:
+    """The memory of one video; make one per video. The same frames in the same order give the same tracks."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        visibility: Visibility | None = None,
+        undirected: bool = False,
+        *,
+        smoothing: Smoothing | None = None,
+        pairs: Sequence[tuple[int, int]] = (),
+        skeleton: Skeleton | None = None,
+    ) -> None:
+        """`names` (K,) are the model's parts; `visibility` None takes the defaults. `undirected` says that the model
+        gives axes without a direction (method "scops"): each keeps the direction it was last seen with.
+
+        `smoothing` filters the poses over time; None gives them as the network does. `pairs` of parts that the network
+        may take for each other are kept apart, which needs smoothing. A `skeleton` places parts that are not seen, and
+        gives joints.
+
+        Raises SkeletonError when the skeleton is of other parts, ValueError when pairs come without smoothing.
+        """
+        if skeleton is not None:
+            skeleton.require_parts(names)
+        if pairs and smoothing is None:
+            raise ValueError("symmetric pairs are told apart by the smoothed tracks: give smoothing too")
+        self._names = names
+        self._rule = visibility or Visibility()
+        self._undirected = undirected
+        self._smoothing, self._pairs, self._skeleton = smoothing, tuple(pairs), skeleton
+        self._segment: int | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as with a video's next segment: what comes is no continuation of what was seen."""
+        self._visible = np.zeros(len(self._names), np.bool_)
+        self._first_axes = np.zeros((len(self._names), 2), np.float32)
+        self._typical_areas = np.zeros(len(self._names), np.float32)
+        needed = self._smoothing or self._skeleton
+        self._filter = PoseFilter(len(self._names), self._smoothing, self._skeleton) if needed else None
+        self._swaps = SwapResolver(self._pairs)
+
+    def update(self, frame: Frame, letterbox: Letterbox, parts: Parts, here: bool = True) -> Tracks:
+        """Tracks of the next frame of the video. Where the subject is not `here`, and in a frame that is damaged, no
+        part is seen. Raises ValueError if `parts` has another number of parts, or, with smoothing, if the frame's time
+        is not after the last one's of its segment."""
+        require_shape("affines", parts.affines, (len(self._names), 2, 3))
+        if frame.segment != self._segment:
+            self.forget()
+            self._segment = frame.segment
+        labels, scores = _without_padding(parts.labels, letterbox), parts.scores
+        affines = letterbox.affines_to_frame(parts.affines)
+        areas = self._areas(labels, letterbox)
+        order = self._told_apart(frame, affines, scores)
+        if (order != np.arange(len(order))).any():
+            labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.uint8)[labels]
+            affines, areas, scores = affines[order], areas[order], scores[order]
+        height, width = letterbox.shown_hw
+        self._visible = self._see(scores, areas / (height * width)) & (here and not frame.damaged)
+        if self._undirected:
+            affines = turn_back(affines, self._first_axes)
+            self._first_axes = np.where(self._visible[:, None], affines[:, :, 0], self._first_axes)
+        filled = np.zeros_like(self._visible)
+        if self._filter:
+            side_px = min(frame.height, frame.width)
+            confidence = self._confidence(areas, scores if parts.evidence is None else parts.evidence[order, 1])
+            found = self._filter.update(frame.pts_seconds, affines, confidence, self._visible, side_px)
+            filled = self._filter.filled
+            affines = found if self._smoothing else np.where(filled[:, None, None], found, affines)
+        return Tracks(
+            frame=frame,
+            letterbox=letterbox,
+            names=self._names,
+            labels=labels,
+            affines=affines,
+            scores=scores,
+            areas=areas,
+            visible=self._visible,
+            filled=filled if self._skeleton else None,
+            joints=self._skeleton.joints_of(affines, scores, self._visible, filled) if self._skeleton else None,
+        )
+
+    def _areas(self, labels: ByteArray, letterbox: Letterbox) -> FloatArray:
+        counts = np.bincount(labels.ravel(), minlength=len(self._names) + 1)[1:]
+        return letterbox.areas_to_frame(counts.astype(np.float32))
+
+    def _told_apart(self, frame: Frame, affines: FloatArray, scores: FloatArray) -> NDArray[np.intp]:
+        """(K,) which of the network's parts is each part."""
+        if frame.damaged or not (self._pairs and self._filter):
+            return np.arange(len(scores))
+        expected, spread = self._filter.expected(frame.pts_seconds, min(frame.height, frame.width))
+        return self._swaps.resolve(affines[:, :, 2], expected, spread, scores >= self._rule.vanish_score)
+
+    def _confidence(self, areas: FloatArray, peaks: FloatArray) -> FloatArray:
+        """(K,) in [0, 1]: a part's area against its median so far, if smaller, times its highest probability. A part
+        half hidden or uncertain is measured badly."""
+        first = self._visible & (self._typical_areas == 0)
+        self._typical_areas = np.where(first, areas, self._typical_areas)
+        nearer = np.exp(MEDIAN_PACE * np.sign(areas - self._typical_areas))
+        self._typical_areas = np.where(self._visible, self._typical_areas * nearer, self._typical_areas)
+        shares = np.minimum(1, areas / np.maximum(self._typical_areas, 1e-9))
+        confidence: FloatArray = (shares * peaks).astype(np.float32)
+        return confidence
+
+    def _see(self, scores: FloatArray, shares: NDArray[np.floating]) -> NDArray[np.bool_]:
+        rule = self._rule
+        appears = (scores >= rule.appear_score) & (shares >= rule.appear_area)
+        stays = (scores >= rule.vanish_score) & (shares >= rule.vanish_area)
+        return np.where(self._visible, stays, appears)
+
+
+def turn_back(affines: FloatArray, before: FloatArray) -> FloatArray:
+    """Affines (K, 2, 3) whose axes have no direction, each turned by half a turn where its first axis thereby comes
+    nearer to the one of `before` (K, 2); zeros there leave a part as it is."""
+    away = (affines[:, :, 0] * before).sum(axis=1) < 0
+    turned = affines.copy()
+    turned[away, :, :2] *= -1
+    return turned
+
+
+def _without_padding(labels: ByteArray, letterbox: Letterbox) -> ByteArray:
+    """What the network sees in the borders of its input is no part of the video."""
+    if letterbox.inner_hw == letterbox.model_hw:
+        return labels
+    clean = np.zeros_like(labels)
+    clean[letterbox.inner_slices] = labels[letterbox.inner_slices]
+    return clean

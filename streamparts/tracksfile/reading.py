@@ -1,0 +1,88 @@
+"""Tracks files back into values, one line at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamparts.errors import TracksError
+from streamparts.tracksfile.records import FIRST_SCHEMA, OLDER_SCHEMAS, SCHEMA, FrameRecord, HeaderRecord, Record
+
+
+@dataclass(frozen=True, slots=True)
+class TracksFile:
+    """A tracks file whose header was read. Iterate it as often as you like; memory stays flat."""
+
+    path: Path
+    header: HeaderRecord
+    """In the form of the newest schema."""
+    schema: str
+    """The schema that the file itself states."""
+
+    def __iter__(self) -> Iterator[Record]:
+        """Frames, gaps and segments in order. A last line that was cut off is left out.
+
+        Raises TracksError, with the line number, at a line that is none of them.
+        """
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if number == 1:
+                    continue
+                try:
+                    record = decode_line(line, self.schema)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    if not line.endswith(b"\n"):
+                        return
+                    raise TracksError(f"{self.path}: line {number}: {error}") from error
+                yield record
+
+    def frames(self) -> Iterator[FrameRecord]:
+        """The frames alone."""
+        return (record for record in self if isinstance(record, FrameRecord))
+
+
+def read_tracks(path: str | Path) -> TracksFile:
+    """Open a tracks file of this or an older schema.
+
+    Raises TracksError unless the file is there and its first line is a whole header.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+    except OSError as error:
+        raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
+    if not line:
+        raise TracksError(f"{path}: is empty, not even a header is there")
+    try:
+        header, schema = decode_header(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TracksError(f"{path}: line 1 is not the header of a tracks file ({error})") from error
+    return TracksFile(path, header, schema)
+
+
+def decode_header(line: bytes) -> tuple[HeaderRecord, str]:
+    """(header, schema stated) of a file's first line. Raises msgspec.DecodeError."""
+    raw = msgspec.json.decode(line, type=dict[str, Any])
+    schema = raw.get("schema")
+    if schema in OLDER_SCHEMAS:
+        raw = {"type": "header", "policy": None, **raw, "schema": SCHEMA}
+    elif schema != SCHEMA:
+        known = ", ".join((SCHEMA, *OLDER_SCHEMAS))
+        raise msgspec.ValidationError(f"schema is {schema!r}, this version reads {known}")
+    return msgspec.convert(raw, HeaderRecord), str(schema)
+
+
+def decode_line(line: bytes, schema: str = SCHEMA) -> Record:
+    """A line after the first. Raises msgspec.DecodeError."""
+    if schema != FIRST_SCHEMA:  # what later ones lack has a default
+        return _decoder.decode(line)
+    raw = msgspec.json.decode(line, type=dict[str, Any])
+    return msgspec.convert({"type": "frame", **raw}, FrameRecord)
+
+
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)

@@ -1,0 +1,93 @@
+"""Tracks as JSON lines: a header that says how to read them, then one line per frame. recording.py fills the lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+
+import msgspec
+
+from streamparts.bundle.load import Bundle
+from streamparts.data import Tracks
+from streamparts.errors import VideoError
+from streamparts.files import make_new
+from streamparts.meter import StageClock
+from streamparts.sources import Source
+from streamparts.tracking.roi import WHOLE_PICTURE, Following
+from streamparts.tracksfile.recording import Recording
+from streamparts.tracksfile.resume import ResumePoint
+
+STANDARD_OUTPUT = Path("-")
+"""Stands for standard output, where a program reads the tracks as they come."""
+
+
+class JsonlSink:
+    """Appends one line per frame with a single unbuffered write: what is in the file is always whole lines."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        bundle: Bundle,
+        source: Source,
+        masks: bool = False,
+        clock: StageClock | None = None,
+        *,
+        policy: str | None = None,
+        following: Following = WHOLE_PICTURE,
+        resume: ResumePoint | None = None,
+    ) -> None:
+        """Creates, or empties, the file and writes the header; or goes on after `resume`, a point of that very file.
+        The path "-" is standard output.
+
+        `policy` and `following` are told to the readers of the file. Raises VideoError.
+        """
+        self.path = Path(path)
+        self._clock = clock or StageClock()
+        self._encoder = msgspec.json.Encoder()
+        segment = resume.segment if resume else 0
+        self._recording = Recording(bundle, source, masks, policy=policy, following=following, segment=segment)
+        self._size = resume.size_bytes if resume else 0
+        try:
+            self._file = _opened(self.path, resume is not None)
+            if resume:
+                self._file.truncate(self._size)
+                self._file.seek(self._size)
+        except OSError as error:
+            raise VideoError(f"{self.path}: cannot be written ({error.strerror})") from error
+        if not resume:
+            self._write_lines(self._recording.header)
+
+    def write(self, tracks: Tracks) -> None:
+        """Write one frame. Raises VideoError when writing fails, for example on a full disk."""
+        with self._clock.time("write"):
+            self._write_lines(*self._recording.records(tracks))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write_lines(self, *records: object) -> None:
+        """All of them or, when writing fails, none."""
+        data = memoryview(b"".join(self._encoder.encode(record) + b"\n" for record in records))
+        try:
+            done = 0
+            while done < len(data):
+                done += self._file.write(data[done:]) or 0
+        except OSError as error:
+            with suppress(OSError):
+                if self.path != STANDARD_OUTPUT:
+                    self._file.truncate(self._size)
+            self._file.close()
+            raise VideoError(f"{self.path}: writing failed ({error.strerror})") from error
+        self._size += len(data)
+
+
+def _opened(path: Path, resume: bool) -> FileIO:
+    if path == STANDARD_OUTPUT:
+        sys.stdout.flush()
+        return FileIO(os.dup(sys.stdout.fileno()), "wb")
+    if not resume:
+        make_new(path)
+    return path.open("r+b" if resume else "wb", buffering=0)
