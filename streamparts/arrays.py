@@ -1,4 +1,4 @@
-"""Arrays by their types, and what shape they must have."""
+"""Array types, and a check of shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ByteArray = NDArray[np.uint8]
 
 
 def require_shape(name: str, array: NDArray[np.generic], shape: Sequence[int | None]) -> None:
-    """Raise ValueError unless `array` has `shape`, where None stands for any length."""
+    """Raise ValueError unless `array` has `shape`; None stands for any length."""
     fits = array.ndim == len(shape) and all(
         want is None or want == got for want, got in zip(shape, array.shape, strict=True)
     )

@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the CPU, where it runs everywhere, and through its CUDA and TensorRT providers."""
+"""The ONNX Runtime backend: on the CPU, where it runs everywhere, and with its CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ _PROVIDERS: dict[Device, list[tuple[str, dict[str, str]]]] = {
     "cuda": [_CUDA],
     "tensorrt": [("TensorrtExecutionProvider", {}), _CUDA],
 }
-"""The first one must run; what it cannot do goes to the next and last to the CPU."""
+"""Providers in order; the first one must run; unsupported nodes fall to the next, and last to the CPU."""
 _GPU_PACKAGE = "pip uninstall onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 class OnnxRuntimeBackend:
-    """One optimised session of a bundle's network."""
+    """An optimised session of a bundle's network."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None, device: Device = "cpu") -> None:
-        """`threads` compute one frame together; None takes half of the cores: decoding and encoding need some.
+        """`threads` compute one frame together; None takes half of the cores, because decoding and encoding need the
+        rest.
 
-        Raises MissingExtraError if this ONNX Runtime is not made for `device`, BackendError if the device cannot be
-        used here, ModelError if the model cannot run.
+        Raises MissingExtraError if this ONNX Runtime does not support `device`, BackendError if the device is not
+        usable, ModelError if the model cannot run.
         """
         self.name = "onnxruntime" if device == "cpu" else f"onnxruntime-{device}"
         self._bundle = bundle
@@ -69,7 +70,7 @@ class OnnxRuntimeBackend:
 
 
 def missing_device(device: Device) -> str | None:
-    """None where ONNX Runtime has a provider for `device` and there is a GPU for it, else why not."""
+    """Return None if ONNX Runtime has a provider for `device` and there is a GPU for it, else the reason."""
     if device != "cpu" and (reason := missing_gpu()):  # first: where there is none, nothing is to be installed for it
         return reason
     provider, _ = _PROVIDERS[device][0]
@@ -79,7 +80,7 @@ def missing_device(device: Device) -> str | None:
 
 
 def _require_provider(name: str, provider: str) -> None:
-    """Raises MissingExtraError unless this build of ONNX Runtime has the provider; finds its CUDA libraries."""
+    """Raise MissingExtraError unless this build of ONNX Runtime has the provider; also finds its CUDA libraries."""
     if provider not in onnxruntime.get_available_providers():
         raise MissingExtraError(f"{name} cannot be used: this onnxruntime has no {provider}; {_GPU_PACKAGE}")
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21: CUDA that came by pip is not on the loader's path

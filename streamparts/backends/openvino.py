@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the quickest there for int8 models, and on Intel for others."""
+"""The OpenVINO backend for CPUs: the fastest for int8 models, and on Intel also for others."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @cache
 def _core() -> openvino.Core:
-    """The one core of this process.
+    """Return the single core of this process.
 
-    Its CPU plugin gives the thread that loads it a stack for signals, and frees that stack in whatever thread drops
-    the last model: the next signal to the first thread then ends the process. So the core is never dropped.
+    Its CPU plugin gives the thread that loads it a signal stack, and frees that stack in whichever thread drops the
+    last model: the next signal to the first thread then kills the process. So the core is never dropped.
     """
     import openvino
 
@@ -32,8 +32,8 @@ def _core() -> openvino.Core:
 
 
 def _load_without_reports() -> None:
-    """Import OpenVINO, which reports its use to its maker unless the package that does it is missing: so it is
-    meanwhile. Where a program has loaded either itself, nothing changes. Raises ImportError."""
+    """Import OpenVINO without telemetry: the package that sends it is hidden during the import. If the program has
+    loaded either before, nothing changes. Raises ImportError."""
     name = "openvino_telemetry"
     hidden = name not in sys.modules
     if hidden:
@@ -46,7 +46,7 @@ def _load_without_reports() -> None:
 
 
 class OpenVinoBackend:
-    """One compiled model with threads of its own."""
+    """A compiled model with its own threads."""
 
     name = "openvino"
 

@@ -1,7 +1,7 @@
-"""PyTorch, on any of its devices; on CUDA one graph per batch size, see torch_graph.py.
+"""The PyTorch backend, on any of its devices; on CUDA with one graph per batch size, see torch_graph.py.
 
-The network is built from the description of the model and filled with the weights of the ONNX file. On the CPU PyTorch
-has one number of threads for the whole process: it stays as it is unless `threads` is given.
+The network is built from the model's description and loaded with the weights in the ONNX file. On the CPU, PyTorch has
+one number of threads for the whole process, which changes only if `threads` is given.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ Device = Literal["auto", "cuda", "mps", "cpu"]
 Config = TypeVar("Config", bound="DataclassInstance")
 
 _NOT_SHAPE = {"kind", "form", "gate", "groups"}
-"""Of a network's description: which network it is, and what a teacher has beside its shape."""
+"""Fields of a network's description: its kind, and those that a teacher has besides its shape."""
 _LONGEST_LIST = 64
-"""Of numbers in a network's description: a file made to harm could ask for a million layers."""
+"""Upper bound of numbers in a network's description: a malicious file could ask for a million layers."""
 
 
 class TorchBackend:
     """A bundle's network in PyTorch."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None, device: Device = "auto") -> None:
-        """`device` "auto" is the best there is: cuda, mps, cpu. `threads` sets the threads of the whole process, on the
-        CPU only; None leaves them alone.
+        """`device` "auto" is the best available: cuda, mps, cpu. `threads` sets the threads of the whole process, on
+        the CPU only; None keeps them.
 
         Raises BackendError without the device, ModelError if the network cannot be built from the bundle.
         """
@@ -74,7 +74,7 @@ class TorchBackend:
         self._graphs = GraphRunner(self._outputs, self._device) if self._device.type == "cuda" else None
 
     def run(self, images: ByteArray) -> Outputs:
-        """See Backend.run. The first call with a batch size takes longer on CUDA: its graph is made."""
+        """See Backend.run. On CUDA, the first call with a batch size takes longer, because it captures the graph."""
         images = require_images(images, self._bundle)
         try:
             if self._graphs is not None:
@@ -89,19 +89,19 @@ class TorchBackend:
             raise ModelError(f"{self._bundle.path.name} failed on {self.name}: {one_line(error)}") from error
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
-        """As many as the ONNX graph has, which may leave out the last one."""
+        """As many outputs as the ONNX graph, which may omit the last one."""
         return [tensor for tensor in self._network(images) if tensor is not None][: self._num_outputs]
 
 
 def best_device() -> Literal["cuda", "mps", "cpu"]:
-    """The quickest device that PyTorch finds here."""
+    """Return the fastest device available to PyTorch."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def missing_device(device: str) -> str | None:
-    """None where PyTorch can use "cuda", "mps" or "cpu" here, else why not."""
+    """Return None if PyTorch can use "cuda", "mps" or "cpu" here, else the reason."""
     if device == "cuda" and not torch.cuda.is_available():
         return missing_gpu() or "this torch is made without CUDA, or for a newer driver"
     if device == "mps" and not torch.backends.mps.is_available():
@@ -110,10 +110,11 @@ def missing_device(device: str) -> str | None:
 
 
 def build_network(bundle: Bundle) -> nn.Module:
-    """The network of a bundle, in eval mode on the CPU: (N, S, S, 3) uint8 -> labels, affines, scores[, evidence].
+    """Build the network of a bundle, in eval mode on the CPU: (N, S, S, 3) uint8 -> labels, affines, scores[,
+    evidence].
 
-    BatchNorm is folded into the convolutions, as in the file. Raises ModelError when the bundle does not describe its
-    network, is not fp32, or has other weights than it describes.
+    BatchNorm is folded into the convolutions, as in the file. Raises ModelError if the bundle does not describe its
+    network, is not fp32, or has weights that do not fit the description.
     """
     try:
         # Without memory of its own: nothing is allocated that the file does not hold.
@@ -143,7 +144,7 @@ def _described(bundle: Bundle) -> nn.Module:
 
 
 def _teacher(bundle: Bundle) -> ExportedTeacher:
-    """An Assembly teacher: its slots are more than the parts that it joins them to."""
+    """Build an Assembly teacher, which joins its slots to fewer parts."""
     form, gate, groups = (bundle.spec.network.get(name) for name in ("form", "gate", "groups"))
     if form not in ("fast", "paper") or not isinstance(gate, (int, float)) or not isinstance(groups, str):
         _refuse(bundle, "its description of the teacher lacks form, gate or groups")
@@ -154,8 +155,8 @@ def _teacher(bundle: Bundle) -> ExportedTeacher:
 
 
 def _config(bundle: Bundle, kind: type[Config], groups: PartGroups | None = None) -> Config:
-    """The network's shape, which must agree with the rest of the description, and with `groups` where slots are joined
-    to parts."""
+    """Return the network's configuration, which must agree with the rest of the description, and with `groups` if slots
+    are joined to parts."""
     given = {name: value for name, value in bundle.spec.network.items() if name not in _NOT_SHAPE}
     unknown = set(given) - {field.name for field in fields(kind)}
     if unknown:
@@ -172,7 +173,7 @@ def _config(bundle: Bundle, kind: type[Config], groups: PartGroups | None = None
 
 
 def _weights(bundle: Bundle, names: set[str]) -> dict[str, Tensor]:
-    """The initialisers of the ONNX file that carry these names. Raises ModelError if any is not there."""
+    """Return the initialisers of the ONNX file with these names. Raises ModelError if any is missing."""
     found = {tensor.name: tensor for tensor in _graph(bundle).initializer if tensor.name in names}
     if missing := sorted(names - set(found)):
         _refuse(bundle, f"it lacks {len(missing)} weights of the network it describes, {missing[0]} among them")

@@ -1,5 +1,5 @@
-"""ONNX Runtime, told to keep to itself: since version 1.32 or earlier it reports its use to its maker over the network
-and keeps a database for that in the home folder, from the import on, unless this variable is set before."""
+"""Disables ONNX Runtime's telemetry. Since version 1.32 or earlier, it sends data to its vendor over the network, and
+keeps a database for that in the home folder, from the import on, unless this variable is set before."""
 
 import os
 

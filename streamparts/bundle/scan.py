@@ -1,7 +1,7 @@
-"""A look through the bytes of an ONNX file before ONNX Runtime gets them; and another text in its metadata.
+"""Scans the bytes of an ONNX file before ONNX Runtime reads it, and edits its metadata.
 
-The file is walked as protobuf, without the onnx package. What a model of this library never has is refused by its name:
-data in other files, operators of other makers, control flow, shapes that do not fit the data there is.
+The file is parsed as protobuf, without the onnx package. Content that no model of this library has is refused with its
+name: external data, custom operators, control flow, shapes that do not fit the data.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from streamparts.bundle.spec import short
 from streamparts.errors import ModelError
 
 MAX_METADATA = 1_000_000
-"""Bytes of the whole metadata."""
+"""Maximum bytes of the whole metadata."""
 MAX_NODES = 5_000
-"""Twenty times the largest network here; 20,000 small ones already take minutes to prepare."""
+"""Maximum number of nodes: twenty times the largest network here; 20,000 small ones already take minutes to prepare."""
 MAX_FIELDS = 1_000_000
-"""That are looked at, of the whole file."""
+"""Maximum number of fields read in the whole file."""
 MAX_DIMS = 16
 OPERATORS = frozenset(
     (
@@ -35,22 +35,23 @@ OPERATORS = frozenset(
         b"Transpose Unsqueeze Where "
     ).split()
 )
-"""Those that export writes, with what other exporters write for the same layers. Not in it: what makes tensors of sizes
-that the file does not hold (Range, Tile, ConstantOfShape), sequences, texts, random numbers, control flow."""
+"""Operators that the export writes, and those that other exporters use for the same layers. Excluded are operators that
+create tensors of sizes not in the file (Range, Tile, ConstantOfShape), sequences, texts, random numbers and control
+flow."""
 MAX_ELEMENTS = 2**31
-"""Of any one tensor."""
+"""Maximum elements of any tensor."""
 TEXTS = {"model": (2, 3, 4, 6), "graph": (2, 10), "node": (1, 2, 3, 4, 6, 8), "tensor": (8, 12), "value": (1, 3)}
-"""Fields that hold text. ONNX Runtime takes any bytes for a name, and prints them."""
+"""Fields that contain text. ONNX Runtime accepts any bytes as a name, and prints them."""
 PLAIN_DOMAINS = (b"", b"ai.onnx")
-"""Of ONNX itself."""
+"""Operator domains of ONNX itself."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ITEM_SIZE = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
-"""Bytes of an element by TensorProto.DataType: no strings, no complex numbers, nothing below a byte."""
+"""Bytes per element by TensorProto.DataType: no strings, no complex numbers, nothing below a byte."""
 
 
 class _Damaged(Exception):
-    """Not protobuf, or not that of a model."""
+    """Raised for bytes that are not protobuf, or not a model."""
 
 
 class _Field(NamedTuple):
@@ -63,7 +64,7 @@ class _Field(NamedTuple):
 
 class _Budget(threading.local):
     left: int | None = None
-    """Fields that may still be looked at; None for any number."""
+    """Number of fields that may still be read; None for no limit."""
 
 
 _budget = _Budget()
@@ -71,7 +72,7 @@ _NOTHING = memoryview(b"")
 
 
 def scan(data: bytes) -> dict[str, str]:
-    """Metadata of the ONNX file `data`. Raises ModelError, which names what is wrong."""
+    """Return the metadata of the ONNX file `data`. Raises ModelError naming the problem."""
     _budget.left = MAX_FIELDS
     try:
         return _model(memoryview(data))
@@ -82,16 +83,16 @@ def scan(data: bytes) -> dict[str, str]:
 
 
 def with_metadata(data: bytes, key: str, text: str) -> bytes:
-    """The ONNX file `data` with `text` as the metadata called `key`; all its other fields keep their bytes. Raises
-    ModelError for what is no ONNX file."""
+    """Return the ONNX file `data` with `text` as the metadata entry `key`; all other fields keep their bytes. Raises
+    ModelError if `data` is no ONNX file."""
     scan(data)
     entry = _packet(1, key.encode()) + _packet(2, text.encode())
     return b"".join([*_without_metadata(data, key), _packet(14, entry)])
 
 
 def digest_without_metadata(data: bytes, key: str) -> str:
-    """SHA-256, in hexadecimal, of the ONNX file `data` as it would be without the metadata called `key`. Raises
-    ModelError for what is no ONNX file."""
+    """SHA-256, in hexadecimal, of the ONNX file `data` without the metadata entry `key`. Raises ModelError if `data` is
+    no ONNX file."""
     scan(data)
     digest = hashlib.sha256()
     for piece in _without_metadata(data, key):
@@ -100,7 +101,7 @@ def digest_without_metadata(data: bytes, key: str) -> str:
 
 
 def _without_metadata(data: bytes, key: str) -> Iterator[memoryview]:
-    """The file's fields, in order, but for that one."""
+    """Yield the file's fields in order, except that one."""
     message, at = memoryview(data), 0
     for field in _fields(message):
         first, at = at, _end(message, at)
@@ -114,13 +115,13 @@ def _packet(number: int, data: bytes) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """As protobuf writes it: seven bits a byte, the lowest first."""
+    """Encode a protobuf varint: seven bits per byte, lowest first."""
     groups = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
     return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
 
 
 def _end(message: memoryview, at: int) -> int:
-    """Where the field that starts at `at` ends."""
+    """Return the end of the field that starts at `at`."""
     tag, at = _varint(message, at)
     match tag & 7:
         case 0:
@@ -195,7 +196,7 @@ def _attribute(message: memoryview) -> None:
 
 
 def _tensor(message: memoryview) -> None:
-    """Data inside, and as much of it as the shape says."""
+    """Require the data in the file, in the size given by the shape."""
     dims: list[int] = []
     kind = raw = typed = 0
     has_raw = False
@@ -219,7 +220,7 @@ def _tensor(message: memoryview) -> None:
 
 
 def _value(message: memoryview) -> None:
-    """The declared shape of an input, an output or what lies between them."""
+    """Check the declared shape of an input, an output or an intermediate value."""
     tensor = _last(_last(message, 2, "value"), 1)
     dims = [
         value
@@ -248,7 +249,7 @@ def _require_plain_domain(domain: memoryview) -> None:
 
 
 def _last(message: memoryview, wanted: int, kind: str = "") -> memoryview:
-    """Content of a field; the last one counts, as protobuf has it."""
+    """Content of a field; the last occurrence counts, as in protobuf."""
     found = _NOTHING
     for number, wire, _, data in _fields(message, kind):
         if number == wanted and wire == _BYTES:
@@ -272,7 +273,7 @@ def _packed(data: memoryview) -> list[int]:
 
 
 def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
-    """The fields of a message; those of TEXTS[kind] are text."""
+    """Yield the fields of a message; those of TEXTS[kind] are text."""
     at, end, texts = 0, len(message), TEXTS.get(kind, ())
     while at < end:
         if _budget.left is not None:
@@ -302,7 +303,7 @@ def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The number that starts at `at`, and where the next thing does."""
+    """Return the number that starts at `at`, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):

@@ -1,4 +1,4 @@
-"""The command line: `streamparts COMMAND`; each command is a file of its own."""
+"""The command line: `streamparts COMMAND`; each command has its own file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ documentation: docs/index.md of the source tree; docs/quickstart.md begins at th
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n. Raises SystemExit
+    """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n if ended by signal n. Raises SystemExit
     with 2 for wrong usage."""
     provide_streams()
     words = sys.argv[1:] if argv is None else argv
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_line() -> NoReturn:
-    """`main` as a process of its own. Where a thread had to be left behind, the process ends without the usual clearing
-    up, which would touch what that thread hangs in."""
+    """Run `main` as a process. If a thread was abandoned, the process ends without the usual cleanup, which would touch
+    what the thread hangs in."""
     code = main()
     if any(thread.name.startswith("streamparts") for thread in threading.enumerate()):
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`streamparts build` of the command line, and what `streamparts info` says of an engine."""
+"""`streamparts build`, and the engine part of `streamparts info`."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _built_text(built: Built) -> str:
 
 
 def describe_engine(path: Path) -> str:
-    """From what stands beside it: the engine itself, which is code, is not loaded."""
+    """Describe an engine from its sidecar; the engine itself, which is code, is not loaded."""
     from streamparts.backends.tensorrt.info import read_info
 
     info = read_info(path)
@@ -120,5 +120,5 @@ def describe_engine(path: Path) -> str:
 
 
 def pairs_text(spec: ModelSpec) -> str:
-    """Mirror partners; empty without any."""
+    """Mirrored parts as text; empty without any."""
     return ", ".join(f"{spec.parts[one]} - {spec.parts[other]}" for one, other in spec.symmetric_pairs)

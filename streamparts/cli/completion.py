@@ -1,4 +1,4 @@
-"""`streamparts completion`: a script that makes a shell complete commands, flags, their values and files."""
+"""`streamparts completion`: prints a shell script that completes commands, flags, values and files."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _SUFFIXES = {
     "FILE.engine": ("*.engine",),
     "FILE.png": ("*.png",),
 }
-"""Files by the name that help has for the value."""
+"""File patterns by the metavar of a flag."""
 _ANY_FILE = ("SOURCE", "FILE", "INPUT", "OUTPUT", "VIDEO", "VIDEO|FOLDER", "MODEL|SOURCE")
 _MODELS = ("MODEL", "NAME_OR_PATH")
 
 Completers = dict[str, object]
-"""What shtab takes as the completion of a value: the name of a function, or a call, for each shell."""
+"""Completion of a value for shtab: a function name, or a call, for each shell."""
 
 
 def add_completion(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], make_parser: Callable[[], argparse.ArgumentParser]
 ) -> None:
-    """Add the command to the others; `make_parser` gives the parser of them all."""
+    """Add the command; `make_parser` returns the parser of all commands."""
     completion = commands.add_parser(
         "completion",
         help="print the script that makes a shell complete this command",
@@ -58,7 +58,7 @@ def _completion(make_parser: Callable[[], argparse.ArgumentParser], args: argpar
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """For one of SHELLS. Raises MissingExtraError without shtab."""
+    """Return the script for one of SHELLS. Raises MissingExtraError without shtab."""
     try:
         import shtab
     except ImportError as error:
@@ -81,7 +81,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
 
 
 def _values(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Everything that takes a value, of all commands."""
+    """All arguments that take a value, of all commands."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
@@ -91,7 +91,7 @@ def _values(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _models() -> Completers:
-    """Models that ship, and files of models."""
+    """Complete bundled models and model files."""
     from streamparts.bundle.load import model_names
 
     names = " ".join(model_names())

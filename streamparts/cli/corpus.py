@@ -1,4 +1,4 @@
-"""`streamparts run` of a corpus: many files over many processes; its flags, its bar and its summary."""
+"""`streamparts run` for a corpus: many files on many processes; its flags, progress bar and summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamparts.corpus.records import CorpusResult
 
 MOST_AT_ONCE = 16
-"""Files are tracked side by side in one process up to this number; more of them are a corpus."""
+"""Maximum number of files tracked in parallel in one process; more are a corpus."""
 
 _NOT_OF_A_CORPUS = {
     "overlay": "--overlay names the file of one video; for several, give --out-dir DIR",
@@ -40,7 +40,7 @@ _NOT_OF_A_CORPUS = {
 
 
 def add_corpus_flags(run: argparse.ArgumentParser) -> None:
-    """Flags of a corpus run."""
+    """Add the flags of a corpus run."""
     flags = run.add_argument_group(
         "a corpus of files",
         f"--workers, --cluster, a store's address or more than {MOST_AT_ONCE} files make a corpus run",
@@ -64,7 +64,7 @@ def add_corpus_flags(run: argparse.ArgumentParser) -> None:
 
 
 def is_corpus(args: argparse.Namespace, sources: Sequence[str] | None = None) -> bool:
-    """Whether the flags make a corpus run of it, or `sources`, what the words stand for, do by kind or number."""
+    """True if the flags, or the kind or number of the expanded `sources`, make it a corpus run."""
     from streamparts.corpus.plan import is_file_word, is_remote
 
     if args.workers is not None or args.cluster is not None or isinstance(args.out_dir, str):
@@ -83,7 +83,7 @@ def is_corpus(args: argparse.Namespace, sources: Sequence[str] | None = None) ->
 
 
 def run_as_corpus(args: argparse.Namespace) -> int:
-    """The exit code."""
+    """Run the corpus and return the exit code."""
     from streamparts.corpus.run import run_corpus
 
     for flag, line in _NOT_OF_A_CORPUS.items():
@@ -118,7 +118,7 @@ def run_as_corpus(args: argparse.Namespace) -> int:
 
 
 def _arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """Flags as arguments of run_corpus."""
+    """Convert flags to arguments of run_corpus."""
     from streamparts.tracking.smoothing import Smoothing
 
     given = {
@@ -178,9 +178,8 @@ def _summary(results: Sequence[CorpusResult], seconds: float) -> str:
 
 @contextmanager
 def _bar(args: argparse.Namespace) -> Iterator[Callable[[CorpusProgress], None] | None]:
-    """A callback that has one bar over all videos drawn on stderr, or a line printed every half minute where that is no
-    terminal; None where nothing is to be said. The bar is drawn by a thread of its own: a terminal that is held up
-    holds up nothing else."""
+    """Return a progress callback with one bar over all videos on stderr, or a line every half minute if that is no
+    terminal; None if quiet. A separate thread draws the bar, so that a blocked terminal blocks nothing else."""
     if args.quiet:
         yield None
         return

@@ -1,4 +1,4 @@
-"""`streamparts doctor` of the command line: what is on this machine, and whether runs work."""
+"""`streamparts doctor`: checks this machine, and whether runs work."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _ending_tidily() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does, with its processes and its files."""
+    """SIGTERM ends it like Ctrl-C, with its processes and files."""
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         yield

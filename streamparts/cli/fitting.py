@@ -1,4 +1,4 @@
-"""Flags that mean nothing for the sources at hand are refused, instead of ignored."""
+"""Refuses flags that have no effect on the given sources."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fractions import Fraction
 
 
 def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
-    """End with a usage error for --idle and --max-retries without a live source, and for --fps where every source has
-    a rate of its own. Of one file, whether it states its times is seen when it is opened."""
+    """End with a usage error for --idle and --max-retries without a live source, and for --fps if every source has its
+    own frame rate. Whether a single file has timestamps is checked when it is opened."""
     from streamparts.sources.kinds import may_be_live, may_lack_times
 
     known = [word for word in sources if _kind(word) is not None]
@@ -27,7 +27,7 @@ def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
 
 
 def fitting_rate(args: argparse.Namespace, word: str) -> Fraction | None:
-    """--fps as far as it is for this source, of several."""
+    """Return --fps if it applies to this one of several sources."""
     from streamparts.sources.kinds import may_lack_times
 
     fps: Fraction | None = args.fps
@@ -35,7 +35,7 @@ def fitting_rate(args: argparse.Namespace, word: str) -> Fraction | None:
 
 
 def _kind(word: str) -> str | None:
-    """None where it is nothing that can be opened."""
+    """Return the kind of source; None if it cannot be opened."""
     from streamparts.errors import VideoError
     from streamparts.sources.kinds import kind_of
 

@@ -1,4 +1,4 @@
-"""`streamparts info` and `streamparts bench` of the command line: what a model, a source and this machine are."""
+"""`streamparts info`, `bench` and `schema`: describe models, sources and this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamparts name` of the command line: look at the parts of a model and give them names."""
+"""`streamparts name`: shows the parts of a model and names them."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _write_sheet(args: argparse.Namespace, bundle: Bundle) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    """Until the names are saved, or Ctrl-C."""
+    """Serve the page until the names are saved, or Ctrl-C."""
     import webbrowser
 
     from streamparts.naming.names import files_of, named_file, store_names

@@ -1,4 +1,4 @@
-"""Flags of the command line that concern outputs, and what they mean."""
+"""Flags for outputs, and their values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOW = ("auto", "window", "page")
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags of the overlay, the preview, messages and of going on."""
+    """Add the flags for overlay, preview, messages and resuming."""
     group = parser.add_argument_group("overlay, preview, messages and going on")
     group.add_argument(
         "--draw",
@@ -75,7 +75,7 @@ def _skeleton(text: str) -> Path | tuple[tuple[int, int], ...]:
 
 
 def style_of(args: argparse.Namespace) -> OverlayStyle:
-    """Raises ValueError where the flags say what cannot be drawn."""
+    """Return the overlay's style. Raises ValueError for flags that cannot be drawn."""
     style = OverlayStyle() if args.draw is None else OverlayStyle.drawing(args.draw)
     changes = {
         "opacity": args.opacity,
@@ -88,7 +88,7 @@ def style_of(args: argparse.Namespace) -> OverlayStyle:
 
 
 def with_show_kind(argv: Sequence[str]) -> list[str]:
-    """`--show dance.mp4` means `--show=auto dance.mp4`: argparse would take the video for the kind."""
+    """Turn `--show dance.mp4` into `--show=auto dance.mp4`: argparse would take the video for the kind."""
     return [
         "--show=auto" if word == "--show" and after not in SHOW else word
         for word, after in zip(argv, [*argv[1:], ""], strict=False)

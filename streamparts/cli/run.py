@@ -1,4 +1,4 @@
-"""`streamparts run` of the command line: one flag is one Python argument of streamparts.run."""
+"""`streamparts run`: each flag is an argument of streamparts.run."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """What is read of a source; `_opened_source` does what they say."""
+    """Flags for reading a source; `_opened_source` applies them."""
     flags = parser.add_argument_group("source")
     flags.add_argument("--start", metavar="TIME", type=moment, help="begin there: seconds or hh:mm:ss of the video")
     flags.add_argument("--end", metavar="TIME", type=moment, help="end before there; live: so long after its start")
@@ -148,7 +148,7 @@ def _add_source_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
-    """How the run goes about it."""
+    """Flags for the runtime."""
     run.add_argument("--out-dir", metavar="DIR", type=place, help="folder for outputs that are not named (default: .)")
     run.add_argument(
         "--policy",
@@ -205,7 +205,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _names_files(args: argparse.Namespace) -> bool:
-    """Whether outputs get names by themselves: where none is named, and messages are not all that is wanted."""
+    """True if outputs get default names: if none is named, and the run does not only send messages."""
     return args.overlay is None and args.tracks is None and (args.out_dir is not None or not args.send)
 
 
@@ -261,7 +261,7 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
 
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
-    """What one source and several are run with."""
+    """Arguments shared by a run of one source and of several."""
     from streamparts.tracking.smoothing import Smoothing
 
     return {
@@ -286,7 +286,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
-    """What `word` stands for, as the flags of `_add_source_flags` want it."""
+    """Open the source `word` with the flags of `_add_source_flags`."""
     from streamparts.sources import open_source, read_login, redact, trimmed, with_login, without_damaged
     from streamparts.sources.base import MAX_PIXELS, details
 
@@ -322,7 +322,7 @@ def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
 
 
 def _warn_of_clashes(args: argparse.Namespace) -> None:
-    """Of another program's OpenCV, which ours replaced when it was installed, or was replaced by."""
+    """Warn if another program's OpenCV and ours have overwritten each other."""
     from streamparts.doctor.packages import clashes
 
     for line in () if args.quiet else clashes():
@@ -348,9 +348,8 @@ def _say(args: argparse.Namespace, summary: Summary, prefix: str = "") -> None:
 
 @contextmanager
 def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress], None] | None]:
-    """A callback that has a bar for each source drawn on stderr, or a line printed every half minute where that is no
-    terminal; None where nothing is to be said. The bars are drawn by a thread of their own: a terminal that is held up
-    holds up nothing else."""
+    """Return a progress callback with one bar per source on stderr, or a line every half minute if that is no terminal;
+    None if quiet. A separate thread draws the bars, so that a blocked terminal blocks nothing else."""
     if args.quiet or args.stats == "-":
         yield None
         return

@@ -1,4 +1,4 @@
-"""What the command line's values must be: argparse types, each with one line on what came."""
+"""Argparse types for the command line's values, each with a one-line error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamparts.errors import StreampartsError
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on."""
+    """A whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
@@ -77,7 +77,7 @@ def place(text: str) -> Path | str:
 
 
 def share(text: str) -> float:
-    """How much of something, 0 or more."""
+    """A share, 0 or more."""
     try:
         value = float(text)
     except ValueError:
@@ -95,7 +95,7 @@ def jsonl(text: str) -> str:
 
 
 def add_backend(parser: argparse.ArgumentParser, default: str | None, **options: object) -> None:
-    """--backend and --threads; `options` go to the first."""
+    """Add --backend and --threads; `options` apply to the first."""
     what = "who runs the network" + (" (default: auto, the quickest here)" if default else " (default: all that can)")
     names = ", ".join(options["choices"])  # type: ignore[arg-type]
     parser.add_argument("--backend", metavar="NAME", default=default, help=f"{what}: {names}", **options)  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ def add_backend(parser: argparse.ArgumentParser, default: str | None, **options:
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, for people."""
+    """Return an error's message for users."""
     text = " ".join(str(error).split())
     if isinstance(error, StreampartsError):
         return text

@@ -1,4 +1,4 @@
-"""The driver of a corpus: decides what is to be done, hands it to a pool, writes the manifest."""
+"""The driver of a corpus: decides what to process, submits tasks to a pool, writes the manifest."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from streamparts.errors import VideoError
 from streamparts.sources.redact import redact
 
 LOOK_SECONDS = 0.2
-"""How often `stop` is looked at."""
+"""Interval at which `stop` is checked."""
 STOP_SECONDS = 6.0
-"""How long answers are waited for after `stop`; a video ends within two."""
+"""Time to wait for answers after `stop`; a video ends within two seconds."""
 _RATE_SECONDS = 5.0
 
 VersionOf = Callable[[str], Version | None]
@@ -33,36 +33,36 @@ VersionOf = Callable[[str], Version | None]
 
 @dataclass(frozen=True, slots=True)
 class CorpusProgress:
-    """How far a corpus run is."""
+    """Progress of a corpus run."""
 
     total: int
-    """Videos."""
+    """Number of videos."""
     done: int
-    """Of them, with complete outputs: those that were there already too."""
+    """Videos with complete outputs, including those from earlier runs."""
     failed: int
-    """Of them, for good."""
+    """Videos that failed for good."""
     frames: int
-    """Tracked so far by this run."""
+    """Frames tracked so far in this run."""
     fps: float
-    """Frames a second over all workers, of the last five seconds."""
+    """Frames per second over all workers, in the last five seconds."""
     workers: int
-    """That are ready or at work."""
+    """Workers that are ready or working."""
 
 
 @dataclass(slots=True)
 class Todo:
-    """What is to be done, and why what has a result already is done again."""
+    """Videos to process, and the reasons for reprocessing existing results."""
 
     tasks: list[Task]
     skipped: dict[int, CorpusResult]
-    """By number."""
+    """Videos by index."""
     again: dict[str, int]
-    """How many, by reason."""
+    """Number of videos by reason."""
 
 
 def sort_out(items: Sequence[Item], manifest: Manifest, folder: Folder, settings: Settings, *, force: bool) -> Todo:
-    """Which videos are done and which are to be done. Raises VideoError where an output would replace a file that no
-    run of a corpus has written, unless `force`."""
+    """Separate completed videos from those to process. Raises VideoError if an output would replace a file that was not
+    written by a corpus run, unless `force`."""
     todo = Todo([], {}, {})
     for number, item in enumerate(items):
         before = manifest.results.get(item.name)
@@ -80,7 +80,7 @@ def sort_out(items: Sequence[Item], manifest: Manifest, folder: Folder, settings
 
 
 class Driver:
-    """Works off what is to be done."""
+    """Processes the videos."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Driver:
         self._rates: deque[tuple[float, int]] = deque()
 
     def run(self, todo: Todo, pool: Pool | None) -> list[CorpusResult]:
-        """Results in the order of the items. Raises StreampartsError where nothing can be done at all."""
+        """Yield results in the order of the items. Raises StreampartsError if nothing can be processed."""
         self._results |= todo.skipped
         tasks = deque(sorted(todo.tasks, key=lambda task: -_size(task)))  # the largest first: none is left at the end
         try:
@@ -139,7 +139,7 @@ class Driver:
             self._tell(pool)
 
     def _take(self, event: Answer | Lost) -> Task | None:
-        """Note what became of a task; the task that is to be done once more, where that may help."""
+        """Record the outcome of a task; return the task if it should be retried."""
         task = event.task
         lost = isinstance(event, Lost)
         if task.attempt <= self._retries and (lost or event.may_retry) and not self._stop.is_set():  # type: ignore[union-attr]
@@ -202,7 +202,7 @@ class Driver:
 
 
 def _reason_again(before: CorpusResult | None, folder: Folder, settings: Settings) -> str | None:
-    """Why a result cannot stand, whatever its video has become; None where it can."""
+    """Return why a result is invalid, regardless of its video; None if it is valid."""
     if before is None or before.status != "done":
         return None
     if before.model_sha256 != settings.bundle.sha256:
@@ -231,7 +231,7 @@ def _is_unchanged(before: CorpusResult, item: Item) -> bool:
 
 
 def version_at(source: str) -> Version | None:
-    """None where it cannot be told from here."""
+    """None if it cannot be determined from here."""
     from streamparts.corpus.work import current_version
 
     try:

@@ -1,4 +1,4 @@
-"""run_corpus: many videos over many processes, here or on a cluster."""
+"""run_corpus: tracks many videos on many processes, here or on a cluster."""
 
 from __future__ import annotations
 
@@ -71,23 +71,30 @@ def run_corpus(
     stop: threading.Event | None = None,
     progress: Callable[[CorpusProgress], None] | None = None,
 ) -> list[CorpusResult]:
-    """Track many videos, each once, by processes that load the model once, and keep a manifest of what became of each.
+    """Track many videos, each once, in processes that load the model once, and keep a manifest of the results
+    (docs/corpus.md).
 
-    `sources` are files, globs, folders of videos, @lists and addresses of stores such as s3://. The outputs of one lie
-    below `out_dir`, a folder or such an address, under its own folders, and so does `manifest.jsonl`: docs/corpus.md.
-    Videos that were done with the same content, model and options are skipped, half-written tracks are gone on with;
-    `force` does all again and replaces whatever is there. `start`, `end` (seconds), `every` and `fps` (of sequences of
-    pictures) are of each video; `damaged` "drop" leaves out frames that something is missing of; all else up to
-    `threads` is as for `run_many`.
+    Args:
+        sources: files, globs, folders of videos, @lists and addresses of stores such as s3://.
+        out_dir: folder or store address for the outputs, with subfolders as in the sources, and for `manifest.jsonl`.
+        force: process everything again, and replace existing files.
+        start, end: range of each video, in seconds.
+        every: use every N-th frame of each video.
+        fps: frame rate of image sequences.
+        damaged: "drop" leaves out damaged frames.
+        workers: number of processes; None for as many as this machine has room for.
+        cluster: run on Ray: "auto" for the cluster found here or else a new one, or an address.
+        cpus_per_task, gpus_per_task: resources of a worker on the cluster.
+        retries: further attempts after a failure that may be temporary (a dead process, a lost machine).
+        say: receives lines for the user.
+        progress: called several times per second.
+        stop: an event that ends the run within seconds; the next run continues.
 
-    `workers` is how many processes (None: what this machine has room for); `cluster` runs them on Ray instead, "auto"
-    for the one that is found or else a new one here, or its address, with `cpus_per_task` and `gpus_per_task` for each
-    video. One that fails where another attempt can help (a process that died, a machine that was lost) gets `retries`
-    more; no failure ends the others. `say` gets lines for the user, `progress` is called several times a second;
-    setting `stop` ends all within seconds, and the next run goes on from there.
+    The other arguments are those of `run_many`. Videos that were completed with the same content, model and options are
+    skipped; incomplete tracks are continued. A failed video does not affect the others.
 
-    Raises VideoError, ModelError, SkeletonError, BackendError or MissingExtraError where nothing can begin, ValueError
-    for arguments that make no sense. What fails later is in the results, which are in the order of the videos.
+    Raises VideoError, ModelError, SkeletonError, BackendError or MissingExtraError if nothing can start, ValueError for
+    invalid arguments. Later failures are in the results, which are in the order of the videos.
     """
     options = Options(
         overlay=overlay,
@@ -162,7 +169,7 @@ def _check(
 
 
 def _with_skeleton(options: Options, bundle: Bundle, skeleton: Skeleton | str | Path | None) -> Options:
-    """Raises SkeletonError, or VideoError where the style names parts that the model does not have."""
+    """Raise SkeletonError, or VideoError if the style names parts that the model does not have."""
     from dataclasses import replace
 
     try:
@@ -174,7 +181,7 @@ def _with_skeleton(options: Options, bundle: Bundle, skeleton: Skeleton | str | 
 
 @contextmanager
 def _held(folder: Folder, token: str) -> Iterator[None]:
-    """The outputs' folder for this run alone, made where it is missing."""
+    """Create the output folder if missing, and lock it for this run."""
     if not isinstance(folder, LocalFolder):
         from streamparts.corpus.remote import RemoteFolder, held
 

@@ -1,4 +1,4 @@
-"""The machine: system, processor and what it computes quickly, cores and memory that this process may use."""
+"""The machine: system, processor and its fast instructions, cores and memory available to this process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from streamparts.doctor.finding import Finding
 from streamparts.machine import core_limit, memory_limit, processor_flags, processor_name, system_name
 
 INT8 = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-"""What makes int8 models quicker, as Linux calls it."""
+"""Processor flags, with Linux's names, that speed up int8 models."""
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
-"""What training wants on a CPU."""
+"""Processor flags that training on a CPU needs."""
 VECTORS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "asimd", "sve")
 
 

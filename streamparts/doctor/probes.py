@@ -1,4 +1,4 @@
-"""What a run may use: backends, GPU, cameras, decoders, encoders, the engine cache, a display."""
+"""Resources of a run: backends, GPU, cameras, decoders, encoders, the engine cache, a display."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def backends() -> Iterator[Finding]:
 
 
 def gpu() -> Iterator[Finding]:
-    """A Probe: what the NVIDIA driver sees, and what else could decode or encode video."""
+    """A Probe: GPUs reported by the NVIDIA driver, and other devices that can decode or encode video."""
     from streamparts.machine import missing_gpu
 
     reason = missing_gpu()
@@ -60,7 +60,7 @@ def _nvidia_cards() -> str:
 
 
 def cameras() -> Iterator[Finding]:
-    """A Probe. On Linux no camera is opened: one in use, or one that hangs, is named like any other."""
+    """A Probe. On Linux no camera is opened, so one that is busy or hangs is listed like any other."""
     if sys.platform.startswith("linux"):
         found = linux_cameras(_DEVICES, _CAMERA_NAMES)
     else:
@@ -69,7 +69,7 @@ def cameras() -> Iterator[Finding]:
 
 
 def linux_cameras(devices: Path, names: Path) -> list[Finding]:
-    """The capture devices under `devices`, by the names that `names` has for them."""
+    """The capture devices in `devices`, with their names from `names`."""
     found = []
     for path in sorted(devices.glob("video*"), key=lambda path: (len(path.name), path.name)):
         about = names / path.name
@@ -114,7 +114,7 @@ def decoders() -> Iterator[Finding]:
 
 
 def encoders() -> Iterator[Finding]:
-    """A Probe: each that --encoder could take. libx264 is in every PyAV that pip installs."""
+    """A Probe: each value of --encoder. libx264 is in every PyAV wheel."""
     from streamparts.sinks.overlay import encoders as known
 
     for name in (known.SOFTWARE, *known.HARDWARE):
@@ -124,7 +124,7 @@ def encoders() -> Iterator[Finding]:
 
 
 def engine_cache() -> Iterator[Finding]:
-    """A Probe: where built TensorRT engines are kept, and whether they can be."""
+    """A Probe: the folder of built TensorRT engines, and whether it is usable."""
     from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
 
     folder = cache_folder()
@@ -143,7 +143,7 @@ def engine_cache() -> Iterator[Finding]:
 
 
 def preview() -> Iterator[Finding]:
-    """A Probe: what `--show` and the source `screen` find here."""
+    """A Probe: requirements of `--show` and of the source `screen`."""
     from streamparts.sinks.preview.window import window_problem
     from streamparts.sources.devices import find_device
 

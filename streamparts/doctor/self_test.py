@@ -1,4 +1,4 @@
-"""A run of a few seconds, from a drawn picture to an overlay and tracks, which are read back and checked."""
+"""Runs a test pattern for a few seconds, writes an overlay and tracks, reads them back and checks them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from streamparts.tracksfile.records import FrameRecord
 
 SECONDS = 3.0
-"""Of tracking. With loading before it and reading back after it, about five in all."""
+"""Seconds of tracking. Loading and reading back included, it takes about five."""
 RATE = 30
 SOURCE = f"test://?size=1280x720&fps={RATE}&seconds=3600"
 _TICK = 1e-3
-"""Seconds by which a frame's time may be off."""
+"""Tolerance of a frame's time, in seconds."""
 
 
 def self_test() -> Iterator[Finding]:
-    """A Probe: the run, then what was written, each with what is wrong with it."""
+    """A Probe: the run, then each output with its problem."""
     with tempfile.TemporaryDirectory() as folder:
         overlay, tracks = Path(folder) / "overlay.mp4", Path(folder) / "tracks.jsonl"
         summary = _run(overlay, tracks)
@@ -58,7 +58,7 @@ def _judged(name: str, problem: str | None, right: str) -> Finding:
 
 
 def tracks_problem(path: Path, num_frames: int) -> str | None:
-    """What is wrong with the tracks of so many frames of SOURCE; None where nothing is."""
+    """Return what is wrong with the tracks of this many frames of SOURCE; None if nothing is."""
     from streamparts.tracksfile.reading import read_tracks
 
     file = read_tracks(path)
@@ -77,14 +77,14 @@ def tracks_problem(path: Path, num_frames: int) -> str | None:
 
 
 def _shows_a_puppet(frame: FrameRecord, width: int, height: int) -> bool:
-    """Whether at least half of the parts are seen, all of them in the picture."""
+    """True if at least half of the parts are visible, all of them inside the frame."""
     seen = [part.center for part in frame.parts if part.visible and part.center is not None]
     inside = all(0 <= x <= width and 0 <= y <= height for x, y in seen)
     return inside and 2 * len(seen) >= len(frame.parts)
 
 
 def overlay_problem(path: Path, num_frames: int) -> str | None:
-    """What is wrong with the overlay of so many frames of SOURCE, which have their numbers burnt in."""
+    """Return what is wrong with the overlay of this many frames of SOURCE, which have their numbers burnt in."""
     import av
     import numpy as np
 

@@ -1,4 +1,5 @@
-"""`streamparts build`: a model file to an engine file, compared with the model before anything is written."""
+"""Builds an engine file from a model file, for `streamparts build`; it is compared with the model before it is
+written."""
 
 from __future__ import annotations
 
@@ -26,22 +27,22 @@ from streamparts.parity.sample_frames import sample_frames
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What --report leaves."""
+    """Content of the --report file."""
 
     model: str
     """File name of the .onnx model."""
     engine: EngineInfo | None
-    """None when the engine differed from the model: nothing was written then."""
+    """None if the engine differed from the model and was not written."""
     num_bytes: int
-    """Of the engine."""
+    """Precision of the engine."""
     seconds: float
-    """For conversion, build and comparison."""
+    """Duration of conversion, build and comparison."""
     frames: str
-    """What the comparison ran on."""
+    """Frames of the comparison."""
     agreement: Agreement | None
-    """With the model in its own precision, by ONNX Runtime."""
+    """Agreement with the model in its own precision, run by ONNX Runtime."""
     outcome: str
-    """In one line."""
+    """Summary in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Built:
     bundle: Bundle
     seconds: float
     outcome: str
-    """What was checked and what was not, in one line."""
+    """Verified and unverified properties, in one line."""
 
 
 def build(
@@ -69,11 +70,15 @@ def build(
 ) -> Built:
     """Build an engine of a model, compare it on real frames, and write it beside its description.
 
-    `precision` None keeps the model's own. int8 measures its ranges on `num_frames` of the video or folder `calibrate`;
-    the comparison runs on `frames`, or those, or made-up patterns. `report` is a JSON file of the comparison. `force`
-    replaces files. Raises ModelError or VideoError in one line, MissingExtraError for missing packages; no engine is
-    written then. One that is refused because it differs from the model leaves the report and a picture of the worst
-    frame, x.worst.png beside x.engine.
+    Args:
+        precision: None keeps the model's own. int8 calibrates on `num_frames` frames of `calibrate`, a video or folder.
+        frames: video or folder for the comparison; by default the calibration frames, or generated patterns.
+        report: JSON file for the result of the comparison.
+        force: replace existing files.
+
+    Raises ModelError or VideoError with a one-line message, MissingExtraError for missing packages; then no engine is
+    written. An engine refused because it differs from the model leaves the report, and an image of the worst frame,
+    x.worst.png beside x.engine.
     """
     output, options = Path(output), options or BuildOptions()
     report = None if report is None else Path(report)
@@ -112,7 +117,7 @@ def build(
 
 
 def describe_outcome(info: EngineInfo, ran_on: str) -> str:
-    """What was checked and what was not, in one line."""
+    """Describe in one line what was verified and what was not."""
     beside = "" if info.precision == "fp32" else f"{info.precision} beside fp32: "
     said = info.agreement.describe() if info.agreement else ""
     if info.verified:

@@ -1,4 +1,5 @@
-"""From a bundle's ONNX file to a TensorRT plan. The precision is in the graph already: networks are strongly typed."""
+"""Builds a TensorRT plan from a bundle's ONNX file. The precision is already in the graph: networks are strongly
+typed."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ MEBIBYTE = 1 << 20
 
 
 def require_options(library: Library, options: BuildOptions) -> None:
-    """Raises ModelError for what this library cannot build."""
+    """Raise ModelError for options that this library does not support."""
     if library.is_rtx and (options.version_compatible or options.hardware_compatible):
         raise ModelError(
             f"{library.title} builds no version-compatible or hardware-compatible engines; "
@@ -31,7 +32,7 @@ def require_options(library: Library, options: BuildOptions) -> None:
 
 
 def rtx_targets(library: Library) -> list[str]:
-    """Compute capabilities that TensorRT for RTX can build for, as "sm80"."""
+    """Compute capabilities that TensorRT for RTX can build for, such as "sm80"."""
     trt = library.module
     members = trt.ComputeCapability.__members__
     return sorted((name.lower() for name in members if name.startswith("SM")), key=lambda name: int(name[2:]))
@@ -44,10 +45,10 @@ def build_plan(
     options: BuildOptions,
     timing_cache: bytes = b"",
 ) -> tuple[bytes, bytes]:
-    """Plan of an ONNX file, and the timing cache grown by it, empty where the library has none.
+    """Build the plan of an ONNX file. Returns it with the extended timing cache, empty if the library has none.
 
-    Without a GPU only TensorRT for RTX may be called, with explicit targets. Raises ModelError with what the parser
-    or the builder said.
+    Without a GPU, this needs TensorRT for RTX and explicit targets. Raises ModelError with the message of the parser or
+    builder.
     """
     require_options(library, options)
     trt = library.module
@@ -73,13 +74,13 @@ def build_plan(
 
 
 def _network_flags(trt: Any) -> int:
-    """Types are those of the graph. TensorRT 11 knows nothing else, and may one day drop the flag."""
+    """Types are those of the graph. TensorRT 11 supports nothing else, and may remove the flag."""
     members = trt.NetworkDefinitionCreationFlag.__members__
     return 1 << int(members["STRONGLY_TYPED"]) if "STRONGLY_TYPED" in members else 0
 
 
 def _parser_errors(parser: Any) -> str:
-    """Everything that the parser found, in one line of at most 600 characters."""
+    """Return all errors of the parser in one line of at most 600 characters."""
     found = []
     for index in range(parser.num_errors):
         parser_error = parser.get_error(index)
@@ -114,7 +115,8 @@ def _rtx_set_targets(library: Library, config: Any, targets: tuple[str, ...]) ->
 
 
 def _attach_timing_cache(config: Any, saved: bytes) -> Any:
-    """The cache that the build fills. One of another GPU or version is refused by TensorRT, and begun anew."""
+    """Attach the cache that the build extends. TensorRT refuses one of another GPU or version, which is then
+    replaced."""
     cache = config.create_timing_cache(saved)
     if cache is None or not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")
