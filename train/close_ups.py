@@ -93,11 +93,7 @@ KNOWN = 250
 
 
 def filled(frame: ByteArray, mask: ByteArray) -> ByteArray:
-<<<<<<< HEAD
-    """Return (S, S, 3) `frame` with the subject, given by `mask` (S, S), painted over with blurred surroundings."""
-=======
     """Return (S, S, 3) `frame` with its subject, by `mask` (S, S), painted over with a blur of the surroundings."""
->>>>>>> main
     weight = 1 - mask.astype(np.float32)[..., None] / 255
     sigma = FILL * len(frame)
     around = cv2.GaussianBlur(frame * weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)

@@ -174,7 +174,7 @@ def _features(image: ByteArray, sigma_px: float, sigma_rgb: float) -> FloatArray
 def _corners(
     low: NDArray[np.int32], inside: FloatArray, strides: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], FloatArray]:
-    """Return (n, 32) keys of the corners around each point, and its weight for each, a product of linear weights."""
+    """Return (n, 32) keys of the corners around each point, and its weight for each: a product of linear weights."""
     keys, shares = (low @ strides)[:, None], np.ones((len(low), 1), np.float32)
     for step, part in zip(strides, inside.T[..., None], strict=True):
         keys = np.concatenate([keys, keys + step], axis=1)
