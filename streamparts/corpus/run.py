@@ -78,13 +78,15 @@ def run_corpus(
         sources: files, globs, folders of videos, @lists and addresses of stores such as s3://.
         out_dir: folder or store address for the outputs, with subfolders as in the sources, and for `manifest.jsonl`.
         force: process everything again, and replace existing files.
-        start, end: range of each video, in seconds.
+        start: start time in each video, in seconds.
+        end: end time in each video, in seconds.
         every: use every N-th frame of each video.
         fps: frame rate of image sequences.
         damaged: "drop" leaves out damaged frames.
         workers: number of processes; None for as many as this machine has room for.
         cluster: run on Ray: "auto" for the cluster found here or else a new one, or an address.
-        cpus_per_task, gpus_per_task: resources of a worker on the cluster.
+        cpus_per_task: CPUs of a worker on the cluster.
+        gpus_per_task: GPUs of a worker on the cluster.
         retries: further attempts after a failure that may be temporary (a dead process, a lost machine).
         say: receives lines for the user.
         progress: called several times per second.

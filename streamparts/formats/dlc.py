@@ -1,8 +1,8 @@
-"""DeepLabCut's predictions, .csv and .h5: columns by scorer, body part and x, y, likelihood; a row per frame number.
+"""DeepLabCut's predictions, .csv and .h5: columns by scorer, body part and x, y, likelihood; one row per frame number.
 
-Pixel centres are whole numbers there. A part that is not seen has likelihood 0 and no position; a frame that was not
-tracked has NaN throughout. Several subjects are individuals, one level of columns more, as in DeepLabCut's multi-animal
-projects. In CSV that is spelled out: pandas takes an empty first row for the name of the index.
+Pixel centres are whole numbers. A hidden part has likelihood 0 and no position; a frame that was not tracked is NaN
+throughout. Several subjects are individuals, with an additional column level, as in DeepLabCut's multi-animal projects.
+CSV spells out NaN, because pandas takes an empty first row for the name of the index.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHIFT = np.array([PIXEL_CENTER, PIXEL_CENTER, 0.0])
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """The kind that the suffix says."""
+    """Write .csv or .h5, by suffix."""
     survey.check_rows(tracks)
     names, notes = unique_names(tracks)
     scorer = tracks.header.model.name or "streamparts"
@@ -87,7 +87,7 @@ def _flat(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """One individual's predictions; labels, which have no likelihood, are refused."""
+    """Read one individual's predictions; labels, which have no likelihood, are refused."""
     if path.suffix.lower() == ".csv":
         yield from _read_csv(path, hints)
     else:
@@ -141,7 +141,7 @@ def _read_h5(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
 
 
 def _fields(group: Any) -> tuple[str, ...]:
-    """Of the table in an HDF5 group, if it holds one."""
+    """Fields of the table in an HDF5 group, if there is one."""
     table = group.get("table") if hasattr(group, "get") else None
     return tuple(getattr(getattr(table, "dtype", None), "names", None) or ())
 
@@ -160,8 +160,8 @@ def _h5_rows(group: Any, fields: list[str], order: list[int], length: int = 4096
 
 
 def _layout(path: Path, columns: list[tuple[str, ...]]) -> tuple[str, list[str], list[int]]:
-    """(scorer, body parts, where each one's x, y and likelihood stand) of columns by scorer, (individual), body part
-    and coordinate."""
+    """(scorer, body parts, column indices of x, y and likelihood of each) for columns by scorer, (individual), body
+    part and coordinate."""
     if not columns or not all(len(column) in (3, 4) for column in columns):
         raise TracksError(f"{path}: its columns are not DeepLabCut's: {', '.join(LEVELS)}")
     individuals = {column[1] for column in columns if len(column) == 4}

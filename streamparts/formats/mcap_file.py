@@ -1,4 +1,4 @@
-"""MCAP, for Foxglove and Rerun: Foxglove's image annotations to look at, and every line of the tracks as JSON."""
+"""MCAP, for Foxglove and Rerun: Foxglove's image annotations, and every line of the tracks as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FONT_PX, POINT_PX, LINE_PX = 12, 6, 2
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """The times of the log never go back and are not below 0; those of the annotations are the source's own."""
+    """Log times never decrease and are not below 0; annotations have the source's times."""
     mcap, schema = need("mcap.writer", WHAT), need("mcap_protobuf.schema", WHAT)
     annotations = need("foxglove_schemas_protobuf.ImageAnnotations_pb2", WHAT).ImageAnnotations
     with path.open("wb") as file:
@@ -56,7 +56,7 @@ def _lines(shot: Shot, setting: int) -> Iterator[Record]:
 
 
 def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -> Any:
-    """A point, an outline and a name for each part that is seen; of several subjects, the number before the name."""
+    """A point, an outline and a name for each visible part; with several subjects, the number precedes the name."""
     from streamparts.bundle.colours import part_color
 
     out = message()
@@ -84,7 +84,7 @@ def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """Files that `write` made."""
+    """Read files made by `write`."""
     reader = need("mcap.reader", WHAT)
     line: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
     try:

@@ -1,4 +1,4 @@
-"""OpenPose's output: a folder with one JSON file for each frame, the parts in the place of body joints."""
+"""OpenPose's output: a folder with one JSON file per frame; parts replace body joints."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ EMPTY = (
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """x, y and score of every part, 0, 0 and 0 where it is not seen; nobody in frames that were not tracked. Several
-    subjects have their numbers as `person_id`."""
+    """x, y and score of every part, 0, 0 and 0 if hidden; no person in frames that were not tracked. Several subjects
+    have their numbers as `person_id`."""
     survey.check_rows(tracks)
     path.mkdir()
     stem = output_stem(tracks.header.source.name or "video")
@@ -46,5 +46,5 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
 
 
 def foreign_files(folder: Path) -> Iterator[Path]:
-    """What a folder holds that no `write` put there."""
+    """Files in a folder that no `write` created."""
     return (item for item in folder.iterdir() if not (item.is_file() and item.name.endswith(ENDING)))

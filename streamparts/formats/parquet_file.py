@@ -19,7 +19,7 @@ HEADER, BREAKS = "streamparts.header", "streamparts.breaks"
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Row groups of some 65 thousand rows, compressed with zstd."""
+    """Row groups of about 65 thousand rows, compressed with zstd."""
     pyarrow, parquet = _libraries()
     types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string(), bool: pyarrow.bool_()}
     fields = [(name, types[kind]) for name, kind in COLUMNS.items()]
@@ -35,7 +35,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """Files of other origin need the same columns; what the metadata would tell stays empty then."""
+    """Files of other origin need the same columns; data from the metadata is empty then."""
     pyarrow, parquet = _libraries()
     try:
         with parquet.ParquetFile(path) as file:

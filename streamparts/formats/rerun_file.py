@@ -20,7 +20,7 @@ BILLION = 1_000_000_000
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Class k is part k. The time never goes back, see shots.growing. Positions are float32."""
+    """Class k is part k. Times never decrease, see shots.growing. Positions are float32."""
     rerun = need("rerun", "Rerun's .rrd", "rerun")
     names = tracks.header.model.parts
     recording = rerun.RecordingStream("streamparts")

@@ -1,4 +1,4 @@
-"""The formats by name: which module writes them, what they keep of the tracks, and what they lose."""
+"""Table of the formats: module, what each keeps and loses."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 class FormatModule(Protocol):
-    """What a format's module offers; `read` only where the table says so."""
+    """Interface of a format's module; `read` exists only if the table says so."""
 
     def write(self, tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-        """Write all of `tracks` to `path`, which is not there yet. Gives warnings, a line each."""
+        """Write all of `tracks` to `path`, which does not exist yet. Returns warnings, one line each."""
 
     def read(self, path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-        """The records of a tracks file, the header first. Raises TracksError."""
+        """Yield the records of a tracks file, header first. Raises TracksError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One row of the table."""
+    """A row of the table."""
 
     name: str
-    """As --format takes it."""
+    """Name for --format."""
     suffixes: tuple[str, ...]
-    """Of its files; none for a folder."""
+    """Suffix of its files; empty for a folder."""
     keeps: str
     loses: str
     module: str
-    """In this package."""
+    """Module in this package."""
     extra: str | None = None
     """The pip extra that its module needs."""
     is_read: bool = False
-    """Whether it can become a tracks file again."""
+    """True if it can be converted back to tracks."""
 
     @property
     def implementation(self) -> FormatModule:
@@ -144,11 +144,11 @@ REFUSED = {
     "bvh": "BVH holds the rotations of a three-dimensional skeleton's joints, which two-dimensional parts do not have; "
     "write --format trc or openpose and lift it to 3-D with a tool that does (Pose2Sim, OpenSim, Blender)",
 }
-"""Formats that people ask for, and why they are not written."""
+"""Formats that users ask for, with the reason why they are not written."""
 
 
 def format_of(path: Path, name: str | None) -> Format:
-    """The format called `name`, or the only one whose suffix `path` has. Raises TracksError that names the choices."""
+    """Return the format called `name`, or the only one with `path`'s suffix. Raises TracksError naming the choices."""
     wanted = (name or path.suffix.lstrip(".")).lower()
     if wanted in REFUSED:
         raise TracksError(f"{path}: not written: {REFUSED[wanted]}")

@@ -1,4 +1,4 @@
-"""The long table that csv, parquet and pandas share: one row for each frame, subject and part."""
+"""The long table shared by csv, parquet and pandas: one row per frame, subject and part."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ COLUMNS: dict[str, type] = {
     "visible": bool,
 }
 OPTIONAL = ("subject", "subject_score")
-"""Columns that tables from elsewhere may lack."""
+"""Columns that other tools' tables may lack."""
 MASK, REGION = "mask", "mask_region"
-"""COCO's compressed counts, in tables that have masks, and where the mask lies if not where the header says: left, top,
-width and height in displayed pixels."""
+"""COCO's compressed counts, in tables with masks, and the mask's region if it is not the header's: left, top, width and
+height in displayed pixels."""
 
 Row = tuple[Any, ...]
 
 
 def rows_of(shot: Shot, names: Sequence[str], masks: bool = False) -> Iterator[Row]:
-    """The rows of one frame in the order of COLUMNS, and MASK and REGION with `masks`. None stands for nothing."""
+    """Rows of one frame in the order of COLUMNS, plus MASK and REGION with `masks`. None stands for a missing value."""
     frame, setting = shot.frame, shot.setting
     time = (frame.segment, frame.frame, frame.pts, "{}/{}".format(*setting.time_base), float(shot.seconds))
     for one in shot.subjects:
@@ -82,7 +82,7 @@ def rows_of(shot: Shot, names: Sequence[str], masks: bool = False) -> Iterator[R
 def tables(
     shots: Iterable[Shot], names: Sequence[str], masks: bool = False, num_rows: int = 1 << 16
 ) -> Iterator[dict[str, list[Any]]]:
-    """Columns of about `num_rows` rows at a time; at least one table, maybe without rows."""
+    """Columns of about `num_rows` rows at a time; at least one table, possibly without rows."""
     columns = [*COLUMNS, MASK, REGION] if masks else list(COLUMNS)
     rows, is_first = list[Row](), True
     for shot in shots:
@@ -95,7 +95,7 @@ def tables(
 
 
 def names_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
-    """(names by part number, the first row) of a table, whose rows come with the words that tell where they stand."""
+    """(names by part number, first row) of a table; each row comes with its location in words."""
     found, first = dict[int, str](), None
     for where, row in rows:
         first = first or row
@@ -109,7 +109,7 @@ def names_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[tuple[str, 
 
 
 def bare_header(path: Path, names: Sequence[str], row: Mapping[str, Any] | None) -> HeaderRecord:
-    """What a table tells of itself: names, size and clock of its first row; the rest stays empty."""
+    """Header from a table: names, size and clock of its first row; the rest is empty."""
     if row is None:
         raise TracksError(f"{path}: has no rows, and so no picture size and no clock")
     segment = _segment(f"{path}: the first row", row)
@@ -123,8 +123,8 @@ def records_of(
     header: HeaderRecord,
     breaks: Sequence[GapRecord | SegmentRecord] = (),
 ) -> Iterator[Record]:
-    """Frames, and segments where the table begins one; `breaks` are gaps and segments known beforehand. Raises
-    TracksError at a row that is none of a tracks file."""
+    """Frames, and a segment wherever the table starts one; `breaks` are known gaps and segments. Raises TracksError at
+    an invalid row."""
     names, waiting = header.model.parts, list(breaks)[::-1]
     masks, segment, last = header.masks, 0, -1
 
@@ -165,7 +165,7 @@ def records_of(
 def _subjects(
     items: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str], mask_hw: tuple[int, int] | None
 ) -> list[SubjectRecord]:
-    """Of the rows of one frame: each subject up to the last that has any."""
+    """Rows of one frame by subject, up to the last subject that has any."""
     rows: dict[int, list[tuple[str, Mapping[str, Any]]]] = {0: []}
     for item in items:
         rows.setdefault(_integer(*item, "subject") if item[1].get("subject") not in (None, "") else 0, []).append(item)
@@ -196,7 +196,7 @@ def _region(where: str, row: Mapping[str, Any]) -> tuple[float, float, float, fl
 
 
 def unseen(part: int, name: str, score: float = 0.0) -> PartRecord:
-    """A part of which nothing is known: zeros that `visible` marks as no measurement."""
+    """A part without data: zeros, not visible."""
     return PartRecord(part, name, (0.0, 0.0), ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), 0.0, score, False)
 
 
@@ -220,7 +220,7 @@ Checked = TypeVar("Checked", bound=msgspec.Struct)
 
 
 def checked(where: str, record: Checked) -> Checked:
-    """The record itself. Raises TracksError where it does not fit the schema."""
+    """Return the record. Raises TracksError if it violates the schema."""
     try:
         return msgspec.convert(msgspec.to_builtins(record), type(record))
     except (msgspec.ValidationError, OverflowError) as error:

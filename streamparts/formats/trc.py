@@ -1,5 +1,5 @@
-"""TRC, the marker text of motion capture, in metres as OpenSim and Blender read it: x right, y up from the picture's
-lower edge, z = 0. A pixel is as large as the user says."""
+"""TRC, the marker format of motion capture, in metres as OpenSim and Blender read it: x right, y up from the frame's
+lower edge, z = 0. The user gives the size of a pixel."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from streamparts.formats.shots import Shot, Survey, growing, joints_of, shots
 from streamparts.tracksfile.reading import TracksFile
 
 METRES_PER_PIXEL = 0.001
-"""Where nobody says."""
+"""Default size of a pixel."""
 
 Place = tuple[float, float] | None
-"""x, y in pixels of the frame, y down; None where it is not known."""
+"""x, y in pixels of the frame, y down; None if unknown."""
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Every tracked frame with its number and its own time; nothing between the tabs where a marker is not seen.
-    Several subjects stand before their markers' names."""
+    """Write every tracked frame with its number and time; the cells of a hidden marker are empty. With several
+    subjects, the subject's name precedes the marker's."""
     own, notes = _joint_names(tracks) if survey.wishes.joints else unique_names(tracks)
     names = own
     if survey.num_subjects > 1:
@@ -82,7 +82,7 @@ def _joints(shot: Shot, names: list[str], num_subjects: int) -> Iterator[Place]:
 
 
 def _joint_names(tracks: TracksFile) -> tuple[list[str], list[str]]:
-    """Raises TracksError where the tracks have no joints."""
+    """Names of the joints. Raises TracksError if the tracks have none."""
     for shot in shots(tracks):
         for one in shot.subjects:
             if joints := joints_of(shot, one.subject):

@@ -1,4 +1,4 @@
-"""Where a graph makes bytes of its numbers: TensorRT has them be made at the very outputs."""
+"""Moves casts to uint8 to the graph's outputs, where TensorRT requires them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def cast_bytes_last(onnx: bytes) -> bytes:
-    """The graph with its casts to uint8 moved to its very outputs: TensorRT takes uint8 there and nowhere else.
+    """Move the graph's casts to uint8 to its outputs: TensorRT supports uint8 only there.
 
-    Labels are then put in order as floats, which hold them exactly. MissingExtraError without the `onnx` package.
+    Labels are then reordered as floats, which represent them exactly. MissingExtraError without the `onnx` package.
     """
     try:
         from onnx import TensorProto, helper, load_model_from_string

@@ -1,6 +1,6 @@
 """Building blocks shared by the networks: a small U-Net, the pose head, and warps of feature maps.
 
-Normalisation is a choice of each network: GroupNorm, or BatchNorm where it shall fold into the convolutions.
+Each network chooses its normalisation: GroupNorm, or BatchNorm if it must fold into the convolutions.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 
 @cache
 def has_bfloat16(device_type: str) -> bool:
-    """Whether "cpu" or "cuda" has instructions for bfloat16. Where it has none, PyTorch imitates them at a tenth of the
-    speed of float32."""
+    """True if "cpu" or "cuda" has bfloat16 instructions. Otherwise PyTorch emulates them at a tenth of float32's
+    speed."""
     if device_type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device_type != "cpu":
@@ -33,8 +33,8 @@ def has_bfloat16(device_type: str) -> bool:
 
 
 def in_float32(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """`function` of tensors, computed in float32 where the networks around it run in mixed precision: 16 bits tell a
-    position to a quarter of a pixel only."""
+    """Decorate a `function` of tensors to compute in float32 inside networks with mixed precision: 16 bits resolve a
+    position only to a quarter of a pixel."""
 
     @wraps(function)
     def computed(*args: Given.args, **kwargs: Given.kwargs) -> Result:
@@ -103,8 +103,8 @@ def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def squared_norms(matrix: Tensor, points: Tensor) -> Tensor:
-    """(..., 2, 3) and (N, 2) -> (..., N): |A u + t|^2 of every point u. A quadratic form of u, so one product with six
-    columns, where transform_points would write out both coordinates of every point."""
+    """(..., 2, 3) and (N, 2) -> (..., N): |A u + t|^2 of every point u. As a quadratic form of u it is one product with
+    six columns, whereas transform_points would write both coordinates of every point."""
     columns = matrix.unbind(-1)
     pairs = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2)]
     form = torch.stack([(columns[i] * columns[j]).sum(-1) for i, j in pairs], dim=-1)
@@ -113,21 +113,21 @@ def squared_norms(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def _bilinear_weights(size: int, factor: int, device: torch.device) -> Tensor:
-    """(size * factor, size): each output pixel's shares of the input pixels along one axis."""
+    """(size * factor, size): each output pixel's weights of the input pixels along one axis."""
     lines = torch.eye(size, device=device)[None, None]
     return F.interpolate(lines, size=(size * factor, size), mode="bilinear", align_corners=False)[0, 0]
 
 
 def enlarge(maps: Tensor, factor: int) -> Tensor:
-    """(..., h, w) -> (..., h * factor, w * factor), bilinear as F.interpolate has it; a product along each axis, whose
+    """(..., h, w) -> (..., h * factor, w * factor), bilinear as in F.interpolate; one product along each axis, whose
     gradient costs a CPU a fifth."""
     rows, columns = (_bilinear_weights(size, factor, maps.device) for size in maps.shape[-2:])
     return product(product(rows, maps), columns.T)
 
 
 def warp(maps: Tensor, sampling: Tensor) -> Tensor:
-    """Bilinear warp of (B, K, C, h, w) by (B, K, 2, 3) matrices that map output to input coordinates; outside is
-    zero. Warping by T gives canonical maps, by T^-1 the image's: Eq. 4 of Gao et al. 2021."""
+    """Bilinear warp of (B, K, C, h, w) by (B, K, 2, 3) matrices that map output to input coordinates; zero outside.
+    Warping by T gives canonical maps, by T^-1 the image's: Eq. 4 of Gao et al. 2021."""
     b, k, c, h, w = maps.shape
     grid = transform_points(sampling, image_grid(h, w, maps.device)).reshape(b * k, h, w, 2)
     flat = F.grid_sample(maps.reshape(b * k, c, h, w), grid, align_corners=False)
@@ -135,8 +135,8 @@ def warp(maps: Tensor, sampling: Tensor) -> Tensor:
 
 
 def carry(picture: Tensor, sampling: Tensor) -> Tensor:
-    """(B, C, h, w) warped by each of (B, K, 2, 3) -> (B, K, C, h, w), as `warp` does with K copies of it, its border
-    repeated outward: one picture is sampled at K grids below each other."""
+    """(B, C, h, w) warped by each of (B, K, 2, 3) -> (B, K, C, h, w), as `warp` with K copies of it, but with a
+    replicated border: one image is sampled at K grids stacked vertically."""
     (batch, _, h, w), parts = picture.shape, sampling.shape[1]
     grid = transform_points(sampling, image_grid(h, w, picture.device)).reshape(batch, parts * h, w, 2)
     rows = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
@@ -144,7 +144,7 @@ def carry(picture: Tensor, sampling: Tensor) -> Tensor:
 
 
 def part_masks(depth: Tensor) -> Tensor:
-    """Eq. 3 of Gao et al. 2021: inverse depths D_k (B, 1 + K, S, S) -> masks M_k, the nearest slot in front."""
+    """Eq. 3 of Gao et al. 2021: inverse depths D_k (B, 1 + K, S, S) -> masks M_k, with the nearest slot in front."""
     return depth.softmax(dim=1)
 
 
@@ -154,7 +154,7 @@ def assemble_image(masks: Tensor, part_images: Tensor) -> Tensor:
 
 
 def group_norm(channels: int) -> nn.Module:
-    """Normalises each sample by itself: a frame's result does not depend on its batch, in training either."""
+    """Normalises each sample separately: a frame's result does not depend on its batch, in training either."""
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
@@ -184,16 +184,16 @@ class ConvBlock(nn.Sequential):
 
 
 def some_channels(convolution: nn.Conv2d, maps: Tensor, wanted: slice) -> Tensor:
-    """The wanted output channels of a convolution alone."""
+    """Only the selected output channels of a convolution."""
     bias = None if convolution.bias is None else convolution.bias[wanted]
     return F.conv2d(maps, convolution.weight[wanted], bias, convolution.stride, convolution.padding)
 
 
 class DoublingConv(nn.Conv2d):
-    """(B, in_channels, h, w) -> (B, out_channels, 2h, 2w): each pixel becomes two by two, then a 3x3 convolution. Both
-    at once, as a transposed convolution with a 4x4 kernel: along an axis, taps (a, b, c) reach an even output from its
-    input pixel as b + c and from the one before as a, an odd one as a + b and from the one after as c. That takes 4/9
-    of the multiplications, and nothing is written out twice."""
+    """(B, in_channels, h, w) -> (B, out_channels, 2h, 2w): nearest-neighbour upsampling, then a 3x3 convolution. Both
+    are computed at once, as a transposed convolution with a 4x4 kernel: along an axis, taps (a, b, c) contribute to an
+    even output b + c of its input pixel and a of the one before, to an odd output a + b of its pixel and c of the one
+    after. That needs 4/9 of the multiplications, and writes nothing twice."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
@@ -251,9 +251,9 @@ class PartLinear(nn.Module):
 
 class PoseHead(nn.Module):
     """Part transforms from feature maps, built from two points per part: the part's centre t and the end of its first
-    axis, t + A (1, 0). They give translation, rotation and sx; sy comes from the features around the part. The points
-    are soft-argmaxes, which move with the image; without `soft_argmax` they are regressed from the `summary`, as in
-    the paper."""
+    axis, t + A (1, 0). They determine translation, rotation and sx; sy comes from the features around the part. The
+    points are soft-argmaxes, which move with the image; without `soft_argmax` they are regressed from the `summary`, as
+    in the paper."""
 
     def __init__(
         self,

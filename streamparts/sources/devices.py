@@ -1,4 +1,4 @@
-"""Cameras and the screen, by the name that this system's FFmpeg knows them by."""
+"""Cameras and the screen, by the names that this system's FFmpeg uses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPTION_NAMES = {"size": "video_size", "fps": "framerate", "format": "input_form
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What av.open wants to know."""
+    """Arguments for av.open."""
 
     file: str
     format: str
@@ -57,7 +57,7 @@ def open_device(
 
 
 def find_device(word: str, platform: str, environment: Mapping[str, str]) -> Device:
-    """The device that `word` means on `platform` (as sys.platform names it). Raises VideoError."""
+    """Return the device `word` on `platform` (named as in sys.platform). Raises VideoError."""
     if match := SCREEN.fullmatch(word):
         return _screen(platform, environment, _options(word, match["options"]))
     if match := CAMERA.fullmatch(word):
@@ -96,7 +96,7 @@ def _v4l2(path: str, options: dict[str, str]) -> Device:
 
 
 def _directshow_name(number: int) -> str:
-    """DirectShow knows cameras by name only."""
+    """DirectShow identifies cameras by name only."""
     try:
         devices = av.enumerate_input_devices("dshow")
     except (AttributeError, av.FFmpegError, ValueError, OSError) as error:  # PyAV has it since version 17

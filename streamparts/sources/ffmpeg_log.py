@@ -1,4 +1,4 @@
-"""What FFmpeg's libraries say while they work: the only sign of much that goes wrong, of lost packets for example."""
+"""Captures messages of FFmpeg's libraries, the only sign of many problems, such as lost packets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import av.logging
 
 Message = tuple[int, str, str]
-"""FFmpeg's level (smaller is worse), the part of FFmpeg that speaks, and what it says."""
+"""FFmpeg's level (smaller is worse), component, and message."""
 
 _MOST_OTHERS = 1000
 
 
 class _Switch:
-    """FFmpeg's log is on while a block of `messages` runs in some thread, and otherwise as it was.
+    """Enables FFmpeg's log while a block of `messages` runs in any thread, and restores its state.
 
-    It is one log for the whole process. What threads say that run no such block, workers of a decoder and encoders, is
-    kept apart here, else PyAV would hand it to Python's logging, which prints it.
+    The log is shared by the whole process. Messages from threads without such a block, such as a decoder's workers, are
+    stored here; otherwise PyAV would pass them to Python's logging, which prints them.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class _Switch:
         self._forgotten = 0
 
     def on(self) -> int:
-        """What `others` is to be asked with at the end of the block."""
+        """Return a token for `others` at the end of the block."""
         with self._lock:
             self._num_blocks += 1
             if self._num_blocks == 1:
@@ -50,7 +50,7 @@ class _Switch:
                 self._capture.__exit__(None, None, None)
 
     def others(self, since: int) -> list[Message]:
-        """What threads without a block said since `on` gave `since`."""
+        """Messages of threads without a block since `on` returned `since`."""
         with self._lock:
             logs: list[Message] = self._capture.logs
             said = logs[max(0, since - self._forgotten) :]
@@ -65,10 +65,11 @@ _switch = _Switch()
 
 @contextmanager
 def messages(of_workers: bool = False) -> Iterator[list[Message]]:
-    """Warnings and errors that FFmpeg states in this thread meanwhile, there when the block has ended or raised.
+    """Collect the warnings and errors that FFmpeg logs in this thread during the block; available when it has ended or
+    raised.
 
-    `of_workers` adds those of threads that run no such block: a decoder's own, but also, where several decode at the
-    same time, those of another's.
+    `of_workers` adds those of threads without a block: a decoder's own but, if several decode at the same time, also
+    those of others.
     """
     said = list[Message]()
     since = _switch.on()

@@ -1,4 +1,4 @@
-"""Addresses: rtsp, rtmp, http, hls, udp, tcp and whatever else the FFmpeg in use knows."""
+"""Network addresses: rtsp, rtmp, http, hls, udp, tcp and others supported by FFmpeg."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streamparts.sources.redact import redact
 from streamparts.sources.tls import CheckedFetch, options_for
 
 HLS_IDLE_SECONDS = 30.0
-"""HLS comes in segments of several seconds, all at once: a pause is no loss."""
+"""HLS delivers segments of several seconds at once: a pause is no loss."""
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -47,7 +47,7 @@ _ALWAYS_LIVE = {
     "tls",
     "unix",
 }
-"""Others are where they announce no length."""
+"""Schemes that are always live; others are if they announce no length."""
 
 _HINTS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((av.HTTPUnauthorizedError,), "it wants a user and a password: {scheme}://USER:PASSWORD@..."),
@@ -70,8 +70,8 @@ def open_address(
     insecure: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> LiveSource:
-    """Connect to an address; `frame_rate` counts the frames of what states no times. `insecure` does not ask who is at
-    the other end of an encrypted one. Raises VideoError, without the credentials that the address may hold."""
+    """Connect to an address. `frame_rate` counts the frames of streams without timestamps. `insecure` does not verify
+    the certificate of an encrypted address. Raises VideoError, without the credentials in the address."""
     scheme = urlsplit(word).scheme.lower()
     hls = is_hls(word)
     idle_seconds = idle_seconds or (HLS_IDLE_SECONDS if hls else IDLE_SECONDS)
@@ -116,8 +116,8 @@ def _opener(
 
 
 def _rtsp_ways(word: str) -> list[dict[str, str]]:
-    """Options, those that are tried first at the front. UDP loses packets on busy networks and is blocked by many
-    routers; where the server refuses TCP, it is tried. An address that ends in ?udp or ?multicast has chosen."""
+    """Options in the order of attempts. UDP loses packets on busy networks and is blocked by many routers; it is tried
+    if the server refuses TCP. ?udp or ?multicast at the end of an address selects the transport."""
     video = {"allowed_media_types": "video"}  # a loss in the sound would count as one in the picture
     if set(urlsplit(word).query.lower().split("&")) & {"udp", "multicast", "http"}:
         return [video]

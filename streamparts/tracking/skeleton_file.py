@@ -1,4 +1,4 @@
-"""The file of a skeleton, and whether it fits a model."""
+"""Reads a skeleton's file, and checks that it fits a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_FILE_BYTES = 1_000_000
 
 
 def load_skeleton(path: str | Path) -> Skeleton:
-    """Read what `streamparts skeleton` wrote. Raises SkeletonError, in one line, for anything else."""
+    """Read a file of `streamparts skeleton`. Raises SkeletonError with a one-line message for anything else."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1).removeprefix(BOM_UTF8)
@@ -31,7 +31,8 @@ def load_skeleton(path: str | Path) -> Skeleton:
 
 
 def skeleton_for(names: Sequence[str], skeleton: Skeleton | str | Path | None) -> Skeleton | None:
-    """A skeleton, or the one in a file, for the parts of a model. Raises SkeletonError where it is of others."""
+    """Return a skeleton, or the one in a file, for the parts of a model. Raises SkeletonError if it does not fit
+    them."""
     if skeleton is None:
         return None
     found = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)

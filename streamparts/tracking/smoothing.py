@@ -1,17 +1,16 @@
-"""Smoothing of part poses over time: a robust Kalman filter, then a One-Euro filter, both driven by seconds.
+"""Smooths part poses over time: a robust Kalman filter, then a One-Euro filter, both driven by seconds.
 
 The state of a part is its translation, the logarithms of its two scales and its angle, each with a velocity that is
-constant but for white noise in the acceleration: little of it at rest, more where measurements keep lying on the same
-side of where they were expected. How noisy the measurements are is found from the measurements: from the quiet quarter
-of their second differences. A measurement far from the prediction counts less the farther it is (nothing is ever shut
-out), and three far ones that agree with each other are believed, or two that lead ever farther away. While a part is
-hidden, it goes on with a velocity that dies away, or, with a skeleton, hangs on its neighbours, which also help where
-it is seen badly (see occlusion.py). A
-speed counts as motion as far as it is more than the speed's own uncertainty. What remains of the noise is taken by the
-One-Euro filter (Casiez, Roussel and Vogel 2012), whose cut-off frequency rises with the speed: rest is calm, and
-motion, which the filter goes along with, hardly late.
+constant except for white noise in the acceleration: little at rest, more while measurements keep deviating to the same
+side of the prediction. The measurement noise is estimated from the measurements: from the lowest quarter of their
+squared second differences. The farther a measurement is from the prediction, the less it counts (but it is never
+excluded). Three outliers that agree, or two that move steadily away, restart the track. While a part is hidden, it
+continues with a decaying velocity or, with a skeleton, is placed by its neighbours, which also correct uncertain
+measurements (see occlusion.py). A speed counts as motion as far as it exceeds its own uncertainty. The One-Euro filter
+(Casiez, Roussel and Vogel 2012) removes the remaining noise; its cut-off frequency rises with the speed, and it moves
+with the estimated velocity, so parts are steady at rest with little lag in motion.
 
-Lengths are in units of 1/256 of the frame's shorter side, so that the same constants serve every size of video.
+Lengths are in units of 1/256 of the frame's shorter side, so that the same constants fit every video size.
 """
 
 from __future__ import annotations
@@ -32,65 +31,64 @@ REFERENCE_PX = 256
 """The shorter side of a frame in the filter's units."""
 _SCALES, _ANGLE = slice(2, 4), 4
 _GROUP = np.array([0, 0, 1, 1, 2])
-"""The columns of the state: x, y; log sx, log sy; angle. Columns of a group have the same variances."""
+"""Groups of the state's columns: x, y; log sx, log sy; angle. Columns of a group have the same variances."""
 _NUM_AXES = np.array([2, 2, 2, 2, 1])
 _MEANS = (_GROUP[:, None] == _GROUP) / _NUM_AXES
 
 _LEANING_KEPT = 0.7
-"""Share of the mean surprise that is kept from one measurement to the next: it is of the last few."""
+"""Decay per measurement of the mean innovation, which thus covers the last few."""
 _UPRIGHT = 0.5
-"""Mean square, in variances, up to which that mean is chance: of surprises with nothing in common it is 0.18."""
+"""Mean square, in variances, up to which that mean is chance: for independent innovations it is 0.18."""
 _HALF_SEEN = 0.5
-"""How far a part that is seen with a confidence of 0 counts as hidden, and as moving: such measurements cannot tell
-that it rests."""
+"""Degree to which a visible part with confidence 0 counts as hidden, and as moving: such measurements cannot show that
+it is at rest."""
 _SURE = 0.5
-"""Parts seen with less confidence are drawn towards their joints."""
+"""Parts below this confidence are corrected towards their joints."""
 _SAME_WAY = 0.7
-"""Cosine from which two far measurements lie in the same direction from where they were expected ..."""
+"""Cosine from which two outliers lie in the same direction from their predictions ..."""
 _AHEAD = 1.3
-"""... and how many times as far the second one is where a motion has begun: an error does not grow."""
+"""... and factor by which the second is farther if a motion has started: an error does not grow."""
 _LEAST_CONFIDENCE = 0.01
-"""Less confidence than that counts as much."""
+"""Lower bound of the confidence."""
 _PLACED_HZ = 3.0
-"""Cut-off frequency of the One-Euro filter, at least, for parts that the skeleton moved: that is smooth already."""
+"""Minimum cut-off frequency of the One-Euro filter for parts placed by the skeleton, which are already smooth."""
 _QUIET = 0.25
-"""Quantile of the squared second differences that tells the noise: motion is in the others."""
+"""Quantile of the squared second differences that estimates the noise; larger ones contain motion."""
 _QUIET_SHARE = np.array([0.288, 0.288, 0.102])[_GROUP] * 6
-"""That quantile over the variance of a measurement: of chi-square over its 2, 2 and 1 degrees of freedom, and a second
-difference has 6 times the variance."""
+"""That quantile relative to the variance of a measurement: of chi-square divided by its 2, 2 and 1 degrees of freedom,
+where a second difference has 6 times the variance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """Constants of the filter; each triple is of translation, log scale and angle (radians)."""
+    """Constants of the filter; each triple is for translation, log scale and angle (radians)."""
 
     noise: tuple[float, float, float] = (0.8, 0.04, 0.05)
-    """Standard deviation of a measurement to begin with ..."""
+    """Initial standard deviation of a measurement ..."""
     noise_range: tuple[float, float] = (0.25, 4.0)
-    """... and between which multiples of it the one that is found may lie."""
+    """... and bounds of the estimated one, as multiples of it."""
     agility: tuple[float, float, float] = (1.2e5, 10.0, 1000.0)
     """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
     rest_agility: float = 0.005
-    """... and which share of it is left at rest."""
+    """... and its share at rest."""
     slow: tuple[float, float, float] = (30.0, 0.25, 2.5)
-    """Speeds per second well below these are rest."""
+    """Speeds per second well below these count as rest."""
     leaning_gain: float = 2.0
-    """Measurements that keep lying on the same side of where they were expected raise the spectral density by so many
-    times `agility` for each variance by which their mean is off."""
+    """Measurements that keep deviating to the same side of the prediction raise the spectral density by this factor
+    times `agility` per variance of their mean."""
     outlier_sigmas: float = 3.5
-    """From this many standard deviations on, the variance of a measurement grows with the fourth power of the
-    distance."""
+    """From this many standard deviations, the variance of a measurement grows with the fourth power of the distance."""
     outliers_to_believe: int = 3
-    """So many far measurements in a row that agree with each other move the track there; two are enough where the
-    second leads on from the first."""
+    """Number of consecutive outliers that must agree to restart the track there; two suffice if the second continues
+    the motion of the first."""
     hidden_decay_seconds: float = 0.08
-    """Time constant with which the velocity of a hidden part dies away; longer, the more sure a part was seen."""
+    """Time constant of a hidden part's decaying velocity; longer, the more confidently it was seen."""
     cutoff_hz: tuple[float, float, float] = (1.0, 1.0, 2.0)
-    """Of the One-Euro filter at rest."""
+    """Cut-off frequency of the One-Euro filter at rest."""
     cutoff_gain: tuple[float, float, float] = (1.0, 5.0, 10.0)
-    """Hertz it rises by per unit of speed."""
+    """Rise of the cut-off frequency per unit of speed, in hertz."""
     predict_seconds: float = 0.0
-    """How far ahead the result lies, to cancel a latency that is known."""
+    """Prediction horizon of the result, to compensate a known latency."""
 
     def __post_init__(self) -> None:
         positive = (
@@ -111,10 +109,10 @@ class Smoothing:
 
 
 class PoseFilter:
-    """The memory of one video: K parts, each with its state. Depends on the times given, not on the clock."""
+    """The memory of one video: K parts, each with its state. It depends only on the given times, not on the clock."""
 
     def __init__(self, num_parts: int, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> None:
-        """A `skeleton` of these parts places those that are hidden."""
+        """A `skeleton` of these parts places hidden ones."""
         self._hanging = Hanging(skeleton) if skeleton else None
         self.filled = np.zeros(num_parts, np.bool_)
         """(K,) hidden parts that the skeleton placed in the last update."""
@@ -150,9 +148,8 @@ class PoseFilter:
         """(K, 2, 3) smoothed affines at `seconds` (+ predict_seconds), from measured ones in pixels of a frame whose
         shorter side is `side_px`.
 
-        `confidence` (K,) in [0, 1] widens the noise of a measurement by its inverse; a part that is not `seen` (K,) is
-        predicted, and before it was ever seen its measurement passes unchanged. Raises ValueError unless `seconds`
-        increases.
+        `confidence` (K,) in [0, 1] divides the noise of a measurement; a part that is not `seen` (K,) is predicted;
+        before it was first visible, its measurement passes unchanged. Raises ValueError unless `seconds` increases.
         """
         if self._seconds is not None and seconds <= self._seconds:
             raise ValueError(f"times must increase, got {seconds} after {self._seconds}")
@@ -182,7 +179,7 @@ class PoseFilter:
         return _to_affines(ahead, unit)
 
     def expected(self, seconds: float, side_px: float) -> tuple[Array, Array]:
-        """Where the parts should be at `seconds`: centers (K, 2) in pixels, nan for parts never seen, and the standard
+        """Predicted positions at `seconds`: centers (K, 2) in pixels, nan for parts never visible, and the standard
         deviation (K,) of a measurement around them."""
         step = 0.0 if self._seconds is None else seconds - self._seconds
         position, cross, velocity = self._covariance[:, :, 0]
@@ -191,8 +188,8 @@ class PoseFilter:
         return centers * (side_px / REFERENCE_PX), np.sqrt(variance) * (side_px / REFERENCE_PX)
 
     def _listen(self, measured: Array, doubt: Array, seen: NDArray[np.bool_]) -> None:
-        """Find the noise of the measurements: a quantile, followed step by step, of their second differences. `doubt`
-        (K,) is by how much confidence widens the variance of these."""
+        """Estimate the measurement noise: a quantile of the second differences, tracked step by step. `doubt` (K,) is
+        the factor by which confidence widens their variance."""
         (last, doubt_then), (before, doubt_before) = self._last, self._before
         second = measured - 2 * last + before
         second[:, _ANGLE] = _wrapped(second[:, _ANGLE])
@@ -207,7 +204,7 @@ class PoseFilter:
         self._last, self._before = (measured, doubt), self._last
 
     def _predict(self, step: float, half_seen: Array) -> None:
-        """`half_seen` (K,) in [0, 1] is how far parts count as moving at least."""
+        """Predict all parts. `half_seen` (K,) in [0, 1] is the minimum degree to which parts count as moving."""
         self._value = self._value + self._velocity * step
         rest = self._options.rest_agility
         position, cross, velocity = self._covariance
@@ -225,7 +222,7 @@ class PoseFilter:
         return moving
 
     def _correct(self, measured: Array, doubt: Array, known: NDArray[np.bool_], step: float) -> None:
-        """The Kalman update of the parts in `known`; `doubt` (K,) widens the variance of their measurements."""
+        """Apply the Kalman update to the `known` parts; `doubt` (K,) widens the variance of their measurements."""
         surprise = measured - self._value
         surprise[:, _ANGLE] = _wrapped(surprise[:, _ANGLE])
         noise = self._noise * doubt[:, None]
@@ -244,14 +241,14 @@ class PoseFilter:
         self._believe(measured, surprise[:, :2], known, known & (far[:, 0] > 1), step)
 
     def _lean(self, surprise: Array, known: NDArray[np.bool_]) -> None:
-        """Follow the mean of what `known` parts were surprised by, in standard deviations, outliers cut short."""
+        """Average the innovations of `known` parts, in standard deviations, with outliers clipped."""
         self._leaning = (_LEANING_KEPT * self._leaning + (1 - _LEANING_KEPT) * surprise) * known[:, None]
 
     def _believe(
         self, measured: Array, surprise: Array, known: NDArray[np.bool_], far: NDArray[np.bool_], step: float
     ) -> None:
-        """Far measurements that agree with each other restart the track where they are, with the velocity between
-        them: those that stay at one place, and those that lead away, as a motion does that begins too fast."""
+        """Restart the track at outliers that agree with each other, with the velocity between them: those that stay at
+        one place, and those that move steadily away, as in a motion that starts too fast."""
         if far.any():
             moved = measured[:, :2] - self._far_at
             reach = 5 * np.sqrt(self._noise[:, 0]) + np.hypot(*self._velocity[:, :2].T) * step
@@ -269,7 +266,7 @@ class PoseFilter:
         self._far[known & ~far] = 0
 
     def _start(self, measured: Array, parts: NDArray[np.bool_]) -> None:
-        """Begin at the measurement, at rest, with a velocity that may be anything a part does."""
+        """Initialise at the measurement, at rest, with a velocity variance that covers any motion of a part."""
         self._value[parts] = self._calm[parts] = measured[parts]
         self._velocity[parts] = 0
         self._covariance[0, parts] = self._noise[parts]
@@ -279,7 +276,7 @@ class PoseFilter:
         self._known |= parts
 
     def _follow(self, step: float) -> None:
-        """The One-Euro filter, its speed taken from the Kalman filter; in motion it goes along with the velocity."""
+        """Apply the One-Euro filter, with its speed from the Kalman filter; in motion it moves with the velocity."""
         squares = _mean_squares(self._velocity)
         self._squared_speeds = np.maximum(squares - self._covariance[2], 0)
         cutoff = self._cutoff
@@ -293,13 +290,13 @@ class PoseFilter:
 
 
 def _columns(triple: tuple[float, float, float]) -> Array:
-    """Of translation, log scale and angle -> (5,) of each column."""
+    """Expands values for translation, log scale and angle to the (5,) columns."""
     each: Array = np.array(triple, np.float64)[_GROUP]
     return each
 
 
 def _mean_squares(state: Array) -> Array:
-    """(K, 5), over the axes of each group, so that one limit serves groups of one and of two axes."""
+    """(K, 5), averaged over the axes of each group, so that one limit fits groups of one and of two axes."""
     means: Array = np.square(state) @ _MEANS
     return means
 

@@ -1,4 +1,4 @@
-"""The lines of a tracks file, schema streamparts.tracks/3. The JSON Schema that is published is made from these."""
+"""The lines of a tracks file, schema streamparts.tracks/3. The published JSON Schema is generated from these."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from msgspec import Meta, Struct
 
 SCHEMA: Final = "streamparts.tracks/3"
 OLDER_SCHEMAS = ("streamparts.tracks/2", "streamparts.tracks/1")
-"""Read as well."""
+"""Older schemas that are also read."""
 FIRST_SCHEMA = OLDER_SCHEMAS[-1]
-"""Its lines have no `type`."""
+"""Schema whose lines have no `type`."""
 
 COORDINATES = (
     "pixels of the frame as displayed (rotation applied); origin at the top-left corner, pixel centres at +0.5, "
@@ -48,7 +48,7 @@ class ModelRecord(Struct, frozen=True):
 
 
 class SourceRecord(Struct, frozen=True):
-    """The video, as its first segment is."""
+    """The video, as of its first segment."""
 
     name: Annotated[str, Meta(description="Without credentials.")]
     height: Annotated[Size, Meta(description="As displayed, in pixels.")]
@@ -60,7 +60,7 @@ class SourceRecord(Struct, frozen=True):
 
 
 class MaskRecord(Struct, frozen=True):
-    """How the masks of this segment lie on the displayed picture, where no region says so."""
+    """Placement of this segment's masks on the displayed frame, without a region."""
 
     mask_hw: Annotated[tuple[Size, Size], Meta(description="Height and width of every mask.")]
     offset_xy: Annotated[tuple[float, float], Meta(description="Left and top border, in mask pixels.")]
@@ -69,7 +69,7 @@ class MaskRecord(Struct, frozen=True):
 
 
 class HeaderRecord(Struct, frozen=True, tag_field="type", tag="header"):
-    """The first line: how to read the others."""
+    """The first line, which describes the others."""
 
     schema: Annotated[Literal["streamparts.tracks/3"], Meta(description="Version of this format.")]
     streamparts: Annotated[str, Meta(description="Version of the program that wrote the file.")]
@@ -109,7 +109,7 @@ class PartRecord(Struct, frozen=True, omit_defaults=True):
 
 
 class JointRecord(Struct, frozen=True):
-    """Where two parts hang together in one frame."""
+    """A joint between two parts in one frame."""
 
     name: Annotated[str, Meta(description="The names of its parts with a hyphen between.")]
     parts: Annotated[tuple[Count, Count], Meta(description="Part numbers, that nearer to the skeleton's root first.")]
@@ -161,7 +161,7 @@ class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag
 
 
 class GapRecord(Struct, frozen=True, tag_field="type", tag="gap"):
-    """The source gave nothing for a while. Stands before the frame, and the segment, that follows."""
+    """The source supplied no frames for a while. Precedes the next frame and its segment."""
 
     frame: Annotated[Count, Meta(description="The frame that follows.")]
     pts: Annotated[int, Meta(description="Its time, in ticks of its segment.")]
@@ -171,7 +171,7 @@ class GapRecord(Struct, frozen=True, tag_field="type", tag="gap"):
 
 
 class SegmentRecord(Struct, frozen=True, tag_field="type", tag="segment"):
-    """From here on the size or the clock of the source is another one. pts may go back here."""
+    """From here on, the size or the clock of the source differs. pts may decrease here."""
 
     segment: Annotated[Count, Meta(description="Its number; the segment of the header is 0.")]
     frame: Annotated[Count, Meta(description="Its first frame.")]
@@ -182,7 +182,7 @@ class SegmentRecord(Struct, frozen=True, tag_field="type", tag="segment"):
 
 
 Record = FrameRecord | GapRecord | SegmentRecord
-"""What follows the header."""
+"""Records after the header."""
 
 
 def tracks_schema() -> dict[str, Any]:
