@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.arrays import ByteArray, FloatArray, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape, short_repr
 from streamparts.errors import need
 from streamparts.geometry import Letterbox, Region, box_around, box_of, displayed, mask_placement
 
@@ -28,7 +28,7 @@ class Gap:
     """Wall time from the last frame before the gap to the first one after it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Frame:
     """A video frame with its time. `image` stays as decoded; `rescale.Rescaler` reads it."""
 
@@ -57,6 +57,8 @@ class Frame:
     """The gap just before this frame, if a live source was lost."""
     damaged: bool = False
     """True if image data, of this frame or one it depends on, was lost in transit or could not be decoded."""
+
+    __repr__ = short_repr
 
     @property
     def pts_seconds(self) -> float:
@@ -104,7 +106,7 @@ class Backend(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Parts:
     """The network's output for one frame, in its normalised coordinates (see geometry.py)."""
 
@@ -118,6 +120,8 @@ class Parts:
     """(K, 2) mass, the probability-weighted share of the image's pixels that belong to the part, and peak, the largest
     such probability; both in [0, 1]. None if the model does not have them."""
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         require_shape("labels", self.labels, (None, None))
         require_shape("affines", self.affines, (None, 2, 3))
@@ -126,7 +130,7 @@ class Parts:
             require_shape("evidence", self.evidence, (len(self.affines), 2))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Joints:
     """The joints of one frame, in pixels of the frame as displayed."""
 
@@ -138,12 +142,14 @@ class Joints:
     """(J,) in [0, 1]: the skeleton's confidence in the joint times the higher score of its visible parts; 0 if neither
     is visible."""
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         require_shape("points", self.points, (len(self.parts), 2))
         require_shape("confidence", self.confidence, (len(self.parts),))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tracks:
     """The parts of one frame with their identity over time, in pixels of the frame as displayed."""
 
@@ -175,6 +181,8 @@ class Tracks:
     followed."""
     others: tuple[Tracks, ...] = ()
     """Only for subject 0 of several: the tracks of the others in the same frame."""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         num_parts = len(self.names)
