@@ -329,7 +329,7 @@ def test_a_cache_that_others_can_write_is_a_warning(tmp_path: Path, monkeypatch:
     (tmp_path / "streamparts" / "engines").mkdir(parents=True)
     (tmp_path / "streamparts").chmod(0o777)
     (finding,) = probes.engine_cache()
-    assert (finding.state, "others can write there" in finding.text) == ("warning", True)
+    assert (finding.state, "other users can write there" in finding.text) == ("warning", True)
 
 
 def test_a_package_that_is_missing_or_too_old_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,4 +41,4 @@ def test_the_limit_can_be_set_for_videos_and_pictures(tmp_path: Path) -> None:
 
 
 def test_too_little_memory_is_one_line() -> None:
-    assert one_line(MemoryError()).startswith("there is not enough memory")
+    assert one_line(MemoryError()).startswith("not enough memory")

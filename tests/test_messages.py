@@ -310,8 +310,8 @@ def test_the_command_sends_and_writes_no_files(
     ("words", "message"),
     [
         (["--send", "ftp://x:1"], "error: ftp://x:1: cannot be sent to; what can: udp://HOST:PORT"),
-        (["--send", "udp://:9", "--masks"], "--masks go into the tracks: give --tracks FILE.jsonl too"),
-        (["second.mp4", "--send", "udp://:9"], "--send is for one source"),
+        (["--send", "udp://:9", "--masks"], "--tracks FILE.jsonl"),
+        (["second.mp4", "--send", "udp://:9"], "--send"),
     ],
 )
 def test_the_command_tells_what_is_wrong_in_one_line(

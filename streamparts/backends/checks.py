@@ -20,8 +20,8 @@ def require_images(images: ByteArray, bundle: Bundle) -> ByteArray:
     fits = images.dtype == np.uint8 and images.ndim == 4 and images.shape[1:] == (height, width, 3)
     if not fits or len(images) == 0:
         raise ModelError(
-            f"{bundle.path.name} takes uint8 pictures of shape (N, {height}, {width}, 3), "
-            f"got {images.dtype} {images.shape}"
+            f"{bundle.path.name} takes uint8 images of shape (N, {height}, {width}, 3), got {images.dtype} "
+            f"{images.shape}"
         )
     return np.ascontiguousarray(images)
 
@@ -32,7 +32,7 @@ def unbuildable(bundle: Bundle) -> str | None:
     if not bundle.spec.network:
         return "the model file does not describe its network; export it again"
     if bundle.spec.precision != "fp32":
-        return f"torch runs fp32 models, this one is {bundle.spec.precision}; take the fp32 one"
+        return f"torch runs fp32 models, this one is {bundle.spec.precision}; use the fp32 model"
     return None
 
 

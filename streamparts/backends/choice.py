@@ -95,7 +95,7 @@ def _torch(device: Literal["auto", "cuda", "mps", "cpu"]) -> Entry:
         """Checked first: without the hardware there is nothing to install, and importing torch takes seconds."""
         if device == "cuda":
             return missing_gpu()
-        return "no Metal device here" if device == "mps" and sys.platform != "darwin" else None
+        return "no Metal device found" if device == "mps" and sys.platform != "darwin" else None
 
     def missing_device() -> str | None:
         if device in ("auto", "cpu"):
@@ -164,7 +164,7 @@ def find_backends(bundle: Bundle | None = None) -> list[Found]:
 def missing(name: str, bundle: Bundle | None = None) -> str | None:
     """Return None if the backend called `name` can run `bundle` here (None: any model), else the reason."""
     if bundle and bundle.engine and name != ENGINE_RUNNER:
-        return f"an engine runs on {ENGINE_RUNNER} alone"
+        return f"an engine runs only on {ENGINE_RUNNER}"
     return BACKENDS[name].missing(bundle)
 
 
@@ -186,14 +186,14 @@ def choose_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None)
     "auto" every backend, cannot run the model.
     """
     if bundle.engine and name == AUTO:
-        return Chosen(BACKENDS[ENGINE_RUNNER].open(bundle, threads), "what engines are for")
+        return Chosen(BACKENDS[ENGINE_RUNNER].open(bundle, threads), "the backend for engines")
     if name == AUTO:
         return _choose(bundle, threads)
     if name not in BACKENDS:
         raise ValueError(f"no backend called {name!r}; there are {AUTO}, {', '.join(BACKENDS)}")
     if bundle.engine and name != ENGINE_RUNNER:
-        raise ModelError(f"{bundle.path}: an engine runs on {ENGINE_RUNNER} alone, not on {name}")
-    return Chosen(BACKENDS[name].open(bundle, threads), "asked for")
+        raise ModelError(f"{bundle.path}: an engine runs only on {ENGINE_RUNNER}, not on {name}")
+    return Chosen(BACKENDS[name].open(bundle, threads), "requested")
 
 
 def _choose(bundle: Bundle, threads: int | None) -> Chosen:
@@ -213,9 +213,9 @@ def _measured(bundle: Bundle, threads: int | None) -> tuple[str, Chosen]:
     if not gpu and not cpu:
         raise next(iter(failures.values()))
     if gpu:
-        name, why = next(iter(gpu)), "the first of the GPU engines here"
+        name, why = next(iter(gpu)), "the first available GPU backend"
     elif len(cpu) == 1:
-        name, why = next(iter(cpu)), "the only CPU engine here"
+        name, why = next(iter(cpu)), "the only available CPU backend"
     else:
         name, why = _quickest(measure(cpu, noise(bundle)))
     why += "".join(f"; {failed} failed: {error}" for failed, error in failures.items())
@@ -247,8 +247,8 @@ def _quickest(times: dict[str, float]) -> tuple[str, str]:
     if times[quickest] > CLEARLY_QUICKER * times[default]:
         best = default
     rest = ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items() if name != best)
-    note = "" if best == quickest else ", which is not a tenth less"
-    return best, f"{times[best]:.1f} ms a picture here, {rest}{note}"
+    note = "" if best == quickest else ", which is not 10 % faster"
+    return best, f"{times[best]:.1f} ms per image here, {rest}{note}"
 
 
 def measure(backends: dict[str, Backend], images: ByteArray) -> dict[str, float]:

@@ -56,7 +56,7 @@ class OnnxRuntimeBackend:
             raise ModelError(f"{self._bundle.path}: {self.name}: {one_line(error)}") from error
         # A provider that finds no device is dropped with a word in the log, and all runs on the CPU.
         if session.get_providers()[0] != provider:
-            reason = missing_gpu() or "its CUDA and cuDNN libraries are not found or of other versions"
+            reason = missing_gpu() or "its CUDA and cuDNN libraries are missing or of other versions"
             raise BackendError(f"{self.name} cannot be used: {provider} does not start ({reason})")
         return session
 

@@ -119,4 +119,4 @@ def _slice(outputs: Outputs, start: int, end: int) -> Outputs:
 
 
 def _closed() -> ModelError:
-    return ModelError("the model was closed while it was still asked for results")
+    return ModelError("the model was closed before it returned these results")

@@ -103,9 +103,9 @@ def best_device() -> Literal["cuda", "mps", "cpu"]:
 def missing_device(device: str) -> str | None:
     """Return None if PyTorch can use "cuda", "mps" or "cpu" here, else the reason."""
     if device == "cuda" and not torch.cuda.is_available():
-        return missing_gpu() or "this torch is made without CUDA, or for a newer driver"
+        return missing_gpu() or "this torch was built without CUDA, or for a newer driver"
     if device == "mps" and not torch.backends.mps.is_available():
-        return "no Metal device here"
+        return "no Metal device found"
     return None
 
 
@@ -140,7 +140,7 @@ def _described(bundle: Bundle) -> nn.Module:
         case "teacher":
             return _teacher(bundle)
         case kind:
-            _refuse(bundle, f"networks of kind {kind!r} are not known; use another backend")
+            _refuse(bundle, f"networks of kind {kind!r} are not supported; use another backend")
 
 
 def _teacher(bundle: Bundle) -> ExportedTeacher:
@@ -160,13 +160,13 @@ def _config(bundle: Bundle, kind: type[Config], groups: PartGroups | None = None
     given = {name: value for name, value in bundle.spec.network.items() if name not in _NOT_SHAPE}
     unknown = set(given) - {field.name for field in fields(kind)}
     if unknown:
-        _refuse(bundle, f"its network has fields this version does not know: {sorted(unknown)}")
+        _refuse(bundle, f"its network has fields that this version does not support: {sorted(unknown)}")
     size, num_parts = given.get("image_size"), given.get("num_parts")
     if groups is not None and isinstance(num_parts, int):
         groups.require_slots(num_parts)
         num_parts = groups.num_parts
     if bundle.spec.input_hw != (size, size) or num_parts != bundle.spec.num_parts:
-        _refuse(bundle, f"its network is for {num_parts} parts and {size} pixels, its description says otherwise")
+        _refuse(bundle, f"its network is for {num_parts} parts and {size} pixels, which contradicts its description")
     if any(isinstance(value, list) and len(value) > _LONGEST_LIST for value in given.values()):
         _refuse(bundle, f"its network has a list of more than {_LONGEST_LIST} numbers")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
@@ -176,7 +176,7 @@ def _weights(bundle: Bundle, names: set[str]) -> dict[str, Tensor]:
     """Return the initialisers of the ONNX file with these names. Raises ModelError if any is missing."""
     found = {tensor.name: tensor for tensor in _graph(bundle).initializer if tensor.name in names}
     if missing := sorted(names - set(found)):
-        _refuse(bundle, f"it lacks {len(missing)} weights of the network it describes, {missing[0]} among them")
+        _refuse(bundle, f"it lacks {len(missing)} weights of the described network, such as {missing[0]}")
     return {name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for name, tensor in found.items()}
 
 

@@ -63,15 +63,14 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
     def describe(self) -> str:
         return (
-            f"on {self.num_frames} frames labels agree on {self.labels:.3%} of pixels "
-            f"(of frame {self.worst_frame}, the worst, {self.worst_labels:.3%}), poses within {self.pose_mean_px:.2g} "
-            f"px@128 in the mean (99 % within {self.pose_p99_px:.2g}, worst {self.pose_px:.3g}), "
-            f"scores within {self.score:.2g}"
+            f"on {self.num_frames} frames labels agree on {self.labels:.3%} of pixels (in the worst frame, "
+            f"{self.worst_frame}, {self.worst_labels:.3%}), poses within {self.pose_mean_px:.2g} px@128 on average "
+            f"(99 % within {self.pose_p99_px:.2g}, worst {self.pose_px:.3g}), scores within {self.score:.2g}"
         )
 
 
 def allowed(tolerance: Tolerance) -> str:
     """Describe a tolerance in words."""
     at_worst = f" ({tolerance.far * tolerance.pose_px:.3g} at worst)" if tolerance.far != 1 else ""
-    which = "in the mean" if tolerance.mean else "in any frame"
+    which = "on average" if tolerance.mean else "in any frame"
     return f"{tolerance.labels:.1%} of pixels, {tolerance.pose_px:.3g} px{at_worst} and {tolerance.score:g} {which}"

@@ -114,12 +114,12 @@ def _read(path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise ModelError(f"{path}: is not a file, so not an .onnx model")
         if (size := path.stat().st_size) > MAX_BYTES:
-            raise ModelError(f"{path}: has {size} bytes, no ONNX model has more than {MAX_BYTES}")
+            raise ModelError(f"{path}: has {size} bytes, more than the {MAX_BYTES} of any ONNX model")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such model file") from error
     except MemoryError as error:
-        raise ModelError(f"{path}: there is not enough memory to read it") from error
+        raise ModelError(f"{path}: not enough memory to read it") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     if not data:
@@ -142,7 +142,7 @@ def _open_session(data: bytes) -> InferenceSession:
 def _read_spec(metadata: dict[str, str]) -> ModelSpec:
     text = metadata.get(METADATA_KEY)
     if text is None:
-        raise ModelError("an ONNX file, but not a streamparts model: it carries no description; use export/")
+        raise ModelError("is an ONNX file without a streamparts description; create models with export/")
     try:
         return msgspec.json.decode(text, type=ModelSpec)
     except (msgspec.DecodeError, RecursionError) as error:

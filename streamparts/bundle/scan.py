@@ -145,7 +145,9 @@ def _model(message: memoryview) -> dict[str, str]:
         elif number == 14:
             size += len(data)
             if size > MAX_METADATA:
-                raise ModelError("its metadata is larger than 1 MB, no description of a model is; export it again")
+                raise ModelError(
+                    "its metadata is larger than 1 MB, the limit of a model's description; export it again"
+                )
             key, value = _text(_last(data, 1)), _text(_last(data, 2))
             if key in metadata:
                 raise ModelError(f"has the metadata {short(key)} twice; export it again")
@@ -163,7 +165,9 @@ def _graph(message: memoryview) -> None:
         if number == 1:
             nodes += 1
             if nodes > MAX_NODES:
-                raise ModelError(f"has more than {MAX_NODES} nodes, no model of streamparts has; export it again")
+                raise ModelError(
+                    f"has more than {MAX_NODES} nodes, the limit for a model of streamparts; export it again"
+                )
             _node(data)
         elif number == 5:
             _tensor(data)
@@ -179,7 +183,8 @@ def _node(message: memoryview) -> None:
             _require_plain_domain(data)
         elif number == 4 and data not in OPERATORS:
             raise ModelError(
-                f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model here has"
+                f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model of streamparts"
+                " has"
             )
         elif number == 5:
             _attribute(data)
@@ -279,7 +284,9 @@ def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
         if _budget.left is not None:
             _budget.left -= 1
             if _budget.left < 0:
-                raise ModelError(f"has more than {MAX_FIELDS} fields, no model of streamparts has; export it again")
+                raise ModelError(
+                    f"has more than {MAX_FIELDS} fields, the limit for a model of streamparts; export it again"
+                )
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
         if not 0 < number < 2**29:
@@ -295,7 +302,7 @@ def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
         else:
             raise _Damaged(f"no field has the wire type {wire}")
         if length > end - at:
-            raise _Damaged("it ends too early")
+            raise _Damaged("it is truncated")
         if number in texts:
             _text(message[at : at + length])
         yield _Field(number, wire, length, message[at : at + length])
@@ -307,7 +314,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
-            raise _Damaged("it ends too early")
+            raise _Damaged("it is truncated")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift

@@ -50,7 +50,7 @@ def require_same_file(model: Path, sidecar: Sidecar, data: bytes) -> None:
     sha256 = hashlib.sha256(data).hexdigest()
     if (sidecar.sha256, sidecar.bytes) != (sha256, len(data)):
         raise ModelError(
-            f"is not the file that {sidecar_path(model).name} beside it tells of (sha256 {short(sidecar.sha256[:12])}, "
+            f"does not match its sidecar {sidecar_path(model).name} (sha256 {short(sidecar.sha256[:12])}, "
             f"{sidecar.bytes} bytes there, {sha256[:12]!r}, {len(data)} here): one of them was changed or damaged; "
             "copy both again, or delete the .json if you trust the model"
         )
@@ -61,7 +61,7 @@ def require_same_description(model: Path, sidecar: Sidecar, spec: ModelSpec) -> 
     differing = [name for name in ModelSpec.__struct_fields__ if getattr(sidecar, name) != getattr(spec, name)]
     if differing:
         raise ModelError(
-            f"says something else of itself than {sidecar_path(model).name} beside it ({', '.join(differing)}): the "
+            f"has another description than its sidecar {sidecar_path(model).name} ({', '.join(differing)}): the "
             ".json was edited; copy it again or delete it"
         )
 
@@ -74,12 +74,12 @@ def read_sidecar(path: Path) -> Sidecar | None:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1).removeprefix(BOM_UTF8)
     except OSError as error:
-        raise ModelError(f"{path.name} beside it cannot be read ({error.strerror})") from error
+        raise ModelError(f"its sidecar {path.name} cannot be read ({error.strerror})") from error
     if len(text) > MAX_BYTES:
-        raise ModelError(f"{path.name} beside it is larger than 1 MB, so no description of a model; delete it")
+        raise ModelError(f"its sidecar {path.name} is larger than 1 MB, the limit of a model's description; delete it")
     try:
         return msgspec.json.decode(text, type=Sidecar)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(
-            f"{path.name} beside it is not understood ({error_line(error)}); copy it again or delete it"
+            f"its sidecar {path.name} is not understood ({error_line(error)}); copy it again or delete it"
         ) from error

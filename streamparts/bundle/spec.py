@@ -146,9 +146,9 @@ def _require_pairs(parts: Sequence[str], pairs: Sequence[tuple[str, str]]) -> No
     named = [parts[number] for pair in pairs_by_name(parts) for number in pair]
     for name in (name for pair in pairs for name in pair):
         if name not in parts:
-            raise ValueError(f"pairs must be of parts, there is no part {short(name)}")
+            raise ValueError(f"pairs must be of parts, but there is no part {short(name)}")
         if name in named:
-            raise ValueError(f"pairs must have each part once, {short(name)} is in two, or paired by its name already")
+            raise ValueError(f"pairs must contain each part once, but {short(name)} is in two, or paired by its name")
         named.append(name)
 
 
@@ -157,7 +157,7 @@ def require_names(field: str, names: Iterable[str]) -> None:
         if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip() or name in (".", ".."):
             raise ValueError(f"{field} must be 1 to {MAX_NAME} printable characters, got {short(name)}")
         if "/" in name or "\\" in name:
-            raise ValueError(f"{field} must have no slash, got {short(name)}")
+            raise ValueError(f"{field} must not contain a slash, got {short(name)}")
 
 
 def _require_text(field: str, text: str) -> None:
@@ -167,7 +167,7 @@ def _require_text(field: str, text: str) -> None:
 
 def _require_table(field: str, table: Mapping[str, NetworkValue]) -> None:
     if len(table) > MAX_ENTRIES:
-        raise ValueError(f"{field} has {len(table)} entries, at most {MAX_ENTRIES} are read")
+        raise ValueError(f"{field} has {len(table)} entries, more than the limit of {MAX_ENTRIES}")
     require_names(f"a name in {field}", table)
     for name, value in table.items():
         for item in value if isinstance(value, list) else [value]:
@@ -176,7 +176,7 @@ def _require_table(field: str, table: Mapping[str, NetworkValue]) -> None:
             elif not math.isfinite(item) or (field == "network" and abs(item) > MAX_NUMBER):
                 raise ValueError(f"{field} {short(name)} must be a finite, sensible number, got {short(item)}")
         if isinstance(value, list) and len(value) > MAX_ENTRIES:
-            raise ValueError(f"{field} {short(name)} has {len(value)} numbers, at most {MAX_ENTRIES} are read")
+            raise ValueError(f"{field} {short(name)} has {len(value)} numbers, more than the limit of {MAX_ENTRIES}")
 
 
 def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:

@@ -23,9 +23,9 @@ from streamparts.cli.skeleton import add_skeleton
 from streamparts.cli.streams import provide_streams
 from streamparts.cli.types import one_line
 
-DOCUMENTATION = """examples and every flag: streamparts COMMAND --help
-is everything there, and does it work: streamparts doctor
-documentation: docs/index.md of the source tree; docs/quickstart.md begins at the beginning
+DOCUMENTATION = """examples and all flags: streamparts COMMAND --help
+check this machine:     streamparts doctor
+documentation:          docs/index.md of the source tree; start with docs/quickstart.md
 """
 
 

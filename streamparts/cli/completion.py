@@ -11,7 +11,7 @@ from streamparts.errors import MissingExtraError
 SHELLS = ("bash", "zsh", "fish")
 COMPLETION_EXAMPLES = """examples:
   streamparts completion bash
-      the script; for this shell and all later ones, put a line into ~/.bashrc:
+      prints the script; to use it, add this line to ~/.bashrc:
       eval "$(streamparts completion bash)"
   streamparts completion zsh > ~/.zfunc/_streamparts
       in ~/.zshrc, before compinit: fpath+=~/.zfunc
@@ -41,13 +41,13 @@ def add_completion(
     """Add the command; `make_parser` returns the parser of all commands."""
     completion = commands.add_parser(
         "completion",
-        help="print the script that makes a shell complete this command",
-        description="Print a script for a shell, which then completes commands, flags, their values, models and files.",
+        help="print a shell completion script",
+        description="Print a shell script that completes commands, flags, values, models and files.",
         epilog=COMPLETION_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    completion.add_argument("shell", choices=SHELLS, help="who is to complete")
+    completion.add_argument("shell", choices=SHELLS, help="shell to complete in")
     completion.add_argument("--debug", action="store_true", help="show a traceback on errors")
     completion.set_defaults(command=partial(_completion, make_parser))
 

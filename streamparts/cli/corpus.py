@@ -24,18 +24,18 @@ MOST_AT_ONCE = 16
 """Maximum number of files tracked in parallel in one process; more are a corpus."""
 
 _NOT_OF_A_CORPUS = {
-    "overlay": "--overlay names the file of one video; for several, give --out-dir DIR",
-    "tracks": "--tracks names the file of one video; for several, give --out-dir DIR",
-    "resume": "--resume: a corpus goes on by itself, give the same --out-dir",
-    "show": "--show is for one source",
-    "send": "--send is for one source",
-    "stats": "--stats is for sources that are tracked side by side, up to 16",
-    "policy": "--policy is for live sources: of files no frame is lost",
-    "idle": "--idle is for live sources",
-    "max_pixels": "--max-pixels is for sources that are tracked side by side, up to 16",
-    "login": "--login is for addresses that are streamed",
-    "insecure": "--insecure is for addresses that are streamed",
-    "max_retries": "--max-retries is for live sources; --retries says how often a video is tried again",
+    "overlay": "--overlay names the output of a single video; for several, give --out-dir DIR",
+    "tracks": "--tracks names the output of a single video; for several, give --out-dir DIR",
+    "resume": "--resume is not needed for a corpus, which continues by itself: give the same --out-dir",
+    "show": "--show works with one source only",
+    "send": "--send works with one source only",
+    "stats": "--stats works with up to 16 sources tracked in parallel, not with a corpus",
+    "policy": "--policy applies to live sources only: every frame of a file is tracked",
+    "idle": "--idle applies to live sources only",
+    "max_pixels": "--max-pixels works with up to 16 sources tracked in parallel, not with a corpus",
+    "login": "--login applies to streamed addresses only",
+    "insecure": "--insecure applies to streamed addresses only",
+    "max_retries": "--max-retries applies to live sources only; --retries sets how often a video is tried again",
 }
 
 
@@ -49,17 +49,17 @@ def add_corpus_flags(run: argparse.ArgumentParser) -> None:
         "--workers",
         metavar="N",
         type=count,
-        help="processes that share the videos (default: what the machine has room for)",
+        help="number of worker processes (default: as many as this machine has room for)",
     )
     flags.add_argument(
         "--cluster",
         metavar="auto|ADDRESS",
-        help="run on a Ray cluster: auto finds one, or starts one here; ADDRESS is its HOST:PORT",
+        help="run on a Ray cluster: auto uses a running one or starts one here; ADDRESS is HOST:PORT",
     )
-    flags.add_argument("--cpus-per-task", metavar="N", type=share, help="of the cluster, for each video (default: 1)")
-    flags.add_argument("--gpus-per-task", metavar="N", type=share, help="of the cluster, for each video (default: 0)")
+    flags.add_argument("--cpus-per-task", metavar="N", type=share, help="CPUs of the cluster per video (default: 1)")
+    flags.add_argument("--gpus-per-task", metavar="N", type=share, help="GPUs of the cluster per video (default: 0)")
     flags.add_argument(
-        "--retries", metavar="N", type=int, help="more attempts where a process died or a machine was lost (default: 2)"
+        "--retries", metavar="N", type=int, help="further attempts if a process died or a machine was lost (default: 2)"
     )
 
 
@@ -73,12 +73,12 @@ def is_corpus(args: argparse.Namespace, sources: Sequence[str] | None = None) ->
         return True
     if sources is not None and len(sources) > MOST_AT_ONCE and all(map(is_file_word, sources)):
         _say(
-            args, f"{len(sources)} files: run as a corpus, see docs/corpus.md; --workers N says with how many processes"
+            args, f"{len(sources)} files: run as a corpus, see docs/corpus.md; --workers N sets the number of processes"
         )
         return True
     for flag in ("cpus_per_task", "gpus_per_task", "retries"):
         if sources is not None and getattr(args, flag) is not None:
-            args.usage_error(f"--{flag.replace('_', '-')} is for a corpus run: give --workers or --cluster too")
+            args.usage_error(f"--{flag.replace('_', '-')} is for corpus runs: also give --workers or --cluster")
     return False
 
 
@@ -90,7 +90,7 @@ def run_as_corpus(args: argparse.Namespace) -> int:
         if getattr(args, flag) not in (None, False) and not (flag == "policy" and args.policy == "all"):
             args.usage_error(line)
     if args.cluster is None and (args.cpus_per_task is not None or args.gpus_per_task is not None):
-        args.usage_error("--cpus-per-task and --gpus-per-task are shares of a cluster: give --cluster too")
+        args.usage_error("--cpus-per-task and --gpus-per-task are for clusters: also give --cluster")
     if args.retries is not None and args.retries < 0:
         args.usage_error("--retries must be 0 or more")
     out_dir = args.out_dir or Path()
@@ -172,7 +172,7 @@ def _summary(results: Sequence[CorpusResult], seconds: float) -> str:
         f"{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} fps",
     ]
     if counts["interrupted"]:
-        lines.append(f"interrupted: {counts['interrupted']} are left; the same command goes on")
+        lines.append(f"interrupted: {counts['interrupted']} videos are left; run the same command to continue")
     return "\n".join(lines)
 
 

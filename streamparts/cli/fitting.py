@@ -17,13 +17,13 @@ def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
         return  # what cannot be opened says so itself
     for flag in ("idle", "max_retries"):
         if getattr(args, flag) is not None and not any(map(may_be_live, known)):
-            args.usage_error(f"--{flag.replace('_', '-')} is for live sources, and {known[0]} is none: leave it out")
+            args.usage_error(f"--{flag.replace('_', '-')} applies to live sources only, not to {known[0]}")
     args.one_source = len(sources) == 1
     if args.fps is None or any(map(may_lack_times, known)) or (args.one_source and _kind(known[0]) == "file"):
         return
     has_own = _kind(known[0]) in ("pattern", "device")
-    hint = f"write {known[0]}?fps=N" if has_own else "it states its own times"
-    args.usage_error(f"--fps is for pictures and raw video, and {known[0]} is neither: {hint}")
+    hint = "it has its own timestamps" if has_own else "f write {known[0]}?fps=N"
+    args.usage_error(f"--fps applies to images and raw video only, not to {known[0]}: {hint}")
 
 
 def fitting_rate(args: argparse.Namespace, word: str) -> Fraction | None:

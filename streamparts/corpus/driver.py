@@ -66,7 +66,7 @@ def sort_out(items: Sequence[Item], manifest: Manifest, folder: Folder, settings
     todo = Todo([], {}, {})
     for number, item in enumerate(items):
         before = manifest.results.get(item.name)
-        reason = "it was asked for" if force else _reason_again(before, folder, settings)
+        reason = "--force was given" if force else _reason_again(before, folder, settings)
         if not force:
             _require_ours(item, before, folder, settings)
         stands = before is not None and before.status == "done" and reason is None
@@ -219,8 +219,8 @@ def _require_ours(item: Item, before: CorpusResult | None, folder: Folder, setti
     for name in output_names(item.name, settings.options):
         if name not in ours and folder.size(name) is not None and not is_begun(folder, item.name):
             raise VideoError(
-                f"{redact(settings.out_dir)}/{name}: exists already, and is of no run that the manifest there tells "
-                "of; use --force (in Python: force=True) to replace it"
+                f"{redact(settings.out_dir)}/{name}: exists already, and the manifest there has no run that wrote "
+                "it; use --force (in Python: force=True) to replace it"
             )
 
 

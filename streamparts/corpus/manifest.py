@@ -65,7 +65,7 @@ class Manifest:
             if self._file is None:
                 self._file = path.open("ab", buffering=0)
             if self._file.write(line) != len(line):
-                raise OSError(None, "no room on the disk")
+                raise OSError(None, "no space on the disk")
         except OSError as error:
             raise VideoError(f"{path}: writing failed ({error.strerror})") from error
 
@@ -87,11 +87,13 @@ def _decoded(number: int, line: bytes, decode: Callable[..., CorpusResult] = msg
         result = decode(line, type=CorpusResult)
     except msgspec.DecodeError as error:
         raise VideoError(
-            f"{MANIFEST}: line {number} is damaged ({error}); delete it: its video is done again"
+            f"{MANIFEST}: line {number} is damaged ({error}); delete it, and its video is processed again"
         ) from None
     if result.schema != SCHEMA:
-        raise VideoError(f"{MANIFEST}: line {number} is of {result.schema!r}, not {SCHEMA}; give another --out-dir")
+        raise VideoError(
+            f"{MANIFEST}: line {number} has schema {result.schema!r}, not {SCHEMA}; give another --out-dir"
+        )
     for name in (result.name, *(output.path for output in result.outputs)):
         if not is_inside(name):
-            raise VideoError(f"{MANIFEST}: line {number}: the name {name!r} leads out of the folder; delete the line")
+            raise VideoError(f"{MANIFEST}: line {number}: the name {name!r} points outside the folder; delete the line")
     return result

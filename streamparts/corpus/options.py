@@ -61,9 +61,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if not (self.overlay or self.tracks):
-            raise ValueError("a corpus run writes overlays, tracks or both; neither was asked for")
+            raise ValueError("a corpus run writes overlays, tracks or both; neither was requested")
         if self.masks and not self.tracks:
-            raise ValueError("masks go into the tracks, which were not asked for")
+            raise ValueError("masks go into the tracks, which were not requested")
 
     @property
     def sha256(self) -> str:

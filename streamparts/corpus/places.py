@@ -38,7 +38,7 @@ def is_inside(name: str) -> bool:
 def require_inside(name: str) -> str:
     """Return `name`. Raises VideoError if it leaves the folder."""
     if not is_inside(name):
-        raise VideoError(f"{name!r}: is no name of something in a folder; it would lead out of that of the outputs")
+        raise VideoError(f"{name!r}: is not a valid name; it points outside the output folder")
     return name
 
 
@@ -80,7 +80,7 @@ class LocalFolder:
         except FileNotFoundError:
             return None
         except NotADirectoryError as error:
-            raise VideoError(f"{self.path}: is a file, and outputs need a folder; give another --out-dir") from error
+            raise VideoError(f"{self.path}: is a file, but outputs need a folder; give another --out-dir") from error
         except OSError as error:
             raise VideoError(f"{self.path / name}: cannot be read ({error.strerror})") from error
 
@@ -120,7 +120,7 @@ class LocalFolder:
         """Links inside the folder may not lead out of it, either; a link itself is replaced, not followed."""
         path = self.path / require_inside(name)
         if not path.parent.resolve().is_relative_to(self.path.resolve()):
-            raise VideoError(f"{path}: a link leads out of {self.path}; remove it, or give another --out-dir")
+            raise VideoError(f"{path}: a link points outside {self.path}; remove it, or give another --out-dir")
         return path
 
     def _unwritten(self, name: str, error: OSError) -> VideoError:
@@ -148,7 +148,7 @@ def version_of(source: Path) -> Version:
     except OSError as error:
         raise _unreadable(source, error) from error
     if not stats:
-        raise VideoError(f"{source}: has no pictures any more")
+        raise VideoError(f"{source}: no longer has images")
     newest = max(stat.st_mtime_ns for stat in stats)
     mark = str(newest) if not source.is_dir() else f"{newest}/{len(stats)}"
     return Version(sum(stat.st_size for stat in stats), mark)

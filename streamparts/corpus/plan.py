@@ -21,7 +21,7 @@ from streamparts.sources.words import Say, fixed_folder, is_sequence, output_ste
 from streamparts.texts import readable
 
 ONLY_FILES = (
-    "a corpus has video files and folders of pictures; track cameras and streams by a run of their own, without "
+    "a corpus consists of video files and folders of images; track cameras and streams in a separate run, without "
     "--workers and --cluster"
 )
 
@@ -98,7 +98,7 @@ def _expanded(word: str, say: Say) -> list[str]:
     sources = expand_sources([word], say)
     for source in sources:
         if not is_file_word(source) and not _is_missing_file(source):
-            raise VideoError(f"{redact(source)}: is no file; {ONLY_FILES}")
+            raise VideoError(f"{redact(source)}: is not a file; {ONLY_FILES}")
     return sources
 
 

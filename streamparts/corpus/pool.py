@@ -243,7 +243,7 @@ class LocalPool:
         if not worker.is_ready and not self._stopping:
             self._failed_starts += 1
             if self._failed_starts >= MOST_FAILED_STARTS:
-                raise StreampartsError(f"workers die when they start: {reason}; fewer --workers need less memory")
+                raise StreampartsError(f"workers die at the start: {reason}; fewer --workers need less memory")
         return []
 
 

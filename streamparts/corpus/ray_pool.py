@@ -100,8 +100,8 @@ class RayPool:
             self._settings = self._ray.put(settings)
             if self._room() == 0:
                 raise StreampartsError(
-                    f"no machine of the cluster has {self._cpus:g} CPUs and {self._gpus:g} GPUs for a video; "
-                    "lower --cpus-per-task or --gpus-per-task"
+                    f"no machine of the cluster has {self._cpus:g} CPUs and {self._gpus:g} GPUs for a video; lower "
+                    "--cpus-per-task or --gpus-per-task"
                 )
         except BaseException:
             self.close()

@@ -106,7 +106,7 @@ def fetched(address: str) -> Iterator[tuple[Path, Version]]:
         file = Path(folder) / (name if is_inside(name) else "video")
         _asked(address, lambda: store.get_file(path, str(file)))
         if file.stat().st_size != version.size:
-            raise StreampartsError(f"{redact(address)}: came incompletely or was changed on the way")
+            raise StreampartsError(f"{redact(address)}: the download is incomplete, or the file was changed meanwhile")
         yield file, version
 
 
@@ -158,8 +158,8 @@ def _require_free(folder: RemoteFolder, token: str) -> None:
         other = {}
     if other and other.get("token") != token and time.time() - float(other.get("at", 0)) < STALE_SECONDS:
         raise VideoError(
-            f"{redact(folder.address)}: another run writes there ({other.get('who')}); wait for its end, or stop it; "
-            f"if it was killed, try again in {STALE_SECONDS / 60:.1g} minutes, or remove {OWN} there"
+            f"{redact(folder.address)}: another run writes there ({other.get('who')}); wait for its end, or stop it;"
+            f" if it was killed, try again in {STALE_SECONDS / 60:.1g} minutes, or remove {OWN} there"
         )
 
 
@@ -179,7 +179,7 @@ def _opened(address: str) -> tuple[AbstractFileSystem, str]:
     try:
         store, path = url_to_fs(address)
     except ImportError as error:
-        raise MissingExtraError(f"{redact(address)}: {error}; streamparts[remote] brings s3:// alone") from error
+        raise MissingExtraError(f"{redact(address)}: {error}; streamparts[remote] supports only s3://") from error
     except ValueError as error:
         raise VideoError(f"{redact(address)}: {redact(str(error))}") from error
     return store, path
@@ -199,9 +199,7 @@ def _asked(address: str, question: Callable[[], T], missing: Callable[[], Any] |
     except PermissionError as error:
         raise VideoError(f"{redact(address)}: no permission ({_reason(error)}); check the credentials") from error
     except Exception as error:  # stores raise what their libraries do
-        raise StreampartsError(
-            f"{redact(address)}: the store does not answer as it should ({_reason(error)})"
-        ) from error
+        raise StreampartsError(f"{redact(address)}: the store returned an error ({_reason(error)})") from error
 
 
 def _reason(error: Exception) -> str:

@@ -160,7 +160,7 @@ def _check(
             f"retries {retries}, workers {workers}, threads {threads}: give 0 or more, 1 or more, 1 or more"
         )
     if cluster is None and (cpus_per_task is not None or gpus_per_task):
-        raise ValueError("cpus_per_task and gpus_per_task are shares of a cluster: give cluster too")
+        raise ValueError("cpus_per_task and gpus_per_task are for clusters: also give cluster")
     if (cpus_per_task is not None and cpus_per_task < 0) or gpus_per_task < 0:
         raise ValueError(f"cpus_per_task {cpus_per_task} and gpus_per_task {gpus_per_task} must not be negative")
     start, end = options.start or 0, options.end
@@ -177,7 +177,7 @@ def _with_skeleton(options: Options, bundle: Bundle, skeleton: Skeleton | str | 
     try:
         options.style.check_parts(bundle.spec.num_parts)
     except ValueError as error:
-        raise VideoError(f"the overlay cannot be drawn, {bundle.spec.name} has other parts: {error}") from error
+        raise VideoError(f"the overlay cannot be drawn, because {bundle.spec.name} has other parts: {error}") from error
     return replace(options, skeleton=skeleton_for(bundle.spec.parts, skeleton))
 
 
@@ -195,7 +195,7 @@ def _held(folder: Folder, token: str) -> Iterator[None]:
     try:
         (own / "work").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise VideoError(f"{folder.path}: cannot be made a folder of outputs ({error.strerror})") from error
+        raise VideoError(f"{folder.path}: cannot be used as output folder ({error.strerror})") from error
     who = f"process {os.getpid()} on {platform.node()}"
     try:
         with locked(own / "lock", who):
@@ -235,4 +235,4 @@ def _say_what(say: Callable[[str], None] | None, items: Sequence[object], todo: 
     if todo.skipped:
         say(f"{len(todo.skipped)} of {len(items)} videos are done already")
     for reason, count in todo.again.items():
-        say(f"{count} {'is' if count == 1 else 'are'} done again: {reason}")
+        say(f"{count} {'is' if count == 1 else 'are'} processed again: {reason}")

@@ -68,15 +68,15 @@ class Worker:
         """Raises StreampartsError if this process cannot work: another version, no backend, another disk."""
         if settings.version != __version__:
             raise StreampartsError(
-                f"{platform.node()}: has streamparts {__version__}, the run was started by {settings.version}; "
+                f"{platform.node()}: has streamparts {__version__}, but the run was started by {settings.version}; "
                 "install the same version on all machines"
             )
         self._settings, self._bundle = settings, settings.bundle
         self.folder = open_folder(settings.out_dir)
         if not has_token(self.folder, settings.token):
             raise VideoError(
-                f"{redact(settings.out_dir)}: is on {platform.node()} not the folder that it is where the run was "
-                "started; give one on a disk that all machines share, or an address such as s3://..."
+                f"{redact(settings.out_dir)}: on {platform.node()} this is not the folder of the run; give one on a "
+                "disk that all machines share, or an address such as s3://..."
             )
         if settings.threads is not None:
             share_machine(settings.threads)
@@ -164,7 +164,7 @@ class _Job:
     def _require_own_name(self, content: str) -> None:
         if self._task.owner is not None and content != self._task.owner[0]:
             raise VideoError(
-                f"{redact(self._task.source)}: {self._task.name} in the folder of the outputs is of another video, "
+                f"{redact(self._task.source)}: {self._task.name} in the output folder belongs to another video, "
                 f"{self._task.owner[1]}; give another --out-dir, or --force to replace it"
             )
 
@@ -279,9 +279,9 @@ def _opened(word: str | Path, options: Options) -> OpenedSource:
 def _notes(summary: Summary, scratch: Path) -> tuple[str, ...]:
     notes = [note.replace(f"{scratch}/", "") for note in (*summary.notes, *summary.warnings)]
     if summary.decode_errors:
-        notes.append(f"{summary.decode_errors} damaged packets of the video were skipped")
+        notes.append(f"{summary.decode_errors} corrupt packets of the video were skipped")
     if summary.num_damaged:
-        notes.append(f"{summary.num_damaged} frames are damaged: something of them was lost")
+        notes.append(f"{summary.num_damaged} frames are damaged: some of their data was lost")
     return (*notes, summary.mismatch) if summary.mismatch else tuple(notes)
 
 

@@ -36,7 +36,7 @@ class TensorRtBackend:
         self._label = bundle.path.name
         require_available(self._label)
         if bundle.engine is None:
-            raise ValueError(f"{bundle.path} is no engine")
+            raise ValueError(f"{bundle.path} is not an engine")
         library, cuda = load_library(), load_cuda()
         self._shape = (*bundle.spec.input_hw, 3)
         self._waiting: deque[Slot] = deque()
@@ -58,7 +58,7 @@ class TensorRtBackend:
     def run(self, images: ByteArray) -> Outputs:
         """See Backend.run; any number of images; the copies of one batch overlap with the computation of the next."""
         if self._waiting:
-            raise ValueError("submitted pictures wait for collect()")
+            raise ValueError("submitted images wait for collect()")
         self._require_pictures(images)
         try:
             return _joined(list(self._batches(images)))
@@ -73,9 +73,9 @@ class TensorRtBackend:
         """
         self._require_pictures(images)
         if len(images) > self.max_batch:
-            raise ValueError(f"submit takes at most {self.max_batch} pictures at once, got {len(images)}")
+            raise ValueError(f"submit takes at most {self.max_batch} images at once, got {len(images)}")
         if not self._slots:
-            raise ValueError(f"{NUM_SLOTS} batches wait already; collect() one first")
+            raise ValueError(f"{NUM_SLOTS} batches are waiting; collect() one first")
         slot = self._slots[0]
         slot.submit(images)
         self._waiting.append(self._slots.popleft())
@@ -117,8 +117,8 @@ class TensorRtBackend:
         if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
             height, width, channels = self._shape
             raise ModelError(
-                f"{self._label} takes uint8 pictures of shape (N, {height}, {width}, {channels}), "
-                f"got {images.dtype} {images.shape}"
+                f"{self._label} takes uint8 images of shape (N, {height}, {width}, {channels}), got {images.dtype} "
+                f"{images.shape}"
             )
 
 
@@ -135,7 +135,7 @@ def _deserialise(library: Library, plan: bytes, label: str, host_code: bool, sta
     # A version-compatible plan carries its own runtime as machine code; its trust was settled by load_engine.
     runtime.engine_host_code_allowed = host_code
     if library.is_rtx and (reason := rtx_plan_problem(library, runtime, plan)) is not None:
-        raise ModelError(f"{label}: {library.title} refuses this engine: {reason}; build it again")
+        raise ModelError(f"{label}: {library.title} rejects this engine: {reason}; build it again")
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ModelError(f"{label}: {library.title} cannot load this engine ({library.log.take()}); build it again")
@@ -160,7 +160,7 @@ def _context_maker(library: Library, engine: Any, label: str, stack: ExitStack) 
         engine, *means = holder
         context = engine.create_execution_context(*means)
         if context is None:
-            raise ModelError(f"{label}: {library.title} gave no execution context ({library.log.take()})")
+            raise ModelError(f"{label}: {library.title} returned no execution context ({library.log.take()})")
         return context
 
     return new_context

@@ -83,7 +83,7 @@ def build(
     output, options = Path(output), options or BuildOptions()
     report = None if report is None else Path(report)
     if Path(model).suffix == ".engine":
-        raise ModelError(f"{model}: is an engine already; give the .onnx file that it was built from")
+        raise ModelError(f"{model}: is already an engine; give the .onnx file that it was built from")
     _check_outputs(output, report, force)
     bundle = load_onnx(model)
     load_cuda()
@@ -96,7 +96,7 @@ def build(
         _frames(calibrate, bundle, num_frames),
         _frames(frames, bundle, num_frames),
     )
-    ran_on = str(frames or calibrate or "made-up patterns: give --frames VIDEO|FOLDER for a comparison that counts")
+    ran_on = str(frames or calibrate or "generated patterns: give --frames VIDEO|FOLDER for a meaningful comparison")
     started = time.perf_counter()
     try:
         engine = make_engine(request, machine, EngineCache(cache_folder()))
@@ -106,7 +106,7 @@ def build(
             _write_report(report, bundle, None, 0, seconds, ran_on, error.agreement, str(error))
         picture = output.with_suffix(".worst.png")
         write_atomically(picture, error.picture)
-        raise ModelError(f"{error}; frame {error.worst}, the worst, is shown in {picture}") from error
+        raise ModelError(f"{error}; {picture} shows the worst frame, {error.worst}") from error
     seconds = time.perf_counter() - started
     outcome = describe_outcome(required_info(engine), ran_on)
     save_engine(engine, output)
@@ -118,17 +118,17 @@ def build(
 
 def describe_outcome(info: EngineInfo, ran_on: str) -> str:
     """Describe in one line what was verified and what was not."""
-    beside = "" if info.precision == "fp32" else f"{info.precision} beside fp32: "
+    beside = "" if info.precision == "fp32" else f"{info.precision} compared with fp32: "
     said = info.agreement.describe() if info.agreement else ""
     if info.verified:
         return f"{beside}{said} of {ran_on}"
     graph = f"; its graph on the CPU, {beside}{said} of {ran_on}" if said else ""
-    return f"built, not executed: no GPU here that it is for{graph}"
+    return f"built, not executed: this machine has no target GPU{graph}"
 
 
 def _check_outputs(output: Path, report: Path | None, force: bool) -> None:
     if output.suffix != ".engine":
-        raise ModelError(f"{output}: give the engine a name that ends in .engine")
+        raise ModelError(f"{output}: the engine's name must end in .engine")
     for path in (output, sidecar_path(output), *([report] if report else [])):
         if not path.absolute().parent.is_dir():
             raise ModelError(f"{path}: the folder {path.parent} does not exist; create it first")

@@ -67,7 +67,7 @@ class EngineCache:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or _is_foreign(status):
             os.close(descriptor)
-            raise ModelError(f"{path}: others may have written it; remove it, the engine is then built again")
+            raise ModelError(f"{path}: other users may have written it; remove it, and the engine is built again")
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
 
@@ -106,7 +106,7 @@ class EngineCache:
             for folder in (self.folder.parent, self.folder):
                 folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         except OSError as error:
-            raise ModelError(f"{self.folder}: no engine cache can be made there ({error.strerror})") from error
+            raise ModelError(f"{self.folder}: the engine cache cannot be created there ({error.strerror})") from error
         self._require_own_folders()
 
     def _require_own_folders(self) -> None:
@@ -116,8 +116,8 @@ class EngineCache:
                 raise ModelError(f"{folder}: the engine cache must be a folder, not a link or a file")
             if _is_foreign(status):
                 raise ModelError(
-                    f"{folder}: the engine cache belongs to this user alone, but others can write there "
-                    f"(mode {stat.S_IMODE(status.st_mode):o}); delete it, or set XDG_CACHE_HOME to another folder"
+                    f"{folder}: the engine cache must be private, but other users can write there (mode "
+                    f"{stat.S_IMODE(status.st_mode):o}); delete it, or set XDG_CACHE_HOME to another folder"
                 )
 
 

@@ -51,8 +51,8 @@ def load_engine(path: str | Path, trust: bool = False) -> Bundle:
     cache = EngineCache(cache_folder())
     if not trust and not cache.is_recorded(info.plan_sha256):
         raise ModelError(
-            f"{path}: an engine is executable code, and this one was not built here by you; give --trust-engine if you "
-            "know where it comes from, or run the .onnx model, which is built into an engine of your own"
+            f"{path}: an engine is executable code, and you did not build this one here; give --trust-engine if you "
+            "trust its origin, or run the .onnx model, from which an engine is built here"
         )
     engine = Bundle(info.model, path, info.plan_sha256, plan, info)
     return engine if info.verified else _verified_first(engine, info, machine, cache)
@@ -114,7 +114,7 @@ def save_engine(engine: Bundle, path: Path) -> None:
 
 def required_info(engine: Bundle) -> EngineInfo:
     if engine.engine is None:
-        raise ValueError(f"{engine.path} is no engine")
+        raise ValueError(f"{engine.path} is not an engine")
     return engine.engine
 
 
@@ -148,8 +148,8 @@ def _read_plan(path: Path, info: EngineInfo) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     if hashlib.sha256(plan).hexdigest() != info.plan_sha256:
         raise ModelError(
-            f"{path}: not the engine that {sidecar_path(path).name} describes: damaged, cut short or exchanged; "
-            "copy both again, or build it again"
+            f"{path}: is not the engine described by {sidecar_path(path).name}: damaged, truncated or replaced; copy"
+            " both files again, or build it again"
         )
     return plan
 
@@ -161,7 +161,7 @@ def _built_again(path: Path, info: EngineInfo, reason: str) -> Bundle:
     command = f"streamparts build {path.with_suffix('.onnx').name} -o {path.name} --precision {info.precision}"
     if model is None:
         wanted_name = path.with_suffix(".onnx").name
-        raise ModelError(f"{path}: {reason}; put the {wanted_name} that it was built from beside it, or: {command}")
+        raise ModelError(f"{path}: {reason}; put the {wanted_name} that it was built from beside it, or run: {command}")
     if info.precision == "int8" and model.spec.precision != "int8":
         raise ModelError(f"{path}: {reason}; build it again with frames: {command} --calibrate VIDEO|FOLDER --force")
     _log.warning("%s: %s; using an engine built here from %s", path, reason, model.path.name)
@@ -189,7 +189,7 @@ def _verified_first(engine: Bundle, info: EngineInfo, machine: Machine, cache: E
         model = _model_beside(engine.path, info)
         if model is None:
             raise ModelError(
-                f"{engine.path}: was built without a GPU and its results were never checked; put the "
+                f"{engine.path}: was built without a GPU and never verified; put the "
                 f"{engine.path.with_suffix('.onnx').name} that it was built from beside it"
             )
         _log.warning("%s: was built without a GPU; comparing it with %s, once", engine.path, model.path.name)

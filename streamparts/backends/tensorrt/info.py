@@ -52,8 +52,8 @@ def read_info(engine: Path) -> EngineInfo:
         if not engine.exists():
             raise ModelError(f"{engine}: no such engine; build it: streamparts build MODEL.onnx -o {engine}") from error
         raise ModelError(
-            f"{engine}: there is no {path.name} beside it that says what it is; copy that too, "
-            "or build the engine here: streamparts build MODEL.onnx -o MODEL.engine"
+            f"{engine}: its description {path.name} is missing; copy it too, or build the engine here: streamparts "
+            "build MODEL.onnx -o MODEL.engine"
         ) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
@@ -78,7 +78,7 @@ def mismatch(info: EngineInfo, machine: Machine) -> str | None:
     """Return why an engine cannot run here, in one line; None if it can."""
     if _version_fits(info, machine.library) and _gpu_fits(info, machine.gpu):
         return None
-    return f"built with {info.built_with}, but here are {machine.words}"
+    return f"built with {info.built_with}, but this machine has {machine.words}"
 
 
 def _version_fits(info: EngineInfo, library: Library) -> bool:

@@ -23,7 +23,7 @@ _RTX_DIAGNOSTICS = {
     4: "the CUDA driver is too old",
     8: "the CUDA runtime is too old",
     16: "not enough GPU memory",
-    32: "damaged, or no engine",
+    32: "damaged, or not an engine",
     64: "CUDA failed",
 }
 
@@ -84,7 +84,7 @@ def new_log(trt: Any) -> Any:
             """Return the errors since the last call, without repetition, in at most 400 characters."""
             text = "; ".join(dict.fromkeys(self._errors))
             self._errors.clear()
-            return text[:400] or "it gave no reason"
+            return text[:400] or "no reason given"
 
     return Log()
 

@@ -92,8 +92,9 @@ def make_engine(request: Request, machine: Machine | None, cache: EngineCache | 
     bundle, options = request.bundle, request.options
     if machine is None and not (library.is_rtx and options.targets):
         raise ModelError(
-            f"{bundle.path}: there is no GPU here to build for; name some, for which TensorRT for RTX builds without "
-            f"one: --target {' '.join(rtx_targets(library)) if library.is_rtx else 'sm80, with streamparts[trt-rtx]'}"
+            f"{bundle.path}: there is no GPU here; name the targets, which TensorRT for RTX can build for without "
+            "one: --target "
+            f"{' '.join(rtx_targets(library)) if library.is_rtx else 'sm80, with streamparts[trt-rtx]'}"
         )
     graph = convert(request)
     plan = _plan(library, graph, options, machine, cache)
@@ -129,13 +130,15 @@ def convert(request: Request) -> Bundle:
     """Return the model with its graph in the requested precision. Raises ModelError."""
     bundle, precision = request.bundle, request.precision
     if bundle.engine is not None:
-        raise ModelError(f"{bundle.path}: is an engine already; give the .onnx file that it was built from")
+        raise ModelError(f"{bundle.path}: is already an engine; give the .onnx file that it was built from")
     if precision == bundle.spec.precision:
         return bundle
     if bundle.spec.precision != "fp32":
         raise ModelError(f"{bundle.path}: is in {bundle.spec.precision}; give the model in fp32 to build {precision}")
     if precision == "int8" and request.calibration is None:
-        raise ModelError(f"{bundle.path}: int8 needs frames like those it will see; give --calibrate VIDEO|FOLDER")
+        raise ModelError(
+            f"{bundle.path}: int8 needs frames similar to those of the application; give --calibrate VIDEO|FOLDER"
+        )
     from streamparts.graph.precision import convert as convert_graph  # type: ignore[import,unused-ignore]
 
     data = convert_graph(bundle.data, precision, request.calibration, target="tensorrt")

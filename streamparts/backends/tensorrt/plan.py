@@ -18,16 +18,15 @@ def require_options(library: Library, options: BuildOptions) -> None:
     """Raise ModelError for options that this library does not support."""
     if library.is_rtx and (options.version_compatible or options.hardware_compatible):
         raise ModelError(
-            f"{library.title} builds no version-compatible or hardware-compatible engines; "
-            f"name the GPUs instead: --target {' '.join(rtx_targets(library))}"
+            f"{library.title} cannot build version-compatible or hardware-compatible engines; name the GPUs instead:"
+            f" --target {' '.join(rtx_targets(library))}"
         )
     if not library.is_rtx and options.targets:
-        raise ModelError(
-            f"{library.title} builds for the GPU at hand: leave --target out, or give --hardware-compatible"
-        )
+        raise ModelError(f"{library.title} builds for this GPU only: leave --target out, or give --hardware-compatible")
     if library.is_rtx and (unknown := [name for name in options.targets if name not in rtx_targets(library)]):
         raise ModelError(
-            f"{library.title} knows no {' or '.join(unknown)}; its targets are {', '.join(rtx_targets(library))}"
+            f"{library.title} does not support {' or '.join(unknown)}; its targets are "
+            f"{', '.join(rtx_targets(library))}"
         )
 
 
@@ -57,7 +56,7 @@ def build_plan(
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, library.log)
     if not parser.parse(cast_bytes_last(onnx)):
-        raise ModelError(f"{spec.name}: {library.title} cannot take this graph: {_parser_errors(parser)}")
+        raise ModelError(f"{spec.name}: {library.title} cannot parse this graph: {_parser_errors(parser)}")
     config = builder.create_builder_config()
     _set_options(library, config, options)
     profile = builder.create_optimization_profile()
@@ -87,7 +86,7 @@ def _parser_errors(parser: Any) -> str:
         node = parser_error.node_name()
         where = f" (node {node}, {parser_error.node_operator()})" if node else ""
         found.append(" ".join(f"{parser_error.desc()}{where}".split()))
-    return "; ".join(dict.fromkeys(found))[:600] or "it gave no reason"
+    return "; ".join(dict.fromkeys(found))[:600] or "no reason given"
 
 
 def _set_options(library: Library, config: Any, options: BuildOptions) -> None:
