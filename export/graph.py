@@ -39,7 +39,7 @@ def to_onnx(network: Exported, spec: ModelSpec) -> bytes:
             opset_version=OPSET,
         )
     if program is None:
-        raise ModelError("torch gave no ONNX program")
+        raise ModelError("torch returned no ONNX program")
     model = program.model_proto
     hold_weights(model, network.state_dict())
     entry = model.metadata_props.add()

@@ -41,7 +41,7 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) 
     outputs = [output for output in outputs if str(output) != "-"]  # standard output
     for number, output in enumerate(outputs):
         if any(_is_same_file(output, other) for other in (*inputs, *outputs[:number])):
-            raise VideoError(f"{output}: is also an input or another output; give every file its own name")
+            raise VideoError(f"{output}: is also an input or another output; use a different name for each file")
         if not output.parent.is_dir():
             raise VideoError(f"{output}: the folder {output.parent} does not exist; create it first")
         if output.is_dir():
@@ -141,6 +141,6 @@ def _lock(file: IO[str]) -> bool:
         return False
     except OSError as error:
         raise NoLocks(
-            f"{file.name}: this disk locks no files ({error.strerror}); give an --out-dir elsewhere"
+            f"{file.name}: this disk does not support file locking ({error.strerror}); give another --out-dir"
         ) from error
     return True

@@ -102,7 +102,7 @@ class Letterbox:
         across = _shown(left, width, frame_hw[1], model_hw[1], scale)
         down = _shown(top, height, frame_hw[0], model_hw[0], scale)
         if across is None or down is None:
-            raise ValueError(f"region {region} has nothing of a frame of {frame_hw[1]}x{frame_hw[0]}")
+            raise ValueError(f"region {region} does not intersect a frame of {frame_hw[1]}x{frame_hw[0]}")
         crop = (float(across.start), float(down.start), float(across.length), float(down.length))
         return cls(frame_hw, model_hw, (down.inner, across.inner), (across.offset, down.offset), crop)
 

@@ -131,8 +131,8 @@ def missing_gpu() -> str | None:
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
-        return "no NVIDIA driver here"
+        return "no NVIDIA driver found"
     count = ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        return "no NVIDIA GPU here"
+        return "no NVIDIA GPU found"
     return None

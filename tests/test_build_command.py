@@ -60,7 +60,7 @@ def test_an_engine_is_described_without_being_loaded(
         (["OUT/there.engine", "-o", "OUT/x.engine"], "there.engine: "),
         (["OUT/missing.onnx", "-o", "OUT/x.engine"], "no such model file"),
         (["MODEL", "-o", "OUT/x.engine", "--frames", "OUT/missing.mp4"], "no such file"),
-        (["MODEL", "-o", "OUT/x.engine", "--frames", "OUT"], "no video and no picture in this folder"),
+        (["MODEL", "-o", "OUT/x.engine", "--frames", "OUT"], "no video and no image in this folder"),
         (["MODEL", "-o", "OUT/x.engine", "--precision", "int8"], "--calibrate"),
         (["MODEL", "-o", "OUT/x.engine", "--target", "sm80"], "--target"),
     ],

@@ -49,7 +49,7 @@ def test_a_camera_is_followed_over_a_gap_and_its_password_is_in_no_output(
         args = ["run", word, "--model", str(model_path), "--tracks", str(path), "--max-retries", "1"]
         assert main(args) == 1
     shown = path.read_text() + "".join(capsys.readouterr())
-    assert "lost (the stream ended); attempts to reconnect that failed: 1" in shown
+    assert "lost (the stream ended); failed reconnection attempts: 1" in shown
     assert "s3cret" not in shown
     assert "t0ken" not in shown
     # The runtime may drop frames of a live source; the last one before each end is written.

@@ -87,7 +87,7 @@ def test_what_is_no_file_is_refused_in_a_line(tree: Path, word: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("words", "reason"), [(["*.avi"], "no file has a name"), ([], "at least one video")])
+@pytest.mark.parametrize(("words", "reason"), [(["*.avi"], "no file has such a name"), ([], "at least one video")])
 def test_nothing_to_do_is_an_error(tree: Path, words: list[str], reason: str) -> None:
     with pytest.raises(VideoError, match=reason):
         plan(words)

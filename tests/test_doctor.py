@@ -259,7 +259,7 @@ def test_the_self_test_sees_wrong_tracks(run_output: tuple[Path, Path, int], tmp
     [
         ([0, 1, 2], 30, None),
         ([0, 1], 30, "2 frames, not 3"),
-        ([0, 2, 1], 30, "frame 1 shows the picture of frame 2"),
+        ([0, 2, 1], 30, "frame 1 shows frame 2"),
         ([0, 1, 2], 25, "frame 1 is at 0.04 s, not at 0.033 s"),
     ],
 )

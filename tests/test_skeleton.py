@@ -250,7 +250,7 @@ def test_a_skeleton_of_other_parts_is_told_in_one_line_before_anything_is_writte
     words = ["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl"), "--skeleton"]
     for parts, reason in (
         (["red", "blue"], "part 1 is 'blue' in the skeleton and 'green' in the model"),
-        (["red", "green", "blue"], "the skeleton is of 3 parts, the model has 2"),
+        (["red", "green", "blue"], "the skeleton has 3 parts, but the model has 2"),
     ):
         assert main([*words, str(skeleton_file(tmp_path, parts=parts))]) == 1
         error = capsys.readouterr().err

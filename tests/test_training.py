@@ -360,7 +360,7 @@ def test_export_asks_for_frames_when_the_clips_of_the_run_are_gone(
     (moved / "config.json").write_text(json.dumps({**config, "clips": str(tmp_path / "gone")}))
     assert onnx_model.main([str(moved), "-o", str(tmp_path / "x.onnx")]) == 1
     said = capsys.readouterr().err
-    assert "is not there; name a video or a folder with --frames" in said and said.count("\n") == 1
+    assert "no longer exist; name a video or a folder with --frames" in said and said.count("\n") == 1
     assert not (tmp_path / "x.onnx").exists()
 
 

@@ -22,7 +22,7 @@ def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
     if args.fps is None or any(map(may_lack_times, known)) or (args.one_source and _kind(known[0]) == "file"):
         return
     has_own = _kind(known[0]) in ("pattern", "device")
-    hint = "it has its own timestamps" if has_own else "f write {known[0]}?fps=N"
+    hint = f"write {known[0]}?fps=N" if has_own else "it has its own timestamps"
     args.usage_error(f"--fps applies to images and raw video only, not to {known[0]}: {hint}")
 
 

@@ -48,8 +48,9 @@ def connect(ray: Any, address: str, say: Callable[[str], None]) -> bool:
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             raise StreampartsError(
-                f"{target or 'this machine'}: no Ray cluster can be used ({text}); run this on one of its machines, "
-                "with the same Python and Ray, and with RAY_AUTH_MODE=token where it wants the one in ~/.ray"
+                f"{target or 'this machine'}: the Ray cluster cannot be used ({text}); run this on one of its "
+                "machines, with the same Python and Ray, and with RAY_AUTH_MODE=token if it requires the token in "
+                "~/.ray"
             ) from error
     return True
 
@@ -62,7 +63,7 @@ def _found(say: Callable[[str], None]) -> str | None:
     if latest is not None and _unreachable(latest) is None:
         _take_token()
         return latest
-    say("no Ray cluster runs here: one is started for this run, of this machine alone")
+    say("no Ray cluster runs here: starting one for this run, on this machine only")
     return None
 
 
@@ -92,11 +93,13 @@ def _unreachable(address: str) -> str | None:
     """Return why the cluster at host:port is unreachable: Ray itself would wait for many minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not (host and port.isdecimal()):
-        return "is no address of a Ray cluster; give auto, or its HOST:PORT"
+        return "is not the address of a Ray cluster; give auto, or HOST:PORT"
     try:
         socket.create_connection((host, int(port)), _REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
-        return f"no Ray cluster answers there ({error}); run `ray start --head`, and this on one of its machines"
+        return (
+            f"no Ray cluster answers there ({error}); run `ray start --head`, and this command on one of its machines"
+        )
     return None
 
 

@@ -41,7 +41,7 @@ def clashes() -> Iterator[str]:
     for one, other in _CLASHES:
         if installed(one) and installed(other):
             yield (
-                f"{one} and {other} are both installed and write the same files: windows of the one may be gone; "
+                f"{one} and {other} are both installed and write the same files, which may break {one}'s windows; "
                 f"pip uninstall {one} {other}, then install one of them"
             )
 
@@ -55,7 +55,7 @@ def extras() -> Iterator[Finding]:
         lacking = [item.name for item in wanted if installed(item.name) is None]
         wrong = [reason for item in wanted if item.name not in lacking and (reason := problem(item))]
         if not wanted:
-            yield absent(extra, "nothing of it is for this system")
+            yield absent(extra, "not available for this system")
         elif lacking or wrong:
             text = [f"without {', '.join(lacking)}"] if lacking else []
             yield absent(extra, "; ".join([*text, *wrong, f"pip install 'streamparts[{extra}]'"]))
@@ -86,7 +86,7 @@ def problem(requirement: Requirement) -> str | None:
     if version is None:
         return f"without {requirement.name}"
     if not requirement.specifier.contains(version, prereleases=True):
-        return f"{requirement.name} is {version}, {requirement.specifier} is needed"
+        return f"{requirement.name} is {version}, but {requirement.specifier} is required"
     return None
 
 

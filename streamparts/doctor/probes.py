@@ -46,17 +46,17 @@ def gpu() -> Iterator[Finding]:
 def _nvidia_cards() -> str:
     program = shutil.which("nvidia-smi")
     if program is None:
-        return "found by its driver; nvidia-smi, which would name it, is not here"
+        return "found by the driver; nvidia-smi, which shows its name, is not installed"
     query = [program, f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"found by its driver; nvidia-smi does not answer ({type(error).__name__})"
+        return f"found by the driver; nvidia-smi does not answer ({type(error).__name__})"
     cards = []
     for line in done.stdout.splitlines():
         name, driver, memory, capability = ([part.strip() for part in line.split(",")] + [""] * 4)[:4]
         cards.append(f"{name}, {memory}, compute capability {capability}, driver {driver}")
-    return "; ".join(cards) or "found by its driver; nvidia-smi lists none"
+    return "; ".join(cards) or "found by the driver; nvidia-smi lists none"
 
 
 def cameras() -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def cameras() -> Iterator[Finding]:
         found = linux_cameras(_DEVICES, _CAMERA_NAMES)
     else:
         found = _listed_cameras("avfoundation" if sys.platform == "darwin" else "dshow")
-    yield from found or [absent("none", "no camera here; in a container it must be passed in, as /dev/video0")]
+    yield from found or [absent("none", "no camera found; in a container, pass it in, such as /dev/video0")]
 
 
 def linux_cameras(devices: Path, names: Path) -> list[Finding]:
@@ -135,11 +135,11 @@ def engine_cache() -> Iterator[Finding]:
         return
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
-        text = f"{folder}: {existing} cannot be written; set XDG_CACHE_HOME to a folder of yours"
+        text = f"{folder}: {existing} is not writable; set XDG_CACHE_HOME to a writable folder"
         yield Finding("folder", text, "warning")
         return
     held = len(list(folder.glob("*.engine"))) if folder.exists() else 0
-    yield Finding("folder", f"{folder}, can be written; engines in it: {held}", data={"engines": held})
+    yield Finding("folder", f"{folder} is writable; engines in it: {held}", data={"engines": held})
 
 
 def preview() -> Iterator[Finding]:
@@ -149,10 +149,10 @@ def preview() -> Iterator[Finding]:
 
     reason = window_problem()
     yield Finding("window") if reason is None else absent("window", reason)
-    yield Finding("page", "--show page serves the preview on this machine, for any browser")
+    yield Finding("page", "--show page works in any browser on this machine")
     try:
         find_device("screen", sys.platform, os.environ)
     except StreampartsError as error:
         yield absent("screen", str(error).removeprefix("screen: "))
     else:
-        yield Finding("screen", "can be a source")
+        yield Finding("screen", "available as source")

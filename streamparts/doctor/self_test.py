@@ -31,13 +31,15 @@ def self_test() -> Iterator[Finding]:
         summary = _run(overlay, tracks)
         yield Finding(
             "run",
-            f"{summary.num_frames} drawn frames of 1280x720 through the shipped model on {summary.backend}: "
+            f"{summary.num_frames} synthetic frames of 1280x720 with the bundled model on {summary.backend}: "
             f"{summary.fps:.0f} fps",
             data={"num_frames": summary.num_frames, "fps": round(summary.fps, 2), "backend": summary.backend},
         )
         yield from (Finding("run", warning, "warning") for warning in summary.warnings)
-        yield _judged("tracks", tracks_problem(tracks, summary.num_frames), "frames, times and parts are right")
-        yield _judged("overlay", overlay_problem(overlay, summary.num_frames), "plays: every frame, in order, in time")
+        yield _judged("tracks", tracks_problem(tracks, summary.num_frames), "frames, times and parts are correct")
+        yield _judged(
+            "overlay", overlay_problem(overlay, summary.num_frames), "plays: every frame, in order, at its time"
+        )
 
 
 def _run(overlay: Path, tracks: Path) -> Summary:
@@ -99,5 +101,5 @@ def overlay_problem(path: Path, num_frames: int) -> str | None:
                 return f"frame {index} is at {picture.time} s, not at {index / RATE:.3f} s"
             image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
             if (seen := read_number(image)) != index:
-                return f"frame {index} shows the picture of frame {seen}"
+                return f"frame {index} shows frame {seen}"
     return None if number == num_frames else f"{number} frames, not {num_frames}"

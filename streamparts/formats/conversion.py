@@ -96,7 +96,7 @@ def _check_output(source: Path, output: Path, kind: Format, to_tracks: bool, for
         return
     foreign = next(foreign_files(output), None)
     if foreign is not None:
-        raise VideoError(f"{output}: holds {foreign.name}, which no {kind.name} output does; name another folder")
+        raise VideoError(f"{output}: contains {foreign.name}, which is not a {kind.name} output; name another folder")
     if not force:
         raise VideoError(f"{output}: exists already; use --force (in Python: force=True) to replace it")
 
@@ -106,7 +106,9 @@ def _read_format(path: Path, name: str | None) -> Format:
     kind = format_of(path, name or _recognised(path))
     if not kind.is_read:
         can = ", ".join(one.name for one in FORMATS if one.is_read)
-        raise TracksError(f"{path}: {kind.name} does not carry enough to become tracks again; these do: {can}")
+        raise TracksError(
+            f"{path}: {kind.name} does not contain enough to be converted to tracks; these formats do: {can}"
+        )
     return kind
 
 

@@ -97,10 +97,10 @@ def unique_names(tracks: TracksFile) -> tuple[list[str], list[str]]:
         while unique in names:
             unique = f"{unique}_{number}"
         if unique != name:
-            notes.append(f"part {number} is called {unique!r}, for its name {name!r} is empty or used twice")
+            notes.append(f"part {number} is renamed to {unique!r}, because its name {name!r} is empty or used twice")
         names.append(unique)
     if not names:
-        raise TracksError(f"{tracks.path}: has no parts, which this format cannot hold")
+        raise TracksError(f"{tracks.path}: has no parts, which this format requires")
     return names, notes
 
 
@@ -147,7 +147,7 @@ def records(
         header, breaks, times = told
         time_of = _looking_up(times)
         if len(header.model.parts) != len(names):
-            raise TracksError(f"{path}: has {len(names)} parts, but a header of {len(header.model.parts)}")
+            raise TracksError(f"{path}: has {len(names)} parts, but a header with {len(header.model.parts)}")
     yield msgspec.structs.replace(header, masks=None)
     yield from _frames(path, header, found, time_of, breaks[::-1])
 

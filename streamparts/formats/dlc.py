@@ -107,7 +107,7 @@ def _read_csv(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     except OSError as error:
         raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise TracksError(f"{path}: is no CSV file ({error})") from error
+        raise TracksError(f"{path}: is not a CSV file ({error})") from error
 
 
 def _csv_rows(path: Path, num_levels: int, order: list[int]) -> Iterator[tuple[int, Points]]:
@@ -128,7 +128,7 @@ def _read_h5(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
         with h5py.File(path, "r") as file:
             group = next((one for one in file.values() if "values_block_0" in _fields(one)), None)
             if group is None:
-                raise TracksError(f"{path}: has no table like DeepLabCut's {KEY}")
+                raise TracksError(f"{path}: has no table such as DeepLabCut's {KEY}")
             fields = [name for name in _fields(group) if name.startswith("values_block_")]
             columns = [tuple(column) for name in fields for column in literal(_text(group["table"], f"{name}_kind"))]
             scorer, names, order = _layout(path, columns)
@@ -137,7 +137,7 @@ def _read_h5(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     except TracksError:
         raise
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise TracksError(f"{path}: is no HDF5 file like DeepLabCut's ({error})") from error
+        raise TracksError(f"{path}: is not an HDF5 file from DeepLabCut ({error})") from error
 
 
 def _fields(group: Any) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _layout(path: Path, columns: list[tuple[str, ...]]) -> tuple[str, list[str],
         raise TracksError(f"{path}: its columns are not DeepLabCut's: {', '.join(LEVELS)}")
     individuals = {column[1] for column in columns if len(column) == 4}
     if len(individuals) > 1 or len({column[0] for column in columns}) > 1:
-        raise TracksError(f"{path}: has several individuals or scorers; tracks are of one subject")
+        raise TracksError(f"{path}: has several individuals or scorers, but tracks have one subject")
     place = {column[-2:]: number for number, column in enumerate(columns)}
     names = list(dict.fromkeys(column[-2] for column in columns))
     missing = [(name, coord) for name in names for coord in COORDS if (name, coord) not in place]

@@ -29,7 +29,7 @@ class Hints:
             return _clock_of_video(path, self.video, num_frames)
         if self.rate is None or self.size is None:
             raise TracksError(
-                f"{path}: has no times and no picture size; give --video VIDEO, or --rate FPS and --size WIDTHxHEIGHT "
+                f"{path}: has no times and no frame size; give --video VIDEO, or --rate FPS and --size WIDTHxHEIGHT "
                 "(in Python: video=, or rate= and size=)"
             )
         base, rate = 1 / self.rate, (self.rate.numerator, self.rate.denominator)
@@ -68,5 +68,7 @@ def _clock_of_video(path: Path, video: str | Path, num_frames: int) -> tuple[Sou
     finally:
         source.close()
     if len(ticks) < num_frames:
-        raise TracksError(f"{path}: has {num_frames} frames, but {video} only {len(ticks)} of one size: another video?")
+        raise TracksError(
+            f"{path}: has {num_frames} frames, but {video} has only {len(ticks)} of one size: is it another video?"
+        )
     return record, ticks

@@ -44,7 +44,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
             data = _annotations(annotations, shot, names, own).SerializeToString()
             writer.add_message(drawn, last, data, max(own, 0), shot.frame.frame)
         writer.finish()
-    return survey.size_notes() + (["times before 0 are moved to 0 in the log"] if start else [])
+    return survey.size_notes() + (["times before 0 become 0 in the log"] if start else [])
 
 
 def _lines(shot: Shot, setting: int) -> Iterator[Record]:
@@ -92,7 +92,7 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
             opened = reader.make_reader(file)
             header = next((item.metadata["header"] for item in opened.iter_metadata() if item.name == METADATA), None)
             if header is None:
-                raise TracksError(f"{path}: holds no tracks of streamparts; only such MCAP files are read")
+                raise TracksError(f"{path}: contains no tracks of streamparts; other MCAP files cannot be read")
             yield msgspec.json.decode(header, type=HeaderRecord)
             for _, _, message in opened.iter_messages(TRACKS):
                 yield line.decode(message.data)

@@ -112,7 +112,10 @@ def shots(tracks: TracksFile) -> Iterator[Shot]:
             segment = record
         else:
             if record.segment != segment.segment:
-                raise TracksError(f"{tracks.path}: frame {record.frame} is of segment {record.segment}, never begun")
+                raise TracksError(
+                    f"{tracks.path}: frame {record.frame} belongs to segment {record.segment}, which "
+                    "has no segment line"
+                )
             yield shot_of(tracks.path, record, segment, num_parts, gap)
             gap = None
 
@@ -146,7 +149,9 @@ def shot_of(
         out: list[PartRecord | None] = [None] * num_parts
         for part in parts:
             if part.id >= num_parts:
-                raise TracksError(f"{path}: frame {record.frame} has a part {part.id}, the header {num_parts} parts")
+                raise TracksError(
+                    f"{path}: frame {record.frame} has a part {part.id}, but the header has {num_parts} parts"
+                )
             out[part.id] = part
         return tuple(out)
 
@@ -181,8 +186,8 @@ class Survey:
         """Raise TracksError if nearly all rows of a table by frame number would be empty."""
         if self.num_rows - self.num_frames > MAX_EMPTY:
             raise TracksError(
-                f"{tracks.path}: frames up to number {self.num_rows - 1}, but only {self.num_frames} are there; a "
-                "format with a row for every number would be mostly empty: take csv, parquet or mcap"
+                f"{tracks.path}: has frame numbers up to {self.num_rows - 1}, but only {self.num_frames} frames; a "
+                "format with a row for every number would be mostly empty: use csv, parquet or mcap"
             )
 
     def time_notes(self) -> list[str]:
@@ -190,7 +195,7 @@ class Survey:
         if self.is_even:
             return []
         return [
-            "the frames are not evenly spaced in time, and this format knows only frame numbers or one rate: "
+            "the frames are not evenly spaced in time, and this format has only frame numbers or a single rate: "
             "csv, parquet and mcap keep the times"
         ]
 
@@ -199,7 +204,7 @@ class Survey:
         if len(self.sizes) < 2:
             return []
         sizes = ", ".join(f"{width}x{height}" for height, width in self.sizes)
-        return [f"the picture changes its size ({sizes}); positions are pixels of each frame's own size"]
+        return [f"the frame size changes ({sizes}); positions are in pixels of each frame's own size"]
 
 
 def survey(tracks: TracksFile) -> Survey:

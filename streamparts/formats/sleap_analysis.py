@@ -77,12 +77,12 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
             if shape[1:3] != (2, len(names)):
                 raise TracksError(f"{path}: tracks has shape {shape}, expected (1, 2, {len(names)}, frames)")
             if shape[0] != 1:
-                raise TracksError(f"{path}: has {shape[0]} tracks; these tracks are of one subject")
+                raise TracksError(f"{path}: has {shape[0]} tracks, but tracks have one subject")
             yield from records(path, names, _rows(file), shape[3], hints, file)
     except TracksError:
         raise
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise TracksError(f"{path}: is no analysis file of SLEAP ({error})") from error
+        raise TracksError(f"{path}: is not an analysis file of SLEAP ({error})") from error
 
 
 def _rows(file: Any) -> Iterator[tuple[int, Points]]:

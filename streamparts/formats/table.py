@@ -54,7 +54,7 @@ FORMATS = (
         "csv",
         (".csv",),
         keeps="a row per frame and part: pts and time base, centre, axes, area, score, visible",
-        loses="masks, gaps, model and source; the guesses at parts that are not seen",
+        loses="masks, gaps, model and source; the estimated poses of hidden parts",
         module="csv_file",
         is_read=True,
     ),
@@ -62,7 +62,7 @@ FORMATS = (
         "parquet",
         (".parquet",),
         keeps="the same table, and masks, gaps, model and source",
-        loses="the guesses at parts that are not seen",
+        loses="the estimated poses of hidden parts",
         module="parquet_file",
         extra="formats",
         is_read=True,
@@ -70,7 +70,7 @@ FORMATS = (
     Format(
         "mcap",
         (".mcap",),
-        keeps="everything, as JSON, beside Foxglove's image annotations: centre, outline and name of each part",
+        keeps="everything, as JSON, and Foxglove image annotations: centre, outline and name of each part",
         loses="nothing",
         module="mcap_file",
         extra="formats",
@@ -79,8 +79,8 @@ FORMATS = (
     Format(
         "dlc",
         (".csv", ".h5"),
-        keeps="DeepLabCut's table: x, y, likelihood by frame number; in .h5 also the times, for reading back",
-        loses="axes, areas, masks; in .csv times and picture size",
+        keeps="DeepLabCut's table: x, y, likelihood by frame number; in .h5 also the times, for reading",
+        loses="axes, areas, masks; in .csv times and frame size",
         module="dlc",
         extra="formats",
         is_read=True,
@@ -88,7 +88,7 @@ FORMATS = (
     Format(
         "sleap-analysis",
         (".h5", ".analysis.h5"),
-        keeps="SLEAP's analysis arrays: x, y and score by frame number, and the times, for reading back",
+        keeps="SLEAP's analysis arrays: x, y and score by frame number, and the times, for reading",
         loses="axes, areas, masks",
         module="sleap_analysis",
         extra="formats",
@@ -106,20 +106,20 @@ FORMATS = (
         "coco",
         (".json",),
         keeps="COCO results: keypoints, boxes, scores, masks as RLE in displayed pixels; pts beside each result",
-        loses="axes, areas, frames in which nothing is seen",
+        loses="axes, areas, frames without visible parts",
         module="coco",
     ),
     Format(
         "coco-dataset",
         (".dataset.json",),
-        keeps="a whole COCO data set: images, categories with keypoints and skeleton, and the same as annotations",
+        keeps="a complete COCO data set: images, categories with keypoints and skeleton, and annotations",
         loses="axes, areas, times",
         module="coco_dataset",
     ),
     Format(
         "openpose",
         (),
-        keeps="a JSON file per frame number: x, y and score of each part in place of the body's joints",
+        keeps="a JSON file per frame number: x, y and score of each part instead of body joints",
         loses="names, times, axes, areas, masks",
         module="openpose",
     ),
@@ -133,7 +133,7 @@ FORMATS = (
     Format(
         "rerun",
         (".rrd",),
-        keeps="Rerun's recording: centre, outline, name and score of each part that is seen, by frame and time",
+        keeps="Rerun's recording: centre, outline, name and score of each visible part, by frame and time",
         loses="areas, masks",
         module="rerun_file",
         extra="rerun",
@@ -168,8 +168,8 @@ def format_of(path: Path, name: str | None) -> Format:
         return named[0]
     choices = ", ".join(one.name for one in named or FORMATS)
     raise TracksError(
-        f"{path}: {'several formats end like this' if named else 'no format ends like this'}; "
-        f"say which one with --format (in Python: format=): {choices}"
+        f"{path}: {'several formats have this suffix' if named else 'no format has this suffix'}; choose one with "
+        f"--format (in Python: format=): {choices}"
     )
 
 
@@ -180,7 +180,7 @@ def listing() -> str:
         where = " or ".join(one.suffixes) or "a folder"
         extra = f", pip install 'streamparts[{one.extra}]'" if one.extra else ""
         lines += [
-            f"{one.name}  ({where}; {'written and read back' if one.is_read else 'written'}{extra})",
+            f"{one.name}  ({where}; {'written and read' if one.is_read else 'written'}{extra})",
             f"    keeps: {one.keeps}",
             f"    loses: {one.loses}",
         ]

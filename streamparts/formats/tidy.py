@@ -101,17 +101,17 @@ def names_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[tuple[str, 
         first = first or row
         part, name = _integer(where, row, "part"), str(row["name"])
         if found.setdefault(part, name) != name:
-            raise TracksError(f"{where}: part {part} is called {name!r}, before it was {found[part]!r}")
+            raise TracksError(f"{where}: part {part} is called {name!r}, but was called {found[part]!r} before")
     missing = set(range(len(found))) - set(found)
     if missing:
-        raise TracksError(f"the table has {len(found)} parts, but none of number {min(missing)}")
+        raise TracksError(f"the table has {len(found)} parts, but none with number {min(missing)}")
     return tuple(found[part] for part in range(len(found))), first
 
 
 def bare_header(path: Path, names: Sequence[str], row: Mapping[str, Any] | None) -> HeaderRecord:
     """Header from a table: names, size and clock of its first row; the rest is empty."""
     if row is None:
-        raise TracksError(f"{path}: has no rows, and so no picture size and no clock")
+        raise TracksError(f"{path}: has no rows, and therefore no frame size and no clock")
     segment = _segment(f"{path}: the first row", row)
     model = ModelRecord("", "", "", list(names), symmetric_pairs=list(pairs_by_name(names)))
     source = SourceRecord("", segment.height, segment.width, segment.time_base, None)
@@ -170,7 +170,7 @@ def _subjects(
     for item in items:
         rows.setdefault(_integer(*item, "subject") if item[1].get("subject") not in (None, "") else 0, []).append(item)
     if max(rows) >= MOST_SUBJECTS:
-        raise TracksError(f"{items[0][0]}: subject is {max(rows)}, at most {MOST_SUBJECTS} are read")
+        raise TracksError(f"{items[0][0]}: subject is {max(rows)}, the maximum is {MOST_SUBJECTS}")
     out = []
     for subject in range(max(rows) + 1):
         parts, score, region = dict[int, PartRecord](), None, None
@@ -191,7 +191,7 @@ def _region(where: str, row: Mapping[str, Any]) -> tuple[float, float, float, fl
     try:
         left, top, width, height = map(float, text.split())
     except ValueError as error:
-        raise TracksError(f"{where}: {REGION} is {text!r}, no four numbers") from error
+        raise TracksError(f"{where}: {REGION} is {text!r}, not four numbers") from error
     return left, top, width, height
 
 
@@ -231,7 +231,7 @@ def _integer(where: str, row: Mapping[str, Any], column: str) -> int:
     try:
         value = int(row[column])
     except (TypeError, ValueError) as error:
-        raise TracksError(f"{where}: {column} is {row[column]!r}, no whole number") from error
+        raise TracksError(f"{where}: {column} is {row[column]!r}, not a whole number") from error
     if not -(1 << 63) <= value < 1 << 63 or (value < 0 and column != "pts"):
         raise TracksError(f"{where}: {column} is {value}, out of range")
     return value
@@ -243,7 +243,7 @@ def _number(where: str, row: Mapping[str, Any], column: str) -> float:
     except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):
-        raise TracksError(f"{where}: {column} is {row[column]!r}, no number")
+        raise TracksError(f"{where}: {column} is {row[column]!r}, not a number")
     return value
 
 
@@ -260,5 +260,5 @@ def _time_base(where: str, row: Mapping[str, Any]) -> Fraction:
     except (ValueError, ZeroDivisionError):
         base = Fraction(0)
     if base <= 0:
-        raise TracksError(f"{where}: time_base is {row['time_base']!r}, no positive fraction")
+        raise TracksError(f"{where}: time_base is {row['time_base']!r}, not a positive fraction")
     return base

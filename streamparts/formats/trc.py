@@ -56,7 +56,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
             cells = [value for place in places for value in _cells(place, shot.setting.height, metres)]
             table.writerow((shot.frame.frame, float(seconds), *cells))
     if survey.wishes.metres_per_pixel is None:
-        notes.append(f"nobody says how large a pixel is: {metres:g} m is taken; --metres-per-pixel M says it")
+        notes.append(f"a pixel is assumed to be {metres:g} m; set its size with --metres-per-pixel M")
     return notes + survey.time_notes() + survey.size_notes()
 
 

@@ -129,7 +129,7 @@ def _rounded(tensor: TensorProto, name: str, kind: int) -> TensorProto:
     values = numpy_helper.to_array(tensor)
     if kind == TensorProto.FLOAT16:
         if np.abs(values).max(initial=0) > LARGEST_FP16:
-            raise ModelError(f"the weights {tensor.name} are larger than fp16 can hold; use bf16 or int8")
+            raise ModelError(f"the weights {tensor.name} exceed the range of fp16; use bf16 or int8")
         return numpy_helper.from_array(values.astype(np.float16), name)
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
     nearest = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

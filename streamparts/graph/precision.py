@@ -51,7 +51,7 @@ def convert(data: bytes, precision: str, frames: ByteArray | None = None, target
     onnx = load_onnx()
     spec = check_model(data)
     if spec.precision != "fp32":
-        raise ModelError(f"{spec.name} is {spec.precision} already; convert the fp32 model it was made of")
+        raise ModelError(f"{spec.name} is already {spec.precision}; convert the fp32 model it was made from")
     model = onnx.load_model_from_string(data)
     drop_unread_weights(model)
     if precision == "int8":
@@ -73,7 +73,7 @@ def load_onnx() -> Any:
         import onnx
         import onnx.checker
     except ImportError as error:
-        raise MissingExtraError("another precision needs onnx; pip install 'streamparts[precision]'") from error
+        raise MissingExtraError("converting the precision needs onnx; pip install 'streamparts[precision]'") from error
     return onnx
 
 
@@ -81,7 +81,7 @@ def calibration_frames(frames: ByteArray | None, spec: ModelSpec) -> ByteArray:
     """Return the frames if there are any and they fit. Raises ValueError."""
     if frames is None or not len(frames):
         raise ValueError(
-            "int8 needs frames of the kind that the model will see, to learn the ranges of its activations"
+            "int8 needs frames similar to those of the application, to calibrate the ranges of its activations"
         )
     require_shape("frames", frames, (None, *spec.input_hw, 3))
     if frames.dtype != np.uint8:
@@ -98,7 +98,7 @@ def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target) -> onnx.
     last = last_convolutions(model)
     inner = [node.name for node in convolutions(model) if node.name not in last]
     if not inner:
-        raise ModelError("has no convolutions but those whose results are read; int8 would change nothing")
+        raise ModelError("only has convolutions that feed the readout; int8 would change nothing")
     for_gpu = target == "tensorrt"
     mark = model.metadata_props.add()  # else the quantiser logs that the model was not prepared for it
     mark.key, mark.value = "onnx.quant.pre_process", "onnxruntime.quant"
@@ -141,7 +141,7 @@ def raised(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnx import version_converter
 
     if any(node.op_type == "GridSample" for node in model.graph.node):
-        raise ModelError("a teacher, whose graph warps, cannot be bf16; use fp16")
+        raise ModelError("a teacher, whose graph contains warps, cannot be bf16; use fp16")
     newer: onnx.ModelProto = version_converter.convert_version(model, BF16_OPSET)
     return newer
 

@@ -47,7 +47,7 @@ def read_metadata(path: Path) -> tuple[int, dict[str, object]]:
             metadata = file.metadata() or {}
         return int(metadata["step"]), json.loads(metadata["config"])
     except FileNotFoundError as error:
-        raise ModelError(f"no checkpoint at {path}; has the training run?") from error
+        raise ModelError(f"no checkpoint at {path}; has the training started?") from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is not a checkpoint of streamparts ({error})") from error
 

@@ -34,7 +34,7 @@ class PartGroups:
             raise ValueError("every part needs a slot")
         if not len(self.groups) == len(self.offsets) == len(self.angles) == len(self.ratios):
             raise ValueError(
-                f"groups, offsets, angles and ratios must be of one length, that of {len(self.groups)} parts"
+                f"groups, offsets, angles and ratios must have the same length, that of {len(self.groups)} parts"
             )
 
     @classmethod

@@ -33,9 +33,9 @@ def renamed(spec: ModelSpec, names: Mapping[int, str], pairs: Sequence[Pair] | N
     parts = tuple(names.get(part, name) for part, name in enumerate(spec.parts))
     for name in parts:
         if "=" in name:
-            raise ValueError(f"a name must have no '=', got {short(name)}")
+            raise ValueError(f"a name must not contain '=', got {short(name)}")
         if (count := parts.count(name)) > 1:
-            raise ValueError(f"the name {short(name)} is given to {count} parts; every part needs its own")
+            raise ValueError(f"the name {short(name)} is given to {count} parts; every part needs its own name")
     require_part_names(parts)
     if pairs is None:
         number = {name: part for part, name in enumerate(spec.parts)}
@@ -56,11 +56,11 @@ def named_file(model: str | Path, output: Path | None, force: bool = False) -> P
     if output is None:
         if path.resolve().parent == ASSETS.resolve():
             raise ModelError(
-                f"{path.stem} comes with the package and stays as it is; give -o FILE.onnx for the named one"
+                f"{path.stem} is bundled with the package and cannot be changed; give -o FILE.onnx for the named model"
             )
         return path.resolve()
     if output.suffix != path.suffix:
-        raise ModelError(f"{output}: give the named model a name that ends in {path.suffix}")
+        raise ModelError(f"{output}: the name of the model must end in {path.suffix}")
     if output.resolve().parent == ASSETS.resolve():
         raise ModelError(f"{output}: is in the package's own folder; choose another one")
     if not output.absolute().parent.is_dir():
@@ -92,7 +92,7 @@ def store_names(
         spec = renamed(bundle.spec, names, pairs)
         data = with_metadata(bundle.data, METADATA_KEY, spec.to_json())
         if check_model(data) != spec:
-            raise ModelError(f"{path}: the names could not be put into the file; export it again")
+            raise ModelError(f"{path}: the names could not be stored in the file; export it again")
         write_model(path, spec, data)
     except ValueError as error:
         raise ModelError(str(error)) from error

@@ -94,7 +94,7 @@ class NamePage:
             pairs.setdefault(frozenset((part, int(partner))), (names[part], names[int(partner)]))
         with self._lock:
             if self._is_stored:
-                raise ModelError("the names were saved already; start streamparts name again to change them")
+                raise ModelError("the names are already saved; start streamparts name again to change them")
             where = self._save(dict(enumerate(names)), list(pairs.values()))
             self._is_stored = True
         return where
@@ -102,7 +102,7 @@ class NamePage:
     def _part(self, part: int, names: Sequence[str], partners: Sequence[str]) -> str:
         red, green, blue = part_color(part)
         choices = [
-            (BY_NAME, "as the names say (left, right)"),
+            (BY_NAME, "by name (left, right)"),
             *((str(k), f"{k}: {name}") for k, name in enumerate(names)),
         ]
         options = "".join(
@@ -110,7 +110,7 @@ class NamePage:
             for value, text in choices
             if value != str(part)
         )
-        picture = f'<img src="part{part}" alt="part {part} in several frames">' if self._rows[part] else "seen nowhere"
+        picture = f'<img src="part{part}" alt="part {part} in several frames">' if self._rows[part] else "never visible"
         return (
             f'<li><b style="background:rgb({red},{green},{blue})">{part}</b>'
             f'<label>name <input name="name{part}" maxlength="{MAX_NAME}" value="{escape(names[part])}" required>'
@@ -170,8 +170,8 @@ class _Handler(LocalHandler):
             return
         try:
             self.answer(
-                f"{PAGE_HEAD}<title>saved</title>"
-                f"<p>The names are in {escape(where)}. This page has ended; you can close it.</p></html>"
+                f"{PAGE_HEAD}<title>saved</title><p>The names are in {escape(where)}. This page has ended; you can "
+                "close it.</p></html>"
             )
         finally:
             self._page.saved.set()

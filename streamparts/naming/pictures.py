@@ -142,7 +142,7 @@ def _label(part: int, name: str, seen: bool) -> ByteArray:
     cv2.putText(out, str(part), (66, 53), cv2.FONT_HERSHEY_SIMPLEX, 1.1, _INK, 2, cv2.LINE_AA)
     text = "".join(char if char.isascii() else "?" for char in name)
     lines = [text[start : start + 20] for start in range(0, len(text), 20)]
-    for number, line in enumerate([*lines, *([] if seen else ["(seen nowhere)"])]):
+    for number, line in enumerate([*lines, *([] if seen else ["(never visible)"])]):
         place = (12, 92 + 26 * number)
         cv2.putText(out, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.62, _INK, 1, cv2.LINE_AA)
     return out

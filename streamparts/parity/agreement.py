@@ -131,7 +131,7 @@ def require_same_outputs(wanted: Outputs, got: Outputs) -> None:
     for name, one, other in zip(Outputs._fields, wanted, got, strict=True):
         shapes = ["absent" if x is None else str(x.shape) for x in (one, other)]
         if shapes[0] != shapes[1]:
-            raise ModelError(f"the output {name} is {' and '.join(shapes)} in what is compared. Nothing was written")
+            raise ModelError(f"the output {name} is {' and '.join(shapes)} in the two networks. Nothing was written")
 
 
 def score_differences(wanted: Outputs, got: Outputs) -> FloatArray:

@@ -53,7 +53,7 @@ def frames_spread_over(path: Path, num_frames: int) -> Iterator[tuple[str, Frame
         if not left:
             return
     if left == num_frames:
-        raise VideoError(f"{path}: no frame in it can be read")
+        raise VideoError(f"{path}: none of its frames can be read")
 
 
 def with_odd_frames(frames: FrameSet) -> FrameSet:
@@ -84,7 +84,7 @@ def media_in(folder: Path, num_files: int) -> list[Path]:
     suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
     files = sorted(file for file in files_below(folder) if file.suffix.lower() in suffixes and not is_own(file))
     if not files:
-        raise VideoError(f"{folder}: no video and no picture in this folder")
+        raise VideoError(f"{folder}: no video and no image in this folder")
     step = max(1, len(files) // num_files)
     return [file for start in range(step) for file in files[start::step]]
 

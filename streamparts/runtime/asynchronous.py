@@ -71,7 +71,7 @@ async def atrack(
         worker.finish()
         await asyncio.wait([closed], timeout=GRACE_SECONDS)
         if not (closed.done() and closed.result()):
-            warnings.warn("tracking did not end when told to; its threads are left behind", RuntimeWarning, 2)
+            warnings.warn("tracking did not stop in time; its threads are abandoned", RuntimeWarning, 2)
 
 
 class _Session:

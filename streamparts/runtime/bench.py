@@ -199,7 +199,7 @@ def _video_frames(video: str | Path) -> list[Frame]:
     with open_source(video) as source:
         frames = list(islice(source, MOST_FRAMES))
     if not frames:
-        raise VideoError(f"{video}: has no frames to time with")
+        raise VideoError(f"{video}: has no frames")
     return frames
 
 

@@ -134,10 +134,10 @@ class Job:
         self._look()
         over = 0.0 if self._told_at is None else time.monotonic() - self._told_at
         if over > LOOP_SECONDS and self._begin_closing():
-            self.warnings.append(f"{self._doing} did not end within {LOOP_SECONDS:.0f} s; its thread was left behind")
+            self.warnings.append(f"{self._doing} did not end within {LOOP_SECONDS:.0f} s; its thread was abandoned")
             threading.Thread(target=self._close_without_loop, name="streamparts-closer", daemon=True).start()
         elif over > _LAST_SECONDS and not self.done.is_set():
-            self.warnings.append(f"{self._doing} did not end when told to; its thread was left behind")
+            self.warnings.append(f"{self._doing} did not stop in time; its thread was abandoned")
             self._finish()
 
     def _look(self) -> bool:
@@ -206,7 +206,7 @@ class Job:
         self._doing = "an output"
         self.outputs.write(tracks)
         if self._callback:
-            self._doing = "handing over to the callback"
+            self._doing = "passing results to the callback"
             self._callback.put(tracks)
             self.meter.callback_lost = self._callback.num_lost
         if not self.outputs.num_files:
@@ -230,7 +230,7 @@ class Job:
         left = self._left(_SOURCE_SECONDS)
         if not pipeline.close(GRACE_SECONDS if left is None else left):
             stack.pop_all()
-            self.warnings.append("the source did not end when told to; its thread was left behind")
+            self.warnings.append("the source did not stop in time; its thread was abandoned")
 
     def _begin_closing(self) -> bool:
         """True for the caller who must close the outputs."""
@@ -246,7 +246,7 @@ class Job:
         closer = _closer(self.outputs, errors)
         if self._callback:
             if not self._callback.close(self._left_for_outputs):
-                self.warnings.append("the callback did not return; its thread was left behind")
+                self.warnings.append("the callback did not return; its thread was abandoned")
             self.meter.callback_lost = self._callback.num_lost
         while closer.is_alive() and self._left_for_outputs() != 0:
             closer.join(0.05)
@@ -256,7 +256,7 @@ class Job:
                 self.error = self.error or error
         if closer.is_alive():
             stuck = ", ".join(member.name for member in self.outputs.unfinished)
-            self.warnings.append(f"{stuck} did not end when told to and may lack the end")
+            self.warnings.append(f"{stuck} did not stop in time and may be incomplete")
         self.meter.end()
 
     def _left_for_outputs(self) -> float | None:

@@ -131,7 +131,7 @@ def require_region(name: str, frame_hw: tuple[int, int], region: Region) -> None
     left, top, width, height = region
     if min(left + width, top + height) < 2 or left > frame_hw[1] - 2 or top > frame_hw[0] - 2:
         numbers = ",".join(f"{value:g}" for value in region)
-        raise VideoError(f"{name}: the region {numbers} lies outside its picture of {frame_hw[1]}x{frame_hw[0]}")
+        raise VideoError(f"{name}: the region {numbers} lies outside its frames of {frame_hw[1]}x{frame_hw[0]}")
 
 
 class _Pace:

@@ -204,8 +204,8 @@ class StatsLines:
         self._ended.set()
         self._thread.join(seconds)
         if self._thread.is_alive():
-            return "the stats could not be written: nobody takes them"
-        return f"the stats could not be written: {self._error}" if self._error else None
+            return "the statistics could not be written: the reader does not take them"
+        return f"the statistics could not be written: {self._error}" if self._error else None
 
     def _work(self) -> None:
         try:

@@ -102,7 +102,7 @@ def _tracks(pipeline: Pipeline, stack: ExitStack) -> Generator[Tracks]:
         finally:
             if not pipeline.close():
                 stack.pop_all()
-                warnings.warn("the source did not end when told to; its thread is left behind", RuntimeWarning, 2)
+                warnings.warn("the source did not stop in time; its thread is abandoned", RuntimeWarning, 2)
 
 
 def run(
@@ -326,7 +326,7 @@ def _open_outputs(
     def failed(member: Member, error: Exception) -> None:
         ages.set_num_sinks(job.outputs.num_files)
         if say and job.outputs.num_files:
-            say(f"{member.name} ends here, the rest goes on: {error}")
+            say(f"{member.name} ends here, the other outputs continue: {error}")
 
     context = RunContext(
         source=source,
@@ -424,5 +424,5 @@ def chosen_backend(bundle: Bundle, backend: Backend | str, threads: int | None) 
     if isinstance(backend, str):
         return choose_backend(bundle, backend, threads)
     if threads is not None:
-        raise ValueError("threads belong to a backend given by name; this one is open already")
+        raise ValueError("threads apply to a backend given by name; this one is already open")
     return Chosen(backend, "given")

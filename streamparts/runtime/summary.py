@@ -77,8 +77,8 @@ class Summary:
         if self.subject_share is None or self.num_frames < FEWEST_FRAMES or self.subject_share >= FEW:
             return None
         return (
-            f"the subject of {self.model} was seen in {round(self.subject_share * self.num_frames)} of "
-            f"{self.num_frames} frames: model and video do not seem to be of one kind"
+            f"the subject of {self.model} was visible in {round(self.subject_share * self.num_frames)} of "
+            f"{self.num_frames} frames: the model does not seem to fit the video"
         )
 
     @property

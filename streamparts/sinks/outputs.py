@@ -65,7 +65,7 @@ def check_followers(overlay: Path, force: bool) -> None:
     """Raise VideoError if names for continuations of the overlay are taken."""
     if not force and (found := existing_followers(overlay)):
         raise VideoError(
-            f"{found[0]}: exists already, and {overlay.name} may have to go on there; use --force (in Python: "
+            f"{found[0]}: exists already, and {overlay.name} may have to continue there; use --force (in Python: "
             "force=True) to replace it"
         )
 
@@ -111,7 +111,9 @@ def open_outputs(
     try:
         outputs.style.check_parts(run.bundle.spec.num_parts)
     except ValueError as error:
-        raise VideoError(f"the overlay cannot be drawn, {run.bundle.spec.name} has other parts: {error}") from error
+        raise VideoError(
+            f"the overlay cannot be drawn, because {run.bundle.spec.name} has other parts: {error}"
+        ) from error
     if run.resume is not None:
         run.resume.check_source(run.source)
     with ExitStack() as opened:
@@ -208,7 +210,7 @@ def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
         raise VideoError(f"no preview window: {problem}; --show page works without")
     page = Page(port)
     why = f" (no window: {problem})" if problem else ""
-    far = f"from another machine first: ssh -L {page.port}:127.0.0.1:{page.port} THIS_MACHINE"
+    far = f"from another machine, first run: ssh -L {page.port}:127.0.0.1:{page.port} THIS_MACHINE"
     return page, f"preview: {page.address} in a browser{why}; {far}"
 
 

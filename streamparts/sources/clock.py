@@ -21,7 +21,7 @@ MOST_PICTURES = 64
 """... but over at most this many images."""
 _WAITED_SECONDS = 0.002
 
-ARRIVAL_NOTE = "states no times: they are those of arrival; --fps counts frames instead"
+ARRIVAL_NOTE = "has no timestamps: using arrival times; --fps counts frames instead"
 
 
 class Clock:
@@ -31,7 +31,7 @@ class Clock:
         """`time_base` and `rate` as announced. Raises VideoError if a rate is `asked` for although the stream has
         timestamps."""
         if states_times and asked is not None:
-            raise VideoError("states its own times; leave --fps out")
+            raise VideoError("has its own timestamps; leave --fps out")
         self.time_base, self.rate = time_base, rate
         self.notes: tuple[str, ...] = ()
         """Remarks about the times, in words."""

@@ -33,7 +33,7 @@ _DAMAGED = re.compile(
 """Decoder messages that indicate damage. Messages about unusual but intact streams ("mmco: unref short failure") are
 excluded."""
 
-TOO_LARGE = "a picture of {} has more pixels than are read; --max-pixels (max_pixels=) allows more"
+TOO_LARGE = "an image of {} exceeds the limit of pixels; --max-pixels (max_pixels=) raises it"
 UNVERIFIED = "its certificate cannot be verified"
 _UNVERIFIED = re.compile(
     r"certificate.*verif|verif.*certificate|certificate's owner does not match|trust|unknown ca", re.IGNORECASE

@@ -75,7 +75,7 @@ def _screen(platform: str, environment: Mapping[str, str], options: dict[str, st
         return Device("Capture screen 0:none", "avfoundation", options)
     display = environment.get("DISPLAY")
     if not display:
-        raise VideoError("screen: there is no X display to look at (DISPLAY is not set; Wayland alone is not enough)")
+        raise VideoError("screen: there is no X display (DISPLAY is not set; Wayland alone is not supported)")
     return Device(display, "x11grab", options)
 
 
@@ -111,7 +111,7 @@ def _options(word: str, query: str | None) -> dict[str, str]:
     options = {}
     for name, value in parse_qsl(query or "", keep_blank_values=True):
         if name not in _OPTION_NAMES:
-            raise VideoError(f"{word}: no option {name!r}; there are {', '.join(_OPTION_NAMES)}")
+            raise VideoError(f"{word}: there is no option {name!r}; options are {', '.join(_OPTION_NAMES)}")
         options[_OPTION_NAMES[name]] = value
     return options
 
@@ -138,6 +138,6 @@ def _hint(lost: Lost, device: Device) -> str:
     if lost.cause is not None and issubclass(lost.cause, VideoError):
         return ""
     if device.format == "x11grab":
-        return f"is the X display {device.file} running, and may this user see it?"
+        return f"is the X display {device.file} running, and accessible to this user?"
     wanted = ", ".join(f"{name} {value}" for name, value in device.options.items())
-    return "another program may be using it" + (f", or it cannot do {wanted}" if wanted else "")
+    return "another program may be using it" + (f", or it does not support {wanted}" if wanted else "")

@@ -100,7 +100,7 @@ class FileSource(Closing):
         if note := levels_note(self._first):
             self.notes = (*self.notes, note)
         if not self._counted and rate is not None:
-            raise VideoError(f"{self.name}: states its own times; leave --fps out")
+            raise VideoError(f"{self.name}: has its own timestamps; leave --fps out")
 
     def _begin(self) -> None:
         """Decode the first frame, in hardware if that was chosen and works."""
@@ -135,7 +135,7 @@ class FileSource(Closing):
     def __iter__(self) -> Iterator[Frame]:
         """Raises ValueError the second time, VideoError if reading fails."""
         if self._iterated:
-            raise ValueError(f"{self.name} was read already; open it again to read it again")
+            raise ValueError(f"{self.name} was already read; open it again to read it again")
         self._iterated = True
         return self._frames(chain([self._first], self._images)) if self._left is None else self._left
 
@@ -161,7 +161,7 @@ class FileSource(Closing):
             self._reopen()
         first = self._skip_to(target, chain([self._first], self._images))
         if first is None:
-            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
+            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; start earlier")
         self._left = chain([first], self._left or ())
 
     def _skip_to(self, target: int, images: Iterator[VideoFrame]) -> Frame | None:
@@ -220,7 +220,7 @@ class FileSource(Closing):
     def _next_image(self) -> VideoFrame:
         image = next(self._images, None)
         if image is None:
-            raise VideoError(f"{self.path}: not one video frame could be decoded; the file is empty or damaged")
+            raise VideoError(f"{self.path}: no video frame could be decoded; the file is empty or damaged")
         return image
 
     def _decode(self) -> Generator[VideoFrame]:
@@ -259,13 +259,13 @@ class FileSource(Closing):
         if self.pixel_aspect != 1:
             notes.append(f"pixels {self.pixel_aspect} as wide as high")
         if self.rotation:
-            notes.append(f"turned by {self.rotation} degrees")
+            notes.append(f"rotated by {self.rotation} degrees")
         if self._decoder.kind != "none":
             notes.append(f"decoded by {self._decoder.kind}")
         if self._decoder.reason:
             notes.append(self._decoder.reason)
         if self._first.interlaced_frame:
-            notes.append("interlaced (taken as it is)")
+            notes.append("interlaced (used as decoded)")
         videos = list(moving_streams(self._container))
         if len(videos) > 1:
             notes.append(f"video stream {videos.index(self._stream) + 1} of {len(videos)}")
@@ -314,7 +314,7 @@ def find_videos(folder: Path) -> list[Path]:
     without any."""
     content = content_of(folder)
     if not content.videos:
-        own = f", apart from {len(content.own)} that streamparts wrote" if content.own else ""
+        own = f", except {len(content.own)} written by streamparts" if content.own else ""
         raise VideoError(f"no video in {folder}{own} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
     return list(content.videos)
 

@@ -91,11 +91,11 @@ class Content:
     def left_out(self, pictures_are_taken: bool = False) -> list[str]:
         """One line for each skipped kind."""
         kinds = (
-            (self.own, "overlays that streamparts wrote"),
-            (() if pictures_are_taken else self.pictures, "pictures beside videos"),
-            (self.others, "files of kinds that are not taken from folders"),
+            (self.own, "overlays written by streamparts"),
+            (() if pictures_are_taken else self.pictures, "images beside videos"),
+            (self.others, "files of kinds that are not read from folders"),
         )
-        return [f"left out {what}: {_some(files)}" for files, what in kinds if files]
+        return [f"skipped {what}: {_some(files)}" for files, what in kinds if files]
 
 
 def content_of(folder: Path) -> Content:

@@ -57,14 +57,14 @@ class PatternSource(Closing):
         """Begin with the first frame at or after `seconds`. Raises VideoError without one."""
         self._first = max(0, ticks_at(seconds, self.time_base))
         if self.num_frames is not None and self._first >= self.num_frames:
-            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
+            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; start earlier")
 
     def close(self) -> None:
         self._closed.set()
 
     def __iter__(self) -> Iterator[Frame]:
         if self._iterated:
-            raise ValueError(f"{self.name} was read already; open it again to read it again")
+            raise ValueError(f"{self.name} was already read; open it again to read it again")
         self._iterated = True
         return self._frames()
 
@@ -97,4 +97,4 @@ def open_pattern(word: str) -> PatternSource:
         return PatternSource(height, width, rate, num_frames, int(options["seed"]), live)
     except (ValueError, KeyError, ZeroDivisionError) as error:
         wanted = "size=640x360, fps=30 (or 30000/1001), seconds=10, seed=0, live=0 or 1"
-        raise VideoError(f"{word}: the options are written {wanted}") from error
+        raise VideoError(f"{word}: valid options are {wanted}") from error

@@ -55,12 +55,12 @@ def probe(kind: str, codec: str = "h264") -> str | None:
     if kind not in KINDS:
         raise ValueError(f"a hardware decoder is one of {', '.join(KINDS)}, got {kind!r}")
     if kind not in hwdevices_available():
-        return f"{kind}: not in the FFmpeg that PyAV brings"
+        return f"{kind}: not in PyAV's FFmpeg"
     try:
         HWAccel(kind).create(av.Codec(codec, "r"))
     except NotImplementedError:
-        return f"{kind}: not for {codec}"
+        return f"{kind}: does not support {codec}"
     except (av.FFmpegError, OSError, RuntimeError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return f"{kind}: no device that works ({' '.join(str(text).split())})"
+        return f"{kind}: no working device ({' '.join(str(text).split())})"
     return None

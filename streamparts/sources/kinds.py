@@ -79,7 +79,7 @@ def _open_address(word: str, options: Options) -> OpenedSource:
 
 def _open_folder(word: str, options: Options) -> OpenedSource:
     if not is_sequence(Path(word)):
-        raise VideoError(f"{word}: is a folder, and not one of pictures alone; name a video in it")
+        raise VideoError(f"{word}: is a folder with more than images; name a video in it")
     return open_pictures(Path(word), options.rate, options.max_pixels)
 
 
@@ -107,7 +107,7 @@ def _open_glob(word: str, options: Options) -> OpenedSource:
     """Images together are one source; a glob may match a single video."""
     paths = matching(word)
     if not paths:
-        raise VideoError(f"{word}: no file has a name like that")
+        raise VideoError(f"{word}: no file has such a name")
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in paths):
         return open_picture_list(paths, Path(word).name, options.rate, options.max_pixels)
     if len(paths) == 1:
@@ -132,8 +132,8 @@ SOURCE_KINDS = (
         _open_address,
         live=True,
     ),
-    SourceKind("folder", "a folder of pictures", lambda word: Path(word).is_dir(), _open_folder),
-    SourceKind("picture", "a picture", lambda word: _is_there(word) and _is_picture_name(word), _open_picture),
+    SourceKind("folder", "a folder of images", lambda word: Path(word).is_dir(), _open_folder),
+    SourceKind("picture", "an image", lambda word: _is_there(word) and _is_picture_name(word), _open_picture),
     SourceKind("file", "a video file", _is_there, _open_file, timed=True),
     SourceKind(
         "numbered",
@@ -141,7 +141,7 @@ SOURCE_KINDS = (
         lambda word: NUMBERED.search(Path(word).name) is not None and _is_picture_name(word),
         _open_numbered,
     ),
-    SourceKind("glob", "a glob of pictures", glob.has_magic, _open_glob),
+    SourceKind("glob", "a glob of images", glob.has_magic, _open_glob),
 )
 """The first row that matches a word is used."""
 _BY_NAME = {kind.name: kind for kind in SOURCE_KINDS}

@@ -22,6 +22,6 @@ def levels_note(image: VideoFrame) -> str | None:
     if not 0 < brightest < (1 << bits) // 8:
         return None
     return (
-        f"its {bits}-bit pixels use the lowest {used} bits alone, so that it is nearly black: multiply them by "
-        f"{1 << (bits - used)} first"
+        f"its {bits}-bit pixels use only the lowest {used} bits, so it is nearly black: multiply them by "
+        f"{1 << bits - used} first"
     )

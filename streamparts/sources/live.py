@@ -137,7 +137,7 @@ class LiveSource(Closing):
     def __iter__(self) -> Iterator[Frame]:
         """Raises ValueError the second time, VideoError if the source is lost for good."""
         if self._iterated:
-            raise ValueError(f"{self.name} was read already; open it again to read it again")
+            raise ValueError(f"{self.name} was already read; open it again to read it again")
         self._iterated = True
         return self._film() if not self.live and self._clock.is_senders else self._frames()
 
@@ -160,8 +160,8 @@ class LiveSource(Closing):
                 raise self._broke_off(lost) from None
 
     def _broke_off(self, lost: Lost) -> VideoError:
-        hint = "; --idle gives it more time" if lost.cause is TimeoutError else ""
-        return VideoError(f"{self.name}: broke off: {lost}{hint}")
+        hint = "; --idle allows more time" if lost.cause is TimeoutError else ""
+        return VideoError(f"{self.name}: was lost: {lost}{hint}")
 
     def _frames(self) -> Iterator[Frame]:
         timed: Timed | None = self._with_time(self._early.popleft())
@@ -210,7 +210,7 @@ class LiveSource(Closing):
         wanted = None if self._announced.seconds is None else self._announced.seconds - SLACK_SECONDS
         if wanted is not None and self._timeline.seconds < wanted:
             got, whole = self._timeline.seconds, self._announced.seconds
-            raise VideoError(f"{self.name}: broke off: it ended after {got:.1f} s of {whole:.1f} s")
+            raise VideoError(f"{self.name}: was lost: it ended after {got:.1f} s of {whole:.1f} s")
 
     def _next_picture(self, taken_at: float) -> Picture | None:
         """The image after the one taken at `taken_at`; None when closed. Raises Lost."""
@@ -230,7 +230,7 @@ class LiveSource(Closing):
         retries, delay = 0, FIRST_DELAY
         while not self._closed.wait(delay):
             if retries == self._max_retries:
-                raise VideoError(f"{self.name}: lost ({reason}); attempts to reconnect that failed: {retries}")
+                raise VideoError(f"{self.name}: lost ({reason}); failed reconnection attempts: {retries}")
             retries, delay = retries + 1, min(2 * delay, LAST_DELAY)
             if not self._may_connect():
                 continue
@@ -261,7 +261,7 @@ class LiveSource(Closing):
     def _first_picture(self, hint: Callable[[Lost], str]) -> tuple[Announced, Picture]:
         try:
             picture = self._reader.take(self._connect_seconds)
-            lost = Lost(f"no picture came within {self._connect_seconds:g} s", TimeoutError)
+            lost = Lost(f"no frame arrived within {self._connect_seconds:g} s", TimeoutError)
         except Lost as error:
             picture, lost = None, error
         if picture is None or self._reader.announced is None:

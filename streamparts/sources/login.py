@@ -20,7 +20,7 @@ def read_login(where: str) -> str:
     else:
         text = os.environ.get(where, "").strip()
     if ":" not in text:
-        raise VideoError(f"{where}: holds no login; it must be user:password, in @FILE or in an environment variable")
+        raise VideoError(f"{where}: has no login; it must be user:password, in @FILE or in an environment variable")
     return text
 
 

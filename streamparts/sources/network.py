@@ -50,12 +50,12 @@ _ALWAYS_LIVE = {
 """Schemes that are always live; others are if they announce no length."""
 
 _HINTS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((av.HTTPUnauthorizedError,), "it wants a user and a password: {scheme}://USER:PASSWORD@..."),
-    ((av.HTTPForbiddenError,), "it does not let this user in"),
-    ((av.HTTPNotFoundError,), "there is nothing at this path; check what comes after the host"),
-    ((ConnectionRefusedError,), "is the sender running, and is the port right?"),
-    ((TimeoutError,), "check address, port and firewall, and whether the sender sends video now"),
-    ((av.InvalidDataError,), "what comes is not video that FFmpeg knows"),
+    ((av.HTTPUnauthorizedError,), "it requires a user and a password: {scheme}://USER:PASSWORD@..."),
+    ((av.HTTPForbiddenError,), "it refuses this user"),
+    ((av.HTTPNotFoundError,), "this path does not exist; check what follows the host"),
+    ((ConnectionRefusedError,), "is the sender running, and is the port correct?"),
+    ((TimeoutError,), "check address, port and firewall, and whether the sender is sending video"),
+    ((av.InvalidDataError,), "the data is not video that FFmpeg supports"),
     ((OSError,), "check the host's name and the network"),
 )
 
@@ -130,11 +130,11 @@ def _hint(lost: Lost, scheme: str) -> str:
     if lost.cause is None:
         return "check that it sends video"
     if UNVERIFIED in str(lost):
-        return "it is not who it says, or has a certificate of its own; --insecure (insecure=True) reads that too"
+        return "its certificate is invalid or self-signed; --insecure (insecure=True) accepts it"
     if issubclass(lost.cause, av.ProtocolNotFoundError):
         return (
-            f"this FFmpeg (of PyAV {av.__version__}) has no protocol {scheme!r}; another program may receive it and "
-            "pipe it in: ... | streamparts run -"
+            f"this FFmpeg (of PyAV {av.__version__}) does not support the protocol {scheme!r}; another program may "
+            "receive it and pipe it in: ... | streamparts run -"
         )
     if issubclass(lost.cause, VideoError):
         return ""

@@ -50,14 +50,14 @@ class PictureSource(Closing):
         first = next((image for _, path in self._pictures if (image := _read(path, max_pixels)) is not None), None)
         if first is None:
             raise VideoError(
-                f"{name}: not one picture could be read; the files are empty, damaged or of another type, or have more "
-                f"than {max_pixels} pixels (--max-pixels)"
+                f"{name}: no image could be read; the files are empty, damaged or of another type, or have more than"
+                f" {max_pixels} pixels (--max-pixels)"
             )
         self.notes: tuple[str, ...] = tuple(filter(None, [levels_note(first)]))
         width, height = first.width, first.height
         self.width, self.height = (width, height) if quarter_turns(first) % 180 == 0 else (height, width)
         rate_text = f"{float(rate or FALLBACK_RATE):.4g} fps"
-        self.description = f"{self.width}x{self.height} pictures, {rate_text}, {self.num_frames} frames"
+        self.description = f"{self.width}x{self.height} images, {rate_text}, {self.num_frames} frames"
         self.description = ", ".join([self.description, *self.notes])
 
     @property
@@ -69,7 +69,7 @@ class PictureSource(Closing):
         first = ticks_at(seconds, self.time_base)
         left = [(position, path) for position, path in self._pictures if position >= first]
         if not left:
-            raise VideoError(f"{self.name}: has no picture at or after {seconds:g} s; begin earlier")
+            raise VideoError(f"{self.name}: has no image at or after {seconds:g} s; start earlier")
         self._timeline.index = len(self._pictures) - len(left)
         self._pictures = left
 
@@ -79,7 +79,7 @@ class PictureSource(Closing):
     def __iter__(self) -> Iterator[Frame]:
         pictures, self._pictures = self._pictures, []
         if not pictures:
-            raise ValueError(f"{self.name} was read already; open it again to read it again")
+            raise ValueError(f"{self.name} was already read; open it again to read it again")
         return self._frames(pictures)
 
     def _frames(self, pictures: list[tuple[int, Path]]) -> Iterator[Frame]:
@@ -111,12 +111,12 @@ def open_numbered(pattern: str, rate: Fraction | None = None, max_pixels: int = 
     folder, name = Path(pattern).parent, Path(pattern).name
     place = NUMBERED.search(name)
     if place is None or len(NUMBERED.findall(name)) != 1:
-        raise VideoError(f"{pattern}: a numbered sequence has one number in the file's name, as in frame_%04d.png")
+        raise VideoError(f"{pattern}: a numbered sequence has one number in the file name, as in frame_%04d.png")
     before, after = re.escape(name[: place.start()]), re.escape(name[place.end() :])
     fits = re.compile(f"{before}(\\d{{{place[1] or 1},}}){after}")
     found = sorted((int(m[1]), path) for path in files_in(folder) if (m := fits.fullmatch(path.name)))
     if not found:
-        raise VideoError(f"{pattern}: no such pictures in {folder}")
+        raise VideoError(f"{pattern}: no such images in {folder}")
     return PictureSource([(number - found[0][0], path) for number, path in found], name, rate, max_pixels)
 
 

@@ -75,7 +75,7 @@ class PipeSource(FileSource):
             return av.open(self._pipe, mode="r", options={"max_pixels": str(self._max_pixels)})
         except BROKEN as error:
             reason = reason_of(error)
-            raise VideoError(f"stdin: what comes is not a video that can be read as it comes ({reason})") from error
+            raise VideoError(f"stdin: the data is not a video that can be read from a pipe ({reason})") from error
 
     def _count_before(self, target: int) -> tuple[int, int | None]:
         return 0, None

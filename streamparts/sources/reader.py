@@ -33,7 +33,7 @@ from streamparts.sources.timed import states_times
 
 ENDED = "the stream ended"
 """Reason for a loss if the sender closed the connection, or reached its end."""
-SILENT = "nothing came"
+SILENT = "no data arrived"
 """Reason for a loss if the sender sent nothing until the container's timeout."""
 
 
@@ -169,7 +169,7 @@ class Reader:
     def _read(self, container: InputContainer) -> None:
         try:
             if not container.streams.video:
-                raise Lost("there is no video in what comes", VideoError)
+                raise Lost("there is no video in the data", VideoError)
             stream = video_stream(container, self._name, self._max_pixels)
             self.announced = _announced(container, stream, self._paced)
             try:

@@ -40,8 +40,8 @@ def states_times(container: InputContainer) -> bool:
 
 def counted_note(rate: Fraction, asked: bool) -> str:
     """Line about the frame rate that replaces timestamps."""
-    source = "as asked for" if asked else "--fps sets another rate"
-    return f"states no times: its frames are counted at {float(rate):.4g} fps, {source}"
+    source = "as requested" if asked else "--fps sets another rate"
+    return f"has no timestamps: its frames are counted at {float(rate):.4g} fps, {source}"
 
 
 def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Frame]:

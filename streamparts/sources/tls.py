@@ -32,7 +32,7 @@ def authorities() -> Path:
         import certifi
     except ImportError as error:
         raise VideoError(
-            "there are no certificate authorities here: pip install certifi, or set SSL_CERT_FILE"
+            "this machine has no certificate authorities: pip install certifi, or set SSL_CERT_FILE"
         ) from error
     return Path(certifi.where())
 
@@ -57,7 +57,7 @@ class CheckedFetch:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
             raise VideoError(
-                f"its playlist leads to a {parts.scheme}: address, which cannot be checked; see --insecure"
+                f"its playlist links to a {parts.scheme}: address, which cannot be verified; see --insecure"
             )
         request = Request(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
         if parts.username is not None:

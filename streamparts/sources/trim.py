@@ -32,7 +32,7 @@ def trimmed(source: Source, start: float | None = None, end: float | None = None
     if (start is not None and start < 0) or (end is not None and end <= max(0, start or 0)) or every < 1:
         raise ValueError(f"start {start}, end {end}, every {every}: give 0 <= start < end and every >= 1")
     if start is not None and source.live:
-        raise VideoError(f"{source.name}: is live, it cannot start at {start:g} s; leave --start out")
+        raise VideoError(f"{source.name}: is live and cannot start at {start:g} s; leave --start out")
     return _Trimmed(source, start, end, every)
 
 

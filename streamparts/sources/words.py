@@ -82,7 +82,7 @@ def _listed(path: Path, say: Say) -> Iterator[str]:
     except OSError as error:
         raise VideoError(f"@{path}: this list of sources cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise VideoError(f"@{path}: {error}; a list of sources is a text file, one a line") from error
+        raise VideoError(f"@{path}: {error}; a list of sources is a text file with one source per line") from error
     if not words:
         raise VideoError(f"@{path}: this list of sources is empty")
     for word in words:
@@ -122,7 +122,7 @@ def _in_folder(folder: Path, say: Say) -> list[str]:
 def _matches(pattern: Path, say: Say) -> Iterator[str]:
     found = matching(str(pattern))
     if not found:
-        raise VideoError(f"{pattern}: no file has a name like that")
+        raise VideoError(f"{pattern}: no file has such a name")
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in found):
         yield str(pattern)
         return
@@ -130,7 +130,7 @@ def _matches(pattern: Path, say: Say) -> Iterator[str]:
         if path.is_dir():
             yield from _in_folder(path, say)
         elif is_own(path):
-            say(f"{path}: left out, an overlay that streamparts wrote")
+            say(f"{path}: skipped, an overlay written by streamparts")
         else:
             yield str(path)
 

@@ -85,7 +85,7 @@ class Subject:
     def expected(self, seconds: float) -> Box:
         """Its box at that time. Raises ValueError while it is lost."""
         if self.motion is None:
-            raise ValueError("a lost subject is expected nowhere")
+            raise ValueError("a lost subject has no expected position")
         return self.motion.expected(seconds)
 
     def shape(self, seconds: float) -> Shape:

@@ -41,13 +41,13 @@ class Following:
             raise ValueError(f"subjects must be 1 to {MOST_SUBJECTS}, got {subjects}")
         if roi not in (None, "auto"):
             if subjects > 1:
-                raise ValueError("several subjects are found by following them: leave roi at auto")
+                raise ValueError("several subjects require following: leave roi at auto")
             return Following() if roi == "off" else Following(region=_region(roi))
         if spec.subject is not None:
             return Following(subjects)
         if subjects > 1:
-            raise ModelError(f"{spec.name} knows whole pictures only, so one subject; train and export it again")
-        note = f"{spec.name} knows whole pictures only, so its subject is not followed" if roi == "auto" else None
+            raise ModelError(f"{spec.name} has no subject, so it cannot follow several; train and export it again")
+        note = f"{spec.name} has no subject, so it sees the whole frame" if roi == "auto" else None
         return Following(note=note)
 
 

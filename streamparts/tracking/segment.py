@@ -75,11 +75,11 @@ class PartSegmenter:
         labels, affines, scores, evidence = outputs
         num, num_parts = len(prepared), self._num_parts
         if labels.shape != (num, *self._input_hw) or labels.max() > num_parts:
-            raise self._nonsense("labels that its description does not allow", prepared[0])
+            raise self._nonsense("labels that contradict its description", prepared[0])
         if affines.shape != (num, num_parts, 2, 3) or scores.shape != (num, num_parts):
-            raise self._nonsense("poses or scores of other shapes than its description says", prepared[0])
+            raise self._nonsense("poses or scores with shapes that contradict its description", prepared[0])
         if evidence is not None and evidence.shape != (num, num_parts, 2):
-            raise self._nonsense("evidence of another shape than its description says", prepared[0])
+            raise self._nonsense("evidence with a shape that contradicts its description", prepared[0])
         finite = np.ones(num, np.bool_)
         for values in outputs[1:]:
             if values is not None:
@@ -90,11 +90,11 @@ class PartSegmenter:
             if values is not None and (values.min(initial=0) < -_ROUNDING or values.max(initial=0) > 1 + _ROUNDING):
                 raise self._nonsense(f"{what} outside 0 to 1", prepared[0])
         if np.abs(affines).max(initial=0) > _FARTHEST:
-            raise self._nonsense("poses far outside of any picture", prepared[0])
+            raise self._nonsense("poses far outside the image", prepared[0])
         evidence = None if evidence is None else np.clip(evidence, 0, 1)
         return Outputs(labels, affines, np.clip(scores, 0, 1), evidence)
 
     def _nonsense(self, what: str, prepared: Prepared) -> ModelError:
         return ModelError(
-            f"{self._name}: the network gave {what} at frame {prepared.frame.index}; train or export it again"
+            f"{self._name}: the network returned {what} at frame {prepared.frame.index}; train or export it again"
         )

@@ -71,7 +71,9 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         placed = {self.root}
         for joint in self.joints:
             if joint.parent not in placed or joint.child in placed:
-                raise ValueError(f"the joints are no tree from part {self.root} outwards (at part {joint.child})")
+                raise ValueError(
+                    f"the joints do not form a tree from part {self.root} outwards (at part {joint.child})"
+                )
             placed.add(joint.child)
         if not placed <= set(range(len(self.parts))):
             raise ValueError(f"the joints name parts that are not among the {len(self.parts)}")
@@ -79,7 +81,7 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def require_parts(self, names: Sequence[str]) -> None:
         """Raise SkeletonError with a one-line message unless `names` are its parts, in the same order."""
         if len(self.parts) != len(names):
-            raise SkeletonError(f"the skeleton is of {len(self.parts)} parts, the model has {len(names)}; {ANEW}")
+            raise SkeletonError(f"the skeleton has {len(self.parts)} parts, but the model has {len(names)}; {ANEW}")
         for part, (own, other) in enumerate(zip(self.parts, names, strict=True)):
             if own != other:
                 raise SkeletonError(

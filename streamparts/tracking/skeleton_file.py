@@ -23,7 +23,7 @@ def load_skeleton(path: str | Path) -> Skeleton:
     except OSError as error:
         raise SkeletonError(f"{path}: cannot be read ({error.strerror})") from error
     if len(text) > MAX_FILE_BYTES:
-        raise SkeletonError(f"{path}: is larger than 1 MB, so no skeleton")
+        raise SkeletonError(f"{path}: is larger than 1 MB, so not a skeleton")
     try:
         return msgspec.json.decode(text, type=Skeleton)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -63,7 +63,7 @@ def find_skeleton(
         if use.sum() >= MIN_FRAMES:
             fits[i, j] = fit_pair(poses[use, i], poses[use, j], both[use])
     if not fits:
-        raise ValueError(f"no two parts are seen together in {MIN_FRAMES} frames: track a longer video")
+        raise ValueError(f"no two parts are visible together in {MIN_FRAMES} frames: track a longer video")
     radii = {int(part): float(np.median(_radius(poses[weights64[:, part] > 0, part]))) for part in seen}
     costs = {
         (i, j): (fit.residual + _REACH_PRICE * (radii[i] + radii[j]) / 2 * fit.reach) / side_px

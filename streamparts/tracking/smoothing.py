@@ -101,9 +101,9 @@ class Smoothing:
         )
         gains = (*self.cutoff_gain, self.leaning_gain)
         if min(positive) <= 0 or min(gains) < 0 or self.outliers_to_believe < 2:
-            raise ValueError(f"smoothing needs positive constants and at least two outliers to believe, got {self}")
+            raise ValueError(f"smoothing needs positive constants and at least two outliers for a restart, got {self}")
         if not 0 < self.noise_range[0] <= 1 <= self.noise_range[1]:
-            raise ValueError(f"noise_range must span 1, got {self.noise_range}")
+            raise ValueError(f"noise_range must include 1, got {self.noise_range}")
         if not 0 <= self.predict_seconds <= 1:
             raise ValueError(f"predict_seconds must be between 0 and 1, got {self.predict_seconds}")
 

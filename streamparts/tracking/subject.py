@@ -53,7 +53,7 @@ class Follower:
         """`clock` receives the seconds of "prepare" and "infer" of each frame. Raises ValueError for a model without
         `subject`."""
         if spec.subject is None:
-            raise ValueError(f"{spec.name} does not know its subject as a whole, so it cannot follow it")
+            raise ValueError(f"{spec.name} has no subject, so it cannot follow it")
         self._spec: SubjectSpec = spec.subject
         self._model_hw, self._num_parts = spec.input_hw, spec.num_parts
         self._looks = Looks(segmenter, clock)

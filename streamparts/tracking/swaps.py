@@ -34,7 +34,7 @@ class SwapResolver:
         """`pairs` of part numbers. Raises ValueError if a part is in two of them."""
         named = [part for pair in pairs for part in pair]
         if len(set(named)) != len(named):
-            raise ValueError(f"every part may be in one symmetric pair, got {list(pairs)}")
+            raise ValueError(f"a part may be in only one mirrored pair, got {list(pairs)}")
         self._pairs = np.array(pairs, np.int64).reshape(-1, 2)
         self._swapped = np.full(len(self._pairs), SWAPS_PER_FRAME / RETURNS_PER_FRAME)
 

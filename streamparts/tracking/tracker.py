@@ -34,7 +34,7 @@ class Visibility:
 
     def __post_init__(self) -> None:
         if not (self.vanish_score <= self.appear_score and self.vanish_area <= self.appear_area):
-            raise ValueError(f"a part must vanish at a lower level than it appears at, got {self}")
+            raise ValueError(f"the levels for hiding a part must be below those for showing it, got {self}")
 
 
 class PartTracker:
@@ -61,7 +61,7 @@ class PartTracker:
         if skeleton is not None:
             skeleton.require_parts(names)
         if pairs and smoothing is None:
-            raise ValueError("symmetric pairs are told apart by the smoothed tracks: give smoothing too")
+            raise ValueError("mirrored pairs are kept apart by smoothing: also give smoothing")
         self._names = names
         self._rule = visibility or Visibility()
         self._undirected = undirected

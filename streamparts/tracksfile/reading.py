@@ -57,7 +57,7 @@ def read_tracks(path: str | Path) -> TracksFile:
     except OSError as error:
         raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
     if not line:
-        raise TracksError(f"{path}: is empty, not even a header is there")
+        raise TracksError(f"{path}: is empty, without a header")
     try:
         header, schema = decode_header(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

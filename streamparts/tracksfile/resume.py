@@ -54,7 +54,7 @@ class ResumePoint:
         was = self.source
         _require(self.path, "the source", was.name, source.name)
         size = f"{source.width}x{source.height}"
-        _require(self.path, "the picture size", f"{was.width}x{was.height}", size)
+        _require(self.path, "the frame size", f"{was.width}x{was.height}", size)
 
 
 def resume_point(
@@ -75,7 +75,9 @@ def resume_point(
         return None
     file = read_tracks(path)
     if file.schema != SCHEMA:
-        raise TracksError(f"{path}: is of the older {file.schema}, which cannot be resumed; start anew in another file")
+        raise TracksError(
+            f"{path}: has the older schema {file.schema}, which cannot be resumed; start over in another file"
+        )
     _require(path, "the model", file.header.model.sha256[:12], bundle.sha256[:12])
     _require(path, "whether there are masks", _yes(file.header.masks is not None), _yes(masks))
     _require(path, "what the network sees (--roi)", _said(file.header.roi), _said(following.roi))
@@ -94,14 +96,14 @@ def _last_frame(path: Path, source: SourceRecord) -> ResumePoint:
         record = _decoded(path, offset, line)
         if isinstance(record, FrameRecord):
             return ResumePoint(record.frame + 1, record.pts, record.pts_seconds, record.segment, end, path, source)
-    raise TracksError(f"{path}: its header was cut off; delete the file and start anew")
+    raise TracksError(f"{path}: its header is incomplete; delete the file and start over")
 
 
 def _require(path: Path, what: str, before: str, now: str) -> None:
     if before != now:
         raise TracksError(
-            f"{path}: cannot be resumed, {what} was {before} and is {now}; repeat what made the file, or leave "
-            "--resume out and give another name"
+            f"{path}: cannot be resumed, because {what} was {before} and is now {now}; repeat the original options, "
+            "or leave --resume out and give another name"
         )
 
 
@@ -118,7 +120,9 @@ def _decoded(path: Path, offset: int, line: bytes) -> Record:
         return decode_line(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         number = _line_number(path, offset)
-        raise TracksError(f"{path}: line {number}: {error}; delete this line and those after it to resume") from error
+        raise TracksError(
+            f"{path}: line {number}: {error}; delete this line and the following ones to resume"
+        ) from error
 
 
 def _line_number(path: Path, offset: int) -> int:

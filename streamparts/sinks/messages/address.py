@@ -70,7 +70,9 @@ def parse_address(text: str, kinds: Mapping[str, Kind]) -> Address:
         raise ValueError(f"{shown}: cannot be sent to: {error}") from error
     kind = kinds.get(parts.scheme) if "://" in text else None
     if kind is None:
-        raise ValueError(f"{shown}: cannot be sent to; what can: {', '.join(kind.form for kind in kinds.values())}")
+        raise ValueError(
+            f"{shown}: cannot be sent to; valid addresses: {', '.join(kind.form for kind in kinds.values())}"
+        )
     if parts.path not in ("", "/") or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{shown}: cannot be sent to: it has more than {kind.form}")
     options = _options(shown, kind, parts.query)
@@ -78,9 +80,9 @@ def parse_address(text: str, kinds: Mapping[str, Kind]) -> Address:
         return Address(parts.scheme, "", 0, unquote(parts.netloc) or "streamparts", options)
     host = parts.hostname or LOOPBACK
     if host == "*" and not kind.listens:
-        raise ValueError(f"{shown}: cannot be sent to: * is no host, name one")
+        raise ValueError(f"{shown}: cannot be sent to: * is not a host")
     if port is None or (port == 0 and not kind.listens):
-        raise ValueError(f"{shown}: cannot be sent to: a port is missing, {kind.form}")
+        raise ValueError(f"{shown}: cannot be sent to: the port is missing, {kind.form}")
     return Address(parts.scheme, ANY if host == "*" else host, port, "", options)
 
 
@@ -89,7 +91,7 @@ def _options(shown: str, kind: Kind, query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if value not in kind.options.get(name, ()):
             known = ", ".join(f"{name}={'|'.join(values)}" for name, values in kind.options.items()) or "none"
-            raise ValueError(f"{shown}: {name}={value} is no option; options are: {known}")
+            raise ValueError(f"{shown}: {name}={value} is not an option; options are: {known}")
         options[name] = value
     return options
 

@@ -91,10 +91,10 @@ class MessageSink:
 
     def report(self) -> Report:
         """Report sent and missed frames."""
-        unsent = self._unsent + Counter({"newer ones came first": self._backlog.num_lost})
+        unsent = self._unsent + Counter({"replaced by newer ones": self._backlog.num_lost})
         words = [f"{self.num_sent} frames sent", *(f"{count} not sent: {why}" for why, count in unsent.items())]
         if self._sender.num_missed:
-            words.append(f"receivers were too slow for {self._sender.num_missed}")
+            words.append(f"{self._sender.num_missed} missed by slow receivers")
         return Report(notes=(f"{self.address}: {'; '.join(words)}",))
 
     def _raise_error(self) -> None:

@@ -92,5 +92,5 @@ def open_audio(path: str | Path, start_seconds: float | None = None) -> tuple[Au
     if codec in COPIED_CODECS:
         return reader, None
     reader.close()
-    note = f"the overlay has no sound: {codec} does not go into mp4 files as it is" if codec else None
+    note = f"the overlay has no audio: mp4 files cannot contain {codec}" if codec else None
     return None, note

@@ -97,7 +97,7 @@ def choose_encoder(name: str = AUTO) -> Encoder:
 def encoder_problem(name: str) -> str | None:
     """Return why the encoder cannot encode a frame here, in one line; None if it can."""
     if name not in av.codecs_available:
-        return "not in the FFmpeg that PyAV brings"
+        return "not in PyAV's FFmpeg"
     try:
         codec = _find(name)
         return _refusal(Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {})))
@@ -124,7 +124,7 @@ def _find(name: str) -> av.Codec:
         known = ", ".join([AUTO, SOFTWARE, SMALL, *_hardware_names()])
         raise VideoError(f"this FFmpeg has no encoder called {name!r}; it has {known}") from error
     if codec.canonical_name != "h264":
-        raise VideoError(f"the encoder {name} makes {codec.canonical_name}; overlays are H.264, which browsers play")
+        raise VideoError(f"the encoder {name} writes {codec.canonical_name}; overlays are H.264, which browsers play")
     return codec
 
 
@@ -133,7 +133,7 @@ def _pixel_format(codec: av.Codec) -> str:
     for pix_fmt in ("yuv420p", "nv12"):
         if pix_fmt in formats:
             return pix_fmt
-    raise VideoError(f"the encoder {codec.name} takes only {', '.join(formats)}, none of which is made here")
+    raise VideoError(f"the encoder {codec.name} only takes {', '.join(formats)}, which is not supported here")
 
 
 def _hardware_names() -> list[str]:

@@ -91,7 +91,7 @@ class Mp4Writer:
     def write_audio(self, packet: Packet[AudioStream], shift_seconds: Fraction) -> None:
         """Copy one audio packet, shifted in time. Raises VideoError; ValueError if no audio was announced."""
         if self._audio is None or packet.pts is None or packet.dts is None:
-            raise ValueError(f"{self.path}: was opened without sound")
+            raise ValueError(f"{self.path}: was opened without audio")
         ticks = round(shift_seconds / packet.time_base)
         packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
         packet.stream = self._audio
@@ -99,7 +99,7 @@ class Mp4Writer:
             self._container.mux_one(packet)
         except _BROKEN as error:
             self._give_up()
-            raise VideoError(f"{self.path}: writing the sound failed ({_reason(error)})") from error
+            raise VideoError(f"{self.path}: writing the audio failed ({_reason(error)})") from error
 
     def close(self) -> None:
         """Finish the file. Raises VideoError. After an error, it is playable up to its last complete fragment."""

@@ -85,7 +85,9 @@ class OverlaySink:
             self.path, chosen, rate or FALLBACK_RATE, self._clock, sound, following, endless, pixel_aspect
         )
         if self.path != Path(path):
-            self._files.notes.append(f"the overlay goes on in {self.path}: a finished video cannot be added to")
+            self._files.notes.append(
+                f"the overlay continues in {self.path}, because a finished video cannot be extended"
+            )
         if note:
             self._files.notes.append(note)
         self._encoder = BackgroundSink(self._files, written=written and (lambda drawn: written(drawn.tracks)))
@@ -164,7 +166,7 @@ class _Files:
             if self._sound:
                 self._sound.close()
                 if self._sound.problem:
-                    self.notes.append(f"the sound of {self.paths[-1]} breaks off: {self._sound.problem}")
+                    self.notes.append(f"the audio of {self.paths[-1]} ends early: {self._sound.problem}")
 
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None

@@ -129,7 +129,7 @@ class PreviewSink:
         self._shown_at.append(now)
         steps = len(self._shown_at) - 1
         rate = f"{steps / (now - self._shown_at[0]):.0f} fps, " if steps else ""
-        return f"{rate}age {1000 * (now - tracks.frame.decoded_at):.0f} ms, frame {tracks.index}"
+        return f"{rate}latency {1000 * (now - tracks.frame.decoded_at):.0f} ms, frame {tracks.index}"
 
     def _take(self, pause: float) -> Tracks | None:
         """Return the newest frame, after `pause` seconds; None if none arrives soon."""

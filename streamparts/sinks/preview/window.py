@@ -66,7 +66,7 @@ def window_problem() -> str | None:
     build is refused, because a run was observed to hang at its end although this test had passed.
     """
     if sys.platform == "darwin":
-        return "on macOS windows belong to the main thread"
+        return "on macOS, windows belong to the main thread"
     found = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
     if found is None or found[1] == "NONE":
         return "this OpenCV was built without windows (opencv-python-headless)"
@@ -79,5 +79,5 @@ def window_problem() -> str | None:
     except subprocess.TimeoutExpired:
         return "windows of this OpenCV hang outside the main thread"
     except OSError:
-        return "no process could be started to try one"
+        return "no process could be started to test one"
     return None if done.returncode == 0 else "the display does not answer"
