@@ -222,7 +222,7 @@ def test_a_signal_is_survived_after_a_model_was_dropped_elsewhere(backend_name: 
     script = f"""
 import os, signal, threading
 from streamparts.backends.choice import open_backend
-from streamparts.bundle.load import load_model
+from streamparts.backends.loading import load_model
 
 backends = [open_backend(load_model({str(model)!r}), {backend_name!r})]
 thread = threading.Thread(target=backends.clear)

@@ -292,7 +292,7 @@ from tests.fake_tensorrt import Builder, FakeGpu, fake_tensorrt
 gpu = FakeGpu(FakeCuda())
 sys.modules.update({"tensorrt": fake_tensorrt(gpu), "cuda": ModuleType("cuda")})
 sys.modules["cuda.bindings"] = SimpleNamespace(runtime=gpu.cuda)
-from streamparts.bundle.load import load_model
+from streamparts.backends.loading import load_model
 from streamparts.backends.tensorrt.engines import engine_for
 bundle = load_model(sys.argv[1])
 print("ready", flush=True)

@@ -37,7 +37,7 @@ FUNCTIONS = (
 """All that the bindings want of those libraries when they are loaded."""
 
 TENSORRT = ROOT / "streamparts" / "backends" / "tensorrt"
-SOURCES = [TENSORRT / name for name in ("engine.py", "plan.py", "one_pass.py", "cuda.py")]
+SOURCES = [TENSORRT / name for name in ("library.py", "backend.py", "plan.py", "one_pass.py", "cuda.py")]
 TENSORRT_NAMES: dict[str, tuple[str, ...]] = {
     "trt": (),
     "builder": ("Builder",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from fractions import Fraction
 
 
 def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
@@ -12,26 +11,18 @@ def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
     own frame rate. Whether a single file has timestamps is checked when it is opened."""
     from streamparts.sources.kinds import may_be_live, may_lack_times
 
+    args.one_source = len(sources) == 1
     known = [word for word in sources if _kind(word) is not None]
     if len(known) < len(sources) or not known:
         return  # what cannot be opened says so itself
     for flag in ("idle", "max_retries"):
         if getattr(args, flag) is not None and not any(map(may_be_live, known)):
             args.usage_error(f"--{flag.replace('_', '-')} applies to live sources only, not to {known[0]}")
-    args.one_source = len(sources) == 1
     if args.fps is None or any(map(may_lack_times, known)) or (args.one_source and _kind(known[0]) == "file"):
         return
     has_own = _kind(known[0]) in ("pattern", "device")
     hint = f"write {known[0]}?fps=N" if has_own else "it has its own timestamps"
     args.usage_error(f"--fps applies to images and raw video only, not to {known[0]}: {hint}")
-
-
-def fitting_rate(args: argparse.Namespace, word: str) -> Fraction | None:
-    """Return --fps if it applies to this one of several sources."""
-    from streamparts.sources.kinds import may_lack_times
-
-    fps: Fraction | None = args.fps
-    return fps if fps is not None and (args.one_source or may_lack_times(word)) else None
 
 
 def _kind(word: str) -> str | None:

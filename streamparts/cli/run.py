@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamparts.backends.choice import BACKENDS
 from streamparts.cli.corpus import add_corpus_flags, is_corpus, run_as_corpus
-from streamparts.cli.fitting import fitting_rate, require_fitting
+from streamparts.cli.fitting import require_fitting
 from streamparts.cli.output_flags import add_output_flags, style_of
 from streamparts.cli.signals import stop_on_signals
 from streamparts.cli.streams import is_watched
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streamparts.runtime.job import Progress
     from streamparts.runtime.stats import Stats
     from streamparts.runtime.summary import Summary
-    from streamparts.sources import OpenedSource
+    from streamparts.sources.reading import Reading
 
 RUN_EXAMPLES = """examples:
   streamparts run dance.mp4
@@ -100,7 +100,7 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags for reading a source; `_opened_source` applies them."""
+    """Flags for reading a source; see `_reading`."""
     flags = parser.add_argument_group("source")
     flags.add_argument("--start", metavar="TIME", type=moment, help="start time: seconds or hh:mm:ss of the video")
     flags.add_argument(
@@ -195,6 +195,7 @@ def _run(args: argparse.Namespace) -> int:
         return run_as_corpus(args)
     sources = expand_sources(args.sources, lambda line: None if args.quiet else _tell(line))
     require_fitting(args, sources)
+    _warn_of_strangers(args, sources)
     if is_corpus(args, sources):
         return run_as_corpus(args)
     if len(sources) == 1:
@@ -266,6 +267,7 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments shared by a run of one source and of several."""
+    from streamparts.sources.reading import open_reading
     from streamparts.tracking.smoothing import Smoothing
 
     return {
@@ -285,44 +287,37 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
         "skeleton": args.skeleton if isinstance(args.skeleton, Path) else None,
         "roi": args.roi,
         "subjects": args.subjects,
-        "opener": partial(_opened_source, args),
+        "opener": partial(open_reading, reading=_reading(args), say=None if args.quiet else _tell),
     }
 
 
-def _opened_source(args: argparse.Namespace, word: str | Path) -> OpenedSource:
-    """Open the source `word` with the flags of `_add_source_flags`."""
-    from streamparts.sources import open_source, read_login, redact, trimmed, with_login, without_damaged
-    from streamparts.sources.base import MAX_PIXELS, details
+def _reading(args: argparse.Namespace) -> Reading:
+    """Options of `_add_source_flags` for reading a source."""
+    from streamparts.sources.base import MAX_PIXELS
+    from streamparts.sources.reading import Reading
 
-    idle = None if args.idle is None else float(args.idle)
-    fps = fitting_rate(args, str(word))
-    if args.login is not None and isinstance(word, str):
-        word = with_login(word, read_login(args.login))
-    if args.insecure and isinstance(word, str) and "://" in word:
-        print(f"streamparts: {redact(word)}: the certificate is not verified (--insecure)", file=sys.stderr)
-    source = open_source(
-        word,
-        fps=fps,
-        idle_seconds=idle,
+    return Reading(
+        start=args.start,
+        end=args.end,
+        every=args.every,
+        damaged=args.damaged,
+        fps=args.fps,
+        fps_for_all=args.one_source,
+        idle_seconds=None if args.idle is None else float(args.idle),
         max_retries=args.max_retries,
         hwaccel=args.hwaccel,
         insecure=args.insecure,
         max_pixels=args.max_pixels or MAX_PIXELS,
+        login=args.login,
     )
-    if args.hwaccel != "none" and not args.quiet:
-        print(f"streamparts: {source.name}: {source.description}", file=sys.stderr)
-    elif not args.quiet:
-        for note in details(source).notes:
-            print(f"streamparts: {source.name}: {note}", file=sys.stderr)
-    try:
-        if args.start is not None or args.end is not None or args.every > 1:
-            source = trimmed(source, args.start, args.end, args.every)
-        if args.damaged == "drop":
-            source = without_damaged(source)
-        return source
-    except BaseException:
-        source.close()
-        raise
+
+
+def _warn_of_strangers(args: argparse.Namespace, sources: Sequence[str]) -> None:
+    from streamparts.sources import redact
+
+    for word in sources if args.insecure else ():
+        if "://" in word:
+            _tell(f"{redact(word)}: who sends it is not verified (--insecure)")
 
 
 def _warn_of_clashes(args: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from streamparts.bundle.load import Bundle
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.sources.reading import Reading
 from streamparts.tracking.roi import Roi
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.smoothing import Smoothing
@@ -64,6 +65,18 @@ class Options:
             raise ValueError("a corpus run writes overlays, tracks or both; neither was requested")
         if self.masks and not self.tracks:
             raise ValueError("masks go into the tracks, which were not requested")
+
+    @property
+    def reading(self) -> Reading:
+        """What is read of each video."""
+        return Reading(
+            start=self.start,
+            end=self.end,
+            every=self.every,
+            damaged=self.damaged,
+            fps=self.fps,
+            hwaccel=self.hwaccel,
+        )
 
     @property
     def sha256(self) -> str:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -25,15 +26,14 @@ import msgspec
 from streamparts import __version__
 from streamparts.backends.choice import choose_backend
 from streamparts.corpus.attempts import Finished, finish, finished_name, outputs_in, take_over, work_folder
-from streamparts.corpus.options import Options, Settings, Task
+from streamparts.corpus.options import Settings, Task
 from streamparts.corpus.places import Folder, LocalFolder, Version, has_token, sha256_of, version_of
 from streamparts.corpus.records import CorpusResult, OutputFile
 from streamparts.errors import StreampartsError, TracksError, VideoError
 from streamparts.machine import share_machine
 from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.encoders import choose_encoder
-from streamparts.sources import OpenedSource, open_source, trimmed, without_damaged
-from streamparts.sources.kinds import may_lack_times
+from streamparts.sources.reading import open_reading
 from streamparts.sources.redact import redact
 from streamparts.texts import readable
 from streamparts.tracking.roi import Following
@@ -223,7 +223,7 @@ class _Job:
             force=True,
             resume=options.tracks and not options.overlay,
             backend=worker.chosen.backend,
-            opener=lambda word: _opened(word, options),
+            opener=partial(open_reading, reading=options.reading),
             policy="all",
             max_fps=options.max_fps,
             smoothing=options.smoothing,
@@ -263,17 +263,6 @@ def _identity(file_name: str, content: str, settings: Settings) -> str:
     """Identity of the input of unfinished outputs. The tracks' header has the name of the file."""
     words = (file_name, content, settings.bundle.sha256, settings.options.sha256)
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
-
-
-def _opened(word: str | Path, options: Options) -> OpenedSource:
-    source = open_source(word, fps=options.fps if may_lack_times(word) else None, hwaccel=options.hwaccel)
-    try:
-        if options.start is not None or options.end is not None or options.every > 1:
-            source = trimmed(source, options.start, options.end, options.every)
-        return without_damaged(source) if options.damaged == "drop" else source
-    except BaseException:
-        source.close()
-        raise
 
 
 def _notes(summary: Summary, scratch: Path) -> tuple[str, ...]:
