@@ -68,7 +68,7 @@ class Options:
 
     @property
     def reading(self) -> Reading:
-        """What is read of each video."""
+        """Options for reading each video."""
         return Reading(
             start=self.start,
             end=self.end,

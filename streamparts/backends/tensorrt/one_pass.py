@@ -125,7 +125,7 @@ class Slot:
         stack.callback(self._close)
 
     def submit(self, images: ByteArray) -> None:
-        """Start on (N, H, W, 3) pictures; they are copied at once."""
+        """Start on (N, H, W, 3) images, which are copied at once."""
         self._buffers.image_host[: images.nbytes] = images.reshape(-1)
         self._current = self._pass_for(len(images))
         self._current.launch()
