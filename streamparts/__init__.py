@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from streamparts.backends.loading import load_model as load_model
     from streamparts.corpus.run import run_corpus as run_corpus
     from streamparts.formats.pandas_table import to_pandas as to_pandas
+    from streamparts.learning.learn import learn as learn
     from streamparts.runtime.asynchronous import atrack as atrack
     from streamparts.runtime.embedding import Tracker as Tracker
     from streamparts.runtime.stream import run as run
@@ -59,6 +60,7 @@ __all__ = [
     "TracksError",
     "VideoError",
     "atrack",
+    "learn",
     "load_model",
     "load_skeleton",
     "open_source",
@@ -75,6 +77,7 @@ _HOME_OF = {
     "Smoothing": "streamparts.tracking.smoothing",
     "Tracker": "streamparts.runtime.embedding",
     "atrack": "streamparts.runtime.asynchronous",
+    "learn": "streamparts.learning.learn",
     "load_model": "streamparts.backends.loading",
     "load_skeleton": "streamparts.tracking.skeleton_file",
     "open_source": "streamparts.sources",

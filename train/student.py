@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -91,6 +92,15 @@ def moved_poses(transform: Tensor, affine: Affine) -> Affine:
     return Affine(turned, affine.scale * scale, moved)
 
 
+class Teaching(Protocol):
+    """What gives the answers of a lesson."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __call__(self, frames: Tensor, index: NDArray[np.int64], /) -> tuple[Tensor, Affine]: ...
+
+
 class Answers:
     """What the frozen teacher says of frames, as parts, at its own resolution. Where frames come again and again and
     memory allows, it is asked about all of them once and its answers are kept: most of what a lesson costs.
@@ -99,7 +109,8 @@ class Answers:
     def __init__(self, teacher: PartNetwork, groups: PartGroups, gate: float, folder: ClipFolder, drawn: int) -> None:
         """`drawn` frames of `folder` will be asked about, by all processes together."""
         self.teacher, self.groups, self.gate, self.folder = teacher, groups, gate, folder
-        self.device, self.size = next(teacher.parameters()).device, teacher.config.image_size
+        self.device: torch.device = next(teacher.parameters()).device
+        self.size = teacher.config.image_size
         self._shape = (folder.num_frames, 1 + groups.num_parts, self.size, self.size)
         self._keeps = folder.num_frames <= drawn and 2 * math.prod(self._shape) <= MAX_KEPT
 
@@ -146,7 +157,7 @@ def prepare_lesson(batch: FrameBatch, answers: Answers, draws: Draws) -> Lesson:
 
 
 @torch.no_grad()
-def prepare_view_lesson(batch: FrameBatch, answers: Answers, draws: Draws) -> Lesson:
+def prepare_view_lesson(batch: FrameBatch, answers: Teaching, draws: Draws) -> Lesson:
     """Of clips seen close: views.py draws what is shown, the teacher's answer about the crop moves along."""
     views = batch.views
     assert views is not None

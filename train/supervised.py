@@ -24,11 +24,13 @@ import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from streamparts.errors import ModelError
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_out
 from streamparts.models.student import LiteUNet, Student, StudentConfig, StudentOutput, student_config
 from train.bodies.mesh import PARTS
 from train.bodies.shards import read_shards
+from train.exported import norms_from, read_student
 from train.lite0 import load_lite0
 from train.loop import anyone, channels_last, exit_code, launch, ramp
 from train.rendered import Lessons
@@ -36,6 +38,8 @@ from train.report import contact_sheet, write_png
 from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
 from train.supervised_losses import Said, SupervisedLoss, supervised_loss
 
+NORM_PICTURES = 128
+"""Whose statistics the norms of a model that is trained on begin with."""
 STUDENT, LEARNER = "student.safetensors", "learner.safetensors"
 NETWORK = student_config(len(PARTS), 128, "lite0", "small")
 
@@ -50,6 +54,9 @@ class SupervisedConfig:
     """Folder of the run: checkpoints, log.jsonl, parts.png, names.txt."""
     resume: bool = False
     """Go on with the run in `out`; more --steps lengthen it."""
+    start: str = ""
+    """Begin with the weights of a shipped model, by name, or of an exported .onnx file of the same shape, instead of
+    with ImageNet's alone."""
     steps: int = 4500
     """Optimiser steps."""
     pixels: int = 0
@@ -150,6 +157,8 @@ def train(config: SupervisedConfig) -> None:
     lessons = Lessons(read_shards(config.images), pixels, config.seed)
     learner = channels_last(Learner(config.network, config.frozen_stages))
     optimiser = torch.optim.AdamW(learner.groups(config.encoder_rate), lr=1e-3, weight_decay=0.01, fused=True)
+    if config.start:
+        begin_with(config.start, learner.student, lessons)
     open_run(config.out, config, config.resume)
     start = restore(config.out / LEARNER, learner, optimiser)
     average = Average(learner.student, config.network, config.average)
@@ -181,6 +190,15 @@ def train(config: SupervisedConfig) -> None:
             if stopped:
                 raise Stopped(stopped, step + 1)
     log.close()
+
+
+def begin_with(model: str, student: Student, lessons: Lessons) -> None:
+    """Take over the weights of an exported model. Raises ModelError unless it has the student's shape."""
+    exported, _ = read_student(model)
+    if exported.config != student.config:
+        raise ModelError(f"{model} has another shape than the network that is trained: {exported.config}")
+    norms_from(exported, lessons.batch(0, NORM_PICTURES).images)
+    student.load_state_dict(exported.state_dict())
 
 
 def rate_share(step: int, steps: int, falling: float, warmup: int = 100) -> float:

@@ -43,7 +43,8 @@ class Evidence:
 
 
 @cache
-def _flow() -> Any:
+def flow_method() -> Any:
+    """OpenCV's DIS optical flow: `calc(first, second, None)` of grey (h, w) uint8 gives (h, w, 2) pixels."""
     create = cv2.DISOpticalFlow_create  # type: ignore[attr-defined]  # not in OpenCV's stubs
     return create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
@@ -67,7 +68,7 @@ def motion_evidence(shot: Shot, row: int) -> Evidence:
     scores, agreeing = [], []
     for other in partners(shot, row):
         there = lit_alike(working_picture(shot.picture(other)), here)
-        flow = np.asarray(_flow().calc(grey(here), grey(there), None), np.float32)
+        flow = np.asarray(flow_method().calc(grey(here), grey(there), None), np.float32)
         camera, share = camera_flow(flow)
         agreeing.append(share)
         if share >= LOST:

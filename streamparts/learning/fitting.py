@@ -1,0 +1,38 @@
+"""Which of the shipped models finds its subject in some clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import model_names
+from streamparts.parity.sample_frames import frames_spread_over
+from streamparts.runtime.embedding import Tracker
+from streamparts.sources.rescale import Rescaler
+
+NUM_FRAMES = 24
+SCORE, SHARE = 0.8, 0.7
+"""Subject score that counts as found, and the share of frames in which it must be found."""
+
+
+def best_model(clips: Path, say: Callable[[str], None]) -> str:
+    """The shipped model that finds its subject in most frames of the clips; "" if none finds it in enough of them.
+    Raises VideoError where the clips cannot be read."""
+    shares = {name: share_found(name, clips) for name in model_names() if load_model(name).spec.subject}
+    best = max(shares, key=lambda name: shares[name], default="")
+    if not best or shares[best] < SHARE:
+        return ""
+    say(f"{best} finds its subject in {shares[best]:.0%} of the frames")
+    return best
+
+
+def share_found(name: str, clips: Path) -> float:
+    """In what share of some frames the model is sure of its subject."""
+    rescaler, found = Rescaler(), []
+    for _, frame in frames_spread_over(clips, NUM_FRAMES):
+        tracks = Tracker(name).update(rescaler.rgb(frame), 0.0)
+        found.append((tracks.subject_score or 0.0) >= SCORE)
+    return float(np.mean(found))

@@ -1,0 +1,126 @@
+"""From a camera or raw clips to a model: record, adapt or learn, export. Each step is a command of the trainers, run in
+a process of its own; everything lies in one folder and can be trained further."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamparts.errors import MissingExtraError, ModelError, StreampartsError, VideoError
+from streamparts.learning.fitting import best_model
+from streamparts.learning.record import record
+from streamparts.sources import open_source
+
+QUICK_MINUTES = 5.0
+"""What `train.assembly --preset quick` takes on two cores."""
+QUICK_STEPS = {"steps": 500, "student-steps": 200, "bootstrap-steps": 150, "gate-steps": 75}
+RECORD_SECONDS = 60.0
+MODEL, RUN, CLIPS = "model.onnx", "run", "clips"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What `learn` made."""
+
+    model: Path
+    """The exported .onnx file."""
+    run: Path
+    """The trainers' run folder, with pictures of the parts."""
+    began_as: str
+    """The model that was adapted; "" for parts learned from scratch."""
+
+
+def learn(
+    source: str | Path,
+    out: str | Path,
+    *,
+    minutes: float = QUICK_MINUTES,
+    record_seconds: float = RECORD_SECONDS,
+    begin: str = "auto",
+    say: Callable[[str], None] = print,
+) -> Learned:
+    """Learn the parts of whatever `source` shows, and export the model to `out`/model.onnx.
+
+    Args:
+        source: a video, a folder of videos, or anything that open_source takes; what is not a file or a folder is
+            recorded first.
+        out: a new folder for the recording, the run and the model.
+        minutes: of learning on two cores; about one more goes to finding the subject.
+        record_seconds: how much of a live source is recorded.
+        begin: "auto" adapts the shipped model that finds its subject in the clips, if one does, and learns from
+            scratch otherwise; "scratch"; or the model to adapt, by name or as an .onnx file.
+        say: gets lines for the user.
+
+    Raises MissingExtraError without the trainers, VideoError where nothing moves or nothing can be recorded, ModelError
+    where a step of the training fails.
+    """
+    require_trainers()
+    folder = Path(out)
+    if folder.exists() and any(folder.iterdir()):
+        raise ModelError(f"{folder} is not empty; choose a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = Path(source) if Path(source).exists() else _recorded(str(source), folder / CLIPS, record_seconds, say)
+    known = best_model(clips, say) if begin == "auto" else "" if begin == "scratch" else begin
+    run, model = folder / RUN, folder / MODEL
+    if known:
+        say(f"adapting {known} for {minutes:g} minutes")
+        _step("train.adapt", known, str(clips), "--out", str(run), "--minutes", f"{minutes:g}")
+    else:
+        say(f"learning parts from scratch for about {minutes:g} minutes; look at {run / 'parts.png'} at any time")
+        _step("train.assembly", str(clips), "--out", str(run), "--preset", "quick", *_steps_for(minutes))
+    _step("export.onnx_model", str(run), "-o", str(model), "--name", folder.name)
+    return Learned(model, run, known)
+
+
+def require_trainers() -> None:
+    """Raises MissingExtraError where torch or the trainers are not installed."""
+    missing = [name for name in ("torch", "train", "export") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"learning needs the trainers ({', '.join(missing)} not found); run it from a checkout with "
+            "pip install -e '.[train]'"
+        )
+
+
+def _recorded(word: str, folder: Path, seconds: float, say: Say) -> Path:
+    folder.mkdir()
+    with closing(open_source(word)) as source:
+        record(source, folder / "recorded.mp4", seconds, say)
+    return folder
+
+
+def _steps_for(minutes: float) -> list[str]:
+    """Flags for a training of so many minutes."""
+    flags = []
+    for name, steps in QUICK_STEPS.items():
+        flags += [f"--{name}", str(max(2, round(steps * minutes / QUICK_MINUTES)))]
+    return flags
+
+
+def _step(module: str, *words: str) -> None:
+    """Run one command of the trainers with its progress on the screen. Raises VideoError or ModelError with its last
+    line."""
+    command = [sys.executable, "-m", module, *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+        last = ""
+        assert process.stderr is not None
+        while piece := process.stderr.read(1):
+            sys.stderr.write(piece)
+            sys.stderr.flush()
+            last = piece if last.endswith(("\n", "\r")) else last + piece
+    if process.returncode:
+        raise _error_of(module, last.strip(), process.returncode)
+
+
+def _error_of(module: str, line: str, code: int) -> StreampartsError:
+    said = line.partition("error: ")[2]
+    if (said and "subject" in said) or "moves" in said:
+        return VideoError(said)
+    return ModelError(said or f"python -m {module} ended with code {code}")

@@ -1,0 +1,216 @@
+"""Adapt a model to your own clips, without labels: python -m train.adapt person clips/mine --out runs/mine
+
+The model follows its subject through the clips. What it answers about each frame, as the mean over turned, scaled and
+mirrored views, is what it then learns to answer at once, from varied views and before other scenery. Names, sides and
+number of the parts stay. In the end its steadiness before and after is compared (label_free.py); a model that got worse
+is refused. Works for shipped models and for .onnx files of your own.
+
+examples:
+  python -m train.adapt person clips/dancer --out runs/dancer
+  python -m train.adapt mouse.onnx clips/new-arena --out runs/new-arena --minutes 10
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+from streamparts.arrays import ByteArray
+from streamparts.bundle.load import find_model
+from streamparts.errors import StreampartsError
+from streamparts.models.checkpoint import save_checkpoint
+from streamparts.models.readout import read_out
+from streamparts.models.student import LiteUNet, Student
+from streamparts.texts import readable
+from train import losses
+from train.augment import Draws, subject_share, to_images
+from train.cache import cache_place
+from train.clips import ClipFolder, PairSampler
+from train.close_presence import SUBJECT, write_subject
+from train.exported import norms_from, read_student
+from train.label_free import Steadiness, neighbouring_frames, steadiness
+from train.loop import adam, channels_last, cosine_rate, descend, exit_code, launch, set_rate
+from train.own_answers import OwnAnswers
+from train.own_subject import close_ups_of, own_subjects, with_masks
+from train.report import TILE, contact_sheet, write_png
+from train.run_folder import RunLog, StopRequest, open_run, require_finite
+from train.spread import spread
+from train.student import StudentLoss, prepare_view_lesson, student_loss
+
+STUDENT, NAMES, REPORT, SHEET = "student.safetensors", "names.txt", "report.json", "before-after.png"
+TIMED_STEPS = 5
+"""The first steps tell how many the minutes hold."""
+WORSE = 0.02
+"""By how much a figure of steadiness may fall."""
+AREA = (0.6, 1.7)
+"""Of the foreground, after as a multiple of before; beyond it, parts were lost or run over."""
+ENCODER_SHARE = 0.3
+MAX_NORM = 8.0
+
+
+class WorseError(StreampartsError):
+    """The adapted model is worse than the one that it began as."""
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Everything that a run depends on; saved as config.json in its folder."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """A shipped model, by name, or an exported .onnx file."""
+    clips: Annotated[Path, tyro.conf.Positional]
+    """Folder of raw clips of the same kind of subject, or one clip."""
+    out: Path
+    """Folder of the run: student.safetensors, report.json, before-after.png."""
+    minutes: float = 5.0
+    """About how long to learn, beside a minute or two of looking at the clips."""
+    batch_size: int = 12
+    """Frames a step."""
+    learning_rate: float = 5e-4
+    """Peak rate of Adam, which falls to zero along half a cosine."""
+    seed: int = 0
+    """Draws frames and augmentation."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    threads: int = 0
+    """CPU threads, 0 for torch's choice."""
+    cache: Path | None = None
+    """Folder of the crops: by default beside the clips, or in the run folder where they cannot be written to."""
+    loss: StudentLoss = field(default_factory=lambda: StudentLoss(translation=0.5, shape=0.25, appearance=0.3))
+
+
+def adapt(config: AdaptConfig) -> None:
+    """Follow, answer, learn, compare. Raises StreampartsError; WorseError with everything written but the student."""
+    if not config.minutes > 0:
+        raise StreampartsError(f"--minutes must be above 0, got {config.minutes:g}")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    student, spec = read_student(config.model)
+    fabric = launch(config.device, "32-true")
+    student.to(fabric.device)
+    open_run(config.out, config, resume=False)
+    subjects = own_subjects(find_model(config.model), config.clips, say)
+    folder = close_ups_of(subjects, student.config.image_size, cache_place(config.clips, config.cache, config.out))
+    answers = OwnAnswers(student, spec.parts, folder)
+    folder = with_masks(folder, answers)
+    pairs = neighbouring_frames(subjects, student.config.image_size)
+    before, pictures = steadiness(student, pairs), [sheet(student, pairs)]
+    with StopRequest().listening() as stop:
+        network = learn(config, student, folder, answers, fabric, stop)
+    after = steadiness(network, pairs)
+    pictures.append(sheet(network, pairs))
+    write_png(config.out / SHEET, np.concatenate(pictures))
+    report = {"before": asdict(before), "after": asdict(after)}
+    (config.out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    say("\n".join(table(before, after)))
+    require_no_worse(before, after)
+    save_checkpoint(config.out / STUDENT, network, None, 1, asdict(network.config))
+    (config.out / NAMES).write_text("\n".join(spec.parts) + "\n", encoding="utf-8")
+    write_subject(config.out / SUBJECT, network, folder, subject_words(config, spec.subject), config.seed)
+    say(f"look at {config.out / SHEET}, then: python -m export.onnx_model {config.out} -o {config.out.name}.onnx")
+
+
+def learn(
+    config: AdaptConfig,
+    student: Student,
+    folder: ClipFolder,
+    answers: OwnAnswers,
+    fabric: Fabric,
+    stop: StopRequest,
+) -> Student:
+    """A student that begins as `student` and learns the answers, for about the minutes that were asked for."""
+    network = channels_last(Student(student.config)).to(fabric.device)
+    network.load_state_dict(student.state_dict())
+    sampler = PairSampler(folder, config.batch_size, config.seed)
+    norms_from(network, crops(sampler, fabric.device))
+    pretrained = network.encoder.lite0 if isinstance(network.encoder, LiteUNet) else None
+    optimiser = adam(network, config.learning_rate, (0.9, 0.99), fabric, pretrained, ENCODER_SHARE)
+    forward, stepper = fabric.setup(network, optimiser)
+    network.train()
+    emphasis, steps, began = losses.emphasis(*subject_share(folder)), TIMED_STEPS, time.monotonic()
+    log: RunLog | None = None
+    step = 0
+    while step < steps and not stop.signum:
+        lesson = prepare_view_lesson(sampler.frames(step), answers, Draws(config.seed, step, config.batch_size))
+        terms = student_loss(forward(lesson.images), lesson, config.loss, emphasis)
+        set_rate(optimiser, cosine_rate(step, max(steps, 2 * TIMED_STEPS), config.learning_rate, warmup=20))
+        descend(fabric, forward, stepper, require_finite("adapt", step, terms), max_norm=MAX_NORM)
+        step += 1
+        if step == TIMED_STEPS and log is None:
+            each = (time.monotonic() - began) / TIMED_STEPS
+            steps = max(4 * TIMED_STEPS, round(60 * config.minutes / each))
+            log = RunLog(config.out, "adapt", step, steps, max(1, steps // 20), fabric)
+        elif log:
+            log.add(step - 1, terms)
+    if log:
+        log.close()
+    network.eval()
+    return network
+
+
+def crops(sampler: PairSampler, device: torch.device, batches: int = 8) -> torch.Tensor:
+    """(B, 3, S, S) some frames of the folder."""
+    frames = np.concatenate([sampler.frames(step).frames for step in range(batches)])
+    return to_images(torch.from_numpy(frames).to(device))
+
+
+def sheet(student: Student, pairs: ByteArray, columns: int = 10) -> ByteArray:
+    """The parts of some frames in one row of pictures."""
+    chosen = np.ascontiguousarray(pairs[spread(len(pairs), columns), 0])
+    device = next(student.parameters()).device
+    return contact_sheet(lambda images: read_out(*student(images)), chosen, device)[:TILE]
+
+
+def table(before: Steadiness, after: Steadiness) -> list[str]:
+    """A line for each figure that could be measured."""
+    pairs = [(name, old, asdict(after)[name]) for name, old in asdict(before).items()]
+    return [
+        f"{name.replace('_', ' '):18} {old:.3f} before, {new:.3f} after"
+        for name, old, new in pairs
+        if old is not None and new is not None
+    ]
+
+
+def require_no_worse(before: Steadiness, after: Steadiness) -> None:
+    """Raises WorseError where a figure fell, or parts were lost."""
+    for name in ("agreement", "consistency"):
+        old, new = asdict(before)[name], asdict(after)[name]
+        if new < old - WORSE:
+            raise WorseError(f"{name} fell from {old:.2f} to {new:.2f}: the adapted model is not kept")
+    share = after.foreground / max(before.foreground, 1e-6)
+    if not AREA[0] <= share <= AREA[1]:
+        raise WorseError(
+            f"the parts cover {share:.2f} times the area of before: too different, so the adapted model is not kept"
+        )
+
+
+def subject_words(config: AdaptConfig, known: object) -> str:
+    """Where the subject came from: the source of the model's own, and the clips."""
+    source = getattr(known, "source", "") or readable(Path(config.model).name)
+    return f"{source}; adapted without labels"
+
+
+def say(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    config = tyro.cli(AdaptConfig, args=argv, description=__doc__, prog="python -m train.adapt")
+    return exit_code("train.adapt", lambda: adapt(config))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
