@@ -14,8 +14,8 @@ T = TypeVar("T")
 GRACE_SECONDS = 2.0
 """Seconds within which a thread asked to stop must end; otherwise it is abandoned."""
 
-_PATIENCE_SECONDS = 0.25  # for a thread to end by itself, as it does with its next item
-_LOOK_SECONDS = 0.2  # no wait is longer than this at a stretch: some systems deliver Ctrl-C only between waits
+_PATIENCE_SECONDS = 0.25  # time for a thread to end with its next item
+_LOOK_SECONDS = 0.2  # no longer wait at a time: some systems deliver Ctrl-C only between waits
 
 
 class Channel(Generic[T]):
@@ -73,7 +73,7 @@ class Channel(Generic[T]):
                 item = self._items.popleft()
                 self._changed.notify_all()
             yield item
-            del item  # else this generator would keep one item alive while it waits
+            del item  # otherwise this generator would keep one item alive while it waits
         if self._error is not None and not self._cancelled:
             raise self._error
 
@@ -132,7 +132,7 @@ class Prefetch(Generic[T]):
 
     def _break_off(self) -> None:
         if self._interrupt:
-            with suppress(Exception):  # nobody wants the items any more, whatever is wrong with them
+            with suppress(Exception):  # the consumer is gone, so errors do not matter
                 self._interrupt()
 
     def _fill(self) -> None:
@@ -140,7 +140,7 @@ class Prefetch(Generic[T]):
             for item in self._items:
                 if not self._channel.put(item):
                     break
-                del item  # else one item more than `depth` would be alive
+                del item  # otherwise one item more than `depth` would be alive
         except BaseException as error:
             self._channel.finish(error)
         else:

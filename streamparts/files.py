@@ -110,7 +110,7 @@ class NoLocks(VideoError):
 
 def _open_lock(path: Path, what: Path) -> IO[str]:
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)  # the run before this one may just have removed it
+        path.parent.mkdir(parents=True, exist_ok=True)  # the previous run may just have removed it
         try:
             file = path.open("a+", encoding="utf-8")
         except OSError as error:
@@ -122,7 +122,7 @@ def _open_lock(path: Path, what: Path) -> IO[str]:
             raise VideoError(f"{what}: another run writes there ({holder}); wait for its end, or stop it")
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
-        file.close()  # who had it has removed it meanwhile
+        file.close()  # its owner has removed it meanwhile
 
 
 def _lock(file: IO[str]) -> bool:

@@ -241,7 +241,7 @@ def displayed(
     (left, top), (scale_x, scale_y) = offset_xy, scale_xy
     columns = np.floor((np.arange(width) + 0.5) / scale_x + left).astype(np.int64)
     rows = np.floor((np.arange(height) + 0.5) / scale_y + top).astype(np.int64)
-    bordered = np.pad(mask, 1)  # what lies outside takes the border
+    bordered = np.pad(mask, 1)  # pixels outside take the border
     columns, rows = np.clip(columns, -1, mask.shape[1]) + 1, np.clip(rows, -1, mask.shape[0]) + 1
     out: Mask = bordered.take(columns, axis=1).take(rows, axis=0)
     return out

@@ -67,7 +67,7 @@ def memory_limit(cgroup: Path = _CGROUP) -> int | None:
     """Memory limit of the container in bytes; None without a limit."""
     try:
         return int((cgroup / "memory.max").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # "max" where there is none
+    except (OSError, ValueError):  # "max" without a limit
         return None
 
 

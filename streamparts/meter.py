@@ -26,7 +26,7 @@ class Durations:
     _GROWTH = 1.02
     _SMALLEST = 1e-5
     _NUM_BINS = 1200  # up to 10 us * 1.02 ** 1200, about 60 hours
-    _KEPT = 1024  # of late: at more than 200 a second, the window is shorter
+    _KEPT = 1024  # recent ones: above 200 per second, the window is shorter
 
     def __init__(self) -> None:
         self._counts = [0] * self._NUM_BINS
@@ -118,7 +118,7 @@ class StageClock:
 class AgeMeter:
     """Latency of results: seconds from the decoder's output of a frame until the last sink has written its result."""
 
-    _MOST_WAITING = 1024  # frames that one sink has written and another has not; sinks that fail never write theirs
+    _MOST_WAITING = 1024  # frames written by some sinks but not all; failed sinks never write theirs
 
     def __init__(self, num_sinks: int) -> None:
         self.durations = Durations()

@@ -197,7 +197,7 @@ def test_a_followed_run_goes_on_by_searching_anew(tmp_path: Path, squares: Bundl
     assert [one.frame for one in frames] == list(range(40))
     assert all(one.parts[0].visible and one.region is not None for one in frames)
     before = path.read_bytes()
-    with pytest.raises(TracksError, match=r"what the network sees \(--roi\) was auto and is off"):
+    with pytest.raises(TracksError, match=r"what the network sees \(--roi\) was auto and is now off"):
         run(SceneSource(everything), squares, tracks=path, resume=True, roi="off")
     assert path.read_bytes() == before
 

@@ -74,7 +74,7 @@ def test_auto_gives_the_reason_of_each_that_does_not_work(fake: Callable[..., No
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (NotImplementedError("no config"), "cuda: not for h264"),
+        (NotImplementedError("no config"), "cuda: does not support h264"),
         (RuntimeError("driver\nis too old"), "cuda: no working device (driver is too old)"),
         (OSError(), "cuda: no working device (OSError)"),
     ],

@@ -71,12 +71,12 @@ def test_an_address_says_where_messages_go(text: str, shown: str, options: dict[
     [
         (
             "ftp://127.0.0.1:1",
-            "what can: udp://HOST:PORT, zmq://HOST:PORT, ws://HOST:PORT, osc://HOST:PORT, lsl://NAME",
+            "valid addresses: udp://HOST:PORT, zmq://HOST:PORT, ws://HOST:PORT, osc://HOST:PORT, lsl://NAME",
         ),
-        ("127.0.0.1:9000", "what can: udp"),
-        ("", "what can: udp"),
+        ("127.0.0.1:9000", "valid addresses: udp"),
+        ("", "valid addresses: udp"),
         ("udp://127.0.0.1", "port is missing, udp://HOST:PORT"),
-        ("udp://127.0.0.1:0", "a port is missing"),
+        ("udp://127.0.0.1:0", "port is missing"),
         ("udp://127.0.0.1:70000", "Port out of range"),
         ("udp://127.0.0.1:nine", "Port could not be cast"),
         ("udp://[::1:9000", "Invalid IPv6 URL"),

@@ -332,7 +332,7 @@ def test_a_pipe_without_a_clock_gets_the_times_of_arrival_or_a_rate(jpeg: bytes)
     assert "counted at 5 fps" in source.notes[0]
     assert seconds == [n / 5 for n in range(len(seconds))]
     seconds, source = piped(jpeg, None)
-    assert "those of arrival" in source.notes[0]
+    assert "arrival times" in source.notes[0]
     check_arrivals(seconds, source.rate)
 
 

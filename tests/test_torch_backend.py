@@ -80,7 +80,7 @@ def spoiled(student: Bundle, kind: str) -> Bundle:
 REASONS = {
     "no description": "does not describe its network; export it again",
     "fp16": "torch runs fp32 models, this one is fp16",
-    "kind": "kind 'transformer' are not known",
+    "kind": "kind 'transformer' are not supported",
     "unknown field": "does not support: .'depth'",
     "missing field": "its network is for None parts",
     "other size": "its network is for 5 parts and 128 pixels",

@@ -227,11 +227,11 @@ def test_what_does_not_agree_is_refused_in_one_line_and_nothing_is_touched(
     for arguments, message in [
         ((video, load_model(other)), "the model was"),
         ((same_name, bundle), "the frame size was 128x96 and is now 64x48"),
-        ((renamed, bundle), "the source was numbered.mp4 and is renamed.mp4"),
+        ((renamed, bundle), "the source was numbered.mp4 and is now renamed.mp4"),
     ]:
         with pytest.raises(TracksError, match=message):
             run(*arguments, tracks=tracks_path, resume=True)
-    with pytest.raises(TracksError, match="whether there are masks was no and is yes"):
+    with pytest.raises(TracksError, match="whether there are masks was no and is now yes"):
         run(video, bundle, tracks=tracks_path, masks=True, resume=True)
     assert tracks_path.read_bytes() == whole
 

@@ -76,7 +76,7 @@ def _onnxruntime(device: Literal["cpu", "cuda", "tensorrt"]) -> Entry:
 
         return OnnxRuntimeBackend(bundle, threads, device)
 
-    # Its TensorRT provider builds an engine at each start and for each batch size: minutes that nobody asked for.
+    # Its TensorRT provider builds an engine at each start and for each batch size, which takes minutes.
     roles: dict[str, Role] = {"cpu": "cpu", "cuda": "gpu", "tensorrt": "never"}
     return Entry(missing, open, roles[device])
 
@@ -124,7 +124,7 @@ def _openvino() -> Entry:
 
 def _tensorrt() -> Entry:
     def missing(bundle: Bundle | None) -> str | None:
-        if reason := missing_gpu():  # spares machines without one two imports
+        if reason := missing_gpu():  # avoids two imports on machines without the hardware
             return reason
         from streamparts.backends.tensorrt.library import available
 

@@ -14,7 +14,7 @@ from streamparts.machine import missing_gpu, num_threads
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 
-_CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})  # float32 as the model says, not 10 bits of mantissa
+_CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})  # float32 as in the model, not TF32 with 10 bits of mantissa
 _PROVIDERS: dict[Device, list[tuple[str, dict[str, str]]]] = {
     "cpu": [("CPUExecutionProvider", {})],
     "cuda": [_CUDA],
@@ -52,9 +52,9 @@ class OnnxRuntimeBackend:
             _require_provider(self.name, provider)
         try:
             session = onnxruntime.InferenceSession(self._bundle.data, options, providers=_PROVIDERS[device])
-        except Exception as error:  # onnxruntime's errors have no common base but this
+        except Exception as error:  # the only common base of onnxruntime's errors
             raise ModelError(f"{self._bundle.path}: {self.name}: {one_line(error)}") from error
-        # A provider that finds no device is dropped with a word in the log, and all runs on the CPU.
+        # onnxruntime drops a provider without a device with a line in its log, and runs everything on the CPU.
         if session.get_providers()[0] != provider:
             reason = missing_gpu() or "its CUDA and cuDNN libraries are missing or of other versions"
             raise BackendError(f"{self.name} cannot be used: {provider} does not start ({reason})")
@@ -71,7 +71,7 @@ class OnnxRuntimeBackend:
 
 def missing_device(device: Device) -> str | None:
     """Return None if ONNX Runtime has a provider for `device` and there is a GPU for it, else the reason."""
-    if device != "cpu" and (reason := missing_gpu()):  # first: where there is none, nothing is to be installed for it
+    if device != "cpu" and (reason := missing_gpu()):  # checked first: without the hardware there is nothing to install
         return reason
     provider, _ = _PROVIDERS[device][0]
     if provider not in onnxruntime.get_available_providers():
@@ -83,5 +83,5 @@ def _require_provider(name: str, provider: str) -> None:
     """Raise MissingExtraError unless this build of ONNX Runtime has the provider; also finds its CUDA libraries."""
     if provider not in onnxruntime.get_available_providers():
         raise MissingExtraError(f"{name} cannot be used: this onnxruntime has no {provider}; {_GPU_PACKAGE}")
-    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21: CUDA that came by pip is not on the loader's path
+    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21: CUDA from pip is not on the loader's path
         onnxruntime.preload_dlls()

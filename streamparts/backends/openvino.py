@@ -65,18 +65,18 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": num_threads(threads),
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
-            # Threads bound to the first cores would meet those of other models there.
+            # Threads pinned to the first cores would compete with those of other models.
             "ENABLE_CPU_PINNING": False,
         }
         if bundle.spec.precision in ("fp32", "int8"):
-            # Else processors with bfloat16 use it. What is quantised in the graph stays so.
+            # Otherwise processors with bfloat16 would use it. Quantised parts of the graph stay quantised.
             options["INFERENCE_PRECISION_HINT"] = "f32"
         try:
             core = _core()
-            # From memory, so that what was checked is what runs.
+            # From memory, so that what was verified is what runs.
             compiled = core.compile_model(core.read_model(bundle.data, b""), "CPU", options)
             self._request = compiled.create_infer_request()
-        except Exception as error:  # openvino raises RuntimeError and others of no common base
+        except Exception as error:  # openvino raises RuntimeError and others without a common base
             raise ModelError(f"{bundle.path}: openvino: {one_line(error)}") from error
         given = {port.get_any_name(): port for port in compiled.outputs}
         self._outputs = [given[name] for name in Outputs._fields if name in given]

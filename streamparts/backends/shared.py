@@ -88,7 +88,7 @@ class SharedBackend:
                     return
                 self._running = batch = self._take()
             self._run(batch)
-            del batch  # else this thread would keep the pictures alive while it waits
+            del batch  # otherwise this thread would keep the images alive while it waits
 
     def _take(self) -> list[_Call]:
         """Return the waiting calls, in order, that fit into one batch; always at least the first."""

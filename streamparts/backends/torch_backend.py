@@ -83,7 +83,7 @@ class TorchBackend:
                 images = images.copy()
             with torch.inference_mode():
                 outputs = self._outputs(torch.from_numpy(images).to(self._device))
-            # numpy() shares memory with the tensor, which nothing else keeps.
+            # numpy() shares memory with the tensor, which nothing else keeps alive.
             return Outputs(*(tensor.cpu().contiguous().numpy() for tensor in outputs))
         except RuntimeError as error:
             raise ModelError(f"{self._bundle.path.name} failed on {self.name}: {one_line(error)}") from error
@@ -117,14 +117,14 @@ def build_network(bundle: Bundle) -> nn.Module:
     network, is not fp32, or has weights that do not fit the description.
     """
     try:
-        # Without memory of its own: nothing is allocated that the file does not hold.
+        # On the meta device: nothing is allocated that the file does not contain.
         with torch.device("meta"):
             network = fuse_batch_norms(_described(bundle))
         tensors = _weights(bundle, set(network.state_dict()))
         network.load_state_dict(tensors, assign=True)
     except ModelError:
         raise
-    except Exception as error:  # whatever nonsense of a description makes of torch
+    except Exception as error:  # any error that an invalid description causes in torch
         _refuse(bundle, f"its description of the network does not fit ({one_line(error)})", error)
     return network.eval().requires_grad_(False)
 

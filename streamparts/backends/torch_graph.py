@@ -34,7 +34,7 @@ class GraphRunner:
     def run(self, images: ByteArray) -> list[NDArray[Any]]:
         """(N, H, W, 3) uint8 -> the network's outputs, in arrays owned by the caller."""
         graph = self._graphs.pop(len(images), None) or self._captured(images.shape)
-        self._graphs[len(images)] = graph  # the last one is the one used last
+        self._graphs[len(images)] = graph  # the last one is the most recently used
         return graph.run(images)
 
     def _captured(self, shape: tuple[int, ...]) -> _Graph:
@@ -56,9 +56,9 @@ class _Graph:
         self._stream = stream
         self._host_images = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
         self._images = torch.zeros(shape, dtype=torch.uint8, device=device)
-        # The buffers are filled on the device's current stream; ours may begin only then.
+        # The device's current stream fills the buffers; ours must wait for it.
         stream.wait_stream(torch.cuda.current_stream(device))
-        # Convolutions in float32 proper, as in the file, with algorithms chosen for these very shapes.
+        # Convolutions in true float32, as in the file, with algorithms chosen for exactly these shapes.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
         with torch.inference_mode(), exact:
             with torch.cuda.stream(stream):
@@ -67,7 +67,7 @@ class _Graph:
             stream.synchronize()
             self._slots = [_Slot(tuple(tensor.shape), numpy_type(tensor)) for tensor in outputs]
             self._graph = torch.cuda.CUDAGraph()
-            # "thread_local": what other threads do with the GPU meanwhile, another model's runs, is not our business.
+            # "thread_local": other threads, such as another model's runs, may use the GPU meanwhile.
             with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._packed = pack(network(self._images))
         self._host_packed = torch.empty(self._packed.shape, dtype=torch.uint8, pin_memory=True)

@@ -55,9 +55,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     precision: Precision
     """Precision of the computation."""
     onnx_sha256: str
-    """SHA-256 of the .onnx file it was built from ..."""
+    """SHA-256 of the .onnx file it was built from."""
     network_sha256: str = ""
-    """... and of that file without its description, which contains part names; empty in older engines."""
+    """SHA-256 of that file without its description, which contains part names; empty in older engines."""
     plan_sha256: str
     """SHA-256 of the engine's bytes."""
     options: BuildOptions

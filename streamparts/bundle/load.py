@@ -132,10 +132,10 @@ def _open_session(data: bytes) -> InferenceSession:
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4  # its complaints come as exceptions too
+    options.log_severity_level = 4  # its parser raises many kinds of exceptions
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base but this
+    except Exception as error:  # the only common base of onnxruntime's errors
         raise ModelError(f"not a usable ONNX model ({error_line(error)}); copy or export it again") from error
 
 

@@ -3,7 +3,7 @@ keeps a database for that in the home folder, from the import on, unless this va
 
 import os
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # who sets it to something else means it
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # an explicit user setting wins
 
 import onnxruntime
 

@@ -65,7 +65,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         raise MissingExtraError(f"shtab cannot be imported ({error}); pip install shtab") from error
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for listed in action._choices_actions:  # the few words of --help, where shtab takes the whole description
+            for listed in action._choices_actions:  # use the short help, where shtab uses the whole description
                 action.choices[listed.dest].description = listed.help
     for action in _values(parser):
         if action.metavar in _MODELS:

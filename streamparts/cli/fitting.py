@@ -14,7 +14,7 @@ def require_fitting(args: argparse.Namespace, sources: Sequence[str]) -> None:
     args.one_source = len(sources) == 1
     known = [word for word in sources if _kind(word) is not None]
     if len(known) < len(sources) or not known:
-        return  # what cannot be opened says so itself
+        return  # opening it gives the error
     for flag in ("idle", "max_retries"):
         if getattr(args, flag) is not None and not any(map(may_be_live, known)):
             args.usage_error(f"--{flag.replace('_', '-')} applies to live sources only, not to {known[0]}")

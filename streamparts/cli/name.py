@@ -153,7 +153,7 @@ def _serve(args: argparse.Namespace) -> int:
     from streamparts.naming.names import files_of, named_file, store_names
     from streamparts.naming.page import NamePage
 
-    named_file(args.model, args.output, args.force)  # what cannot be stored is said before anybody types
+    named_file(args.model, args.output, args.force)  # report invalid names before the user types
     bundle = _loaded(args.model)
 
     written: list[Path] = []

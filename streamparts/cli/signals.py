@@ -17,7 +17,7 @@ def stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if caught:
-            os._exit(128 + number)  # at once, whatever hangs: files are readable up to here
+            os._exit(128 + number)  # at once, whatever hangs; files are readable up to here
         caught.append(number)
         stop.set()
 

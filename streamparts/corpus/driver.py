@@ -103,7 +103,7 @@ class Driver:
     def run(self, todo: Todo, pool: Pool | None) -> list[CorpusResult]:
         """Yield results in the order of the items. Raises StreampartsError if nothing can be processed."""
         self._results |= todo.skipped
-        tasks = deque(sorted(todo.tasks, key=lambda task: -_size(task)))  # the largest first: none is left at the end
+        tasks = deque(sorted(todo.tasks, key=lambda task: -_size(task)))  # largest first
         try:
             if pool is not None:
                 self._work_off(tasks, pool)
@@ -129,7 +129,7 @@ class Driver:
                 del running[event.task.number]
             if told_at is None:
                 pool.want(len(tasks))
-                while tasks and pool.num_free:  # before the bookkeeping: no worker waits for that
+                while tasks and pool.num_free:  # before the bookkeeping, so that no worker waits for it
                     task = tasks.popleft()
                     running[task.number] = task
                     pool.submit(task)

@@ -29,7 +29,7 @@ class Manifest:
         self._num_lines = 0
         self.results: dict[str, CorpusResult] = {}
         """Results by name."""
-        whole = data[: data.rfind(b"\n") + 1]  # a driver that was killed may have left half a line
+        whole = data[: data.rfind(b"\n") + 1]  # a killed driver may have left an incomplete line
         for number, line in enumerate(whole.splitlines(), 1):
             result = _decoded(number, line)
             self.results[result.name] = result

@@ -83,7 +83,7 @@ class Options:
         """SHA-256, in hexadecimal, of everything that affects the outputs, including the schema of the tracks."""
         left_out = _HOW if self.overlay else (*_HOW, *_OF_OVERLAY)
         values = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
-        if self.damaged == "keep":  # what was made before there was this choice stays valid
+        if self.damaged == "keep":  # results from before this option existed stay valid
             del values["damaged"]
         values |= {"schema": TRACKS_SCHEMA, "fps": None if self.fps is None else str(self.fps)}
         return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()

@@ -137,7 +137,7 @@ def _below(item: _Found, root: str | None) -> str:
     """Name of a source relative to the root, without its extension."""
     if ADDRESS.match(item.source):
         path = PurePosixPath(item.source.partition("?")[0].removeprefix(root or item.root).lstrip("/"))
-        parts = [piece for piece in path.parts if piece not in ("/", "..")]  # a store's keys are any text
+        parts = [piece for piece in path.parts if piece not in ("/", "..")]  # keys in a store can be any text
         pieces = [_clean(piece) for piece in parts] or [output_stem(item.source)]
         return str(PurePosixPath(*pieces).with_suffix(""))
     path = PurePosixPath(Path(os.path.relpath(item.source, root or item.root)).as_posix())

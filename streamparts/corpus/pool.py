@@ -101,7 +101,7 @@ class _Process:
     def hang_up(self) -> None:
         """Close its input, which ends the worker."""
         assert self.popen.stdin is not None
-        with suppress(OSError):  # of what it does not take any more
+        with suppress(OSError):  # it does not read any more
             self.popen.stdin.close()
 
 
@@ -163,7 +163,7 @@ class LocalPool:
             if worker.is_ready:
                 worker.tell(Stop())
             else:
-                worker.popen.kill()  # it has nothing to end
+                worker.popen.kill()  # it has nothing to stop
 
     def close(self) -> None:
         self._stopping = True

@@ -19,9 +19,9 @@ _REACH_SECONDS = 5.0
 
 def load_ray() -> Any:
     """The package. Raises MissingExtraError."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # it prints pages on stdout when a machine is lost
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # nor dozens of warnings where it cannot connect
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # no pages of output when a machine is lost
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # no dozens of warnings if it cannot connect
     try:
         import ray
     except ImportError as error:
@@ -84,7 +84,7 @@ def _take_token() -> None:
     a given address, Ray sends it only with RAY_AUTH_MODE=token."""
     try:
         from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-    except ImportError:  # before there were tokens
+    except ImportError:  # versions without tokens
         return
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 

@@ -166,7 +166,7 @@ class RayPool:
     def _take(self, hand: _Hand) -> Answer | Lost | None:
         try:
             answer = self._ray.get(hand.waiting)
-        except Exception as error:  # Ray's own, for an actor, a process or a machine that is no more
+        except Exception as error:  # Ray's errors for an actor, a process or a machine that is gone
             return self._bury(hand, error)
         hand.waiting = hand.task = None
         if isinstance(answer, Unable):

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HOLD_SECONDS = 30.0
-"""Interval at which a run renews its lock ..."""
+"""Interval at which a run renews its lock."""
 STALE_SECONDS = 150.0
-"""... and age after which another run may take it over."""
+"""Age of a lock after which another run may take it over."""
 _SETTLE_SECONDS = 1.0
 _MARKS = ("ETag", "etag", "md5Hash", "crc32c", "mtime", "LastModified", "last_modified", "updated", "created")
 """Keys that file systems use for a value that changes with the file."""
@@ -139,7 +139,7 @@ def held(folder: RemoteFolder, token: str) -> Iterator[None]:
             try:
                 mark()
             except StreampartsError:
-                continue  # the next time, or the run itself finds that the store is gone
+                continue  # retried at the next interval, or the run finds that the store is gone
 
     thread = threading.Thread(target=renew, name="streamparts-hold", daemon=True)
     thread.start()
@@ -198,7 +198,7 @@ def _asked(address: str, question: Callable[[], T], missing: Callable[[], Any] |
         raise
     except PermissionError as error:
         raise VideoError(f"{redact(address)}: no permission ({_reason(error)}); check the credentials") from error
-    except Exception as error:  # stores raise what their libraries do
+    except Exception as error:  # stores raise their libraries' exceptions
         raise StreampartsError(f"{redact(address)}: the store returned an error ({_reason(error)})") from error
 
 

@@ -205,7 +205,7 @@ def _held(folder: Folder, token: str) -> Iterator[None]:
             finally:
                 folder.remove(TOKEN)
     finally:
-        for path in (own / "work", own):  # where nothing is half done, and nobody else is at work
+        for path in (own / "work", own):  # only if nothing is unfinished, and no other run is working
             with suppress(OSError):
                 path.rmdir()
 

@@ -75,7 +75,7 @@ def main() -> None:
     except BrokenPipeError:
         pass  # the driver was killed
     sys.stderr.flush()
-    os._exit(0)  # at once, whatever thread had to be left behind
+    os._exit(0)  # at once, even if a thread was abandoned
 
 
 def _worker(driver: _Driver) -> Worker:

@@ -73,7 +73,7 @@ def linux_cameras(devices: Path, names: Path) -> list[Finding]:
     found = []
     for path in sorted(devices.glob("video*"), key=lambda path: (len(path.name), path.name)):
         about = names / path.name
-        if _line(about / "index") not in ("", "0"):  # a camera's other nodes give metadata, not pictures
+        if _line(about / "index") not in ("", "0"):  # a camera's other nodes supply metadata, not images
             continue
         name = _line(about / "name") or "camera"
         if os.access(path, os.R_OK | os.W_OK):
@@ -109,7 +109,7 @@ def decoders() -> Iterator[Finding]:
     for kind in hwdecode.KINDS:
         reason = hwdecode.probe(kind)
         if reason and kind == "cuda":
-            reason = missing_gpu() or reason  # FFmpeg calls a driver that is not there a lack of permission
+            reason = missing_gpu() or reason  # FFmpeg reports a missing driver as a lack of permission
         yield Finding(kind) if reason is None else absent(kind, reason.removeprefix(f"{kind}: "))
 
 

@@ -63,12 +63,12 @@ def _write_h5(tracks: TracksFile, columns: list[tuple[str, ...]], path: Path, nu
     need("tables", "DeepLabCut's .h5")
     pandas, h5py = need("pandas", "DeepLabCut's .h5"), need("h5py", "DeepLabCut's .h5")
     header = pandas.MultiIndex.from_tuples(columns, names=_levels(num_subjects))
-    options = {"driver": "H5FD_CORE", "driver_core_backing_store": 0}  # the HDF5 library dies of full disks
+    options = {"driver": "H5FD_CORE", "driver_core_backing_store": 0}  # the HDF5 library crashes on a full disk
     with pandas.HDFStore(path, "w", **options) as store:
         for first, points, _ in blocks(tracks, num_subjects=num_subjects):
             index = pandas.RangeIndex(first, first + len(points)).astype("int64")
             store.append(KEY, pandas.DataFrame(_flat(points), index, header), format="table")
-        if KEY not in store:  # a table without rows is not written; this other form may be empty
+        if KEY not in store:  # pandas does not write an empty table in the other form
             store.put(KEY, pandas.DataFrame(columns=header, dtype=float), format="fixed", track_times=False)
         store.flush()
         memory = BytesIO(store.root._v_file.get_file_image())

@@ -98,5 +98,5 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
                 yield line.decode(message.data)
     except TracksError:
         raise
-    except Exception as error:  # of damaged files the library lets through struct's, zstd's and other errors
+    except Exception as error:  # for damaged files, the library passes on errors of struct, zstd and others
         raise TracksError(f"{path}: cannot be read as MCAP ({error})") from error

@@ -24,7 +24,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     rerun = need("rerun", "Rerun's .rrd", "rerun")
     names = tracks.header.model.parts
     recording = rerun.RecordingStream("streamparts")
-    stream = recording.binary_stream()  # its own writing to files does not say when a disk is full
+    stream = recording.binary_stream()  # its own file writing does not report a full disk
     classes = [(number, name, part_color(number)) for number, name in enumerate(names)]
     recording.log("/", rerun.AnnotationContext(classes), static=True)
     with path.open("wb") as file:

@@ -31,7 +31,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     survey.check_rows(tracks)
     names, notes = unique_names(tracks)
     num_parts, num_rows, num_subjects = len(names), survey.num_rows, survey.num_subjects
-    memory = BytesIO()  # the HDF5 library takes the process with it when a disk is full
+    memory = BytesIO()  # the HDF5 library crashes the process when a disk is full
     with h5py.File(memory, "w") as file:
         file.attrs["format"], file.attrs["preset"] = "analysis", "matlab"
 

@@ -84,7 +84,7 @@ def _add(sio: Any, frame: Any, shot: Shot, skeleton: Any, track: Any) -> None:
         if part.mask is None or lie is None:
             continue
         mask, name = model_mask(part.mask, shot.frame.frame), skeleton.nodes[part.id].name
-        # SLEAP's masks begin at the picture's corner
+        # SLEAP's masks start at the frame's corner
         mask = inside(mask, lie, *size) if shot.region is None else displayed(mask, lie.offset_xy, lie.scale_xy, *size)
         scale = (mask.shape[1] / size[1], mask.shape[0] / size[0])
         about = {"name": name, "category": name, "score": part.score, "track": track, "instance": instance}

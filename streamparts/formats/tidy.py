@@ -40,11 +40,11 @@ COLUMNS: dict[str, type] = {
     "dropped": int,
     "height": int,
     "width": int,
-    "subject": int,  # from 0; tables without the column are of one
-    "subject_score": float,  # empty where it is not told
+    "subject": int,  # from 0; tables without the column have one subject
+    "subject_score": float,  # empty if unknown
     "part": int,
     "name": str,
-    "x": float,  # of the centre, in displayed pixels; empty where the part is not seen, like the axes
+    "x": float,  # the centre, in displayed pixels; empty if the part is not visible, like the axes
     "y": float,
     "a": float,  # [[a, b], [c, d]] maps the unit circle to the part's ellipse around its centre
     "b": float,

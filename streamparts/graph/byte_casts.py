@@ -30,7 +30,7 @@ def cast_bytes_last(onnx: bytes) -> bytes:
         return onnx
     late = outputs - {node.output[0] for node in casts}
     for node in early:
-        del node.attribute[:]  # `to`, and in later opsets how eight-bit floats are rounded
+        del node.attribute[:]  # `to`, and in later opsets the rounding of eight-bit floats
         node.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
     for node in graph.node:
         for names in (node.input, node.output):
@@ -40,7 +40,7 @@ def cast_bytes_last(onnx: bytes) -> bytes:
     graph.node.extend(
         helper.make_node("Cast", [f"{name}_floats"], [name], to=TensorProto.UINT8) for name in sorted(late)
     )
-    del graph.value_info[:]  # the types it states are no longer true
+    del graph.value_info[:]  # the stated types are no longer true
     return bytes(model.SerializeToString())
 
 

@@ -78,7 +78,7 @@ def halve(model: ModelProto, precision: str) -> ModelProto:
             elif index not in inner and name in low:
                 node.input[slot] = cast(name, TensorProto.FLOAT)
         nodes.append(node)
-    del graph.value_info[:]  # of types that are no more
+    del graph.value_info[:]  # their types have changed
     kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(kept)

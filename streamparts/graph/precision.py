@@ -100,7 +100,7 @@ def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target) -> onnx.
     if not inner:
         raise ModelError("only has convolutions that feed the readout; int8 would change nothing")
     for_gpu = target == "tensorrt"
-    mark = model.metadata_props.add()  # else the quantiser logs that the model was not prepared for it
+    mark = model.metadata_props.add()  # otherwise the quantiser logs that the model was not preprocessed
     mark.key, mark.value = "onnx.quant.pre_process", "onnxruntime.quant"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"

@@ -171,7 +171,7 @@ class PartDecoder(Decoder):
         """Colours (N, 3, S, S), unbounded, and depth logits (N, 1, S, S)."""
         device = latents.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.training and has_bfloat16(device)):
-            decoded = self.shuffle(self.last(self.layers(latents)).contiguous())  # plane by plane, as it is used
+            decoded = self.shuffle(self.last(self.layers(latents)).contiguous())  # contiguous by plane, as it is used
         colours, depth = decoded.float().split((3, 1), dim=1)
         return colours + enlarge(latents[:, :3], 4), depth
 

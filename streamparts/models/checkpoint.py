@@ -82,7 +82,7 @@ def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     for parameter, values in optimiser.state.items():
         for name, value in values.items():
-            if value.shape == parameter.shape:  # Adam in one call takes both as they lie in memory
+            if value.shape == parameter.shape:  # fused Adam needs both in the same memory format
                 values[name] = torch.empty_like(parameter).copy_(value)
 
 

@@ -55,9 +55,9 @@ def pose_from_moments(moments: Moments, min_variance: float, sigmas: float = CAN
     xx, yy = moments.variance.unbind(-1)
     trace, off = xx + yy, 2 * moments.covariance_xy
     difference = xx - yy + ROUNDNESS * trace
-    # Not "+ 1e-20": the exporter takes that for a zero and leaves it out.
+    # Not "+ 1e-20": the exporter takes it for zero and drops it.
     spread = (difference.square() + off.square()).clamp(min=1e-20).sqrt()
-    # The double angle's half, by the form that does not cancel: (1 + cos, sin) near the x axis, (sin, 1 - cos) near y.
+    # Half of the double angle, in the form without cancellation: (1 + cos, sin) near the x axis, (sin, 1 - cos) near y.
     lying = difference >= 0
     downwards = torch.where(off >= 0, 1.0, -1.0)
     axis = torch.stack(

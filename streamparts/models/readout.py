@@ -49,7 +49,7 @@ def _of_owned_pixels(labels: Tensor, certainty: Tensor, affine: Affine) -> Reado
     sure = owned * certainty.flatten(1).unsqueeze(1)
     total = sure.sum(dim=2)
     evidence = torch.stack([total / owned.shape[2], sure.amax(dim=2)], dim=-1)
-    if labels.dim() == 4:  # in floats: TensorRT takes uint8 at the very end only, ONNX Runtime shuffles no integers
+    if labels.dim() == 4:  # as floats: TensorRT allows uint8 only at outputs, ONNX Runtime shuffles no integers
         labels = F.pixel_shuffle(labels.float(), 2).squeeze(1)
     return Readout(labels.to(torch.uint8), affine.matrix(), total / owned.sum(dim=2).clamp(min=1), evidence)
 

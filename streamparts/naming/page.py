@@ -160,7 +160,7 @@ class _Handler(LocalHandler):
             )
             names = [typed[f"name{part}"][-1].strip() for part in range(num_parts)]
             partners = [typed[f"partner{part}"][-1] for part in range(num_parts)]
-        except (ValueError, KeyError):  # not what the page sends
+        except (ValueError, KeyError):  # not sent by the page
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
         try:

@@ -133,9 +133,9 @@ class _Worker:
                 result, error = None, raised
             try:
                 self._loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:  # the event loop is closed: nobody waits any more
+            except RuntimeError:  # the event loop is closed, so nothing waits
                 return
-            del call, future, result, error  # else this thread would keep one frame alive while it waits
+            del call, future, result, error  # otherwise this thread would keep one frame alive while it waits
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:

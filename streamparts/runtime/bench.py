@@ -129,7 +129,7 @@ def bench(
     frames = _video_frames(video) if video else [drawn_frame()]
     versions = {"Python": platform.python_version(), **installed_versions()}
     report = Report(_model(bundle), _machine(threads), versions, _what(frames, video))
-    for name in backends or [name for name in BACKENDS if name != "torch"]:  # which is one of torch-...
+    for name in backends or [name for name in BACKENDS if name != "torch"]:  # torch resolves to one of torch-...
         try:
             if reason := missing(name, bundle):
                 raise StreampartsError(reason)
@@ -137,7 +137,7 @@ def bench(
             for batch in batches:
                 progress(f"{backend.name}, batch {batch}")
                 report.rows.append(time_backend(bundle, backend, frames, batch, seconds))
-        except Exception as error:  # of whatever kind: the other backends are to be timed still
+        except Exception as error:  # of any kind, because the other backends must still be timed
             kind = "" if isinstance(error, StreampartsError) else f"unexpected {type(error).__name__}: "
             report.not_timed[name] = kind + " ".join(str(error).split())
     return report

@@ -70,7 +70,7 @@ class CallbackThread:
                 self._call(tracks)
                 self._num_returned += 1
                 self._moved_at = time.monotonic()
-                del tracks  # else this thread would keep one frame alive while it waits
+                del tracks  # otherwise this thread would keep one frame alive while it waits
         except BaseException as error:
             self._channel.cancel()
             self._failed(error)

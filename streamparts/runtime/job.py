@@ -29,8 +29,8 @@ from streamparts.tracking.presence import APPEAR_SCORE
 LOOP_SECONDS = 1.0
 """Share of the grace period for finishing the current frame; then its outputs are closed without it."""
 
-_OUTPUT_SECONDS = 1.5  # of the grace: by then the outputs are closed, or left behind ...
-_SOURCE_SECONDS = 1.85  # ... and by then the source
+_OUTPUT_SECONDS = 1.5  # share of the grace period by which the outputs are closed, or abandoned ...
+_SOURCE_SECONDS = 1.85  # ... and by which the source is
 _LAST_SECONDS = 1.95
 
 
@@ -306,6 +306,6 @@ def work_off(jobs: Sequence[Job]) -> None:
 
 def _wait_for(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        while not job.done.wait(0.05):  # never long at a stretch: some systems deliver signals only between waits
+        while not job.done.wait(0.05):  # never long at a time: some systems deliver signals only between waits
             for other in jobs:
                 other.watch()

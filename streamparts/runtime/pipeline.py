@@ -66,7 +66,7 @@ class Pipeline:
         interrupt = source.close if source.live else None
         depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
-        if following.num_subjects:  # where to look depends on the frame before
+        if following.num_subjects:  # the region depends on the previous frame
             frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt)
             tracks = FollowedTracks(
                 self._segmenter, bundle.spec, following.num_subjects, new_tracker, self._meter.clock
@@ -74,7 +74,7 @@ class Pipeline:
             self._prefetch, self._results = frames, map(tracks.update, frames)
             return
         fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), self._meter.clock)
-        if self.policy == "latest":  # what may yet be dropped is not worth preparing
+        if self.policy == "latest":  # a frame that may still be dropped is not worth preparing
             frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt)
             self._prefetch, self._results = frames, map(fixed.update, self._prepared(iter(frames)))
         else:
@@ -109,7 +109,7 @@ class Pipeline:
             else:
                 left_out = None
                 yield frame
-            del frame  # else this generator would keep one frame alive while it waits
+            del frame  # otherwise this generator would keep one frame alive while it waits
 
     def _replaced(self, waiting: Frame, newer: Frame) -> Frame:
         self._meter.dropped += 1

@@ -195,7 +195,7 @@ def run(
         if resume and outputs.tracks:
             point = resume_point(outputs.tracks, bundle, masks=masks, following=tracking.following)
         may_replace = force or point is not None
-        check_outputs(files, inputs, may_replace)  # again: another run may have ended meanwhile
+        check_outputs(files, inputs, may_replace)  # checked again: another run may have ended meanwhile
         if outputs.overlay is not None:
             check_followers(outputs.overlay, may_replace)
         task = Task(
@@ -274,7 +274,7 @@ def run_many(
     wanted = [replace(outputs, following=following) for outputs in wanted]
     chosen = chosen_backend(bundle, backend, threads)
     with claimed(every), closing(SharedBackend(chosen.backend)) as shared:
-        check_outputs(every, inputs, force)  # again: another run may have ended meanwhile
+        check_outputs(every, inputs, force)  # checked again: another run may have ended meanwhile
         jobs = [
             Job(
                 Task(

@@ -46,7 +46,7 @@ class BackgroundSink(Generic[Item]):
                 self._sink.write(item)
                 if self._written:
                     self._written(item)
-                del item  # else this thread would keep one frame alive while it waits
+                del item  # otherwise this thread would keep one frame alive while it waits
         except BaseException as error:
             self._error = error
         finally:

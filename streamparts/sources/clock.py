@@ -15,10 +15,9 @@ from streamparts.sources.timed import Timed, counted_note
 ARRIVAL_TIME_BASE = Fraction(1, 90_000)
 """Seconds per tick of arrival times."""
 MEASURED_PICTURES, MEASURED_SECONDS = 8, 1.0
-"""The rate of a stream without timestamps is measured over this many images that had to be waited for, or this long
-..."""
+"""Number of images waited for, and seconds, either of which ends the measurement of a rate without timestamps."""
 MOST_PICTURES = 64
-"""... but over at most this many images."""
+"""Maximum number of images of this measurement."""
 _WAITED_SECONDS = 0.002
 
 ARRIVAL_NOTE = "has no timestamps: using arrival times; --fps counts frames instead"

@@ -44,10 +44,9 @@ _TOO_LARGE = re.compile(r"picture size (\d+x\d+) exceeds", re.IGNORECASE)
 _MOST_PENDING = 128
 """Packets whose frames may still be in the decoder; codecs hold back at most sixteen."""
 _DOUBT = 4.0
-"""FFmpeg reads ahead while it opens a stream; packets read then have times within this multiple of the opening time
-..."""
+"""FFmpeg reads ahead while it opens a stream: packets read then have times within this multiple of the opening time."""
 _DOUBT_SECONDS = 1.0
-"""... plus this many seconds."""
+"""Seconds added to that time."""
 
 
 @dataclass(slots=True)
@@ -110,7 +109,7 @@ class DamageWatch:
                 raise VideoError(UNVERIFIED) from error
             raise
         self._note_losses(said)
-        self.has_ended = False  # what was read ahead is still to come
+        self.has_ended = False  # packets read ahead are still to come
         if self._event:
             self._damaged = True
             self._doubtful_seconds = _DOUBT * (time.perf_counter() - began) + _DOUBT_SECONDS
@@ -144,7 +143,7 @@ class DamageWatch:
     def stamp_of(self, image: VideoFrame) -> Stamp:
         """Stamp of the packet of a decoded frame. Call it once per frame, in order."""
         stamp = self._found(image)
-        if stamp.is_key:  # an intra refresh mends the picture bit by bit until the next one begins
+        if stamp.is_key:  # an intra refresh repairs the frame gradually until the next one starts
             self._healing = stamp.heals and image.pict_type in (PictureType.P, PictureType.B)
         return Stamp(stamp.number, stamp.heard_at, stamp.damaged or self._healing or image.is_corrupt)
 

@@ -81,7 +81,7 @@ def _screen(platform: str, environment: Mapping[str, str], options: dict[str, st
 
 def _camera(number: int, platform: str, options: dict[str, str]) -> Device:
     if platform == "darwin":
-        # Its default of 29.97 is refused by most cameras.
+        # Most cameras reject its default of 29.97.
         return Device(f"{number}:none", "avfoundation", {"framerate": "30", **options})
     if platform == "win32":
         return Device(f"video={_directshow_name(number)}", "dshow", options)

@@ -279,7 +279,7 @@ def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIX
     if not videos:
         raise VideoError(f"{name}: has no video stream")
     stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
-    stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
+    stream.thread_type = "SLICE"  # as fast as frame threads here, without their delay
     stream.codec_context.thread_count = decoder_threads()
     stream.codec_context.options = {"max_pixels": str(max_pixels)}
     return stream
@@ -346,8 +346,8 @@ def _open_container(path: Path, accelerator: HWAccel | None = None, max_pixels: 
     if not path.exists():
         raise VideoError(f"{path}: no such file")
     try:
-        # The prefix keeps names like "rtsp:x" or "concat:y" from being taken for protocols.
-        options = {"max_pixels": str(max_pixels)}  # of what is decoded to find out what the file holds
+        # The prefix prevents names such as "rtsp:x" or "concat:y" from being read as protocols.
+        options = {"max_pixels": str(max_pixels)}  # of data decoded to probe the file
         return av.open(f"file:{path}", mode="r", hwaccel=accelerator, options=options)
     except PermissionError as error:
         raise VideoError(f"{path}: no permission to read this file") from error

@@ -112,7 +112,7 @@ class LiveSource(Closing):
         try:
             picture = self._reader.take(seconds)
         except Lost:
-            return None  # which is told again, after those that came
+            return None  # raised again, after the images before it
         return None if picture is None else self._timed(picture)
 
     @property
@@ -151,7 +151,7 @@ class LiveSource(Closing):
         timed: Timed | None = self._early.popleft()
         while timed is not None and not self._closed.is_set():
             yield timed
-            timed = None  # else this generator would keep it alive while it waits
+            timed = None  # otherwise this generator would keep it alive while it waits
             try:
                 timed = self._next_timed(time.perf_counter())
             except Lost as lost:
@@ -165,11 +165,11 @@ class LiveSource(Closing):
 
     def _frames(self) -> Iterator[Frame]:
         timed: Timed | None = self._with_time(self._early.popleft())
-        ahead = None if self._clock.is_senders else ()  # nobody knows what comes; made-up times are in order
+        ahead = None if self._clock.is_senders else ()  # the following times are unknown; estimated ones are in order
         while timed is not None and not self._closed.is_set():
             taken_at, decoded_at = time.perf_counter(), timed.decoded_at
             yield self._timeline.frame(timed.image, timed.pts, decoded_at, ahead, timed.damaged)
-            timed = None  # else this generator would keep it alive while it waits
+            timed = None  # otherwise this generator would keep it alive while it waits
             try:
                 timed = self._early.popleft() if self._early else self._next_timed(taken_at)
             except Lost as lost:
@@ -218,7 +218,7 @@ class LiveSource(Closing):
         try:
             picture = self._reader.take(taken_at + self._idle_seconds + GRACE_SECONDS - time.perf_counter())
         except Lost as lost:
-            # FFmpeg's RTSP tells its own timeout as the end of the stream.
+            # FFmpeg's RTSP reports its own timeout as the end of the stream.
             waited = lost.at - self._reader.heard_at > 0.9 * self._idle_seconds
             raise silent if str(lost) == SILENT or (str(lost) == ENDED and waited) else lost from None
         if picture is None and not self._closed.is_set():

@@ -27,7 +27,7 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _OPTIONS = {
     "rtmp": {"rtmp_live": "any"},
     "udp": {"overrun_nonfatal": "1", "fifo_size": "50000"},
-    # Only for what can be asked for again from the middle; live streams are opened anew, and say that there is a gap.
+    # Only for files that can be requested from the middle; live streams are reopened, and report a gap.
     "http": {"reconnect": "1", "reconnect_delay_max": "2"},
     "https": {"reconnect": "1", "reconnect_delay_max": "2"},
 }
@@ -110,7 +110,7 @@ def _opener(
             except OSError as error:
                 if error.errno != errno.EPROTONOSUPPORT or len(ways) == 1:
                     raise
-                del ways[0]  # for good: the next connection too
+                del ways[0]  # permanently, including the next connection
 
     return open_container
 
@@ -118,11 +118,11 @@ def _opener(
 def _rtsp_ways(word: str) -> list[dict[str, str]]:
     """Options in the order of attempts. UDP loses packets on busy networks and is blocked by many routers; it is tried
     if the server refuses TCP. ?udp or ?multicast at the end of an address selects the transport."""
-    video = {"allowed_media_types": "video"}  # a loss in the sound would count as one in the picture
+    video = {"allowed_media_types": "video"}  # a loss in the audio would count as one in the video
     if set(urlsplit(word).query.lower().split("&")) & {"udp", "multicast", "http"}:
         return [video]
-    # Without a queue FFmpeg does not say that packets are missing, as they may be over TCP too: servers leave out what
-    # a connection is too slow for. Two are what it takes, and delay nothing as long as nothing is missing.
+    # Without a queue, FFmpeg does not report missing packets, which also occur over TCP: servers omit what a slow
+    # connection cannot take. A queue of two is enough, and adds no delay while nothing is missing.
     return [video | {"rtsp_transport": "tcp", "reorder_queue_size": "2"}, video | {"rtsp_transport": "udp"}]
 
 

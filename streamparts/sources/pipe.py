@@ -96,5 +96,5 @@ class _Pipe:
 
     def _ready(self) -> bool:
         if sys.platform == "win32":
-            return True  # select knows only sockets there
+            return True  # on Windows, select supports only sockets
         return bool(select.select([self._descriptor], [], [], POLL_SECONDS)[0])

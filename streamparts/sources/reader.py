@@ -193,7 +193,7 @@ class Reader:
                     packet = next(container.demux(stream), None)
                 self._waited = time.perf_counter() - asked
                 return packet
-            except av.BlockingIOError:  # some cameras: nothing there yet
+            except av.BlockingIOError:  # some cameras: no data yet
                 time.sleep(0.005)
 
     def _decode(self, packet: Packet[VideoStream] | None, stream: VideoStream) -> bool:
@@ -246,7 +246,7 @@ class _Pacer:
             return
         at = float(packet.dts * packet.time_base)
         now = time.monotonic()
-        if self._start is None or not -10 < self._start + at - now < 60:  # or the times began anew
+        if self._start is None or not -10 < self._start + at - now < 60:  # or the times have restarted
             self._start = now - at
         while (left := self._start + at - time.monotonic()) > 0 and not cancelled():
             time.sleep(min(left, 0.1))

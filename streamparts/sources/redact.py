@@ -8,7 +8,7 @@ from streamparts.texts import readable
 
 HIDDEN = "***"
 
-# The second form is a password with a slash in it; it hides an innocent path with an @ behind a port too.
+# The second form is a password with a slash; it also hides an innocent path with an @ after a port.
 _USER = re.compile(r"(?<=://)(?:[^\s/?#]+|[^\s/:@]*:\S*)@")
 _SHOWN = (
     *("channel", "subtype", "stream", "profile", "track", "camera", "cam", "id", "quality", "resolution", "size"),

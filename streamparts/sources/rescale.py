@@ -37,7 +37,7 @@ class Rescaler:
             return self._convert(frame.image, size_hw, frame.rotation)
         stored = window.before_rotation(frame.rotation, frame.height, frame.width)
         cut = cut_out(frame.image, stored)
-        if cut is None:  # a layout that is not known by heart
+        if cut is None:  # a layout without a known cut
             whole = self._convert(frame.image, (frame.height, frame.width), frame.rotation)
             return _resize_array(whole[window.slices], size_hw)
         return self._convert(cut, size_hw, frame.rotation)
@@ -84,7 +84,7 @@ class Rescaler:
             height=height,
             format="rgb24",
             interpolation=Interpolation.AREA if shrinks else Interpolation.BILINEAR,
-            src_color_range=int(image.color_range),  # left out, PyAV takes full range for limited
+            src_color_range=int(image.color_range),  # without it, PyAV takes full range for limited
             threads=1,
         )
         upright = np.asarray(small.to_ndarray(), np.uint8)

@@ -60,7 +60,7 @@ def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Fram
         frame = timeline.frame(image, pts, decoded_at, _stated_after(image, waiting), damaged)
         del image
         yield frame
-        del frame  # else this generator would keep it alive while it waits
+        del frame  # otherwise this generator would keep it alive while it waits
     if isinstance(ended, VideoError):
         raise ended
 

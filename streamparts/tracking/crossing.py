@@ -19,17 +19,17 @@ ellipses that touch have 8."""
 REACH = 7.0
 """Squared standard deviations within which pixels belong to a subject."""
 MET = 0.1
-"""Subjects whose boxes overlap by this share of the smaller one may be swapped from then on ..."""
+"""Overlap of two subjects' boxes, as a share of the smaller one, from which they may be swapped."""
 FRAMES_APART = 5
-"""... until they were apart for this many frames, in which they are compared with their earlier appearance."""
+"""Number of frames apart in which they are compared with their earlier appearance, before they count as distinct."""
 SURE = 0.1
 """Mean advantage of the swapped assignment over these frames that is required for a swap."""
 AT_ONCE = 1.0
 """Total advantage at which the decision is made early."""
 ONE_AREA = 1.15
-"""Two subjects that together show less than this multiple of the larger one's usual area are merged ..."""
+"""Two subjects are merged if together they show less than this multiple of the larger one's usual area."""
 ONE_SECONDS = 1.5
-"""... if that lasts this long."""
+"""Seconds for which that must hold."""
 
 
 class Shape(NamedTuple):

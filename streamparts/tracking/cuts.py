@@ -10,9 +10,9 @@ from streamparts.data import Frame
 GRID = 24
 """Pixels looked at along each side."""
 JUMP = 25.0
-"""Mean difference, of 255 levels, from which it is a cut ..."""
+"""Mean difference from the previous frame, of 255 levels, that a cut exceeds."""
 TIMES_USUAL = 4.0
-"""... if it exceeds this multiple of the usual one."""
+"""Multiple of the usual difference that a cut also exceeds."""
 USUAL_PACE = 0.1
 """Update rate of the usual difference."""
 

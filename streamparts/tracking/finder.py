@@ -42,7 +42,7 @@ def rounds(
     out = [[*dict.fromkeys(region for region in around if region != whole), whole]]
     for share in TILE_SIDES:
         side = share * min(frame_hw)
-        if share == TILE_SIDES[0] or side >= max(model_hw):  # a tile that is enlarged shows no more
+        if share == TILE_SIDES[0] or side >= max(model_hw):  # an upscaled tile shows no more detail
             out.append(tiles(frame_hw, model_hw, side))
     return out
 

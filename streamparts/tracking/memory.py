@@ -20,9 +20,9 @@ from streamparts.tracking.presence import Presence
 TRUST_PACE = 0.2
 """Update rate of the confidence in a subject."""
 STEADY_SIZE = 1.1
-"""A crop is kept while the size of the ideal one is within this factor ..."""
+"""A crop is kept while the size of the ideal one is within this factor."""
 STEADY_PLACE = 0.05
-"""... and its distance within this share of the size."""
+"""A crop is kept while the distance of the ideal one is within this share of its size."""
 SHAPE_PACE = 0.3
 """Update rate of the shape."""
 
@@ -111,7 +111,7 @@ class Subject:
         self.trust += TRUST_PACE * (sighting.score - self.trust)
         self.motion.update(extent.box, seconds, apart)
         seen = extent.covariance
-        if apart < 1:  # its pixels are not all there, but their direction is
+        if apart < 1:  # not all of its pixels are visible, but their direction is
             seen = Shape(extent.mean, self._covariance).turned_like(seen)
         self._covariance += SHAPE_PACE * apart * (seen - self._covariance)
         if apart == 1:

@@ -29,9 +29,9 @@ State = tuple[Array, Array]
 """Values (K, 5) and their velocities (K, 5)."""
 
 TURN_SECONDS = 0.15
-"""Time constant of the decay of a hidden part's angular velocity relative to its neighbours ..."""
+"""Time constant of the decay of a hidden part's angular velocity relative to its neighbours."""
 OFFSET_SECONDS = 0.15
-"""... and of its offset from the place given by the joints."""
+"""Time constant of the decay of a hidden part's offset from the place given by its joints."""
 _DOUBT = 1.0
 """Angular velocity relative to the neighbours counts as far as its square exceeds this multiple of its variance."""
 _SPIN_SHARE = 0.3

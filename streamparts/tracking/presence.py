@@ -13,9 +13,9 @@ from streamparts.data import Parts
 LEAST_MASS = 1e-4
 """Keeps the logarithm of 0 finite."""
 APPEAR_SCORE = 0.5
-"""An absent subject becomes present once its score reaches this ..."""
+"""Score from which an absent subject becomes present."""
 VANISH_SCORE = 0.25
-"""... and a present one absent once it falls below this."""
+"""Score below which a present subject becomes absent."""
 
 
 def presence_features(parts: Parts) -> FloatArray:

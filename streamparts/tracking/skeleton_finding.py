@@ -26,9 +26,9 @@ FREE_RADII = 0.5
 """No joint if the two parts' positions of it differ by more than this many mean radii."""
 _ITERATIONS = 12
 NEAR = 1.0
-"""Distance of a joint from a part's centre, in canonical units: up to half a radius outside is free ..."""
+"""Distance of a joint from a part's centre without cost, in canonical units: half a radius outside."""
 _REACH_PRICE = 0.35
-"""... and each unit beyond costs this much disagreement."""
+"""Cost of each canonical unit beyond NEAR, as disagreement."""
 
 
 class PairFit(NamedTuple):

@@ -45,9 +45,9 @@ it is at rest."""
 _SURE = 0.5
 """Parts below this confidence are corrected towards their joints."""
 _SAME_WAY = 0.7
-"""Cosine from which two outliers lie in the same direction from their predictions ..."""
+"""Cosine from which two outliers lie in the same direction from their predictions."""
 _AHEAD = 1.3
-"""... and factor by which the second is farther if a motion has started: an error does not grow."""
+"""Factor by which the second of two such outliers is farther if a motion has started; an error does not grow."""
 _LEAST_CONFIDENCE = 0.01
 """Lower bound of the confidence."""
 _PLACED_HZ = 3.0
@@ -64,13 +64,13 @@ class Smoothing:
     """Constants of the filter; each triple is for translation, log scale and angle (radians)."""
 
     noise: tuple[float, float, float] = (0.8, 0.04, 0.05)
-    """Initial standard deviation of a measurement ..."""
+    """Initial standard deviation of a measurement."""
     noise_range: tuple[float, float] = (0.25, 4.0)
-    """... and bounds of the estimated one, as multiples of it."""
+    """Bounds of the estimated standard deviation, as multiples of `noise`."""
     agility: tuple[float, float, float] = (1.2e5, 10.0, 1000.0)
-    """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
+    """Spectral density of the white noise in the acceleration, in squared units per second cubed."""
     rest_agility: float = 0.005
-    """... and its share at rest."""
+    """Share of that density at rest."""
     slow: tuple[float, float, float] = (30.0, 0.25, 2.5)
     """Speeds per second well below these count as rest."""
     leaning_gain: float = 2.0
@@ -116,7 +116,7 @@ class PoseFilter:
         self._hanging = Hanging(skeleton) if skeleton else None
         self.filled = np.zeros(num_parts, np.bool_)
         """(K,) hidden parts that the skeleton placed in the last update."""
-        self._placed = self.filled  # and those seen with little confidence that it moved
+        self._placed = self.filled  # and of those moved by it because of their low confidence
         options = self._options = smoothing or Smoothing()
         self._agility, self._slow = _columns(options.agility), np.square(_columns(options.slow))
         self._cutoff, self._cutoff_gain = _columns(options.cutoff_hz), _columns(options.cutoff_gain)
@@ -131,8 +131,8 @@ class PoseFilter:
         self._value = np.zeros((num_parts, 5))
         self._velocity = np.zeros((num_parts, 5))
         self._covariance = np.zeros((3, num_parts, 5))  # position, cross, velocity
-        self._leaning = np.zeros((num_parts, 5))  # mean of the last surprises over their standard deviation
-        self._squared_speeds = np.zeros((num_parts, 5))  # mean over the axes, without what their uncertainty adds
+        self._leaning = np.zeros((num_parts, 5))  # running mean of the innovations over their standard deviation
+        self._squared_speeds = np.zeros((num_parts, 5))  # mean over the axes, without the part due to uncertainty
         self._calm = np.zeros((num_parts, 5))
         self._far = np.zeros(num_parts, np.int64)
         self._far_at, self._far_by = np.zeros((num_parts, 2)), np.zeros((num_parts, 2))

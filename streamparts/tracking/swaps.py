@@ -17,9 +17,9 @@ from streamparts.arrays import FloatArray
 Array = NDArray[np.float64]
 
 SWAPS_PER_FRAME = 1e-3
-"""Probability per frame that the network starts to swap a pair ..."""
+"""Probability per frame that the network starts to swap a pair."""
 RETURNS_PER_FRAME = 1e-2
-"""... and that it stops."""
+"""Probability per frame that the network stops swapping a pair."""
 TAIL = 4.0
 """Squared sigmas from which a distance counts logarithmically (Student's t): if both assignments are far off, the
 nearer one is still more likely."""

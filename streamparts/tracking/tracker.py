@@ -24,13 +24,13 @@ class Visibility:
     """When a part counts as visible. Two levels prevent flicker."""
 
     appear_score: float = 0.5
-    """A hidden part becomes visible once its score reaches this ..."""
+    """Score from which a hidden part becomes visible."""
     appear_area: float = 4e-4
-    """... and its area this share of the region that the network saw."""
+    """Area from which a hidden part becomes visible, as a share of the region that the network saw."""
     vanish_score: float = 0.3
-    """A visible part becomes hidden once its score is below this ..."""
+    """Score below which a visible part becomes hidden."""
     vanish_area: float = 1e-4
-    """... or its area below this share."""
+    """Area below which a visible part becomes hidden, as a share of that region."""
 
     def __post_init__(self) -> None:
         if not (self.vanish_score <= self.appear_score and self.vanish_area <= self.appear_area):

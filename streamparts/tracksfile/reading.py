@@ -79,7 +79,7 @@ def decode_header(line: bytes) -> tuple[HeaderRecord, str]:
 
 def decode_line(line: bytes, schema: str = SCHEMA) -> Record:
     """Parse a line after the first. Raises msgspec.DecodeError."""
-    if schema != FIRST_SCHEMA:  # what later ones lack has a default
+    if schema != FIRST_SCHEMA:  # missing fields of older schemas have defaults
         return _decoder.decode(line)
     raw = msgspec.json.decode(line, type=dict[str, Any])
     return msgspec.convert({"type": "frame", **raw}, FrameRecord)

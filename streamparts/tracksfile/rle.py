@@ -72,7 +72,7 @@ def decompress(text: str) -> NDArray[np.int64]:
     places = np.arange(len(groups)) - np.repeat(ends - lengths + 1, lengths)
     values = np.add.reduceat((groups & (_MORE - 1)) << (_BITS * places), ends - lengths + 1) if len(ends) else ends
     values -= np.where(groups[ends] & (1 << (_BITS - 1)), np.int64(1) << (_BITS * lengths), 0)
-    # each is told as the difference to the one before the last: sums over every other one, from the second and third on
+    # each is the difference to the one before the last: sums over every other one, from the second and third
     for first in (1, 2):
         values[first::2] = np.cumsum(values[first::2])
     return values

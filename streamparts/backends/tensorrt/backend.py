@@ -41,7 +41,7 @@ class TensorRtBackend:
         self._shape = (*bundle.spec.input_hw, 3)
         self._waiting: deque[Slot] = deque()
         with ExitStack() as stack:
-            # Leaving a stack goes backwards: passes are dropped before the engine, and that before its runtime.
+            # A stack unwinds in reverse: passes are dropped before the engine, and the engine before its runtime.
             engine = _deserialise(library, bundle.data, self._label, bundle.engine.version_compatible, stack)
             self.interface = _read_interface(library.module, engine, bundle.spec, self._label)
             new_context = _context_maker(library, engine, self._label, stack)
@@ -86,7 +86,7 @@ class TensorRtBackend:
         if not self._waiting:
             raise ValueError("nothing was submitted")
         slot = self._waiting.popleft()
-        self._slots.appendleft(slot)  # the one whose graphs are there already
+        self._slots.appendleft(slot)  # the slot that already has graphs for this size
         return slot.collect()
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class TensorRtBackend:
         self._stack.close()
 
     def __del__(self) -> None:
-        with suppress(Exception):  # at the interpreter's end half of the modules may be gone
+        with suppress(Exception):  # at interpreter exit, half of the modules may be gone
             self.close()
 
     def _batches(self, images: ByteArray) -> Iterator[Outputs]:
@@ -132,7 +132,7 @@ def _joined(batches: list[Outputs]) -> Outputs:
 def _deserialise(library: Library, plan: bytes, label: str, host_code: bool, stack: ExitStack) -> Any:
     trt = library.module
     runtime = trt.Runtime(library.log)
-    # A version-compatible plan carries its own runtime as machine code; its trust was settled by load_engine.
+    # A version-compatible plan contains its own runtime as machine code; load_engine has already checked its trust.
     runtime.engine_host_code_allowed = host_code
     if library.is_rtx and (reason := rtx_plan_problem(library, runtime, plan)) is not None:
         raise ModelError(f"{label}: {library.title} rejects this engine: {reason}; build it again")

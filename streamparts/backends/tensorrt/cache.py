@@ -89,7 +89,7 @@ class EngineCache:
             _lock(descriptor)
             yield
         finally:
-            os.close(descriptor)  # which unlocks
+            os.close(descriptor)  # closing it unlocks
 
     def _trusted(self, plan_sha256: str) -> Path:
         return self.folder / f"{plan_sha256}.built"
@@ -144,6 +144,6 @@ def _is_foreign(status: os.stat_result) -> bool:
 def _lock(descriptor: int) -> None:
     try:
         import fcntl
-    except ImportError:  # Windows: two builds at once waste time, and the last one stays
+    except ImportError:  # Windows: two parallel builds waste time, and the last one remains
         return
     fcntl.flock(descriptor, fcntl.LOCK_EX)

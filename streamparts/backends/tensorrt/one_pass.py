@@ -180,7 +180,7 @@ class Pass:
         self._require(context.set_tensor_address("image", buffers.image))
         for field in self.fields:
             self._require(context.set_tensor_address(field.name, buffers.block + field.offset))
-        # What TensorRT allocates or compiles at the first run of a shape must not fall into the capture.
+        # TensorRT's allocations and compilation in the first run of a shape must not be captured.
         self._enqueue()
         checked(cuda, cuda.cudaStreamSynchronize(buffers.stream))
         if not hasattr(context, "is_stream_capturable") or _rtx_capturable(context, buffers.stream):
@@ -223,7 +223,7 @@ class Pass:
                     return checked(cuda, cuda.cudaGraphInstantiate(graph, 0))
             except ModelError as error:
                 failure = failure or error
-        cuda.cudaGetLastError()  # a failed capture leaves its error for the next call to find
+        cuda.cudaGetLastError()  # a failed capture leaves its error for the next call
         _log.warning("%s: runs without a CUDA graph (%s)", self._label, failure)
         return None
 

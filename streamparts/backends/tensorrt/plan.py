@@ -64,7 +64,7 @@ def build_plan(
     if config.add_optimization_profile(profile) < 0:
         raise ModelError(f"{spec.name}: {library.title} refuses batches of {options} ({library.log.take()})")
     cache = None
-    if not library.is_rtx:  # which has none, and would ask for a GPU
+    if not library.is_rtx:  # it has none, and would ask for a GPU
         cache = _attach_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -91,7 +91,7 @@ def _parser_errors(parser: Any) -> str:
 
 def _set_options(library: Library, config: Any, options: BuildOptions) -> None:
     trt = library.module
-    # fp32 means fp32: TensorFloat-32 keeps 10 bits of a mantissa, as fp16 does, and is on unless switched off.
+    # fp32 means fp32: TensorFloat-32 has 10 bits of mantissa, like fp16, and is on by default.
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * MEBIBYTE)

@@ -21,7 +21,7 @@ class Datagrams:
         """Raises VideoError if the host is unknown, or there is no route to it."""
         family, self._target = resolved(address, "udp")
         try:
-            # Not connected: on a connected one the answer of a dead receiver's host would cost every other message.
+            # Not connected: on a connected socket, the answer of a dead receiver's host would fail every other message.
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         except OSError as error:

@@ -15,7 +15,7 @@ from streamparts.tracksfile.records import HeaderRecord
 
 try:
     import pylsl
-except (ImportError, RuntimeError, OSError) as error:  # the package without the library that it stands for
+except (ImportError, RuntimeError, OSError) as error:  # pylsl without liblsl
     raise MissingExtraError(f"lsl:// cannot be used: pylsl does not load ({' '.join(str(error).split())})") from error
 
 FRAME_CHANNELS = {"frame": "count", "pts_seconds": "seconds", "segment": "count"}
@@ -59,7 +59,7 @@ class LslSender:
 
     def close(self) -> None:
         if self._outlet is not None and self._outlet.have_consumers():
-            time.sleep(_FLUSH_SECONDS)  # LSL cannot be asked whether all has gone out
+            time.sleep(_FLUSH_SECONDS)  # LSL cannot report whether everything was sent
         self._outlet = None
 
 

@@ -29,7 +29,7 @@ _MAX_INCOMING_BYTES = 1024
 _FLUSH_SECONDS = 0.3
 _CLOSE_SECONDS = 0.4
 _LOGGER = logging.getLogger("streamparts.websocket")
-_LOGGER.addHandler(logging.NullHandler())  # else a client that stumbles would fill the user's stderr
+_LOGGER.addHandler(logging.NullHandler())  # otherwise a faulty client would fill the user's stderr
 
 
 class WebsocketSender:
@@ -42,7 +42,7 @@ class WebsocketSender:
         self._encoding = Encoding(address, recording)
         self._greeting = self._encoding.greeting()
         self._clients: dict[ServerConnection, _Client] = {}
-        self._connections: WeakSet[ServerConnection] = WeakSet()  # those too that have not shaken hands
+        self._connections: WeakSet[ServerConnection] = WeakSet()  # including those before the handshake
         self._missed_before = 0
         family, numeric = resolved(address, "tcp")
         try:
@@ -73,7 +73,7 @@ class WebsocketSender:
             self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join()
 
-    # What follows runs in the thread of the loop.
+    # The methods below run in the loop's thread.
 
     def _work(self, listener: socket.socket) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -83,7 +83,7 @@ class WebsocketSender:
         server = await serve(
             self._serve,
             sock=listener,
-            compression=None,  # costs more time than a network saves
+            compression=None,  # costs more time than the network saves
             max_size=_MAX_INCOMING_BYTES,
             close_timeout=_CLOSE_SECONDS,
             logger=_LOGGER,
@@ -109,7 +109,7 @@ class WebsocketSender:
         client = self._clients[connection] = _Client()
         sending = asyncio.create_task(self._send_all(connection, client, self._greeting))
         try:
-            async for _ in connection:  # thrown away; ends when the client is gone
+            async for _ in connection:  # discarded; ends when the client disconnects
                 pass
         except ConnectionClosed:
             pass

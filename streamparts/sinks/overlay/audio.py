@@ -59,7 +59,7 @@ class AudioReader:
         packets = self._container.demux(stream)
         if self.codec != "aac" or stream.codec_context.extradata:
             return packets
-        # AAC of broadcast streams has a header in every packet, mp4 files have one for all.
+        # In broadcast streams, every AAC packet has a header; mp4 files have one for all.
         repack = BitStreamFilterContext("aac_adtstoasc", stream)
         return (out for packet in packets if packet.dts is not None for out in repack.filter(packet))
 

@@ -51,7 +51,7 @@ def draw_tracks(
     if not (tracks.visible.any() or trails or tracks.joints):
         return
     side = float(min(canvas[0].image.shape[:2]))
-    if tracks.region is not None:  # lines as thick as they are would hide a small subject
+    if tracks.region is not None:  # lines of the usual width would hide a small subject
         side = min(side, LINES_FOR * max(tracks.region[2:]))
     full = make_strokes(tracks, style, trails, side, boxed)
     half = full.halved() if any(plane.halvings for plane in canvas) else full
@@ -87,7 +87,7 @@ def _draw_strokes(plane: Plane, strokes: Strokes, opacity: float) -> None:
 
 
 def _draw_lines(plane: Plane, lines: list[Line], color: tuple[int, ...], thickness: int, closed: bool = False) -> None:
-    # Smooth lines where the eye sees them, quick ones in half-size colour.
+    # Smooth lines on the luma plane, fast ones on the half-size chroma planes.
     line_type = cv2.LINE_8 if plane.halvings else cv2.LINE_AA
     cv2.polylines(plane.image, lines, closed, color, thickness, line_type, SUBPIXEL_BITS)
 
@@ -141,7 +141,7 @@ def _draw_name(plane: Plane, center: Line, text: str, strokes: Strokes) -> None:
 
 def _draw_text(plane: Plane, center: Line, text: str, scale: float, thickness: int) -> None:
     if plane.halvings:
-        return  # white on dark: both are grey
+        return  # white and dark are both grey
     width, height = _text_size(text, scale, thickness)
     x, y = (center[0, 0] >> SUBPIXEL_BITS).tolist()
     origin, white = (x - width // 2, y + (height + 1) // 2), plane.values(_WHITE)

@@ -28,10 +28,10 @@ examples/puppet.mp4, one core: auto 744 kB, 48.2 dB, 3.4 ms per frame; small 333
 
 _OPTIONS = {
     "libx264": {
-        "preset": "ultrafast",  # half the processor time of the next one, for files a third larger
+        "preset": "ultrafast",  # half the processor time of the next preset, for files a third larger
         "crf": "21",
-        "tune": "zerolatency",  # else up to a second of frames waits in the encoder and dies with it
-        "forced-idr": "1",  # a key frame asked for is one to seek to
+        "tune": "zerolatency",  # otherwise up to a second of frames waits in the encoder and is lost with it
+        "forced-idr": "1",  # makes a requested keyframe an IDR frame
     },
     "h264_nvenc": {
         "preset": "p4",
@@ -50,7 +50,7 @@ _OPTIONS = {
 _OWN_QUALITY = ("libx264", "h264_nvenc", "h264_qsv")
 """Encoders with a quality setting; the others get a bit rate."""
 _BITS_PER_PIXEL = 0.12
-_PROBE_SIDE = 256  # hardware refuses very small pictures
+_PROBE_SIDE = 256  # hardware rejects very small frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def choose_encoder(name: str = AUTO) -> Encoder:
     if name == SMALL:
         return SMALL_ENCODER
     codec = _find(SOFTWARE if name == AUTO else name)
-    name = codec.name  # "h264" is the name of a format, for which FFmpeg has an encoder of its choice
+    name = codec.name  # "h264" is a format, for which FFmpeg would choose an encoder
     encoder = Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {}))
     if name != SOFTWARE and (reason := _refusal(encoder)):
         raise VideoError(f"the encoder {name} does not work here ({reason}); leave --encoder out for {SOFTWARE}")
@@ -120,7 +120,7 @@ def _refusal(encoder: Encoder) -> str | None:
 def _find(name: str) -> av.Codec:
     try:
         codec = av.Codec(name, "w")
-    except ValueError as error:  # PyAV's UnknownCodecError is one
+    except ValueError as error:  # includes PyAV's UnknownCodecError
         known = ", ".join([AUTO, SOFTWARE, SMALL, *_hardware_names()])
         raise VideoError(f"this FFmpeg has no encoder called {name!r}; it has {known}") from error
     if codec.canonical_name != "h264":

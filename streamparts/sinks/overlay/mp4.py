@@ -145,14 +145,14 @@ def _muxer_options(first_pts: int, time_base: Fraction, sample_rate: int, endles
     ticks = math.lcm(time_base.denominator, sample_rate)
     ticks = ticks if ticks <= _MAX_TIMESCALE else time_base.denominator
     return {
-        # With the index delayed to the first fragment, a file that was killed has its start time too.
+        # With the index delayed to the first fragment, a killed file also has its start time.
         "movflags": "delay_moov+frag_keyframe+" + ("hybrid_fragmented" if hybrid else "default_base_moof"),
         "frag_duration": str(round(1e6 * FRAGMENT_SECONDS)),
-        "flush_packets": "1",  # without it a killed process leaves an unreadable file
-        # Pictures wait for sound, and sound for pictures, to be stored in order; no longer than this, in microseconds.
+        "flush_packets": "1",  # without it, a killed process leaves an unreadable file
+        # Interleaving: frames wait for audio, and audio for frames, at most this long, in microseconds.
         "max_interleave_delta": str(round(1e6 * FRAGMENT_SECONDS / 2)),
         "avoid_negative_ts": "disabled" if first_pts >= 0 else "make_non_negative",
-        # The start times are kept in these units; the default of milliseconds would round them.
+        # Start times are stored in these units; the default of milliseconds would round them.
         "movie_timescale": str(ticks * -(-1000 // ticks)),
     }
 

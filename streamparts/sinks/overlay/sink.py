@@ -193,6 +193,6 @@ class _Files:
             return
         shift = self._timeline.shift - self._start
         for packet in self._sound.until(until):
-            # What is not in the file's time cannot be heard with its picture.
+            # Audio outside the file's time range cannot be played with its frame.
             if shift == 0 or (packet.pts or 0) * packet.time_base + shift >= 0:
                 writer.write_audio(packet, shift)

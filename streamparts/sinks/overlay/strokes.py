@@ -19,7 +19,7 @@ Line = NDArray[np.int32]
 """(n, 1, 2) points in cv2's fixed point."""
 
 SUBPIXEL_BITS = 4
-_FAR = 2**26  # keeps the arithmetic of cv2 from overflowing
+_FAR = 2**26  # prevents overflow in cv2's arithmetic
 _UPSCALE = 2
 _SMOOTHING = np.hanning(21)[1:-1] / np.hanning(21).sum()
 _THINNING = 3

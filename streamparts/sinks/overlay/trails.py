@@ -33,7 +33,7 @@ class Trails:
         now = tracks.pts_seconds
         while self._past and self._past[0][0] < now - self._seconds:
             self._past.popleft()
-        # The newest point moves on until it is far enough in time from the one before.
+        # The newest point moves until it is far enough in time from the previous one.
         if len(self._past) > 1 and now - self._past[-2][0] < self._seconds / MAX_POINTS:
             self._past.pop()
         self._past.append((now, tracks.centers, tracks.visible))

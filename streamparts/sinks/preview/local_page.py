@@ -22,7 +22,7 @@ STUCK_SECONDS = 5.0
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    # The address holds the secret, so no other site may learn it; "no-referrer" would make a form's Origin "null".
+    # The address contains the secret, so no other site may learn it; "no-referrer" would make a form's Origin "null".
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; style-src 'unsafe-inline'; "
@@ -92,7 +92,7 @@ class LocalServer(TCPServer):
 
     def _serve(self, request: socket.socket, client_address: object) -> None:
         try:
-            with suppress(OSError):  # gone, or stuck
+            with suppress(OSError):  # disconnected, or stuck
                 self.finish_request(request, client_address)
         finally:
             self.shutdown_request(request)
