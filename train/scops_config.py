@@ -103,7 +103,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
     "shape": (
-        "parts told by their shape, where their colours are others in every picture, at 64 px, from scratch",
+        "distinguishes parts by shape, for categories with varying colours, at 64 px, from scratch",
         {
             "network": ScopsConfig(num_parts=12, image_size=64, peak_floor=0.5),
             "loss": SHAPE_LOSS,
@@ -116,7 +116,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
     "paper": (
-        "the published network, 24 M parameters, at 256 px with the release's rates; for a GPU",
+        "the published network, 24 M parameters, at 256 px with the release's learning rates; for a GPU",
         {
             "network": ScopsConfig(backbone="resnet50-half"),
             "steps": 100_000,
