@@ -315,7 +315,7 @@ def test_a_terminal_gets_a_progress_bar(
     bar = capsys.readouterr().err
     assert "numbered.mp4: 100%" in bar
     assert "40/40" in bar
-    assert re.search(r"age \d+/\d+/\d+ ms, in \d+ out \d+ fps", bar)
+    assert re.search(r"latency \d+/\d+/\d+ ms, in \d+ out \d+ fps", bar)
 
 
 def test_a_terminal_that_is_held_up_holds_up_nothing_else(

@@ -453,7 +453,7 @@ def test_bad_sources_are_told_in_one_line(deeplab: Scops, tmp_path: Path, monkey
         str(tmp_path / "broken.npz"): "is not a weights file",
         str(tmp_path / "broken.safetensors"): "is not a weights file",
         str(tmp_path / "other.safetensors"): "no conv1.weight",
-        str(tmp_path / "narrow.safetensors"): "its bn1.bias is (3,), the network's (64,)",
+        str(tmp_path / "narrow.safetensors"): "its bn1.bias is (3,), but the network's is (64,)",
         str(tmp_path / "deeper.safetensors"): "it has layer3.6.conv1.weight",
         str(tmp_path / "nan.safetensors"): "is not finite",
     }.items():
