@@ -106,7 +106,7 @@ class Driver:
         tasks = deque(sorted(todo.tasks, key=lambda task: -_size(task)))  # largest first
         try:
             if pool is not None:
-                self._work_off(tasks, pool)
+                self._run_tasks(tasks, pool)
         finally:
             if pool is not None:
                 pool.close()
@@ -115,7 +115,7 @@ class Driver:
                 self._results[number] = self._blank(number, "interrupted")
         return [self._results[number] for number in range(len(self._items))]
 
-    def _work_off(self, tasks: deque[Task], pool: Pool) -> None:
+    def _run_tasks(self, tasks: deque[Task], pool: Pool) -> None:
         running: dict[int, Task] = {}
         told_at: float | None = None
         while tasks or running:

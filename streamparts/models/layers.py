@@ -105,6 +105,7 @@ def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
 def squared_norms(matrix: Tensor, points: Tensor) -> Tensor:
     """(..., 2, 3) and (N, 2) -> (..., N): |A u + t|^2 of every point u. As a quadratic form of u it is one product with
     six columns, whereas transform_points would write both coordinates of every point."""
+    # |x a + y b + t|^2 = x^2 aa + 2 x y ab + y^2 bb + 2 x at + 2 y bt + tt, with the columns a, b, t of the matrix
     columns = matrix.unbind(-1)
     pairs = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2)]
     form = torch.stack([(columns[i] * columns[j]).sum(-1) for i, j in pairs], dim=-1)
@@ -138,6 +139,7 @@ def carry(picture: Tensor, sampling: Tensor) -> Tensor:
     """(B, C, h, w) warped by each of (B, K, 2, 3) -> (B, K, C, h, w), as `warp` with K copies of it, but with a
     replicated border: one image is sampled at K grids stacked vertically."""
     (batch, _, h, w), parts = picture.shape, sampling.shape[1]
+    # (B, K h, w, 2): grid_sample reads the image once for all parts
     grid = transform_points(sampling, image_grid(h, w, picture.device)).reshape(batch, parts * h, w, 2)
     rows = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
     return rows.reshape(batch, -1, parts, h, w).transpose(1, 2)
@@ -160,6 +162,7 @@ def group_norm(channels: int) -> nn.Module:
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """(..., 2, 3) of the map that applies `second`, then `first`."""
+    # A (B p + s) + t = A B p + (A s + t)
     linear = product(first[..., :2], second[..., :2])
     return torch.cat([linear, product(first[..., :2], second[..., 2:]) + first[..., 2:]], dim=-1)
 
@@ -169,7 +172,7 @@ def invert(matrix: Tensor) -> Tensor:
     (a, b), (c, d) = (row.unbind(-1) for row in matrix[..., :2].unbind(-2))
     determinant = a * d - b * c
     linear = _stack_rows([d, -b], [-c, a]) / determinant[..., None, None]
-    return torch.cat([linear, product(-linear, matrix[..., 2:])], dim=-1)
+    return torch.cat([linear, product(-linear, matrix[..., 2:])], dim=-1)  # u = A^-1 p - A^-1 t
 
 
 class ConvBlock(nn.Sequential):
@@ -199,6 +202,7 @@ class DoublingConv(nn.Conv2d):
         super().__init__(in_channels, out_channels, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
+        # (in, out, 3, 3) -> (in, out, 4, 4); a transposed convolution applies its kernel flipped
         kernel = self.weight.transpose(0, 1).flip(-2, -1)
         kernel = F.pad(kernel, (0, 1)) + F.pad(kernel, (1, 0))  # (c, b, a) -> (c, b + c, a + b, a)
         kernel = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))
@@ -216,7 +220,7 @@ class UNet(nn.Module):
             nn.Sequential(ConvBlock(a, b, stride=2, norm=norm), ConvBlock(b, b, norm=norm)) for a, b in pairwise(widths)
         )
         self.context = nn.Linear(widths[-1], widths[-1])
-        skips = widths[-2:0:-1]
+        skips = widths[-2:0:-1]  # strides 16, 8, 4; the stem at stride 2 has no skip connection
         outs = (*skips[:-1], out_channels)
         self.up = nn.ModuleList(
             ConvBlock(below + skip, out, norm=norm)
@@ -246,7 +250,7 @@ class PartLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_parts, 1, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)
+        return (x.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)  # one product per part: (K, B, in)
 
 
 class PoseHead(nn.Module):
@@ -279,8 +283,9 @@ class PoseHead(nn.Module):
         around = torch.cat([pooled, summary.unsqueeze(1).expand(-1, pooled.shape[1], -1)], dim=-1)
         raw = self.breadth(F.relu(self.hidden(around)))
         low, high = self.scale_range
-        breadth = low * (high / low) ** torch.sigmoid(raw)
+        breadth = low * (high / low) ** torch.sigmoid(raw)  # (B, K, 1) in scale_range, uniform in its logarithm
         axis = tip - translation
+        # at least `low`, with finite gradients where centre and tip coincide
         length = axis.square().sum(-1, keepdim=True).add(low**2).sqrt()
         rotation = axis / axis.square().sum(-1, keepdim=True).add(1e-8).sqrt()
         return Affine(rotation, torch.cat([length, breadth], dim=-1), translation)
@@ -291,6 +296,6 @@ class PoseHead(nn.Module):
         if hasattr(self, "points"):
             points = torch.tanh(self.points(summary)).reshape(batch, -1, 2).chunk(2, dim=1)
             return points, features.mean((2, 3)).unsqueeze(1).expand(-1, points[0].shape[1], -1)
-        heat = self.heat(features).flatten(2).softmax(dim=-1)
+        heat = self.heat(features).flatten(2).softmax(dim=-1)  # (B, 2 K, h w): centres, then tips
         points = (heat @ image_grid(height, width, features.device)).chunk(2, dim=1)
         return points, heat.chunk(2, dim=1)[0] @ features.flatten(2).transpose(1, 2)

@@ -290,7 +290,7 @@ def opened(
     return stack.enter_context(closing((opener or open_source)(source))) if isinstance(source, str | Path) else source
 
 
-def work_off(jobs: Sequence[Job]) -> None:
+def run_jobs(jobs: Sequence[Job]) -> None:
     """Start the jobs and wait until each is done or abandoned. An exception in the waiting thread, such as Ctrl-C, ends
     all of them within GRACE_SECONDS."""
     for job in jobs:

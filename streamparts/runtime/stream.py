@@ -19,7 +19,7 @@ from streamparts.data import Backend, Tracks
 from streamparts.errors import VideoError
 from streamparts.files import check_outputs, claimed, input_paths
 from streamparts.meter import StageClock
-from streamparts.runtime.job import Job, Progress, Task, opened, work_off
+from streamparts.runtime.job import Job, Progress, Task, opened, run_jobs
 from streamparts.runtime.options import Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import RunMeter, Stats, StatsFile, StatsLines
@@ -210,7 +210,7 @@ def run(
         )
         job = Job(task, stop=stop)
         with _stats_lines(stats, [job]):
-            work_off([job])
+            run_jobs([job])
         if job.error is not None:
             raise _with_notes(job.error, job.warnings)
         return _summary(job, stop, chosen, bundle)
@@ -293,7 +293,7 @@ def run_many(
             for source, stem, outputs in zip(sources, stems, wanted, strict=True)
         ]
         with _stats_lines(stats, jobs):
-            work_off(jobs)
+            run_jobs(jobs)
     return [
         Outcome(stem, _summary(job, stop, chosen, bundle), job.error) for stem, job in zip(stems, jobs, strict=True)
     ]

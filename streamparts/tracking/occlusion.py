@@ -72,6 +72,7 @@ class Hanging:
         for joint in skeleton.joints:
             if joint.kind != "free":
                 in_parent, in_child = complex(*joint.in_parent), complex(*joint.in_child)
+                # the residual is a distance in both axes, each with half of its square
                 variance = (joint.residual * _REFERENCE_PX) ** 2 / 2
                 self._links[joint.child].append(_Link(joint.parent, in_parent, in_child, variance))
                 self._links[joint.parent].append(_Link(joint.child, in_child, in_parent, variance))
@@ -94,6 +95,7 @@ class Hanging:
         `before` is the state `step` seconds ago; `covariance` (3, K, 5) those of positions, between positions and
         velocities, and of velocities; `known` (K,) are the parts with a state.
         """
+        # Breadth-first from the certain parts outwards: a part is placed once a neighbour is.
         placed, left = known & seen & sure, set(np.flatnonzero(known & ~(seen & sure)).tolist())
         while left:
             ready = [(part, links) for part in sorted(left) if (links := self._links_to(placed, part))]
@@ -103,6 +105,7 @@ class Hanging:
                         _draw(part, link, now, covariance)
                 else:
                     self._hang(part, links, before, now, covariance, step)
+            # without any, an uncertain but visible part becomes the start of its chain
             settled = [part for part, _ in ready] or [part for part in left if seen[part]]
             if not settled:
                 break
@@ -125,9 +128,10 @@ class Hanging:
         ]
         turned = _mean([_wrapped(pose.angle - was.angle) for pose, was in zip(around, were, strict=True)])
         against = own_moving.angle - _mean([was.angle for was in were_moving])
-        if not self._hung[part]:
+        if not self._hung[part]:  # first hidden frame: keep the offset, and the significant part of the rotation
             self._offset[part] = own.center - _place(own, were, links, weights)
             doubt = covariance[2, part, _ANGLE] + covariance[2, links[0].neighbour, _ANGLE] / len(links)
+            # shrinks to 0 if the squared angular velocity is below _DOUBT times its variance
             against *= max(0.0, 1 - _DOUBT * float(doubt) / max(against**2, 1e-12))
         own = own._replace(angle=own.angle + turned + against * step)
         if len(links) > 1:
@@ -137,6 +141,7 @@ class Hanging:
         spin = _mean([each.angle for each in moving]) + against * math.exp(-step / TURN_SECONDS)
         self._offset[part] *= math.exp(-step / OFFSET_SECONDS)
         center = _place(own, around, links, weights) + self._offset[part]
+        # velocity of each joint according to its neighbour, minus the part's own rotation about its centre: v + i w r
         drawn = [
             each.center + 1j * (each.angle * pose.arm(link.in_neighbour) - spin * own.arm(link.in_part))
             for each, pose, link in zip(moving, around, links, strict=True)
@@ -157,8 +162,10 @@ def _draw(part: int, link: _Link, now: State, covariance: Array) -> None:
     surprise = neighbour.center + neighbour.arm(link.in_neighbour) - own.center - arm
     position, cross = covariance[0, part].tolist(), covariance[1, part].tolist()
     expected = position[0] + _joint_variance(neighbour, covariance[0, link.neighbour].tolist(), link)
+    # The joint moves by across per radian: H = [I, across], so S = m I + spread across across^T, with m = `expected`.
     across, spread = 1j * arm, position[_ANGLE]
     pull = (surprise.conjugate() * across).real / (expected + spread * abs(arm) ** 2)
+    # S^-1 surprise by Sherman and Morrison
     weighed = (surprise - spread * pull * across) / expected
     for row, by in zip(now, (position, cross), strict=True):
         row[part, 0] += by[0] * weighed.real
@@ -199,6 +206,7 @@ def _turn(
     """Angle correction from several joints and a predicted angle with that variance: one Gauss-Newton step."""
     joints, arms = _joints(own, around, links)
     joint, arm = _weighted(joints, weights), _weighted(arms, weights)
+    # Minimise sum w |joint - (center + arm)|^2 + angle^2 / variance; the centre is eliminated by weighted means.
     pull, stiffness = 0.0, 1 / variance
     for each, own_arm, weight in zip(joints, arms, weights, strict=True):
         across = 1j * (own_arm - arm)

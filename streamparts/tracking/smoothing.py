@@ -158,11 +158,13 @@ class PoseFilter:
         unit = REFERENCE_PX / side_px
         measured = _to_state(affines, unit)
         sure = np.minimum(np.maximum(confidence, _LEAST_CONFIDENCE, dtype=np.float64), 1)
+        # (K,) each: confidence c divides the noise, so the variance grows by 1 / c^2
         doubt, half_seen = 1 / np.square(sure), _HALF_SEEN * (1 - sure)
-        self._listen(measured, doubt, seen)
+        self._estimate_noise(measured, doubt, seen)
         before = self._value, self._velocity.copy()
         self._predict(step, half_seen * seen)
         self._correct(measured, doubt, seen & self._known, step)
+        # The velocity of a hidden part decays; that of an uncertain one decays in part.
         hidden = np.where(seen, half_seen, 1.0)
         self._velocity *= np.exp(hidden * (-step / self._options.hidden_decay_seconds))[:, None]
         if self._hanging:
@@ -182,20 +184,24 @@ class PoseFilter:
         """Predicted positions at `seconds`: centers (K, 2) in pixels, nan for parts never visible, and the standard
         deviation (K,) of a measurement around them."""
         step = 0.0 if self._seconds is None else seconds - self._seconds
+        # Column 0 stands for both axes of the translation. P(t + dt) = F P F^T, without the noise of the acceleration.
         position, cross, velocity = self._covariance[:, :, 0]
         variance = position + step * (2 * cross + step * velocity) + self._noise[:, 0]
         centers = np.where(self._known[:, None], self._value[:, :2] + step * self._velocity[:, :2], np.nan)
         return centers * (side_px / REFERENCE_PX), np.sqrt(variance) * (side_px / REFERENCE_PX)
 
-    def _listen(self, measured: Array, doubt: Array, seen: NDArray[np.bool_]) -> None:
+    def _estimate_noise(self, measured: Array, doubt: Array, seen: NDArray[np.bool_]) -> None:
         """Estimate the measurement noise: a quantile of the second differences, tracked step by step. `doubt` (K,) is
         the factor by which confidence widens their variance."""
         (last, doubt_then), (before, doubt_before) = self._last, self._before
+        # (K, 5): constant velocity cancels, noise of variance v gives 1^2 + 2^2 + 1^2 = 6 v
         second = measured - 2 * last + before
         second[:, _ANGLE] = _wrapped(second[:, _ANGLE])
         self._run = (self._run + 1) * seen
         heard = self._run > 2
         self._num_heard += heard
+        # Stochastic quantile: the log variance rises by _QUIET and falls by 1 - _QUIET, so that in equilibrium a share
+        # _QUIET of the second differences is below it. Steps shrink from 1/5 to 1/50.
         pace = heard / np.minimum(self._num_heard + 4, 50)
         widened = (doubt + 4 * doubt_then + doubt_before) / 6
         quiet = _mean_squares(second) < self._noise * (_QUIET_SHARE * widened[:, None])
@@ -212,6 +218,7 @@ class PoseFilter:
         agility = self._agility * (
             rest + (1 - rest) * np.maximum(self._moving(self._squared_speeds), half_seen[:, None]) + leaning
         )
+        # P = F P F^T + Q with F = [[1, dt], [0, 1]] and Q = q [[dt^3/3, dt^2/2], [dt^2/2, dt]] (white acceleration)
         position += step * (2 * cross + step * velocity) + agility * (step**3 / 3)
         cross += step * velocity + agility * (step**2 / 2)
         velocity += agility * step
@@ -228,28 +235,32 @@ class PoseFilter:
         noise = self._noise * doubt[:, None]
         position, cross, velocity = self._covariance
         expected = position + noise
+        # (K, 5) squared distance in units of the outlier limit; beyond 1, its square multiplies the noise variance
         far = _mean_squares(surprise) / (expected * self._options.outlier_sigmas**2)
         stretch = np.maximum(1.0, far)
-        self._lean(surprise / np.sqrt(expected * stretch), known)
+        self._average_residuals(surprise / np.sqrt(expected * stretch), known)
+        # Gains k = [P_xx, P_xv] / (P_xx + R); the covariance shrinks by k times its first row.
         weight = known[:, None] / (position + noise * np.square(stretch))
         for_position, for_velocity = position * weight, cross * weight
         self._value += for_position * surprise
         self._velocity += for_velocity * surprise
+        # from the last row to the first, because each uses the old values of those above it
         velocity -= for_velocity * cross
         cross -= for_position * cross
         position -= for_position * position
-        self._believe(measured, surprise[:, :2], known, known & (far[:, 0] > 1), step)
+        self._restart(measured, surprise[:, :2], known, known & (far[:, 0] > 1), step)
 
-    def _lean(self, surprise: Array, known: NDArray[np.bool_]) -> None:
+    def _average_residuals(self, surprise: Array, known: NDArray[np.bool_]) -> None:
         """Average the innovations of `known` parts, in standard deviations, with outliers clipped."""
         self._leaning = (_LEANING_KEPT * self._leaning + (1 - _LEANING_KEPT) * surprise) * known[:, None]
 
-    def _believe(
+    def _restart(
         self, measured: Array, surprise: Array, known: NDArray[np.bool_], far: NDArray[np.bool_], step: float
     ) -> None:
         """Restart the track at outliers that agree with each other, with the velocity between them: those that stay at
         one place, and those that move steadily away, as in a motion that starts too fast."""
         if far.any():
+            # (K, 2) step from the previous outlier, and how far noise (5 sigmas) and the old velocity may move it
             moved = measured[:, :2] - self._far_at
             reach = 5 * np.sqrt(self._noise[:, 0]) + np.hypot(*self._velocity[:, :2].T) * step
             length, before = np.hypot(*surprise.T), np.hypot(*self._far_by.T)
@@ -261,6 +272,7 @@ class PoseFilter:
             believed = far & (leads_on | (self._far >= self._options.outliers_to_believe))
             self._start(measured, believed)
             self._velocity[believed, :2] = moved[believed] / step
+            # covariance of a position and a velocity computed from two measurements with variance R
             certain = self._noise[believed, 0] * np.array([[1], [1 / step], [2 / step**2]])
             self._covariance[:, believed, :2] = certain[..., None]
         self._far[known & ~far] = 0
@@ -277,15 +289,18 @@ class PoseFilter:
 
     def _follow(self, step: float) -> None:
         """Apply the One-Euro filter, with its speed from the Kalman filter; in motion it moves with the velocity."""
+        # E[v^2] = v^2 + variance, so the variance of the estimate is subtracted
         squares = _mean_squares(self._velocity)
         self._squared_speeds = np.maximum(squares - self._covariance[2], 0)
         cutoff = self._cutoff
         if self._placed.any():
             cutoff = np.where(self._placed[:, None], np.maximum(cutoff, _PLACED_HZ), cutoff)
         turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * np.sqrt(self._squared_speeds * _NUM_AXES))
+        # In motion, the filtered value first moves with the velocity, so that the low-pass adds no lag.
         self._calm += self._velocity * (step * self._moving(squares))
         behind = self._value - self._calm
         behind[:, _ANGLE] = _wrapped(behind[:, _ANGLE])
+        # first-order low-pass: alpha = 2 pi f dt / (1 + 2 pi f dt)
         self._calm += behind * (turn / (1 + turn))
 
 

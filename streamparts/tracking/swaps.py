@@ -48,18 +48,21 @@ class SwapResolver:
         if not len(self._pairs):
             return order
         left, right = self._pairs.T
+        # (P,) forward step of the hidden Markov model: P(swapped now) from the transition probabilities
         prior = self._swapped * (1 - RETURNS_PER_FRAME) + (1 - self._swapped) * SWAPS_PER_FRAME
         known = np.isfinite(expected[:, 0])
 
         def against(found: NDArray[np.int64], part: NDArray[np.int64]) -> Array:
             """Squared sigmas between a measured and a predicted position; 0 if either is missing."""
+            # -2 log likelihood of a Student t, up to a constant: linear near 0, logarithmic beyond TAIL
             squared = np.square((centers[found] - expected[part]) / spread[part, None]).sum(1)
             return np.where(seen[found] & known[part], TAIL * np.log1p(squared / TAIL), 0.0)
 
         straight, crossed = against(left, left) + against(right, right), against(left, right) + against(right, left)
         evidence = np.clip(straight - crossed, -MOST_EVIDENCE, MOST_EVIDENCE)
+        # Bayes in odds; evidence is twice a log likelihood ratio
         odds = prior / (1 - prior) * np.exp(evidence / 2)
         self._swapped = odds / (1 + odds)
         turned = self._pairs[self._swapped > 0.5]
-        order[turned] = turned[:, ::-1]
+        order[turned] = turned[:, ::-1]  # (left, right) take the network's (right, left)
         return order
