@@ -15,7 +15,7 @@ from pathlib import Path
 import streamparts
 from streamparts.sources.rescale import Rescaler
 from train.evaluate import rounded
-from train.finding import Found
+from train.found import Found
 from train.labels import LabelledFrame
 from train.labels.puppets import UNSEEN_SEED, labelled
 from train.observation import observe

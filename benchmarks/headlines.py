@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from benchmarks.markdown import percent, table
 from benchmarks.place import BUSY_CORES
-from benchmarks.tables import percent, table
 
 BEGIN, END = "<!-- measured: written by python -m benchmarks.report -->", "<!-- measured: end -->"
 QUOTED = ("runtime", "engines", "accuracy", "startup")

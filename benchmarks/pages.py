@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.markdown import table
 from benchmarks.place import BUSY_CORES
-from benchmarks.tables import TABLES, table
+from benchmarks.tables import TABLES
 
 Record = dict[str, Any]
 GPU_COMMAND = "python -m benchmarks.gpu --frames clips/human --batches 8 64 256 1024 --out benchmarks/results/gpu.json"

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
+
+from benchmarks.markdown import bullets, percent, table
 
 Figures = dict[str, Any]
 MODES = ("with overlay", "tracks only")
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([_cell(value) for value in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
-    return ", ".join(map(_cell, value)) if isinstance(value, list | tuple) else str(value).replace("|", "\\|")
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def bullets(reasons: dict[str, str]) -> str:
-    return "\n".join(f"- {name}: {reason}" for name, reason in reasons.items())
 
 
 def runtime(found: Figures) -> str:

@@ -14,6 +14,10 @@ T = TypeVar("T")
 GRACE_SECONDS = 2.0
 """Seconds within which a thread asked to stop must end; otherwise it is abandoned."""
 
+MOST_BYTES = 2**28
+"""Maximum bytes queued in one channel whose items are weighed: without it, a few frames of 64 million pixels would fill
+the memory of a small machine. One item always fits."""
+
 _PATIENCE_SECONDS = 0.25  # time for a thread to end with its next item
 _LOOK_SECONDS = 0.2  # no longer wait at a time: some systems deliver Ctrl-C only between waits
 
@@ -21,14 +25,19 @@ _LOOK_SECONDS = 0.2  # no longer wait at a time: some systems deliver Ctrl-C onl
 class Channel(Generic[T]):
     """A FIFO for one producer and one consumer thread. Items put before an error arrive before the error."""
 
-    def __init__(self, depth: int, replace: Callable[[T, T], T] | None = None) -> None:
-        """With `replace`, put never waits: if `depth` items are queued, the last of them and the new one become
-        `replace(waiting, new)`."""
+    def __init__(
+        self, depth: int, replace: Callable[[T, T], T] | None = None, weigh: Callable[[T], int] | None = None
+    ) -> None:
+        """With `replace`, put never waits: if there is no room, the last queued item and the new one become
+        `replace(waiting, new)`. `weigh` returns an item's bytes; there is room for `depth` items of at most MOST_BYTES
+        together."""
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self._depth = depth
         self._replace = replace
-        self._items: deque[T] = deque()
+        self._weigh = weigh or (lambda item: 0)
+        self._items: deque[tuple[T, int]] = deque()
+        self._num_bytes = 0
         self._changed = threading.Condition()
         self._finished = False
         self._cancelled = False
@@ -39,15 +48,26 @@ class Channel(Generic[T]):
         consumer is gone, or if there was no room in time."""
         until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            while len(self._items) >= self._depth and not self._cancelled:
+            weight = self._weigh(item)
+            while self._is_full(weight) and not self._cancelled:
                 if self._replace:
-                    item = self._replace(self._items.pop(), item)
+                    item = self._replace(self._taken(self._items.pop()), item)
+                    weight = self._weigh(item)
                 elif not self._wait(until):
                     return False
             if not self._cancelled:
-                self._items.append(item)
+                self._items.append((item, weight))
+                self._num_bytes += weight
                 self._changed.notify_all()
             return not self._cancelled
+
+    def _is_full(self, weight: int) -> bool:
+        return len(self._items) >= self._depth or (bool(self._items) and self._num_bytes + weight > MOST_BYTES)
+
+    def _taken(self, entry: tuple[T, int]) -> T:
+        item, weight = entry
+        self._num_bytes -= weight
+        return item
 
     def finish(self, error: BaseException | None = None) -> None:
         """The producer is done: the consumer gets the rest, then `error`, or the end."""
@@ -60,6 +80,7 @@ class Channel(Generic[T]):
         with self._changed:
             self._cancelled = True
             self._items.clear()
+            self._num_bytes = 0
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
@@ -70,7 +91,7 @@ class Channel(Generic[T]):
                     self._wait(None)
                 if not self._items:
                     break
-                item = self._items.popleft()
+                item = self._taken(self._items.popleft())
                 self._changed.notify_all()
             yield item
             del item  # otherwise this generator would keep one item alive while it waits
@@ -86,7 +107,7 @@ class Channel(Generic[T]):
 
 
 class Prefetch(Generic[T]):
-    """Produces items in a thread that is at most `depth` ahead; see Channel for `replace`.
+    """Produces items in a thread that is at most `depth` ahead; see Channel for `replace` and `weigh`.
 
     An error in the iterable is raised in the consumer, in order. Iterate it once, and close it.
     """
@@ -97,11 +118,12 @@ class Prefetch(Generic[T]):
         depth: int,
         replace: Callable[[T, T], T] | None = None,
         interrupt: Callable[[], None] | None = None,
+        weigh: Callable[[T], int] | None = None,
     ) -> None:
         """`interrupt` aborts an item that takes for ever; it is called from another thread than the producer's. The
         thread starts with the iteration."""
         self._items = items
-        self._channel: Channel[T] = Channel(depth, replace)
+        self._channel: Channel[T] = Channel(depth, replace, weigh)
         self._interrupt = interrupt
         self._thread: threading.Thread | None = None
 

@@ -18,7 +18,7 @@ from train.crf import (
     smoothness_mean,
     unary_of_labels,
 )
-from train.finding import Found
+from train.found import Found
 
 
 def square(side: int = 32) -> tuple[np.ndarray, np.ndarray]:

@@ -141,7 +141,7 @@ def test_random_damage_to_a_sidecar_is_an_error_of_one_line_or_none(built: Path)
 
 def test_an_engine_without_its_sidecar_is_refused(built: Path) -> None:
     sidecar_path(built).unlink()
-    with pytest.raises(ModelError, match=r"no tiny.engine.json beside it"):
+    with pytest.raises(ModelError, match=r"description tiny.engine.json is missing"):
         load_engine(built, trust=True)
 
 

@@ -30,7 +30,7 @@ from streamparts.geometry import Letterbox
 from tests.media import decode, numbered_video, picture, picture_file, red_center, write_video
 from train.body_points import COCO_17
 from train.config import PRESETS, TrainingConfig
-from train.finding import labels_over_frame
+from train.found import labels_over_frame
 from train.labels import EvaluationSet, LabelledFrame
 from train.subjects import SubjectMatcher
 

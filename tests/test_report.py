@@ -15,9 +15,10 @@ pytest.importorskip("torch")
 
 from benchmarks import place, report
 from benchmarks.headlines import BEGIN, END, MissingFigureError, readme_block, replaced
+from benchmarks.markdown import table
 from benchmarks.pages import GPU_COMMAND, results_page
 from benchmarks.sections import SECTIONS, Options
-from benchmarks.tables import TABLES, table
+from benchmarks.tables import TABLES
 from tests.conftest import ROOT
 
 MACHINE = {"processor": "Abacus 3000", "cores": 2, "system": "Linux", "python": "3.11.7"}

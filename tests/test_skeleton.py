@@ -163,7 +163,7 @@ SOUND = {"schema": "streamparts.skeleton/1", "parts": ["red", "green"], "root": 
         ({"schema": "streamparts.skeleton/9"}, "streamparts.skeleton/9"),
         ({"surprise": 1}, "surprise"),
         ({"parts": ["red", "red"]}, "different names"),
-        ({"parts": ["red", "a/b"]}, "no slash"),
+        ({"parts": ["red", "a/b"]}, "must not contain a slash"),
         ({"parts": ["red", "x" * 65]}, "1 to 64"),
         ({"parts": []}, "different names"),
         ({"root": -1}, "tree"),

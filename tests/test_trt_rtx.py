@@ -142,8 +142,8 @@ def test_the_command_builds_without_a_gpu_and_says_that_nothing_was_executed(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"targets": ("sm90",)}, "knows no sm90; its targets are sm75, sm80"),
-        ({"targets": ("nonsense", "sm80")}, "knows no nonsense"),
+        ({"targets": ("sm90",)}, "does not support sm90; its targets are sm75, sm80"),
+        ({"targets": ("nonsense", "sm80")}, "does not support nonsense"),
         ({"targets": ("sm80",), "version_compatible": True}, "version-compatible"),
         ({"targets": ("sm80",), "hardware_compatible": True}, "hardware-compatible"),
         ({}, "there is no GPU here; .*--target sm75 sm80"),

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from train.camera import Box
 from train.close_ups import CloseUp, stacked_maps
 from train.readers import (
     READING_ERRORS,
+    Frames,
     Reader,
     SeekingFrames,
     find_clips,
@@ -35,14 +36,6 @@ from train.spread import spread
 
 MAX_FRAMES = 2000
 """Longer clips are subsampled evenly to this many frames."""
-
-
-class Frames(Protocol):
-    """(F, S, S, 3) RGB frames, letterboxed to the network's size: a memory-mapped array, or SeekingFrames."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> ByteArray: ...
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray
 
 if TYPE_CHECKING:
-    from train.clips import Frames
+    from train.readers import Frames
 
 NEAR_REACH = 1.5
 """Width of the image that a training crop may be cut from, relative to the subject's crop."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from streamparts.arrays import ByteArray, FloatArray, require_shape
-from train.finding import Found
+from train.found import Found
 
 SMALLEST = 1e-6
 """Lower bound of probabilities, so that no label is impossible."""

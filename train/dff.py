@@ -34,7 +34,7 @@ from streamparts.arrays import ByteArray, FloatArray
 from streamparts.errors import ModelError, StreampartsError
 from streamparts.geometry import Letterbox, affine_from_moments, mask_moments
 from train.augment import to_images
-from train.finding import FACTORS, Finder, RawParts
+from train.found import FACTORS, Finder, RawParts
 from train.labels.pictures import half_of, list_images, read_rgb
 from train.perceptual import FeatureNetwork, load_features
 

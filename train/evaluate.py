@@ -25,7 +25,8 @@ from tqdm import tqdm
 from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 from train.crf import refine_found
-from train.finding import Found, open_finder
+from train.finding import open_finder
+from train.found import Found
 from train.labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
 from train.landmarks import LandmarkScore, Normaliser, split_frames
 from train.observation import observe

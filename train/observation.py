@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.arrays import FloatArray
-from train.finding import Found
+from train.found import Found
 from train.keypoints import labels_under
 from train.labels.values import LabelledFrame
 from train.metrics import Confusion, soft_iou

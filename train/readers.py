@@ -171,3 +171,11 @@ class SeekingFrames:
 
     def __getitem__(self, index: int) -> ByteArray:
         return letterboxed(kept_open(self.clip)[self.wanted[index]], self.image_size)
+
+
+class Frames(Protocol):
+    """(F, S, S, 3) RGB frames, letterboxed to the network's size: a memory-mapped array, or SeekingFrames."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> ByteArray: ...

@@ -31,7 +31,7 @@ from train.augment import Draws, to_images
 from train.backbone import load_backbone
 from train.cache import cache_place
 from train.config import parse_flags
-from train.finding import SCOPS
+from train.found import SCOPS
 from train.images import ImageBatch, ImageFolder, ImageSampler
 from train.loop import channels_last, descend, exit_code, keep, launch, ramp, tell_unusual
 from train.report import contact_sheet, write_names, write_png

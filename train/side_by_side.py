@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.bundle.colours import part_color
 from streamparts.geometry import Letterbox
-from train.finding import Found
+from train.found import Found
 from train.labels.values import LabelledFrame
 
 TILE = 320

@@ -18,7 +18,8 @@ from streamparts.backends.choice import open_backend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Frame, Tracks
 from streamparts.tracking.roi import Roi
-from train.finding import Found, open_finder
+from train.finding import open_finder
+from train.found import Found
 from train.labels import EvaluationSet, LabelledFrame
 from train.landmarks import split_frames
 from train.observation import observe

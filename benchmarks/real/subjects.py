@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import Tracks
-from train.finding import Found
+from train.found import Found
 from train.labels import LabelledFrame
 from train.subjects import LOST, SubjectMatcher, middle_and_size
 

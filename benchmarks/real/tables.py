@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.tables import table
+from benchmarks.markdown import table
 
 Row = dict[str, Any]
 """One model on one case, see __main__.measure."""

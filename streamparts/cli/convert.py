@@ -41,12 +41,15 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     convert.add_argument("--force", action="store_true", help="replace an existing output")
     convert.add_argument(
-        "--video", metavar="VIDEO", help="video of the poses, for formats without times; stored in .slp"
+        "--video",
+        metavar="VIDEO",
+        help="video of the poses: gives times to a file without them, is named in .slp, and its images are stored in "
+        ".mcap and .rrd",
     )
     convert.add_argument("--rate", metavar="FPS", type=rate, help="frame rate, instead of --video")
     convert.add_argument("--size", metavar="WIDTHxHEIGHT", type=_size, help="frame size, instead of --video")
     convert.add_argument(
-        "--joints", action="store_true", help="trc: write the skeleton's joints as markers, instead of the parts"
+        "--joints", action="store_true", help="trc, openpose: write the skeleton's joints, instead of the parts"
     )
     convert.add_argument("--metres-per-pixel", metavar="M", type=duration, help="trc: size of a pixel (default: 0.001)")
     convert.add_argument("--list", action="store_true", help="print all formats, with what they keep and lose")

@@ -53,10 +53,10 @@ def convert(
     Args:
         format: a name in `formats.FORMATS`; by default the one given by the suffix.
         force: replace an existing output, which is written atomically.
-        video: the video of the poses, for formats without times, and as the video named in .slp.
+        video: the video of the poses, for formats without times; .slp names it, MCAP and .rrd store its images.
         rate: instead of `video`, its constant frame rate.
         size: instead of `video`, its height and width.
-        joints: write the skeleton's joints as markers of a TRC, instead of the parts' centres.
+        joints: write the skeleton's joints to TRC or OpenPose, instead of the parts.
         metres_per_pixel: scale of a TRC.
 
     Raises TracksError for input that cannot be converted or an ambiguous format, VideoError for an output that cannot

@@ -42,7 +42,7 @@ class Wishes:
     """Choices of the user for writing a file."""
 
     video: Path | None = None
-    """Video of the tracks, for formats that name or need it."""
+    """Video of the tracks, for formats that name it or store its images."""
     joints: bool = False
     """Write the skeleton's joints instead of the parts' centres."""
     metres_per_pixel: float | None = None

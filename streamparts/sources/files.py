@@ -273,11 +273,14 @@ class FileSource(Closing):
 
 
 def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIXELS) -> VideoStream:
-    """The file's default video stream, else the first; cover images only if there is nothing else. Raises VideoError
-    without any."""
+    """The file's default video stream, else the first; cover images only if there is nothing else. Raises VideoError if
+    none can be decoded."""
     videos = moving_streams(container)
     if not videos:
         raise VideoError(f"{name}: has no video stream")
+    videos = [stream for stream in videos if stream.codec_context is not None]  # None where no decoder knows it
+    if not videos:
+        raise VideoError(f"{name}: its video is of a kind that this FFmpeg cannot decode, or its header is damaged")
     stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
     stream.thread_type = "SLICE"  # as fast as frame threads here, without their delay
     stream.codec_context.thread_count = decoder_threads()

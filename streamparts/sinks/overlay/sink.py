@@ -9,7 +9,7 @@ from pathlib import Path
 
 from av import VideoFrame
 
-from streamparts.data import Tracks
+from streamparts.data import Tracks, picture_bytes
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.sinks.background import BackgroundSink
@@ -90,7 +90,11 @@ class OverlaySink:
             )
         if note:
             self._files.notes.append(note)
-        self._encoder = BackgroundSink(self._files, written=written and (lambda drawn: written(drawn.tracks)))
+        self._encoder = BackgroundSink(
+            self._files,
+            written=written and (lambda drawn: written(drawn.tracks)),
+            weigh=lambda drawn: picture_bytes(drawn.tracks.frame),
+        )
 
     @property
     def paths(self) -> tuple[Path, ...]:
