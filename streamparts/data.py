@@ -66,7 +66,7 @@ class Frame:
 
 
 def picture_bytes(frame: Frame) -> int:
-    """About what the picture of a frame takes in memory."""
+    """Approximate bytes of a frame's image in memory."""
     return 3 * frame.height * frame.width
 
 

@@ -299,7 +299,7 @@ def test_pictures_of_another_video_are_refused(
     pytest.importorskip("mcap", reason="mcap is not installed (extra formats)")
     size = {"height": 97, "width": 131} if "height" not in other else {}
     video = numbered_video(tmp_path / "other.mp4", **(size | other), pix_fmt="yuv444p")
-    with pytest.raises(TracksError, match=rf"other\.mp4 is not the video that these tracks are of: {why}"):
+    with pytest.raises(TracksError, match=rf"other\.mp4 is not the tracked video: {why}"):
         convert(filmed[1], tmp_path / "t.mcap", video=video)
     assert not (tmp_path / "t.mcap").exists()
 

@@ -80,7 +80,7 @@ class _Node(NamedTuple):
     inputs: list[bytes]
     outputs: list[bytes]
     constant: list[float] | None
-    """What a Constant holds, where that is a few numbers."""
+    """Values of a Constant, if they are a few numbers."""
 
 
 _budget = _Budget()
@@ -217,7 +217,7 @@ def _node(message: memoryview) -> _Node:
 
 
 def _require_small(operator: bytes, sizes: list[float], most: int) -> None:
-    """Whether negative numbers mean "as it is" or take something away, they make nothing."""
+    """Refuse sizes above the limit. Negative numbers mean "unchanged" or crop; they create nothing."""
     if not all(map(math.isfinite, sizes)) or math.prod(max(1.0, float(size)) for size in sizes) > most:
         raise ModelError(
             f"lets {operator.decode()} make {short(sizes)}, more than any model of streamparts; export it again"
@@ -225,7 +225,7 @@ def _require_small(operator: bytes, sizes: list[float], most: int) -> None:
 
 
 def _attribute(message: memoryview, operator: bytes) -> list[float] | None:
-    """Its tensor, where that holds a few numbers."""
+    """Return its tensor, if that has a few numbers."""
     tensor, sizes = None, list[float]()
     for number, wire, value, data in _fields(message):
         if number in (5, 10):
@@ -270,14 +270,14 @@ def _tensor(message: memoryview) -> list[float] | None:
 
 
 def _typed(field: int, wire: int, value: int, data: memoryview) -> list[float]:
-    """Of one of TensorProto's lists: floats are four bytes each, all others varints."""
+    """Elements of one of TensorProto's lists: floats are four bytes each, all others varints."""
     if field == 4:
         return _unpacked(data, 1) if wire == _BYTES and len(data) % 4 == 0 else []
     return [_signed(number) for number in (_packed(data) if wire == _BYTES else [value])] if field in (5, 7) else []
 
 
 def _unpacked(data: memoryview, kind: int) -> list[float]:
-    """The numbers in `data`, little endian: float, int32 or int64; of other kinds none."""
+    """Numbers in `data`, little-endian: float, int32 or int64; none of other types."""
     letter = {1: "f", 6: "i", 7: "q"}.get(kind)
     return [] if letter is None else list(struct.unpack(f"<{len(data) // _ITEM_SIZE[kind]}{letter}", data))
 

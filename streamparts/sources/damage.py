@@ -46,7 +46,7 @@ _TOO_LARGE = re.compile(r"picture size (\d+x\d+) exceeds", re.IGNORECASE)
 READ_AHEAD = {"fdebug": "ts"}
 """FFmpeg's option for the message below."""
 _READ_AHEAD = re.compile(r"read_frame_internal stream=(\d+)")
-"""Says that a packet was read, by this thread, for the stream of that number."""
+"""Matches the message that this thread read a packet of the stream with that number."""
 
 _MOST_PENDING = 128
 """Packets whose frames may still be in the decoder; codecs hold back at most sixteen."""
@@ -59,7 +59,7 @@ _DOUBT_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Stamp:
-    """What is known about a packet, and thus about its frame."""
+    """State of a packet, and thus of its frame."""
 
     number: int
     """Position in decoding order."""
@@ -102,7 +102,7 @@ class DamageWatch:
         self._doubtful_seconds = 0.0
         self._first_seconds: float | None = None
         self._hurt_ahead: set[tuple[int, int]] = set()
-        """Stream, and which of its packets, from 1: of those read ahead, these came after a loss."""
+        """Stream number, and which of its packets that were read ahead, counted from 1, came after a loss."""
         self._timed: dict[int, Stamp] = {}
         self._untimed: list[Stamp] = []
         self._healing = False
@@ -160,7 +160,8 @@ class DamageWatch:
         return Stamp(stamp.number, stamp.heard_at, stamp.damaged or self._healing or image.is_corrupt)
 
     def _note_read_ahead(self, said: Iterable[Message]) -> bool:
-        """Losses while the stream was opened, and which packets they came before. False where that is not said."""
+        """Count the losses while the stream was opened, and find the packets they came before. Returns False if the log
+        does not state these."""
         num_losses = 0
         num_read, num_noted = Counter[int](), Counter[int]()
         for message in said:
