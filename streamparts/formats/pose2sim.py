@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-HEAD = """# Keypoints of the files beside this one, for Pose2Sim: set pose_model = 'CUSTOM' in [pose] of its Config.toml,
-# and append this to that file.
+HEAD = """# The keypoints of these files, for Pose2Sim: set pose_model = 'CUSTOM' in [pose] of its Config.toml,
+# and append this text to it.
 """
 TABLE = "pose.CUSTOM"
 
