@@ -1,4 +1,4 @@
-"""Is the subject there? Read from what the network says of its parts, by a rule that training calibrates."""
+"""Estimates the subject's presence from the network's output, by a rule calibrated in training."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from streamparts.bundle.spec import SubjectSpec
 from streamparts.data import Parts
 
 LEAST_MASS = 1e-4
-"""So that the logarithm of nothing is a number."""
+"""Keeps the logarithm of 0 finite."""
 APPEAR_SCORE = 0.5
-"""A subject that was absent is there once its score reaches this ..."""
+"""Score from which an absent subject becomes present."""
 VANISH_SCORE = 0.25
-"""... and one that was there is absent once it falls below this."""
+"""Score below which a present subject becomes absent."""
 
 
 def presence_features(parts: Parts) -> FloatArray:
-    """(3,) what `SubjectSpec.slope` weighs: the logarithm to base 10 of 1e-4 plus the parts' share of the picture; the
-    mean of their scores, each weighted by its share; and how many parts share the subject, as a share of all parts: the
-    exponential of the entropy of their shares. Without any part the last two are 0. Without the network's `evidence`,
-    shares are those of the hard labels."""
+    """(3,): log10 of 1e-4 plus the parts' share of the image; the mean of their scores weighted by their shares; and
+    the effective number of parts, the exponential of the entropy of their shares, divided by the number of all
+    parts. The last two are 0 without any part. Without the network's `evidence`, shares are those of the hard labels.
+    """
     mass = _shares(parts).astype(np.float64)
     total = float(mass.sum())
     if total <= 0:
@@ -33,14 +33,14 @@ def presence_features(parts: Parts) -> FloatArray:
 
 
 def subject_score(parts: Parts, spec: SubjectSpec) -> float:
-    """In [0, 1]: how likely it is that what the picture shows is the subject."""
+    """In [0, 1]: probability that the image shows the subject."""
     slope = np.array(spec.slope, np.float32)
     value = float(presence_features(parts)[: len(slope)] @ slope) + spec.offset
     return 1 / (1 + math.exp(-min(max(value, -60.0), 60.0)))
 
 
 class Presence:
-    """Whether the subject of one video is there: two levels, so that a score near one of them does not flicker."""
+    """Presence of one video's subject, with hysteresis against flicker."""
 
     def __init__(self) -> None:
         self.here = False
