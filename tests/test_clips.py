@@ -153,7 +153,7 @@ def test_the_median_background_forgets_what_moves(tmp_path: Path) -> None:
 
 
 def test_a_long_clip_says_how_many_of_its_frames_are_used(video: Path, tmp_path: Path) -> None:
-    assert load_clip(video, 32, tmp_path, max_frames=5).notes == ("5 of its 20 frames are used",)
+    assert load_clip(video, 32, tmp_path, max_frames=5).notes == ("uses 5 of its 20 frames",)
 
 
 def test_frames_sought_on_the_fly_are_those_of_the_cache(video: Path, tmp_path: Path) -> None:
