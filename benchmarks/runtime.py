@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="puppet-human", help="default: %(default)s")
     parser.add_argument("--num-frames", type=int, default=240)
-    parser.add_argument("--sample", type=int, default=60, help="frames kept in memory for the stages alone")
+    parser.add_argument("--sample", type=int, default=60, help="frames kept in memory to time the stages alone")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -74,7 +74,9 @@ def measure(labelled: EvaluationSet, method: Callable[[ByteArray], FloatArray]) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="SET", help="; ".join(KINDS.values()))
-    parser.add_argument("--max-frames", type=int, default=100, help="of each set, spread evenly; default: %(default)s")
+    parser.add_argument(
+        "--max-frames", type=int, default=100, help="frames per set, evenly spaced; default: %(default)s"
+    )
     args = parser.parse_args()
     cv2.setNumThreads(1)
     for text in args.sets:
