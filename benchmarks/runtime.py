@@ -121,7 +121,7 @@ def report(
 
 
 def mode_report(measured: list[tuple[Summary, float]], alone: dict[str, tuple[float, float]]) -> dict[str, object]:
-    """Of several runs in one mode, against its stages alone."""
+    """Report of several runs in one mode, compared with its stages alone."""
     runs = [summary for summary, _ in measured]
     fps = median(run.fps for run in runs)
     slowest = max(wall for wall, _ in alone.values())

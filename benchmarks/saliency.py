@@ -42,7 +42,7 @@ def precision_recall(saliency: FloatArray, mask: NDArray[np.bool_]) -> Curve:
 
 
 def max_f(curves: Curve) -> float:
-    """Of (P, 2, 256) curves."""
+    """Maximum F-measure of (P, 2, 256) curves."""
     precision, recall = curves.mean(0)
     bottom = BETA_SQUARED * precision + recall
     return float(((1 + BETA_SQUARED) * precision * recall / np.maximum(bottom, 1e-12)).max())
