@@ -1,4 +1,4 @@
-"""Who encodes the overlay."""
+"""The choice of the overlay's encoder."""
 
 from pathlib import Path
 

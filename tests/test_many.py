@@ -1,4 +1,4 @@
-"""Several sources at once, with one model."""
+"""Several sources in parallel, with one model."""
 
 from __future__ import annotations
 

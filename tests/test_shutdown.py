@@ -1,4 +1,4 @@
-"""Whatever hangs or fails: a run that is to end ends, says what was left behind, and keeps what was written."""
+"""Runs end in spite of hanging or failing components, report what was abandoned, and keep what was written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POLICIES = pytest.mark.parametrize("policy", ["all", "latest"])
 
 
 def stopped_after(num_frames: int, work: Callable[[threading.Event, Callable[[Progress], None]], Summary]) -> Summary:
-    """The summary of a run that is told to stop from another thread once it has done so many frames."""
+    """Summary of a run that is stopped from another thread after that many frames."""
     stop, reached = threading.Event(), threading.Event()
     if num_frames == 0:
         reached.set()
@@ -86,7 +86,7 @@ def test_a_network_that_hangs_is_left_behind_and_the_outputs_are_closed(tmp_path
 
 
 def stuck_tracks(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """Makes the tracks file hang at frame 2 until the first event is set; the second one says that it does."""
+    """Blocks the tracks file at frame 2 until the first event is set; the second one reports the block."""
     release, hangs, write = threading.Event(), threading.Event(), JsonlSink.write
 
     def hang(self: JsonlSink, tracks: Tracks) -> None:

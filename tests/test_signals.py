@@ -1,4 +1,4 @@
-"""What is left when a run is interrupted or killed."""
+"""Outputs of a run that is interrupted or killed."""
 
 import os
 import signal

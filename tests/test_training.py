@@ -1,4 +1,4 @@
-"""The whole line at a tiny size: raw clips -> teacher -> parts -> student -> ONNX -> tracks."""
+"""The whole process at a tiny size: raw clips -> teacher -> parts -> student -> ONNX -> tracks."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
 
 
 class Screen(io.StringIO):
-    """A standard error that is a terminal, or is none."""
+    """A standard error that is or is not a terminal."""
 
     def __init__(self, is_terminal: bool) -> None:
         super().__init__()
