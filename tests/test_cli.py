@@ -337,7 +337,7 @@ def test_a_terminal_that_is_held_up_holds_up_nothing_else(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
-    """As in `streamparts convert --list | head -1`."""
+    """Output is cut off, as with `streamparts convert --list | head -1`."""
     command = [sys.executable, "-m", "streamparts", "schema", "tracks"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None

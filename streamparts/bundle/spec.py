@@ -38,8 +38,8 @@ Method = Literal["assembly", "scops", "supervised"]
 
 
 class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to crop a subject and to compute its score, so that it can be followed. Raises ValueError with a one-line
-    message for invalid values."""
+    """Parameters to crop a subject and to compute its score, so that it can be followed. Raises ValueError with a
+    one-line message for invalid values."""
 
     margin: float = 0.25
     """Margin of the training crops around the subject's box, on every side, as a share of the box's longer side."""
@@ -49,7 +49,7 @@ class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     offset: float
     """See `slope`."""
     source: str
-    """How the subject was found in training, as text: "motion", "rendered bodies"."""
+    """Method by which the subject was found in training, as text: "motion", "rendered bodies"."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= MAX_MARGIN:
@@ -81,7 +81,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     coordinates: str = COORDINATES
     """Coordinate convention of the affines, in words."""
     description: str = ""
-    """What the model finds, in a sentence."""
+    """Description of the parts in one sentence."""
     training: str = ""
     """Data, commit and command of the training."""
     license: str = ""
@@ -95,7 +95,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     versions: dict[str, str] = {}
     """Versions of the packages that made the file."""
     subject: SubjectSpec | None = None
-    """How to follow the subject; None for models that only see whole frames."""
+    """Parameters for following the subject; None for models that only see whole frames."""
 
     def __post_init__(self) -> None:
         if self.schema not in (SCHEMA, *OLDER_SCHEMAS):
