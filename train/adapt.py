@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 import torch
 import tyro
@@ -28,11 +29,11 @@ from tqdm import tqdm
 
 from streamparts.arrays import ByteArray
 from streamparts.bundle.load import find_model
+from streamparts.bundle.spec import SubjectSpec
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_out
 from streamparts.models.student import LiteUNet, Student
-from streamparts.texts import readable
 from train import losses
 from train.augment import Draws, subject_share, to_images
 from train.cache import cache_place
@@ -125,7 +126,7 @@ def adapt(config: AdaptConfig) -> None:
     require_no_worse(before, after)
     save_checkpoint(config.out / STUDENT, network, None, 1, asdict(network.config))
     (config.out / NAMES).write_text("\n".join(spec.parts) + "\n", encoding="utf-8")
-    write_subject(config.out / SUBJECT, network, folder, subject_words(config, spec.subject), config.seed)
+    keep_subject(config, spec.subject, network, folder)
     say(f"look at {config.out / SHEET}, then: python -m export.onnx_model {config.out} -o {config.out.name}.onnx")
 
 
@@ -137,7 +138,8 @@ def learn(
     fabric: Fabric,
     stop: StopRequest,
 ) -> Student:
-    """Train a student that starts as `student` on the averaged predictions, for about the requested minutes."""
+    """Train a student that starts as `student` on the averaged predictions, for about the requested minutes or until
+    it is stopped by a signal."""
     network = channels_last(Student(student.config)).to(fabric.device)
     network.load_state_dict(student.state_dict())
     sampler = PairSampler(folder, config.batch_size, config.seed)
@@ -203,10 +205,15 @@ def require_no_worse(before: Steadiness, after: Steadiness) -> None:
         )
 
 
-def subject_words(config: AdaptConfig, known: object) -> str:
-    """Origin of the subject: that of the model, and the clips."""
-    source = getattr(known, "source", "") or readable(Path(config.model).name)
-    return f"{source}; adapted without labels"
+def keep_subject(config: AdaptConfig, known: SubjectSpec | None, network: Student, folder: ClipFolder) -> None:
+    """Write subject.json: the subject score of the model, which was calibrated on more than these clips; a new one for
+    a model without."""
+    path = config.out / SUBJECT
+    if known is None:
+        write_subject(path, network, folder, "the model itself; adapted without labels", config.seed)
+        return
+    source = f"{known.source}; adapted without labels"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(known, source=source))))
 
 
 def say(text: str) -> None:
