@@ -35,7 +35,7 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         metavar="NAME",
         default="auto",
-        help="who encodes the overlay: small (libx264, half the size for twice the time), libx264, h264_nvenc, "
+        help="who encodes the overlay: small (libx264, half the size, lower quality), libx264, h264_nvenc, "
         "h264_qsv, h264_videotoolbox, ... (default: auto, libx264)",
     )
     group.add_argument("--no-audio", action="store_true", help="leave the source's sound out of the overlay")
