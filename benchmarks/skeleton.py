@@ -1,8 +1,8 @@
-"""Skeletons found in predicted tracks of puppets that no training saw: python -m benchmarks.skeleton [--model X]
+"""Skeletons found in predicted tracks of held-out puppets: python -m benchmarks.skeleton [--model X]
 
-Each clip is streamed with the model, its skeleton is found in those tracks alone and compared with the puppet's own:
-which edges are found, and how far the found joints lie from the true ones over the frames in which a part at the joint
-is visible.
+Each clip is streamed with the model. Its skeleton is found in these tracks and compared with the puppet's own: which
+edges are found, and the distance of the found joints from the true ones over the frames in which a part at the joint is
+visible.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def measure(model: str | None, kind: str, num_clips: int, num_frames: int, size:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=None, help="default: the shipped model; its parts are named as the bones")
+    parser.add_argument(
+        "--model", default=None, help="default: the bundled model; its parts have the names of the bones"
+    )
     parser.add_argument("--kind", default="human", choices=sorted(FIGURES))
     parser.add_argument("--num-clips", type=int, default=20)
     parser.add_argument("--num-frames", type=int, default=250)

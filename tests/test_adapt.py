@@ -1,4 +1,4 @@
-"""Exported models read back, and adapted to clips without labels."""
+"""Importing exported models, and adapting them to clips without labels."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_box_means_stop_at_the_borders() -> None:
 
 
 class AlwaysLeft(torch.nn.Module):
-    """What is bright is the first of two parts, however the picture is turned."""
+    """The bright area is the first of two parts, however the image is rotated."""
 
     def __init__(self) -> None:
         super().__init__()

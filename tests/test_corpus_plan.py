@@ -1,4 +1,4 @@
-"""Which videos words stand for, and what their outputs are called after."""
+"""The videos that command-line words select, and the names of their outputs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_files_that_differ_in_their_endings_or_in_case_alone_get_their_endings(t
 
 
 def test_a_name_that_was_given_stays_whatever_else_is_there(tree: Path) -> None:
-    """Of a video that comes later, too, which would have taken it."""
+    """Also of a later video, which would have taken the name."""
     source = str(tree / "day1" / "cam1.mp4")
     taken = {source: "day1/cam1"}
     assert names("day1/cam1.mp4", taken=taken) == ["day1/cam1"]
@@ -82,12 +82,12 @@ def test_a_folder_of_pictures_is_one_video(tree: Path) -> None:
 
 @pytest.mark.parametrize("word", ["webcam", "rtsp://me:secret@host/x", "http://host/film.mp4", "test://", "-"])
 def test_what_is_no_file_is_refused_in_a_line(tree: Path, word: str) -> None:
-    with pytest.raises(VideoError, match="a corpus has video files") as caught:
+    with pytest.raises(VideoError, match="a corpus consists of video files") as caught:
         plan(["day1", word])
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("words", "reason"), [(["*.avi"], "no file has a name"), ([], "at least one video")])
+@pytest.mark.parametrize(("words", "reason"), [(["*.avi"], "no file has such a name"), ([], "at least one video")])
 def test_nothing_to_do_is_an_error(tree: Path, words: list[str], reason: str) -> None:
     with pytest.raises(VideoError, match=reason):
         plan(words)

@@ -1,4 +1,4 @@
-"""COCO results, MCAP, Rerun and supervision: what is drawn, read by pycocotools, mcap, rerun and supervision."""
+"""COCO results, MCAP, Rerun and supervision, read by pycocotools, mcap, rerun and supervision."""
 
 import contextlib
 import io
@@ -36,7 +36,7 @@ from tests.test_data import make_tracks
 from tests.test_jsonl import random_mask, special_masks
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-"""Of pycocotools."""
+"""The warning is raised by pycocotools."""
 
 
 @pytest.fixture(params=["puppet", "awkward", "awkward without masks"])
@@ -228,14 +228,14 @@ def test_times_before_zero_move_the_log_and_nothing_else(tmp_path: Path) -> None
     found = [item for item in mcap_messages(done.path) if item[0].endswith("annotations")]
     assert [message.log_time for _, message, _ in found] == [0, 40_000_000, 80_000_000]
     assert [decoded.timestamp.ToNanoseconds() for *_, decoded in found] == [-40_000_000, 0, 40_000_000]
-    assert done.notes == ("times before 0 are moved to 0 in the log",)
+    assert done.notes == ("times before 0 become 0 in the log",)
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x89MCAP0\r\n" + bytes(50)])
 def test_bytes_that_are_no_mcap_are_refused(tmp_path: Path, content: bytes) -> None:
     pytest.importorskip("mcap", reason="mcap is not installed (extra formats)")
     (tmp_path / "bad.mcap").write_bytes(content)
-    with pytest.raises(TracksError, match=r"bad\.mcap: (cannot be read as MCAP|holds no tracks)"):
+    with pytest.raises(TracksError, match=r"bad\.mcap: (cannot be read as MCAP|contains no tracks)"):
         convert(tmp_path / "bad.mcap", tmp_path / "back.jsonl")
 
 
@@ -255,7 +255,7 @@ def filmed(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> tuple[
 
 
 def numbers_in(units: Iterable[bytes]) -> list[int]:
-    """Burnt into the pictures of H.264 access units, each decoded before the next one is there."""
+    """Numbers in the images of H.264 access units, each decoded before the next one arrives."""
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
     images = [decoder.decode(av.Packet(unit)) for unit in units]  # type: ignore[attr-defined]
@@ -299,7 +299,7 @@ def test_pictures_of_another_video_are_refused(
     pytest.importorskip("mcap", reason="mcap is not installed (extra formats)")
     size = {"height": 97, "width": 131} if "height" not in other else {}
     video = numbered_video(tmp_path / "other.mp4", **(size | other), pix_fmt="yuv444p")
-    with pytest.raises(TracksError, match=rf"other\.mp4 is not the video that these tracks are of: {why}"):
+    with pytest.raises(TracksError, match=rf"other\.mp4 is not the tracked video: {why}"):
         convert(filmed[1], tmp_path / "t.mcap", video=video)
     assert not (tmp_path / "t.mcap").exists()
 

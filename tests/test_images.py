@@ -1,4 +1,4 @@
-"""The picture collection: odd files, boxes, maps, and what is drawn."""
+"""The image collection: odd files, boxes, maps, and the drawn samples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write(path: Path, image: np.ndarray) -> Path:
 
 
 def turned_jpeg(path: Path, image: np.ndarray) -> Path:
-    """A JPEG whose EXIF asks for a quarter turn clockwise (orientation 6)."""
+    """A JPEG whose EXIF requests a rotation by 90 degrees clockwise (orientation 6)."""
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     plain = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
     path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:])
@@ -97,10 +97,10 @@ def test_what_cannot_be_used_is_one_line_and_the_rest_is_used(tmp_path: Path) ->
 
 
 def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(StreampartsError, match=r"no picture and no video in .*\.jpg"):
+    with pytest.raises(StreampartsError, match=r"no image and no video in .*\.jpg"):
         ImageFolder.open(tmp_path, 32)
     (tmp_path / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"no usable picture in .*a\.jpg"):
+    with pytest.raises(PictureError, match=r"no usable image in .*a\.jpg"):
         ImageFolder.open(tmp_path, 32)
 
 
@@ -112,8 +112,8 @@ def test_pictures_are_cut_to_their_boxes(tmp_path: Path) -> None:
     assert images.names == ("0.png", "2.png", "3.png")
     assert np.abs(images.images[0].astype(int) - (40, 200, 40)).max() < 3  # the green square
     assert images.failures[0].startswith("1.png: its box (500, 0, 9, 9) lies outside its 128x96 pixels")
-    assert "1 box(es) belong to no picture in use: x.png" in images.failures[1]
-    assert images.notes == ("2.png: its box sticks out of the picture and was cut",)
+    assert "1 box(es) belong to no image in use: x.png" in images.failures[1]
+    assert images.notes == ("2.png: its box extends beyond the image and was cropped",)
     as_json = tmp_path / "boxes.json"
     as_json.write_text(json.dumps({"0.png": [100, 68, 24, 24]}))
     assert (ImageFolder.open(folder, 16, boxes=as_json).images[0] == images.images[0]).all()

@@ -1,4 +1,4 @@
-"""Whether a frame shows the subject at all, fitted on frames with and without it."""
+"""Detection of the subject's presence, fitted on frames with and without it."""
 
 from __future__ import annotations
 

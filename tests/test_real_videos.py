@@ -1,4 +1,4 @@
-"""Every awkward video from the wild: all its frames at their own times, or one clear line."""
+"""Awkward real videos: all frames at their own times, or one clear line."""
 
 import csv
 import re
@@ -19,7 +19,7 @@ from tests.conftest import REAL_VIDEOS
 FILES = sorted(str(p.relative_to(REAL_VIDEOS)) for p in REAL_VIDEOS.rglob("*") if p.is_file())
 UNREADABLE = {"dash_video_init.mp4", "flac.mp4", "derived/bikes_truncated60.mp4"}
 REPAIRED = {"avc.avi": 1}
-"""Frames whose time in the file goes back."""
+"""Frames whose time in the file decreases."""
 PARAMETERS = FILES or ["none"]
 
 
@@ -30,7 +30,7 @@ def stated_counts(real_videos: Path) -> dict[str, str]:
 
 
 def packet_times(path: Path, stream_index: int) -> list[Fraction]:
-    """What the packets state, which no decoder has touched, in display order."""
+    """Times in the packets, independent of any decoder, in display order."""
     with av.open(str(path)) as container:
         packets = container.demux(container.streams[stream_index])
         return sorted(
@@ -92,8 +92,8 @@ def test_ffmpeg_sees_the_same_frames_at_the_same_times(real_videos: Path, name: 
 
 def test_what_is_special_about_a_file_is_said(real_videos: Path) -> None:
     with FileSource(real_videos / "derived/bikes_interlaced_tff_h264.mp4") as source:
-        assert "interlaced (taken as it is)" in source.description
+        assert "interlaced" in source.description
     with FileSource(real_videos / "nasa_13013.mp4") as source:
         assert "video stream 1 of 2" in source.description
     with FileSource(real_videos / "video_90.mov") as source:
-        assert "turned by 270 degrees" in source.description
+        assert "rotated by 270 degrees" in source.description

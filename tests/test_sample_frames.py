@@ -1,4 +1,4 @@
-"""Frames to try a model on: spread over what there is, at the model's size, and what no one films."""
+"""Frames for trying a model: spread over the input, at the model's size, plus generated ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HW = (64, 64)
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Nine pictures, each of one grey."""
+    """Nine images, each of one grey."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(9):
@@ -74,10 +74,10 @@ def test_what_cannot_be_read_is_left_out_of_a_folder_and_refused_by_itself(pictu
 
 
 def test_nothing_to_compare_on_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match="no video and no picture in this folder"):
+    with pytest.raises(VideoError, match="no video and no image in this folder"):
         sample_frames(tmp_path, HW, 5)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    with pytest.raises(VideoError, match="no frame in it can be read"):
+    with pytest.raises(VideoError, match="none of its frames can be read"):
         sample_frames(tmp_path, HW, 5)
     with pytest.raises(VideoError, match=r"broken\.mp4: not a readable video"):
         sample_frames(tmp_path / "broken.mp4", HW, 5)

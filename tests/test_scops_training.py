@@ -1,4 +1,4 @@
-"""SCOPS from a folder of pictures to tracks, at a tiny size."""
+"""SCOPS from a folder of images to tracks, at a tiny size."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tiny(images: Path, out: Path, **changes: object) -> ScopsTrainingConfig:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four puppets, each another: three pictures and a video; and a file that is none."""
+    """Four different puppets: three images and a video; and a file that is no image."""
     folder = tmp_path_factory.mktemp("images")
     for seed in range(3):
         frame = render_clip("human", seed, num_frames=2, size_hw=(96, 96)).frames[0]
@@ -195,6 +195,6 @@ def test_the_exported_run_streams_a_clip_and_is_evaluated(images: Path, run: Pat
 def test_wrong_input_is_one_line(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty"), "--out", str(tmp_path / "x"), "--features", "random"]) == 1
-    assert "no picture and no video in" in capsys.readouterr().err.splitlines()[-1]
+    assert "no image and no video in" in capsys.readouterr().err.splitlines()[-1]
     assert main([str(images), "--out", str(tmp_path / "y"), "--features", str(tmp_path / "none.npz")]) == 1
     assert "none.npz" in capsys.readouterr().err.splitlines()[-1]

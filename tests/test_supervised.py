@@ -1,4 +1,4 @@
-"""Learning parts from pictures whose truth is known."""
+"""Training on images with ground truth."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_poses_of_several_people_are_not_trusted() -> None:
 
 
 def as_said(truth: Truth, confusion: dict[int, int], sure: float = 20.0) -> Said:
-    """What a student says that sees everything right but takes some labels for others."""
+    """Outputs of a student that is perfect except for confusing some labels."""
     labels = truth.labels.clone()
     for one, other in confusion.items():
         labels[truth.labels == one] = other

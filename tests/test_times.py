@@ -1,4 +1,4 @@
-"""Times that are wrong or missing: a bad stamp costs its own frame's time, and what has no clock says so."""
+"""Wrong or missing times: a bad timestamp affects only its own frame, and a stream without a clock is reported."""
 
 from __future__ import annotations
 
@@ -253,24 +253,24 @@ def test_raw_video_is_counted_at_the_rate_that_it_names_or_that_is_asked_for(
 
 
 def test_a_rate_for_a_file_that_states_its_times_is_refused(video: Path) -> None:
-    with pytest.raises(VideoError, match="states its own times; leave --fps out"):
+    with pytest.raises(VideoError, match="has its own timestamps; leave --fps out"):
         open_source(video, fps=10)
 
 
 @pytest.fixture(scope="module")
 def jpeg(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A small JPEG picture with a comment of 256 kB: FFmpeg examines few of them, and they are quickly decoded."""
+    """A small JPEG image with a comment of 256 kB: FFmpeg probes only a few of them, and they decode quickly."""
     path = tmp_path_factory.mktemp("jpeg") / "a.jpg"
     data = write_video(path, [picture(0)], codec="mjpeg", pix_fmt="yuvj420p").read_bytes()
     return data[:2] + 4 * (b"\xff\xfe\xff\xff" + bytes(65533)) + data[2:]
 
 
 EXAMINED, SLOW = 24, 14
-"""Pictures that are sent at once, more than FFmpeg examines before it gives the first one, and those sent slowly."""
+"""Images sent at once, more than FFmpeg probes before it returns the first one, and images sent slowly."""
 
 
 def camera(jpeg: bytes, send: Callable[[bytes], object]) -> None:
-    """MJPEG as a camera sends it that has been running for a while: ten pictures a second."""
+    """MJPEG as sent by a camera that has been running for a while: ten images per second."""
     send(EXAMINED * jpeg)
     for _ in range(SLOW):
         time.sleep(0.1)
@@ -293,7 +293,7 @@ def test_a_stream_without_a_clock_gets_the_times_of_arrival_and_says_so(jpeg: by
         with source, pytest.raises(VideoError, match="lost"):
             for frame in source:
                 seconds.append(frame.pts_seconds)
-    assert source.notes == ("states no times: they are those of arrival; --fps counts frames instead",)
+    assert source.notes == ("has no timestamps: using arrival times; --fps counts frames instead",)
     assert len(seconds) >= EXAMINED + SLOW - 1
     check_arrivals(seconds, source.rate)
 
@@ -332,7 +332,7 @@ def test_a_pipe_without_a_clock_gets_the_times_of_arrival_or_a_rate(jpeg: bytes)
     assert "counted at 5 fps" in source.notes[0]
     assert seconds == [n / 5 for n in range(len(seconds))]
     seconds, source = piped(jpeg, None)
-    assert "those of arrival" in source.notes[0]
+    assert "arrival times" in source.notes[0]
     check_arrivals(seconds, source.rate)
 
 

@@ -1,4 +1,4 @@
-"""The whole line at a tiny size: raw clips -> teacher -> parts -> student -> ONNX -> tracks."""
+"""The whole process at a tiny size: raw clips -> teacher -> parts -> student -> ONNX -> tracks."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
         patch.setattr("train.assembly.RunLog.add", stop_at_7)
         patch.setattr("train.assembly.parse_config", lambda *_: tiny(clips, out))
         assert main([]) == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM at step 7; go on with --resume" in capsys.readouterr().err
+    assert "stopped by SIGTERM at step 7; continue with --resume" in capsys.readouterr().err
     assert read_metadata(out / "teacher.safetensors")[0] == 7
     train(tiny(clips, out, resume=True, student_steps=2))
     resumed, whole = (load_file(folder / "teacher.safetensors") for folder in (out, run))
@@ -179,7 +179,7 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
 
 
 class Screen(io.StringIO):
-    """A standard error that is a terminal, or is none."""
+    """A standard error that is or is not a terminal."""
 
     def __init__(self, is_terminal: bool) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ def test_training_says_a_line_every_so_often_where_standard_error_is_no_terminal
     for step in (3, 4):
         log.add(step, {"loss": torch.tensor(1.0)})
     log.close()
-    said = [line for line in screen.getvalue().splitlines() if line.endswith("steps a second")]
+    said = [line for line in screen.getvalue().splitlines() if line.endswith("steps per second")]
     assert [line.partition(",")[0] for line in said] == (
         [] if is_terminal else ["teacher: step 4 of 10", "teacher: step 5 of 10"]
     )
@@ -390,7 +390,7 @@ def test_export_asks_for_frames_when_the_clips_of_the_run_are_gone(
     (moved / "config.json").write_text(json.dumps({**config, "clips": str(tmp_path / "gone")}))
     assert onnx_model.main([str(moved), "-o", str(tmp_path / "x.onnx")]) == 1
     said = capsys.readouterr().err
-    assert "is not there; name a video or a folder with --frames" in said and said.count("\n") == 1
+    assert "no longer exist; name a video or a folder with --frames" in said and said.count("\n") == 1
     assert not (tmp_path / "x.onnx").exists()
 
 

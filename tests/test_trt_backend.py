@@ -1,4 +1,5 @@
-"""The runner of engines, on a fake TensorRT and a fake GPU: no engine is executed here. See test_cuda.py for those."""
+"""The backend for engines, on a fake TensorRT and a fake GPU: no engine is executed here. See test_cuda.py for
+those."""
 
 import gc
 import logging
@@ -136,7 +137,7 @@ def test_more_submissions_than_slots_are_refused(backend: TensorRtBackend) -> No
     ],
 )
 def test_other_pictures_than_the_networks_are_refused(backend: TensorRtBackend, images: np.ndarray) -> None:
-    with pytest.raises(ModelError, match="takes uint8 pictures of shape"):
+    with pytest.raises(ModelError, match="takes uint8 images of shape"):
         backend.run(images)
 
 

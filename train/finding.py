@@ -109,7 +109,7 @@ def open_teacher(checkpoint: Path) -> Finder:
         groups = PartGroups.from_json((checkpoint.parent / PARTS).read_text(encoding="utf-8"))
         gate = float(json.loads((checkpoint.parent / "config.json").read_text(encoding="utf-8"))["gate"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{checkpoint}: {PARTS} and config.json of its run are not beside it ({error})") from error
+        raise ModelError(f"{checkpoint}: {PARTS} and config.json of its run are missing beside it ({error})") from error
 
     @torch.inference_mode()
     def run(image: ByteArray) -> RawParts:

@@ -69,7 +69,7 @@ def open_run(folder: Path, config: DataclassInstance, resume: bool) -> None:
     saved = folder / CONFIG
     wanted = json.dumps(asdict(config), indent=2, default=str)
     if saved.exists() and not resume:
-        raise StreampartsError(f"{folder} holds a run; go on with --resume or choose another --out")
+        raise StreampartsError(f"{folder} holds a run; continue with --resume or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     saved.write_text(wanted + "\n", encoding="utf-8")
 
@@ -98,7 +98,7 @@ class RunLog:
         self.bar.update()
         if self.bar.disable and self.board and self._plain.is_due():
             rate = (step + 1 - self._start) / (time.monotonic() - self.began)
-            self._plain.say(f"{self.stage}: step {step + 1} of {self.steps}, {rate:.3g} steps a second")
+            self._plain.say(f"{self.stage}: step {step + 1} of {self.steps}, {rate:.3g} steps per second")
         if self.due(step):
             self._write(step + 1)
 

@@ -1,7 +1,7 @@
-"""What docs/reliability.md promises, tried: python -m benchmarks.faults [--only videos ...] [--size videos=1000 ...]
+"""Test the promises of docs/reliability.md: python -m benchmarks.faults [--only videos ...] [--size videos=1000 ...]
 
-Prints a Markdown table. Without flags every trial has the size that is promised: hours. The dice are the same each
-time. Needs a checkout with the packages of the tests.
+Prints a Markdown table. Without flags every trial has the promised size, which takes hours. The seeds are fixed. Needs
+a checkout with the packages of the tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _size(text: str) -> tuple[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=TRIALS, default=list(TRIALS), help="these trials (default: all)")
-    parser.add_argument("--size", nargs="+", type=_size, default=[], metavar="NAME=N", help="how often, in place of:")
+    parser.add_argument("--size", nargs="+", type=_size, default=[], metavar="NAME=N", help="repetitions of a trial")
     args = parser.parse_args()
     sizes = {name: count for name, (_, count, _) in TRIALS.items()} | dict(args.size)
     rows = []
@@ -34,7 +34,7 @@ def main() -> None:
         rows.append((name, f"{sizes[name]} {what}", came, f"{time.monotonic() - start:.0f} s"))
         print(" | ".join(rows[-1]), flush=True)
     print()
-    print(table(("trial", "what", "what came of it", "took"), rows))
+    print(table(("trial", "size", "outcome", "time"), rows))
     print(f"\nCommit {commit()}; {', '.join(f'{key} {value}' for key, value in machine().items())}.")
 
 

@@ -1,4 +1,4 @@
-"""The teacher of an Assembly run: either form of the network, read from its checkpoint."""
+"""Loads the teacher of an Assembly run, either form of the network, from its checkpoint."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from streamparts.models.checkpoint import load_weights, read_config, read_metada
 
 
 def build_teacher(config: AssemblyConfig | PaperAssemblyConfig) -> PartNetwork:
-    """The network whose shape `config` is."""
+    """Build the network with the shape `config`."""
     return PaperAssembly(config) if isinstance(config, PaperAssemblyConfig) else Assembly(config)
 
 
 def read_teacher_config(checkpoint: Path) -> AssemblyConfig | PaperAssemblyConfig:
-    """The shape of the teacher in a checkpoint. Raises ModelError."""
+    """Read the shape of the teacher in a checkpoint. Raises ModelError."""
     if "decoder_width" in read_metadata(checkpoint)[1]:
         return read_config(checkpoint, AssemblyConfig)
     return read_config(checkpoint, PaperAssemblyConfig)
