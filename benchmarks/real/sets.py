@@ -36,7 +36,7 @@ EMPTY = {
     "fly/centered_pair_small.mp4": "fly",
     "robot/fetch_sim/push.gif": "robot",
 }
-"""Clips, looked through, and what they show; of people none has any."""
+"""Clips, looked through, and what they show; only the one called so shows people."""
 EMPTY_STEP, EMPTY_FRAMES = 5, 15
 """Every fifth frame from the first on, at most so many a clip."""
 
