@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -344,3 +345,13 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
     assert process.wait(30) == 128 + signal.SIGPIPE
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_the_bundled_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert "person" in text and "left_forearm" in text and "person.md" in text
+    assert main(["models", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["person"]["default"] and not rows["puppet-human"]["default"]
+    assert rows["person"]["megabytes"] < 10 and Path(rows["person"]["card"]).exists()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from export.trained import load_trained
 from streamparts.models.checkpoint import read_metadata
 from streamparts.models.layers import Affine
 from streamparts.models.student import Student, StudentConfig, StudentOutput
@@ -169,6 +170,7 @@ def test_a_run_leaves_a_student_with_names_and_goes_on_where_it_stopped(tmp_path
     assert read_metadata(run / "student.safetensors")[0] == 2
     assert (run / "names.txt").read_text().split() == list(PARTS)
     assert (run / "parts.png").exists()
+    assert load_trained(run).method == "supervised"
     train(replace(config, steps=4, resume=True))
     assert read_metadata(run / "student.safetensors")[0] == 4
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
