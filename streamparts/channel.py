@@ -14,6 +14,10 @@ T = TypeVar("T")
 GRACE_SECONDS = 2.0
 """What is told to end has ended after this long, or its thread is left behind."""
 
+MOST_BYTES = 2**28
+"""That may wait in one channel, where its items are weighed: pictures of 64 million pixels would fill the memory of a
+small machine with the few that may wait of others. One item may always."""
+
 _PATIENCE_SECONDS = 0.25  # for a thread to end by itself, as it does with its next item
 _LOOK_SECONDS = 0.2  # no wait is longer than this at a stretch: some systems deliver Ctrl-C only between waits
 
@@ -21,14 +25,19 @@ _LOOK_SECONDS = 0.2  # no wait is longer than this at a stretch: some systems de
 class Channel(Generic[T]):
     """First in, first out; one thread puts, one takes. What was put before an error arrives before the error."""
 
-    def __init__(self, depth: int, replace: Callable[[T, T], T] | None = None) -> None:
-        """With `replace`, putting never waits: where `depth` items wait already, the last of them and the new one
-        become the one that `replace(waiting, new)` gives."""
+    def __init__(
+        self, depth: int, replace: Callable[[T, T], T] | None = None, weigh: Callable[[T], int] | None = None
+    ) -> None:
+        """With `replace`, putting never waits: where there is no room, the last of the items that wait and the new one
+        become the one that `replace(waiting, new)` gives. `weigh` gives an item's bytes: there is room for `depth`
+        items, and for no more of them than have MOST_BYTES."""
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self._depth = depth
         self._replace = replace
-        self._items: deque[T] = deque()
+        self._weigh = weigh or (lambda item: 0)
+        self._items: deque[tuple[T, int]] = deque()
+        self._num_bytes = 0
         self._changed = threading.Condition()
         self._finished = False
         self._cancelled = False
@@ -39,15 +48,26 @@ class Channel(Generic[T]):
         is said at once, or there was no room in time."""
         until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            while len(self._items) >= self._depth and not self._cancelled:
+            weight = self._weigh(item)
+            while self._is_full(weight) and not self._cancelled:
                 if self._replace:
-                    item = self._replace(self._items.pop(), item)
+                    item = self._replace(self._taken(self._items.pop()), item)
+                    weight = self._weigh(item)
                 elif not self._wait(until):
                     return False
             if not self._cancelled:
-                self._items.append(item)
+                self._items.append((item, weight))
+                self._num_bytes += weight
                 self._changed.notify_all()
             return not self._cancelled
+
+    def _is_full(self, weight: int) -> bool:
+        return len(self._items) >= self._depth or (bool(self._items) and self._num_bytes + weight > MOST_BYTES)
+
+    def _taken(self, entry: tuple[T, int]) -> T:
+        item, weight = entry
+        self._num_bytes -= weight
+        return item
 
     def finish(self, error: BaseException | None = None) -> None:
         """The putting side is done: the taker gets what is left, then `error`, or the end."""
@@ -61,6 +81,7 @@ class Channel(Generic[T]):
         with self._changed:
             self._cancelled = True
             self._items.clear()
+            self._num_bytes = 0
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
@@ -71,7 +92,7 @@ class Channel(Generic[T]):
                     self._wait(None)
                 if not self._items:
                     break
-                item = self._items.popleft()
+                item = self._taken(self._items.popleft())
                 self._changed.notify_all()
             yield item
             del item  # else this generator would keep one item alive while it waits
@@ -87,7 +108,7 @@ class Channel(Generic[T]):
 
 
 class Prefetch(Generic[T]):
-    """The same items, made in a thread that is at most `depth` ahead; see Channel for `replace`.
+    """The same items, made in a thread that is at most `depth` ahead; see Channel for `replace` and `weigh`.
 
     An error in the items is raised where they are taken, in order. Iterate it once, and close it.
     """
@@ -98,11 +119,12 @@ class Prefetch(Generic[T]):
         depth: int,
         replace: Callable[[T, T], T] | None = None,
         interrupt: Callable[[], None] | None = None,
+        weigh: Callable[[T], int] | None = None,
     ) -> None:
         """`interrupt` ends the making of an item that takes for ever; called from another thread than the one that
         makes them. The thread starts with the iteration."""
         self._items = items
-        self._channel: Channel[T] = Channel(depth, replace)
+        self._channel: Channel[T] = Channel(depth, replace, weigh)
         self._interrupt = interrupt
         self._thread: threading.Thread | None = None
 

@@ -64,6 +64,11 @@ class Frame:
         return float(self.pts * self.time_base)
 
 
+def picture_bytes(frame: Frame) -> int:
+    """About what the picture of a frame takes in memory."""
+    return 3 * frame.height * frame.width
+
+
 def standing_for(left_out: Frame, frame: Frame, num_dropped: int) -> Frame:
     """`frame` with what `left_out`, before it, would have told: the frames dropped and the time lost."""
     if not (left_out.dropped or left_out.gap or num_dropped):

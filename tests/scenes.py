@@ -59,18 +59,21 @@ def scene(number: int, squares: Sequence[Square], behind: ByteArray) -> ByteArra
 
 
 class SceneSource(ArraySource):
-    """Pictures as a source. `begins` are the numbers at which a new segment begins."""
+    """Pictures as a source. `begins` are the numbers at which a new segment begins, `damaged` those of damaged ones."""
 
-    def __init__(self, pictures: Sequence[ByteArray], begins: Sequence[int] = (), rate: int = 30) -> None:
+    def __init__(
+        self, pictures: Sequence[ByteArray], begins: Sequence[int] = (), rate: int = 30, damaged: Sequence[int] = ()
+    ) -> None:
         super().__init__(len(pictures), *pictures[0].shape[:2])
         self.rate, self.time_base = Fraction(rate), Fraction(1, rate)
-        self._pictures, self._begins = pictures, begins
+        self._pictures, self._begins, self._damaged = pictures, begins, damaged
 
     def __iter__(self) -> Iterator[Frame]:
         for index, picture in enumerate(self._pictures):
             height, width = picture.shape[:2]
             frame = Frame(index, index, self.time_base, picture, 0, height, width, time.perf_counter())
-            yield replace(frame, segment=sum(index >= begin for begin in self._begins))
+            segment = sum(index >= begin for begin in self._begins)
+            yield replace(frame, segment=segment, damaged=index in self._damaged)
 
 
 def along(start: tuple[float, float], step: tuple[float, float]) -> Callable[[int], tuple[float, float]]:

@@ -79,6 +79,20 @@ def test_flags_that_make_no_sense_are_a_usage_error(
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flags", [["--idle", "3"], ["--max-retries", "2"]], ids=lambda flags: flags[0])
+def test_what_is_for_live_sources_is_a_usage_error_for_files_alone(
+    tmp_path: Path, video: Path, model_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ["--model", str(model_path), "--out-dir", str(tmp_path), "--quiet"]
+    for sources in ([str(video)], [str(video), str(video)], ["test://"]):
+        with pytest.raises(SystemExit) as caught:
+            main(["run", *sources, *wanted, *flags])
+        assert caught.value.code == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.endswith(f"error: {flags[0]} is for live sources, and {sources[0]} is none: leave it out")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("word", "shown"),
     [("test://", "640x360 test pattern, 30 fps, 300 frames"), ("test://?live=1", "endless, live")],

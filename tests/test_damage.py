@@ -114,10 +114,19 @@ def test_a_stream_that_loses_nothing_has_no_frame_marked() -> None:
     assert [number for number, damaged, _ in seen if damaged] in ([], [59]), "the one that the connection ended in"
 
 
-def test_a_loss_while_the_stream_is_opened_marks_from_the_first_frame_on() -> None:
+def test_a_loss_while_the_stream_is_opened_marks_up_to_the_next_key_frame() -> None:
     seen, num_lost = lossy_run(False, lambda frame, packet: (frame, packet) == (4, 1), 120)
     assert num_lost == 1
     assert all(damaged for number, damaged, _ in seen if 4 <= number < 10)
+    assert not wrong_unmarked(seen, sound_pictures(120))
+
+
+def test_of_what_was_read_while_the_stream_was_opened_only_what_lacks_something_is_marked() -> None:
+    seen, num_lost = lossy_run(False, lambda frame, packet: (frame, packet) in ((4, 1), (23, 0)), 120)
+    marked = {place for place, (_, damaged, _) in enumerate(seen) if damaged}  # a damaged picture's number is none
+    assert (num_lost, len(seen)) == (2, 120), "the decoder fills the place of a frame that is missing"
+    assert marked - {119} <= {*range(3, 10), *range(22, 30)}, "119 is the one that the connection ended in"
+    assert marked >= {*range(4, 10), *range(23, 30)}
     assert not wrong_unmarked(seen, sound_pictures(120))
 
 

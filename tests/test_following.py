@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from streamparts.errors import ModelError, TracksError, VideoError
+from streamparts.geometry import Region
 from streamparts.runtime.options import Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stream import run, track
@@ -91,6 +94,33 @@ def test_after_a_cut_the_subject_is_found_in_the_same_frame(squares: Bundle) -> 
     tracks = list(track(SceneSource(first + second), squares, backend="onnxruntime"))
     assert seen(tracks) == "x" * 40
     assert np.hypot(*(tracks[20].centers[0] - (400, 300))) < 3
+
+
+@pytest.mark.parametrize("roi", ["auto", (110.0, 80.0, 200.0, 200.0)])
+def test_in_damaged_frames_the_subject_is_hidden_and_afterwards_it_is_where_it_was(
+    squares: Bundle, roi: Literal["auto"] | Region
+) -> None:
+    """Which show nothing of it, or something like it elsewhere, or look like a cut."""
+    slow, hurt = Square(along((200, 180), (1, 0)), side=60), range(20, 30)
+    shown = pictures(slow, range(50))
+    grey, elsewhere = np.full_like(shown[0], 128), scene(0, [Square(along((60, 60), (0, 0)), side=60)], background(7))
+    for number in hurt:
+        shown[number] = grey if number % 2 else elsewhere
+    tracks = list(track(SceneSource(shown, damaged=hurt), squares, backend="onnxruntime", roi=roi))
+    assert seen(tracks) == "x" * 20 + "." * 10 + "x" * 20
+    for number in (30, 31, 40):
+        assert np.hypot(*(tracks[number].centers[0] - slow.center(number))) < 3
+    regions = [tracks[number].region or (0, 0, 0, 0) for number in range(15, 35)]
+    assert max(abs(one[0] - other[0]) for one, other in pairwise(regions)) < 15, "it looks where the subject was"
+
+
+def test_a_lost_subject_is_not_looked_for_in_damaged_frames(squares: Bundle) -> None:
+    rest = Square(along((200, 150), (0, 0)))
+    source = SceneSource(pictures(rest, range(20)), damaged=range(10))
+    pipeline = Pipeline(source, squares, backend := _Counting(squares), tracking=Tracking(following=Following(1)))
+    results = iter(pipeline)
+    assert seen([next(results) for _ in range(10)]) == "." * 10 and backend.num_pictures == 0
+    assert seen(list(results)) == "x" * 10 and pipeline.close()
 
 
 @pytest.mark.parametrize("begins", [(), (15,)])

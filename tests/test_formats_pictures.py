@@ -3,10 +3,13 @@
 import contextlib
 import io
 import json
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -14,6 +17,8 @@ import streamparts
 from streamparts.errors import TracksError
 from streamparts.formats import convert
 from streamparts.geometry import Letterbox, displayed
+from streamparts.runtime.stream import run
+from streamparts.sources import open_source, trimmed
 from streamparts.tracksfile.rle import decode_mask, encode_mask
 from tests.made_tracks import (
     MASKS,
@@ -26,6 +31,7 @@ from tests.made_tracks import (
     lines_of,
     places,
 )
+from tests.media import numbered_video, read_number
 from tests.test_data import make_tracks
 from tests.test_jsonl import random_mask, special_masks
 
@@ -237,6 +243,65 @@ def test_bytes_that_are_no_mcap_are_refused(tmp_path: Path, content: bytes) -> N
 def test_few_frames_make_an_mcap_too(tmp_path: Path, num_frames: int, names: tuple[str, ...]) -> None:
     convert(even_tracks(tmp_path / "t.jsonl", num_frames, names), tmp_path / "t.mcap")
     assert len(mcap_messages(tmp_path / "t.mcap")) == 2 * num_frames
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> tuple[Path, Path]:
+    """A video of an odd size with B-frames, and the tracks of every third of its frames from 4 on."""
+    folder = tmp_path_factory.mktemp("filmed")
+    video = numbered_video(folder / "film.mp4", 40, 97, 131, options={"bf": "2"}, pix_fmt="yuv444p")
+    run(trimmed(open_source(video), start=0.11, every=3), model_path, tracks=folder / "film.jsonl")
+    return video, folder / "film.jsonl"
+
+
+def numbers_in(units: Iterable[bytes]) -> list[int]:
+    """Burnt into the pictures of H.264 access units, each decoded before the next one is there."""
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    images = [decoder.decode(av.Packet(unit)) for unit in units]  # type: ignore[attr-defined]
+    assert all(len(each) == 1 for each in images)
+    return [read_number(each[0].to_ndarray(format="rgb24")) for each in images]
+
+
+def test_mcap_holds_the_pictures_of_the_tracked_frames_on_request(filmed: tuple[Path, Path], tmp_path: Path) -> None:
+    reader = pytest.importorskip("mcap.reader", reason="mcap is not installed (extra formats)")
+    decoder = pytest.importorskip("mcap_protobuf.decoder", reason="mcap-protobuf is not installed (extra formats)")
+    video, tracks = filmed
+    convert(tracks, tmp_path / "t.mcap", video=video)
+    with (tmp_path / "t.mcap").open("rb") as file:
+        opened = reader.make_reader(file, decoder_factories=[decoder.DecoderFactory()])
+        found = [decoded for *_, decoded in opened.iter_decoded_messages("/streamparts/video")]
+    assert found[0].DESCRIPTOR.full_name == "foxglove.CompressedVideo"
+    assert {one.format for one in found} == {"h264"}
+    assert [one.timestamp.ToNanoseconds() for one in found] == [round(time * 1e9) for time in exact_seconds(tracks)]
+    assert numbers_in(one.data for one in found) == [frame["frame"] for frame in frames_of(tracks)] != []
+
+
+def test_rerun_holds_the_pictures_of_the_tracked_frames_on_request(filmed: tuple[Path, Path], tmp_path: Path) -> None:
+    video, tracks = filmed
+    convert(tracks, tmp_path / "t.rrd", video=video)
+    numbers, _, samples = rerun_rows(tmp_path / "t.rrd", "video", "VideoStream:sample")
+    assert numbers == [frame["frame"] for frame in frames_of(tracks)]
+    assert numbers_in(bytes(sample[0]) for sample in samples) == numbers
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"num_frames": 20}, "it has no frame 22"),
+        ({"num_frames": 40, "height": 96}, "its frame 4 is 128x96"),
+        ({"num_frames": 40, "time_base": Fraction(1, 15)}, r"its frame 4 is at 0.266667 s, that of the tracks at 0.13"),
+    ],
+)
+def test_pictures_of_another_video_are_refused(
+    filmed: tuple[Path, Path], tmp_path: Path, other: dict[str, Any], why: str
+) -> None:
+    pytest.importorskip("mcap", reason="mcap is not installed (extra formats)")
+    size = {"height": 97, "width": 131} if "height" not in other else {}
+    video = numbered_video(tmp_path / "other.mp4", **(size | other), pix_fmt="yuv444p")
+    with pytest.raises(TracksError, match=rf"other\.mp4 is not the video that these tracks are of: {why}"):
+        convert(filmed[1], tmp_path / "t.mcap", video=video)
+    assert not (tmp_path / "t.mcap").exists()
 
 
 def rerun_rows(path: Path, entity: str, column: str) -> tuple[list[int], list[int], list[list]]:

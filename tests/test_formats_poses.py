@@ -3,8 +3,11 @@
 import json
 import os
 import pickle
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from streamparts.formats.shots import shots
 from streamparts.tracksfile.reading import read_tracks
 from tests.made_tracks import (
     MASKS,
+    NAMES,
     SMALL_MASKS,
     awkward_tracks,
     disc,
@@ -298,7 +302,7 @@ def test_names_that_are_empty_or_used_twice_become_unique_and_that_is_said(tmp_p
 
 def test_openpose_is_a_file_for_every_frame_number(tracks: Path, tmp_path: Path) -> None:
     convert(tracks, tmp_path / "poses", "openpose")
-    files = sorted((tmp_path / "poses").iterdir())
+    files = sorted((tmp_path / "poses").glob("*.json"))
     stem = Path(lines_of(tracks)[0]["source"]["name"]).stem
     assert [file.name for file in files] == [f"{stem}_{n:012d}_keypoints.json" for n in range(num_rows(tracks))]
     expected = places(tracks, num_rows(tracks))
@@ -309,6 +313,89 @@ def test_openpose_is_a_file_for_every_frame_number(tracks: Path, tmp_path: Path)
             continue
         found = np.array(people[0]["pose_keypoints_2d"]).reshape(-1, 3)
         assert found == pytest.approx(np.nan_to_num(row), abs=1e-3), "0, 0, 0 where not seen"
+
+
+def tree_in(folder: Path) -> list[tuple[str, object, str | None]]:
+    """(name, id, name of the one above) of each node of the tree for Pose2Sim, those above first."""
+
+    def nodes(node: dict[str, Any], above: str | None) -> Iterator[tuple[str, object, str | None]]:
+        yield node["name"], node["id"], above
+        for child in node.get("children", []):
+            yield from nodes(child, node["name"])
+
+    return list(nodes(tomllib.loads((folder / "pose2sim.toml").read_text(encoding="utf-8"))["pose"]["CUSTOM"], None))
+
+
+def with_joints(path: Path, joints: list[tuple[int, int]], names: tuple[str, ...] = NAMES) -> Path:
+    """Tracks whose joint j is at (5 + j, 6 + j), with a confidence of 0.25; nowhere in frame 1."""
+    lines = lines_of(even_tracks(path, 3, names))
+    for line in lines[1:]:
+        line["joints"] = [
+            {"name": f"{names[a]}-{names[b]}", "parts": [a, b], "x": 5 + j, "y": 6 + j, "confidence": 0.25}
+            for j, (a, b) in enumerate(joints)
+        ]
+    for joint in lines[2]["joints"]:
+        joint["x"] = joint["y"] = None
+    return write_lines(path, lines)
+
+
+BODY = ("trunk", "head", "upper", "lower")
+LONE = ("lower", 3, "subject")
+
+
+@pytest.mark.parametrize(
+    ("joints", "tree"),
+    [
+        ([], [("subject", "None", None), *((name, k, "subject") for k, name in enumerate(BODY))]),
+        (
+            [(0, 1), (0, 2), (2, 3)],
+            [("trunk", 0, None), ("head", 1, "trunk"), ("upper", 2, "trunk"), ("lower", 3, "upper")],
+        ),
+        (
+            [(2, 3)],
+            [
+                ("subject", "None", None),
+                *((name, k, "subject") for k, name in enumerate(BODY[:3])),
+                ("lower", 3, "upper"),
+            ],
+        ),
+        (
+            [(0, 1), (1, 2), (2, 0), (3, 3), (1, 0), (0, 2)],
+            [("subject", "None", None), ("trunk", 0, "subject"), ("head", 1, "trunk"), ("upper", 2, "head"), LONE],
+        ),
+    ],
+    ids=["no skeleton", "a tree", "two pieces", "rings"],
+)
+def test_beside_openpose_files_is_the_tree_of_their_keypoints(
+    tmp_path: Path, joints: list[tuple[int, int]], tree: list[tuple[str, object, str | None]]
+) -> None:
+    convert(with_joints(tmp_path / "t.jsonl", joints, BODY), tmp_path / "cam1_json", "openpose")
+    assert tree_in(tmp_path / "cam1_json") == tree
+
+
+def test_names_of_any_letters_are_in_the_tree(tmp_path: Path) -> None:
+    convert(even_tracks(tmp_path / "t.jsonl", 1), tmp_path / "cam1_json", "openpose")
+    assert [name for name, *_ in tree_in(tmp_path / "cam1_json")[1:]] == list(NAMES)
+
+
+def test_openpose_can_have_the_joints_and_their_tree(tmp_path: Path) -> None:
+    tracks = with_joints(tmp_path / "t.jsonl", [(0, 1), (0, 2), (2, 3)], BODY)
+    convert(tracks, tmp_path / "joints", "openpose", joints=True)
+    first, second, third = (
+        json.loads(file.read_text())["people"] for file in sorted((tmp_path / "joints").glob("*.json"))
+    )
+    assert first[0]["pose_keypoints_2d"] == [5, 6, 0.25, 6, 7, 0.25, 7, 8, 0.25] == third[0]["pose_keypoints_2d"]
+    assert second == []
+    assert tree_in(tmp_path / "joints") == [
+        ("subject", "None", None),
+        ("trunk-head", 0, "subject"),
+        ("trunk-upper", 1, "subject"),
+        ("upper-lower", 2, "trunk-upper"),
+    ]
+    with pytest.raises(TracksError, match="has no joints"):
+        convert(even_tracks(tmp_path / "none.jsonl", 2), tmp_path / "none", "openpose", joints=True)
+    convert(tracks, tmp_path / "joints", "openpose", force=True)
+    assert len(tree_in(tmp_path / "joints")) == 4, "what it made it replaces"
 
 
 def read_trc(path: Path) -> tuple[dict[str, str], list[str], np.ndarray]:

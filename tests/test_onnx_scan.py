@@ -82,6 +82,52 @@ def two_descriptions(model: onnx.ModelProto) -> None:
     model.metadata_props.add(key=METADATA_KEY, value=tiny_spec().to_json())
 
 
+def _numbers(name: str, values: list[int] | list[float]) -> onnx.TensorProto:
+    kind = TensorProto.FLOAT if isinstance(values[0], float) else TensorProto.INT64
+    return helper.make_tensor(name, kind, [len(values)], values)
+
+
+def _told(model: onnx.ModelProto, operator: str, sizes: onnx.TensorProto, place: int = 1) -> None:
+    inputs = ["floats", *[""] * (place - 1), "sizes"]
+    model.graph.initializer.append(sizes)
+    model.graph.node.append(helper.make_node(operator, inputs, ["more"]))
+
+
+def huge_expand(model: onnx.ModelProto) -> None:
+    _told(model, "Expand", _numbers("sizes", [1, 2**20, 2**20, 1]))
+
+
+def huge_expand_of_raw_numbers(model: onnx.ModelProto) -> None:
+    _told(model, "Expand", numpy_helper.from_array(np.array([-1, 2**40], np.int64), "sizes"))
+
+
+def huge_expand_of_a_constant(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Expand", ["floats", "told"], ["more"]))
+    value = _numbers("value", [2**14, 2**14])
+    model.graph.node.append(helper.make_node("Constant", [], ["told"], value=value))
+
+
+def huge_pad(model: onnx.ModelProto) -> None:
+    _told(model, "Pad", _numbers("sizes", [0, 0, 50_000, 0, 0, 0, 50_000, 0]))
+
+
+def huge_resize(model: onnx.ModelProto) -> None:
+    _told(model, "Resize", _numbers("sizes", [1.0, 500.0, 500.0, 1.0]), place=2)
+
+
+def endless_resize(model: onnx.ModelProto) -> None:
+    _told(model, "Resize", _numbers("sizes", [1.0, float("inf"), 1.0, 1.0]), place=2)
+
+
+def huge_resize_by_sizes(model: onnx.ModelProto) -> None:
+    _told(model, "Resize", _numbers("sizes", [1, 40_000, 40_000, 3]), place=3)
+
+
+def huge_border(model: onnx.ModelProto) -> None:
+    node = helper.make_node("Conv", ["floats", "colors"], ["more"], pads=[30_000, 30_000, 0, 0])
+    model.graph.node.append(node)
+
+
 REFUSED: dict[Callable[[onnx.ModelProto], None], str] = {
     custom_operator: "domain 'org.example'",
     custom_opset: "domain 'org.example'",
@@ -97,6 +143,14 @@ REFUSED: dict[Callable[[onnx.ModelProto], None], str] = {
     strings: "tensor of type 8",
     huge_metadata: "metadata is larger than 1 MB",
     two_descriptions: "'streamparts' twice",
+    huge_expand: r"lets Expand make \[1, 1048576, 1048576, 1\], more than any model",
+    huge_expand_of_raw_numbers: r"lets Expand make \[-1, 1099511627776\]",
+    huge_expand_of_a_constant: r"lets Expand make \[16384, 16384\]",
+    huge_pad: "lets Pad make",
+    huge_resize: r"lets Resize make \[1.0, 500.0, 500.0, 1.0\]",
+    endless_resize: "lets Resize make",
+    huge_resize_by_sizes: "lets Resize make",
+    huge_border: r"lets Conv make \[30000, 30000, 0, 0\]",
 }
 
 
@@ -113,6 +167,23 @@ def test_what_no_model_of_ours_has_is_refused_by_name(change: Callable[[onnx.Mod
 def test_a_sound_model_passes_and_gives_its_metadata() -> None:
     assert scan(sound().SerializeToString()) == {METADATA_KEY: tiny_spec((16, 16)).to_json()}
     assert set(scan((ASSETS / "puppet-human.onnx").read_bytes())) == {METADATA_KEY}
+
+
+def test_sizes_that_pictures_have_pass() -> None:
+    model = sound()
+    for number, (operator, place, sizes) in enumerate(
+        (
+            ("Expand", 1, [1, -1, 512, 512]),
+            ("Pad", 1, [0, 0, 16, 16, 0, 0, -16, 16]),
+            ("Resize", 2, [1.0, 1.0, 16.0, 16.0]),
+            ("Resize", 3, [8, 64, 256, 256]),
+        )
+    ):
+        tensor = _numbers(f"sizes{number}", sizes)  # type: ignore[arg-type]
+        model.graph.initializer.append(tensor)
+        inputs = ["floats", *[""] * (place - 1), tensor.name]
+        model.graph.node.append(helper.make_node(operator, inputs, [f"more{number}"]))
+    assert scan(model.SerializeToString()) != {}
 
 
 def test_every_truncation_of_a_model_is_refused_or_lacks_its_description() -> None:

@@ -107,6 +107,60 @@ def test_numbers_that_are_not_finite_are_a_model_error(bundle: Bundle) -> None:
         PartSegmenter(bundle, NanBackend())(as_frame(picture(0)))
 
 
+class TellingBackend:
+    """Says what the test wants to be said of one picture."""
+
+    name = "telling"
+
+    def __init__(self, **said: np.ndarray) -> None:
+        self._said = said
+
+    def run(self, images: ByteArray) -> Outputs:
+        num, height, width = images.shape[:3]
+        sound: dict[str, np.ndarray | None] = {
+            "labels": np.zeros((num, height, width), np.uint8),
+            "affines": np.zeros((num, 2, 2, 3), np.float32),
+            "scores": np.ones((num, 2), np.float32),
+            "evidence": np.ones((num, 2, 2), np.float32),
+        }
+        return Outputs(**(sound | self._said))  # type: ignore[arg-type]
+
+
+def of_two(*values: float) -> np.ndarray:
+    return np.array([values], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"scores": of_two(1e30, 0.5)}, "scores outside 0 to 1 at frame 0"),
+        ({"scores": of_two(0.5, -0.1)}, "scores outside 0 to 1"),
+        ({"scores": of_two(0.5, np.inf)}, "numbers that are not finite"),
+        ({"scores": of_two(0.5, 0.5, 0.5)}, "poses or scores of other shapes"),
+        ({"evidence": np.full((1, 2, 2), 1.5, np.float32)}, "evidence outside 0 to 1"),
+        ({"evidence": np.full((1, 2, 2), np.nan, np.float32)}, "numbers that are not finite"),
+        ({"evidence": np.zeros((1, 2), np.float32)}, "evidence of another shape"),
+        ({"affines": np.full((1, 2, 2, 3), 3.4e38, np.float32)}, "poses far outside of any picture"),
+        ({"affines": np.full((1, 2, 2, 3), -2e4, np.float32)}, "poses far outside of any picture"),
+        ({"affines": np.zeros((1, 3, 2, 3), np.float32)}, "poses or scores of other shapes"),
+        ({"labels": np.full((1, 64, 64), 3, np.uint8)}, "labels that its description does not allow"),
+        ({"labels": np.zeros((1, 32, 64), np.uint8)}, "labels that its description does not allow"),
+    ],
+)
+def test_what_no_tracks_file_may_hold_is_the_error_of_its_frame(
+    bundle: Bundle, said: dict[str, np.ndarray], message: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"tiny: the network gave {message}"):
+        PartSegmenter(bundle, TellingBackend(**said))(as_frame(picture(0)))
+
+
+def test_what_rounding_puts_out_of_its_range_is_put_back(bundle: Bundle) -> None:
+    backend = TellingBackend(scores=of_two(1.01, -0.005), evidence=np.full((1, 2, 2), 1.02, np.float32))
+    _, parts = PartSegmenter(bundle, backend)(as_frame(picture(0)))
+    assert parts.scores.tolist() == [1, 0]
+    assert parts.evidence is not None and parts.evidence.max() == 1
+
+
 def test_frames_in_a_batch_have_the_parts_they_have_alone(bundle: Bundle, segmenter: PartSegmenter) -> None:
     prepared = [segmenter.prepare(as_frame(picture(number))) for number in range(3)]
     for together, item in zip(segmenter.infer_batch(prepared), prepared, strict=True):

@@ -292,6 +292,15 @@ def test_colours_follow_the_matrix_and_range_a_frame_is_tagged_with(matrix: str,
     assert np.allclose(got, yuv_to_rgb(planes, 32, matrix, full_range), atol=2.5)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", b"avc1"), (".mkv", b"V_MPEG4/ISO/AVC")])
+def test_a_video_of_a_kind_that_nobody_knows_is_one_line(tmp_path: Path, suffix: str, codec: bytes) -> None:
+    data = numbered_video(tmp_path / f"sound{suffix}", 3).read_bytes()
+    assert codec in data
+    (tmp_path / f"a{suffix}").write_bytes(data.replace(codec, b"Z" * len(codec)))
+    with pytest.raises(VideoError, match=r"of a kind that this FFmpeg cannot decode|has no video stream"):
+        open_source(tmp_path / f"a{suffix}")
+
+
 def test_a_file_name_that_looks_like_a_protocol_is_a_file(tmp_path: Path, video: Path) -> None:
     path = tmp_path / "rtsp:camera.mp4"
     path.write_bytes(video.read_bytes())

@@ -6,10 +6,13 @@ import time
 import numpy as np
 import pytest
 
+from streamparts.bundle.load import Bundle
 from streamparts.channel import Channel, Prefetch
 from streamparts.data import Tracks
 from streamparts.meter import AgeMeter, StageClock
+from streamparts.runtime.stream import track
 from streamparts.sinks.background import BackgroundSink
+from tests.media import ArraySource
 from tests.test_data import make_tracks
 
 pytestmark = pytest.mark.usefixtures("no_threads_left")
@@ -37,6 +40,38 @@ def test_prefetch_closed_while_its_thread_waits_for_room_ends_the_thread() -> No
 def test_a_channel_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="depth"):
         Channel(0)
+
+
+def test_of_heavy_items_fewer_wait_but_one_always_may() -> None:
+    channel: Channel[int] = Channel(4, weigh=lambda mb: mb << 20)
+    assert channel.put(1000)
+    assert not channel.put(1, timeout=0.01)
+    assert next(iter(channel)) == 1000
+    assert [channel.put(mb, timeout=0.01) for mb in (100, 100, 100, 56)] == [True, True, False, True]
+    assert next(iter(channel)) == 100
+    assert [channel.put(mb, timeout=0.01) for mb in (101, 100, 0, 0)] == [False, True, True, False]
+
+
+def test_a_channel_that_replaces_has_as_little_room_for_heavy_items() -> None:
+    channel: Channel[int] = Channel(3, lambda waiting, newer: newer, weigh=lambda mb: mb << 20)
+    assert all(channel.put(mb) for mb in (200, 100, 101, 102))
+    channel.finish()
+    assert list(channel) == [100, 102]
+
+
+def test_of_huge_pictures_only_one_waits_for_each_stage(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit that a single picture passes, in place of pictures that large."""
+
+    def most_ahead() -> int:
+        source, ahead = ArraySource(30), []
+        for number, _ in enumerate(track(source, bundle, backend="onnxruntime")):
+            time.sleep(0.02)
+            ahead.append(source.num_made - number)
+        return max(ahead[:20])
+
+    usual = most_ahead()
+    monkeypatch.setattr("streamparts.channel.MOST_BYTES", 1)
+    assert most_ahead() == usual - 1
 
 
 def test_a_channel_gives_what_was_put_before_an_error_first() -> None:

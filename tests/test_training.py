@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from lightning_fabric import Fabric  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 import streamparts  # noqa: E402
@@ -174,6 +176,34 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
     train(tiny(clips, out, resume=True, student_steps=2))
     resumed, whole = (load_file(folder / "teacher.safetensors") for folder in (out, run))
     assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+
+
+class Screen(io.StringIO):
+    """A standard error that is a terminal, or is none."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_training_says_a_line_every_so_often_where_standard_error_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    screen = Screen(is_terminal)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr("train.run_folder.PlainLines.is_due", lambda lines: True)
+    log = RunLog(tmp_path, "teacher", 3, 10, 5, Fabric(accelerator="cpu", devices=1))
+    for step in (3, 4):
+        log.add(step, {"loss": torch.tensor(1.0)})
+    log.close()
+    said = [line for line in screen.getvalue().splitlines() if line.endswith("steps a second")]
+    assert [line.partition(",")[0] for line in said] == (
+        [] if is_terminal else ["teacher: step 4 of 10", "teacher: step 5 of 10"]
+    )
 
 
 def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> None:

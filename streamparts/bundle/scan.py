@@ -1,13 +1,15 @@
 """A look through the bytes of an ONNX file before ONNX Runtime gets them; and another text in its metadata.
 
 The file is walked as protobuf, without the onnx package. What a model of this library never has is refused by its name:
-data in other files, operators of other makers, control flow, shapes that do not fit the data there is.
+data in other files, operators of other makers, control flow, shapes that do not fit the data there is, sizes beyond
+any picture.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import struct
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -39,6 +41,13 @@ OPERATORS = frozenset(
 that the file does not hold (Range, Tile, ConstantOfShape), sequences, texts, random numbers, control flow."""
 MAX_ELEMENTS = 2**31
 """Of any one tensor."""
+MOST_MADE = 2**27
+"""Elements that Expand, Pad and Resize may be told to make by numbers that the file holds: half a gigabyte."""
+MOST_SCALE = 2**14
+"""By which Resize may be told to multiply the number of elements."""
+SIZES: dict[bytes, dict[int, bool]] = {b"Expand": {1: False}, b"Pad": {1: False}, b"Resize": {2: True, 3: False}}
+"""Which inputs of an operator say how much it makes, and whether as a multiple."""
+SIZE_ATTRIBUTES = (b"pads", b"output_padding", b"output_shape", b"strides", b"dilations", b"kernel_shape")
 TEXTS = {"model": (2, 3, 4, 6), "graph": (2, 10), "node": (1, 2, 3, 4, 6, 8), "tensor": (8, 12), "value": (1, 3)}
 """Fields that hold text. ONNX Runtime takes any bytes for a name, and prints them."""
 PLAIN_DOMAINS = (b"", b"ai.onnx")
@@ -64,6 +73,14 @@ class _Field(NamedTuple):
 class _Budget(threading.local):
     left: int | None = None
     """Fields that may still be looked at; None for any number."""
+
+
+class _Node(NamedTuple):
+    operator: bytes
+    inputs: list[bytes]
+    outputs: list[bytes]
+    constant: list[float] | None
+    """What a Constant holds, where that is a few numbers."""
 
 
 _budget = _Budget()
@@ -157,48 +174,73 @@ def _model(message: memoryview) -> dict[str, str]:
 
 
 def _graph(message: memoryview) -> None:
-    nodes = 0
+    nodes, known = list[_Node](), dict[bytes, list[float]]()
     for number, _, _, data in _fields(message, "graph"):
         if number == 1:
-            nodes += 1
-            if nodes > MAX_NODES:
+            if len(nodes) == MAX_NODES:
                 raise ModelError(f"has more than {MAX_NODES} nodes, no model of streamparts has; export it again")
-            _node(data)
+            nodes.append(_node(data))
         elif number == 5:
-            _tensor(data)
+            if (numbers := _tensor(data)) is not None:
+                known[bytes(_last(data, 8))] = numbers
         elif number in (11, 12, 13):
             _value(data)
         elif number == 15:
             raise ModelError("has sparse tensors, which no model of streamparts has; export it again")
+    known |= {node.outputs[0]: node.constant for node in nodes if node.outputs and node.constant is not None}
+    for node in nodes:
+        for place, is_multiple in SIZES.get(node.operator, {}).items():
+            if place < len(node.inputs):
+                most = MOST_SCALE if is_multiple else MOST_MADE
+                _require_small(node.operator, known.get(node.inputs[place], []), most)
 
 
-def _node(message: memoryview) -> None:
+def _node(message: memoryview) -> _Node:
+    found = _Node(bytes(_last(message, 4)), [], [], None)
     for number, _, _, data in _fields(message, "node"):
-        if number == 7:
+        if number in (1, 2):
+            (found.inputs if number == 1 else found.outputs).append(bytes(data))
+        elif number == 7:
             _require_plain_domain(data)
         elif number == 4 and data not in OPERATORS:
             raise ModelError(
                 f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model here has"
             )
-        elif number == 5:
-            _attribute(data)
+        elif number == 5 and (constant := _attribute(data, found.operator)) is not None:
+            found = found._replace(constant=constant)
+    return found
 
 
-def _attribute(message: memoryview) -> None:
-    for number, _, _, data in _fields(message):
+def _require_small(operator: bytes, sizes: list[float], most: int) -> None:
+    """Whether negative numbers mean "as it is" or take something away, they make nothing."""
+    if not all(map(math.isfinite, sizes)) or math.prod(max(1.0, float(size)) for size in sizes) > most:
+        raise ModelError(
+            f"lets {operator.decode()} make {short(sizes)}, more than any model of streamparts; export it again"
+        )
+
+
+def _attribute(message: memoryview, operator: bytes) -> list[float] | None:
+    """Its tensor, where that holds a few numbers."""
+    tensor, sizes = None, list[float]()
+    for number, wire, value, data in _fields(message):
         if number in (5, 10):
-            _tensor(data)
+            tensor = _tensor(data)
+        elif number == 8:
+            sizes += [_signed(size) for size in (_packed(data[: 10 * MAX_DIMS]) if wire == _BYTES else [value])]
         elif number in (6, 11):
             raise ModelError("has control flow (a graph inside a node), which no model of streamparts has")
         elif number in (14, 15, 22, 23):
             raise ModelError("has sparse tensors or types as attributes, which no model of streamparts has")
+    if bytes(_last(message, 1)) in SIZE_ATTRIBUTES:
+        _require_small(operator, sizes, MOST_MADE)
+    return tensor
 
 
-def _tensor(message: memoryview) -> None:
-    """Data inside, and as much of it as the shape says."""
+def _tensor(message: memoryview) -> list[float] | None:
+    """Data inside, and as much of it as the shape says. Gives it where it is a few numbers."""
     dims: list[int] = []
     kind = raw = typed = 0
-    has_raw = False
+    has_raw, numbers, raw_data = False, list[float](), _NOTHING
     for number, wire, value, data in _fields(message, "tensor"):
         if number == 1:
             dims += _packed(data[: 10 * MAX_DIMS + 10]) if wire == _BYTES else [value]
@@ -208,14 +250,35 @@ def _tensor(message: memoryview) -> None:
         elif number == 13 or (number == 14 and value):
             raise ModelError("keeps its weights in another file; export it again as one self-contained .onnx file")
         elif number == 9:
-            raw, has_raw = value, True
+            raw, has_raw, raw_data = value, True, data
         elif number in (4, 5, 7, 10, 11):
             typed += len(data) if wire == _BYTES else 8
+            numbers += _typed(number, wire, value, data) if typed <= 10 * MAX_DIMS else []
     if kind not in _ITEM_SIZE:
         raise ModelError(f"has a tensor of type {kind}, which no model of streamparts has; export it again")
     elements = _elements(dims)
     if raw != elements * _ITEM_SIZE[kind] if has_raw else elements > typed:
         raise _Damaged(f"a tensor of shape {short(dims)} with {raw or typed} bytes")
+    if elements > MAX_DIMS * 2:
+        return None
+    return _unpacked(raw_data, kind) if has_raw else numbers
+
+
+def _typed(field: int, wire: int, value: int, data: memoryview) -> list[float]:
+    """Of one of TensorProto's lists: floats are four bytes each, all others varints."""
+    if field == 4:
+        return _unpacked(data, 1) if wire == _BYTES and len(data) % 4 == 0 else []
+    return [_signed(number) for number in (_packed(data) if wire == _BYTES else [value])] if field in (5, 7) else []
+
+
+def _unpacked(data: memoryview, kind: int) -> list[float]:
+    """The numbers in `data`, little endian: float, int32 or int64; of other kinds none."""
+    letter = {1: "f", 6: "i", 7: "q"}.get(kind)
+    return [] if letter is None else list(struct.unpack(f"<{len(data) // _ITEM_SIZE[kind]}{letter}", data))
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
 
 
 def _value(message: memoryview) -> None:

@@ -37,11 +37,14 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     convert.add_argument("--format", metavar="NAME", help="of the other file than .jsonl (default: by its suffix)")
     convert.add_argument("--force", action="store_true", help="replace the output if it exists")
     convert.add_argument(
-        "--video", metavar="VIDEO", help="whose poses a file is of that has no times of its own; written into .slp"
+        "--video",
+        metavar="VIDEO",
+        help="that the poses are of: read for times where a file has none, named in .slp, its pictures put into .mcap "
+        "and .rrd",
     )
     convert.add_argument("--rate", metavar="FPS", type=rate, help="frames per second, in place of --video")
     convert.add_argument("--size", metavar="WIDTHxHEIGHT", type=_size, help="of the picture, in place of --video")
-    convert.add_argument("--joints", action="store_true", help="trc: the skeleton's joints as markers, not the parts")
+    convert.add_argument("--joints", action="store_true", help="trc, openpose: the skeleton's joints, not the parts")
     convert.add_argument("--metres-per-pixel", metavar="M", type=duration, help="trc: size of a pixel (default: 0.001)")
     convert.add_argument("--list", action="store_true", help="print the formats, what they keep and what they lose")
     convert.add_argument("--debug", action="store_true", help="show a traceback on errors")

@@ -53,7 +53,8 @@ def convert(
     `format` is a name of `formats.FORMATS`, by default the one that the suffix says. The output appears whole or not at
     all; one that exists needs `force`. Formats without times are read with `video`, the video that they are of, or
     with its constant `rate` in frames per second and its `size` (height, width). Of what is written, .slp names the
-    `video`, and TRC has the `joints` as markers where the tracks have a skeleton's, at `metres_per_pixel`.
+    `video`, MCAP and Rerun's .rrd hold its pictures; TRC and OpenPose have the `joints` in place of the parts where the
+    tracks have a skeleton's, TRC at `metres_per_pixel`.
 
     Raises TracksError for input that cannot be converted or an unclear format, VideoError for an output that cannot be
     written, MissingExtraError, which names the extra, for a library that is not installed, ValueError for a `rate` or a

@@ -42,7 +42,7 @@ class Wishes:
     """How a file is to be written, where its format leaves a choice."""
 
     video: Path | None = None
-    """That the tracks are of, for formats that name it or need it."""
+    """That the tracks are of, for formats that name it or hold its pictures."""
     joints: bool = False
     """The skeleton's joints in place of the parts' centres."""
     metres_per_pixel: float | None = None

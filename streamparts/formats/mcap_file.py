@@ -1,4 +1,5 @@
-"""MCAP, for Foxglove and Rerun: Foxglove's image annotations to look at, and every line of the tracks as JSON."""
+"""MCAP, for Foxglove and Rerun: Foxglove's image annotations to look at, every line of the tracks as JSON, and on
+request the pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from streamparts.errors import TracksError, need
+from streamparts.formats.film import film_of
 from streamparts.formats.hints import Hints
 from streamparts.formats.shots import Shot, Survey, growing
 from streamparts.geometry import outline
@@ -17,7 +19,7 @@ from streamparts.tracksfile.reading import TracksFile
 from streamparts.tracksfile.records import HeaderRecord, Record, tracks_schema
 
 WHAT = "MCAP"
-ANNOTATIONS, TRACKS = "/streamparts/annotations", "/streamparts/tracks"
+ANNOTATIONS, TRACKS, VIDEO = "/streamparts/annotations", "/streamparts/tracks", "/streamparts/video"
 METADATA = "streamparts"
 BILLION = 1_000_000_000
 FONT_PX, POINT_PX, LINE_PX = 12, 6, 2
@@ -27,13 +29,16 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     """The times of the log never go back and are not below 0; those of the annotations are the source's own."""
     mcap, schema = need("mcap.writer", WHAT), need("mcap_protobuf.schema", WHAT)
     annotations = need("foxglove_schemas_protobuf.ImageAnnotations_pb2", WHAT).ImageAnnotations
-    with path.open("wb") as file:
+    video = need("foxglove_schemas_protobuf.CompressedVideo_pb2", WHAT).CompressedVideo
+    with path.open("wb") as file, film_of(tracks.path, survey.wishes.video) as film:
         writer = mcap.Writer(file)
         writer.start(library=f"streamparts {tracks.header.streamparts}")
         writer.add_metadata(METADATA, {"header": msgspec.json.encode(tracks.header).decode()})
         drawn = writer.register_channel(ANNOTATIONS, "protobuf", schema.register_schema(writer, annotations))
         lines = writer.register_schema("streamparts.tracks", "jsonschema", msgspec.json.encode(tracks_schema()))
         told = writer.register_channel(TRACKS, "json", lines)
+        if film is not None:
+            filmed = writer.register_channel(VIDEO, "protobuf", schema.register_schema(writer, video))
         names, start, setting, last = tracks.header.model.parts, Fraction(0), 0, 0
         for number, (shot, seconds) in enumerate(growing(tracks, survey)):
             start = min(seconds, Fraction(0)) if number == 0 else start
@@ -43,6 +48,9 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
             setting = shot.segment
             data = _annotations(annotations, shot, names, own).SerializeToString()
             writer.add_message(drawn, last, data, max(own, 0), shot.frame.frame)
+            if film is not None:
+                data = _filmed(video, film.picture(shot), own).SerializeToString()
+                writer.add_message(filmed, last, data, max(own, 0), shot.frame.frame)
         writer.finish()
     return survey.size_notes() + (["times before 0 are moved to 0 in the log"] if start else [])
 
@@ -59,8 +67,7 @@ def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -
     """A point, an outline and a name for each part that is seen; of several subjects, the number before the name."""
     from streamparts.bundle.colours import part_color
 
-    out = message()
-    out.timestamp.seconds, out.timestamp.nanos = divmod(nanoseconds, BILLION)
+    out = _at(message, nanoseconds)
     for one, part in ((subject, part) for subject in shot.subjects for part in subject.seen):
         name = f"{one.subject} {names[part.id]}" if shot.others else names[part.id]
         color = [value / 255 for value in part_color(part.id)]
@@ -80,6 +87,19 @@ def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -
         for at_x, at_y in outline(part.affine).tolist():
             loop.points.add(x=at_x, y=at_y)
         text.position.x, text.position.y, text.text, text.font_size = x, y, name, FONT_PX
+    return out
+
+
+def _filmed(message: Any, picture: bytes, nanoseconds: int) -> Any:
+    out = _at(message, nanoseconds)
+    out.frame_id, out.format, out.data = "camera", "h264", picture
+    return out
+
+
+def _at(message: Any, nanoseconds: int) -> Any:
+    """A message with that time."""
+    out = message()
+    out.timestamp.seconds, out.timestamp.nanos = divmod(nanoseconds, BILLION)
     return out
 
 

@@ -1,5 +1,5 @@
-"""Rerun's .rrd: centres and outlines of the parts on the timelines `frame` and `time`; those of several subjects
-under `subject0`, `subject1`, ..."""
+"""Rerun's .rrd: centres and outlines of the parts on the timelines `frame` and `time`, those of several subjects under
+`subject0`, `subject1`, ...; on request the pictures under `video`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from streamparts.bundle.colours import part_color
 from streamparts.errors import need
+from streamparts.formats.film import film_of
 from streamparts.formats.shots import Shot, Survey, growing
 from streamparts.geometry import outline
 from streamparts.tracksfile.reading import TracksFile
 
-ENTITY = "parts"
+ENTITY, VIDEO = "parts", "video"
 FRAMES_AT_ONCE = 500
 BILLION = 1_000_000_000
 
@@ -27,12 +28,16 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     stream = recording.binary_stream()  # its own writing to files does not say when a disk is full
     classes = [(number, name, part_color(number)) for number, name in enumerate(names)]
     recording.log("/", rerun.AnnotationContext(classes), static=True)
-    with path.open("wb") as file:
+    with path.open("wb") as file, film_of(tracks.path, survey.wishes.video) as film:
+        if film is not None:
+            recording.log(VIDEO, rerun.VideoStream(rerun.VideoCodec.H264), static=True)
         for number, (shot, seconds) in enumerate(growing(tracks, survey), 1):
             recording.set_time("frame", sequence=shot.frame.frame)
             recording.set_time("time", duration=np.timedelta64(round(seconds * BILLION), "ns"))
             for one in shot.subjects:
                 _log(rerun, recording, one, names, ENTITY if survey.num_subjects == 1 else f"subject{one.subject}")
+            if film is not None:
+                recording.log(VIDEO, rerun.VideoStream.from_fields(sample=film.picture(shot)))
             if number % FRAMES_AT_ONCE == 0:
                 file.write(stream.read() or b"")
         file.write(stream.read() or b"")

@@ -70,7 +70,8 @@ FORMATS = (
     Format(
         "mcap",
         (".mcap",),
-        keeps="everything, as JSON, beside Foxglove's image annotations: centre, outline and name of each part",
+        keeps="everything, as JSON, beside Foxglove's image annotations: centre, outline and name of each part; with "
+        "--video the pictures",
         loses="nothing",
         module="mcap_file",
         extra="formats",
@@ -119,8 +120,9 @@ FORMATS = (
     Format(
         "openpose",
         (),
-        keeps="a JSON file per frame number: x, y and score of each part in place of the body's joints",
-        loses="names, times, axes, areas, masks",
+        keeps="a JSON file per frame number: x, y and score of each part, or joint, in place of the body's; and their "
+        "names and tree for Pose2Sim",
+        loses="times, axes, areas, masks",
         module="openpose",
     ),
     Format(
@@ -133,7 +135,8 @@ FORMATS = (
     Format(
         "rerun",
         (".rrd",),
-        keeps="Rerun's recording: centre, outline, name and score of each part that is seen, by frame and time",
+        keeps="Rerun's recording: centre, outline, name and score of each part that is seen, by frame and time; with "
+        "--video the pictures",
         loses="areas, masks",
         module="rerun_file",
         extra="rerun",

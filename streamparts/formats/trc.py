@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from streamparts.errors import TracksError
 from streamparts.formats.csv_text import cell
 from streamparts.formats.dense import positions, subject_names, unique_names
-from streamparts.formats.shots import Shot, Survey, growing, joints_of, shots
+from streamparts.formats.joints import joint_names, joint_positions
+from streamparts.formats.shots import Shot, Survey, growing, shots
 from streamparts.tracksfile.reading import TracksFile
 
 METRES_PER_PIXEL = 0.001
@@ -24,7 +24,8 @@ Place = tuple[float, float] | None
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     """Every tracked frame with its number and its own time; nothing between the tabs where a marker is not seen.
     Several subjects stand before their markers' names."""
-    own, notes = _joint_names(tracks) if survey.wishes.joints else unique_names(tracks)
+    joints = joint_names(tracks) if survey.wishes.joints else None
+    own, notes = unique_names(tracks) if joints is None else (joints, list[str]())
     names = own
     if survey.num_subjects > 1:
         names = [f"{subject}_{name}" for subject in subject_names(survey.num_subjects) for name in own]
@@ -51,8 +52,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         table.writerow(("", "", *(f"{axis}{number}" for number in range(1, len(names) + 1) for axis in "XYZ")))
         file.write("\n")
         for shot, seconds in growing(tracks, survey):
-            count = survey.num_subjects
-            places = _joints(shot, own, count) if survey.wishes.joints else _centers(shot, count)
+            places = _places(shot, joints, survey.num_subjects)
             cells = [value for place in places for value in _cells(place, shot.setting.height, metres)]
             table.writerow((shot.frame.frame, float(seconds), *cells))
     if survey.wishes.metres_per_pixel is None:
@@ -67,24 +67,6 @@ def _cells(place: Place, height: int, metres: float) -> tuple[object, object, ob
     return round(place[0] * metres, 9), round((height - place[1]) * metres, 9), 0.0
 
 
-def _centers(shot: Shot, num_subjects: int) -> Iterator[Place]:
-    points = positions(shot, num_subjects).reshape(-1, 3)
-    return (None if x != x else (x, y) for x, y, _ in points.tolist())
-
-
-def _joints(shot: Shot, names: list[str], num_subjects: int) -> Iterator[Place]:
-    for subject in range(num_subjects):
-        found = {joint.name: joint for joint in joints_of(shot, subject)}
-        for name in names:
-            joint = found.get(name)
-            known = joint is not None and joint.x is not None and joint.y is not None
-            yield (joint.x, joint.y) if known else None  # type: ignore[union-attr,misc]
-
-
-def _joint_names(tracks: TracksFile) -> tuple[list[str], list[str]]:
-    """Raises TracksError where the tracks have no joints."""
-    for shot in shots(tracks):
-        for one in shot.subjects:
-            if joints := joints_of(shot, one.subject):
-                return [joint.name for joint in joints], []
-    raise TracksError(f"{tracks.path}: has no joints; run with --skeleton FILE.json first (docs/skeleton.md)")
+def _places(shot: Shot, joints: list[str] | None, num_subjects: int) -> Iterator[Place]:
+    points = positions(shot, num_subjects) if joints is None else joint_positions(shot, joints, num_subjects)
+    return (None if x != x else (x, y) for x, y, _ in points.reshape(-1, 3).tolist())

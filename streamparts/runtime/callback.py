@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from streamparts.channel import Channel
-from streamparts.data import Tracks
+from streamparts.data import Tracks, picture_bytes
 from streamparts.runtime.options import Policy
 
 STUCK_SECONDS = 5.0
@@ -18,14 +18,16 @@ _DEPTH_ALL = 8
 
 class CallbackThread:
     """Hands results to `call`. With policy "latest" one result waits, and a newer one takes its place. With "all",
-    eight wait, and where there is no room the run waits too, but only until the callback counts as stuck."""
+    eight wait, fewer of huge pictures, and where there is no room the run waits too, but only until the callback counts
+    as stuck."""
 
     def __init__(self, call: Callable[[Tracks], None], policy: Policy, failed: Callable[[BaseException], None]) -> None:
         """`failed` gets the error of a callback that raises one, in its thread; it is called no more then."""
         self._call, self._failed = call, failed
         self.num_lost = 0
         self._latest = policy == "latest"
-        self._channel: Channel[Tracks] = Channel(1, self._replaced) if self._latest else Channel(_DEPTH_ALL)
+        depth, replaced = (1, self._replaced) if self._latest else (_DEPTH_ALL, None)
+        self._channel: Channel[Tracks] = Channel(depth, replaced, lambda tracks: picture_bytes(tracks.frame))
         self._num_put = self._num_taken = self._num_returned = 0
         self._moved_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="streamparts-callback", daemon=True)

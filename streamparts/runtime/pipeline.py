@@ -13,7 +13,7 @@ from functools import partial
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
 from streamparts.channel import GRACE_SECONDS, Prefetch
-from streamparts.data import Backend, Frame, Tracks, standing_for
+from streamparts.data import Backend, Frame, Tracks, picture_bytes, standing_for
 from streamparts.errors import VideoError
 from streamparts.geometry import Region
 from streamparts.runtime.options import TRACKING, Policy, Tracking, default_policy
@@ -67,7 +67,7 @@ class Pipeline:
         depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
         if following.num_subjects:  # where to look depends on the frame before
-            frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt)
+            frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt, picture_bytes)
             tracks = FollowedTracks(
                 self._segmenter, bundle.spec, following.num_subjects, new_tracker, self._meter.clock
             )
@@ -75,10 +75,12 @@ class Pipeline:
             return
         fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), self._meter.clock)
         if self.policy == "latest":  # what may yet be dropped is not worth preparing
-            frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt)
+            frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt, picture_bytes)
             self._prefetch, self._results = frames, map(fixed.update, self._prepared(iter(frames)))
         else:
-            prepared = Prefetch(self._prepared(self._wanted_frames()), depth, None, interrupt)
+            prepared = Prefetch(
+                self._prepared(self._wanted_frames()), depth, None, interrupt, lambda item: picture_bytes(item.frame)
+            )
             self._prefetch, self._results = prepared, map(fixed.update, prepared)
 
     def __iter__(self) -> Iterator[Tracks]:

@@ -18,11 +18,18 @@ class BackgroundSink(Generic[Item]):
     An error of the sink is raised by the next `write`, or by `close`.
     """
 
-    def __init__(self, sink: Sink[Item], depth: int = 2, written: Callable[[Item], None] | None = None) -> None:
-        """`written` is called in the thread after each frame."""
+    def __init__(
+        self,
+        sink: Sink[Item],
+        depth: int = 2,
+        written: Callable[[Item], None] | None = None,
+        weigh: Callable[[Item], int] | None = None,
+    ) -> None:
+        """`written` is called in the thread after each frame. At most `depth` items wait, fewer of heavy ones: `weigh`
+        gives their bytes."""
         self._sink = sink
         self._written = written
-        self._channel: Channel[Item] = Channel(depth)
+        self._channel: Channel[Item] = Channel(depth, weigh=weigh)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="streamparts-sink", daemon=True)
         self._thread.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from streamparts.bundle.load import Bundle
-from streamparts.data import Tracks
+from streamparts.data import Tracks, picture_bytes
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.sinks.background import BackgroundSink
@@ -150,7 +150,7 @@ def _overlay(outputs: Outputs, path: Path, run: RunContext) -> Member:
         endless=run.source.live,
         pixel_aspect=details(run.source).pixel_aspect,
     )
-    return Member(str(path), BackgroundSink(sink, run.depth), lambda: Report(sink.paths, sink.notes))
+    return Member(str(path), BackgroundSink(sink, run.depth, weigh=_weight), lambda: Report(sink.paths, sink.notes))
 
 
 def _tracks(outputs: Outputs, path: Path, run: RunContext) -> Member:
@@ -167,7 +167,11 @@ def _tracks(outputs: Outputs, path: Path, run: RunContext) -> Member:
         resume=run.resume,
     )
     notes = (f"{path}: resumed at frame {run.resume.next_index}",) if run.resume else ()
-    return Member(str(path), BackgroundSink(sink, run.depth, run.written), lambda: Report((path,), notes))
+    return Member(str(path), BackgroundSink(sink, run.depth, run.written, _weight), lambda: Report((path,), notes))
+
+
+def _weight(tracks: Tracks) -> int:
+    return picture_bytes(tracks.frame)
 
 
 def _messages(outputs: Outputs, run: RunContext) -> Iterator[Member]:

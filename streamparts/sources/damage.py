@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from av import VideoFrame
+from av.logging import WARNING
 from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
@@ -40,10 +42,16 @@ _UNVERIFIED = re.compile(
 
 _TOO_LARGE = re.compile(r"picture size (\d+x\d+) exceeds", re.IGNORECASE)
 
+READ_AHEAD = {"fdebug": "ts"}
+"""FFmpeg's option for the message below."""
+_READ_AHEAD = re.compile(r"read_frame_internal stream=(\d+)")
+"""Says that a packet was read, by this thread, for the stream of that number."""
+
 _MOST_PENDING = 128
 """Packets whose pictures may still be in the decoder; sixteen is the most that a codec holds back."""
 _DOUBT = 4.0
-"""While it opens a stream FFmpeg reads ahead; what it took in then has times within so often the time that took ..."""
+"""While it opens a stream FFmpeg reads ahead. Where it does not say what (READ_AHEAD), what it took in then has times
+within so often the time that took ..."""
 _DOUBT_SECONDS = 1.0
 """... and so much."""
 
@@ -92,6 +100,8 @@ class DamageWatch:
         """Time of the key frame that ended the damage: what is shown before it may build on what came before it."""
         self._doubtful_seconds = 0.0
         self._first_seconds: float | None = None
+        self._hurt_ahead: set[tuple[int, int]] = set()
+        """Stream, and which of its packets, from 1: of those read ahead, these came after a loss."""
         self._timed: dict[int, Stamp] = {}
         self._untimed: list[Stamp] = []
         self._healing = False
@@ -101,15 +111,17 @@ class DamageWatch:
         """Around opening the stream."""
         began = time.perf_counter()
         try:
-            with messages() as said:
+            with messages(wordy=True) as said:
                 yield
         except OSError as error:
-            if any(_UNVERIFIED.search(text) for _, _, text in said) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+            if any(
+                _UNVERIFIED.search(text) for level, _, text in said if level <= WARNING
+            ) or "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise VideoError(UNVERIFIED) from error
             raise
-        self._note_losses(said)
+        knows = self._note_read_ahead(said)
         self.has_ended = False  # what was read ahead is still to come
-        if self._event:
+        if self._event and not knows:
             self._damaged = True
             self._doubtful_seconds = _DOUBT * (time.perf_counter() - began) + _DOUBT_SECONDS
 
@@ -146,6 +158,23 @@ class DamageWatch:
             self._healing = stamp.heals and image.pict_type in (PictureType.P, PictureType.B)
         return Stamp(stamp.number, stamp.heard_at, stamp.damaged or self._healing or image.is_corrupt)
 
+    def _note_read_ahead(self, said: Iterable[Message]) -> bool:
+        """Losses while the stream was opened, and which packets they came before. False where that is not said."""
+        num_losses = 0
+        num_read, num_noted = Counter[int](), Counter[int]()
+        for message in said:
+            if read := _READ_AHEAD.search(message[2]):
+                stream = int(read[1])
+                num_read[stream] += 1
+                if num_noted[stream] < num_losses:
+                    self._hurt_ahead.add((stream, num_read[stream]))
+                    num_noted[stream] = num_losses
+            elif message[0] <= WARNING:
+                self._note_losses([message])
+            num_losses, self._event = num_losses + self._event, False
+        self._event = any(num_noted[stream] < num_losses for stream in num_read) if num_read else num_losses > 0
+        return bool(num_read)
+
     def _note_losses(self, said: Iterable[Message]) -> None:
         for _, _, text in said:
             if lost := _LOST.search(text):
@@ -156,7 +185,7 @@ class DamageWatch:
     def _arrived(self, packet: Packet[VideoStream]) -> Stamp:
         self._number += 1
         self.heard_at = self.heard_at if self.has_ended else time.perf_counter()
-        event = self._event or packet.is_corrupt
+        event = self._event or packet.is_corrupt or (packet.stream.index, self._number) in self._hurt_ahead
         self.packets_lost += packet.is_corrupt
         is_disturbed, self._is_disturbed, self._event = event or self._is_disturbed, event, False
         if event and not self._damaged:

@@ -28,26 +28,35 @@ class _Switch:
         self._level: int | None = None
         self._skips = True
         self._forgotten = 0
+        self._num_wordy = 0
 
-    def on(self) -> int:
-        """What `others` is to be asked with at the end of the block."""
+    def on(self, wordy: bool) -> int:
+        """What `others` is to be asked with at the end of the block; `wordy` lets debug messages in."""
         with self._lock:
             self._num_blocks += 1
+            self._num_wordy += wordy
             if self._num_blocks == 1:
                 self._level, self._skips = av.logging.get_level(), av.logging.get_skip_repeated()
                 self._capture, self._forgotten = av.logging.Capture(False), 0
                 self._capture.__enter__()
                 av.logging.set_skip_repeated(False)
-                av.logging.set_level(max(self._level or av.logging.WARNING, av.logging.WARNING))
+            self._set_level()
             return self._forgotten + len(self._capture.logs)
 
-    def off(self) -> None:
+    def off(self, wordy: bool) -> None:
         with self._lock:
             self._num_blocks -= 1
-            if self._num_blocks == 0:
+            self._num_wordy -= wordy
+            if self._num_blocks:
+                self._set_level()
+            else:
                 av.logging.set_level(self._level)
                 av.logging.set_skip_repeated(self._skips)
                 self._capture.__exit__(None, None, None)
+
+    def _set_level(self) -> None:
+        least = av.logging.DEBUG if self._num_wordy else av.logging.WARNING
+        av.logging.set_level(max(self._level or least, least))
 
     def others(self, since: int) -> list[Message]:
         """What threads without a block said since `on` gave `since`."""
@@ -64,21 +73,21 @@ _switch = _Switch()
 
 
 @contextmanager
-def messages(of_workers: bool = False) -> Iterator[list[Message]]:
-    """Warnings and errors that FFmpeg states in this thread meanwhile, there when the block has ended or raised.
+def messages(of_workers: bool = False, wordy: bool = False) -> Iterator[list[Message]]:
+    """Warnings and errors that FFmpeg states in this thread meanwhile, there when the block has ended or raised; with
+    `wordy`, debug messages too.
 
     `of_workers` adds those of threads that run no such block: a decoder's own, but also, where several decode at the
     same time, those of another's.
     """
     said = list[Message]()
-    since = _switch.on()
+    since = _switch.on(wordy)
     try:
         with av.logging.Capture() as own:
             try:
                 yield said
             finally:
-                said += own
-                if of_workers:
-                    said += _switch.others(since)
+                every = [*own, *(_switch.others(since) if of_workers else ())]
+                said += [message for message in every if wordy or message[0] <= av.logging.WARNING]
     finally:
-        _switch.off()
+        _switch.off(wordy)

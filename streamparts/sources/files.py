@@ -273,10 +273,13 @@ class FileSource(Closing):
 
 def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIXELS) -> VideoStream:
     """The stream that the file marks as the default one, else the first; cover pictures only where there is nothing
-    else. Raises VideoError when there is none."""
+    else. Raises VideoError when there is none that can be decoded."""
     videos = moving_streams(container)
     if not videos:
         raise VideoError(f"{name}: has no video stream")
+    videos = [stream for stream in videos if stream.codec_context is not None]  # None where no decoder knows it
+    if not videos:
+        raise VideoError(f"{name}: its video is of a kind that this FFmpeg cannot decode, or its header is damaged")
     stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
     stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
     stream.codec_context.thread_count = decoder_threads()

@@ -13,7 +13,7 @@ from av.container import InputContainer
 
 from streamparts.errors import VideoError
 from streamparts.sources.base import MAX_PIXELS
-from streamparts.sources.damage import UNVERIFIED
+from streamparts.sources.damage import READ_AHEAD, UNVERIFIED
 from streamparts.sources.live import CONNECT_SECONDS, IDLE_SECONDS, LiveSource
 from streamparts.sources.reader import Lost
 from streamparts.sources.redact import redact
@@ -97,7 +97,7 @@ def _opener(
     word: str, scheme: str, connect_seconds: float, idle_seconds: float, insecure: bool
 ) -> Callable[[], InputContainer]:
     ways = _rtsp_ways(word) if scheme in ("rtsp", "rtsps") else [_OPTIONS.get(scheme, {})]
-    ways = [way | options_for(scheme, insecure) for way in ways]
+    ways = [way | options_for(scheme, insecure) | READ_AHEAD for way in ways]
     fetch: CheckedFetch | None = None
     if is_hls(word) and scheme in ("http", "https") and not insecure:
         fetch, ways = CheckedFetch(min(connect_seconds, idle_seconds)), [ways[0] | {"http_persistent": "0"}]

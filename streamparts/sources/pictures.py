@@ -136,7 +136,10 @@ def _read(path: Path, max_pixels: int) -> VideoFrame | None:
     try:
         options = {"max_pixels": str(max_pixels)}
         with path.open("rb") as file, av.open(file, mode="r", options=options) as container:
-            container.streams.video[0].codec_context.options = options
+            codec = container.streams.video[0].codec_context
+            if codec is None:  # of a kind that no decoder knows
+                return None
+            codec.options = options
             return next(container.decode(video=0), None)
     except (*BROKEN, IndexError):
         return None

@@ -61,5 +61,6 @@ class FixedTracks:
             if self._subject is None:
                 return self._tracker.update(item.frame, item.letterbox, parts)
             score = subject_score(parts, self._subject)
-            tracks = self._tracker.update(item.frame, item.letterbox, parts, self._presence.update(score))
+            here = self._presence.here if item.frame.damaged else self._presence.update(score)
+            tracks = self._tracker.update(item.frame, item.letterbox, parts, here)
             return replace(tracks, subject_score=score)

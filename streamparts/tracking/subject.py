@@ -74,18 +74,33 @@ class Follower:
 
     def look(self, frame: Frame) -> list[Seen]:
         """Each subject in the next frame of the video. Raises ModelError."""
-        is_cut = self._cuts.update(frame)
+        is_cut = not frame.damaged and self._cuts.update(frame)
         if is_cut or frame.segment != self._segment:
             self._begin_anew(frame)
         self._glance = None
         for subject in self._subjects:
             subject.sighting, subject.anew = None, False
+        if frame.damaged:
+            self._look_only(frame)
+        else:
+            self._follow_and_search(frame)
+        self._looks.end_frame()
+        return [self._seen(subject, frame) for subject in self._subjects]
+
+    def _look_only(self, frame: Frame) -> None:
+        """Look at all subjects where they are expected and learn nothing: what a damaged picture shows may be grey, or
+        lie where it lay before. Who is followed stays so, and who is lost is not searched for."""
+        seconds, hw = frame.pts_seconds, (frame.height, frame.width)
+        followed = [subject for subject in self._subjects if subject.motion is not None]
+        regions = [subject.region(seconds, self._spec.margin, hw, self._model_hw) for subject in followed]
+        for subject, look in zip(followed, self._looks.at(frame, regions), strict=True):
+            subject.sighting = self._sighting(look, subject.expected(seconds))
+
+    def _follow_and_search(self, frame: Frame) -> None:
         spare = SPARE * len(self._subjects) + sum(subject.motion is None for subject in self._subjects)
         self._credit = min(MOST_CREDIT, self._credit + spare)
         self._follow(frame)
         self._search_lost(frame)
-        self._looks.end_frame()
-        return [self._seen(subject, frame) for subject in self._subjects]
 
     def _begin_anew(self, frame: Frame) -> None:
         """Another scene."""

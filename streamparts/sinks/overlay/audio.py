@@ -28,7 +28,8 @@ class AudioReader:
         """Why the sound broke off, where it did."""
         self._waiting: Packet[AudioStream] | None = None
         try:
-            self.stream: AudioStream | None = next(iter(self._container.streams.audio), None)
+            known = (stream for stream in self._container.streams.audio if stream.codec_context is not None)
+            self.stream: AudioStream | None = next(known, None)
             self._packets = self._demux(self.stream) if self.stream else iter(())
             if self.stream and start_seconds is not None:
                 self._container.seek(max(0, round(start_seconds * av.time_base)))

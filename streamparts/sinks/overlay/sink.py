@@ -9,7 +9,7 @@ from pathlib import Path
 
 from av import VideoFrame
 
-from streamparts.data import Tracks
+from streamparts.data import Tracks, picture_bytes
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.sinks.background import BackgroundSink
@@ -87,7 +87,11 @@ class OverlaySink:
             self._files.notes.append(f"the overlay goes on in {self.path}: a finished video cannot be added to")
         if note:
             self._files.notes.append(note)
-        self._encoder = BackgroundSink(self._files, written=written and (lambda drawn: written(drawn.tracks)))
+        self._encoder = BackgroundSink(
+            self._files,
+            written=written and (lambda drawn: written(drawn.tracks)),
+            weigh=lambda drawn: picture_bytes(drawn.tracks.frame),
+        )
 
     @property
     def paths(self) -> tuple[Path, ...]:
