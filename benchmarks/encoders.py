@@ -69,7 +69,7 @@ def encoded(pictures: Sequence[VideoFrame], options: dict[str, str]) -> tuple[in
     packets += codec.encode(None)
     spent = time.process_time() - start
     decoder = av.CodecContext.create("h264", "r")
-    images = [image for packet in [*packets, None] for image in decoder.decode(packet)]  # type: ignore[attr-defined]
+    images = [image for packet in [*packets, None] for image in decoder.decode(packet)]
     errors = [
         np.square(plane_arrays(one)[0].astype(np.float32) - plane_arrays(other)[0]).mean()
         for one, other in zip(pictures, images, strict=True)
