@@ -1,9 +1,8 @@
-"""What each addition to Assembly is worth: python -m benchmarks.ablation CLIPS --out FOLDER [--only NAME ...]
+"""Measure the effect of each addition to Assembly: python -m benchmarks.ablation CLIPS --out FOLDER [--only NAME ...]
 
-Each variant leaves one thing out of the default, or adds one that is off, and trains a teacher per seed with the same
-steps on the same clips; teachers are then scored on puppets that no training sees. A run that is done is not done
-again, so an interrupted table is finished by the same command. Two runs beside each other, one thread each, is what two
-cores do best.
+Each variant disables one default addition, or enables one that is off, and trains a teacher per seed with the same
+steps on the same clips. The teachers are evaluated on held-out puppets. Completed runs are skipped, so the same command
+continues an interrupted table. On two cores, two parallel runs with one thread each are the fastest.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "triplets": ("--neighbours", "3"),
     "camera not followed": ("--no-follow-camera",),
 }
-"""Name -> flags of train.assembly. The last means something on clips of `train.puppets --camera moving` only."""
+"""Maps names to flags of train.assembly. The last one is meaningful only on clips of `train.puppets --camera
+moving`."""
 
 FIGURES = {
     "foreground IoU": ("foreground", "iou"),
@@ -45,7 +45,7 @@ FIGURES = {
 
 
 def trained(args: argparse.Namespace, flags: Sequence[str], variant: str, seed: int) -> Path:
-    """Train and score one teacher, unless that is done; the path of its figures."""
+    """Train and evaluate one teacher, unless that is done; return the path of its figures."""
     folder = Path(args.out) / f"{variant.replace(' ', '-')}-{seed}"
     scores = folder / "scores.json"
     if scores.exists():
@@ -63,7 +63,7 @@ def trained(args: argparse.Namespace, flags: Sequence[str], variant: str, seed: 
 
 
 def row(name: str, scores: Sequence[Path]) -> str:
-    """A line of the table: the mean of each figure, and part IoU of each seed."""
+    """Return a line of the table: the mean of each figure, and part IoU of each seed."""
     sections = [next(iter(json.loads(path.read_text(encoding="utf-8"))["sets"].values())) for path in scores]
     values = {
         figure: [section[group][key] for section in sections if section[group]]

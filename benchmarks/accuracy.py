@@ -1,7 +1,7 @@
-"""Accuracy of a model on puppet clips it never saw: python -m benchmarks.accuracy [--model NAME_OR_PATH]
+"""Accuracy of a model on held-out puppet clips: python -m benchmarks.accuracy [--model NAME_OR_PATH]
 
-Clips are rendered with seeds no training uses, so textures, colours, backgrounds and motions are new; the model
-streams them as a user would, and what it says is compared with the exact truth, pixel by pixel.
+Clips are rendered with held-out seeds, so textures, colours, backgrounds and motions are new. The model streams them as
+in the runtime, and its output is compared with the exact truth, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from train.sections import parts_section, pose_section
 
 
 def stream(model: str | None, clips: list[Path]) -> Iterator[tuple[LabelledFrame, Found]]:
-    """Every frame as the runtime streams it, with its truth."""
+    """Yield every frame as streamed by the runtime, with its truth."""
     rescaler = Rescaler()
     for number, path in enumerate(clips):
         truth = load_truth(path)
@@ -34,7 +34,7 @@ def stream(model: str | None, clips: list[Path]) -> Iterator[tuple[LabelledFrame
 
 
 def measure(model: str | None, kind: str, num_clips: int, num_frames: int, size: int) -> dict[str, object]:
-    """Stream unseen clips and score them."""
+    """Stream held-out clips and evaluate them."""
     names = tuple(bone.name for bone in FIGURES[kind].bones)
     with tempfile.TemporaryDirectory() as folder:
         clips = write_clips(folder, kind, num_clips, UNSEEN_SEED, num_frames, (size, size))

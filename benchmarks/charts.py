@@ -1,4 +1,4 @@
-"""Figures of a section -> pictures, as SVG: black on white whatever the page behind, equal for equal figures."""
+"""Draws the figures of a section as SVG: black on white, identical for equal figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MODES = ("with overlay", "tracks only")
 
 
 def runtime(axes: Axes, found: Figures) -> None:
-    """Frames per second of each size and model."""
+    """Frame rate of each size and model."""
     rows = found["rows"]
     for offset, mode in zip((-0.2, 0.2), MODES, strict=True):
         rates = {y + offset: row[mode]["fps"] for y, row in enumerate(rows.values()) if mode in row}
@@ -95,7 +95,7 @@ def _from_zero(axes: Axes) -> None:
 
 
 def neighbours(axes: Axes, found: Figures) -> None:
-    """Frames per second of each, by clip."""
+    """Frame rate of each program, by clip."""
     rows = found["rows"]
     labels = list(dict.fromkeys(f"{row['name']}\n{row['clip']}" for row in rows))
     for offset, mode in zip((-0.2, 0.2), dict.fromkeys(row["mode"] for row in rows), strict=False):
@@ -112,11 +112,11 @@ CHARTS: dict[str, dict[str, Draw]] = {
     "memory": {"memory": memory},
     "neighbours": {"neighbours": neighbours},
 }
-"""Section -> its pictures by name."""
+"""Charts of each section, by name."""
 
 
 def draw(section: str, found: Figures, folder: Path) -> Iterator[Path]:
-    """Write the pictures of a section into `folder`."""
+    """Write the charts of a section into `folder`."""
     for name, fill in CHARTS.get(section, {}).items():
         with matplotlib.rc_context(STYLE):
             bars = fill in (runtime, neighbours)

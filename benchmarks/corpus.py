@@ -1,13 +1,13 @@
-"""What a corpus costs beyond its videos: the same tiny videos by a plain loop in one warm process, by the local pool
-and by Ray, one worker each, in turns.
+"""Overhead of a corpus run: the same tiny videos with a plain loop in one warm process, with the local pool and with
+Ray, one worker each, in turns.
 
     python -m benchmarks.corpus                  # 1,000 videos of 10 frames, twenty turns; ten minutes on two cores
     python -m benchmarks.corpus --videos 200 --without-ray
 
-Loading the model is not counted: the clock runs from the first worker being ready to the last video's line in the
-manifest. What else the machine does hits the videos' own times (`Summary.seconds`: from the first frame asked for to
-the last output closed) as it hits the whole, so each wall time is divided by the sum of these, and the overhead is the
-median over the turns of that quotient of the corpus over that of the loop, less 1.
+Loading the model is excluded: time is measured from the first ready worker to the last video's line in the manifest.
+Other load on the machine affects the videos' own times (`Summary.seconds`: from the first requested frame to the last
+closed output) as well. Each wall time is therefore divided by their sum, and the overhead is the median over the turns
+of the corpus' quotient divided by the loop's, minus 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BACKEND = "onnxruntime"
 
 
 class Clock:
-    """Seconds of a corpus run from the first worker that is ready to the last video."""
+    """Seconds of a corpus run from the first ready worker to the last video."""
 
     def __init__(self) -> None:
         self.began: float | None = None
@@ -50,7 +50,7 @@ class Clock:
 
 
 def write_videos(folder: Path, num_videos: int, num_frames: int) -> list[Path]:
-    """Videos of the same pictures and of other bytes: each ends with a box of its own, which players skip."""
+    """Videos with the same frames and different bytes: each ends with an additional box, which players skip."""
     folder.mkdir()
     model = folder / "model.mp4"
     write_clip(model, num_frames)
@@ -73,7 +73,7 @@ def measure(num_videos: int, num_frames: int, turns: int, overlay: bool, ray: bo
         (folder / "loop").mkdir()
 
         def loop(share: Sequence[Path]) -> tuple[float, float]:
-            """Wall time, and the sum of the videos' own times."""
+            """Return the wall time, and the sum of the videos' own times."""
             own, began = 0.0, time.perf_counter()
             for video in share:
                 out = folder / "loop" / video.stem
@@ -84,7 +84,7 @@ def measure(num_videos: int, num_frames: int, turns: int, overlay: bool, ray: bo
             return time.perf_counter() - began, own
 
         def corpus(share: Sequence[Path], kind: str) -> float:
-            """The quotient."""
+            """Return the quotient."""
             clock = Clock()
             results = run_corpus(
                 share,

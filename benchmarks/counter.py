@@ -1,9 +1,9 @@
-"""Is any frame dropped, doubled or shifted? python -m benchmarks.counter [--num-frames 10000]
+"""Check for dropped, duplicated or shifted frames: python -m benchmarks.counter [--num-frames 10000]
 
-Each picture of a clip has its number burnt in as black and white blocks. The clip goes through `streamparts.run`; then
-the number in the picture that every result belongs to, the number of its line in the tracks, and the number in every
-picture of the overlay must all be 0, 1, 2 and so on, and the times those of the clip. The exit code says so too. The
-network runs as always, but what it sees is not drawn, because that would cover the numbers.
+Each frame of a clip has its number burnt in as black and white blocks. The clip goes through `streamparts.run`. Then
+the number in the frame of every result, the number of its line in the tracks, and the number in every frame of the
+overlay must be 0, 1, 2 and so on, and the times those of the clip. The exit code reports the outcome. The network runs
+as usual, but its result is not drawn, because that would cover the numbers.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ def write_clip(path: Path, num_frames: int) -> None:
 
 
 def overlay_frames(path: Path) -> Iterator[tuple[int, float]]:
-    """The number and the time in seconds of every picture."""
+    """Number and time in seconds of every frame."""
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             yield read_number(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)), float(frame.time or 0)
 
 
 def faults(found: list[tuple[int, float]], num_frames: int) -> int:
-    """How many places differ from 0, 1, 2... at their times, missing and superfluous ones included."""
+    """Number of deviations from 0, 1, 2... at their times, including missing and superfluous ones."""
     wrong = sum(number != place or abs(seconds - place / RATE) > 1e-5 for place, (number, seconds) in enumerate(found))
     return wrong + abs(len(found) - num_frames)
 
 
 class Blind:
-    """Runs the network and says that it saw nothing."""
+    """Runs the network and returns no parts."""
 
     name = "blind"
 

@@ -1,8 +1,8 @@
-"""How well parts are placed that something covers: python -m benchmarks.covered [--model X]
+"""Accuracy of covered parts: python -m benchmarks.covered [--model X]
 
-In puppet clips that no training saw, each part is covered four times for 3 to 10 frames: half of it or more takes the
-background's colours. The skeleton is found in the tracks of the same clip, uncovered. Errors are of the centres, in
-pixels of a frame of 256 px, root mean squares, by whether the network calls the part seen.
+In held-out puppet clips, each part is covered four times for 3 to 10 frames: at least half of it takes the background's
+colours. The skeleton is found in the tracks of the same clip, uncovered. Errors are of the centres, RMS in pixels of a
+256 px frame, separated by whether the network considers the part visible.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from train.puppets import load_truth, write_clips
 FIRST_SEED = UNSEEN_SEED + 10_000
 SIDE, NUM_FRAMES, FPS = 256, 250, 30
 SETTLED = 30
-"""Frames before the first cover."""
+"""Number of frames before the first cover."""
 
 
 def covered(
     images: list[ByteArray], labels: ByteArray, rng: Generator, num_parts: int
 ) -> tuple[list[ByteArray], NDArray[np.bool_]]:
-    """The frames with parts of them painted over, and (F, K) which, in the order of `labels`."""
+    """The frames with covered parts, and (F, K) which parts, in the order of `labels`."""
     background = np.median(np.stack(images[::5]), axis=0).astype(np.uint8)
     out, cover = [image.copy() for image in images], np.zeros((len(images), num_parts), np.bool_)
     for part in range(num_parts):
@@ -53,7 +53,7 @@ def covered(
 def errors(
     bundle: Bundle, skeleton: Skeleton | None, images: list[ByteArray], true: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(F, K) squared distances of the centres, and which parts the network calls seen."""
+    """(F, K) squared distances of the centres, and which parts the network considers visible."""
     tracker = streamparts.Tracker(bundle, smoothing=Smoothing(), skeleton=skeleton)
     tracks = [tracker.update(image, number / FPS) for number, image in enumerate(images)]
     centers = np.stack([each.centers for each in tracks]).astype(np.float64)
@@ -61,7 +61,7 @@ def errors(
 
 
 def measure(model: str | None, num_clips: int, kind: str = "human") -> dict[str, dict[str, float]]:
-    """By filter and kind of part, the error in pixels; and of how many parts it is the mean."""
+    """Error in pixels by filter and kind of part, and the number of parts it averages."""
     bundle = streamparts.load_model(model)
     squared: dict[str, dict[str, list[float]]] = {
         "--smooth": defaultdict(list),

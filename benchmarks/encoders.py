@@ -1,7 +1,7 @@
-"""How small an overlay gets at the quality of the default: python -m benchmarks.encoders [CLIP] [--model X]
+"""Compare the size of overlays at the quality of the default encoder: python -m benchmarks.encoders [CLIP] [--model X]
 
-The overlay's pictures are drawn once. Each row of SETTINGS encodes them at several crf; the size is read off between
-these where the brightness has the quality (PSNR) that the default has. What a setting holds back dies with the process.
+The overlay's frames are drawn once. Each row of SETTINGS encodes them at several crf; the size is interpolated at the
+luma PSNR of the default. Frames delayed by a setting are lost if the process is killed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "veryfast, 10 held back, B-frames": {"preset": "veryfast", "tune": "", "x264-params": "bframes=2:rc-lookahead=10"},
 }
 FIXED = {"tune": "zerolatency", "forced-idr": "1"}
-"""The first holds back nothing."""
+"""The first encoder has no delay."""
 
 
 def drawn(clip: Path, model: str, count: int) -> list[VideoFrame]:
@@ -56,7 +56,7 @@ def drawn(clip: Path, model: str, count: int) -> list[VideoFrame]:
 
 
 def encoded(pictures: Sequence[VideoFrame], options: dict[str, str]) -> tuple[int, float, float]:
-    """(bytes, PSNR in dB, milliseconds of one core for a picture)."""
+    """(bytes, PSNR in dB, milliseconds of one core per image)."""
     codec = av.CodecContext.create("libx264", "w")
     assert isinstance(codec, VideoCodecContext)
     codec.height, codec.width, codec.pix_fmt = pictures[0].height, pictures[0].width, "yuv420p"

@@ -1,7 +1,7 @@
-"""CPU engines side by side on one network: python -m benchmarks.engines
+"""CPU backends side by side on one network: python -m benchmarks.engines
 
-ONNX Runtime and OpenVINO run the shipped model in fp32 and int8. torch can build only models that describe their
-network, so it runs the same network untrained, with the two others beside it. Measured as `streamparts bench` does.
+ONNX Runtime and OpenVINO run the bundled model in fp32 and int8. torch can only build models that describe their
+network, so it runs the same network untrained, beside the two others. Measured as by `streamparts bench`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BACKENDS = ("onnxruntime", "openvino", "torch-cpu")
 
 
 def measure(batches: Sequence[int], seconds: float) -> dict[str, object]:
-    """Rows as in streamparts.runtime.bench.Report, each with its model, and what could not be timed."""
+    """Rows as in streamparts.bench.Report, each with its model, and reasons for missing ones."""
     rows, not_timed = list[dict[str, object]](), dict[str, str]()
     threads: str | int | float = 1
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""Speed of a model on an NVIDIA GPU, by everything that can run it there: python -m benchmarks.gpu --out gpu.json
+"""Speed of a model on an NVIDIA GPU, on every library that can run it: python -m benchmarks.gpu --out gpu.json
 
-Engines are built, compared with ONNX Runtime and timed in each precision; torch, eager and with CUDA graphs, and ONNX
-Runtime's GPU providers stand beside them. A part that cannot run says why and lets the others go on. Latency is of one
-picture from host memory to results in host memory: upload, network, readout, download. Throughput is of full batches,
-for engines with two under way.
+Engines are built, compared with ONNX Runtime and timed in each precision; also torch, eager and with CUDA graphs, and
+ONNX Runtime's GPU providers. A part that cannot run reports the reason, and the others continue. Latency is for one
+image from host memory to results in host memory: upload, network, readout, download. Throughput is for full batches;
+for engines, with two in flight.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from streamparts.parity.patterns import pattern_frames
 PACKAGES = ("tensorrt", "tensorrt-rtx", "cuda-bindings", "torch", "onnxruntime", "onnxruntime-gpu", "numpy")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 WARM_UP = 10
-"""Runs before anything is timed."""
+"""Warm-up runs before timing."""
 MIN_RUNS = 5
 Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is measured."""
+    """Input of the measurements."""
 
     bundle: Bundle
     frames: ByteArray
-    """(F, H, W, 3) to run on; also int8's calibration."""
+    """(F, H, W, 3) frames to run; also used to calibrate int8."""
     made_up: bool
-    """Whether these are patterns."""
+    """True if these are synthetic patterns."""
     batches: tuple[int, ...]
     seconds: float
-    """Of each measurement."""
+    """Seconds per measurement."""
 
     def images(self, batch: int) -> ByteArray:
         return np.resize(self.frames, (batch, *self.frames.shape[1:]))
 
 
 def attempt(parts: Report, name: str, work: Callable[[], Report]) -> None:
-    """Put the result of a part into the report, or why there is none."""
+    """Store the result of a part in the report, or the reason for its failure."""
     started = time.perf_counter()
     try:
         parts[name] = work()
@@ -80,7 +80,7 @@ def summary(part: Report) -> str:
 
 
 def latency(backend: Backend, job: Job) -> dict[str, float]:
-    """Milliseconds from picture to results, one at a time."""
+    """Milliseconds from image to results, one at a time."""
     image = job.images(1)
     times = [1e3 * value for value in timed(lambda: backend.run(image), job.seconds)]
     low, middle, high = np.quantile(times, [0.05, 0.5, 0.95])
@@ -88,7 +88,7 @@ def latency(backend: Backend, job: Job) -> dict[str, float]:
 
 
 def timed(work: Callable[[], object], seconds: float) -> list[float]:
-    """Seconds of each run after the warm-up, for about `seconds` in all."""
+    """Seconds of each run after the warm-up, for about `seconds` in total."""
     for _ in range(WARM_UP):
         work()
     times: list[float] = []
@@ -106,7 +106,7 @@ def throughput(backend: Backend, job: Job, batch: int) -> float:
 
 
 def overlapped(backend: TensorRtBackend, job: Job, batch: int) -> float:
-    """The same with the next batch going up while one is computed."""
+    """The same with the next batch being uploaded while one is computed."""
     images = job.images(batch)
     backend.submit(images)
 
@@ -120,7 +120,7 @@ def overlapped(backend: TensorRtBackend, job: Job, batch: int) -> float:
 
 
 def tensorrt_part(job: Job, precision: Precision) -> Report:
-    """Engines for one picture and for each batch size, built or from the cache."""
+    """Engines for single images and for each batch size, built or from the cache."""
     calibration = None if precision == "fp32" else job.frames
     report: Report = {"frames_per_second": {}, "frames_per_second_overlapped": {}, "build_seconds": {}}
     for batch in sorted({1, *job.batches}):
@@ -142,7 +142,7 @@ def tensorrt_part(job: Job, precision: Precision) -> Report:
 
 
 def backend_part(job: Job, name: str) -> Report:
-    """A backend by its name, for the ones that take batches of any size."""
+    """A backend by its name, for those that take batches of any size."""
     from streamparts.backends.choice import open_backend  # type: ignore[import,unused-ignore]
 
     backend: Backend = open_backend(job.bundle, name)
@@ -193,7 +193,7 @@ def driver_part() -> Report:
 
 
 def library_part() -> Report:
-    """Which TensorRT would be used, and why not."""
+    """Return the version of TensorRT that would be used, or why none can."""
     from streamparts.backends.tensorrt.library import available, load_library
 
     return {"library": load_library().title, "problem": available()}
@@ -227,7 +227,7 @@ def measure(job: Job, precisions: Sequence[Precision]) -> Report:
 
 
 def bars(parts: Report) -> Report:
-    """The best of the parts on a GPU against what is asked of an H200; None where nothing ran."""
+    """Compare the best parts with the targets for an H200; None if nothing ran."""
     on_gpu = [part for name, part in parts.items() if name.startswith(("tensorrt ", "torch ")) and "failed" not in part]
     latencies = [part["latency_ms"]["p50"] for part in on_gpu]
     rates = [rate for part in on_gpu for kind in part if kind.startswith("frames_per") for rate in part[kind].values()]

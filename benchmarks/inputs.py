@@ -1,4 +1,4 @@
-"""What benchmarks run on: puppet clips of any size and length, and models, untrained where only time counts."""
+"""Inputs of the benchmarks: puppet clips of any size and length, and models, untrained if only time counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamparts.models.student import StudentSize
 
 SEED = 100_500
-"""Of the clip that is timed on; no training uses it."""
+"""Seed of the timed clip, not used by any training."""
 INPUT_SIDE = 128
 
 
@@ -29,7 +29,7 @@ def puppet_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (720, 12
 
 
 def scaled_clip(clip: Path, path: Path, size_hw: tuple[int, int], num_frames: int | None = None) -> Path:
-    """`clip` in another size, from its beginning again where `num_frames` is longer than it."""
+    """`clip` in another size, repeated if `num_frames` exceeds it."""
     height, width = size_hw
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(30), options={"crf": "17", "preset": "veryfast"})
@@ -43,7 +43,7 @@ def scaled_clip(clip: Path, path: Path, size_hw: tuple[int, int], num_frames: in
 
 
 def _again_and_again(clip: Path, num_frames: int | None) -> Iterator[av.VideoFrame]:
-    """The frames of the clip, once or until there are `num_frames`."""
+    """The frames of the clip, repeated up to `num_frames`."""
     count = 0
     while True:
         with av.open(str(clip)) as container:
@@ -57,7 +57,7 @@ def _again_and_again(clip: Path, num_frames: int | None) -> Iterator[av.VideoFra
 
 
 def random_student(size: StudentSize, num_parts: int, folder: Path) -> Bundle:
-    """The network of that size, untrained: it takes as long as a trained one, and draws noise."""
+    """The untrained network of that size: it is as slow as a trained one, and returns noise."""
     import torch
 
     from streamparts.models.readout import ExportedStudent
@@ -69,7 +69,7 @@ def random_student(size: StudentSize, num_parts: int, folder: Path) -> Bundle:
 
 
 def random_scops(num_parts: int, folder: Path) -> Bundle:
-    """SCOPS's form that streams on a CPU, untrained."""
+    """The form of SCOPS for CPUs, untrained."""
     import torch
 
     from streamparts.models.readout import ExportedScops
@@ -99,7 +99,7 @@ def _exported(network: Any, name: str, kind: str, config: dict[str, Any], folder
 
 
 def in_int8(model: str | None, folder: Path, num_clips: int = 8) -> Bundle:
-    """The model as `export.precision` makes it, calibrated on puppets. Raises RuntimeError where that refuses."""
+    """The model converted by `export.precision`, calibrated on puppets. Raises RuntimeError if that fails."""
     from export.precision import main
 
     clips, path = folder / "calibration", folder / "int8.onnx"

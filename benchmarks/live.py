@@ -1,9 +1,9 @@
-"""How old are results of a live source? python -m benchmarks.live [--minutes 10]
+"""Latency with a live source: python -m benchmarks.live [--minutes 10]
 
-A source gives 30 frames a second, paced by the clock, whether or not anybody takes them. First with a network that
-takes 20 ms: the 95th percentile of the age should stay within a frame period and the network's time. Then with one that
-takes two frame periods, for so many minutes: half of the frames are dropped, and neither the age nor the memory may
-grow. The network only sleeps, so that the figures are those of the runtime.
+A source supplies 30 frames per second, paced by the clock, whether or not they are taken. The first network takes 20
+ms: the 95th percentile of the latency should stay within a frame interval plus the network's time. The second one takes
+two frame intervals, for the given number of minutes: half of the frames are dropped, and neither latency nor memory may
+grow. The networks only sleep, so the figures are those of the runtime.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEIGHT, WIDTH = 720, 1280
 
 
 class PacedSource:
-    """A camera that never stops: every frame is new memory, as a decoder gives it."""
+    """A camera that never stops: every frame is new memory, as from a decoder."""
 
     name = "paced"
     description = "paced"
@@ -65,7 +65,7 @@ class PacedSource:
 
 
 class SleepingBackend:
-    """Takes a fixed time and says what the network says of a black picture."""
+    """Takes a fixed time and returns the network's output for a black frame."""
 
     name = "sleeping"
 
@@ -79,7 +79,7 @@ class SleepingBackend:
 
 
 def resident_mb() -> float | None:
-    """Memory of this process, where the system says."""
+    """Memory of this process, if the system reports it."""
     path = Path("/proc/self/statm")
     return (
         int(path.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if path.exists() else None
@@ -87,8 +87,7 @@ def resident_mb() -> float | None:
 
 
 def run_live(bundle: Bundle, seconds: float, network_seconds: float) -> dict[str, object]:
-    """Ages and memory in the fifth second, or at the half of a shorter run, and at the end; frames by what became of
-    them."""
+    """Latency and memory in the fifth second (or half-way through a shorter run) and at the end; frames by outcome."""
     moments: list[tuple[Stats, float | None]] = []
     early = min(5.0, seconds / 2)
 

@@ -1,7 +1,7 @@
-"""Does a run remember its frames? python -m benchmarks.memory [--frames 1000000]
+"""Memory growth over many frames: python -m benchmarks.memory [--frames 1000000]
 
-A source of small pictures that never waits, a network that answers at once, tracks that go to a file: the memory of the
-process after every tenth of the frames. What grows there would grow in a run of days.
+A source of small frames that never waits, a network that returns immediately, and tracks written to a file. The memory
+of the process is recorded after every tenth of the frames; growth here would also occur in a run of days.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class QuickSource:
 
 
 def measure(num_frames: int) -> dict[str, object]:
-    """Megabytes after every tenth of the frames, and how quickly they went through."""
+    """Megabytes after every tenth of the frames, and the frame rate."""
     memory: dict[int, float | None] = {}
 
     def progress(now: Progress) -> None:

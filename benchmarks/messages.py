@@ -1,7 +1,7 @@
-"""What one frame costs to send, by protocol: python -m benchmarks.messages
+"""Cost of sending a frame, by protocol: python -m benchmarks.messages
 
-Processor time of the thread that sends, and wall time of the run's own `write`; nobody listens.
-Needs streamparts[messages].
+Measures the processor time of the sending thread, and the wall time of the run's `write`, without receivers. Needs
+streamparts[messages].
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def microseconds(
 
 
 def measure(video: str, turns: int) -> dict[str, dict[str, float]]:
-    """By protocol, microseconds of the sender's processor time and of the run's own time."""
+    """Microseconds of the sender's processor time and of the run's own time, by protocol."""
     bundle, found = streamparts.load_model("puppet-human"), dict[str, dict[str, float]]()
     with streamparts.open_source(video) as source:
         tracks = list(islice(streamparts.track(source, bundle, backend="onnxruntime"), 5))

@@ -1,5 +1,5 @@
-"""MediaPipe's pose solution on a clip, as its documentation shows: run by benchmarks.neighbours in an environment of
-its own, with no part of this project.
+"""Runs MediaPipe's pose solution on a clip, as in its documentation. benchmarks.neighbours runs it in a separate
+environment, without any part of this project.
 
 python neighbour_mediapipe.py CLIP LANDMARKS.jsonl [DRAWN.mp4]
 """

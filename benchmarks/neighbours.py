@@ -1,9 +1,8 @@
-"""The same clip by streamparts, by a plain loop, and by what others would reach for: python -m benchmarks.neighbours
+"""The same clip with streamparts, with a plain loop, and with other programs: python -m benchmarks.neighbours
 
-Each reads the video, writes its results as JSON lines, and, in the second mode, a video with them drawn in. Timed from
-opening the clip to closing the outputs; loading libraries and models is left out. All run in processes of their own, in
-turns, with their own defaults for threads. MediaPipe is installed into an environment of its own, .venv-neighbours,
-which the project needs for nothing else.
+Each reads the video, writes its results as JSON lines and, in the second mode, a video with the results drawn in. Timed
+from opening the clip to closing the outputs, without loading libraries and models. All run in separate processes, in
+turns, with their own default threads. MediaPipe is installed into a separate environment, .venv-neighbours.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from benchmarks.inputs import puppet_clip
 from benchmarks.place import ROOT, python_with_pip
 
 MEDIAPIPE = "mediapipe==0.10.21"
-"""The last release whose wheels hold the models of its pose solution."""
+"""The last release whose wheels contain the models of its pose solution."""
 ENVIRONMENT = ROOT / ".venv-neighbours"
 DOES = {
     "streamparts": "10 parts, each with mask, affine pose and score; every frame's own time; H.264",
@@ -35,14 +34,14 @@ NOT_TIMED = {
     "rtmlib 0.0.16": "the wheel holds no weights; they are downloaded at first use, not possible here",
     "DeepLabCut-Live, SLEAP": "run networks that their users train on labels of their own; the packages bring none",
 }
-"""Looked at on 2026-11-28."""
+"""Checked on 2026-11-28."""
 LONGEST_RUN_SECONDS = 600
 SOLO = "streamparts-alone"
-"""First word of the command line that runs this project's part in its process."""
+"""First word of the command line that runs this project's part in a process."""
 
 
 def measure(clips: dict[str, Path], num_frames: int, repeats: int) -> dict[str, object]:
-    """By clip, name and mode: medians of so many runs. A puppet clip of `num_frames` comes before `clips`."""
+    """Medians over the runs, by clip, name and mode. A puppet clip of `num_frames` precedes `clips`."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         clip = puppet_clip(scratch / "puppet.mp4", num_frames)
@@ -53,7 +52,7 @@ def measure(clips: dict[str, Path], num_frames: int, repeats: int) -> dict[str, 
 
 
 def participants() -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Commands by name, to be followed by clip, results and drawn video; and why others cannot run."""
+    """Commands by name, to be followed by clip, results and drawn video; and reasons why others cannot run."""
     streamparts, plain, mediapipe = DOES
     commands = {
         streamparts: solo(),
@@ -72,7 +71,7 @@ def solo() -> list[str]:
 
 
 def environment() -> Path:
-    """Python with MediaPipe, installed at the first call. Raises RuntimeError where that cannot be."""
+    """Python with MediaPipe, installed on the first call. Raises RuntimeError if that fails."""
     python, ready = ENVIRONMENT / "bin" / "python", ENVIRONMENT / MEDIAPIPE
     if not ready.exists():
         for words in (
@@ -110,7 +109,7 @@ def one_clip(
 
 
 def _run(command: Sequence[str]) -> dict[str, float]:
-    """What it prints in its last line. Raises RuntimeError with its last words."""
+    """Return the last line of the output. Raises RuntimeError with the last lines of an error."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=LONGEST_RUN_SECONDS)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command[1:4]))}: {_last_line(done.stderr)}")
@@ -123,7 +122,7 @@ def _last_line(text: str) -> str:
 
 
 def alone(clip: str, results: str, drawn: str | None = None) -> None:
-    """streamparts in this process, timed as the others are."""
+    """Run streamparts in this process, timed like the others."""
     import streamparts
     from streamparts.backends.choice import choose_backend
 

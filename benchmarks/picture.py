@@ -1,4 +1,4 @@
-"""Draws the README's picture from the shipped model and the demo clip: python -m benchmarks.picture docs/overlay.png"""
+"""Draws the README's picture from the bundled model and the demo clip: python -m benchmarks.picture docs/overlay.png"""
 
 from __future__ import annotations
 

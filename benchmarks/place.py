@@ -1,4 +1,4 @@
-"""What a figure is to be read with: the machine, the libraries, the commit, and how busy others kept the machine."""
+"""The context of a figure: machine, libraries, commit, and the load from other programs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from streamparts.runtime.bench import installed_versions
 
 ROOT = Path(__file__).parents[1]
 MADE = ("benchmarks/results", "benchmarks/pictures", "benchmarks/RESULTS.md", "README.md")
-"""What a report writes itself, so that it is no change of what is measured."""
+"""Files written by the report itself, which do not count as changes."""
 BUSY_CORES = 0.15
-"""What other programs may use, in the mean, of a machine that is called quiet."""
+"""Maximum mean load from other programs on an idle machine."""
 _MEASURED = ("--", ".", *(f":(exclude){path}" for path in MADE))
 PACKAGES = (
     "av",
@@ -43,24 +43,24 @@ def machine() -> dict[str, str | int]:
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Of those that are installed."""
+    """Versions of the installed packages."""
     return installed_versions(packages)
 
 
 def commit() -> str:
-    """Of the checkout, "+" after it if anything else was changed than what a report writes; "unknown" without git."""
+    """Commit of the checkout, followed by "+" if files other than the report's were changed; "unknown" without git."""
     head = _git("rev-parse", "--short=7", "HEAD").strip()
     return (head + ("+" if _changes() else "")) if head else "unknown"
 
 
 def changes_digest() -> str:
-    """Tells two changed checkouts apart; "" where nothing is changed."""
+    """Distinguishes changed checkouts; "" without changes."""
     changes = _changes()
     return hashlib.sha256((changes + _git("diff", "HEAD", *_MEASURED)).encode()).hexdigest()[:12] if changes else ""
 
 
 def python_with_pip() -> str:
-    """This Python, or the one that its environment was made with. Raises RuntimeError where neither has pip."""
+    """This Python, or the one its environment was created with. Raises RuntimeError if neither has pip."""
     for python in (sys.executable, getattr(sys, "_base_executable", sys.executable)):
         if subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0:
             return str(python)
@@ -68,7 +68,7 @@ def python_with_pip() -> str:
 
 
 def repository_files() -> list[str]:
-    """Names of the checkout's files, new ones included, ignored ones not. Raises RuntimeError without git."""
+    """Files of the checkout, including new ones, without ignored ones. Raises RuntimeError without git."""
     found = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     names = [name for name in found if name and (ROOT / name).is_file()]
     if not names:
@@ -81,7 +81,7 @@ def _changes() -> str:
 
 
 def _git(*words: str) -> str:
-    """What git says; nothing without git or a checkout."""
+    """Output of git; empty without git or a checkout."""
     try:
         result = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
     except OSError:
@@ -90,13 +90,13 @@ def _git(*words: str) -> str:
 
 
 class Others:
-    """How many cores other programs used since it was made: figures of a busy machine say little."""
+    """Number of cores used by other programs since creation: figures of a busy machine are unreliable."""
 
     def __init__(self) -> None:
         self._begin = (time.monotonic(), _busy_seconds(), _own_seconds())
 
     def cores(self) -> float | None:
-        """The mean; None where the system does not say. Children count as own once they were waited for."""
+        """The mean; None if the system does not report it. Children count as own once they were waited for."""
         wall, busy, own = self._begin
         now = _busy_seconds()
         if now is None or busy is None:
@@ -110,7 +110,7 @@ def _own_seconds() -> float:
 
 
 def _busy_seconds() -> float | None:
-    """Of all cores together, since the machine began: all but idle and waiting for disks."""
+    """Busy seconds of all cores together since the machine started: all but idle and waiting for disks."""
     path = Path("/proc/stat")
     if not path.exists():
         return None

@@ -1,6 +1,6 @@
-"""Plain filters of centres to compare with: a robust Kalman filter and a One-Euro filter, (F, K, 2) -> (F, K, 2).
+"""Plain filters of centres for comparison: a robust Kalman filter and a One-Euro filter, (F, K, 2) -> (F, K, 2).
 
-benchmarks/smoothing.py calibrates its tracks by what they do on them, and prints them beside the filter that ships.
+benchmarks/smoothing.py calibrates its tracks with them, and prints their results beside those of the project's filter.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ DECAY_SECONDS = 0.25
 
 
 def robust_kalman(centers: Array, confidence: Array, step: float) -> Array:
-    """Constant velocity, which dies away while `confidence` (F, K) is below 1; it divides the noise, 0 leaves a
-    measurement out. Beyond 2.5 sigmas the variance grows with the fourth power of the distance; three such
-    measurements in a row that agree begin anew."""
+    """Constant velocity, which decays while `confidence` (F, K) is below 1; it divides the noise, 0 excludes a
+    measurement. Beyond 2.5 sigmas, the variance grows with the fourth power of the distance; three such measurements in
+    a row that agree restart the track."""
     num_parts = centers.shape[1]
     begin = np.array([[NOISE**2], [0.0], [1e4]])
     value, velocity, covariance = centers[0].copy(), np.zeros((num_parts, 2)), np.tile(begin, num_parts)

@@ -1,8 +1,8 @@
-"""The loop that many would write by hand around the shipped model: cv2.VideoCapture, ONNX Runtime, cv2.VideoWriter.
+"""A typical hand-written loop around the bundled model: cv2.VideoCapture, ONNX Runtime, cv2.VideoWriter.
 
 python -m benchmarks.plain_loop CLIP CENTRES.jsonl [DRAWN.mp4]
 
-One thing after the other, pictures by number instead of time, no tracker: a part that is not seen is simply missing.
+It is sequential, numbers frames instead of using times, and has no tracker: a hidden part is simply missing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main(clip: str, centres: str, drawn: str | None = None) -> None:
 
 
 def fitted(picture: Any, side: int) -> tuple[ByteArray, tuple[float, int, int]]:
-    """(side, side, 3) with grey bars, and scale, left and top of the picture in it."""
+    """(side, side, 3) with grey borders, and scale, left and top of the frame in it."""
     height, width = picture.shape[:2]
     scale = side / max(height, width)
     small = cv2.resize(picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
@@ -70,7 +70,7 @@ def fitted(picture: Any, side: int) -> tuple[ByteArray, tuple[float, int, int]]:
 
 
 def painted(picture: Any, labels: ByteArray, points: list[list[float]], place: tuple[float, int, int]) -> Any:
-    """The picture under its parts' colours, with a dot at each centre."""
+    """The frame with its parts' colours and a dot at each centre."""
     height, width = picture.shape[:2]
     scale, left, top = place
     inner = labels[top : top + round(height * scale), left : left + round(width * scale)]

@@ -1,10 +1,10 @@
 """Measure everything and write benchmarks/RESULTS.md: python -m benchmarks.report [--only SECTION ...] [--quick]
 
-Each section runs in a process of its own and leaves its figures, with machine, commit and command, as JSON in
-benchmarks/results; RESULTS.md, benchmarks/pictures and the README's table are made from these files alone, which
---render-only does without measuring. A section whose figures are there already, of this commit, machine and options, is
-not measured again, so the same command goes on after an interruption; --again measures it. A section that fails says so
-in its place and stops no other. On a machine with a GPU, first
+Each section runs in a separate process and writes its figures, with machine, commit and command, as JSON to
+benchmarks/results. RESULTS.md, benchmarks/pictures and the README's table are generated from these files; --render-only
+does only that. A section whose figures exist for this commit, machine and options is skipped, so the same command
+continues after an interruption; --again measures it. A failed section is reported in its place and does not stop the
+others. On a machine with a GPU, first run
 
     python -m benchmarks.gpu --frames CLIPS --batches 8 64 256 1024 --out benchmarks/results/gpu.json
 """
@@ -30,11 +30,11 @@ from benchmarks.sections import SECTIONS, Options, add_options, options_of
 
 HERE = Path(__file__).parent
 Record = dict[str, Any]
-"""What is kept of a section: figures, or why it failed, and what they are to be read with."""
+"""Record of a section: its figures, or why it failed, with their context."""
 
 
 def identity(name: str, options: Options) -> Record:
-    """What figures of a section must share to be of one run."""
+    """Properties that the figures of one run share."""
     relevant: Record = {"quick": options.quick}
     if name == "memory" and not options.quick:
         relevant["memory_frames"] = options.memory_frames
@@ -42,7 +42,7 @@ def identity(name: str, options: Options) -> Record:
 
 
 def measure(name: str, options: Options, limit_seconds: float) -> Record:
-    """Run a section in a process of its own."""
+    """Run a section in a separate process."""
     flags = ["--memory-frames", str(options.memory_frames), "--people", str(options.people)]
     flags += ["--quick"] if options.quick else []
     before, load = identity(name, options), os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -65,7 +65,7 @@ def measure(name: str, options: Options, limit_seconds: float) -> Record:
 
 
 def _finished(words: Sequence[str], limit_seconds: float) -> str:
-    """Why the command failed, in one line; "" if it did not."""
+    """Return why the command failed, in one line; "" if it did not."""
     try:
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=limit_seconds, check=False)
     except subprocess.TimeoutExpired:
@@ -79,7 +79,7 @@ def _finished(words: Sequence[str], limit_seconds: float) -> str:
 
 
 def kept(path: Path) -> Record | None:
-    """A record that was left, if it can be read."""
+    """Read an existing record, if it is readable."""
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -104,14 +104,15 @@ def measure_all(names: Sequence[str], options: Options, folder: Path, again: boo
 
 
 def records(folder: Path) -> dict[str, Record]:
-    """By section, in the report's order; what was learned, and the GPU, besides."""
+    """Records by section, in the report's order, followed by training results and GPU."""
     found = {name: kept(folder / "results" / f"{name}.json") for name in (*SECTIONS, "gpu")}
     learned = {"figures": json.loads((HERE / "learning.json").read_text(encoding="utf-8"))}
     return {name: record for name, record in {**found, "learning": learned}.items() if record is not None}
 
 
 def render(folder: Path, readme: Path | None) -> list[str]:
-    """Write the page, its pictures, and the README's table, where one is given; what could not be, in lines."""
+    """Write the page, its charts, and the README's table if a README is given; return lines about what could not be
+    written."""
     from benchmarks.charts import draw
 
     found, notes = records(folder), []
@@ -134,14 +135,14 @@ def render(folder: Path, readme: Path | None) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 if a section failed."""
+    """Return 1 if a section failed."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report",
         description=__doc__,

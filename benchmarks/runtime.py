@@ -1,10 +1,10 @@
 """Speed of `streamparts run` on a 1280x720 H.264 clip: python -m benchmarks.runtime
 
-The whole is timed with and without overlay, then each stage alone with the threads it has in the whole, in turns; the
-figures are medians of the turns. How well the stages overlap is said in three ways. Against the slowest stage in the
-run: how much of the time that stage, slowed down by the others on the same cores, is at work; 100 % is a perfect
-pipeline. Against the slowest stage alone: within reach only where each stage has a core of its own. Against all cores
-busy: the stages' processor time spread evenly over all cores.
+Whole runs are timed with and without overlay, and each stage alone with the same threads, in turns; figures are medians
+over the turns. The overlap of the stages is reported in three ways. Relative to the slowest stage in the run: the share
+of time in which that stage, slowed down by the others on the same cores, is running; 100 % is a perfect pipeline.
+Relative to the slowest stage alone: reachable only if each stage has its own core. Relative to all cores busy: the
+stages' processor time spread evenly over all cores.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def stages_alone(
 
 
 def whole(video: str, bundle: Bundle, backend: Backend, scratch: Path, overlay: bool) -> tuple[Summary, float]:
-    """And the processor milliseconds per frame, which say what the loop adds to its stages also on a busy machine."""
+    """Also returns the processor milliseconds per frame, which show the loop's overhead even on a busy machine."""
     cpu = time.process_time()
     summary = run(
         video,
@@ -98,7 +98,7 @@ def whole(video: str, bundle: Bundle, backend: Backend, scratch: Path, overlay: 
 def report(
     video: str, bundle: Bundle, repeats: int, sample: int, scratch: Path, modes: Sequence[str] = tuple(MODES)
 ) -> dict[str, object]:
-    """Medians of so many rounds. An untrained model shows no parts: an overlay of it says nothing."""
+    """Medians over the rounds. An untrained model shows no parts, so its overlay is not timed."""
     chosen = choose_backend(bundle)
     alone_rounds: list[dict[str, tuple[float, float]]] = []
     whole_runs: dict[str, list[tuple[Summary, float]]] = {name: [] for name in modes}

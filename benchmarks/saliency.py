@@ -1,10 +1,9 @@
-"""Saliency maps against true masks: python -m benchmarks.saliency SET [SET ...], sets as in train.evaluate.
+"""Evaluate saliency maps with true masks: python -m benchmarks.saliency SET [SET ...], with sets as in train.evaluate.
 
-Prints, as papers on saliency do: max F (beta^2 = 0.3, the best of 256 thresholds, precision and recall averaged over
-the pictures at each), mean absolute error, and milliseconds a picture on this machine; and the IoU of what each map's
-own threshold (Otsu's) cuts out, which train.scops learns its outline from, a mean over the pictures. The second line of
-each set is a blob in the middle of every picture, which knows nothing of it: subjects in the middle make that a high
-bar.
+Prints the metrics of papers on saliency: max F (beta^2 = 0.3, the best of 256 thresholds, with precision and recall
+averaged over the images), mean absolute error, and milliseconds per image; and the mean IoU of the maps thresholded by
+Otsu's method, from which train.scops learns its outline. The second line of each set is a Gaussian in the middle of
+every image, a strong baseline if subjects are centred.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def middle(image: ByteArray) -> FloatArray:
 
 
 def precision_recall(saliency: FloatArray, mask: NDArray[np.bool_]) -> Curve:
-    """(2, 256) of the pixels at or above each threshold of 255; precision is 1 where there is none."""
+    """(2, 256) for the pixels at or above each threshold of 255; precision is 1 if there is none."""
     levels = np.round(saliency * 255).astype(np.uint8)
     found, hit = (np.bincount(some, minlength=256)[::-1].cumsum()[::-1] for some in (levels.ravel(), levels[mask]))
     return np.stack([np.where(found > 0, hit / np.maximum(found, 1), 1), hit / mask.sum()])

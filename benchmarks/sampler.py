@@ -1,5 +1,5 @@
-"""Frame pairs per second for training, augmentation included: from the decoded cache, by seeking with decord, and by
-seeking with PyAV, drawn from the same clips by the same sampler in two processes of one thread each.
+"""Frame pairs per second for training, including augmentation: from the decoded cache, by seeking with decord, and by
+seeking with PyAV. The same sampler draws from the same clips in two processes with one thread each.
 
 python -m benchmarks.sampler [CLIPS_FOLDER] [--camera moving]
 """
@@ -34,12 +34,12 @@ from train.readers import find_clips
 from train.spread import spread
 
 BATCH = 6
-"""Pairs a step, as the trainer draws them."""
+"""Pairs per step, as in training."""
 
 
 @cache
 def opened(path: Path) -> tuple[InputContainer, list[int], VideoReformatter]:
-    """A container kept open, the times of its frames in order, and its scaler."""
+    """An open container, the times of its frames in order, and its scaler."""
     with av.open(str(path)) as container:
         times = sorted(packet.pts for packet in container.demux(video=0) if packet.pts is not None)
     return av.open(str(path)), times, VideoReformatter()
@@ -47,7 +47,7 @@ def opened(path: Path) -> tuple[InputContainer, list[int], VideoReformatter]:
 
 @dataclass(frozen=True)
 class PyavFrames:
-    """What SeekingFrames does, with PyAV: seek to the key frame before, decode up to the frame, scale it by AREA."""
+    """SeekingFrames with PyAV: seek to the keyframe before, decode up to the frame, scale it by AREA."""
 
     path: Path
     image_size: int
@@ -69,7 +69,7 @@ class PyavFrames:
 
 
 def draw(sampler: PairSampler, augment: bool, seconds: float, start: Barrier, results: SimpleQueue[float]) -> None:
-    """Put the pairs per second of one process into `results`."""
+    """Store the pairs per second of one process in `results`."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
@@ -88,7 +88,7 @@ def draw(sampler: PairSampler, augment: bool, seconds: float, start: Barrier, re
 
 
 def pairs_per_second(folder: ClipFolder, augment: bool, seconds: float, processes: int) -> float:
-    """Sum over processes that draw at the same time."""
+    """Sum over processes that sample at the same time."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(processes), context.SimpleQueue()
     workers = [
@@ -104,7 +104,7 @@ def pairs_per_second(folder: ClipFolder, augment: bool, seconds: float, processe
 
 
 def with_pyav(folder: ClipFolder, paths: dict[str, Path], image_size: int) -> ClipFolder:
-    """The same clips, sought in with PyAV."""
+    """The same clips, read with PyAV."""
 
     def sought(clip: Clip) -> Clip:
         return replace(clip, frames=PyavFrames(paths[clip.name], image_size, len(clip.frames)))

@@ -1,7 +1,7 @@
-"""What a run costs as its load grows: python -m benchmarks.scaling
+"""Cost of a run as its load grows: python -m benchmarks.scaling
 
-Four curves, each with all else as in the README's table: frames of the clip, size of its pictures, parts of the model
-(untrained, for time does not depend on weights), and sources at once.
+Four curves; everything else is as in the README's table: number of frames, frame size, parts of the model (untrained,
+because time does not depend on weights), and parallel sources.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def by_frames(clip: Path, counts: Sequence[int], bundle: Bundle, backend: Backen
 def by_size(
     clip: Path, sizes: Sequence[tuple[int, int]], repeats: int, bundle: Bundle, backend: Backend, scratch: Path
 ) -> Rows:
-    """The same pictures at each size, in both modes."""
+    """The same frames at each size, in both modes."""
     rows: Rows = []
     for height, width in sizes:
         video = clip
@@ -64,8 +64,8 @@ def by_size(
 
 
 def by_parts(clip: Path, counts: Sequence[int], seconds: float, repeats: int, scratch: Path) -> Rows:
-    """The small student with so many parts: the network alone, the way to tracks, and the whole run without
-    overlay, where an untrained network would show no parts."""
+    """The small student with this many parts: the network alone, the path to tracks, and the whole run without overlay,
+    because an untrained network shows no parts."""
     rows: Rows = []
     for count in counts:
         bundle = random_student("small", count, scratch)
@@ -84,7 +84,7 @@ def by_parts(clip: Path, counts: Sequence[int], seconds: float, repeats: int, sc
 def by_sources(
     clip: Path, counts: Sequence[int], repeats: int, bundle: Bundle, backend: Backend, scratch: Path
 ) -> Rows:
-    """So many copies of a clip in one `run_many`, tracks only."""
+    """This many copies of a clip in one `run_many`, tracks only."""
     rows: Rows = []
     for count in counts:
         rates, ages = [], []
@@ -117,7 +117,7 @@ def measure(
     repeats: int,
     seconds: float,
 ) -> dict[str, object]:
-    """The four curves; `sizes` are (height, width), `seconds` are of each measurement of a network."""
+    """The four curves; `sizes` are (height, width), `seconds` the duration of each measurement of a network."""
     bundle = streamparts.load_model("puppet-human")
     backend = choose_backend(bundle).backend
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""The sections of the report, each with what it measures: python -m benchmarks.sections NAME --out NAME.json [--quick]
+"""The sections of the report: python -m benchmarks.sections NAME --out NAME.json [--quick]
 
-`benchmarks.report` runs each in a process of its own. With --quick everything is run once and short: a rehearsal, whose
-figures mean nothing.
+`benchmarks.report` runs each in a separate process. With --quick, everything runs once and short, as a rehearsal
+without meaningful figures.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Options:
-    """What all sections get."""
+    """Options of all sections."""
 
     quick: bool = False
     memory_frames: int = 100_000
-    """Of the section on memory."""
+    """Number of frames of the memory section."""
     people: Path = ROOT.parent / "shared" / "data" / "human" / "dance.mp4"
-    """A video of a person for the section on neighbours, left out where it is missing."""
+    """A video of a person for the neighbours section, skipped if missing."""
 
 
 def runtime(options: Options) -> Figures:
-    """The shipped model at three sizes, other models at 1280x720."""
+    """The bundled model at three sizes, other models at 1280x720."""
     import streamparts
     from benchmarks import inputs
     from benchmarks.runtime import report
@@ -83,7 +83,7 @@ def accuracy(options: Options) -> Figures:
 
 
 def real(options: Options) -> Figures:
-    """Nothing but a line where the real clips are not here."""
+    """A single line if the real clips are missing."""
     from benchmarks.real.measuring import shipped
     from train.evaluate import rounded
 
@@ -167,7 +167,7 @@ SECTIONS: dict[str, Callable[[Options], Figures]] = {
         smoothing, skeleton,
     )
 }  # fmt: skip
-"""What can be measured here, in the report's order."""
+"""Available measurements, in the report's order."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

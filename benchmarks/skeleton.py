@@ -1,8 +1,8 @@
-"""Skeletons found in predicted tracks of puppets that no training saw: python -m benchmarks.skeleton [--model X]
+"""Skeletons found in predicted tracks of held-out puppets: python -m benchmarks.skeleton [--model X]
 
-Each clip is streamed with the model, its skeleton is found in those tracks alone and compared with the puppet's own:
-which edges are found, and how far the found joints lie from the true ones over the frames in which a part at the joint
-is visible.
+Each clip is streamed with the model. Its skeleton is found in these tracks and compared with the puppet's own: which
+edges are found, and the distance of the found joints from the true ones over the frames in which a part at the joint is
+visible.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""How well poses are smoothed, on simulated tracks whose truth is known: python -m benchmarks.smoothing
+"""Accuracy of smoothed poses, on simulated tracks with known truth: python -m benchmarks.smoothing
 
-Puppets move for two to four seconds and rest for one, in turns. Measured poses have noise (1.5 px an axis on a frame of
-256 px, 5 degrees, 8 % of the scales), 2 % outliers of 25 px an axis, and parts are hidden for 0.1 to 0.4 s at a time,
-during which the measurement is a guess 12 px off in each axis. Filters are either not told that guess, as the tracker
-does, or told it with a low confidence. The skeleton is found in the measured tracks of the same clip.
+Puppets alternately move for two to four seconds and rest for one. Measured poses have noise (1.5 px per axis on a frame
+of 256 px, 5 degrees, 8 % of the scales), 2 % outliers of 25 px per axis, and parts are hidden for 0.1 to 0.4 s at a
+time, during which the measurement is a guess 12 px off in each axis. Filters either do not get this guess, as in the
+tracker, or get it with a low confidence. The skeleton is found in the measured tracks of the same clip.
 
-Errors are of centres, in pixels of that frame, root mean squares over all parts: where visible, at outliers, and where
-hidden. Jitter is the mean step from frame to frame at rest, to visible measurements that are no outliers; "all steps"
-is the root mean square with outliers and hidden parts. Lag is the delay at which smoothed and true tracks agree best.
+Errors are of centres, RMS in pixels of that frame over all parts: when visible, at outliers, and when hidden. Jitter is
+the mean step per frame at rest, for visible measurements that are no outliers; "all steps" is the RMS including
+outliers and hidden parts. Lag is the delay at which smoothed and true tracks agree best.
 
-Plain filters (benchmarks/plain_filters.py) stand beside ours: they say how hard these tracks are.
+Plain filters (benchmarks/plain_filters.py) are listed for comparison: they show how difficult these tracks are.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from train.puppet_motion import animate
 
 SIDE = 256
 PACE = 1.2
-"""How fast the puppets are played. Of 0.8, 1, 1.2, 1.4 and 1.7 the one at which the plain filters' errors come nearest
-to those they were reported with on other tracks of this noise (sum of squared logarithms, seeds 100 to 111)."""
+"""Speed factor of the puppets. Among 0.8, 1, 1.2, 1.4 and 1.7, the one at which the plain filters' errors are closest
+to those reported for other tracks with this noise (sum of squared logarithms, seeds 100 to 111)."""
 GUESS_CONFIDENCE = 0.1
-"""Of a hidden part, found in the same way."""
+"""Noise of a hidden part, chosen in the same way."""
 BEST_DECAY_SECONDS = 0.15
-"""Of the velocity in `flown_on`: of 0, 0.04, 0.08, 0.15, 0.25 s and never the best at 60 fps, and near it at 30."""
+"""Decay time of the velocity in `flown_on`: among 0, 0.04, 0.08, 0.15, 0.25 s the best at 60 fps, and near the best at
+30."""
 Array = NDArray[np.float64]
 
 
@@ -62,7 +63,7 @@ class Simulation:
 
 
 def simulate(seed: int, rate: float, length_seconds: float = 40.0, pace: float = PACE) -> Simulation:
-    """A human puppet with pauses, and what a network might measure of it."""
+    """A human puppet with pauses, and measurements of it as from a network."""
     rng = np.random.default_rng(seed)
     seconds = np.arange(round(length_seconds * rate)) / rate
     played, resting = with_pauses(rng, seconds)
@@ -86,8 +87,8 @@ def simulate(seed: int, rate: float, length_seconds: float = 40.0, pace: float =
 
 
 def with_pauses(rng: Generator, seconds: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """(F,) times that run for 2 to 4 s and stand for 1 s, in turns, with a quarter of a second between; and when they
-    stand."""
+    """(F,) times that advance for 2 to 4 s and stop for 1 s, alternately, with a quarter of a second in between; and
+    when they stop."""
     pace, start = np.ones(len(seconds)), 0.0
     while start < seconds[-1]:
         stop = start + rng.uniform(2, 4)
@@ -127,7 +128,7 @@ def confidences(simulation: Simulation) -> Array:
 
 
 def plainly(simulation: Simulation, filtered: Callable[[Array, float], Array]) -> NDArray[np.float32]:
-    """Poses whose centres a plain filter (centers, seconds a frame) smoothed."""
+    """Poses whose centres a plain filter (centers, seconds per frame) smoothed."""
     poses = simulation.measured.copy()
     step = float(simulation.seconds[1] - simulation.seconds[0])
     poses[..., 2] = filtered(poses[..., 2].astype(np.float64), step)
@@ -149,14 +150,14 @@ def plain_both(simulation: Simulation) -> NDArray[np.float32]:
 
 
 def found_skeleton(simulation: Simulation) -> Skeleton:
-    """In what was measured."""
+    """The skeleton found in the measured tracks."""
     names = tuple(bone.name for bone in FIGURES["human"].bones)
     return find_skeleton(simulation.measured, simulation.seen.astype(np.float32), names, SIDE)
 
 
 def flown_on(simulation: Simulation) -> NDArray[np.float32]:
-    """The truth where parts are seen; hidden ones go on from it with their true last velocity, which dies away: what no
-    prediction of this kind can do better."""
+    """The truth where parts are visible; hidden ones continue with their true last velocity, which decays: the limit
+    for any prediction of this kind."""
     out, velocity = simulation.truth.copy(), np.zeros_like(simulation.truth[0, ..., 2])
     for row in range(2, len(out)):
         step = float(simulation.seconds[row] - simulation.seconds[row - 1])
@@ -169,7 +170,7 @@ def flown_on(simulation: Simulation) -> NDArray[np.float32]:
 
 
 def figures(simulation: Simulation, poses: NDArray[np.float32]) -> dict[str, float]:
-    """See the top of this file."""
+    """See the module's docstring."""
     centers, truth = poses[..., 2].astype(np.float64), simulation.truth[..., 2].astype(np.float64)
     squared = np.square(centers - truth).sum(-1)
     warm = (simulation.seconds > 1)[:, None]
@@ -231,7 +232,7 @@ VARIANTS: dict[str, Callable[[Simulation], NDArray[np.float32]]] = {
 
 
 def table(rate: float, seeds: Sequence[int], pace: float = PACE) -> dict[str, dict[str, float]]:
-    """By filter, the means over the seeds."""
+    """Means over the seeds, by filter."""
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
     for seed in seeds:
         simulation = simulate(seed, rate, pace=pace)
@@ -244,7 +245,7 @@ def table(rate: float, seeds: Sequence[int], pace: float = PACE) -> dict[str, di
 
 
 def cost_us() -> dict[str, float]:
-    """Microseconds of a part in a frame."""
+    """Microseconds per part and frame."""
     simulation = simulate(0, 60.0)
     skeletons = {"alone": None, "on the skeleton": found_skeleton(simulation)}
     return {name: round(smoothed(simulation, Smoothing(), found)[1], 1) for name, found in skeletons.items()}

@@ -1,9 +1,9 @@
-"""What it costs to begin: seconds of `import streamparts`, and megabytes of a fresh environment without extras.
+"""Cost of getting started: seconds of `import streamparts`, and megabytes of a fresh environment without extras.
 
 python -m benchmarks.startup [--venv .venv-demo] [--demo]
 
-With --demo a copy of the checkout in a new folder runs `make demo` twice: what a newcomer waits for, downloads
-included, and what it takes once the environment is there.
+With --demo, a copy of the checkout in a new folder runs `make demo` twice: the first run includes downloads; the second
+has an existing environment.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def measure(venv: Path | None, repeats: int) -> dict[str, object]:
 
 
 def demo(repeats: int) -> dict[str, object]:
-    """`make demo` in a copy of the checkout, and what `measure` says of its environment. Raises RuntimeError where it
-    fails."""
+    """Run `make demo` in a copy of the checkout; also return the result of `measure` for its environment. Raises
+    RuntimeError if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         for name in repository_files():
             (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)

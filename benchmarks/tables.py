@@ -1,4 +1,4 @@
-"""Figures of a section -> Markdown. Nothing is measured or rounded up here: what a table says stands in the JSON."""
+"""Renders the figures of a section as Markdown. Nothing is measured or rounded up here: every value is in the JSON."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""One table for a folder of videos: how fast each part was, and how long it moved.
+"""Write one table for a folder of videos: the speed of each part, and how long it moved.
 
     python examples/animal_lab.py VIDEOS [--model mouse.onnx] [-o table.csv]
 
-Tracks go to VIDEOS/tracks; a second run goes on where the first one was interrupted. pip install 'streamparts[formats]'
+Tracks go to VIDEOS/tracks; a second run continues where the first one was interrupted. pip install
+'streamparts[formats]'
 """
 
 import argparse
@@ -15,9 +16,9 @@ from streamparts.sources import expand_sources
 
 
 def behaviour(poses: pd.DataFrame, moving: float) -> pd.DataFrame:
-    """A row for each part, from the columns of streamparts.to_pandas. Speeds are in pixels per second; a part moves
-    where it is faster than `moving`, in shorter sides of the picture per second. Only the time between frames that both
-    show it counts."""
+    """Return a row per part, from the columns of streamparts.to_pandas. Speeds are in pixels per second; a part moves
+    if it is faster than `moving`, in shorter sides of the frame per second. Only intervals between frames that both
+    show it count."""
     of_one = poses.sort_values("frame").groupby(["segment", "part"])
     steps = poses.assign(seconds=of_one["pts_seconds"].diff(), way=of_one["x"].diff() ** 2 + of_one["y"].diff() ** 2)
     steps = steps.assign(way=steps["way"] ** 0.5).dropna(subset=["way", "seconds"])

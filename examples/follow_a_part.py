@@ -1,4 +1,4 @@
-"""Print where one part goes: python examples/follow_a_part.py VIDEO [PART]"""
+"""Print the positions of one part: python examples/follow_a_part.py VIDEO [PART]"""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""Hold a joint of a robot at an angle that a camera measures: python examples/robot_arm.py [SOURCE] [MODEL]
+"""Hold a robot's joint at an angle measured by a camera: python examples/robot_arm.py [SOURCE] [MODEL]
 
-Each frame gives the angle between two parts, and the angle a speed for the joint's motor, which `send` takes: put your
-robot's call there (this one does nothing, and what would be sent is printed). Angles are those of the picture, so the
-camera must look along the joint's axis. What a part's own direction is, the model has learned: read TARGET off such a
-run.
+From each frame, the program computes the angle between two parts, and from the angle a speed for the joint's motor,
+which it passes to `send`: replace that function with your robot's call (this one only prints). Angles are those in the
+image, so the camera must look along the joint's axis. A part's own direction was learned by the model: find TARGET by
+running the program once.
 """
 
 import contextlib
@@ -22,7 +22,8 @@ LATENCY = 0.05  # seconds from capture to motion; poses are predicted so far ahe
 
 
 def joint_angle(tracks: streamparts.Tracks, parts: tuple[str, str]) -> float | None:
-    """Degrees in [-180, 180) from the direction of the first part to that of the second; None where one is hidden."""
+    """Return degrees in [-180, 180) from the direction of the first part to that of the second; None if one is
+    hidden."""
     first, second = map(tracks.names.index, parts)
     if not (tracks.visible[first] and tracks.visible[second]):
         return None
@@ -35,7 +36,7 @@ def wrapped(degrees: float) -> float:
 
 
 def hold(source: Source, send: Callable[[float], None], model: str | None = None) -> None:
-    """Until the source ends. Where the joint is not seen, and at the end, the motor is stopped."""
+    """Run until the source ends. The motor is stopped while the joint is hidden, and at the end."""
     smoothing = streamparts.Smoothing(predict_seconds=LATENCY)
     with contextlib.closing(streamparts.track(source, model, smoothing=smoothing)) as results:
         try:

@@ -1,12 +1,12 @@
-"""A ROS 2 node (Humble or newer) that publishes what `streamparts run webcam --send udp://127.0.0.1:9000` sends.
+"""A ROS 2 node (Humble or newer) that publishes the messages of `streamparts run webcam --send udp://127.0.0.1:9000`.
 
     python3 examples/ros2_node.py --ros-args -p port:=9000 -p frame_id:=camera
 
-~/parts  vision_msgs/Detection2DArray: every part that is seen; its name is id and class_id, its ellipse the turned box
-~/json   std_msgs/String: every record as it came
+~/parts  vision_msgs/Detection2DArray: every visible part; its name is id and class_id, its ellipse the rotated box
+~/json   std_msgs/String: every record, unchanged
 
-header.stamp is the time of capture; of files, which have none, the time at which the message came. Needs rclpy and
-vision_msgs of the ROS installation, nothing of streamparts: both programs may live in different environments.
+header.stamp is the capture time; for files, which have none, the time of arrival. Needs rclpy and vision_msgs of the
+ROS installation, but not streamparts: the two programs may use different environments.
 """
 
 import json
@@ -37,7 +37,7 @@ class StreampartsNode(Node):  # type: ignore[misc]
         self.create_timer(0.002, self.take_all)
 
     def take_all(self) -> None:
-        """Publish what has come since the last time."""
+        """Publish the messages received since the last call."""
         while True:
             try:
                 text = self.receiver.recv(65535).decode()
@@ -49,7 +49,7 @@ class StreampartsNode(Node):  # type: ignore[misc]
                 self.parts.publish(self.detections(record))
 
     def detections(self, record: dict[str, Any]) -> Detection2DArray:
-        """The parts of a frame that are seen."""
+        """Detections of the visible parts of a frame."""
         array = Detection2DArray()
         array.header.frame_id = self.frame_id
         array.header.stamp = self.stamp(record.get("captured_unix_seconds"))
@@ -57,7 +57,7 @@ class StreampartsNode(Node):  # type: ignore[misc]
         return array
 
     def detection(self, part: dict[str, Any], array: Detection2DArray) -> Detection2D:
-        """The box around the part's ellipse, turned with it: pixels, x right, y down, angle in radians."""
+        """Rotated bounding box of the part's ellipse: pixels, x right, y down, angle in radians."""
         (a, b, x), (c, d, y) = part["affine"]
         detection = Detection2D(header=array.header, id=part["name"])
         detection.bbox.center.position.x, detection.bbox.center.position.y = x, y
@@ -69,7 +69,7 @@ class StreampartsNode(Node):  # type: ignore[misc]
         return detection
 
     def stamp(self, unix_seconds: float | None) -> Time:
-        """Unix time as ROS has it; now where there is none."""
+        """Convert Unix time to ROS time; None is now."""
         if unix_seconds is None:
             return self.get_clock().now().to_msg()
         nanoseconds = round(unix_seconds * 1e6) * 1000  # the record has microseconds

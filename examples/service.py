@@ -1,9 +1,9 @@
-"""Parts of pictures over HTTP: python examples/service.py, with pip install 'streamparts[examples]'
+"""Find parts in images over HTTP: python examples/service.py, with pip install 'streamparts[examples]'
 
     curl -H 'Content-Type: image/jpeg' --data-binary @frame.jpg 'http://127.0.0.1:8000/sessions/left/frames?seconds=0.1'
 
-A session is one camera or video, with a Tracker of its own: send its frames in order, each with its time (without
-`seconds`, the time at which it comes). STREAMPARTS_MODEL names the model. http://127.0.0.1:8000/docs has a form to try.
+A session is one camera or video, with its own Tracker: send its frames in order, each with its time (without `seconds`,
+the time of arrival is used). STREAMPARTS_MODEL selects the model. http://127.0.0.1:8000/docs has a form to try it.
 """
 
 import os
@@ -28,7 +28,7 @@ one_at_a_time = threading.Lock()
 
 
 def tracker_of(session: str) -> streamparts.Tracker:
-    """Of too many sessions, the one that waited longest is given up."""
+    """If there are too many sessions, the least recently used one is dropped."""
     trackers[session] = trackers.pop(session) if session in trackers else streamparts.Tracker(model)
     if len(trackers) > MAX_SESSIONS:
         del trackers[next(iter(trackers))]

@@ -1,7 +1,7 @@
-"""Say where a camera sees the parts, and how old each answer is: python examples/webcam.py [SOURCE] [MODEL]
+"""Print where a camera sees the parts, and the latency of each result: python examples/webcam.py [SOURCE] [MODEL]
 
-SOURCE is webcam (the default), webcam:1, rtsp://..., a file, or test:// where there is no camera; Ctrl-C ends it. To
-look at the picture instead: streamparts run webcam --show
+SOURCE is webcam (the default), webcam:1, rtsp://..., a file, or test:// without a camera; Ctrl-C ends it. To see the
+image instead: streamparts run webcam --show
 """
 
 import contextlib

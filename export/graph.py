@@ -26,8 +26,8 @@ def to_onnx(network: Exported, spec: ModelSpec) -> bytes:
     example = torch.zeros(2, *spec.input_hw, 3, dtype=torch.uint8)
     outputs = [name for name in Readout._fields if name != "evidence" or network.evidence]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own deprecations, nothing a user can act on
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # nor on a missing torchvision
+        warnings.simplefilter("ignore")  # torch's own deprecations, which users cannot fix
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # nor about a missing torchvision
         program = torch.onnx.export(
             network,
             (example,),
@@ -39,7 +39,7 @@ def to_onnx(network: Exported, spec: ModelSpec) -> bytes:
             opset_version=OPSET,
         )
     if program is None:
-        raise ModelError("torch gave no ONNX program")
+        raise ModelError("torch returned no ONNX program")
     model = program.model_proto
     hold_weights(model, network.state_dict())
     entry = model.metadata_props.add()

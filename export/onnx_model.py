@@ -73,7 +73,7 @@ def read_subject(run: Path) -> SubjectSpec | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=SubjectSpec)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: is no description of a subject ({error_line(error)}); train again") from error
+        raise ModelError(f"{path}: is not a description of a subject ({error_line(error)}); train again") from error
 
 
 def read_metrics(path: Path | None) -> dict[str, float]:
@@ -106,31 +106,31 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     out.add_argument("run", type=Path, help="folder of a finished training run")
-    out.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
+    out.add_argument("-o", "--output", type=Path, required=True, help=".onnx file to write")
     out.add_argument("--teacher", action="store_true", help="export the run's Assembly teacher instead of its student")
     out.add_argument(
         "--no-evidence",
         dest="evidence",
         action="store_false",
-        help="leave out the output `evidence`, mass and peak of each part, which tracking uses",
+        help="omit the output `evidence`, mass and peak of each part, which tracking uses",
     )
     out.add_argument(
         "--frames",
         type=Path,
-        help="video or folder to compare on (default: what the run learned from)",
+        help="video or folder for the comparison (default: the training clips)",
     )
-    out.add_argument("--num-frames", type=int, default=32, help="frames to compare on (default: %(default)s)")
-    out.add_argument("--report", type=Path, help="leave the comparison, frame by frame, there as JSON")
+    out.add_argument("--num-frames", type=int, default=32, help="number of frames to compare (default: %(default)s)")
+    out.add_argument("--report", type=Path, help="write the comparison, frame by frame, to this JSON file")
     out.add_argument("--name", default="", help="name of the model (default: the file's)")
     out.add_argument(
         "--parts",
         default="",
-        help="names of the parts in their order, separated by commas (default: the run's names.txt)",
+        help="names of the parts in order, separated by commas (default: the run's names.txt)",
     )
-    out.add_argument("--description", default="", help="what it finds, in a sentence")
+    out.add_argument("--description", default="", help="what the model finds, in a sentence")
     out.add_argument("--training", default="", help="what it was trained on, and how")
     out.add_argument("--license", default="", help="licence of the weights")
-    out.add_argument("--metrics", type=Path, help="JSON of measured quality, to be stored with the model")
+    out.add_argument("--metrics", type=Path, help="JSON file with accuracy figures, to be stored with the model")
     out.add_argument("--force", action="store_true", help="replace an existing file")
     return out
 

@@ -63,25 +63,30 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    out.add_argument("model", type=Path, help="an .onnx model in fp32, or the name of a shipped one")
-    out.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file to write")
-    out.add_argument("--precision", choices=("fp16", "bf16", "int8"), required=True, help="of the arithmetic inside")
+    out.add_argument("model", type=Path, help="an .onnx model in fp32, or the name of a bundled one")
+    out.add_argument("-o", "--output", type=Path, required=True, help=".onnx file to write")
+    out.add_argument(
+        "--precision", choices=("fp16", "bf16", "int8"), required=True, help="precision of the computation"
+    )
     out.add_argument(
         "--target",
         choices=("cpu", "tensorrt"),
         default="cpu",
-        help="who shall run it; the forms of int8 differ (default: cpu)",
+        help="target library; int8 has two forms (default: cpu)",
     )
     out.add_argument(
-        "--frames", type=Path, required=True, help="video, or folder of videos or pictures, of what it will see"
+        "--frames",
+        type=Path,
+        required=True,
+        help="video, or folder of videos or images, similar to those of the application",
     )
     out.add_argument(
         "--num-frames",
         type=int,
         default=128,
-        help="frames to calibrate on, and as many others to compare on (default: %(default)s)",
+        help="frames for calibration, and as many others for the comparison (default: %(default)s)",
     )
-    out.add_argument("--report", type=Path, help="leave the comparison, frame by frame, there as JSON")
+    out.add_argument("--report", type=Path, help="write the comparison, frame by frame, to this JSON file")
     out.add_argument("--force", action="store_true", help="replace an existing file")
     return out
 
@@ -98,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"export: error: {error}", file=sys.stderr)
         return 1
     size = args.output.stat().st_size / 1e6
-    print(f"{args.output}: {size:.1f} MB, {args.precision} against fp32 on {compared}")
+    print(f"{args.output}: {size:.1f} MB, {args.precision} compared with fp32 on {compared}")
     return 0
 
 

@@ -39,7 +39,7 @@ def require_parity(
     picture = output.with_suffix(".worst.png")
     write_whole(picture, labels_png(frames.images[worst], comparison.reference[worst], comparison.candidate[worst]))
     raise ModelError(
-        f"what would be written differs from what it is made of (worst: frame {worst}, {frames.names[worst]}, see "
+        f"the exported model differs from the trained network (worst: frame {worst}, {frames.names[worst]}, see "
         f"{picture}): {problem}. Nothing was written"
     )
 
@@ -47,7 +47,9 @@ def require_parity(
 def said(agreement: Agreement, tolerance: Tolerance, frames: FrameSet) -> str:
     """Describe the agreement, its frames and its tolerance in words."""
     odd = len(frames.names) - frames.num_real
-    return f"{frames.num_real} real and {odd} odd frames: {agreement.describe()}\nallowed were {allowed(tolerance)}"
+    return (
+        f"{frames.num_real} real and {odd} synthetic frames: {agreement.describe()}\nallowed were {allowed(tolerance)}"
+    )
 
 
 def table(comparison: Comparison, tolerance: Tolerance, frames: FrameSet, passes: bool) -> str:

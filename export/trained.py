@@ -112,7 +112,7 @@ def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
     """Return the given names, or part0, part1, ... Raises ModelError if their number is wrong."""
     names = given or tuple(f"part{k}" for k in range(num_parts))
     if len(names) != num_parts:
-        raise ModelError(f"--parts or names.txt gives {len(names)} names, but the network has {num_parts} parts")
+        raise ModelError(f"--parts or names.txt has {len(names)} names, but the network has {num_parts} parts")
     return names
 
 
@@ -124,5 +124,7 @@ def training_clips(run: Path) -> Path:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error
     if not clips.exists():
-        raise ModelError(f"{clips}, which {run} learned from, is not there; name a video or a folder with --frames")
+        raise ModelError(
+            f"{clips}, the training clips of {run}, no longer exist; name a video or a folder with --frames"
+        )
     return clips

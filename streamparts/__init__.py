@@ -1,11 +1,11 @@
-"""Streams video through a network that found an object's parts by itself.
+"""Tracks the parts of an object in video, with a network that learned the parts without labels.
 
     import streamparts
 
     for tracks in streamparts.track("dance.mp4"):
         print(tracks.pts_seconds, tracks.centers[tracks.visible])
 
-Importing this package loads numpy only; video, network and drawing libraries are loaded when first needed.
+Importing this package loads only numpy; video, network and drawing libraries are loaded on first use.
 """
 
 from __future__ import annotations

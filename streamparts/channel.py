@@ -1,4 +1,4 @@
-"""A bounded queue between two threads that either of them can end at once, and prefetching built on it."""
+"""A bounded queue between two threads that either can end at once, and prefetching built on it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 GRACE_SECONDS = 2.0
-"""What is told to end has ended after this long, or its thread is left behind."""
+"""Seconds within which a thread asked to stop must end; otherwise it is abandoned."""
 
 MOST_BYTES = 2**28
-"""That may wait in one channel, where its items are weighed: pictures of 64 million pixels would fill the memory of a
-small machine with the few that may wait of others. One item may always."""
+"""Maximum bytes queued in one channel whose items are weighed: without it, a few frames of 64 million pixels would fill
+the memory of a small machine. One item always fits."""
 
-_PATIENCE_SECONDS = 0.25  # for a thread to end by itself, as it does with its next item
-_LOOK_SECONDS = 0.2  # no wait is longer than this at a stretch: some systems deliver Ctrl-C only between waits
+_PATIENCE_SECONDS = 0.25  # time for a thread to end with its next item
+_LOOK_SECONDS = 0.2  # no longer wait at a time: some systems deliver Ctrl-C only between waits
 
 
 class Channel(Generic[T]):
-    """First in, first out; one thread puts, one takes. What was put before an error arrives before the error."""
+    """A FIFO for one producer and one consumer thread. Items put before an error arrive before the error."""
 
     def __init__(
         self, depth: int, replace: Callable[[T, T], T] | None = None, weigh: Callable[[T], int] | None = None
     ) -> None:
-        """With `replace`, putting never waits: where there is no room, the last of the items that wait and the new one
-        become the one that `replace(waiting, new)` gives. `weigh` gives an item's bytes: there is room for `depth`
-        items, and for no more of them than have MOST_BYTES."""
+        """With `replace`, put never waits: if there is no room, the last queued item and the new one become
+        `replace(waiting, new)`. `weigh` returns an item's bytes; there is room for `depth` items of at most MOST_BYTES
+        together."""
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self._depth = depth
@@ -44,8 +44,8 @@ class Channel(Generic[T]):
         self._error: BaseException | None = None
 
     def put(self, item: T, timeout: float | None = None) -> bool:
-        """Add `item`, waiting for room up to `timeout` seconds. False where it was not added: the taker is gone, which
-        is said at once, or there was no room in time."""
+        """Add `item`, waiting for room up to `timeout` seconds. Returns False if it was not added: at once if the
+        consumer is gone, or if there was no room in time."""
         until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             weight = self._weigh(item)
@@ -70,14 +70,13 @@ class Channel(Generic[T]):
         return item
 
     def finish(self, error: BaseException | None = None) -> None:
-        """The putting side is done: the taker gets what is left, then `error`, or the end."""
+        """The producer is done: the consumer gets the rest, then `error`, or the end."""
         with self._changed:
             self._finished, self._error = True, error
             self._changed.notify_all()
 
     def cancel(self) -> None:
-        """Nothing more is wanted: drop what is left, wake a waiting `put`, and end the taker's iteration. From any
-        thread."""
+        """The consumer is done, from any thread: drop the rest, wake a waiting `put`, and end the iteration."""
         with self._changed:
             self._cancelled = True
             self._items.clear()
@@ -85,7 +84,7 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
-        """Items until the end; raises the error given to `finish`, unless the channel was cancelled."""
+        """Yield items until the end; raises the error given to `finish`, unless the channel was cancelled."""
         while True:
             with self._changed:
                 while not (self._items or self._finished or self._cancelled):
@@ -95,12 +94,12 @@ class Channel(Generic[T]):
                 item = self._taken(self._items.popleft())
                 self._changed.notify_all()
             yield item
-            del item  # else this generator would keep one item alive while it waits
+            del item  # otherwise this generator would keep one item alive while it waits
         if self._error is not None and not self._cancelled:
             raise self._error
 
     def _wait(self, until: float | None) -> bool:
-        """For a change, for a while. False once `until` has passed."""
+        """Wait briefly for a change. Returns False once `until` has passed."""
         left = _LOOK_SECONDS if until is None else min(_LOOK_SECONDS, until - time.monotonic())
         if left > 0:
             self._changed.wait(left)
@@ -108,9 +107,9 @@ class Channel(Generic[T]):
 
 
 class Prefetch(Generic[T]):
-    """The same items, made in a thread that is at most `depth` ahead; see Channel for `replace` and `weigh`.
+    """Produces items in a thread that is at most `depth` ahead; see Channel for `replace` and `weigh`.
 
-    An error in the items is raised where they are taken, in order. Iterate it once, and close it.
+    An error in the iterable is raised in the consumer, in order. Iterate it once, and close it.
     """
 
     def __init__(
@@ -121,8 +120,8 @@ class Prefetch(Generic[T]):
         interrupt: Callable[[], None] | None = None,
         weigh: Callable[[T], int] | None = None,
     ) -> None:
-        """`interrupt` ends the making of an item that takes for ever; called from another thread than the one that
-        makes them. The thread starts with the iteration."""
+        """`interrupt` aborts an item that takes for ever; it is called from another thread than the producer's. The
+        thread starts with the iteration."""
         self._items = items
         self._channel: Channel[T] = Channel(depth, replace, weigh)
         self._interrupt = interrupt
@@ -134,12 +133,12 @@ class Prefetch(Generic[T]):
         yield from self._channel
 
     def end(self) -> None:
-        """Nothing more is wanted; an iteration that waits for an item ends. From any thread, returns at once."""
+        """Ask the thread to stop, and end a waiting iteration. From any thread; returns at once."""
         self._channel.cancel()
 
     def close(self, seconds: float = GRACE_SECONDS) -> bool:
-        """End the thread. False where it did not end within `seconds`: it is left behind, and so must be what it
-        works on. Items in the making are finished where that is quick, else interrupted."""
+        """End the thread. Returns False if it did not end within `seconds`: then it is abandoned, with whatever it
+        works on. An item in progress is finished if that is quick, else interrupted."""
         self.end()
         thread, until = self._thread, time.monotonic() + seconds
         if thread is None:
@@ -155,7 +154,7 @@ class Prefetch(Generic[T]):
 
     def _break_off(self) -> None:
         if self._interrupt:
-            with suppress(Exception):  # nobody wants the items any more, whatever is wrong with them
+            with suppress(Exception):  # the consumer is gone, so errors do not matter
                 self._interrupt()
 
     def _fill(self) -> None:
@@ -163,7 +162,7 @@ class Prefetch(Generic[T]):
             for item in self._items:
                 if not self._channel.put(item):
                     break
-                del item  # else one item more than `depth` would be alive
+                del item  # otherwise one item more than `depth` would be alive
         except BaseException as error:
             self._channel.finish(error)
         else:

@@ -1,4 +1,4 @@
-"""The values that flow: Frame -> Outputs -> Parts -> Tracks. Frozen, numpy only, checked when they are made."""
+"""The values of the pipeline: Frame -> Outputs -> Parts -> Tracks. Frozen, numpy only, validated on creation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.arrays import ByteArray, FloatArray, require_shape
+from streamparts.arrays import ByteArray, FloatArray, require_shape, short_repr
 from streamparts.errors import need
 from streamparts.geometry import Letterbox, Region, box_around, box_of, displayed, mask_placement
 
@@ -20,44 +20,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A time in which a source gave nothing, though it should have."""
+    """A period in which a source supplied no frames."""
 
     reason: str
-    """In words, without credentials: "the connection was closed", "no frame for 5 s"."""
+    """Cause in words, without credentials: "the connection was closed", "no frame for 5 s"."""
     seconds: float
-    """Wall time from the last frame before it to the first one after it."""
+    """Wall time from the last frame before the gap to the first one after it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Frame:
-    """One picture of a video with its time. `image` stays as decoded; `rescale.Rescaler` reads it."""
+    """A video frame with its time. `image` stays as decoded; `rescale.Rescaler` reads it."""
 
     index: int
     """Position in the video, counted from 0 in display order."""
     pts: int
-    """Presentation time in units of `time_base`, as the file states it."""
+    """Presentation time in units of `time_base`, as in the file."""
     time_base: Fraction
     """Seconds per tick of `pts`."""
     image: VideoFrame | ByteArray
     """A decoded PyAV frame before rotation, or an (H, W, 3) uint8 RGB array as displayed."""
     rotation: int
-    """Degrees counter-clockwise by which `image` must be turned for display: 0, 90, 180 or 270."""
+    """Degrees counter-clockwise by which `image` must be rotated for display: 0, 90, 180 or 270."""
     height: int
     """Height as displayed, in pixels."""
     width: int
     """Width as displayed, in pixels."""
     decoded_at: float
-    """`time.perf_counter()` when the frame left the decoder; the age of a result counts from here."""
+    """`time.perf_counter()` when the frame left the decoder; latency counts from here."""
     segment: int = 0
-    """Counts up wherever the stream broke: a reconnection, another picture size. Within one, `pts` increases and the
-    size stays."""
+    """Number of the segment, which increases after a reconnection or a change of frame size. Within a segment, `pts`
+    increases and the size is constant."""
     dropped: int = 0
-    """Frames since the one before that a live source gave and nobody took, because a newer one had come; `index` counts
-    them too."""
+    """Frames of a live source dropped before this one, because a newer one had arrived; `index` counts them, too."""
     gap: Gap | None = None
-    """What was lost just before this frame, where a live source broke off."""
+    """The gap just before this frame, if a live source was lost."""
     damaged: bool = False
-    """Whether something of the picture, or of what it builds on, was lost on the way or could not be decoded."""
+    """True if image data, of this frame or one it depends on, was lost in transit or could not be decoded."""
+
+    __repr__ = short_repr
 
     @property
     def pts_seconds(self) -> float:
@@ -65,12 +66,12 @@ class Frame:
 
 
 def picture_bytes(frame: Frame) -> int:
-    """About what the picture of a frame takes in memory."""
+    """Approximate bytes of a frame's image in memory."""
     return 3 * frame.height * frame.width
 
 
 def standing_for(left_out: Frame, frame: Frame, num_dropped: int) -> Frame:
-    """`frame` with what `left_out`, before it, would have told: the frames dropped and the time lost."""
+    """Return `frame` with the dropped frames and the gap of `left_out`, the frame before it."""
     if not (left_out.dropped or left_out.gap or num_dropped):
         return frame
     return replace(frame, dropped=frame.dropped + left_out.dropped + num_dropped, gap=_joined(left_out.gap, frame.gap))
@@ -84,7 +85,7 @@ def _joined(first: Gap | None, second: Gap | None) -> Gap | None:
 
 
 class Outputs(NamedTuple):
-    """What a network says of N pictures."""
+    """Output of a network for N images."""
 
     labels: ByteArray
     """(N, H, W): 0 is background, k + 1 is part k."""
@@ -93,7 +94,7 @@ class Outputs(NamedTuple):
     scores: FloatArray
     """(N, K) in [0, 1]."""
     evidence: FloatArray | None = None
-    """(N, K, 2) mass and peak of each part, from models that give them: see data.Parts."""
+    """(N, K, 2) mass and peak of each part, if the model has them: see data.Parts."""
 
 
 class Backend(Protocol):
@@ -101,28 +102,30 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """As --backend takes it."""
+        """Name for --backend."""
         ...
 
     def run(self, images: ByteArray) -> Outputs:
-        """(N, H, W, 3) uint8 RGB at the model's input size -> Outputs, whose arrays are the caller's: no later call
-        changes them. Raises ModelError for other pictures and when the network fails."""
+        """(N, H, W, 3) uint8 RGB at the model's input size -> Outputs, whose arrays the caller owns: later calls do not
+        change them. Raises ModelError for other images, and if the network fails."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Parts:
-    """What the network says of one frame, in its own normalised coordinates (see geometry.py)."""
+    """The network's output for one frame, in its normalised coordinates (see geometry.py)."""
 
     labels: ByteArray
     """(h, w) at model resolution: 0 is background, k + 1 is part k."""
     affines: FloatArray
     """(K, 2, 3) canonical -> model image, normalised to [-1, 1]."""
     scores: FloatArray
-    """(K,) in [0, 1]; 0 where a part owns no pixel."""
+    """(K,) in [0, 1]; 0 for a part without pixels."""
     evidence: FloatArray | None = None
-    """(K, 2) mass, the share of the picture's pixels that a part owns, each weighed by its probability, and peak, the
-    largest such probability; both in [0, 1]. None from models that do not give them."""
+    """(K, 2) mass, the probability-weighted share of the image's pixels that belong to the part, and peak, the largest
+    such probability; both in [0, 1]. None if the model does not have them."""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         require_shape("labels", self.labels, (None, None))
@@ -132,29 +135,31 @@ class Parts:
             require_shape("evidence", self.evidence, (len(self.affines), 2))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Joints:
-    """Where the parts of one frame hang together, in pixels of the frame as displayed."""
+    """The joints of one frame, in pixels of the frame as displayed."""
 
     parts: tuple[tuple[int, int], ...]
     """(J,) numbers of the two parts at each joint; the first is nearer to the skeleton's root."""
     points: FloatArray
-    """(J, 2) x, y; nan where neither part was seen yet."""
+    """(J, 2) x, y; nan until one of the parts has been visible."""
     confidence: FloatArray
-    """(J,) in [0, 1]: the skeleton's confidence in the joint times the better score of the parts at it that are seen;
-    0 where none is."""
+    """(J,) in [0, 1]: the skeleton's confidence in the joint times the higher score of its visible parts; 0 if neither
+    is visible."""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         require_shape("points", self.points, (len(self.parts), 2))
         require_shape("confidence", self.confidence, (len(self.parts),))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tracks:
     """The parts of one frame with their identity over time, in pixels of the frame as displayed."""
 
     frame: Frame
-    """The picture itself; its `index` and `pts_seconds` are repeated below for convenience."""
+    """The frame itself; its `index` and `pts_seconds` are repeated below for convenience."""
     letterbox: Letterbox
     """Maps model pixels to displayed pixels."""
     names: tuple[str, ...]
@@ -169,17 +174,20 @@ class Tracks:
     areas: FloatArray
     """(K,) visible area in square displayed pixels."""
     visible: NDArray[np.bool_]
-    """(K,) whether the part is seen in this frame."""
+    """(K,) True if the part is visible in this frame."""
     filled: NDArray[np.bool_] | None = None
-    """(K,) parts that are not seen and were placed by a skeleton; None without one."""
+    """(K,) True for hidden parts placed by a skeleton; None without one."""
     joints: Joints | None = None
-    """Where the parts hang together; None without a skeleton."""
+    """Joints between the parts; None without a skeleton."""
     subject: int = 0
-    """Which of the subjects that are followed this is, from 0."""
+    """Number of the followed subject, from 0."""
     subject_score: float | None = None
-    """In [0, 1]: how likely it is that the subject is there; None where the model does not tell, or nobody follows."""
+    """In [0, 1]: probability that the subject is in the frame; None if the model does not estimate it, or no subject is
+    followed."""
     others: tuple[Tracks, ...] = ()
-    """Of subject 0, where several are followed: the tracks of the others in the same frame."""
+    """Only for subject 0 of several: the tracks of the others in the same frame."""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         num_parts = len(self.names)
@@ -204,13 +212,13 @@ class Tracks:
 
     @property
     def subjects(self) -> tuple[Tracks, ...]:
-        """Of all subjects in this frame, this one first."""
+        """The tracks of all subjects in this frame, this one first."""
         return (self, *self.others)
 
     @property
     def region(self) -> Region | None:
-        """Left, top, width and height of what the network saw, in displayed pixels; it may reach outside the frame.
-        None where that was the whole frame by design, and no subject is followed."""
+        """Left, top, width and height of the region that the network saw, in displayed pixels; it may extend beyond the
+        frame. None if it was the whole frame by design, and no subject is followed."""
         return None if self.letterbox.crop is None else self.letterbox.region
 
     @property
@@ -219,16 +227,16 @@ class Tracks:
         return self.affines[:, :, 2]
 
     def mask(self, part: int) -> NDArray[np.bool_]:
-        """(h, w) at model resolution: the pixels that belong to part `part`, counted from 0."""
+        """(h, w) at model resolution: True for the pixels of part `part`, counted from 0."""
         if not 0 <= part < self.num_parts:
             raise ValueError(f"part {part} is outside 0..{self.num_parts - 1}")
         mask: NDArray[np.bool_] = self.labels == part + 1
         return mask
 
     def to_supervision(self) -> supervision.Detections:
-        """The parts that are seen as `supervision.Detections`: masks (n, height, width) in displayed pixels, the boxes
-        around them, scores, part numbers as `class_id` and names as `data["class_name"]`. Where several subjects are
-        followed, `tracker_id` is the subject's number. Raises MissingExtraError without that package."""
+        """The visible parts as `supervision.Detections`: masks (n, height, width) in displayed pixels, their boxes,
+        scores, part numbers as `class_id` and names as `data["class_name"]`. If several subjects are followed,
+        `tracker_id` is the subject's number. Raises MissingExtraError without that package."""
         sv = need("supervision", "to_supervision", "supervision")
         found = [_detections(sv, subject) for subject in self.subjects]
         if self.others:

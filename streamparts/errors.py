@@ -1,4 +1,4 @@
-"""One tree of errors. Wrong arguments are ValueError; everything the world can do to us is below."""
+"""The library's error classes. Wrong arguments raise ValueError; all other failures raise one of these."""
 
 from importlib import import_module
 from typing import Any
@@ -13,11 +13,11 @@ class VideoError(StreampartsError, OSError):
 
 
 class TracksError(StreampartsError, ValueError):
-    """A tracks file is missing, damaged, of an unknown schema, or does not belong to the run that would go on."""
+    """A tracks file is missing, damaged, of an unknown schema, or does not belong to the resumed run."""
 
 
 class SkeletonError(StreampartsError, ValueError):
-    """A skeleton file is missing or damaged, or the skeleton is of other parts than the model."""
+    """A skeleton file is missing or damaged, or the skeleton does not fit the model's parts."""
 
 
 class ModelError(StreampartsError):
@@ -25,7 +25,7 @@ class ModelError(StreampartsError):
 
 
 class BackendError(StreampartsError):
-    """A backend that was asked for cannot run here, or not this model; no other one is taken in its place."""
+    """A requested backend cannot run here, or cannot run this model; it is never replaced by another."""
 
 
 class MissingExtraError(StreampartsError, ImportError):
@@ -33,7 +33,7 @@ class MissingExtraError(StreampartsError, ImportError):
 
 
 def need(module: str, what: str, extra: str = "formats") -> Any:
-    """The module. Raises MissingExtraError, which names the extra, where it cannot be imported."""
+    """Import a module and return it. Raises MissingExtraError, naming the extra, if that fails."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Files of a run: written whole or not at all, by one run at a time, and never over an input."""
+"""Files of a run: written atomically, by one run at a time, and never over an input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streamparts.errors import VideoError
 
 
 def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
-    """Write beside `path` first, then rename. `mode` None is what other new files get. Raises OSError."""
+    """Write beside `path` first, then rename. `mode` None is the default of new files. Raises OSError."""
     partial = path.parent / f".{path.name[:32]}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -28,8 +28,8 @@ def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
 
 
 def make_new(path: Path) -> None:
-    """An empty file under that name that nobody else has open: what was there is let go, not emptied, and a link is
-    replaced, not followed. Devices and pipes stay what they are. Raises OSError."""
+    """Create an empty file that no other process has open: an existing file is unlinked, not truncated, and a link is
+    replaced, not followed. Devices and pipes stay as they are. Raises OSError."""
     if path.exists() and not path.is_file():
         return
     path.unlink(missing_ok=True)
@@ -37,11 +37,11 @@ def make_new(path: Path) -> None:
 
 
 def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) -> None:
-    """Raise VideoError unless every output can be written without destroying an input or, unforced, anything."""
+    """Raise VideoError unless every output can be written without destroying an input or, without `force`, any file."""
     outputs = [output for output in outputs if str(output) != "-"]  # standard output
     for number, output in enumerate(outputs):
         if any(_is_same_file(output, other) for other in (*inputs, *outputs[:number])):
-            raise VideoError(f"{output}: is also an input or another output; give every file its own name")
+            raise VideoError(f"{output}: is also an input or another output; use a different name for each file")
         if not output.parent.is_dir():
             raise VideoError(f"{output}: the folder {output.parent} does not exist; create it first")
         if output.is_dir():
@@ -54,14 +54,14 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], force: bool) 
 
 @runtime_checkable
 class ReadFrom(Protocol):
-    """A source or a model that was opened, and knows from which file."""
+    """An open source or model with a known file."""
 
     @property
     def path(self) -> str | Path | None: ...
 
 
 def input_paths(*inputs: object) -> list[Path]:
-    """Those of some sources and models that are files, as far as that is known."""
+    """Files among some sources and models, as far as known."""
     candidates = [item.path if isinstance(item, ReadFrom) else item for item in inputs]
     return [Path(item) for item in candidates if isinstance(item, str | Path)]
 
@@ -72,9 +72,9 @@ def _is_same_file(one: Path, other: Path) -> bool:
 
 @contextmanager
 def locked(path: Path, who: str, what: Path | None = None) -> Iterator[None]:
-    """While the block runs, no other process of any machine that locks files gets in; the system frees the lock
-    however this one ends. `who` is told to those who are refused `what` (the folder around that of the lock) with
-    VideoError. The file goes with the block."""
+    """Lock against other processes, of any machine that supports file locking, during the block; the system releases
+    the lock however this process ends. `who` is shown to those who are refused `what` (the folder around that of the
+    lock) with VideoError. The lock file is removed with the block."""
     file = _open_lock(path, what or path.parent.parent)
     try:
         file.seek(0)
@@ -89,8 +89,8 @@ def locked(path: Path, who: str, what: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def claimed(files: Iterable[Path]) -> Iterator[None]:
-    """While the block runs, no other run writes these files ("-" is standard output). Disks that lock no files leave it
-    at that. Raises VideoError, which names the run that writes there."""
+    """Prevent other runs from writing these files ("-" is standard output) during the block. Disks without file locking
+    are ignored. Raises VideoError naming the run that writes there."""
     who = f"process {os.getpid()} on {platform.node()}"
     with ExitStack() as stack:
         for file in sorted({path.parent.resolve() / path.name for path in files if str(path) != "-"}):
@@ -105,12 +105,12 @@ def claimed(files: Iterable[Path]) -> Iterator[None]:
 
 
 class NoLocks(VideoError):
-    """The disk cannot do it."""
+    """Raised if the file system does not support locks."""
 
 
 def _open_lock(path: Path, what: Path) -> IO[str]:
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)  # the run before this one may just have removed it
+        path.parent.mkdir(parents=True, exist_ok=True)  # the previous run may just have removed it
         try:
             file = path.open("a+", encoding="utf-8")
         except OSError as error:
@@ -122,11 +122,11 @@ def _open_lock(path: Path, what: Path) -> IO[str]:
             raise VideoError(f"{what}: another run writes there ({holder}); wait for its end, or stop it")
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
-        file.close()  # who had it has removed it meanwhile
+        file.close()  # its owner has removed it meanwhile
 
 
 def _lock(file: IO[str]) -> bool:
-    """False where another process has it."""
+    """Return False if another process holds the lock."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -141,6 +141,6 @@ def _lock(file: IO[str]) -> bool:
         return False
     except OSError as error:
         raise NoLocks(
-            f"{file.name}: this disk locks no files ({error.strerror}); give an --out-dir elsewhere"
+            f"{file.name}: this disk does not support file locking ({error.strerror}); give another --out-dir"
         ) from error
     return True

@@ -1,9 +1,9 @@
-"""Coordinates, once, for everybody.
+"""The coordinate conventions.
 
-Continuous pixels: origin at the image's top-left corner, pixel centres at +0.5, x right, y down. Normalised
-coordinates are 2x/W - 1 and 2y/H - 1 (what `align_corners=False` means), so scaling an image is a pure
-multiplication and cropping a pure addition. A part's affine maps its canonical frame to the image:
-u = A p + t with A = R(theta) diag(sx, sy). Numpy only.
+Continuous pixels: origin at the image's top-left corner, pixel centres at +0.5, x right, y down. Normalised coordinates
+are 2x/W - 1 and 2y/H - 1 (the meaning of `align_corners=False`), so scaling an image is a pure multiplication and
+cropping a pure addition. A part's affine maps its canonical frame to the image: u = A p + t with A = R(theta) diag(sx,
+sy). Numpy only.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from streamparts.arrays import ByteArray, FloatArray, require_shape
 
 FloatLike = NDArray[np.floating]
 Region = tuple[float, float, float, float]
-"""Left, top, width and height of a rectangle, in pixels of the frame as displayed. It may reach outside the frame."""
+"""Left, top, width and height of a rectangle, in pixels of the frame as displayed. It may extend beyond the frame."""
 
 CANONICAL_SIGMAS = 2.2
-"""c of A A^T = c^2 Sigma: a part's canonical unit circle spans c standard deviations, so that it encloses
-the part. The paper's Eq. 9 with c = 1 would cut limbs off at one sigma."""
+"""c in A A^T = c^2 Sigma: a part's canonical unit circle spans c standard deviations, so that it encloses the part. The
+paper's Eq. 9, with c = 1, would cut limbs off at one sigma."""
 
 
 def normalised_grid(height: int, width: int) -> FloatArray:
@@ -59,29 +59,30 @@ def mask_moments(mask: NDArray[np.number | np.bool_], threshold: float = 0.0) ->
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Fits a displayed frame, or a region of it, into a model's input without changing its shape; the rest is padding.
+    """Fits a displayed frame, or a region of it, into a model's input with its aspect ratio preserved; the rest is
+    padding.
 
-    What is shown is scaled to `inner_hw` and placed with its top-left corner at `offset_xy` of the model's input.
+    The content is scaled to `inner_hw` and placed with its top-left corner at `offset_xy` of the model's input.
     """
 
     frame_hw: tuple[int, int]
-    """Displayed frame, in pixels."""
+    """Size of the displayed frame, in pixels."""
     model_hw: tuple[int, int]
-    """Model input, in pixels."""
+    """Size of the model input, in pixels."""
     inner_hw: tuple[int, int]
-    """What is shown, scaled, inside the model input, in whole model pixels."""
+    """Size of the scaled content inside the model input, in whole model pixels."""
     offset_xy: tuple[int, int]
     """Left and top padding, in model pixels."""
     crop: Region | None = None
-    """What is shown of the frame; None is all of it."""
+    """Region of the frame that is shown; None is the whole frame."""
 
     @classmethod
     def fit(cls, frame_hw: tuple[int, int], model_hw: tuple[int, int], region: Region | None = None) -> Letterbox:
-        """The largest centred placement that keeps the frame's proportions to within a model pixel.
+        """The largest centred placement that preserves the aspect ratio to within a model pixel.
 
-        With a `region`, of it; what of it lies outside the frame is padding, as is what its proportions leave over. Its
-        edges are moved to even pixels of the frame, so that colours of half the resolution go along. Raises ValueError
-        for sizes below 1, and for a region that has nothing of the frame.
+        With a `region`, the placement of that; parts of it outside the frame are padding, as is the remainder of the
+        model input. Its edges are rounded to even pixels of the frame, so that half-resolution chroma stays aligned.
+        Raises ValueError for sizes below 1, and for a region that does not intersect the frame.
         """
         if min(*frame_hw, *model_hw) < 1:
             raise ValueError(f"sizes must be positive, got frame {frame_hw} and model {model_hw}")
@@ -101,12 +102,12 @@ class Letterbox:
         across = _shown(left, width, frame_hw[1], model_hw[1], scale)
         down = _shown(top, height, frame_hw[0], model_hw[0], scale)
         if across is None or down is None:
-            raise ValueError(f"region {region} has nothing of a frame of {frame_hw[1]}x{frame_hw[0]}")
+            raise ValueError(f"region {region} does not intersect a frame of {frame_hw[1]}x{frame_hw[0]}")
         crop = (float(across.start), float(down.start), float(across.length), float(down.length))
         return cls(frame_hw, model_hw, (down.inner, across.inner), (across.offset, down.offset), crop)
 
     def resized(self, frame_hw: tuple[int, int]) -> Letterbox:
-        """For the same frame, displayed at another size."""
+        """The same for the frame at another displayed size."""
         if self.crop is None:
             return replace(self, frame_hw=frame_hw)
         x, y = frame_hw[1] / self.frame_hw[1], frame_hw[0] / self.frame_hw[0]
@@ -115,7 +116,7 @@ class Letterbox:
 
     @property
     def shown_hw(self) -> tuple[float, float]:
-        """Height and width of what is shown, in displayed pixels."""
+        """Height and width of the content, in displayed pixels."""
         return self.frame_hw if self.crop is None else (self.crop[3], self.crop[2])
 
     @property
@@ -134,12 +135,12 @@ class Letterbox:
 
     @property
     def inner_slices(self) -> tuple[slice, slice]:
-        """Rows and columns of the model input that hold what is shown."""
+        """Rows and columns of the model input that contain the content."""
         (x, y), (height, width) = self.offset_xy, self.inner_hw
         return slice(y, y + height), slice(x, x + width)
 
     def pad(self, inner: ByteArray) -> ByteArray:
-        """(inner_h, inner_w, 3) -> (model_h, model_w, 3): what is shown, scaled, on black."""
+        """(inner_h, inner_w, 3) -> (model_h, model_w, 3): the scaled content on black."""
         require_shape("inner", inner, (*self.inner_hw, 3))
         if self.inner_hw == self.model_hw:
             return inner
@@ -173,8 +174,8 @@ class Letterbox:
 
 
 class _Shown(NamedTuple):
-    """One axis of a region: pixels `start` to `start + length` of the frame are `inner` pixels of the model input, from
-    `offset` on."""
+    """One axis of a region: pixels `start` to `start + length` of the frame become `inner` pixels of the model input,
+    from `offset`."""
 
     start: int
     length: int
@@ -214,7 +215,7 @@ def outline(affine: ArrayLike) -> NDArray[np.float64]:
 
 
 def box_around(affine: ArrayLike, height: int, width: int) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1 of the ellipse of a (2, 3) affine, within the picture."""
+    """x0, y0, x1, y1 of the ellipse of a (2, 3) affine, clipped to the frame."""
     values = np.asarray(affine, np.float64)
     half = np.sqrt(np.square(values[:, :2]).sum(axis=1))
     low, high = (np.clip(values[:, 2] + sign * half, 0, (width, height)).tolist() for sign in (-1, 1))
@@ -225,8 +226,8 @@ Mask = NDArray[np.bool_]
 
 
 def mask_placement(letterbox: Letterbox) -> tuple[tuple[float, float], tuple[float, float]]:
-    """How masks at model resolution lie on the displayed picture: the mask's x, y at the picture's top-left corner, and
-    displayed pixels per mask pixel."""
+    """Placement of masks at model resolution on the displayed frame: the mask's x, y at the frame's top-left corner,
+    and displayed pixels per mask pixel."""
     (height, width), (inner_height, inner_width) = letterbox.shown_hw, letterbox.inner_hw
     scale = (width / inner_width, height / inner_height)
     (x, y), (left, top) = letterbox.offset_xy, (0.0, 0.0) if letterbox.crop is None else letterbox.crop[:2]
@@ -236,11 +237,11 @@ def mask_placement(letterbox: Letterbox) -> tuple[tuple[float, float], tuple[flo
 def displayed(
     mask: Mask, offset_xy: tuple[float, float], scale_xy: tuple[float, float], height: int, width: int
 ) -> Mask:
-    """(height, width): every displayed pixel takes the mask pixel that its centre falls into; outside there is none."""
+    """Scale to (height, width): every displayed pixel takes the mask pixel under its centre; 0 outside."""
     (left, top), (scale_x, scale_y) = offset_xy, scale_xy
     columns = np.floor((np.arange(width) + 0.5) / scale_x + left).astype(np.int64)
     rows = np.floor((np.arange(height) + 0.5) / scale_y + top).astype(np.int64)
-    bordered = np.pad(mask, 1)  # what lies outside takes the border
+    bordered = np.pad(mask, 1)  # pixels outside take the border
     columns, rows = np.clip(columns, -1, mask.shape[1]) + 1, np.clip(rows, -1, mask.shape[0]) + 1
     out: Mask = bordered.take(columns, axis=1).take(rows, axis=0)
     return out

@@ -1,4 +1,5 @@
-"""The machine as this process sees it: its names, packages and GPU, and what of cores and memory a container leaves."""
+"""Properties of the machine as this process sees it: names, packages and GPU, and the cores and memory left by a
+container."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ from pathlib import Path
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 _shared: int | None = None
-"""Threads that decoding, drawing and encoding may take here, where several processes share the machine."""
+"""Threads for decoding, drawing and encoding, if several processes share the machine."""
 
 
 def system_name() -> str:
-    """With the distribution's own name where there is one."""
+    """System name, with the distribution's own name if there is one."""
     try:
         release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
     except OSError:
@@ -38,7 +39,7 @@ def processor_name(proc: Path = _PROC) -> str:
 
 
 def processor_flags(proc: Path = _PROC) -> set[str]:
-    """Names as in Linux' /proc/cpuinfo; empty where they are not known."""
+    """Flags named as in Linux' /proc/cpuinfo; empty if unknown."""
     for line in _cpuinfo(proc):
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
@@ -47,14 +48,14 @@ def processor_flags(proc: Path = _PROC) -> set[str]:
 
 
 def usable_cores() -> int:
-    """Of the machine's cores, what affinity and the control group leave to this process; at least 1."""
+    """Cores available to this process under affinity and control group; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = core_limit()
     return cores if limit is None else min(cores, max(1, int(limit)))
 
 
 def core_limit(cgroup: Path = _CGROUP) -> float | None:
-    """Cores' worth of time that a container may take; None without a limit."""
+    """CPU limit of the container, in cores; None without a limit."""
     try:
         quota, period = (cgroup / "cpu.max").read_text(encoding="utf-8").split()
         return None if quota == "max" else int(quota) / int(period)
@@ -63,16 +64,16 @@ def core_limit(cgroup: Path = _CGROUP) -> float | None:
 
 
 def memory_limit(cgroup: Path = _CGROUP) -> int | None:
-    """Bytes that a container may take; None without a limit."""
+    """Memory limit of the container in bytes; None without a limit."""
     try:
         return int((cgroup / "memory.max").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # "max" where there is none
+    except (OSError, ValueError):  # "max" without a limit
         return None
 
 
 def share_machine(threads: int) -> None:
-    """From here on, decoders, encoders and OpenCV of this process take `threads` each: by themselves they take as many
-    as there are cores, and memory for each."""
+    """From now on, decoders, encoders and OpenCV in this process use `threads` threads each: by default they use as
+    many as there are cores, and memory for each."""
     global _shared
     import cv2
 
@@ -81,12 +82,12 @@ def share_machine(threads: int) -> None:
 
 
 def decoder_threads() -> int:
-    """0: as many as FFmpeg thinks best."""
+    """0: FFmpeg's choice."""
     return _shared or 0
 
 
 def encoder_threads() -> int:
-    """Half of the cores where nothing was said: the network takes the others."""
+    """Half of the cores by default: the network takes the others."""
     return _shared or max(1, usable_cores() // 2)
 
 
@@ -106,7 +107,7 @@ def _sysctl(name: str) -> str:
 
 
 def num_threads(threads: int | None) -> int:
-    """Threads of one backend: `threads`, or half of the cores, because decoding and encoding need some.
+    """Threads of one backend: `threads`, or half of the cores, because decoding and encoding need the rest.
 
     Raises ValueError below 1.
     """
@@ -118,7 +119,7 @@ def num_threads(threads: int | None) -> int:
 
 
 def missing_package(package: str, extra: str) -> str | None:
-    """None where `package` is installed, else a line with the pip command of the extra that brings it."""
+    """Return None if `package` is installed, else a line with the pip command of its extra."""
     if importlib.util.find_spec(package) is not None:
         return None
     return f"{package} is not installed; pip install 'streamparts[{extra}]'"
@@ -126,12 +127,12 @@ def missing_package(package: str, extra: str) -> str | None:
 
 @cache
 def missing_gpu() -> str | None:
-    """None where the driver finds an NVIDIA GPU, else why there is none."""
+    """Return None if the driver finds an NVIDIA GPU, else the reason."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
-        return "no NVIDIA driver here"
+        return "no NVIDIA driver found"
     count = ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        return "no NVIDIA GPU here"
+        return "no NVIDIA GPU found"
     return None

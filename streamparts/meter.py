@@ -1,4 +1,5 @@
-"""How long things take: seconds per stage, and how old results are; of a whole run and of late, in constant memory."""
+"""Measures durations and latency: seconds per stage, and the age of results; over the whole run and the recent past, in
+constant memory."""
 
 from __future__ import annotations
 
@@ -16,16 +17,16 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 WINDOW_SECONDS = 5.0
-"""What "of late" means."""
+"""Length of the recent window, in seconds."""
 
 
 class Durations:
-    """Many durations of one thing. Quantiles over all of them are known to 2 %, those of late exactly. Thread-safe."""
+    """Durations of one kind. Quantiles over all of them are accurate to 2 %, recent ones are exact. Thread-safe."""
 
     _GROWTH = 1.02
     _SMALLEST = 1e-5
     _NUM_BINS = 1200  # up to 10 us * 1.02 ** 1200, about 60 hours
-    _KEPT = 1024  # of late: at more than 200 a second, the window is shorter
+    _KEPT = 1024  # recent ones: above 200 per second, the window is shorter
 
     def __init__(self) -> None:
         self._counts = [0] * self._NUM_BINS
@@ -35,7 +36,7 @@ class Durations:
         self.count = 0
 
     def add(self, seconds: float) -> None:
-        """One more, which ends now."""
+        """Add a duration that ends now."""
         bin_number = int(math.log(max(seconds, self._SMALLEST) / self._SMALLEST, self._GROWTH))
         with self._lock:
             self._counts[min(bin_number, self._NUM_BINS - 1)] += 1
@@ -48,7 +49,7 @@ class Durations:
         return 1e3 * self._sum / self.count if self.count else math.nan
 
     def quantile_ms(self, share: float) -> float:
-        """What `share` of all do not exceed, in milliseconds, to within 2 %; nan before the first."""
+        """Duration in milliseconds that `share` of all do not exceed, within 2 %; nan before the first."""
         with self._lock:
             sums = np.cumsum(self._counts)
         if sums[-1] == 0:
@@ -57,16 +58,16 @@ class Durations:
         return 1e3 * self._SMALLEST * math.pow(self._GROWTH, bin_number + 0.5)
 
     def recent_ms(self) -> NDArray[np.float64]:
-        """(n,) milliseconds of those that ended of late, the oldest first."""
+        """(n,) milliseconds of those that ended recently, oldest first."""
         return 1e3 * self._recent_rows()[:, 1]
 
     def recent_rate(self) -> float:
-        """How many a second ended of late."""
+        """Recent number per second."""
         times = self._recent_rows()[:, 0]
         return float((len(times) - 1) / (time.perf_counter() - times[0])) if len(times) > 1 else 0.0
 
     def _recent_rows(self) -> NDArray[np.float64]:
-        """(n, 2) when each ended, and its seconds."""
+        """(n, 2) end time and seconds of each."""
         with self._lock:
             rows = np.array(self._recent, np.float64).reshape(-1, 2)
         return rows[rows[:, 0] >= time.perf_counter() - WINDOW_SECONDS]
@@ -79,11 +80,11 @@ class StageClock:
         self._stages: dict[str, Durations] = {}
 
     def add(self, stage: str, seconds: float) -> None:
-        """Count one turn of `stage`."""
+        """Add one pass through `stage`."""
         self.stage(stage).add(seconds)
 
     def stage(self, stage: str) -> Durations:
-        """All turns of `stage`."""
+        """Durations of `stage`."""
         return self._stages.get(stage) or self._stages.setdefault(stage, Durations())
 
     def stages(self) -> dict[str, Durations]:
@@ -92,13 +93,13 @@ class StageClock:
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
-        """Counts the body of the `with` block as one turn of `stage`."""
+        """Count the body of the `with` block as one pass through `stage`."""
         start = time.perf_counter()
         yield
         self.add(stage, time.perf_counter() - start)
 
     def time_each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """The same items; making each counts as one turn of `stage`."""
+        """Yield the same items; producing each counts as one pass through `stage`."""
         start = time.perf_counter()
         for item in items:
             self.add(stage, time.perf_counter() - start)
@@ -106,7 +107,7 @@ class StageClock:
             start = time.perf_counter()
 
     def mean_ms(self) -> dict[str, float]:
-        """Mean milliseconds per turn of each stage, in order of first use."""
+        """Mean milliseconds per pass of each stage, in order of first use."""
         return {name: stage.mean_ms() for name, stage in self.stages().items()}
 
     def p95_ms(self) -> dict[str, float]:
@@ -115,9 +116,9 @@ class StageClock:
 
 
 class AgeMeter:
-    """The age of results: seconds from leaving the decoder to being written by the last sink."""
+    """Latency of results: seconds from the decoder's output of a frame until the last sink has written its result."""
 
-    _MOST_WAITING = 1024  # frames that one sink has written and another has not; sinks that fail never write theirs
+    _MOST_WAITING = 1024  # frames written by some sinks but not all; failed sinks never write theirs
 
     def __init__(self, num_sinks: int) -> None:
         self.durations = Durations()
@@ -126,7 +127,7 @@ class AgeMeter:
         self._lock = threading.Lock()
 
     def set_num_sinks(self, num_sinks: int) -> None:
-        """From now on so many sinks write each frame. Thread-safe."""
+        """Set the number of sinks that write each frame from now on. Thread-safe."""
         with self._lock:
             self._num_sinks = num_sinks
             self._waiting.clear()
@@ -143,5 +144,5 @@ class AgeMeter:
         self.durations.add(time.perf_counter() - decoded_at)
 
     def quantile_ms(self, share: float) -> float:
-        """Age in milliseconds that `share` of the results do not exceed, to within 2 %; nan before the first."""
+        """Latency in milliseconds that `share` of the results do not exceed, within 2 %; nan before the first."""
         return self.durations.quantile_ms(share)

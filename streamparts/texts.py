@@ -1,4 +1,4 @@
-"""Text that others wrote: names of files that are not UTF-8, and files from Windows."""
+"""Handles text from other sources: file names that are not UTF-8, and files from Windows."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MARKS = (
 
 
 def readable(text: str) -> str:
-    """A name that may hold bytes that are no UTF-8 (Python has them as lone surrogates), with a replacement character
-    for each: what is written into files and shown."""
+    """A name that may contain bytes that are not UTF-8 (in Python, lone surrogates), with a replacement character for
+    each, for display and files."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def decoded(data: bytes) -> str:
-    """Text as editors of all systems save it: UTF-8, with a byte order mark or without, UTF-16 with one, else
-    Windows-1252. Line ends are \\n. Raises ValueError, with the line, for what is none of them."""
+    """Decode text as saved by editors on any system: UTF-8, with or without byte order mark, UTF-16 with one, else
+    Windows-1252. Line ends become LF. Raises ValueError, with the line, for anything else."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return _as(data, encoding)
@@ -31,7 +31,7 @@ def decoded(data: bytes) -> str:
 
 
 def encoding_of(path: Path) -> str:
-    """How a text file is to be opened, found without holding it: for tables that may be large. Raises OSError."""
+    """Encoding for opening a text file, determined without loading it, because tables may be large. Raises OSError."""
     with path.open("rb") as file:
         start = file.read(4)
         for mark, encoding in _MARKS:
@@ -49,14 +49,14 @@ def encoding_of(path: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """`decoded` of a file. Raises OSError, or ValueError with the line that is no text."""
+    """`decoded` content of a file. Raises OSError, or ValueError with the line that is not text."""
     return decoded(path.read_bytes())
 
 
 def listed_lines(path: Path) -> list[str]:
-    """The lines of a list of files or words, without blank ones and those that begin with #; quotation marks around a
-    line ("Copy as path" of Windows puts them) are taken off. A name of which the bytes themselves are a file is kept as
-    it is. Raises as `read_text` does."""
+    """Lines of a list of files or words, except blank ones and those that start with #. Quotation marks around a line
+    (from "Copy as path" in Windows) are removed. A name whose bytes are an existing file is kept unchanged. Raises as
+    `read_text` does."""
     data = path.read_bytes()
     words = []
     lines = decoded(data).split("\n")

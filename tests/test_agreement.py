@@ -116,7 +116,7 @@ def test_evidence_counts_as_scores_do_and_must_be_there_in_both() -> None:
 
     assert both(0.5, 0.75).score == pytest.approx(0.25)
     assert np.isinf(both(0.5, float("nan")).score).all()
-    with pytest.raises(ModelError, match=r"the output evidence is .* and absent in what is compared"):
+    with pytest.raises(ModelError, match=r"the output evidence is .* and absent"):
         compare(lambda images: with_evidence(0.5, images), Said().run, pictures(3), spec(), in_turn(3, (2,)))
 
 

@@ -85,7 +85,7 @@ def test_few_bits_in_a_picture_of_sixteen_are_said(tmp_path: Path, bits: int, ch
     cv2.imwrite(str(tmp_path / "a.png"), pixels)
     with open_source(str(tmp_path)) as source:
         assert source.notes == (  # type: ignore[attr-defined]
-            f"its 16-bit pixels use the lowest {bits} bits alone, so that it is nearly black: "
+            f"its 16-bit pixels use only the lowest {bits} bits, so it is nearly black: "
             f"multiply them by {1 << (16 - bits)} first",
         )
 

@@ -128,7 +128,7 @@ def test_a_network_that_hangs_is_left_behind_with_a_warning(bundle: Bundle) -> N
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with pytest.warns(RuntimeWarning, match="threads are left behind"):
+    with pytest.warns(RuntimeWarning, match="threads are abandoned"):
         run_async(main())
     backend.release.set()
 

@@ -69,7 +69,7 @@ def test_sound_that_mp4_does_not_take_is_left_out_and_the_summary_says_so(
 ) -> None:
     video = sound_video(tmp_path / "a.avi", 30, "pcm_s16le", 44100, video_codec="mpeg4")
     assert main(["run", str(video), "--model", str(model_path), "--overlay", str(tmp_path / "o.mp4")]) == 0
-    assert "the overlay has no sound: pcm_s16le does not go into mp4 files" in capsys.readouterr().out
+    assert "the overlay has no audio: mp4 files cannot contain pcm_s16le" in capsys.readouterr().out
     assert sound_packets(tmp_path / "o.mp4") is None
 
 
@@ -141,7 +141,7 @@ def test_sound_that_breaks_off_is_told_and_the_video_goes_on(
 
     monkeypatch.setattr(AudioReader, "_demux", breaking)
     summary = run(video, bundle, overlay=tmp_path / "o.mp4")
-    assert [note for note in summary.notes if "breaks off: Input/output error" in note]
+    assert [note for note in summary.notes if "ends early: Input/output error" in note]
     assert len(list(decode(tmp_path / "o.mp4"))) == 60
     packets = sound_packets(tmp_path / "o.mp4")
     assert packets and len(packets) == 20

@@ -196,7 +196,7 @@ def test_pictures_may_be_read_only(backend: Backend, model: str, bundles: dict[s
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
 def test_other_pictures_are_refused_with_what_came(backend: Backend, wrong: np.ndarray) -> None:
-    with pytest.raises(ModelError, match=r"takes uint8 pictures of shape \(N, 64, 64, 3\), got") as caught:
+    with pytest.raises(ModelError, match=r"\(N, 64, 64, 3\), got") as caught:
         backend.run(wrong)
     assert str(wrong.shape) in str(caught.value)
 

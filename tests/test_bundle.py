@@ -103,7 +103,7 @@ REASONS = {
     "random": "not a usable ONNX model",
     "truncated": "not a usable ONNX model",
     "external": "keeps its weights in another file",
-    "undescribed": "not a streamparts model",
+    "undescribed": "without a streamparts description",
     "no_json": "description is not understood",
     "newer": "streamparts.model/9",
     "unknown_field": "surprise",

@@ -54,7 +54,7 @@ def test_auto_measures_the_cpu_engines_and_says_what_it_found(bundle: Bundle, ta
     table(one=fake("one", "cpu"), two=fake("two", "cpu"), asked=fake("asked", "never"))
     chosen = choose_backend(bundle)
     other = {"one": "two", "two": "one"}[chosen.backend.name]
-    assert f"ms a picture here, {other} " in chosen.why
+    assert f"here, {other} " in chosen.why
     assert "asked" not in chosen.why
 
 
@@ -77,19 +77,19 @@ def test_a_single_engine_is_not_measured(
     table(one=fake("one", "cpu"), two=Entry(lambda bundle: "not installed", fails, "cpu"))
     monkeypatch.setattr(choice, "measure", never)
     chosen = choose_backend(bundle)
-    assert (chosen.backend.name, chosen.why) == ("one", "the only CPU engine here")
+    assert (chosen.backend.name, chosen.why) == ("one", "the only available CPU backend")
 
 
 def test_a_gpu_engine_comes_first(bundle: Bundle, table: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     table(cpu=fake("cpu", "cpu"), gpu=fake("gpu", "gpu"), later=fake("later", "gpu"))
     monkeypatch.setattr(choice, "measure", never)
     chosen = choose_backend(bundle)
-    assert (chosen.backend.name, chosen.why) == ("gpu", "the first of the GPU engines here")
+    assert (chosen.backend.name, chosen.why) == ("gpu", "the first available GPU backend")
 
 
 def test_an_engine_that_fails_under_auto_is_named(bundle: Bundle, table: Callable[..., None]) -> None:
     table(gpu=Entry(lambda bundle: None, fails, "gpu"), cpu=fake("cpu", "cpu"))
-    assert choose_backend(bundle).why == "the only CPU engine here; gpu failed: out of order"
+    assert choose_backend(bundle).why.endswith("; gpu failed: out of order")
 
 
 def test_when_all_fail_the_first_failure_is_told(bundle: Bundle, table: Callable[..., None]) -> None:
@@ -113,9 +113,9 @@ def test_a_name_that_no_backend_has_lists_the_names_there_are(bundle: Bundle) ->
 @pytest.mark.parametrize(
     ("times", "name", "why"),
     [
-        ({"a": 8.0, "b": 5.0}, "b", "5.0 ms a picture here, a 8.0 ms"),
-        ({"a": 5.0, "b": 8.0, "c": 9.0}, "a", "5.0 ms a picture here, b 8.0 ms, c 9.0 ms"),
-        ({"a": 8.0, "b": 7.9}, "a", "8.0 ms a picture here, b 7.9 ms, which is not a tenth less"),
+        ({"a": 8.0, "b": 5.0}, "b", "5.0 ms per image here, a 8.0 ms"),
+        ({"a": 5.0, "b": 8.0, "c": 9.0}, "a", "5.0 ms per image here, b 8.0 ms, c 9.0 ms"),
+        ({"a": 8.0, "b": 7.9}, "a", "8.0 ms per image here, b 7.9 ms, which is not 10 % faster"),
     ],
 )
 def test_the_quickest_is_taken_if_it_is_so_by_a_tenth(times: dict[str, float], name: str, why: str) -> None:

@@ -49,7 +49,7 @@ def test_a_camera_is_followed_over_a_gap_and_its_password_is_in_no_output(
         args = ["run", word, "--model", str(model_path), "--tracks", str(path), "--max-retries", "1"]
         assert main(args) == 1
     shown = path.read_text() + "".join(capsys.readouterr())
-    assert "lost (the stream ended); attempts to reconnect that failed: 1" in shown
+    assert "lost (the stream ended); failed reconnection attempts: 1" in shown
     assert "s3cret" not in shown
     assert "t0ken" not in shown
     # The runtime may drop frames of a live source; the last one before each end is written.
@@ -89,7 +89,7 @@ def test_what_is_for_live_sources_is_a_usage_error_for_files_alone(
             main(["run", *sources, *wanted, *flags])
         assert caught.value.code == 2
         line = capsys.readouterr().err.splitlines()[-1]
-        assert line.endswith(f"error: {flags[0]} is for live sources, and {sources[0]} is none: leave it out")
+        assert line.endswith(f"error: {flags[0]} applies to live sources only, not to {sources[0]}")
     assert not list(tmp_path.iterdir())
 
 

@@ -137,7 +137,7 @@ def test_workers_that_cannot_start_end_the_run(
         "import os, sys\nif 'worker' in ' '.join(sys.orig_argv): sys.stderr.write('no memory\\n'); os._exit(1)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(StreampartsError, match=r"workers die when they start: .* code 1: no memory"):
+    with pytest.raises(StreampartsError, match=r"workers .* code 1: no memory"):
         run_corpus(corpus / "a", model_path, out_dir=tmp_path / "out", **QUICK)
 
 

@@ -119,7 +119,7 @@ def test_auto_takes_what_is_named_or_was_started_here_and_answers(
     said: list[str] = []
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray_cluster, "_latest", lambda: None)
-    assert ray_cluster._found(said.append) is None and "one is started for this run" in said[0]
+    assert ray_cluster._found(said.append) is None and "starting one for this run" in said[0]
     monkeypatch.setattr(ray_cluster, "_latest", lambda: "127.0.0.1:1")
     assert ray_cluster._found(said.append) is None, "one that is gone"
     monkeypatch.setattr(ray_cluster, "_latest", lambda: cluster.address)
@@ -148,7 +148,7 @@ def test_auto_uses_the_cluster_that_ray_start_has_started_here(corpus: dict[str,
                 command = [sys.executable, "-m", "streamparts", *words, "--cluster", "auto"]
                 ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
                 assert ended.returncode == 0, ended.stderr
-                assert "one is started for this run" not in ended.stderr
+                assert "starting one for this run" not in ended.stderr
                 assert frame_numbers(next(Path(folder, "out").glob("*.tracks.jsonl"))) == list(range(900))
             finally:
                 started.terminate()
@@ -159,7 +159,7 @@ def test_auto_uses_the_cluster_that_ray_start_has_started_here(corpus: dict[str,
     ("address", "reason"),
     [
         ("127.0.0.1:1", r"127\.0\.0\.1:1: no Ray cluster answers there .*Connection refused"),
-        ("somewhere", "is no address of a Ray cluster; give auto, or its HOST:PORT"),
+        ("somewhere", "not the address of a Ray cluster; give auto, or HOST:PORT"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_one_line(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamparts.arrays import require_shape
-from streamparts.data import Frame, Parts, Tracks
+from streamparts.data import Frame, Joints, Parts, Tracks
 from streamparts.geometry import Letterbox
 
 
@@ -69,3 +69,15 @@ def test_the_mask_of_a_part_that_does_not_exist_is_refused(part: int) -> None:
 def test_centers_are_the_last_column_of_the_affines() -> None:
     affines = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
     assert make_tracks(2, affines=affines).centers.tolist() == [[2, 5], [8, 11]]
+
+
+def test_values_print_the_shapes_of_their_arrays() -> None:
+    tracks = make_tracks(num_parts=2)
+    text = repr(tracks)
+    assert text.startswith("Tracks(frame=Frame(index=0, pts=3, time_base=Fraction(1, 30), image=uint8[48, 64, 3],")
+    assert "names=('part0', 'part1'), labels=uint8[64, 64], affines=float32[2, 2, 3]" in text
+    assert "visible=bool[2], filled=None" in text
+    parts = Parts(np.zeros((4, 5), np.uint8), np.zeros((2, 2, 3), np.float32), np.ones(2, np.float32))
+    assert repr(parts) == "Parts(labels=uint8[4, 5], affines=float32[2, 2, 3], scores=float32[2], evidence=None)"
+    joints = Joints(np.zeros((1, 2), np.int64), np.zeros((1, 2), np.float32), np.ones(1, np.float32))
+    assert "points=float32[1, 2]" in repr(joints)

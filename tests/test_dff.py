@@ -122,9 +122,9 @@ def test_the_command_leaves_a_folder_that_can_be_evaluated(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--features", "missing.npz"], "no file of features"),
+        (["--features", "missing.npz"], "no features file"),
         (["--features", "missing.npz", "--image-size", "100"], "multiple of 16"),
-        (["--features", "missing.npz", "--half", "best"], "is no half of a set"),
+        (["--features", "missing.npz", "--half", "best"], "is not a half of a set"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -145,5 +145,5 @@ def test_a_network_without_coarse_features_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "factors.json").write_text("{}")
-    with pytest.raises(StreampartsError, match="holds no factors"):
+    with pytest.raises(StreampartsError, match="contains no factors"):
         open_finder(str(tmp_path))

@@ -259,7 +259,7 @@ def test_the_self_test_sees_wrong_tracks(run_output: tuple[Path, Path, int], tmp
     [
         ([0, 1, 2], 30, None),
         ([0, 1], 30, "2 frames, not 3"),
-        ([0, 2, 1], 30, "frame 1 shows the picture of frame 2"),
+        ([0, 2, 1], 30, "frame 1 shows frame 2"),
         ([0, 1, 2], 25, "frame 1 is at 0.04 s, not at 0.033 s"),
     ],
 )
@@ -329,17 +329,17 @@ def test_a_cache_that_others_can_write_is_a_warning(tmp_path: Path, monkeypatch:
     (tmp_path / "streamparts" / "engines").mkdir(parents=True)
     (tmp_path / "streamparts").chmod(0o777)
     (finding,) = probes.engine_cache()
-    assert (finding.state, "others can write there" in finding.text) == ("warning", True)
+    assert (finding.state, "other users can write there" in finding.text) == ("warning", True)
 
 
 def test_a_package_that_is_missing_or_too_old_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"av": "13.1.0", "numpy": "2.1.0"}
     monkeypatch.setattr(packages, "installed", versions.get)
-    assert packages.problem(Requirement("av>=14")) == "av is 13.1.0, >=14 is needed"
+    assert packages.problem(Requirement("av>=14")) == "av is 13.1.0, but >=14 is required"
     assert packages.problem(Requirement("numpy>=2.0")) is None
     assert packages.problem(Requirement("gone")) == "without gone"
     finding = packages._core(Requirement("av>=14"))
-    assert (finding.state, finding.text) == ("failed", "av is 13.1.0, >=14 is needed; pip install 'av>=14'")
+    assert (finding.state, finding.text) == ("failed", "av is 13.1.0, but >=14 is required; pip install 'av>=14'")
 
 
 def test_a_package_that_cannot_be_loaded_fails_with_its_own_words(
@@ -364,7 +364,7 @@ def test_a_processor_is_read_as_linux_tells_it(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Some  CPU\nflags\t\t: fma avx2 avx_vnni\n")
     assert machine.processor_name(tmp_path) == "Some CPU"
     assert machine.processor_flags(tmp_path) == {"fma", "avx2", "avx_vnni"}
-    assert machine._speeds("int8", machine.INT8, {"avx_vnni"}, "slow") == Finding("int8", "quick, by avx_vnni")
+    assert machine._speeds("int8", machine.INT8, {"avx_vnni"}, "slow") == Finding("int8", "fast, with avx_vnni")
     assert machine._speeds("int8", machine.INT8, {"avx2"}, "slow").state == "absent"
 
 

@@ -115,9 +115,7 @@ def test_an_engine_that_says_something_else_is_neither_cached_nor_written(
     assert not list(cache_folder().glob("*.engine")) and not list(cache_folder().glob("*.built"))
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(
-        ModelError, match=r"nothing was written; frame \d+, the worst, is shown in .*x\.worst\.png"
-    ) as caught:
+    with pytest.raises(ModelError, match=r"nothing was written; .*x\.worst\.png .* \d+$") as caught:
         build(model, out / "x.engine")
     one_line(caught)
     assert [path.name for path in out.iterdir()] == ["x.worst.png"]
@@ -146,7 +144,7 @@ def test_poses_and_scores_are_compared_too(bundle: Bundle, fake_gpu: FakeGpu, sp
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
-        ("parse", r"cannot take this graph: problem 0 \(node node0, Unique\); problem 1 \(node node1, Unique\)"),
+        ("parse", r"problem 0 \(node node0, Unique\); problem 1 \(node node1, Unique\)"),
         ("build", "cannot build an engine: no kernel fits"),
     ],
 )
@@ -198,7 +196,7 @@ def test_a_cache_that_others_may_write_to_vouches_for_nothing(
     folder = cache_folder() if which == "engines" else cache_folder().parent
     folder.chmod(mode)
     for use in (lambda: load_engine(built), lambda: engine_for(bundle)):
-        with pytest.raises(ModelError, match=r"others can write there.*XDG_CACHE_HOME") as caught:
+        with pytest.raises(ModelError, match=r"users can write there.*XDG_CACHE_HOME") as caught:
             use()
         one_line(caught)
 
@@ -238,7 +236,7 @@ def test_a_record_that_is_not_the_users_own_file_vouches_for_nothing(built: Path
 @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can give files away")
 def test_a_cache_of_another_user_is_refused(built: Path) -> None:
     os.chown(cache_folder(), 12345, -1)
-    with pytest.raises(ModelError, match="others can write there"):
+    with pytest.raises(ModelError, match="users can write there"):
         load_engine(built)
 
 
@@ -251,7 +249,7 @@ def test_an_engine_reached_through_a_link_is_judged_by_its_bytes(built: Path, mo
     assert load_engine(link).data == built.read_bytes()
     link.unlink()
     link.write_bytes(built.read_bytes()[::-1])
-    with pytest.raises(ModelError, match="damaged, cut short or exchanged"):
+    with pytest.raises(ModelError, match="damaged, truncated or replaced"):
         load_engine(link)
 
 
@@ -281,7 +279,7 @@ def test_a_cache_that_cannot_be_made_is_told_in_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(ModelError, match="no engine cache can be made there"):
+    with pytest.raises(ModelError, match="engine cache cannot be created"):
         engine_for(bundle)
 
 
@@ -338,7 +336,7 @@ def test_what_a_crash_leaves_behind_is_never_half_an_engine(bundle: Bundle, fake
     shutil.copy(sidecar_path(path), path.with_suffix(".old"))
     save_engine(newer, path)
     shutil.copy(path.with_suffix(".old"), sidecar_path(path))  # as if the second file had not been written
-    with pytest.raises(ModelError, match="damaged, cut short or exchanged"):
+    with pytest.raises(ModelError, match="damaged, truncated or replaced"):
         load_engine(path)
     assert [name for name in path.parent.iterdir() if name.name.startswith(".")] == []
 

@@ -64,7 +64,7 @@ def test_a_foreign_engine_is_refused_until_the_user_vouches_for_it(
     built: Path, fake_gpu: FakeGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget(fake_gpu, tmp_path, monkeypatch)
-    with pytest.raises(ModelError, match=r"executable code.*not built here by you; give --trust-engine") as caught:
+    with pytest.raises(ModelError, match=r"executable code.*--trust-engine") as caught:
         load_model(built)
     one_line(caught)
     assert load_model(built, trust_engine=True).engine is not None
@@ -78,7 +78,7 @@ def test_an_engine_whose_bytes_changed_is_not_loaded_even_when_trusted(built: Pa
     for changed in (bytes(plan), bytes(plan[: len(plan) // 2]), b"", plan + b"more"):
         built.write_bytes(changed)
         for trust in (False, True):
-            with pytest.raises(ModelError, match="damaged, cut short or exchanged") as caught:
+            with pytest.raises(ModelError, match="damaged, truncated or replaced") as caught:
                 load_engine(built, trust)
             one_line(caught)
 
@@ -141,7 +141,7 @@ def test_random_damage_to_a_sidecar_is_an_error_of_one_line_or_none(built: Path)
 
 def test_an_engine_without_its_sidecar_is_refused(built: Path) -> None:
     sidecar_path(built).unlink()
-    with pytest.raises(ModelError, match=r"no tiny.engine.json beside it"):
+    with pytest.raises(ModelError, match=r"description tiny.engine.json is missing"):
         load_engine(built, trust=True)
 
 
@@ -160,7 +160,7 @@ def test_an_engine_of_another_version_is_built_again_from_the_model_beside_it(
             engine = load_engine(built)
         assert engine.engine is not None and engine.engine.library_version == "10.99.0"
     assert fake_gpu.num_builds == 2, "once for the file, once for the cache"
-    assert "built with tensorrt 9.0.1 for Fake GPU (9.0), but here are tensorrt 10.99.0" in caplog.text
+    assert "built with tensorrt 9.0.1 for Fake GPU (9.0), but this machine has tensorrt 10.99.0" in caplog.text
     assert all("\n" not in record.getMessage() for record in caplog.records)
     assert read_info(built).library_version == "9.0.1", "the file is the user's"
 
@@ -260,5 +260,5 @@ def test_an_engine_built_without_a_gpu_needs_its_model_for_the_comparison(
 ) -> None:
     edit_info(built, verified=False)
     model.unlink()
-    with pytest.raises(ModelError, match=r"never checked; put the tiny.onnx"):
+    with pytest.raises(ModelError, match=r"never verified; put the tiny.onnx"):
         load_engine(built)

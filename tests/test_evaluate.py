@@ -330,8 +330,8 @@ def test_rendered_puppets_have_every_figure(
     ("model", "sets", "expected"),
     [
         ("no-such-model", ["puppets"], "no model called"),
-        (None, ["nonsense"], "names no set"),
-        (None, ["davis"], "names no set"),
+        (None, ["nonsense"], "is not a set"),
+        (None, ["davis"], "is not a set"),
         (None, ["puppets:dragon"], "no puppet called 'dragon'"),
         (None, ["davis:missing"], "missing: neither it nor its folders"),
         (None, ["puppets", "--max-frames", "0"], "must be at least 1"),

@@ -69,7 +69,7 @@ def test_overlays_that_we_wrote_are_left_out_and_named(tmp_path: Path) -> None:
     overlay(tmp_path / "a.overlay.mp4")
     said: list[str] = []
     assert names(expand_sources([str(tmp_path)], said.append), tmp_path) == ["a.mp4", "b.overlay.mp4"]
-    assert said == [f"{tmp_path}: left out overlays that streamparts wrote: 2 (a.overlay.mp4, c.overlay.mp4)"]
+    assert said == [f"{tmp_path}: skipped overlays written by streamparts: 2 (a.overlay.mp4, c.overlay.mp4)"]
     said.clear()
     assert names(expand_sources([str(tmp_path / "*.mp4")], said.append), tmp_path) == ["a.mp4", "b.overlay.mp4"]
     assert len(said) == 2
@@ -78,7 +78,7 @@ def test_overlays_that_we_wrote_are_left_out_and_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_nothing_but_our_overlays_says_so(tmp_path: Path) -> None:
     overlay(tmp_path / "a.overlay.mp4")
-    with pytest.raises(VideoError, match="apart from 1 that streamparts wrote"):
+    with pytest.raises(VideoError, match="except 1 written by streamparts"):
         find_videos(tmp_path)
 
 
@@ -108,8 +108,8 @@ def test_videos_of_cameras_and_phones_are_found(tmp_path: Path, suffix: str) -> 
 def test_in_a_mixed_folder_nothing_is_left_out_silently(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "b.png", "c.exr", "notes.txt")
     assert content_of(tmp_path).left_out() == [
-        "left out pictures beside videos: 1 (b.png)",
-        "left out files of kinds that are not taken from folders: 1 (c.exr)",
+        "skipped images beside videos: 1 (b.png)",
+        "skipped files of kinds that are not read from folders: 1 (c.exr)",
     ]
 
 

@@ -47,9 +47,9 @@ def test_the_suffix_says_the_format(name: str, format_name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "format_name", "reason"),
     [
-        ("a.h5", None, r"several formats end like this; say which one with --format .*: dlc, sleap-analysis$"),
-        ("a.txt", None, r"no format ends like this; say which one with --format .*: csv, parquet, .*openpose"),
-        ("folder", None, r"no format ends like this.*openpose"),
+        ("a.h5", None, r"several formats .* --format .*: dlc, sleap-analysis$"),
+        ("a.txt", None, r"no format .* --format .*: csv, parquet, .*openpose"),
+        ("folder", None, r"no format .*openpose"),
         ("a.csv", "sleap", r"no format 'sleap'; there are csv, .*sleap-analysis"),
         ("a.json", "csv", r"csv files end in \.csv"),
         ("a.bvh", None, r"three-dimensional skeleton"),
@@ -95,7 +95,7 @@ def test_a_file_is_never_its_own_output(tmp_path: Path, tracks: Path) -> None:
     before = (tmp_path / "t.csv").read_bytes()
     with pytest.raises(VideoError, match="also an input"):
         convert(tmp_path / "t.csv", tmp_path / "t.csv", force=True)
-    with pytest.raises(TracksError, match="no format ends like this"):
+    with pytest.raises(TracksError, match="no format has this suffix"):
         convert(tracks, tracks, force=True)
     assert (tmp_path / "t.csv").read_bytes() == before
 
@@ -235,7 +235,7 @@ def test_frames_that_were_dropped_leave_even_times_even(tmp_path: Path) -> None:
 
 def test_a_picture_that_changes_its_size_is_told(tmp_path: Path) -> None:
     done = convert(awkward_tracks(tmp_path / "t.jsonl"), tmp_path / "t.csv")
-    assert [note.split(";")[0] for note in done.notes] == ["the picture changes its size (64x48, 36x48)"]
+    assert [note.split(";")[0] for note in done.notes] == ["the frame size changes (64x48, 36x48)"]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.dlc.csv", "t.parquet", "t.mcap", "t.h5", "t.analysis.h5"])
@@ -268,7 +268,7 @@ def test_frames_out_of_order_are_refused(tmp_path: Path, tracks: Path) -> None:
 def test_only_formats_that_carry_enough_become_tracks(tmp_path: Path, tracks: Path) -> None:
     for name in ("t.json", "t.trc"):
         convert(tracks, tmp_path / name)
-        with pytest.raises(TracksError, match=r"does not carry enough.*these do: csv, parquet, mcap, dlc"):
+        with pytest.raises(TracksError, match=r"does not contain enough.*: csv, parquet, mcap, dlc"):
             convert(tmp_path / name, tmp_path / "back.jsonl")
     with pytest.raises(TracksError, match="cannot be read"):
         convert(tmp_path / "none.csv", tmp_path / "back.jsonl")

@@ -228,14 +228,14 @@ def test_times_before_zero_move_the_log_and_nothing_else(tmp_path: Path) -> None
     found = [item for item in mcap_messages(done.path) if item[0].endswith("annotations")]
     assert [message.log_time for _, message, _ in found] == [0, 40_000_000, 80_000_000]
     assert [decoded.timestamp.ToNanoseconds() for *_, decoded in found] == [-40_000_000, 0, 40_000_000]
-    assert done.notes == ("times before 0 are moved to 0 in the log",)
+    assert done.notes == ("times before 0 become 0 in the log",)
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x89MCAP0\r\n" + bytes(50)])
 def test_bytes_that_are_no_mcap_are_refused(tmp_path: Path, content: bytes) -> None:
     pytest.importorskip("mcap", reason="mcap is not installed (extra formats)")
     (tmp_path / "bad.mcap").write_bytes(content)
-    with pytest.raises(TracksError, match=r"bad\.mcap: (cannot be read as MCAP|holds no tracks)"):
+    with pytest.raises(TracksError, match=r"bad\.mcap: (cannot be read as MCAP|contains no tracks)"):
         convert(tmp_path / "bad.mcap", tmp_path / "back.jsonl")
 
 
@@ -299,7 +299,7 @@ def test_pictures_of_another_video_are_refused(
     pytest.importorskip("mcap", reason="mcap is not installed (extra formats)")
     size = {"height": 97, "width": 131} if "height" not in other else {}
     video = numbered_video(tmp_path / "other.mp4", **(size | other), pix_fmt="yuv444p")
-    with pytest.raises(TracksError, match=rf"other\.mp4 is not the video that these tracks are of: {why}"):
+    with pytest.raises(TracksError, match=rf"other\.mp4 is not the tracked video: {why}"):
         convert(filmed[1], tmp_path / "t.mcap", video=video)
     assert not (tmp_path / "t.mcap").exists()
 

@@ -202,7 +202,7 @@ def test_a_file_without_times_takes_them_from_its_video(tmp_path: Path) -> None:
 def test_a_file_without_times_takes_what_the_user_says_and_nothing_else(tmp_path: Path) -> None:
     convert(even_tracks(tmp_path / "t.jsonl"), tmp_path / "t.csv", "dlc")
     for known in ({}, {"rate": 25}, {"size": (48, 64)}):
-        with pytest.raises(TracksError, match="no times and no picture size; give --video VIDEO, or --rate"):
+        with pytest.raises(TracksError, match="no times and no frame size; give --video VIDEO, or --rate"):
             convert(tmp_path / "t.csv", tmp_path / "back.jsonl", **known)
     convert(tmp_path / "t.csv", tmp_path / "back.jsonl", rate=25, size=(48, 64))
     assert [frame["pts_seconds"] for frame in frames_of(tmp_path / "back.jsonl")] == [n / 25 for n in range(30)]
@@ -439,7 +439,7 @@ def test_the_rate_of_an_even_clip_is_in_the_trc(tmp_path: Path) -> None:
     done = convert(even_tracks(tmp_path / "t.jsonl"), tmp_path / "t.trc")
     header, _, _ = read_trc(tmp_path / "t.trc")
     assert (float(header["DataRate"]), float(header["CameraRate"])) == (25, 25)
-    assert done.notes == ("nobody says how large a pixel is: 0.001 m is taken; --metres-per-pixel M says it",)
+    assert done.notes == ("a pixel is assumed to be 0.001 m; set its size with --metres-per-pixel M",)
     assert convert(tmp_path / "t.jsonl", tmp_path / "u.trc", metres_per_pixel=0.002).notes == ()
 
 
@@ -481,7 +481,7 @@ def test_a_frame_number_out_of_this_world_does_not_fill_the_disk(tmp_path: Path,
     pytest.importorskip("h5py", reason="h5py is not installed (extra formats)")
     lines = lines_of(even_tracks(tmp_path / "t.jsonl", 2))
     lines[2]["frame"] = 1 << 40
-    with pytest.raises(TracksError, match="would be mostly empty: take csv"):
+    with pytest.raises(TracksError, match="would be mostly empty: use csv"):
         convert(write_lines(tmp_path / "t.jsonl", lines), tmp_path / name, kind)
 
 
@@ -497,5 +497,5 @@ def test_many_frames_are_written_and_read_in_pieces(tmp_path: Path, name: str) -
 def test_a_header_of_other_parts_is_refused(tmp_path: Path) -> None:
     line = frames_of(even_tracks(tmp_path / "t.jsonl", 1))[0]
     tracks = write_lines(tmp_path / "t.jsonl", [header_line(("a",), (1, 25)), line])
-    with pytest.raises(TracksError, match="frame 0 has a part 1, the header 1 parts"):
+    with pytest.raises(TracksError, match="frame 0 has a part 1, but the header has 1 parts"):
         convert(tracks, tmp_path / "t.trc")

@@ -39,7 +39,7 @@ def test_a_film_whose_server_dies_gives_what_came_and_then_an_error(tmp_path: Pa
     site.cut_after = 3 * len(data) // 4
     source = open_address(site.url("/film.mkv?key=s3cret"), connect_seconds=PATIENCE_SECONDS, idle_seconds=20)
     seen = []
-    with pytest.raises(VideoError, match=r"broke off: ") as caught:
+    with pytest.raises(VideoError, match=r"was lost: ") as caught:
         in_time(lambda: seen.extend(source))
     source.close()
     assert "s3cret" not in str(caught.value)
@@ -69,7 +69,7 @@ def test_hls_is_live_where_its_list_has_no_end(tmp_path: Path, site: Web, live: 
     assert seen == (list(range(seen[0], seen[0] + 40)) if live else list(range(120)))
 
 
-@pytest.mark.parametrize(("path", "reason"), [("/none.mp4", "nothing at this path")])
+@pytest.mark.parametrize(("path", "reason"), [("/none.mp4", "this path does not exist")])
 def test_what_is_not_there_is_said_in_one_line_without_credentials(site: Web, path: str, reason: str) -> None:
     address = site.url(path).replace("http://", "http://eve:s3cret@") + "?password=s3cret"
     with pytest.raises(VideoError, match=reason) as caught:

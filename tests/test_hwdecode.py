@@ -61,24 +61,22 @@ def test_a_device_that_works_is_taken(fake: Callable[..., None]) -> None:
     accelerator = choose("auto").accelerator()
     assert isinstance(accelerator, FakeAccelerator)
     assert accelerator.kind == "qsv"
-    assert choose("cuda").reason == "decoding in software: cuda: not in the FFmpeg that PyAV brings"
+    assert choose("cuda").reason == "decoding in software: cuda: not in PyAV's FFmpeg"
 
 
 def test_auto_gives_the_reason_of_each_that_does_not_work(fake: Callable[..., None]) -> None:
     fake(["cuda"], PermissionError(1, "Operation not permitted"))
     reason = choose("auto").reason
     assert reason is not None
-    assert reason.startswith(
-        "decoding in software: cuda: no device that works (Operation not permitted); vaapi: not in"
-    )
+    assert reason.startswith("decoding in software: cuda: no working device (Operation not permitted); vaapi: not in")
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (NotImplementedError("no config"), "cuda: not for h264"),
-        (RuntimeError("driver\nis too old"), "cuda: no device that works (driver is too old)"),
-        (OSError(), "cuda: no device that works (OSError)"),
+        (NotImplementedError("no config"), "cuda: does not support h264"),
+        (RuntimeError("driver\nis too old"), "cuda: no working device (driver is too old)"),
+        (OSError(), "cuda: no working device (OSError)"),
     ],
 )
 def test_what_a_driver_raises_becomes_one_line(fake: Callable[..., None], error: Exception, reason: str) -> None:
@@ -103,7 +101,7 @@ def test_a_codec_that_ffmpeg_does_not_know_has_no_hardware(fake: Callable[..., N
 def test_a_file_is_decoded_in_software_where_there_is_no_device(video: Path, fake: Callable[..., None]) -> None:
     fake(["cuda"], PermissionError("no such device"))
     with open_source(video, hwaccel="cuda") as source:
-        assert "decoding in software: cuda: no device that works" in source.description
+        assert "decoding in software: cuda: no working device" in source.description
         assert len(list(source)) == 40
 
 

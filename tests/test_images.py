@@ -97,10 +97,10 @@ def test_what_cannot_be_used_is_one_line_and_the_rest_is_used(tmp_path: Path) ->
 
 
 def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(StreampartsError, match=r"no picture and no video in .*\.jpg"):
+    with pytest.raises(StreampartsError, match=r"no image and no video in .*\.jpg"):
         ImageFolder.open(tmp_path, 32)
     (tmp_path / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"no usable picture in .*a\.jpg"):
+    with pytest.raises(PictureError, match=r"no usable image in .*a\.jpg"):
         ImageFolder.open(tmp_path, 32)
 
 
@@ -112,8 +112,8 @@ def test_pictures_are_cut_to_their_boxes(tmp_path: Path) -> None:
     assert images.names == ("0.png", "2.png", "3.png")
     assert np.abs(images.images[0].astype(int) - (40, 200, 40)).max() < 3  # the green square
     assert images.failures[0].startswith("1.png: its box (500, 0, 9, 9) lies outside its 128x96 pixels")
-    assert "1 box(es) belong to no picture in use: x.png" in images.failures[1]
-    assert images.notes == ("2.png: its box sticks out of the picture and was cut",)
+    assert "1 box(es) belong to no image in use: x.png" in images.failures[1]
+    assert images.notes == ("2.png: its box extends beyond the image and was cropped",)
     as_json = tmp_path / "boxes.json"
     as_json.write_text(json.dumps({"0.png": [100, 68, 24, 24]}))
     assert (ImageFolder.open(folder, 16, boxes=as_json).images[0] == images.images[0]).all()

@@ -25,7 +25,7 @@ def gif(path: Path, side: int) -> Path:
 
 
 def test_a_small_file_with_huge_pictures_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"a picture of 16000x16000 has more pixels.*--max-pixels"):
+    with pytest.raises(VideoError, match=r"16000x16000 .*--max-pixels"):
         open_source(gif(tmp_path / "bomb.gif", 16000))
     with open_source(gif(tmp_path / "small.gif", 100)) as source:
         assert len(list(source)) == 12
@@ -41,4 +41,4 @@ def test_the_limit_can_be_set_for_videos_and_pictures(tmp_path: Path) -> None:
 
 
 def test_too_little_memory_is_one_line() -> None:
-    assert one_line(MemoryError()).startswith("there is not enough memory")
+    assert one_line(MemoryError()).startswith("not enough memory")

@@ -205,7 +205,7 @@ def test_attempts_to_reconnect_end_where_they_are_limited(first: bytes) -> None:
     with servers.serving(servers.say(first)) as server:
         source = open_tcp(server.port, max_retries=2)
         seen = []
-        with pytest.raises(VideoError, match=r"lost \(the stream ended\); attempts to reconnect that failed: 2"):
+        with pytest.raises(VideoError, match=r"lost \(the stream ended\); failed reconnection attempts: 2"):
             in_time(lambda: seen.extend(source))
         source.close()
     assert len(seen) == 30
@@ -273,7 +273,7 @@ def test_a_driver_that_never_returns_does_not_cost_a_thread_per_attempt(
     )
     source._connect_seconds = 0.2
     try:
-        with pytest.raises(VideoError, match="attempts to reconnect that failed: 40"):
+        with pytest.raises(VideoError, match="failed reconnection attempts: 40"):
             in_time(lambda: list(source))
         assert num_opened <= 6
     finally:
@@ -400,7 +400,7 @@ def test_a_camera_with_a_password_takes_it_from_the_address_and_nobody_sees_it()
 def test_a_wrong_password_is_said_to_be_wrong_and_not_shown() -> None:
     with servers.serving(servers.rtsp([], "right")) as server, pytest.raises(VideoError) as caught:
         in_time(lambda: open_rtsp(server.port, "eve:s3cret@"))
-    assert "it wants a user and a password" in str(caught.value)
+    assert "it requires a user and a password" in str(caught.value)
     error: BaseException | None = caught.value
     while error is not None:
         assert "s3cret" not in f"{error!s}{error!r}{error.args}"

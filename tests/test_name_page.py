@@ -72,7 +72,7 @@ def test_the_page_shows_every_part_with_its_name(page: NamePage) -> None:
     assert status == 200
     assert re.findall(r'name="name\d" maxlength="64" value="([^"]*)"', text) == ["&lt;b&gt;&amp;", "near", "far"]
     assert "<b>&" not in text
-    assert re.findall(r'<img src="(\w+)"', text) == ["part0", "part1"] and "seen nowhere" in text
+    assert re.findall(r'<img src="(\w+)"', text) == ["part0", "part1"] and "never visible" in text
     assert ask(page.address, "part0")[1].startswith("\xff\xd8")
     assert [ask(page.address, word)[0] for word in ("part2", "part3", "part", "partx", "nothing")] == [404] * 5
 

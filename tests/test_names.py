@@ -108,8 +108,8 @@ WRONG = {
     "0=": "1 to 64 printable characters",
     "0=" + "x" * 65: "1 to 64 printable characters",
     "0=a\x07b": "printable",
-    "0=a/b": "no slash",
-    "0=a=b": "no '='",
+    "0=a/b": "must not contain a slash",
+    "0=a=b": "must not contain '='",
 }
 
 

@@ -52,7 +52,9 @@ def test_equal_runners_agree_entirely(bundle: Bundle, video: Path, tmp_path: Pat
     agreement = require_parity(comparison, EXACT, frames, tmp_path / "x.onnx", tmp_path / "r.json")
     assert (agreement.num_frames, agreement.worst_labels, agreement.pose_px, agreement.score) == (5, 1, 0, 0)
     assert not comparison.label_mismatch.any() and not comparison.score.any() and not comparison.max_pose_px.any()
-    assert "5 real and 7 odd frames: on 5 frames labels agree on 100.000% of pixels" in said(agreement, EXACT, frames)
+    assert "5 real and 7 synthetic frames: on 5 frames labels agree on 100.000% of pixels" in said(
+        agreement, EXACT, frames
+    )
     report = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
     assert report["passes"] and report["real_frames"]["labels"] == 1 and len(report["frames"]) == 12
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]

@@ -54,7 +54,7 @@ def test_the_folder_itself_may_be_the_clip_of_pictures(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_clips_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"no video in .*\.mp4.*folders of pictures"):
+    with pytest.raises(VideoError, match=r"no video in .*\.mp4.*folders of images"):
         find_clips(tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_a_picture_that_changes_wholly_is_not_known_and_is_reported(tmp_path: Pa
         cv2.imwrite(str(folder / f"{index}.png"), frame)
     clips = ClipFolder.open(tmp_path, 64)
     assert not clips.clips[0].scenery.behind(0, frames[0])[1].any()
-    assert clips.notes == ("noise: the whole picture moves and could not be followed; the background is not known",)
+    assert clips.notes == ("noise: the whole image moves and could not be tracked; the background is unknown",)
 
 
 def test_frames_after_a_cut_are_not_placed() -> None:

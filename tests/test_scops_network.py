@@ -446,14 +446,14 @@ def test_bad_sources_are_told_in_one_line(deeplab: Scops, tmp_path: Path, monkey
     save_file({**first, "layer3.6.conv1.weight": torch.zeros(256, 1024, 1, 1)}, tmp_path / "deeper.safetensors")
     save_file({**first, "bn1.bias": torch.full((64,), math.nan)}, tmp_path / "nan.safetensors")
     for source, words in {
-        "torchvision": "ResNet-50 could not be had (no route to host): put https://",
-        str(tmp_path / "none.npz"): "no file of weights at",
-        str(tmp_path / "none.safetensors"): "no file of weights at",
+        "torchvision": "ResNet-50 could not be downloaded (no route to host): put https://",
+        str(tmp_path / "none.npz"): "no weights file at",
+        str(tmp_path / "none.safetensors"): "no weights file at",
         "resnet": 'is not "torchvision"',
-        str(tmp_path / "broken.npz"): "is not a file of weights",
-        str(tmp_path / "broken.safetensors"): "is not a file of weights",
+        str(tmp_path / "broken.npz"): "is not a weights file",
+        str(tmp_path / "broken.safetensors"): "is not a weights file",
         str(tmp_path / "other.safetensors"): "no conv1.weight",
-        str(tmp_path / "narrow.safetensors"): "its bn1.bias is (3,), the network's (64,)",
+        str(tmp_path / "narrow.safetensors"): "its bn1.bias is (3,), but the network's is (64,)",
         str(tmp_path / "deeper.safetensors"): "it has layer3.6.conv1.weight",
         str(tmp_path / "nan.safetensors"): "is not finite",
     }.items():

@@ -195,6 +195,6 @@ def test_the_exported_run_streams_a_clip_and_is_evaluated(images: Path, run: Pat
 def test_wrong_input_is_one_line(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty"), "--out", str(tmp_path / "x"), "--features", "random"]) == 1
-    assert "no picture and no video in" in capsys.readouterr().err.splitlines()[-1]
+    assert "no image and no video in" in capsys.readouterr().err.splitlines()[-1]
     assert main([str(images), "--out", str(tmp_path / "y"), "--features", str(tmp_path / "none.npz")]) == 1
     assert "none.npz" in capsys.readouterr().err.splitlines()[-1]

@@ -75,7 +75,7 @@ def test_an_empty_picture_has_no_parts_and_finite_numbers(segmenter: PartSegment
 
 
 def test_pictures_of_the_wrong_size_are_a_model_error(bundle: Bundle) -> None:
-    with pytest.raises(ModelError, match=r"tiny.onnx takes uint8 pictures .*, got uint8 \(1, 32, 64, 3\)"):
+    with pytest.raises(ModelError, match=r"tiny.onnx takes uint8 images .*, got uint8 \(1, 32, 64, 3\)"):
         OnnxRuntimeBackend(bundle).run(np.zeros((1, 32, 64, 3), np.uint8))
 
 
@@ -136,21 +136,21 @@ def of_two(*values: float) -> np.ndarray:
         ({"scores": of_two(1e30, 0.5)}, "scores outside 0 to 1 at frame 0"),
         ({"scores": of_two(0.5, -0.1)}, "scores outside 0 to 1"),
         ({"scores": of_two(0.5, np.inf)}, "numbers that are not finite"),
-        ({"scores": of_two(0.5, 0.5, 0.5)}, "poses or scores of other shapes"),
+        ({"scores": of_two(0.5, 0.5, 0.5)}, "poses or scores with shapes"),
         ({"evidence": np.full((1, 2, 2), 1.5, np.float32)}, "evidence outside 0 to 1"),
         ({"evidence": np.full((1, 2, 2), np.nan, np.float32)}, "numbers that are not finite"),
-        ({"evidence": np.zeros((1, 2), np.float32)}, "evidence of another shape"),
-        ({"affines": np.full((1, 2, 2, 3), 3.4e38, np.float32)}, "poses far outside of any picture"),
-        ({"affines": np.full((1, 2, 2, 3), -2e4, np.float32)}, "poses far outside of any picture"),
-        ({"affines": np.zeros((1, 3, 2, 3), np.float32)}, "poses or scores of other shapes"),
-        ({"labels": np.full((1, 64, 64), 3, np.uint8)}, "labels that its description does not allow"),
-        ({"labels": np.zeros((1, 32, 64), np.uint8)}, "labels that its description does not allow"),
+        ({"evidence": np.zeros((1, 2), np.float32)}, "evidence with a shape"),
+        ({"affines": np.full((1, 2, 2, 3), 3.4e38, np.float32)}, "poses far outside the image"),
+        ({"affines": np.full((1, 2, 2, 3), -2e4, np.float32)}, "poses far outside the image"),
+        ({"affines": np.zeros((1, 3, 2, 3), np.float32)}, "poses or scores with shapes"),
+        ({"labels": np.full((1, 64, 64), 3, np.uint8)}, "labels that contradict its description"),
+        ({"labels": np.zeros((1, 32, 64), np.uint8)}, "labels that contradict its description"),
     ],
 )
 def test_what_no_tracks_file_may_hold_is_the_error_of_its_frame(
     bundle: Bundle, said: dict[str, np.ndarray], message: str
 ) -> None:
-    with pytest.raises(ModelError, match=rf"tiny: the network gave {message}"):
+    with pytest.raises(ModelError, match=rf"tiny: the network returned {message}"):
         PartSegmenter(bundle, TellingBackend(**said))(as_frame(picture(0)))
 
 

@@ -64,7 +64,7 @@ def test_a_source_that_hangs_for_good_is_left_behind_and_named(tmp_path: Path, b
     source, path = DeafSource(3), tmp_path / "t.jsonl"
     summary = stopped_after(3, lambda stop, now: run(source, bundle, tracks=path, stop=stop, progress=now))
     assert (summary.num_frames, num_lines(path)) == (3, 4)
-    assert any("source did not end" in line for line in summary.warnings)
+    assert any("source did not stop" in line for line in summary.warnings)
     source.release.set()
     wait_for_threads()
 
@@ -134,7 +134,7 @@ def test_an_output_that_hangs_and_a_source_that_is_silent_are_told_apart(
     threading.Thread(target=stop_when_stuck, daemon=True).start()
     summary = within_patience(lambda: run(source, bundle, tracks=path, progress=progress, stop=stop))
     (warning,) = summary.warnings
-    assert "t.jsonl did not end when told to" in warning
+    assert "t.jsonl did not stop in time" in warning
     assert source.closed
     release.set()
     wait_for_threads()
@@ -184,7 +184,7 @@ def test_leaving_the_loop_of_a_source_that_hangs_warns_of_the_thread_left_behind
         with closing(track(source, bundle)) as results:
             next(results)
 
-    with pytest.warns(RuntimeWarning, match="source did not end when told to"):
+    with pytest.warns(RuntimeWarning, match="source did not stop in time"):
         within_patience(leave)
     source.release.set()
     wait_for_threads()
@@ -315,7 +315,7 @@ def test_a_source_whose_close_hangs_is_left_behind_and_named(bundle: Bundle) -> 
     source = StubbornSource()
     summary = stopped_after(0, lambda stop, now: run(source, bundle, stop=stop, progress=now))
     assert summary.interrupted
-    assert any("source did not end when told to" in line for line in summary.warnings)
+    assert any("source did not stop in time" in line for line in summary.warnings)
     source.release.set()
     wait_for_threads()
 

@@ -176,14 +176,14 @@ def test_stats_that_cannot_be_written_are_a_warning_and_no_error(bundle: Bundle)
         raise Broken("pipe")
 
     summary = run(ArraySource(7), bundle, stats=fail)
-    assert summary.warnings == ("the stats could not be written: pipe",)
+    assert summary.warnings == ("the statistics could not be written: pipe",)
 
 
 def test_stats_that_nobody_takes_do_not_hold_up_the_run(bundle: Bundle) -> None:
     release = threading.Event()
     summary = within_patience(lambda: run(ArraySource(7), bundle, stats=lambda line: release.wait() and None))
     assert summary.num_frames == 7
-    assert summary.warnings == ("the stats could not be written: nobody takes them",)
+    assert summary.warnings == ("the statistics could not be written: the reader does not take them",)
     release.set()
     wait_for_threads()
 

@@ -247,7 +247,7 @@ def test_a_backend_that_is_not_there_is_raised_before_the_first_frame(bundle: Bu
 
 
 def test_threads_are_not_for_a_backend_that_is_open(bundle: Bundle) -> None:
-    with pytest.raises(ValueError, match="this one is open already"):
+    with pytest.raises(ValueError, match="already open"):
         track(ArraySource(3), bundle, backend=OnnxRuntimeBackend(bundle), threads=2)
 
 

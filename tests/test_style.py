@@ -215,10 +215,10 @@ def test_the_flags_make_the_style(tmp_path: Path, video: Path, model_path: Path)
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--draw", "mask"], "cannot draw mask"),
-        (["--opacity", "2"], "opacity must be in"),
-        (["--skeleton", "0:1"], "no list of pairs"),
-        (["--resume"], "give --tracks"),
+        (["--draw", "mask"], "draw mask"),
+        (["--opacity", "2"], "opacity"),
+        (["--skeleton", "0:1"], "'0:1'"),
+        (["--resume"], "--tracks"),
     ],
 )
 def test_flags_that_cannot_be_are_wrong_usage(
@@ -227,7 +227,7 @@ def test_flags_that_cannot_be_are_wrong_usage(
     with pytest.raises(SystemExit) as caught:
         main(["run", "video.mp4", "--overlay", str(tmp_path / "o.mp4"), *flags])
     assert caught.value.code == 2
-    assert message in capsys.readouterr().err
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_skeleton_of_parts_that_the_model_lacks_is_told_in_one_line(

@@ -154,7 +154,7 @@ def test_an_output_that_cannot_grow_ends_alone_with_exit_code_one(tmp_path: Path
     )
     assert result.returncode == 1
     at_once, at_the_end = result.stderr.splitlines()
-    assert "o.mp4 ends here, the rest goes on" in at_once
+    assert "o.mp4 ends here, the other outputs continue" in at_once
     assert at_the_end.startswith("streamparts: error: ")
     assert "File too large" in at_the_end
     assert len(list(streamparts.read_tracks(tmp_path / "t.jsonl").frames())) == 300

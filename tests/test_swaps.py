@@ -82,7 +82,7 @@ def test_without_tracks_there_is_no_evidence_and_no_swap() -> None:
 
 
 def test_a_part_in_two_pairs_is_refused() -> None:
-    with pytest.raises(ValueError, match="one symmetric pair"):
+    with pytest.raises(ValueError, match="one mirrored pair"):
         SwapResolver([(0, 1), (1, 2)])
 
 

@@ -253,7 +253,7 @@ def test_raw_video_is_counted_at_the_rate_that_it_names_or_that_is_asked_for(
 
 
 def test_a_rate_for_a_file_that_states_its_times_is_refused(video: Path) -> None:
-    with pytest.raises(VideoError, match="states its own times; leave --fps out"):
+    with pytest.raises(VideoError, match="has its own timestamps; leave --fps out"):
         open_source(video, fps=10)
 
 
@@ -293,7 +293,7 @@ def test_a_stream_without_a_clock_gets_the_times_of_arrival_and_says_so(jpeg: by
         with source, pytest.raises(VideoError, match="lost"):
             for frame in source:
                 seconds.append(frame.pts_seconds)
-    assert source.notes == ("states no times: they are those of arrival; --fps counts frames instead",)
+    assert source.notes == ("has no timestamps: using arrival times; --fps counts frames instead",)
     assert len(seconds) >= EXAMINED + SLOW - 1
     check_arrivals(seconds, source.rate)
 
@@ -332,7 +332,7 @@ def test_a_pipe_without_a_clock_gets_the_times_of_arrival_or_a_rate(jpeg: bytes)
     assert "counted at 5 fps" in source.notes[0]
     assert seconds == [n / 5 for n in range(len(seconds))]
     seconds, source = piped(jpeg, None)
-    assert "those of arrival" in source.notes[0]
+    assert "arrival times" in source.notes[0]
     check_arrivals(seconds, source.rate)
 
 

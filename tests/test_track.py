@@ -76,7 +76,7 @@ def test_earlier_tracks_are_not_changed_by_later_frames() -> None:
 
 
 def test_levels_the_wrong_way_round_are_refused() -> None:
-    with pytest.raises(ValueError, match="lower level"):
+    with pytest.raises(ValueError, match="levels"):
         Visibility(appear_score=0.2, vanish_score=0.4)
 
 

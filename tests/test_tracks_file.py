@@ -226,12 +226,12 @@ def test_what_does_not_agree_is_refused_in_one_line_and_nothing_is_touched(
     renamed.write_bytes(video.read_bytes())
     for arguments, message in [
         ((video, load_model(other)), "the model was"),
-        ((same_name, bundle), "the picture size was 128x96 and is 64x48"),
-        ((renamed, bundle), "the source was numbered.mp4 and is renamed.mp4"),
+        ((same_name, bundle), "the frame size was 128x96 and is now 64x48"),
+        ((renamed, bundle), "the source was numbered.mp4 and is now renamed.mp4"),
     ]:
         with pytest.raises(TracksError, match=message):
             run(*arguments, tracks=tracks_path, resume=True)
-    with pytest.raises(TracksError, match="whether there are masks was no and is yes"):
+    with pytest.raises(TracksError, match="whether there are masks was no and is now yes"):
         run(video, bundle, tracks=tracks_path, masks=True, resume=True)
     assert tracks_path.read_bytes() == whole
 
@@ -271,7 +271,7 @@ def test_the_overlay_of_a_resumed_run_goes_on_in_the_next_file_with_its_sound(
         assert main([*map(str, words)]) == 0
         following = tmp_path / f"o.00{number}.mp4"
         out = capsys.readouterr().out
-        assert f"the overlay goes on in {following}" in out
+        assert f"the overlay continues in {following}" in out
         assert f"wrote {following}" in out
         frames = list(decode(following))
         assert [read_number(image) for image, _ in frames] == list(range(num_lines - 1, 90))

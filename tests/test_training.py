@@ -200,7 +200,7 @@ def test_training_says_a_line_every_so_often_where_standard_error_is_no_terminal
     for step in (3, 4):
         log.add(step, {"loss": torch.tensor(1.0)})
     log.close()
-    said = [line for line in screen.getvalue().splitlines() if line.endswith("steps a second")]
+    said = [line for line in screen.getvalue().splitlines() if line.endswith("steps per second")]
     assert [line.partition(",")[0] for line in said] == (
         [] if is_terminal else ["teacher: step 4 of 10", "teacher: step 5 of 10"]
     )
@@ -390,7 +390,7 @@ def test_export_asks_for_frames_when_the_clips_of_the_run_are_gone(
     (moved / "config.json").write_text(json.dumps({**config, "clips": str(tmp_path / "gone")}))
     assert onnx_model.main([str(moved), "-o", str(tmp_path / "x.onnx")]) == 1
     said = capsys.readouterr().err
-    assert "is not there; name a video or a folder with --frames" in said and said.count("\n") == 1
+    assert "no longer exist; name a video or a folder with --frames" in said and said.count("\n") == 1
     assert not (tmp_path / "x.onnx").exists()
 
 

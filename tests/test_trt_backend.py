@@ -136,7 +136,7 @@ def test_more_submissions_than_slots_are_refused(backend: TensorRtBackend) -> No
     ],
 )
 def test_other_pictures_than_the_networks_are_refused(backend: TensorRtBackend, images: np.ndarray) -> None:
-    with pytest.raises(ModelError, match="takes uint8 pictures of shape"):
+    with pytest.raises(ModelError, match="takes uint8 images of shape"):
         backend.run(images)
 
 

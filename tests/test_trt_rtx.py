@@ -98,7 +98,7 @@ def test_an_exported_model_is_parsed_and_built(
     data = in_precision(bundle, precision)
     plan, timings = build_plan(library, data, bundle.spec, BuildOptions(targets=TARGETS))
     runtime = library.module.Runtime(library.log)
-    assert rtx_plan_problem(library, runtime, plan) != "damaged, or no engine"
+    assert rtx_plan_problem(library, runtime, plan) != "damaged, or not an engine"
     assert len(plan) > 10_000 and timings == b""
 
 
@@ -128,7 +128,7 @@ def test_the_command_builds_without_a_gpu_and_says_that_nothing_was_executed(
     model = write_tiny_model(tmp_path / "tiny.onnx")
     options = BuildOptions(targets=TARGETS, max_batch=4)
     built = build(model, tmp_path / "x.engine", options=options, frames=video, report=tmp_path / "r.json")
-    assert built.outcome.startswith("built, not executed: no GPU here that it is for; its graph on the CPU, ")
+    assert built.outcome.startswith("built, not executed: this machine has no target GPU; its graph on the CPU, ")
     info = read_info(built.path)
     assert not info.verified and info.options.targets == TARGETS and info.gpu == "" and info.library == "tensorrt_rtx"
     assert info.agreement is not None and info.agreement.worst_labels == 1
@@ -142,11 +142,11 @@ def test_the_command_builds_without_a_gpu_and_says_that_nothing_was_executed(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"targets": ("sm90",)}, "knows no sm90; its targets are sm75, sm80"),
-        ({"targets": ("nonsense", "sm80")}, "knows no nonsense"),
-        ({"targets": ("sm80",), "version_compatible": True}, "no version-compatible or hardware-compatible"),
-        ({"targets": ("sm80",), "hardware_compatible": True}, "no version-compatible or hardware-compatible"),
-        ({}, "no GPU here to build for; name some, .*--target sm75 sm80"),
+        ({"targets": ("sm90",)}, "does not support sm90; its targets are sm75, sm80"),
+        ({"targets": ("nonsense", "sm80")}, "does not support nonsense"),
+        ({"targets": ("sm80",), "version_compatible": True}, "version-compatible"),
+        ({"targets": ("sm80",), "hardware_compatible": True}, "hardware-compatible"),
+        ({}, "there is no GPU here; .*--target sm75 sm80"),
     ],
 )
 def test_what_cannot_be_built_here_is_told_in_one_line(
@@ -175,7 +175,7 @@ def test_what_the_parser_does_not_take_is_told_with_its_node(library: Library) -
     model.graph.node.append(helper.make_node("NonZero", ["unique"], ["places"]))
     model.graph.output.append(helper.make_tensor_value_info("unique", TensorProto.FLOAT, ["M"]))
     onnx.checker.check_model(model)
-    with pytest.raises(ModelError, match=r"cannot take this graph: .*Unique") as caught:
+    with pytest.raises(ModelError, match=r"cannot parse this graph: .*Unique") as caught:
         build_plan(library, model.SerializeToString(), tiny_spec(), BuildOptions(targets=("sm80",)))
     assert "\n" not in str(caught.value)
 
@@ -183,7 +183,7 @@ def test_what_the_parser_does_not_take_is_told_with_its_node(library: Library) -
 @pytest.mark.parametrize("junk", [b"", b"not an engine", bytes(100_000)])
 def test_what_is_no_engine_is_known_without_a_gpu(library: Library, junk: bytes) -> None:
     runtime = library.module.Runtime(library.log)
-    assert rtx_plan_problem(library, runtime, junk) == "damaged, or no engine"
+    assert rtx_plan_problem(library, runtime, junk) == "damaged, or not an engine"
 
 
 def test_the_graph_that_the_parser_gets_says_what_the_model_says(exported: Callable[[str], Bundle]) -> None:

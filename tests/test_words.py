@@ -88,7 +88,7 @@ def test_an_unknown_word_names_the_kinds_and_a_misspelt_file_is_said_to_be_missi
         open_source("below/b.mp4")
     with pytest.raises(VideoError, match=r"no such camera|cannot list the cameras|cannot be opened"):
         open_source("webcam:97")
-    with pytest.raises(VideoError, match="is a folder, and not one of pictures alone"):
+    with pytest.raises(VideoError, match="is a folder with more than images"):
         open_source(".")
     numbered_video(folder / "c.mp4", 3)
     with pytest.raises(VideoError, match="matches 2 files"):
@@ -108,7 +108,9 @@ def test_a_path_is_always_a_file(folder: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["srt", "rist", "nonsense"])
 def test_a_protocol_that_this_ffmpeg_lacks_is_named_in_one_line(scheme: str) -> None:
-    with pytest.raises(VideoError, match=f"has no protocol '{scheme}'; another program may receive it") as caught:
+    with pytest.raises(
+        VideoError, match=f"does not support the protocol '{scheme}'; another program may receive it"
+    ) as caught:
         open_source(f"{scheme}://eve:s3cret@127.0.0.1:9/x?token=t0ken")
     assert "s3cret" not in str(caught.value)
     assert "t0ken" not in str(caught.value)

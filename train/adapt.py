@@ -1,9 +1,9 @@
 """Adapt a model to your own clips, without labels: python -m train.adapt person clips/mine --out runs/mine
 
-The model follows its subject through the clips. What it answers about each frame, as the mean over turned, scaled and
-mirrored views, is what it then learns to answer at once, from varied views and before other scenery. Names, sides and
-number of the parts stay. In the end its steadiness before and after is compared (label_free.py); a model that got worse
-is refused. Works for shipped models and for .onnx files of your own.
+The model follows its subject through the clips. Its predictions for each frame are averaged over rotated, scaled and
+mirrored views; it is then trained to predict the average from a single augmented view, before other backgrounds. Names,
+sides and number of the parts stay. Finally, its steadiness before and after is compared (label_free.py); a model that
+got worse is refused. Works for bundled models and for your own .onnx files.
 
 examples:
   python -m train.adapt person clips/dancer --out runs/dancer
@@ -50,48 +50,49 @@ from train.student import StudentLoss, prepare_view_lesson, student_loss
 
 STUDENT, NAMES, REPORT, SHEET = "student.safetensors", "names.txt", "report.json", "before-after.png"
 TIMED_STEPS = 5
-"""The first steps tell how many the minutes hold."""
+"""Number of first steps, from whose duration the number of steps is computed."""
 WORSE = 0.02
-"""By how much a figure of steadiness may fall."""
+"""Maximum decrease of a steadiness figure."""
 AREA = (0.6, 1.7)
-"""Of the foreground, after as a multiple of before; beyond it, parts were lost or run over."""
+"""Limits of the foreground after, as a multiple of before; beyond them, parts vanished or spread."""
 ENCODER_SHARE = 0.3
 MAX_NORM = 8.0
 
 
 class WorseError(StreampartsError):
-    """The adapted model is worse than the one that it began as."""
+    """Raised if the adapted model is worse than the one it started from."""
 
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """Everything that a run depends on; saved as config.json in its folder."""
+    """Everything that a run depends on, saved as config.json in its folder."""
 
     model: Annotated[str, tyro.conf.Positional]
-    """A shipped model, by name, or an exported .onnx file."""
+    """Name of a bundled model, or an exported .onnx file."""
     clips: Annotated[Path, tyro.conf.Positional]
     """Folder of raw clips of the same kind of subject, or one clip."""
     out: Path
     """Folder of the run: student.safetensors, report.json, before-after.png."""
     minutes: float = 5.0
-    """About how long to learn, beside a minute or two of looking at the clips."""
+    """Approximate minutes of training, in addition to a minute or two of following."""
     batch_size: int = 12
-    """Frames a step."""
+    """Frames per step."""
     learning_rate: float = 5e-4
-    """Peak rate of Adam, which falls to zero along half a cosine."""
+    """Peak learning rate of Adam, which decays to zero along half a cosine."""
     seed: int = 0
-    """Draws frames and augmentation."""
+    """Seed of the drawn frames and the augmentation."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Device to train on."""
     threads: int = 0
-    """CPU threads, 0 for torch's choice."""
+    """CPU threads; 0 for torch's default."""
     cache: Path | None = None
-    """Folder of the crops: by default beside the clips, or in the run folder where they cannot be written to."""
+    """Folder of the crops; by default beside the clips, or in the run folder if that is not writable."""
     loss: StudentLoss = field(default_factory=lambda: StudentLoss(translation=0.5, shape=0.25, appearance=0.3))
 
 
 def adapt(config: AdaptConfig) -> None:
-    """Follow, answer, learn, compare. Raises StreampartsError; WorseError with everything written but the student."""
+    """Follow, predict, train, compare. Raises StreampartsError; WorseError after everything except the student is
+    written."""
     if not config.minutes > 0:
         raise StreampartsError(f"--minutes must be above 0, got {config.minutes:g}")
     if config.threads:
@@ -130,7 +131,7 @@ def learn(
     fabric: Fabric,
     stop: StopRequest,
 ) -> Student:
-    """A student that begins as `student` and learns the answers, for about the minutes that were asked for."""
+    """Train a student that starts as `student` on the averaged predictions, for about the requested minutes."""
     network = channels_last(Student(student.config)).to(fabric.device)
     network.load_state_dict(student.state_dict())
     sampler = PairSampler(folder, config.batch_size, config.seed)
@@ -167,14 +168,14 @@ def crops(sampler: PairSampler, device: torch.device, batches: int = 8) -> torch
 
 
 def sheet(student: Student, pairs: ByteArray, columns: int = 10) -> ByteArray:
-    """The parts of some frames in one row of pictures."""
+    """Draw the parts of some frames in one row of images."""
     chosen = np.ascontiguousarray(pairs[spread(len(pairs), columns), 0])
     device = next(student.parameters()).device
     return contact_sheet(lambda images: read_out(*student(images)), chosen, device)[:TILE]
 
 
 def table(before: Steadiness, after: Steadiness) -> list[str]:
-    """A line for each figure that could be measured."""
+    """One line for each figure that could be measured."""
     pairs = [(name, old, asdict(after)[name]) for name, old in asdict(before).items()]
     return [
         f"{name.replace('_', ' '):18} {old:.3f} before, {new:.3f} after"
@@ -184,7 +185,7 @@ def table(before: Steadiness, after: Steadiness) -> list[str]:
 
 
 def require_no_worse(before: Steadiness, after: Steadiness) -> None:
-    """Raises WorseError where a figure fell, or parts were lost."""
+    """Raise WorseError if a figure fell, or parts vanished."""
     for name in ("agreement", "consistency"):
         old, new = asdict(before)[name], asdict(after)[name]
         if new < old - WORSE:
@@ -197,7 +198,7 @@ def require_no_worse(before: Steadiness, after: Steadiness) -> None:
 
 
 def subject_words(config: AdaptConfig, known: object) -> str:
-    """Where the subject came from: the source of the model's own, and the clips."""
+    """Origin of the subject: that of the model, and the clips."""
     source = getattr(known, "source", "") or readable(Path(config.model).name)
     return f"{source}; adapted without labels"
 
@@ -207,7 +208,7 @@ def say(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return 0, 1 with one line on the error, or 2 for wrong usage."""
     config = tyro.cli(AdaptConfig, args=argv, description=__doc__, prog="python -m train.adapt")
     return exit_code("train.adapt", lambda: adapt(config))
 

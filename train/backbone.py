@@ -52,7 +52,7 @@ def load_backbone(network: Scops, source: str | Path) -> tuple[str, ...]:
     try:
         return _fill(backbone, arranged(weights))
     except (ValueError, KeyError) as error:
-        raise StreampartsError(f"{source} does not hold the weights of {kind}: {error.args[0]}") from error
+        raise StreampartsError(f"{source} does not contain the weights of {kind}: {error.args[0]}") from error
 
 
 def _in_rgb(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,11 +79,11 @@ def _read(path: Path) -> dict[str, Tensor]:
         tensors = read_npz(path) if path.suffix == ".npz" else safetensors.torch.load_file(path)
     except FileNotFoundError as error:
         raise StreampartsError(
-            f'no file of weights at {path}; "torchvision" downloads them, "scratch" does without'
+            f'no weights file at {path}; "torchvision" downloads one, "scratch" needs none'
         ) from error
     except (OSError, ValueError, SafetensorError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StreampartsError(f"{path} is not a file of weights: {reason}") from error
+        raise StreampartsError(f"{path} is not a weights file: {reason}") from error
     return {name: value.float() for name, value in tensors.items()}
 
 
@@ -112,14 +112,14 @@ def _fill(backbone: ResNet50 | SqueezeNet, weights: dict[str, Tensor]) -> tuple[
     """Copy tensors by name and shape. Raises ValueError for an unexpected tensor, KeyError if the first layer is
     missing."""
     if "conv1.weight" not in weights:
-        raise KeyError("there is no conv1.weight in it")
+        raise KeyError("it has no conv1.weight")
     weights = {**_usual_scaling(), **weights}
     own = backbone.state_dict()
     for name, value in weights.items():
         if name not in own:
-            raise ValueError(f"it has {name}, the network has not")
+            raise ValueError(f"it has {name}, but the network does not")
         if own[name].shape != value.shape:
-            raise ValueError(f"its {name} is {tuple(value.shape)}, the network's {tuple(own[name].shape)}")
+            raise ValueError(f"its {name} is {tuple(value.shape)}, but the network's is {tuple(own[name].shape)}")
         if not value.isfinite().all():
             raise ValueError(f"its {name} is not finite")
     backbone.load_state_dict(weights, strict=False)

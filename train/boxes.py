@@ -54,7 +54,7 @@ def read_boxes(path: Path) -> dict[str, Rectangle]:
         text = read_text(path)
         return _checked(_json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text))
     except (OSError, ValueError) as error:
-        raise PictureError(f"{path}: no boxes can be read from it ({error})") from error
+        raise PictureError(f"{path}: the boxes cannot be read ({error})") from error
 
 
 def _csv_rows(text: str) -> Iterable[tuple[str, list[str]]]:
@@ -84,8 +84,8 @@ def _checked(rows: Iterable[tuple[str, list[str] | list[float]]]) -> dict[str, R
         try:
             numbers = [float(value) for value in values]
         except (TypeError, ValueError):
-            raise ValueError(f"{name} needs four numbers, has {values}") from None
+            raise ValueError(f"{name} needs four numbers, but has {values}") from None
         if not np.isfinite(numbers).all() or min(numbers[2:]) <= 0:
-            raise ValueError(f"{name} needs a width and a height above 0, has {values}")
+            raise ValueError(f"{name} needs a width and a height above 0, but has {values}")
         boxes[name] = Rectangle(*numbers)
     return boxes

@@ -25,7 +25,7 @@ def cache_place(inputs: Path, wanted: Path | None, run: Path) -> Path:
         if _can_be_written(place):
             sweep(place)
             return place
-    raise VideoError(f"{wanted or inputs / FOLDER}: nothing can be written there; give another folder with --cache DIR")
+    raise VideoError(f"{wanted or inputs / FOLDER}: is not writable; give another folder with --cache DIR")
 
 
 def sweep(cache: Path) -> None:
@@ -65,8 +65,8 @@ def reserve(path: Path, num_bytes: int, what: str) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
         raise VideoError(
-            f"{what}: its frames need {num_bytes / 1e6:.0f} MB in {path.parent}, and the disk has no room for them; "
-            "make room, or give another folder with --cache DIR"
+            f"{what}: its frames need {num_bytes / 1000000.0:.0f} MB in {path.parent}, but the disk is full; free "
+            "some space, or give another folder with --cache DIR"
         ) from error
 
 

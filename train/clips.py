@@ -144,12 +144,12 @@ def read_scenery(path: Path) -> tuple[Scenery, tuple[str, ...]]:
 def notes_of(reader: Reader, scenery: Scenery, num_frames: int) -> tuple[str, ...]:
     notes = [*reader.notes]
     if num_frames < len(reader):
-        notes.append(f"{num_frames} of its {len(reader)} frames are used")
+        notes.append(f"uses {num_frames} of its {len(reader)} frames")
     if scenery.to_picture is not None:
         placed = num_frames - int(np.isnan(scenery.to_picture).any((1, 2)).sum())
         notes.append(f"the camera moves; the background is known for {placed} of {num_frames} frames")
     elif not scenery.trusted:
-        notes.append("the whole picture moves and could not be followed; the background is not known")
+        notes.append("the whole image moves and could not be tracked; the background is unknown")
     return tuple(notes)
 
 

@@ -118,7 +118,7 @@ def fit(pictures: Iterable[ByteArray], features: Features, config: DffConfig) ->
     values, border = np.concatenate(cells), np.concatenate(borders)
     num_factors = config.num_parts + config.num_background
     if len(values) < num_factors:
-        raise ValueError(f"{num_factors} factors need as many cells, the pictures have {len(values)}")
+        raise ValueError(f"{num_factors} factors need as many cells, but the images have {len(values)}")
     model = NMF(num_factors, init="nndsvda", max_iter=config.num_iterations, tol=1e-3, random_state=config.seed)
     heat = model.fit_transform(values)
     share = heat[border].sum(axis=0) / np.maximum(heat.sum(axis=0), 1e-9) / border.mean()
@@ -173,7 +173,7 @@ def open_factors(folder: Path) -> Finder:
         with np.load(folder / BASIS, allow_pickle=False) as stored:
             factors = Factors(stored["basis"], stored["heats"], stored["border_shares"])
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{folder} holds no factors of train.dff ({error})") from error
+        raise ModelError(f"{folder} contains no factors of train.dff ({error})") from error
     features, side = open_features(files), config.image_size
 
     def run(image: ByteArray) -> RawParts:
@@ -188,12 +188,12 @@ EXAMPLES = """examples:
   python -m train.dff pictures/horses --out runs/horse-dff --features squeezenet.npz
 """
 _MEANINGS = {
-    "num_parts": "parts to find",
-    "num_background": "factors besides the parts",
-    "threshold": "share of a part's 99th percentile from which on a cell belongs to it",
-    "image_size": "pixels of the square that pictures are fitted into",
-    "num_iterations": "rounds of the factorisation",
-    "seed": "draws the factors at the start",
+    "num_parts": "number of parts",
+    "num_background": "number of factors besides the parts",
+    "threshold": "share of a part's 99th percentile from which a cell belongs to it",
+    "image_size": "side of the square that images are letterboxed into, in pixels",
+    "num_iterations": "iterations of the factorisation",
+    "seed": "seed of the initial factors",
 }
 
 
@@ -204,7 +204,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    out.add_argument("images", metavar="IMAGES", type=Path, help="folder of pictures, and of folders of them")
+    out.add_argument("images", metavar="IMAGES", type=Path, help="folder of images, and of folders of them")
     out.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the factors")
     out.add_argument(
         "--features",
@@ -212,9 +212,9 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="weights of the trained network: .npz, see perceptual.py",
+        help="weights of the pretrained network: .npz, see perceptual.py",
     )
-    out.add_argument("--half", default="", help="fit: only every second picture by name, as horses:FOLDER,fit has it")
+    out.add_argument("--half", default="", help="fit: only every second image by name, as in horses:FOLDER,fit")
     for name, value in asdict(DffConfig()).items():
         flag = f"--{name.replace('_', '-')}"
         out.add_argument(flag, type=type(value), default=value, help=f"{_MEANINGS[name]} (default: %(default)s)")
@@ -228,7 +228,7 @@ def run(args: argparse.Namespace) -> None:
     factors = fit(pictures, open_features(args.features), config)
     save(args.out, factors, config, args.features, f"{len(paths)} of {args.images.name}")
     shares = ", ".join(f"{share:.2f}" for share in factors.border_shares)
-    print(f"{args.out}: {len(paths)} pictures; share of heat at the borders, parts first: {shares}")
+    print(f"{args.out}: {len(paths)} images; share of heat at the borders, parts first: {shares}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -37,7 +37,7 @@ from train.spread import spread
 NUM_PICTURES = 12
 """Number of frames on a sheet, spread over the set."""
 
-LEAST_SQUARES = "least squares (the papers' own; overfits on few clips), features"
+LEAST_SQUARES = "least squares (the papers' metric; overfits on few clips), features"
 ROWS = (
     ("truth", "truth"),
     ("frames", "frames"),
@@ -200,23 +200,25 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     out.add_argument(
-        "model", metavar="MODEL", help=".onnx file, name of a shipped model, folder or teacher.safetensors of a run"
+        "model", metavar="MODEL", help=".onnx file, name of a bundled model, folder or teacher.safetensors of a run"
     )
-    out.add_argument("sets", metavar="SET", nargs="+", help="a labelled set, in one of the ways listed below")
-    out.add_argument("--out", type=Path, help="also write all figures there as JSON")
-    out.add_argument("--pictures", type=Path, metavar="DIR", help="write a sheet per set: truth beside what was found")
-    out.add_argument("--max-frames", type=int, default=400, help="of each set, spread evenly (default: %(default)s)")
+    out.add_argument("sets", metavar="SET", nargs="+", help="labelled set, in one of the forms listed below")
+    out.add_argument("--out", type=Path, help="also write all figures to this JSON file")
     out.add_argument(
-        "--seed", type=int, default=0, help="splits the frames of the landmark regression (default: %(default)s)"
+        "--pictures", type=Path, metavar="DIR", help="write a contact sheet per set: ground truth beside prediction"
     )
-    out.add_argument("--crf", action="store_true", help="every figure also after a dense CRF, see above")
+    out.add_argument("--max-frames", type=int, default=400, help="frames per set, spread evenly (default: %(default)s)")
+    out.add_argument(
+        "--seed", type=int, default=0, help="seed of the split for the landmark regression (default: %(default)s)"
+    )
+    out.add_argument("--crf", action="store_true", help="also compute every figure after a dense CRF, see above")
     out.add_argument(
         "--normalise-by",
         metavar="A,B",
         help="landmark distances also in percent of that between two landmarks (names or indices), or of their 'box'",
     )
     options = PuppetOptions()
-    for flag, what in (("num_clips", "clips"), ("num_frames", "frames a clip"), ("size", "pixels of a side")):
+    for flag, what in (("num_clips", "clips"), ("num_frames", "frames per clip"), ("size", "side in pixels")):
         name, value = f"--puppet-{flag.replace('_', '-')}", getattr(options, flag)
         out.add_argument(name, type=int, default=value, help=f"{what}, of rendered puppets (default: %(default)s)")
     return out

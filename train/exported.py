@@ -30,7 +30,7 @@ def read_student(model: str) -> tuple[Student, ModelSpec]:
         student = Student(config)
         student.load_state_dict(unfolded(graph_weights(path), student))
     except (msgspec.ValidationError, RuntimeError, ValueError, KeyError) as error:
-        raise ModelError(f"{model} is not an exported student in 32-bit numbers; it cannot be trained on") from error
+        raise ModelError(f"{model} is not an exported fp32 student, so it cannot be trained") from error
     return student.eval(), spec
 
 

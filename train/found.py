@@ -1,4 +1,4 @@
-"""The parts that a network finds in one picture, as values that evaluation compares."""
+"""The parts that a network finds in one image, as values for evaluation."""
 
 from __future__ import annotations
 

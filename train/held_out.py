@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     parser = argparse.ArgumentParser("python -m train.held_out", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a run of train.supervised")
-    parser.add_argument("pictures", type=Path, help="folder of rendered pictures of another seed")
+    parser.add_argument("pictures", type=Path, help="folder of images rendered with another seed")
     args = parser.parse_args(argv)
     try:
         checkpoint = args.run / STUDENT

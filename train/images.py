@@ -56,7 +56,7 @@ def find_files(folder: Path, apart: Path | None = None) -> list[Path]:
         and not (apart and path.resolve().is_relative_to(apart.resolve()))
     ]
     if not files:
-        raise PictureError(f"no picture and no video in {folder} (looked for {', '.join(sorted(wanted))})")
+        raise PictureError(f"no image and no video in {folder} (looked for {', '.join(sorted(wanted))})")
     return files
 
 
@@ -124,14 +124,14 @@ class Preparation:
                     self.failures.append(f"{picture.name}: {reason_of(error)}")
         if unused:
             some = ", ".join(sorted(unused)[:3])
-            self.failures.append(f"{len(unused)} box(es) belong to no picture in use: {some}")
+            self.failures.append(f"{len(unused)} box(es) belong to no image in use: {some}")
 
     def _prepared(self, picture: Picture, rectangle: Rectangle | None) -> tuple[ByteArray, ByteArray]:
         image = picture.read()
         hw = image.shape[:2]
         box = rectangle.within(hw) if rectangle else Box(0, hw[0], 0, hw[1])
         if rectangle and rectangle.sticks_out(hw):
-            self.notes.append(f"{picture.name}: its box sticks out of the picture and was cut")
+            self.notes.append(f"{picture.name}: its box extends beyond the image and was cropped")
         saliency = np.repeat(self.maps(picture, image, box)[..., None], 3, axis=2)
         return fitted(box.crop(image), self.image_size, self.fit), fitted(saliency, self.image_size, self.fit)[..., 0]
 
@@ -149,7 +149,7 @@ def write_prepared(preparation: Preparation, rows: Iterable[Row], stored: Path) 
     files = (stored.with_suffix(".images"), stored.with_suffix(".saliency"))
     write_whole(files[0], lambda images: write_whole(files[1], lambda saliency: write(images, saliency)))
     if not names:
-        raise PictureError(f"no usable picture in {preparation.folder}: {'; '.join(preparation.failures[:3])}")
+        raise PictureError(f"no usable image in {preparation.folder}: {'; '.join(preparation.failures[:3])}")
     about = {"names": names, "size": preparation.image_size, "fit": preparation.fit}
     about |= {"failures": preparation.failures, "notes": preparation.notes}
     write_whole(stored, lambda file: file.write(json.dumps(about).encode()))

@@ -1,5 +1,5 @@
-"""How steady a student's parts are on clips without labels: under a turn of the picture, from frame to frame, and as
-pieces that move as one. Each figure is in [0, 1], 1 is best."""
+"""Steadiness of a student's parts on clips without labels: under a rotation of the image, from frame to frame, and as
+rigidly moving pieces. Each figure is in [0, 1]; 1 is best."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from train.subject.motion import flow_method
 from train.subject.values import SubjectClip
 
 PAIRS = 32
-"""Of frames, spread over all clips."""
+"""Maximum number of frame pairs, over all clips."""
 STEP = 3
-"""Frames from the first to the second of a pair: enough for slow subjects to move."""
+"""Distance of the two frames of a pair: enough for slow subjects to move."""
 TURN, SCALE = 15.0, 0.85
-"""Degrees and scale of the view whose answer is compared."""
+"""Rotation in degrees and scale of the compared view."""
 LEAST_PIXELS = 24
-"""Of a part, for its motion to be fitted."""
+"""Minimum pixels of a part for its motion to be fitted."""
 LEAST_MOTION = 0.1
-"""Variance of the subject's flow, in square pixels, below which a pair tells nothing about motion."""
+"""Variance of the subject's flow, in square pixels, below which a pair is not used for motion."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Steadiness:
     """The figures, means over pairs of frames."""
 
     agreement: float
-    """IoU of the parts before and after turning the picture, mean over the parts that are seen."""
+    """IoU of the parts before and after rotating the image, mean over the visible parts."""
     consistency: float
-    """Share of the subject's pixels with the same part STEP frames later, followed along the optical flow."""
+    """Share of the subject's pixels with the same part STEP frames later, along the optical flow."""
     explained_motion: float | None
-    """Share of the variance of the optical flow on the subject that one affine motion per part explains; None where
-    next to nothing moves."""
+    """Share of the variance of the optical flow on the subject that one affine motion per part explains; None if almost
+    nothing moves."""
     foreground: float
-    """Share of pixels with a part, neither good nor bad by itself."""
+    """Share of pixels with a part; neither good nor bad in itself."""
 
 
 def neighbouring_frames(subjects: Sequence[SubjectClip], side: int) -> ByteArray:
@@ -65,7 +65,7 @@ def neighbouring_frames(subjects: Sequence[SubjectClip], side: int) -> ByteArray
 
 @torch.no_grad()
 def steadiness(student: Student, pairs: ByteArray) -> Steadiness:
-    """Of `pairs` (N, 2, S, S, 3) as neighbouring_frames gives them."""
+    """Compute the figures of `pairs` (N, 2, S, S, 3) from neighbouring_frames."""
     student.eval()
     device = next(student.parameters()).device
     images = [to_images(torch.from_numpy(np.ascontiguousarray(pairs[:, k])).to(device)) for k in (0, 1)]
@@ -103,7 +103,7 @@ def _mean_iou(first: ByteArray, second: ByteArray) -> float:
 
 
 def _carried(first: ByteArray, second: ByteArray, flow: FloatArray) -> float:
-    """Share of equal labels on the first frame's subject."""
+    """Share of the first frame's subject pixels with equal labels."""
     rows, columns = np.nonzero(first)
     if not len(rows):
         return 1.0
@@ -115,8 +115,8 @@ def _carried(first: ByteArray, second: ByteArray, flow: FloatArray) -> float:
 
 
 def _explained(flow: FloatArray, labels: ByteArray) -> float | None:
-    """1 - residual / variance of the flow on the subject, each part with an affine motion of its own; None where next
-    to nothing moves."""
+    """1 - residual / variance of the flow on the subject, with one affine motion per part; None if almost nothing
+    moves."""
     on_subject = flow[labels > 0]
     if len(on_subject) < LEAST_PIXELS or on_subject.var(0).sum() < LEAST_MOTION:
         return None
@@ -128,7 +128,8 @@ def _explained(flow: FloatArray, labels: ByteArray) -> float | None:
 
 
 def _residual(moved: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> float:
-    """Sum of squares that the affine motion of least squares leaves; of small parts, that their mean leaves."""
+    """Sum of squares after least-squares fits of one affine motion per part; of small parts, after subtracting their
+    mean."""
     if len(rows) < LEAST_PIXELS:
         return float(((moved - moved.mean(0)) ** 2).sum())
     inputs = np.column_stack([columns, rows, np.ones(len(rows))])

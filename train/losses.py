@@ -65,6 +65,7 @@ def least_difference(predictions: Sequence[Tensor], image: Tensor, l1: float, gr
     differences = []
     for predicted in predictions:
         dx, dy = image_gradient(predicted - image)
+        # (B, 3, H, W): forward differences, 0 in the last column and row
         errors = F.pad(dx.abs(), (0, 1)) + F.pad(dy.abs(), (0, 0, 0, 1))
         differences.append((l1 * (predicted - image).abs() + gradient * errors).mean(dim=1))
     return torch.stack(differences).amin(dim=0).mean()
@@ -94,7 +95,7 @@ def rotation_scale_loss(affine: Affine, covariance: Tensor, sigmas: float = CANO
     """Eq. 9 of each part, (B, K): |A_k A_k^T - sigmas^2 Sigma_k|_F of mask covariances (B, K, 2, 2). The paper's
     `sigmas` is 1: its canonical frames hold a part up to one deviation."""
     difference = affine.covariance() - sigmas**2 * covariance
-    return difference.square().sum((-1, -2)).add(1e-12).sqrt()
+    return difference.square().sum((-1, -2)).add(1e-12).sqrt()  # the gradient of sqrt is finite at 0
 
 
 def transformation_loss(
@@ -105,7 +106,7 @@ def transformation_loss(
     Parts with less than one pixel are left out, because their moments are meaningless.
     """
     mean, covariance, mass = mask_moments(masks, threshold)
-    seen = (mass > 1.0).float()
+    seen = (mass > 1.0).float()  # (B, K), mass in pixels
     translation = translation_loss(affine.translation, mean)
     shape = rotation_scale_loss(affine, covariance, sigmas)
     share = seen / seen.sum(-1, keepdim=True).clamp(min=1)
@@ -125,6 +126,7 @@ def motion_loss(masks: Tensor, moved: Sequence[Tensor], background: Tensor, imag
     the first step, while the decoder's output is still blurred. Of several, the one that explains a pixel best counts.
     `background` (B, 3, H, W) stands for slot 0. Only pixels that are `known` (B, 1, H, W) count.
     """
+    # (B, 1, H, W) and (B, K, H, W): colour errors of slot 0 and of each part, the best of all sources
     behind = (background - image).abs().mean(dim=1, keepdim=True)
     errors = torch.stack([(one - image.unsqueeze(1)).abs().mean(dim=2) for one in moved]).amin(dim=0)
     return known_mean((masks * torch.cat([behind, errors], dim=1)).sum(dim=1, keepdim=True), known)
@@ -164,6 +166,7 @@ def edge_loss(masks: Tensor, image: Tensor, reach: tuple[int, ...] = (1, 2, 4), 
                 near_m, far_m = masks.narrow(axis, 0, length), masks.narrow(axis, distance, length)
                 near_i, far_i = image.narrow(axis, 0, length), image.narrow(axis, distance, length)
                 likeness = torch.exp(-contrast * (near_i - far_i).abs().mean(dim=1, keepdim=True))
+                # d|a - b| / da = sign(a - b) and d/db = -sign(a - b); the mean over pairs divides by their number
                 lean, share = (near_m - far_m).sign_(), likeness / likeness.numel()
                 slope.narrow(axis, 0, length).addcmul_(lean, share)
                 slope.narrow(axis, distance, length).addcmul_(lean, share, value=-1)
@@ -188,14 +191,17 @@ def appearance_loss(
     in [0, 1) shifts the draw. Only the compared masks get gradients.
     """
     fixed = masks.detach()
-    foreground = 1.1 - fixed[:, 0]
+    foreground = 1.1 - fixed[:, 0]  # (B, P) > 0, so that background pixels are also drawn, rarely
     compared, references = (systematic_sample(foreground, n, offset) for n in samples)
     scaled = colours.detach() / spread
+    # (B, m, n) between m reference and n compared pixels
     kernel = gaussians(take(scaled, references.pixel), take(scaled, compared.pixel))
     owned = take(fixed[:, 1:], references.pixel) * references.weight.unsqueeze(1)
+    # (B, K, n): small parts are regularised with 0.25 % of the pixels, and every colour has density 1e-4
     density = owned @ kernel / (owned.sum(-1, keepdim=True) + 0.0025 * masks.shape[-1]) + 1e-4
     own = take(fixed, compared.pixel)
     shares = own[:, 1:] * density**sharpness
+    # the target keeps each pixel's foreground 1 - M_0 and divides it anew among the parts
     shares = (1 - own[:, :1]) * shares / shares.sum(1, keepdim=True).clamp(min=1e-12)
     entropy = -(torch.cat([own[:, :1], shares], dim=1) * take(masks, compared.pixel).clamp(min=1e-4).log()).sum(1)
     return (entropy * compared.weight).sum(1).div(compared.weight.sum(1)).mean()
@@ -225,6 +231,7 @@ def systematic_sample(importance: Tensor, count: int, offset: float) -> Sample:
     total = running[:, -1:]
     steps = (torch.arange(count, device=importance.device) + offset) / count
     index = torch.searchsorted(running, total * steps).clamp(max=importance.shape[1] - 1)
+    # a pixel is drawn with probability count * importance / total, so it stands for the inverse
     return Sample(index, total / (count * importance.gather(1, index)))
 
 
@@ -262,7 +269,9 @@ def silhouette_likelihood(affine: Affine, silhouette: Tensor) -> tuple[Tensor, T
     initialises the poses. Also returns the responsibilities (B, K, H, W): each ellipse's share of each pixel, summing
     to 1 over K."""
     _, _, height, width = silhouette.shape
+    # (B, K, H W) squared radius in units of the ellipse, whose axes are CANONICAL_SIGMAS deviations long
     offsets = squared_norms(affine.inverse_matrix(), image_grid(height, width, silhouette.device))
+    # log N(u) = -|A^-1 (u - t)|^2 c^2 / 2 - log(2 pi sx sy / c^2)
     log_area = (affine.scale / CANONICAL_SIGMAS).log().sum(-1, keepdim=True) + math.log(2 * math.pi)
     log_density = -0.5 * CANONICAL_SIGMAS**2 * offsets - log_area
     mixture = torch.logsumexp(log_density, dim=1) - math.log(log_density.shape[1])
@@ -276,7 +285,7 @@ def thinness(silhouette: Tensor) -> Tensor:
     """(B, 1, S, S) weights of a silhouette's pixels: 1 where it fills its surroundings, a seventh of the image's side
     wide, and up to 4 where it is thin. An arm then weighs as much as a strip of trunk of the same length, not of the
     same area."""
-    side = silhouette.shape[-1] // 14 * 2 + 1
+    side = silhouette.shape[-1] // 14 * 2 + 1  # odd, a seventh of the image's side
     filled = F.avg_pool2d(silhouette, side, stride=1, padding=side // 2, count_include_pad=False)
     return filled.clamp(min=0.25).reciprocal()
 

@@ -144,6 +144,7 @@ def forward_pair(
     images = [pair.source, pair.target, warp_images(pair.target, transform), *around]
     encoding = network.encode(torch.cat(images))
     source, target, warped, *others = (encoding.select(slice(i * batch, (i + 1) * batch)) for i in range(len(images)))
+    # (whose parts, at which poses), decoded as one batch below
     placements = [(source, source.affine), (source, target.affine)]
     if canonical:
         placements.append((source, identity_like(source.affine)))
@@ -191,6 +192,7 @@ def motion_term(result: PairResult, pair: Pair) -> Tensor:
         carried.append((pair.after, result.triplet.after))
     moved = []
     for picture, pose in carried:
+        # sampling matrices: target image -> canonical (T_t^-1) -> source image (T_s)
         moved.append(carry(picture, compose(pose.matrix(), result.target.inverse_matrix())))
     return losses.motion_loss(result.retargeted.masks, moved, pair.target_background, pair.target, pair.target_known)
 
@@ -207,6 +209,7 @@ def reconstruction_loss(
         terms["source"] = w.source * losses.image_difference(
             recovered, pair.source, w.l1, w.gradient, w.perceptual, features
         )
+    # in a triplet, the colour terms come from the better of both predictions, below
     l1, gradient = (0.0, 0.0) if result.triplet else (w.l1, w.gradient)
     retargeted = before_background(result.retargeted, pair.target_background, pair)
     terms["target"] = losses.image_difference(retargeted, pair.target, l1, gradient, w.perceptual, features)
@@ -223,7 +226,7 @@ def before_background(decoding: Decoding, background: Tensor, pair: Pair) -> Ten
     if not pair.close_up:
         return decoding.image
     own = decoding.part_images[:, 0]
-    return decoding.image + decoding.masks[:, :1] * (background - own)
+    return decoding.image + decoding.masks[:, :1] * (background - own)  # replaces M_0 P_0 by M_0 times the background
 
 
 def objective(
@@ -240,7 +243,7 @@ def objective(
     for the perceptual term, and the result's canonical parts for their concentration, if these weights are not 0.
     `emphasis` is that of the clips, see losses.emphasis."""
     w, silhouette = weights, torch.cat([pair.source_silhouette, pair.target_silhouette])
-    masks = torch.cat([result.recovered.masks, result.retargeted.masks])
+    masks = torch.cat([result.recovered.masks, result.retargeted.masks])  # (2B, 1 + K, S, S): sources, then targets
     images, parts = torch.cat([pair.source, pair.target]), masks[:, 1:]
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     known = torch.cat([pair.source_known, pair.target_known])
@@ -255,6 +258,7 @@ def objective(
         return losses.silhouette_likelihood(affine, weight * losses.thinness(silhouette) if pair.close_up else weight)
 
     def appearance() -> Tensor:
+        # (B, 1 + K, 2 S S) and (B, 3, 2 S S): both frames of a pair share their parts' colours
         pixels, colours = (torch.cat([x.flatten(2) for x in both.chunk(2)], dim=2) for both in (masks, images))
         return losses.appearance_loss(pixels, colours, offset)
 
@@ -283,6 +287,7 @@ def objective(
         "edges": (fades.borders * w.edges, lambda: losses.edge_loss(masks, images)),
         "appearance": (emphasis * fades.borders * w.appearance, appearance),
     }
+    # a term of weight 0 is not computed
     weighted = {name: weight * term() for name, (weight, term) in terms.items() if weight}
     return reconstruction_loss(result, pair, weights, features) | weighted
 

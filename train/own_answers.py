@@ -1,5 +1,5 @@
-"""What a student answers about frames from several views at once: the mean of turned, scaled and mirrored views, moved
-back. Steadier than any one view, it is what a student is adapted to (adapt.py)."""
+"""Predictions of a student averaged over several views of a frame: rotated, scaled and mirrored ones, mapped back. The
+average is steadier than any single view; adapt.py trains on it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from train.student import ASKED_TOGETHER, MAX_KEPT, moved_poses
 from train.views import seen_through
 
 VIEWS = ((0.0, 1.0), (10.0, 0.85), (-10.0, 1.15))
-"""Degrees and scale of each view; all of them once more mirrored, if the names of the parts tell sides apart."""
+"""Rotation in degrees and scale of each view; each is also mirrored if the part names distinguish sides."""
 
 
 def mirror_images(names: Sequence[str]) -> NDArray[np.int64]:
-    """(K,) the part on the other side of each part, itself for parts in the middle; empty without any pair."""
+    """(K,) the mirrored part of each part, itself for middle parts; empty if there is no pair."""
     pairs, order = pairs_by_name(names), np.arange(len(names))
     for one, other in pairs:
         order[[one, other]] = other, one
@@ -53,13 +53,13 @@ class OwnAnswers:
         self.poses = Affine(*(torch.cat(values) for values in zip(*poses, strict=True)))
 
     def __call__(self, frames: Tensor, index: NDArray[np.int64]) -> tuple[Tensor, Affine]:
-        """Answers about frames of the folder (B,), as train.student.Answers gives them; `frames` are not looked at."""
+        """Predictions for frames (B,) of the folder, as from train.student.Answers; `frames` is unused."""
         rows = torch.from_numpy(index).to(self.device)
         return self.masks[rows].float(), Affine(*(value[rows] for value in self.poses))
 
     @torch.no_grad()
     def ask(self, near: Tensor) -> tuple[Tensor, Affine]:
-        """(B, 3, C, C) pictures NEAR_REACH times as wide as the crops -> mean masks (B, 1 + K, S, S) and poses."""
+        """(B, 3, C, C) images NEAR_REACH times as wide as the crops -> mean masks (B, 1 + K, S, S) and poses."""
         side, looks = self.student.config.image_size, []
         for degrees, scale in VIEWS:
             angle = torch.full((len(near),), math.radians(degrees), device=self.device)
@@ -80,21 +80,21 @@ class OwnAnswers:
         return logits.softmax(1), poses
 
     def _mirrored(self, masks: Tensor, poses: Affine) -> tuple[Tensor, Affine]:
-        """What was found in a mirrored picture, as the picture itself has it."""
+        """Map predictions for a mirrored image to the original image."""
         rows = torch.cat([self.order.new_zeros(1), 1 + self.order])
         turned = torch.stack([-poses.rotation[..., 0], poses.rotation[..., 1]], -1)
         middle = torch.stack([-poses.translation[..., 0], poses.translation[..., 1]], -1)
         return masks.flip(-1)[:, rows], Affine(*(x[:, self.order] for x in (turned, poses.scale, middle)))
 
     def _moved_back(self, masks: Tensor, poses: Affine, transform: Tensor) -> tuple[Tensor, Tensor, Affine]:
-        """Masks and poses of a view as the crop has them, and where the view saw the crop (B, 1, S, S)."""
+        """Map masks and poses of a view to the crop, with the area of the crop that the view covered (B, 1, S, S)."""
         back, whole = invert(transform), torch.cat([masks, torch.ones_like(masks[:, :1])], 1)
         moved = seen_through(whole, back, 1.0, masks.shape[-1])
         return moved[:, :-1], moved[:, -1:], moved_poses(back, poses)
 
 
 def _batches(folder: ClipFolder) -> list[NDArray[np.uint8]]:
-    """(B, C, C, 3) pictures around the crops, some frames at once, in the order of the clips."""
+    """(B, C, C, 3) images around the crops, a few frames at a time, in the order of the clips."""
     wide = [clip.close_up.near for clip in folder.clips if clip.close_up and clip.close_up.near]
     rows = [(near, i) for near in wide for i in range(len(near))]
     chunks = [rows[start : start + ASKED_TOGETHER] for start in range(0, len(rows), ASKED_TOGETHER)]
@@ -102,8 +102,8 @@ def _batches(folder: ClipFolder) -> list[NDArray[np.uint8]]:
 
 
 def mean_poses(poses: Sequence[Affine], agree: Tensor) -> Affine:
-    """Means of directions, of the logarithms of the scales, and of the places over V views, weighted by how far each
-    view's mask of the part agrees with the mean, `agree` (V, B, K)."""
+    """Means over V views of directions, log scales and positions, weighted by how well each view's mask of the part
+    agrees with the mean, `agree` (V, B, K)."""
     share = (agree / agree.sum(0).clamp(min=1e-9)).unsqueeze(-1)
     rotation, scale, place = (torch.stack([each[i] for each in poses]) for i in range(3))
     return Affine(

@@ -1,4 +1,4 @@
-"""Raw clips as a model sees them by itself: it follows its subjects, and crops of them are what it is adapted on."""
+"""Follows the subjects of raw clips with a model itself; its crops of them are used for adaptation."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from train.subject.masking import CONFIDENT
 from train.subject.values import MASK_SIDE, SubjectClip, square_around
 
 MOST_FRAMES = 600
-"""Of all clips together; longer ones are thinned evenly, to 30 a clip at least."""
+"""Maximum frames of all clips together; longer clips are subsampled evenly, to at least 30 frames each."""
 PRESENT = 0.5
-"""Subject score from which a frame is learned from ..."""
+"""Minimum subject score of a frame used for training."""
 OFTEN = 0.3
-"""... if that holds for this share of its clip's frames."""
+"""Minimum share of a clip's frames with that score."""
 FRAME_RATE = 25.0
-"""Taken for all clips: it only sets how long the follower remembers."""
+"""Frame rate assumed for all clips; it only sets the follower's memory."""
 LEAST_BOX = 0.02
-"""Of the longer side of the picture; smaller boxes are no subjects."""
+"""Minimum size of a box, as a share of the frame's longer side; smaller ones are not subjects."""
 
 
 def own_subjects(model: Path, folder: Path, say: Callable[[str], None]) -> list[SubjectClip]:
-    """The subject that the model follows in each clip below a folder, masks still empty. Raises VideoError where it
-    finds none."""
+    """Return the subject that the model follows in each clip below a folder, without masks yet. Raises VideoError if
+    there is none."""
     clips, found = find_clips(folder), list[SubjectClip]()
     most = max(30, MOST_FRAMES // len(clips))
     for clip in clips:
@@ -53,7 +53,7 @@ def own_subjects(model: Path, folder: Path, say: Callable[[str], None]) -> list[
 
 
 def followed(model: Path, clip: Path, name: str, most: int) -> SubjectClip | None:
-    """The subject of one clip; None where it is seen too rarely. Raises VideoError."""
+    """Follow the subject of one clip; None if it is visible too rarely. Raises VideoError."""
     reader = open_clip(clip)
     rows = np.array(spread(len(reader), most))
     tracker, boxes = Tracker(model), np.empty((len(rows), 4), np.float32)
@@ -70,7 +70,7 @@ def followed(model: Path, clip: Path, name: str, most: int) -> SubjectClip | Non
 
 
 def box_of(tracks: Tracks) -> FloatArray:
-    """(4,) left, top, width, height of the subject in displayed pixels; NaN where it is not there."""
+    """(4,) left, top, width, height of the subject in displayed pixels; NaN if it is absent."""
     nowhere = np.full(4, np.nan, np.float32)
     score = 1.0 if tracks.subject_score is None else tracks.subject_score
     pieces = components(np.where(tracks.labels > 0, 255, 0).astype(np.uint8))
@@ -84,13 +84,13 @@ def box_of(tracks: Tracks) -> FloatArray:
 
 
 def close_ups_of(subjects: list[SubjectClip], side: int, cache: Path) -> ClipFolder:
-    """Crops of them, with their surroundings."""
+    """Crops of the subjects, with their surroundings."""
     clips = tuple(large_clip(each, side, cache, alone=True) for each in subjects)
     return ClipFolder(clips, (), "the model itself")
 
 
 def with_masks(folder: ClipFolder, answers: OwnAnswers) -> ClipFolder:
-    """The folder with the subject's masks as the answers have them; they are known where these are sure."""
+    """Return the folder with the subject's masks from the predictions; they are known where these are confident."""
     subject = 1 - answers.masks[:, 0].float()
     low, high = CONFIDENT
     known = (subject < low) | (subject > high)

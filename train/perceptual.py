@@ -179,7 +179,7 @@ def load_perceptual(*sources: str | Path) -> Perceptual:
     have mean 1, 0.6 for random weights, 20 for Caffe's SqueezeNet 1.1 and 0.2 for ResNet-50.
     """
     if not sources:
-        raise ValueError("name at least one source of features")
+        raise ValueError("give at least one source of features")
     return Perceptual([open_network(source) for source in sources]).eval()
 
 
@@ -202,10 +202,10 @@ def load_features(path: Path) -> FeatureNetwork:
         network = _network_of(read_npz(path))
         maps = network(torch.full((1, 3, 64, 64), 0.5))
     except FileNotFoundError as error:
-        raise StreampartsError(f"no file of features at {path}") from error
+        raise StreampartsError(f"no features file at {path}") from error
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StreampartsError(f"{path} is not a file of features: {reason}") from error
+        raise StreampartsError(f"{path} is not a features file: {reason}") from error
     if not all(value.isfinite().all() for value in maps.values()):
         raise StreampartsError(f"{path} gives features that are not finite")
     return network
@@ -239,7 +239,7 @@ def download(name: str, url: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StreampartsError(
-            f"{name} could not be had ({reason}): put {url} into {folder}, or name a .npz file of features"
+            f"{name} could not be downloaded ({reason}): put {url} into {folder}, or give a .npz file of features"
         ) from error
     return saved
 

@@ -58,7 +58,7 @@ def _eight_bits(image: NDArray[np.generic]) -> ByteArray:
     if image.dtype == np.uint16:
         return np.asarray(np.round(np.asarray(image, np.float32) / 257), np.uint8)
     if image.dtype != np.uint8:
-        raise PictureError(f"its pixels are {image.dtype}; only 8 and 16 bits are read")
+        raise PictureError(f"its pixels are {image.dtype}; only 8 and 16 bits are supported")
     return np.asarray(image, np.uint8)
 
 

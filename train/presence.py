@@ -33,7 +33,7 @@ def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, flo
         raise ValueError(f"need features (N, 2) and present (N,), got {features.shape} and {np.shape(present)}")
     there = np.asarray(present, np.float64) > 0.5
     if there.all() or not there.any():
-        raise StreampartsError("frames both with and without the subject are needed to know one from the other")
+        raise StreampartsError("frames both with and without the subject are needed to distinguish them")
     middle, spread = features.mean(0), features.std(0) + 1e-9
     inputs = np.column_stack([(features - middle) / spread, np.ones(len(features))])
     weights = np.where(there, 0.5 / there.sum(), 0.5 / (~there).sum())

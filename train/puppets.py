@@ -189,24 +189,24 @@ EXAMPLES = """examples:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m train.puppets",
-        description="Render clips of textured, jointed figures that move, with exact truth beside each.",
+        description="Render clips of textured, jointed, moving figures with exact ground truth.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", help=f"what to draw: {', '.join(FIGURES)}")
+    parser.add_argument("kind", help=f"kind of figure: {', '.join(FIGURES)}")
     parser.add_argument("--out", type=Path, required=True, help="folder for clip_0000.mp4, clip_0000.npz, ...")
     numbers = {
-        "num-clips": (48, "clips to render"),
-        "num-frames": (96, "frames of each"),
-        "size": (256, "pixels of a side"),
-        "seed": (0, "draws the first clip's look and motion; each later clip has the next one"),
-        "fps": (30, "frames a second"),
+        "num-clips": (48, "number of clips"),
+        "num-frames": (96, "frames per clip"),
+        "size": (256, "side in pixels"),
+        "seed": (0, "seed of the first clip's appearance and motion; each later clip has the next one"),
+        "fps": (30, "frame rate"),
     }
     for flag, (value, what) in numbers.items():
         parser.add_argument(f"--{flag}", type=int, default=value, help=f"{what} (default: {value})")
     for flag in ("width", "height"):
         parser.add_argument(f"--{flag}", type=int, help="in pixels (default: --size)")
-    camera = "a moving one pans, zooms and turns over a larger background (default: still)"
+    camera = "a moving camera pans, zooms and rotates over a larger background (default: still)"
     parser.add_argument("--camera", choices=("still", "moving"), default="still", help=camera)
     return parser
 

@@ -135,7 +135,7 @@ def find_clips(folder: Path) -> list[Path]:
         clips += videos or ([place] if pictures_in(place) else [])
     if not clips:
         looked = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise VideoError(f"no video in {folder} (looked for {looked}, and for folders of pictures)")
+        raise VideoError(f"no video in {folder} (looked for {looked}, and for folders of images)")
     return sorted(clips)
 
 

@@ -90,6 +90,6 @@ def write_names(path: Path, num_parts: int, near: Sequence[tuple[int, int, float
     if path.exists():
         return
     notes = ["One name per part, in the order of the rows of parts.png; export stores them with the model."]
-    notes += [f"Parts {i} and {j} move nearly as one ({times:.1f} times the limit)." for i, j, times in near]
+    notes += [f"Parts {i} and {j} nearly move together ({times:.1f} times the limit)." for i, j, times in near]
     names = [f"part{k}" for k in range(num_parts)]
     path.write_text("\n".join([*(f"# {note}" for note in notes), *names]) + "\n", encoding="utf-8")

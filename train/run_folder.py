@@ -97,7 +97,7 @@ class RunLog:
         self.bar.update()
         if self.bar.disable and self.board and self._plain.is_due():
             rate = (step + 1 - self._start) / (time.monotonic() - self.began)
-            self._plain.say(f"{self.stage}: step {step + 1} of {self.steps}, {rate:.3g} steps a second")
+            self._plain.say(f"{self.stage}: step {step + 1} of {self.steps}, {rate:.3g} steps per second")
         if self.due(step):
             self._write(step + 1)
 

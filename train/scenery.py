@@ -40,9 +40,10 @@ STILL = 0.01
 MIN_CHANGE = 1.5
 """Median change in grey levels over the clip below which the camera is assumed to be still."""
 MAX_REST = 0.92
-"""The camera moves only if compensating its motion leaves at most this share of that change ..."""
+"""Upper bound of the remaining share of that change after compensating the camera's motion, if the camera moves."""
 MIN_GAIN = 0.2
-"""... or if its background explains this much more of the pixels than a still camera's."""
+"""Alternative criterion for a moving camera: how much more of the pixels its background explains than a still
+camera's."""
 MAX_UNEXPLAINED = 0.5
 """A frame with a larger unexplained share has no known background."""
 

@@ -270,15 +270,15 @@ def train(config: ScopsTrainingConfig) -> None:
         )  # fmt: skip
     if fabric.is_global_zero:
         tell_unusual(folder.failures, folder.notes)
-        tqdm.write(f"{len(folder)} pictures, on {fabric.device}", file=sys.stderr)
+        tqdm.write(f"{len(folder)} images, on {fabric.device}", file=sys.stderr)
     with StopRequest().listening() as stop:
         network = train_scops(config, folder, fabric, stop)
     if fabric.is_global_zero:
         write_png(config.out / "parts.png", sheet(network, folder, 10))
         write_names(config.out / NAMES, config.network.num_parts)
         tqdm.write(
-            f"look at {config.out / 'parts.png'}, name the parts in {config.out / NAMES}, then: "
-            f"python -m export.onnx_model {config.out} -o {config.out.name}.onnx",
+            f"check {config.out / 'parts.png'}, name the parts in {config.out / NAMES}, then run: python -m "
+            f"export.onnx_model {config.out} -o {config.out.name}.onnx",
             file=sys.stderr,
         )
 

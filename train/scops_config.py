@@ -1,4 +1,4 @@
-"""Everything that a SCOPS run depends on, and its presets."""
+"""Configuration of a SCOPS run, and its presets."""
 
 from __future__ import annotations
 
@@ -16,72 +16,72 @@ from train.shape import SHAPE_WEIGHTS, ShapeWeights
 
 @dataclass(frozen=True)
 class ScopsTrainingConfig:
-    """Everything that a run depends on; saved as config.json in its folder."""
+    """Configuration of a run, saved as config.json in its folder."""
 
     images: Annotated[Path, tyro.conf.Positional]
-    """Folder of pictures, videos or both, of one category of things."""
+    """Folder of images, videos or both, of one category."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""
     resume: bool = False
-    """Go on with the run in `out`."""
+    """Continue the run in `out`."""
     steps: int = 2000
     """Optimiser steps."""
     batch_size: int = 6
-    """Pictures a step and process."""
+    """Images per step and process."""
     optimiser: Literal["adam", "sgd"] = "adam"
     """Adam, or SGD with momentum 0.9 and weight decay 5e-4."""
     learning_rate: float = 1e-3
-    """Of the backbone at the start; falls by (1 - step / steps)^0.9."""
+    """Learning rate of the backbone at the start; falls by (1 - step / steps)^0.9."""
     head_factor: float = 1.0
-    """The head's rate over the backbone's."""
+    """Learning rate of the head, relative to the backbone's."""
     basis_learning_rate: float = 1e-2
-    """Of the part basis, always the same."""
+    """Learning rate of the part basis, constant."""
     max_norm: float = 5.0
-    """Gradients are clipped to this norm."""
+    """Norm to which gradients are clipped."""
     backbone_weights: str = "scratch"
-    """Where the backbone starts: scratch, torchvision, a .npz or a .safetensors file."""
+    """Initial weights of the backbone: scratch, torchvision, a .npz or a .safetensors file."""
     features: str = "torchvision"
-    """Where the semantic features V come from: torchvision, squeezenet, random, or a .npz file."""
+    """Source of the semantic features V: torchvision, squeezenet, random, or a .npz file."""
     basis: Literal["factorised", "random"] = "random"
-    """How the part features w_k of Eq. 4 start: factors of the salient features of the collection, or random as in the
-    paper."""
+    """Initialisation of the part features w_k of Eq. 4: factors of the salient features of the collection, or random as
+    in the paper."""
     feature_pixels: int = 256
-    """Side to which a picture is scaled for V, a multiple of 16: V has a cell for each 16 of these pixels."""
+    """Side to which an image is scaled for V, a multiple of 16: V has one cell per 16 of these pixels."""
     fit: Fit = "letterbox"
-    """How a picture becomes a square: with black at two sides, or stretched as in the paper."""
+    """How an image becomes square: letterboxed, or stretched as in the paper."""
     cache: Path | None = None
-    """Folder of the prepared pictures and their maps: by default beside the pictures, or in the run folder where they
-    cannot be written to."""
+    """Folder of the prepared images and their maps: by default beside the images, or in the run folder if that is not
+    writable."""
     boxes: Path | None = None
-    """CSV or JSON file of a box for each picture, which is cut to it."""
+    """CSV or JSON file with a box for each image, to which it is cropped."""
     saliency: Path | None = None
-    """Folder of saliency maps of another tool; without it they are computed once and kept."""
+    """Folder of saliency maps of another tool; by default they are computed once and cached."""
     subject: str = "auto"
-    """How they are computed. "auto": of videos alone, crops that follow the subject as train/subject finds it; of
-    pictures, U2-Net-p where the extra "saliency" is installed, else "contrast", robust background detection. Also
-    "motion" or "saliency" alone, or an .onnx file that masks the subject."""
+    """How saliency is computed. "auto": for videos only, crops that follow the subject as found by train/subject; for
+    images, U2-Net-p if the extra "saliency" is installed, else "contrast", robust background detection. Also "motion"
+    or "saliency" alone, or an .onnx file that masks the subject."""
     frames_per_video: int = 50
-    """Frames taken of each video."""
+    """Frames used from each video."""
     calibrate: bool = False
-    """Choose the background level by the saliency of the collection; else it is the network's, 0.1 as released."""
+    """Choose the background level by the saliency of the collection; otherwise it is the network's, 0.1 as released."""
     everywhere: bool = False
-    """Eq. 3 outside of what a warped picture shows too, as the release has it."""
+    """Apply Eq. 3 also outside the content of a warped image, as in the release."""
     rotation_degrees: float = 60.0
-    """T_s of Eq. 3 turns a picture by up to this much."""
+    """Maximum rotation of an image by T_s in Eq. 3."""
     zoom: tuple[float, float] = (0.5, 1 / 0.7)
-    """T_s scales what is sampled by a factor in this range: 0.5 shows the picture twice as large."""
+    """Range of the scale of T_s's sampling: 0.5 shows the image twice as large."""
     settling: tuple[float, float] = (0.5, 0.8)
     """Shares of the steps between which the colours of `shape.appearance` fade in."""
     seed: int = 0
-    """Draws weights, pictures and perturbations; equal seeds on one machine give equal runs."""
+    """Seed of weights, images and perturbations; equal seeds on one machine give equal runs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Device to train on."""
     precision: Literal["32-true"] = "32-true"
-    """Of the arithmetic: splines and centres need float32."""
+    """Precision of the computation: splines and centres need float32."""
     threads: int = 0
     """CPU threads, 0 for torch's choice."""
     checkpoint_every: int = 250
-    """Steps between checkpoints, log lines and pictures."""
+    """Steps between checkpoints, log lines and images."""
     network: ScopsConfig = field(default_factory=lambda: ScopsConfig(image_size=128))
     loss: ScopsWeights = field(default_factory=ScopsWeights)
     shape: ShapeWeights = field(default_factory=ShapeWeights)
@@ -103,7 +103,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
     "shape": (
-        "parts told by their shape, where their colours are others in every picture, at 64 px, from scratch",
+        "distinguishes parts by shape, for categories with varying colours, at 64 px, from scratch",
         {
             "network": ScopsConfig(num_parts=12, image_size=64, peak_floor=0.5),
             "loss": SHAPE_LOSS,
@@ -116,7 +116,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
     "paper": (
-        "the published network, 24 M parameters, at 256 px with the release's rates; for a GPU",
+        "the published network, 24 M parameters, at 256 px with the release's learning rates; for a GPU",
         {
             "network": ScopsConfig(backbone="resnet50-half"),
             "steps": 100_000,
@@ -129,4 +129,4 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
 }
-"""Name -> what it is, and what it changes of ScopsTrainingConfig's defaults."""
+"""Maps names to a description, and the changes of ScopsTrainingConfig's defaults."""

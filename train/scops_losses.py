@@ -268,14 +268,14 @@ def _semantic_term(result: ScopsResult, masks: Tensor, saliency: bool) -> Tensor
 
 def _foreground_term(result: ScopsResult) -> Tensor:
     """Both images: the warped ones show the network more poses and colours than the collection has."""
-    salient = _needed(result.salient, "what is salient")
+    salient = _needed(result.salient, "a subject mask")
     valid = result.warp.valid(*salient.shape[-2:])
     moved = salient_foreground(result.warped_logits, result.warp.apply(salient), valid)
     return (salient_foreground(result.logits, salient) + moved) / 2
 
 
 def _reconstruction_term(result: ScopsResult) -> Tensor:
-    return F.mse_loss(_needed(result.decoded, "a decoded picture"), _needed(result.image, "the image"))
+    return F.mse_loss(_needed(result.decoded, "a decoded image"), _needed(result.image, "the image"))
 
 
 def _needed(value: Tensor | None, what: str) -> Tensor:

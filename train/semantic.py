@@ -41,7 +41,7 @@ class SemanticFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         if height % STRIDE or width % STRIDE:
-            raise ValueError(f"the sides of a picture must be multiples of {STRIDE}, got {height} x {width}")
+            raise ValueError(f"the sides of an image must be multiples of {STRIDE}, got {height} x {width}")
         with torch.no_grad():
             if self.margin:
                 images = F.pad(images, (self.margin,) * 4, mode="replicate")
@@ -105,7 +105,7 @@ def factorised_basis(features: Tensor, saliency: Tensor, num_parts: int, seed: i
     cells = (features * saliency).permute(0, 2, 3, 1).flatten(0, 2)
     salient = cells[saliency.flatten() > 0].cpu().numpy()
     if len(salient) < num_parts:
-        raise StreampartsError("nothing is salient in these pictures; is the folder of maps the right one?")
+        raise StreampartsError("these images have no salient pixels; is the folder of maps correct?")
     chosen = np.random.default_rng(seed).permutation(len(salient))[:max_cells]
     model = NMF(num_parts, init="nndsvda", max_iter=200, tol=1e-3, random_state=seed)
     with warnings.catch_warnings():
@@ -138,4 +138,4 @@ def load_semantic(source: str | Path = "torchvision") -> SemanticFeatures:
         return SemanticFeatures(network, ("fire8", "fire9"), margin=8).eval()
     if isinstance(network, ResNet50):
         return SemanticFeatures(network, ("layer3.5",)).eval()
-    raise StreampartsError(f"{source} ends before conv5_1: its features say little of parts")
+    raise StreampartsError(f"{source} ends before conv5_1: its features contain little about parts")

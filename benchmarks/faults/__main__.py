@@ -1,7 +1,7 @@
-"""What docs/reliability.md promises, tried: python -m benchmarks.faults [--only videos ...] [--size videos=1000 ...]
+"""Test the promises of docs/reliability.md: python -m benchmarks.faults [--only videos ...] [--size videos=1000 ...]
 
-Prints a Markdown table. Without flags every trial has the size that is promised: hours. The dice are the same each
-time. Needs a checkout with the packages of the tests.
+Prints a Markdown table. Without flags every trial has the promised size, which takes hours. The seeds are fixed. Needs
+a checkout with the packages of the tests.
 """
 
 from __future__ import annotations

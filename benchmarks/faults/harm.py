@@ -1,8 +1,8 @@
-"""Damaged files, one after another, in a process of its own: python -m benchmarks.faults.harm KIND FOLDER FIRST LAST
+"""Read damaged files in a separate process: python -m benchmarks.faults.harm KIND FOLDER FIRST LAST
 
-FOLDER holds sound files; number n is one of them, damaged by its own dice. Each prints a line, its number and what came
-of it: "read", "refused" in one line, or what is wrong. A process that dies, or takes HANG_SECONDS of processor time for
-one file, has that number in its last line.
+FOLDER contains intact files; number n is one of them, damaged with the seed n. For each, a line has its number and the
+outcome: "read", "refused" in one line, or the error. If the process dies, or needs HANG_SECONDS of processor time for
+one file, its last line has that file's number.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tests import damage
 
 HANG_SECONDS = 20
 MOST_FRAMES = 10_000
-"""Of a file that had a few dozen: more are an endless loop."""
+"""Limit for a file that had a few dozen frames: more indicate an endless loop."""
 KINDS = ("flip", "cut", "insert", "zero", "swap", "remove")
 
 
 def spoilt(sound: bytes, seed: int) -> bytes:
-    """One of KINDS of damage, by turns; half of it within the first thousand bytes, where headers are."""
+    """Damage the file by one of KINDS in turn; half of the damage is in the first thousand bytes, where headers are."""
     draw = np.random.default_rng(seed)
     data, reach = bytearray(sound), len(sound) if draw.random() < 0.5 else min(1000, len(sound))
     at, other, length = int(draw.integers(reach)), int(draw.integers(len(sound))), int(draw.integers(1, 64))
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _peak_mb() -> int:
-    """Of this process alone: getrusage begins with what its parent had."""
+    """Peak memory of this process alone: getrusage starts with the value of its parent."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) // 1024
 

@@ -1,4 +1,4 @@
-"""The trials: each gives what came of it, as a line of the table."""
+"""The trials; each returns its outcome as a row of the table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.media import numbered_video, write_video
 from tests.tiny_model import write_tiny_model
 
 SILENT_SECONDS = 300
-"""Without a word for so long a process hangs, though it uses no processor time."""
+"""A process without output for this long is hung, even if it uses no processor time."""
 PAIR_FRAMES = 60
 FILMS = {
     "a.mp4": "libx264",
@@ -67,7 +67,7 @@ def models(folder: Path, count: int) -> str:
 
 
 def hostile(folder: Path, count: int) -> str:
-    """Whatever `count` is, each kind once."""
+    """Each kind once, whatever `count` is."""
     refused = 0
     for change in test_onnx_scan.REFUSED:
         model: onnx.ModelProto = test_onnx_scan.sound()
@@ -80,7 +80,7 @@ def hostile(folder: Path, count: int) -> str:
 
 
 def pairs(folder: Path, count: int) -> str:
-    """Every second pair with `force`: there one may also write after the other, and take its place."""
+    """Every second pair uses `force`: then the second process may replace the output of the first."""
     film = numbered_video(folder / "film.mp4", PAIR_FRAMES, 48, 64)
     model, came = write_tiny_model(folder / "tiny.onnx"), Counter[str]()
     context = multiprocessing.get_context("fork")
@@ -109,7 +109,7 @@ def _run_once(film: Path, model: Path, out: Path, force: bool, start: Barrier, e
 
 
 def kills(folder: Path, count: int) -> str:
-    """A camera whose server ends so many times in the middle of it, and is there again."""
+    """A camera whose server is stopped `count` times during the run, and restarted."""
     units = servers.access_units(range(20))
     gaps, segments, back = 0, set[int](), 0
     last = (-1, -1.0)
@@ -125,7 +125,7 @@ def kills(folder: Path, count: int) -> str:
 
 
 def loss(folder: Path, count: int) -> str:
-    """Frames of an RTSP stream in packets of which 1 and 10 % are lost, against what was sent."""
+    """Frames of an RTSP stream of which 1 and 10 % of the packets are lost, compared with the sent ones."""
     sound, said = test_damage.sound_pictures(count), []
     for share in (0.01, 0.1):
         for udp in (False, True):
@@ -142,7 +142,7 @@ def loss(folder: Path, count: int) -> str:
 
 
 def soak(folder: Path, count: int) -> str:
-    """For `count` seconds: a live source, its tracks and its overlay."""
+    """A live source with tracks and overlay, for `count` seconds."""
     stop, seen = threading.Event(), list[tuple[float | None, int, int]]()
     timer = threading.Timer(count, stop.set)
 
@@ -176,8 +176,8 @@ def _harm(kind: str, folder: Path) -> list[str]:
 
 
 def tried(words: Sequence[str], count: int) -> Counter[str]:
-    """Outcomes of numbers 0 to `count`, by a command that takes the first and the last of them and prints them as
-    harm.py does; it is started again behind one that ended it."""
+    """Outcomes of numbers 0 to `count`, from a command that takes the first and the last number and prints outcomes as
+    harm.py does. If it dies, it is restarted after the number at which it died."""
     came, first = Counter[str](), 0
     while first < count:
         with subprocess.Popen([*words, str(first), str(count)], stdout=subprocess.PIPE, text=True) as process:
@@ -191,7 +191,7 @@ def tried(words: Sequence[str], count: int) -> Counter[str]:
 
 
 def _read(process: subprocess.Popen[str], came: Counter[str]) -> int | None:
-    """The number that was begun last."""
+    """The number that was started last."""
     last: int | None = None
     watchdog = threading.Timer(0, lambda: None)
     assert process.stdout is not None
@@ -232,11 +232,11 @@ TRIALS: dict[str, tuple[str, int, Trial]] = {
     "hostile": ("hostile models", 1, hostile),
     "soak": ("seconds of a live source, tracks and overlay", 3_600, soak),
 }
-"""What, how often if nobody says, and who does it. Pairs are forked, so they come before anything has threads."""
+"""Trial, its default count, and its function. Pairs fork, so they run before any thread starts."""
 
 
 def carried_out(name: str, count: int) -> tuple[str, str]:
-    """(what was done, what came of it)."""
+    """(trial, outcome)."""
     what, _, trial = TRIALS[name]
     with tempfile.TemporaryDirectory(prefix=f"faults-{os.getpid()}-") as folder:
         return what, trial(Path(folder), count)

@@ -1,1 +1,1 @@
-"""Engines that run a model. Each takes pictures and gives labels, affines and scores; nothing else differs."""
+"""Backends run a model: images in; labels, affines and scores out."""

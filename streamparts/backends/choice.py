@@ -1,4 +1,4 @@
-"""Which backend runs a model here: the one asked for, or the quickest of those that are here."""
+"""Selects the backend that runs a model: the requested one, or the fastest available one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Role = Literal["gpu", "cpu", "never"]
 
 AUTO = "auto"
 ENGINE_RUNNER = "tensorrt"
-"""What runs TensorRT engines."""
+"""Name of the backend that runs TensorRT engines."""
 MEASURING_SECONDS = 0.3
-"""Of all runs together that decide among the CPU backends."""
+"""Total time of the runs that decide among the CPU backends."""
 MOST_RUNS = 15
-"""Of each backend in that time."""
+"""Minimum runs of each backend in that time."""
 CLEARLY_QUICKER = 0.9
-"""Share of the first CPU backend's time that another one must stay below to be taken instead."""
+"""Another CPU backend replaces the first if it takes less than this share of the first one's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,22 @@ class Entry:
     """A row of BACKENDS."""
 
     missing: Callable[[Bundle | None], str | None]
-    """None where it can run the model (None: any model) here, else why not and, where there is one, the pip command."""
+    """Returns None if the backend can run the model (None: any model) here, else the reason with the pip command if
+    there is one."""
     open: Callable[[Bundle, int | None], Backend]
-    """From a bundle and a number of threads. Raises StreampartsError."""
+    """Opens the backend for a bundle and a number of threads. Raises StreampartsError."""
     auto: Role = "never"
-    """"gpu": the first one here is taken; "cpu": measured against each other; "never": only when asked for."""
+    """"gpu": the first available one is taken; "cpu": measured against each other; "never": only on request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Whether a backend can be used."""
+    """Availability of a backend."""
 
     name: str
-    """As --backend takes it."""
+    """Name for --backend."""
     reason: str | None
-    """Why it cannot; None where it can."""
+    """Reason why it cannot be used; None if it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Chosen:
 
     backend: Backend
     why: str
-    """What spoke for it, in one line."""
+    """Reason for the choice, in one line."""
 
 
 def _onnxruntime(device: Literal["cpu", "cuda", "tensorrt"]) -> Entry:
@@ -75,7 +76,7 @@ def _onnxruntime(device: Literal["cpu", "cuda", "tensorrt"]) -> Entry:
 
         return OnnxRuntimeBackend(bundle, threads, device)
 
-    # Its TensorRT provider builds an engine at each start and for each batch size: minutes that nobody asked for.
+    # Its TensorRT provider builds an engine at each start and for each batch size, which takes minutes.
     roles: dict[str, Role] = {"cpu": "cpu", "cuda": "gpu", "tensorrt": "never"}
     return Entry(missing, open, roles[device])
 
@@ -91,10 +92,10 @@ def _torch(device: Literal["auto", "cuda", "mps", "cpu"]) -> Entry:
         )
 
     def missing_hardware() -> str | None:
-        """First, for where it is missing nothing is to be installed; and importing torch takes seconds."""
+        """Checked first: without the hardware there is nothing to install, and importing torch takes seconds."""
         if device == "cuda":
             return missing_gpu()
-        return "no Metal device here" if device == "mps" and sys.platform != "darwin" else None
+        return "no Metal device found" if device == "mps" and sys.platform != "darwin" else None
 
     def missing_device() -> str | None:
         if device in ("auto", "cpu"):
@@ -123,7 +124,7 @@ def _openvino() -> Entry:
 
 def _tensorrt() -> Entry:
     def missing(bundle: Bundle | None) -> str | None:
-        if reason := missing_gpu():  # spares machines without one two imports
+        if reason := missing_gpu():  # avoids two imports on machines without the hardware
             return reason
         from streamparts.backends.tensorrt.library import available
 
@@ -149,45 +150,50 @@ BACKENDS: dict[str, Entry] = {
     "torch-mps": _torch("mps"),
     "torch-cpu": _torch("cpu"),
 }
-"""By name; among equals, "auto" prefers the earlier one."""
+"""Backends by name; among equals, "auto" prefers the earlier one."""
 
 _names_chosen: dict[tuple[str, int | None], tuple[str, str]] = {}
-"""What "auto" chose in this process and why, by a model's hash and the number of threads."""
+"""Choices of "auto" in this process with reasons, by the model's hash and the number of threads."""
 
 
 def find_backends(bundle: Bundle | None = None) -> list[Found]:
-    """Every backend, and what keeps it from running here: any model, or the one given."""
+    """Return every backend, with the reason why it cannot run here: any model, or the given one."""
     return [Found(name, missing(name, bundle)) for name in BACKENDS]
 
 
 def missing(name: str, bundle: Bundle | None = None) -> str | None:
-    """None if the backend called `name` can run `bundle` here (None: any), else why not."""
+    """Return None if the backend called `name` can run `bundle` here (None: any model), else the reason."""
     if bundle and bundle.engine and name != ENGINE_RUNNER:
-        return f"an engine runs on {ENGINE_RUNNER} alone"
+        return f"an engine runs only on {ENGINE_RUNNER}"
     return BACKENDS[name].missing(bundle)
 
 
 def open_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None) -> Backend:
-    """The backend called `name`, ready to run `bundle`; see choose_backend."""
+    """Open the backend called `name` for `bundle`; see choose_backend."""
     return choose_backend(bundle, name, threads).backend
 
 
 def choose_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None) -> Chosen:
-    """Open the backend called `name`, or, for "auto", the best that is here: the first of the GPU engines, else the
-    quickest CPU engine in a short measurement, made once per model and process.
+    """Open the backend called `name`, or, for "auto", the best available one: the first of the GPU backends, else the
+    fastest CPU backend in a short measurement, made once per model and process.
 
-    `threads` is for the CPU; None is half of the cores. Raises ValueError for a name that there is not;
-    MissingExtraError, BackendError or ModelError if the backend named, or for "auto" every one, cannot run the model.
+    Args:
+        bundle: the model to run.
+        name: a name from `find_backends`, or "auto".
+        threads: threads of a CPU backend; None is half of the cores.
+
+    Raises ValueError for an unknown name; MissingExtraError, BackendError or ModelError if the named backend, or with
+    "auto" every backend, cannot run the model.
     """
     if bundle.engine and name == AUTO:
-        return Chosen(BACKENDS[ENGINE_RUNNER].open(bundle, threads), "what engines are for")
+        return Chosen(BACKENDS[ENGINE_RUNNER].open(bundle, threads), "the backend for engines")
     if name == AUTO:
         return _choose(bundle, threads)
     if name not in BACKENDS:
         raise ValueError(f"no backend called {name!r}; there are {AUTO}, {', '.join(BACKENDS)}")
     if bundle.engine and name != ENGINE_RUNNER:
-        raise ModelError(f"{bundle.path}: an engine runs on {ENGINE_RUNNER} alone, not on {name}")
-    return Chosen(BACKENDS[name].open(bundle, threads), "asked for")
+        raise ModelError(f"{bundle.path}: an engine runs only on {ENGINE_RUNNER}, not on {name}")
+    return Chosen(BACKENDS[name].open(bundle, threads), "requested")
 
 
 def _choose(bundle: Bundle, threads: int | None) -> Chosen:
@@ -207,9 +213,9 @@ def _measured(bundle: Bundle, threads: int | None) -> tuple[str, Chosen]:
     if not gpu and not cpu:
         raise next(iter(failures.values()))
     if gpu:
-        name, why = next(iter(gpu)), "the first of the GPU engines here"
+        name, why = next(iter(gpu)), "the first available GPU backend"
     elif len(cpu) == 1:
-        name, why = next(iter(cpu)), "the only CPU engine here"
+        name, why = next(iter(cpu)), "the only available CPU backend"
     else:
         name, why = _quickest(measure(cpu, noise(bundle)))
     why += "".join(f"; {failed} failed: {error}" for failed, error in failures.items())
@@ -219,8 +225,7 @@ def _measured(bundle: Bundle, threads: int | None) -> tuple[str, Chosen]:
 def _opened(
     role: Role, bundle: Bundle, threads: int | None, failures: dict[str, StreampartsError], most: int | None = None
 ) -> dict[str, Backend]:
-    """The backends of a role, `most` of them at most, that are here, start and run a picture; `failures` gains those
-    that do not."""
+    """Open at most `most` available backends of a role that run an image; the others are added to `failures`."""
     opened: dict[str, Backend] = {}
     for name, entry in BACKENDS.items():
         if entry.auto != role or len(opened) == most or missing(name, bundle):
@@ -236,18 +241,19 @@ def _opened(
 
 
 def _quickest(times: dict[str, float]) -> tuple[str, str]:
-    """The name to take of backends with these times, and the times in words."""
+    """Return the name of the backend to take, given these times, and the times in words."""
     default, *_ = times
     best = quickest = min(times, key=lambda name: times[name])
     if times[quickest] > CLEARLY_QUICKER * times[default]:
         best = default
     rest = ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items() if name != best)
-    note = "" if best == quickest else ", which is not a tenth less"
-    return best, f"{times[best]:.1f} ms a picture here, {rest}{note}"
+    note = "" if best == quickest else ", which is not 10 % faster"
+    return best, f"{times[best]:.1f} ms per image here, {rest}{note}"
 
 
 def measure(backends: dict[str, Backend], images: ByteArray) -> dict[str, float]:
-    """Median milliseconds of a run of each backend, in turn, so that what else the machine does hits all alike."""
+    """Return the median milliseconds per run of each backend, measured in turns so that other load affects all
+    alike."""
     times: dict[str, list[float]] = {name: [] for name in backends}
     deadline = time.perf_counter() + MEASURING_SECONDS
     for _ in range(MOST_RUNS):
@@ -261,5 +267,5 @@ def measure(backends: dict[str, Backend], images: ByteArray) -> dict[str, float]
 
 
 def noise(bundle: Bundle, count: int = 1) -> ByteArray:
-    """(count, H, W, 3) noise pictures, the same at each call."""
+    """(count, H, W, 3) noise images, the same at each call."""
     return np.random.default_rng(0).integers(0, 256, (count, *bundle.spec.input_hw, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Opening any model: .onnx files go to streamparts.bundle, TensorRT engines to the room that builds them."""
+"""Opens any model: .onnx files with streamparts.bundle, engines with streamparts.backends.tensorrt."""
 
 from __future__ import annotations
 

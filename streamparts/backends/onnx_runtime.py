@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the CPU, where it runs everywhere, and through its CUDA and TensorRT providers."""
+"""The ONNX Runtime backend: on the CPU, where it runs everywhere, and with its CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from streamparts.machine import missing_gpu, num_threads
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 
-_CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})  # float32 as the model says, not 10 bits of mantissa
+_CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})  # float32 as in the model, not TF32 with 10 bits of mantissa
 _PROVIDERS: dict[Device, list[tuple[str, dict[str, str]]]] = {
     "cpu": [("CPUExecutionProvider", {})],
     "cuda": [_CUDA],
     "tensorrt": [("TensorrtExecutionProvider", {}), _CUDA],
 }
-"""The first one must run; what it cannot do goes to the next and last to the CPU."""
+"""Providers in order; the first one must run; unsupported nodes fall to the next, and last to the CPU."""
 _GPU_PACKAGE = "pip uninstall onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 class OnnxRuntimeBackend:
-    """One optimised session of a bundle's network."""
+    """An optimised session of a bundle's network."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None, device: Device = "cpu") -> None:
-        """`threads` compute one frame together; None takes half of the cores: decoding and encoding need some.
+        """`threads` compute one frame together; None takes half of the cores, because decoding and encoding need the
+        rest.
 
-        Raises MissingExtraError if this ONNX Runtime is not made for `device`, BackendError if the device cannot be
-        used here, ModelError if the model cannot run.
+        Raises MissingExtraError if this ONNX Runtime does not support `device`, BackendError if the device is not
+        usable, ModelError if the model cannot run.
         """
         self.name = "onnxruntime" if device == "cpu" else f"onnxruntime-{device}"
         self._bundle = bundle
@@ -51,11 +52,11 @@ class OnnxRuntimeBackend:
             _require_provider(self.name, provider)
         try:
             session = onnxruntime.InferenceSession(self._bundle.data, options, providers=_PROVIDERS[device])
-        except Exception as error:  # onnxruntime's errors have no common base but this
+        except Exception as error:  # the only common base of onnxruntime's errors
             raise ModelError(f"{self._bundle.path}: {self.name}: {one_line(error)}") from error
-        # A provider that finds no device is dropped with a word in the log, and all runs on the CPU.
+        # onnxruntime drops a provider without a device with a line in its log, and runs everything on the CPU.
         if session.get_providers()[0] != provider:
-            reason = missing_gpu() or "its CUDA and cuDNN libraries are not found or of other versions"
+            reason = missing_gpu() or "its CUDA and cuDNN libraries are missing or of other versions"
             raise BackendError(f"{self.name} cannot be used: {provider} does not start ({reason})")
         return session
 
@@ -69,8 +70,8 @@ class OnnxRuntimeBackend:
 
 
 def missing_device(device: Device) -> str | None:
-    """None where ONNX Runtime has a provider for `device` and there is a GPU for it, else why not."""
-    if device != "cpu" and (reason := missing_gpu()):  # first: where there is none, nothing is to be installed for it
+    """Return None if ONNX Runtime has a provider for `device` and there is a GPU for it, else the reason."""
+    if device != "cpu" and (reason := missing_gpu()):  # checked first: without the hardware there is nothing to install
         return reason
     provider, _ = _PROVIDERS[device][0]
     if provider not in onnxruntime.get_available_providers():
@@ -79,8 +80,8 @@ def missing_device(device: Device) -> str | None:
 
 
 def _require_provider(name: str, provider: str) -> None:
-    """Raises MissingExtraError unless this build of ONNX Runtime has the provider; finds its CUDA libraries."""
+    """Raise MissingExtraError unless this build of ONNX Runtime has the provider; also finds its CUDA libraries."""
     if provider not in onnxruntime.get_available_providers():
         raise MissingExtraError(f"{name} cannot be used: this onnxruntime has no {provider}; {_GPU_PACKAGE}")
-    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21: CUDA that came by pip is not on the loader's path
+    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21: CUDA from pip is not on the loader's path
         onnxruntime.preload_dlls()

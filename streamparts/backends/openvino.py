@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the quickest there for int8 models, and on Intel for others."""
+"""The OpenVINO backend for CPUs: the fastest for int8 models, and on Intel also for others."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @cache
 def _core() -> openvino.Core:
-    """The one core of this process.
+    """Return the single core of this process.
 
-    Its CPU plugin gives the thread that loads it a stack for signals, and frees that stack in whatever thread drops
-    the last model: the next signal to the first thread then ends the process. So the core is never dropped.
+    Its CPU plugin gives the thread that loads it a signal stack, and frees that stack in whichever thread drops the
+    last model: the next signal to the first thread then kills the process. So the core is never dropped.
     """
     import openvino
 
@@ -32,8 +32,8 @@ def _core() -> openvino.Core:
 
 
 def _load_without_reports() -> None:
-    """Import OpenVINO, which reports its use to its maker unless the package that does it is missing: so it is
-    meanwhile. Where a program has loaded either itself, nothing changes. Raises ImportError."""
+    """Import OpenVINO without telemetry: the package that sends it is hidden during the import. If the program has
+    loaded either before, nothing changes. Raises ImportError."""
     name = "openvino_telemetry"
     hidden = name not in sys.modules
     if hidden:
@@ -46,7 +46,7 @@ def _load_without_reports() -> None:
 
 
 class OpenVinoBackend:
-    """One compiled model with threads of its own."""
+    """A compiled model with its own threads."""
 
     name = "openvino"
 
@@ -65,18 +65,18 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": num_threads(threads),
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
-            # Threads bound to the first cores would meet those of other models there.
+            # Threads pinned to the first cores would compete with those of other models.
             "ENABLE_CPU_PINNING": False,
         }
         if bundle.spec.precision in ("fp32", "int8"):
-            # Else processors with bfloat16 use it. What is quantised in the graph stays so.
+            # Otherwise processors with bfloat16 would use it. Quantised parts of the graph stay quantised.
             options["INFERENCE_PRECISION_HINT"] = "f32"
         try:
             core = _core()
-            # From memory, so that what was checked is what runs.
+            # From memory, so that what was verified is what runs.
             compiled = core.compile_model(core.read_model(bundle.data, b""), "CPU", options)
             self._request = compiled.create_infer_request()
-        except Exception as error:  # openvino raises RuntimeError and others of no common base
+        except Exception as error:  # openvino raises RuntimeError and others without a common base
             raise ModelError(f"{bundle.path}: openvino: {one_line(error)}") from error
         given = {port.get_any_name(): port for port in compiled.outputs}
         self._outputs = [given[name] for name in Outputs._fields if name in given]

@@ -1,4 +1,4 @@
-"""One backend for several callers: whatever pictures are waiting go through the network together."""
+"""Shares one backend between callers: waiting images run through the network as one batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_BATCH = 8
 
 @dataclass(eq=False, slots=True)
 class _Call:
-    """Somebody who waits for the network."""
+    """A call that waits for the network."""
 
     images: ByteArray
     outputs: Outputs | None = None
@@ -32,13 +32,13 @@ class _Call:
 class SharedBackend:
     """A Backend that many threads may call at once.
 
-    One worker takes all that wait, up to `max_batch` pictures, and never waits for more: alone, a picture is as quick
-    as without. Every model of this library treats the pictures of a batch separately.
+    One worker takes all waiting images, up to `max_batch`, and never waits for more, so a single image is as fast as
+    without sharing. The models of this library process the images of a batch independently.
     """
 
     def __init__(self, backend: Backend, max_batch: int | None = None) -> None:
-        """`max_batch` None is the backend's own `max_batch`, or 8 where it has none. A single call with more pictures
-        than that is passed on as it is."""
+        """`max_batch` None is the backend's own `max_batch`, or 8 if it has none. A single call with more images is
+        passed on unchanged."""
         limit = getattr(backend, "max_batch", MAX_BATCH) if max_batch is None else max_batch
         if limit < 1:
             raise ValueError(f"max_batch must be at least 1, got {limit}")
@@ -52,8 +52,8 @@ class SharedBackend:
         self._thread.start()
 
     def run(self, images: ByteArray) -> Outputs:
-        """See Backend.run. Raises what the backend raised for the batch that `images` were in, and ModelError once this
-        is closed."""
+        """See Backend.run. Raises the backend's error for the batch that contains `images`, and ModelError after
+        `close`."""
         call = _Call(images)
         with self._changed:
             if self._closed:
@@ -66,7 +66,8 @@ class SharedBackend:
         return call.outputs
 
     def close(self, seconds: float = 0.2) -> bool:
-        """Callers that wait get a ModelError, also where the network hangs. False where it does: its thread is left."""
+        """Waiting callers get a ModelError, even if the network hangs. Returns False if it hangs and its thread is
+        abandoned."""
         with self._changed:
             self._closed = True
             left = [*self._waiting, *self._running]
@@ -87,10 +88,10 @@ class SharedBackend:
                     return
                 self._running = batch = self._take()
             self._run(batch)
-            del batch  # else this thread would keep the pictures alive while it waits
+            del batch  # otherwise this thread would keep the images alive while it waits
 
     def _take(self) -> list[_Call]:
-        """What waits, in order, as far as it fits into one batch; the first in any case."""
+        """Return the waiting calls, in order, that fit into one batch; always at least the first."""
         batch = [self._waiting.popleft()]
         size = len(batch[0].images)
         while self._waiting and size + len(self._waiting[0].images) <= self._max_batch:
@@ -118,4 +119,4 @@ def _slice(outputs: Outputs, start: int, end: int) -> Outputs:
 
 
 def _closed() -> ModelError:
-    return ModelError("the model was closed while it was still asked for results")
+    return ModelError("the model was closed before it returned these results")

@@ -1,7 +1,7 @@
-"""PyTorch, on any of its devices; on CUDA one graph per batch size, see torch_graph.py.
+"""The PyTorch backend, on any of its devices; on CUDA with one graph per batch size, see torch_graph.py.
 
-The network is built from the description of the model and filled with the weights of the ONNX file. On the CPU PyTorch
-has one number of threads for the whole process: it stays as it is unless `threads` is given.
+The network is built from the model's description and loaded with the weights in the ONNX file. On the CPU, PyTorch has
+one number of threads for the whole process, which changes only if `threads` is given.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ Device = Literal["auto", "cuda", "mps", "cpu"]
 Config = TypeVar("Config", bound="DataclassInstance")
 
 _NOT_SHAPE = {"kind", "form", "gate", "groups"}
-"""Of a network's description: which network it is, and what a teacher has beside its shape."""
+"""Fields of a network's description: its kind, and those that a teacher has besides its shape."""
 _LONGEST_LIST = 64
-"""Of numbers in a network's description: a file made to harm could ask for a million layers."""
+"""Upper bound of numbers in a network's description: a malicious file could ask for a million layers."""
 
 
 class TorchBackend:
     """A bundle's network in PyTorch."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None, device: Device = "auto") -> None:
-        """`device` "auto" is the best there is: cuda, mps, cpu. `threads` sets the threads of the whole process, on the
-        CPU only; None leaves them alone.
+        """`device` "auto" is the best available: cuda, mps, cpu. `threads` sets the threads of the whole process, on
+        the CPU only; None keeps them.
 
         Raises BackendError without the device, ModelError if the network cannot be built from the bundle.
         """
@@ -74,7 +74,7 @@ class TorchBackend:
         self._graphs = GraphRunner(self._outputs, self._device) if self._device.type == "cuda" else None
 
     def run(self, images: ByteArray) -> Outputs:
-        """See Backend.run. The first call with a batch size takes longer on CUDA: its graph is made."""
+        """See Backend.run. On CUDA, the first call with a batch size takes longer, because it captures the graph."""
         images = require_images(images, self._bundle)
         try:
             if self._graphs is not None:
@@ -83,47 +83,48 @@ class TorchBackend:
                 images = images.copy()
             with torch.inference_mode():
                 outputs = self._outputs(torch.from_numpy(images).to(self._device))
-            # numpy() shares memory with the tensor, which nothing else keeps.
+            # numpy() shares memory with the tensor, which nothing else keeps alive.
             return Outputs(*(tensor.cpu().contiguous().numpy() for tensor in outputs))
         except RuntimeError as error:
             raise ModelError(f"{self._bundle.path.name} failed on {self.name}: {one_line(error)}") from error
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
-        """As many as the ONNX graph has, which may leave out the last one."""
+        """As many outputs as the ONNX graph, which may omit the last one."""
         return [tensor for tensor in self._network(images) if tensor is not None][: self._num_outputs]
 
 
 def best_device() -> Literal["cuda", "mps", "cpu"]:
-    """The quickest device that PyTorch finds here."""
+    """Return the fastest device available to PyTorch."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def missing_device(device: str) -> str | None:
-    """None where PyTorch can use "cuda", "mps" or "cpu" here, else why not."""
+    """Return None if PyTorch can use "cuda", "mps" or "cpu" here, else the reason."""
     if device == "cuda" and not torch.cuda.is_available():
-        return missing_gpu() or "this torch is made without CUDA, or for a newer driver"
+        return missing_gpu() or "this torch was built without CUDA, or for a newer driver"
     if device == "mps" and not torch.backends.mps.is_available():
-        return "no Metal device here"
+        return "no Metal device found"
     return None
 
 
 def build_network(bundle: Bundle) -> nn.Module:
-    """The network of a bundle, in eval mode on the CPU: (N, S, S, 3) uint8 -> labels, affines, scores[, evidence].
+    """Build the network of a bundle, in eval mode on the CPU: (N, S, S, 3) uint8 -> labels, affines, scores[,
+    evidence].
 
-    BatchNorm is folded into the convolutions, as in the file. Raises ModelError when the bundle does not describe its
-    network, is not fp32, or has other weights than it describes.
+    BatchNorm is folded into the convolutions, as in the file. Raises ModelError if the bundle does not describe its
+    network, is not fp32, or has weights that do not fit the description.
     """
     try:
-        # Without memory of its own: nothing is allocated that the file does not hold.
+        # On the meta device: nothing is allocated that the file does not contain.
         with torch.device("meta"):
             network = fuse_batch_norms(_described(bundle))
         tensors = _weights(bundle, set(network.state_dict()))
         network.load_state_dict(tensors, assign=True)
     except ModelError:
         raise
-    except Exception as error:  # whatever nonsense of a description makes of torch
+    except Exception as error:  # any error that an invalid description causes in torch
         _refuse(bundle, f"its description of the network does not fit ({one_line(error)})", error)
     return network.eval().requires_grad_(False)
 
@@ -139,11 +140,11 @@ def _described(bundle: Bundle) -> nn.Module:
         case "teacher":
             return _teacher(bundle)
         case kind:
-            _refuse(bundle, f"networks of kind {kind!r} are not known; use another backend")
+            _refuse(bundle, f"networks of kind {kind!r} are not supported; use another backend")
 
 
 def _teacher(bundle: Bundle) -> ExportedTeacher:
-    """An Assembly teacher: its slots are more than the parts that it joins them to."""
+    """Build an Assembly teacher, which joins its slots to fewer parts."""
     form, gate, groups = (bundle.spec.network.get(name) for name in ("form", "gate", "groups"))
     if form not in ("fast", "paper") or not isinstance(gate, (int, float)) or not isinstance(groups, str):
         _refuse(bundle, "its description of the teacher lacks form, gate or groups")
@@ -154,28 +155,28 @@ def _teacher(bundle: Bundle) -> ExportedTeacher:
 
 
 def _config(bundle: Bundle, kind: type[Config], groups: PartGroups | None = None) -> Config:
-    """The network's shape, which must agree with the rest of the description, and with `groups` where slots are joined
-    to parts."""
+    """Return the network's configuration, which must agree with the rest of the description, and with `groups` if slots
+    are joined to parts."""
     given = {name: value for name, value in bundle.spec.network.items() if name not in _NOT_SHAPE}
     unknown = set(given) - {field.name for field in fields(kind)}
     if unknown:
-        _refuse(bundle, f"its network has fields this version does not know: {sorted(unknown)}")
+        _refuse(bundle, f"its network has fields that this version does not support: {sorted(unknown)}")
     size, num_parts = given.get("image_size"), given.get("num_parts")
     if groups is not None and isinstance(num_parts, int):
         groups.require_slots(num_parts)
         num_parts = groups.num_parts
     if bundle.spec.input_hw != (size, size) or num_parts != bundle.spec.num_parts:
-        _refuse(bundle, f"its network is for {num_parts} parts and {size} pixels, its description says otherwise")
+        _refuse(bundle, f"its network is for {num_parts} parts and {size} pixels, which contradicts its description")
     if any(isinstance(value, list) and len(value) > _LONGEST_LIST for value in given.values()):
         _refuse(bundle, f"its network has a list of more than {_LONGEST_LIST} numbers")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
 def _weights(bundle: Bundle, names: set[str]) -> dict[str, Tensor]:
-    """The initialisers of the ONNX file that carry these names. Raises ModelError if any is not there."""
+    """Return the initialisers of the ONNX file with these names. Raises ModelError if any is missing."""
     found = {tensor.name: tensor for tensor in _graph(bundle).initializer if tensor.name in names}
     if missing := sorted(names - set(found)):
-        _refuse(bundle, f"it lacks {len(missing)} weights of the network it describes, {missing[0]} among them")
+        _refuse(bundle, f"it lacks {len(missing)} weights of the described network, such as {missing[0]}")
     return {name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for name, tensor in found.items()}
 
 

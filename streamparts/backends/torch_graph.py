@@ -1,4 +1,5 @@
-"""A PyTorch network on CUDA as one graph per batch size: a frame costs one upload, one launch and one download."""
+"""Runs a PyTorch network on CUDA as one graph per batch size: each frame costs one upload, one launch and one
+download."""
 
 from __future__ import annotations
 
@@ -16,13 +17,13 @@ from streamparts.arrays import ByteArray
 Network = Callable[[Tensor], Sequence[Tensor]]
 
 MAX_GRAPHS = 8
-"""Batch sizes that keep a graph and its memory; the one that was used longest ago goes first."""
+"""Number of batch sizes that keep a graph and its memory; the least recently used one is dropped."""
 WARM_UP_RUNS = 3
-"""Before a graph is captured: libraries choose their algorithms and allocate in these."""
+"""Runs before a graph is captured, in which libraries choose their algorithms and allocate memory."""
 
 
 class GraphRunner:
-    """Runs a network that takes uint8 pictures and gives a few small tensors."""
+    """Runs a network that takes uint8 images and returns a few small tensors."""
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self._network = network
@@ -31,9 +32,9 @@ class GraphRunner:
         self._graphs: dict[int, _Graph] = {}
 
     def run(self, images: ByteArray) -> list[NDArray[Any]]:
-        """(N, H, W, 3) uint8 -> the network's outputs, in arrays that are the caller's."""
+        """(N, H, W, 3) uint8 -> the network's outputs, in arrays owned by the caller."""
         graph = self._graphs.pop(len(images), None) or self._captured(images.shape)
-        self._graphs[len(images)] = graph  # the last one is the one used last
+        self._graphs[len(images)] = graph  # the last one is the most recently used
         return graph.run(images)
 
     def _captured(self, shape: tuple[int, ...]) -> _Graph:
@@ -45,8 +46,8 @@ class GraphRunner:
 class _Graph:
     """One captured batch size, with buffers at fixed addresses on both sides.
 
-    Everything happens on `stream`, in order: upload, graph, download. The host waits for the download at the end of
-    each run, so no buffer is written while it is read.
+    All work runs on `stream` in order: upload, graph, download. The host waits for the download at the end of each run,
+    so no buffer is written while it is read.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class _Graph:
         self._stream = stream
         self._host_images = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
         self._images = torch.zeros(shape, dtype=torch.uint8, device=device)
-        # The buffers are filled on the device's current stream; ours may begin only then.
+        # The device's current stream fills the buffers; ours must wait for it.
         stream.wait_stream(torch.cuda.current_stream(device))
-        # Convolutions in float32 proper, as in the file, with algorithms chosen for these very shapes.
+        # Convolutions in true float32, as in the file, with algorithms chosen for exactly these shapes.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False)
         with torch.inference_mode(), exact:
             with torch.cuda.stream(stream):
@@ -66,7 +67,7 @@ class _Graph:
             stream.synchronize()
             self._slots = [_Slot(tuple(tensor.shape), numpy_type(tensor)) for tensor in outputs]
             self._graph = torch.cuda.CUDAGraph()
-            # "thread_local": what other threads do with the GPU meanwhile, another model's runs, is not our business.
+            # "thread_local": other threads, such as another model's runs, may use the GPU meanwhile.
             with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._packed = pack(network(self._images))
         self._host_packed = torch.empty(self._packed.shape, dtype=torch.uint8, pin_memory=True)
@@ -82,7 +83,7 @@ class _Graph:
 
 
 class _Slot:
-    """Place of one output in the packed bytes."""
+    """Position of one output in the packed bytes."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape = shape
@@ -96,7 +97,7 @@ def numpy_type(tensor: Tensor) -> np.dtype[Any]:
 
 
 def pack(outputs: Sequence[Tensor]) -> Tensor:
-    """All outputs as one row of bytes, the widest numbers first so that each begins at a multiple of its size."""
+    """Pack all outputs into one row of bytes, the widest types first, so that each starts at a multiple of its size."""
     widest_first = sorted(outputs, key=lambda tensor: -tensor.element_size())
     return torch.cat([tensor.contiguous().flatten().view(torch.uint8) for tensor in widest_first])
 

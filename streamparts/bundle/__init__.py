@@ -1,1 +1,1 @@
-"""Model files: what they say of themselves, and what is checked before anything of them runs."""
+"""Model files: their description, and the checks before anything in them runs."""

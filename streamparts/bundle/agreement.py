@@ -1,4 +1,4 @@
-"""How far two runners of one network differ, in a few numbers, and how far they may."""
+"""Measures and tolerances for the difference between two runners of one network."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ import msgspec
 
 
 class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
-    """What two runners may differ by."""
+    """Largest allowed differences between two runners."""
 
     labels: float
-    """Share of a frame's pixels that must carry the same label."""
+    """Smallest share of a frame's pixels with equal labels."""
     pose_px: float
     """Largest difference of any entry of a part's affine, at 128 pixels."""
     score: float
     """Largest difference of a score or of evidence."""
     mean: bool = False
-    """The means over all frames are judged, not the worst one."""
+    """True if the means over all frames are judged, not the worst frame."""
     far: float = 1
-    """How many times `pose_px` one pose of a hundred may be off: the edge of a part that is hardly there can flip."""
+    """Factor on `pose_px` for one pose of a hundred: the outline of a barely visible part can flip."""
     odd: float = 0
-    """How many times `pose_px` a pose may be off in frames that no one films: where a picture is all of one colour, a
-    network that normalises each picture by itself divides rounding errors by next to nothing. 0: these frames are not
-    judged. Where arithmetic is coarse they cannot be: on noise, a coin's toss gives the label."""
+    """Factor on `pose_px` in synthetic frames: in an image of one colour, a network that normalises each image divides
+    rounding errors by nearly zero. 0: these frames are not judged; in low precision they cannot be, because labels on
+    noise are arbitrary."""
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """Differences of two runners over F frames, in a few numbers."""
+    """Differences between two runners over F frames, as summary figures."""
 
     num_frames: int
     labels: float
     """Share of all pixels with the same label."""
     worst_labels: float
-    """The same of the worst frame."""
+    """The same for the worst frame."""
     worst_frame: int
-    """That frame's number, from 0."""
+    """Index of that frame."""
     pose_mean_px: float
-    """Largest difference of any entry of an affine, at 128 pixels: the mean over frames of that over the parts seen."""
+    """Largest difference of any entry of an affine, at 128 pixels: the mean over frames of the value over visible
+    parts."""
     pose_median_px: float
-    """The median over all parts seen."""
+    """The median over all visible parts."""
     pose_p99_px: float
     """The 99th percentile."""
     pose_px: float
@@ -48,7 +49,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """The largest."""
 
     def problem(self, tolerance: Tolerance) -> str | None:
-        """What is beyond the tolerance, in one line; None if nothing is. nan is beyond any."""
+        """Return what exceeds the tolerance, in one line; None if nothing does. nan always exceeds it."""
         if tolerance.mean:
             labels, score = self.labels, self.score_mean
             poses_agree = self.pose_mean_px <= tolerance.pose_px
@@ -62,15 +63,14 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
     def describe(self) -> str:
         return (
-            f"on {self.num_frames} frames labels agree on {self.labels:.3%} of pixels "
-            f"(of frame {self.worst_frame}, the worst, {self.worst_labels:.3%}), poses within {self.pose_mean_px:.2g} "
-            f"px@128 in the mean (99 % within {self.pose_p99_px:.2g}, worst {self.pose_px:.3g}), "
-            f"scores within {self.score:.2g}"
+            f"on {self.num_frames} frames labels agree on {self.labels:.3%} of pixels (in the worst frame, "
+            f"{self.worst_frame}, {self.worst_labels:.3%}), poses within {self.pose_mean_px:.2g} px@128 on average "
+            f"(99 % within {self.pose_p99_px:.2g}, worst {self.pose_px:.3g}), scores within {self.score:.2g}"
         )
 
 
 def allowed(tolerance: Tolerance) -> str:
-    """A tolerance in words."""
+    """Describe a tolerance in words."""
     at_worst = f" ({tolerance.far * tolerance.pose_px:.3g} at worst)" if tolerance.far != 1 else ""
-    which = "in the mean" if tolerance.mean else "in any frame"
+    which = "on average" if tolerance.mean else "in any frame"
     return f"{tolerance.labels:.1%} of pixels, {tolerance.pose_px:.3g} px{at_worst} and {tolerance.score:g} {which}"

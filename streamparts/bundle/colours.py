@@ -1,4 +1,4 @@
-"""The colour of each part, the same in every picture that shows parts."""
+"""The colour of each part, the same in every image that shows parts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PALETTE: tuple[Color, ...] = (
     (200, 160, 255),
     (255, 170, 160),
 )
-"""RGB by part number. Neighbours differ in lightness as well as in hue, for those who tell few hues apart."""
+"""RGB by part number. Neighbours differ in lightness as well as in hue, for colour-blind readers."""
 
 
 def part_color(part: int) -> Color:
-    """RGB of part `part`, always the same; colours repeat after the palette's length."""
+    """RGB of part `part`; colours repeat after the palette's length."""
     return PALETTE[part % len(PALETTE)]

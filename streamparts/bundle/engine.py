@@ -1,4 +1,4 @@
-"""What is known of a TensorRT engine: how it was built, of what, and where it runs."""
+"""Description of a TensorRT engine: its model, how it was built, and where it runs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from streamparts.bundle.spec import ModelSpec, Precision
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How an engine is built; all of it is part of the cache's key."""
+    """Options of an engine build; all are part of the cache's key."""
 
     max_batch: int = 8
-    """Most pictures at once; the engine takes 1 to this many."""
+    """Largest batch; the engine takes 1 to this many images."""
     opt_batch: int = 1
-    """Batch that kernels are chosen for: 1 for a camera, max_batch for throughput."""
+    """Batch size for which kernels are optimised: 1 for a camera, max_batch for throughput."""
     workspace_mib: int | None = None
-    """Limit of the scratch memory of a layer, in MiB; None leaves it to TensorRT."""
+    """Limit of a layer's scratch memory, in MiB; None leaves it to TensorRT."""
     targets: tuple[str, ...] = ()
-    """Compute capabilities as "sm80", TensorRT for RTX only; none is the GPU at hand."""
+    """Compute capabilities such as "sm80", TensorRT for RTX only; empty for this machine's GPU."""
     version_compatible: bool = False
-    """Later versions of TensorRT load it too. `tensorrt` only."""
+    """True if later versions of TensorRT can load it. `tensorrt` only."""
     hardware_compatible: bool = False
-    """GPUs from compute capability 8.0 on run it too, more slowly. `tensorrt` only."""
+    """True if GPUs from compute capability 8.0 can run it, more slowly. `tensorrt` only."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.opt_batch <= self.max_batch:
@@ -39,35 +39,35 @@ SCHEMA = "streamparts.engine/2"
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of an engine, which cannot carry a description itself."""
+    """Description of an engine, which cannot contain one itself."""
 
     schema: str = SCHEMA
     """Version of this description."""
     library: Literal["tensorrt", "tensorrt_rtx"]
-    """What built it and can run it."""
+    """Library that built it and can run it."""
     library_version: str
     cuda_version: str
-    """Of the CUDA runtime at the build, "13.0" and the like."""
+    """Version of the CUDA runtime at the build, such as "13.0"."""
     gpu: str
-    """Name of the GPU it was built on; empty where there was none."""
+    """Name of the GPU it was built on; empty without one."""
     compute_capability: str
-    """Of that GPU, "9.0" and the like; empty where there was none."""
+    """Compute capability of that GPU, such as "9.0"; empty without one."""
     precision: Precision
-    """Of the arithmetic inside."""
+    """Precision of the computation."""
     onnx_sha256: str
-    """Of the .onnx file it was built from ..."""
+    """SHA-256 of the .onnx file it was built from."""
     network_sha256: str = ""
-    """... and of that file without its description, which names parts; empty in older ones."""
+    """SHA-256 of that file without its description, which contains part names; empty in older engines."""
     plan_sha256: str
-    """Of the engine's own bytes."""
+    """SHA-256 of the engine's bytes."""
     options: BuildOptions
-    """Batches, targets, compatibility."""
+    """Options for batches, targets and compatibility."""
     verified: bool
-    """Whether its results were compared with ONNX Runtime's on a GPU."""
+    """True if its results were compared with ONNX Runtime's on a GPU."""
     agreement: Agreement | None = None
-    """That comparison, or, unverified, the one of its graph on the CPU."""
+    """Result of that comparison or, if unverified, of the comparison of its graph on the CPU."""
     created: str
-    """UTC, ISO 8601."""
+    """Build time, UTC, ISO 8601."""
     model: ModelSpec
     """Description of the model inside."""
 

@@ -1,4 +1,4 @@
-"""Model files: an ONNX network that carries its own description, checked when it is loaded."""
+"""Loads and verifies model files: an ONNX network with its description."""
 
 from __future__ import annotations
 
@@ -24,40 +24,39 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 METADATA_KEY = "streamparts"
-"""Key of the ONNX metadata entry that holds the ModelSpec as JSON."""
+"""Key of the ONNX metadata entry with the ModelSpec as JSON."""
 
 DEFAULT_MODEL = "person"
 ASSETS = Path(__file__).parents[1] / "assets"
 
 MAX_BYTES = 2 * 10**9
-"""Of a model file: protobuf knows no larger messages."""
+"""Maximum size of a model file, the limit of protobuf messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A model file that was read and checked."""
+    """A verified model file."""
 
     spec: ModelSpec
-    """What it says of itself."""
+    """The model's description."""
     path: Path
-    """Where it was read from."""
+    """Path of the file."""
     sha256: str
-    """Of the file's bytes, in hexadecimal."""
+    """SHA-256 of the file's bytes, in hexadecimal."""
     data: bytes = field(repr=False)
-    """The ONNX file itself, or the engine, so that what was checked is what runs."""
+    """Bytes of the ONNX file or engine, so that what was verified is what runs."""
     engine: EngineInfo | None = None
-    """Where `data` is a TensorRT engine: what is known of it."""
+    """Description of the engine, if `data` is a TensorRT engine."""
 
     @property
     def network_sha256(self) -> str:
-        """Of the ONNX file without its description: new names for the parts leave it as it is."""
+        """Hash of the ONNX file without its description, so that renaming parts does not change it."""
         return digest_without_metadata(self.data, METADATA_KEY)
 
 
 def load_onnx(name_or_path: str | Path) -> Bundle:
-    """Read and check an .onnx model, by its path or the name of a model of the package. Raises ModelError, saying what
-    came, for anything but a sound model file. Where its sidecar lies beside it (see sidecar.py), the file must be the
-    one that this tells of.
+    """Read and verify an .onnx model, given its path or the name of a bundled model. If its sidecar exists (see
+    sidecar.py), the file must match it. Raises ModelError for anything but a valid model file.
     """
     path = find_model(name_or_path)
     data = _read(path)
@@ -74,7 +73,8 @@ def load_onnx(name_or_path: str | Path) -> Bundle:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """Path of a model file; the package's own models go by their bare names. Raises ModelError if there is none."""
+    """Return the path of a model file; bundled models are found by their bare names. Raises ModelError if there is
+    none."""
     path = Path(name_or_path)
     if str(path) in model_names():
         return ASSETS / f"{path}.onnx"
@@ -85,12 +85,12 @@ def find_model(name_or_path: str | Path) -> Path:
 
 
 def model_names() -> list[str]:
-    """Names of the models that come with the package."""
+    """Names of the bundled models."""
     return sorted(path.stem for path in ASSETS.glob("*.onnx"))
 
 
 def check_model(data: bytes) -> ModelSpec:
-    """Description of a model given as the bytes of its file. Raises ModelError unless the graph agrees with it."""
+    """Return the description of a model given as bytes. Raises ModelError unless the graph agrees with it."""
     spec = _read_spec(scan(data))
     session = _open_session(data)
     (height, width), num_parts = spec.input_hw, spec.num_parts
@@ -114,12 +114,12 @@ def _read(path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise ModelError(f"{path}: is not a file, so not an .onnx model")
         if (size := path.stat().st_size) > MAX_BYTES:
-            raise ModelError(f"{path}: has {size} bytes, no ONNX model has more than {MAX_BYTES}")
+            raise ModelError(f"{path}: has {size} bytes, more than the {MAX_BYTES} of any ONNX model")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such model file") from error
     except MemoryError as error:
-        raise ModelError(f"{path}: there is not enough memory to read it") from error
+        raise ModelError(f"{path}: not enough memory to read it") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     if not data:
@@ -132,17 +132,17 @@ def _open_session(data: bytes) -> InferenceSession:
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4  # its complaints come as exceptions too
+    options.log_severity_level = 4  # its parser raises many kinds of exceptions
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base but this
+    except Exception as error:  # the only common base of onnxruntime's errors
         raise ModelError(f"not a usable ONNX model ({error_line(error)}); copy or export it again") from error
 
 
 def _read_spec(metadata: dict[str, str]) -> ModelSpec:
     text = metadata.get(METADATA_KEY)
     if text is None:
-        raise ModelError("an ONNX file, but not a streamparts model: it carries no description; use export/")
+        raise ModelError("is an ONNX file without a streamparts description; create models with export/")
     try:
         return msgspec.json.decode(text, type=ModelSpec)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -152,7 +152,7 @@ def _read_spec(metadata: dict[str, str]) -> ModelSpec:
 
 
 def _check_tensors(kind: str, got: list[object], wanted: dict[str, tuple[str, tuple[int | None, ...]]]) -> None:
-    """Names, types and shapes of a graph's inputs or outputs; None in a shape must be free to vary."""
+    """Check names, types and shapes of a graph's inputs or outputs; None in a shape must be dynamic."""
     found = {tensor.name: (tensor.type, tuple(tensor.shape)) for tensor in got}  # type: ignore[attr-defined]
     if set(found) != set(wanted):
         raise ModelError(f"its {kind}s are {short(sorted(found))}, expected {sorted(wanted)}; export it again")

@@ -1,8 +1,7 @@
-"""A look through the bytes of an ONNX file before ONNX Runtime gets them; and another text in its metadata.
+"""Scans the bytes of an ONNX file before ONNX Runtime reads it, and edits its metadata.
 
-The file is walked as protobuf, without the onnx package. What a model of this library never has is refused by its name:
-data in other files, operators of other makers, control flow, shapes that do not fit the data there is, sizes beyond
-any picture.
+The file is parsed as protobuf, without the onnx package. Content that no model of this library has is refused with its
+name: external data, custom operators, control flow, shapes that do not fit the data, sizes beyond any image.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from streamparts.bundle.spec import short
 from streamparts.errors import ModelError
 
 MAX_METADATA = 1_000_000
-"""Bytes of the whole metadata."""
+"""Maximum bytes of the whole metadata."""
 MAX_NODES = 5_000
-"""Twenty times the largest network here; 20,000 small ones already take minutes to prepare."""
+"""Maximum number of nodes: twenty times the largest network here; 20,000 small ones already take minutes to prepare."""
 MAX_FIELDS = 1_000_000
-"""That are looked at, of the whole file."""
+"""Maximum number of fields read in the whole file."""
 MAX_DIMS = 16
 OPERATORS = frozenset(
     (
@@ -37,29 +36,30 @@ OPERATORS = frozenset(
         b"Transpose Unsqueeze Where "
     ).split()
 )
-"""Those that export writes, with what other exporters write for the same layers. Not in it: what makes tensors of sizes
-that the file does not hold (Range, Tile, ConstantOfShape), sequences, texts, random numbers, control flow."""
+"""Operators that the export writes, and those that other exporters use for the same layers. Excluded are operators that
+create tensors of sizes not in the file (Range, Tile, ConstantOfShape), sequences, texts, random numbers and control
+flow."""
 MAX_ELEMENTS = 2**31
-"""Of any one tensor."""
+"""Maximum elements of any tensor."""
 MOST_MADE = 2**27
-"""Elements that Expand, Pad and Resize may be told to make by numbers that the file holds: half a gigabyte."""
+"""Maximum elements that Expand, Pad and Resize may create by numbers in the file: half a gigabyte."""
 MOST_SCALE = 2**14
-"""By which Resize may be told to multiply the number of elements."""
+"""Maximum factor by which Resize may multiply the number of elements."""
 SIZES: dict[bytes, dict[int, bool]] = {b"Expand": {1: False}, b"Pad": {1: False}, b"Resize": {2: True, 3: False}}
-"""Which inputs of an operator say how much it makes, and whether as a multiple."""
+"""Inputs of an operator that set the size of its output; True if the input is a multiple."""
 SIZE_ATTRIBUTES = (b"pads", b"output_padding", b"output_shape", b"strides", b"dilations", b"kernel_shape")
 TEXTS = {"model": (2, 3, 4, 6), "graph": (2, 10), "node": (1, 2, 3, 4, 6, 8), "tensor": (8, 12), "value": (1, 3)}
-"""Fields that hold text. ONNX Runtime takes any bytes for a name, and prints them."""
+"""Fields that contain text. ONNX Runtime accepts any bytes as a name, and prints them."""
 PLAIN_DOMAINS = (b"", b"ai.onnx")
-"""Of ONNX itself."""
+"""Operator domains of ONNX itself."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ITEM_SIZE = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
-"""Bytes of an element by TensorProto.DataType: no strings, no complex numbers, nothing below a byte."""
+"""Bytes per element by TensorProto.DataType: no strings, no complex numbers, nothing below a byte."""
 
 
 class _Damaged(Exception):
-    """Not protobuf, or not that of a model."""
+    """Raised for bytes that are not protobuf, or not a model."""
 
 
 class _Field(NamedTuple):
@@ -72,7 +72,7 @@ class _Field(NamedTuple):
 
 class _Budget(threading.local):
     left: int | None = None
-    """Fields that may still be looked at; None for any number."""
+    """Number of fields that may still be read; None for no limit."""
 
 
 class _Node(NamedTuple):
@@ -80,7 +80,7 @@ class _Node(NamedTuple):
     inputs: list[bytes]
     outputs: list[bytes]
     constant: list[float] | None
-    """What a Constant holds, where that is a few numbers."""
+    """Values of a Constant, if they are a few numbers."""
 
 
 _budget = _Budget()
@@ -88,7 +88,7 @@ _NOTHING = memoryview(b"")
 
 
 def scan(data: bytes) -> dict[str, str]:
-    """Metadata of the ONNX file `data`. Raises ModelError, which names what is wrong."""
+    """Return the metadata of the ONNX file `data`. Raises ModelError naming the problem."""
     _budget.left = MAX_FIELDS
     try:
         return _model(memoryview(data))
@@ -99,16 +99,16 @@ def scan(data: bytes) -> dict[str, str]:
 
 
 def with_metadata(data: bytes, key: str, text: str) -> bytes:
-    """The ONNX file `data` with `text` as the metadata called `key`; all its other fields keep their bytes. Raises
-    ModelError for what is no ONNX file."""
+    """Return the ONNX file `data` with `text` as the metadata entry `key`; all other fields keep their bytes. Raises
+    ModelError if `data` is no ONNX file."""
     scan(data)
     entry = _packet(1, key.encode()) + _packet(2, text.encode())
     return b"".join([*_without_metadata(data, key), _packet(14, entry)])
 
 
 def digest_without_metadata(data: bytes, key: str) -> str:
-    """SHA-256, in hexadecimal, of the ONNX file `data` as it would be without the metadata called `key`. Raises
-    ModelError for what is no ONNX file."""
+    """SHA-256, in hexadecimal, of the ONNX file `data` without the metadata entry `key`. Raises ModelError if `data` is
+    no ONNX file."""
     scan(data)
     digest = hashlib.sha256()
     for piece in _without_metadata(data, key):
@@ -117,7 +117,7 @@ def digest_without_metadata(data: bytes, key: str) -> str:
 
 
 def _without_metadata(data: bytes, key: str) -> Iterator[memoryview]:
-    """The file's fields, in order, but for that one."""
+    """Yield the file's fields in order, except that one."""
     message, at = memoryview(data), 0
     for field in _fields(message):
         first, at = at, _end(message, at)
@@ -131,13 +131,13 @@ def _packet(number: int, data: bytes) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """As protobuf writes it: seven bits a byte, the lowest first."""
+    """Encode a protobuf varint: seven bits per byte, lowest first."""
     groups = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
     return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
 
 
 def _end(message: memoryview, at: int) -> int:
-    """Where the field that starts at `at` ends."""
+    """Return the end of the field that starts at `at`."""
     tag, at = _varint(message, at)
     match tag & 7:
         case 0:
@@ -161,7 +161,9 @@ def _model(message: memoryview) -> dict[str, str]:
         elif number == 14:
             size += len(data)
             if size > MAX_METADATA:
-                raise ModelError("its metadata is larger than 1 MB, no description of a model is; export it again")
+                raise ModelError(
+                    "its metadata is larger than 1 MB, the limit of a model's description; export it again"
+                )
             key, value = _text(_last(data, 1)), _text(_last(data, 2))
             if key in metadata:
                 raise ModelError(f"has the metadata {short(key)} twice; export it again")
@@ -178,7 +180,9 @@ def _graph(message: memoryview) -> None:
     for number, _, _, data in _fields(message, "graph"):
         if number == 1:
             if len(nodes) == MAX_NODES:
-                raise ModelError(f"has more than {MAX_NODES} nodes, no model of streamparts has; export it again")
+                raise ModelError(
+                    f"has more than {MAX_NODES} nodes, the limit for a model of streamparts; export it again"
+                )
             nodes.append(_node(data))
         elif number == 5:
             if (numbers := _tensor(data)) is not None:
@@ -204,7 +208,8 @@ def _node(message: memoryview) -> _Node:
             _require_plain_domain(data)
         elif number == 4 and data not in OPERATORS:
             raise ModelError(
-                f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model here has"
+                f"has the operator {short(bytes(data[:64]).decode(errors='replace'))}, which no model of streamparts"
+                " has"
             )
         elif number == 5 and (constant := _attribute(data, found.operator)) is not None:
             found = found._replace(constant=constant)
@@ -212,7 +217,7 @@ def _node(message: memoryview) -> _Node:
 
 
 def _require_small(operator: bytes, sizes: list[float], most: int) -> None:
-    """Whether negative numbers mean "as it is" or take something away, they make nothing."""
+    """Refuse sizes above the limit. Negative numbers mean "unchanged" or crop; they create nothing."""
     if not all(map(math.isfinite, sizes)) or math.prod(max(1.0, float(size)) for size in sizes) > most:
         raise ModelError(
             f"lets {operator.decode()} make {short(sizes)}, more than any model of streamparts; export it again"
@@ -220,7 +225,7 @@ def _require_small(operator: bytes, sizes: list[float], most: int) -> None:
 
 
 def _attribute(message: memoryview, operator: bytes) -> list[float] | None:
-    """Its tensor, where that holds a few numbers."""
+    """Return its tensor, if that has a few numbers."""
     tensor, sizes = None, list[float]()
     for number, wire, value, data in _fields(message):
         if number in (5, 10):
@@ -237,7 +242,7 @@ def _attribute(message: memoryview, operator: bytes) -> list[float] | None:
 
 
 def _tensor(message: memoryview) -> list[float] | None:
-    """Data inside, and as much of it as the shape says. Gives it where it is a few numbers."""
+    """Require the data in the file, in the size given by the shape. Returns it if it is a few numbers."""
     dims: list[int] = []
     kind = raw = typed = 0
     has_raw, numbers, raw_data = False, list[float](), _NOTHING
@@ -265,14 +270,14 @@ def _tensor(message: memoryview) -> list[float] | None:
 
 
 def _typed(field: int, wire: int, value: int, data: memoryview) -> list[float]:
-    """Of one of TensorProto's lists: floats are four bytes each, all others varints."""
+    """Elements of one of TensorProto's lists: floats are four bytes each, all others varints."""
     if field == 4:
         return _unpacked(data, 1) if wire == _BYTES and len(data) % 4 == 0 else []
     return [_signed(number) for number in (_packed(data) if wire == _BYTES else [value])] if field in (5, 7) else []
 
 
 def _unpacked(data: memoryview, kind: int) -> list[float]:
-    """The numbers in `data`, little endian: float, int32 or int64; of other kinds none."""
+    """Numbers in `data`, little-endian: float, int32 or int64; none of other types."""
     letter = {1: "f", 6: "i", 7: "q"}.get(kind)
     return [] if letter is None else list(struct.unpack(f"<{len(data) // _ITEM_SIZE[kind]}{letter}", data))
 
@@ -282,7 +287,7 @@ def _signed(value: int) -> int:
 
 
 def _value(message: memoryview) -> None:
-    """The declared shape of an input, an output or what lies between them."""
+    """Check the declared shape of an input, an output or an intermediate value."""
     tensor = _last(_last(message, 2, "value"), 1)
     dims = [
         value
@@ -311,7 +316,7 @@ def _require_plain_domain(domain: memoryview) -> None:
 
 
 def _last(message: memoryview, wanted: int, kind: str = "") -> memoryview:
-    """Content of a field; the last one counts, as protobuf has it."""
+    """Content of a field; the last occurrence counts, as in protobuf."""
     found = _NOTHING
     for number, wire, _, data in _fields(message, kind):
         if number == wanted and wire == _BYTES:
@@ -335,13 +340,15 @@ def _packed(data: memoryview) -> list[int]:
 
 
 def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
-    """The fields of a message; those of TEXTS[kind] are text."""
+    """Yield the fields of a message; those of TEXTS[kind] are text."""
     at, end, texts = 0, len(message), TEXTS.get(kind, ())
     while at < end:
         if _budget.left is not None:
             _budget.left -= 1
             if _budget.left < 0:
-                raise ModelError(f"has more than {MAX_FIELDS} fields, no model of streamparts has; export it again")
+                raise ModelError(
+                    f"has more than {MAX_FIELDS} fields, the limit for a model of streamparts; export it again"
+                )
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
         if not 0 < number < 2**29:
@@ -357,7 +364,7 @@ def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
         else:
             raise _Damaged(f"no field has the wire type {wire}")
         if length > end - at:
-            raise _Damaged("it ends too early")
+            raise _Damaged("it is truncated")
         if number in texts:
             _text(message[at : at + length])
         yield _Field(number, wire, length, message[at : at + length])
@@ -365,11 +372,11 @@ def _fields(message: memoryview, kind: str = "") -> Iterator[_Field]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The number that starts at `at`, and where the next thing does."""
+    """Return the number that starts at `at`, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
-            raise _Damaged("it ends too early")
+            raise _Damaged("it is truncated")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift

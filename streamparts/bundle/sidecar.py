@@ -1,4 +1,4 @@
-"""The JSON file beside a model file: its description for other tools, and the hash that tells a damaged copy."""
+"""The JSON file beside a model file: its description for other tools, and its hash, which detects a damaged copy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_BYTES = 1_000_000
 
 
 class Sidecar(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The model's description, and which file it is of."""
+    """The model's description, and the file it belongs to."""
 
     sha256: str
-    """Of the model file, in hexadecimal."""
+    """SHA-256 of the model file, in hexadecimal."""
     bytes: int
     """Size of the model file."""
 
@@ -30,14 +30,14 @@ def sidecar_path(model: Path) -> Path:
 
 
 def sidecar_of(spec: ModelSpec, data: bytes) -> Sidecar:
-    """What belongs beside a model file of these bytes."""
+    """Build the sidecar for a model file with these bytes."""
     fields = {name: getattr(spec, name) for name in ModelSpec.__struct_fields__}
     return Sidecar(**fields, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
 def write_model(path: Path, spec: ModelSpec, data: bytes) -> None:
-    """Write a model file, then its sidecar. Each appears whole or not at all; an older sidecar goes first, so that at
-    no time one lies beside another file's model."""
+    """Write a model file, then its sidecar, each atomically. An older sidecar is removed first, so that it is never
+    beside another model."""
     sidecar = sidecar_path(path)
     sidecar.unlink(missing_ok=True)
     write_whole(path, data)
@@ -46,40 +46,40 @@ def write_model(path: Path, spec: ModelSpec, data: bytes) -> None:
 
 
 def require_same_file(model: Path, sidecar: Sidecar, data: bytes) -> None:
-    """Raises ModelError unless the bytes of `model` are those that its sidecar tells of."""
+    """Raise ModelError unless the bytes of `model` match its sidecar."""
     sha256 = hashlib.sha256(data).hexdigest()
     if (sidecar.sha256, sidecar.bytes) != (sha256, len(data)):
         raise ModelError(
-            f"is not the file that {sidecar_path(model).name} beside it tells of (sha256 {short(sidecar.sha256[:12])}, "
+            f"does not match its sidecar {sidecar_path(model).name} (sha256 {short(sidecar.sha256[:12])}, "
             f"{sidecar.bytes} bytes there, {sha256[:12]!r}, {len(data)} here): one of them was changed or damaged; "
             "copy both again, or delete the .json if you trust the model"
         )
 
 
 def require_same_description(model: Path, sidecar: Sidecar, spec: ModelSpec) -> None:
-    """Raises ModelError unless the sidecar says what the model says of itself."""
+    """Raise ModelError unless the sidecar and the model have the same description."""
     differing = [name for name in ModelSpec.__struct_fields__ if getattr(sidecar, name) != getattr(spec, name)]
     if differing:
         raise ModelError(
-            f"says something else of itself than {sidecar_path(model).name} beside it ({', '.join(differing)}): the "
+            f"has another description than its sidecar {sidecar_path(model).name} ({', '.join(differing)}): the "
             ".json was edited; copy it again or delete it"
         )
 
 
 def read_sidecar(path: Path) -> Sidecar | None:
-    """The sidecar at `path`, None where there is none. Raises ModelError for a file that is not one."""
+    """Read the sidecar at `path`, None if there is none. Raises ModelError for an invalid file."""
     try:
         if not path.is_file():
             return None
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1).removeprefix(BOM_UTF8)
     except OSError as error:
-        raise ModelError(f"{path.name} beside it cannot be read ({error.strerror})") from error
+        raise ModelError(f"its sidecar {path.name} cannot be read ({error.strerror})") from error
     if len(text) > MAX_BYTES:
-        raise ModelError(f"{path.name} beside it is larger than 1 MB, so no description of a model; delete it")
+        raise ModelError(f"its sidecar {path.name} is larger than 1 MB, the limit of a model's description; delete it")
     try:
         return msgspec.json.decode(text, type=Sidecar)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(
-            f"{path.name} beside it is not understood ({error_line(error)}); copy it again or delete it"
+            f"its sidecar {path.name} is not understood ({error_line(error)}); copy it again or delete it"
         ) from error

@@ -1,4 +1,4 @@
-"""ModelSpec: what a model file says of itself, and what may be said. A description is untrusted text like the rest."""
+"""ModelSpec: a model file's description, and its limits. A description is untrusted input."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import msgspec
 
 SCHEMA = "streamparts.model/3"
 OLDER_SCHEMAS = ("streamparts.model/2", "streamparts.model/1")
-"""Read as well: what they lack has a default."""
+"""Older schemas that are also read; missing fields have defaults."""
 
 MAX_NAME = 64
-"""Characters of a name. Names end up in file names, terminals and JSON."""
+"""Maximum characters of a name. Names appear in file names, terminals and JSON."""
 MAX_TEXT = 10_000
-"""Characters of a free text."""
+"""Maximum characters of a free text."""
 MAX_ENTRIES = 256
-"""Of a table."""
+"""Maximum entries of a table."""
 MAX_PARTS = 254
-"""A label is one byte, and 0 is the background."""
+"""Maximum number of parts: a label is one byte, and 0 is the background."""
 MAX_SIDE = 4096
-"""Pixels of the input's longer side."""
+"""Maximum length of the input's longer side, in pixels."""
 MAX_MARGIN = 2.0
-"""Of the crop around a subject."""
+"""Maximum margin of the crop around a subject."""
 MAX_NUMBER = 1_000_000
-"""No layer of a network that runs has more channels, parts or pixels."""
+"""Maximum of channels, parts or pixels in any layer of a network."""
 
 COORDINATES = (
     "affines map a part's canonical frame to the image in normalised coordinates 2x/W - 1, 2y/H - 1; "
@@ -37,18 +37,17 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model knows of its subject as a whole, so that it can be followed. Raises ValueError, in one line, for
-    what makes no sense."""
+    """How to crop a subject and to compute its score, so that it can be followed. Raises ValueError with a one-line
+    message for invalid values."""
 
     margin: float = 0.25
-    """The crop that the model was trained on reaches this share of the subject's longer side beyond its box, on every
-    side."""
+    """Margin of the training crops around the subject's box, on every side, as a share of the box's longer side."""
     slope: tuple[float, float]
     """subject_score = sigmoid(slope[0] * f0 + slope[1] * f1 + offset), f0 and f1 as in tracking/presence.py."""
     offset: float
     """See `slope`."""
     source: str
-    """Where the subject came from in training, in words: "motion", "rendered bodies"."""
+    """How the subject was found in training, as text: "motion", "rendered bodies"."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= MAX_MARGIN:
@@ -60,39 +59,39 @@ class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model says of itself. Written by the export, read by everything that runs it. Raises ValueError, in one
-    line, for what makes no sense or is not fit to be printed."""
+    """Description of a model, written by the export and read by everything that runs the model. Raises ValueError with
+    a one-line message for invalid or unprintable values."""
 
     schema: str = SCHEMA
     """Version of this description."""
     name: str
     """Short name, as given to --model."""
     method: Literal["assembly", "scops"]
-    """Which of the two training methods made it."""
+    """Training method of the model."""
     parts: tuple[str, ...]
-    """(K,) one name per part, in the order of the labels; background is not among them."""
+    """(K,) one name per part, in the order of the labels, without background."""
     pairs: tuple[tuple[str, str], ...] = ()
-    """Parts that mirror each other, besides those whose names say so: "left" in one, "right" in the other."""
+    """Mirrored parts, in addition to those with "left" and "right" in their names."""
     input_hw: tuple[int, int]
-    """Height and width of the input picture, in pixels."""
+    """Height and width of the input image, in pixels."""
     coordinates: str = COORDINATES
-    """The convention of the affines, in words."""
+    """Coordinate convention of the affines, in words."""
     description: str = ""
-    """What it finds, in a sentence."""
+    """What the model finds, in a sentence."""
     training: str = ""
-    """Data, commit and command that made it."""
+    """Data, commit and command of the training."""
     license: str = ""
     """Licence of the weights."""
     metrics: dict[str, float] = {}
     """Measured quality."""
     precision: Precision = "fp32"
-    """Of the arithmetic inside the graph; its inputs and outputs are the same for all."""
+    """Precision of the computation in the graph; inputs and outputs are the same for all."""
     network: dict[str, NetworkValue] = {}
-    """"kind" and the shape of the network, from which the torch backend builds it; empty where it is not known."""
+    """"kind" and shape of the network, from which the torch backend builds it; empty if unknown."""
     versions: dict[str, str] = {}
-    """Of the packages that made the file."""
+    """Versions of the packages that made the file."""
     subject: SubjectSpec | None = None
-    """What it takes to follow the subject; None for models that see whole pictures only."""
+    """How to follow the subject; None for models that only see whole frames."""
 
     def __post_init__(self) -> None:
         if self.schema not in (SCHEMA, *OLDER_SCHEMAS):
@@ -115,29 +114,29 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def symmetric_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Numbers of parts that mirror each other, as their names say or `pairs` does."""
+        """Numbers of mirrored parts, according to their names or `pairs`."""
         stored = tuple((self.parts.index(one), self.parts.index(other)) for one, other in self.pairs)
         return pairs_by_name(self.parts) + stored
 
     def to_json(self) -> str:
-        """The text that goes into the model file's metadata."""
+        """JSON text for the model file's metadata."""
         return msgspec.json.encode(self).decode()
 
 
 def short(value: object) -> str:
-    """A value for an error's one line, whoever wrote it."""
+    """Shorten an untrusted value for a one-line error."""
     text = ascii(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def error_line(error: BaseException) -> str:
-    """What an error says, in one line fit to be printed."""
+    """Return an error's message in one printable line."""
     text = " ".join(str(error).split())[:200]
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def require_part_names(names: Sequence[str]) -> None:
-    """Raises ValueError unless these can be the names of a model's parts."""
+    """Raise ValueError unless these are valid names for a model's parts."""
     if not 1 <= len(names) <= MAX_PARTS or len(set(names)) != len(names):
         raise ValueError(f"parts must be 1 to {MAX_PARTS} different names, got {short(list(names))}")
     require_names("parts", names)
@@ -147,9 +146,9 @@ def _require_pairs(parts: Sequence[str], pairs: Sequence[tuple[str, str]]) -> No
     named = [parts[number] for pair in pairs_by_name(parts) for number in pair]
     for name in (name for pair in pairs for name in pair):
         if name not in parts:
-            raise ValueError(f"pairs must be of parts, there is no part {short(name)}")
+            raise ValueError(f"pairs must be of parts, but there is no part {short(name)}")
         if name in named:
-            raise ValueError(f"pairs must have each part once, {short(name)} is in two, or paired by its name already")
+            raise ValueError(f"pairs must contain each part once, but {short(name)} is in two, or paired by its name")
         named.append(name)
 
 
@@ -158,7 +157,7 @@ def require_names(field: str, names: Iterable[str]) -> None:
         if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip() or name in (".", ".."):
             raise ValueError(f"{field} must be 1 to {MAX_NAME} printable characters, got {short(name)}")
         if "/" in name or "\\" in name:
-            raise ValueError(f"{field} must have no slash, got {short(name)}")
+            raise ValueError(f"{field} must not contain a slash, got {short(name)}")
 
 
 def _require_text(field: str, text: str) -> None:
@@ -168,7 +167,7 @@ def _require_text(field: str, text: str) -> None:
 
 def _require_table(field: str, table: Mapping[str, NetworkValue]) -> None:
     if len(table) > MAX_ENTRIES:
-        raise ValueError(f"{field} has {len(table)} entries, at most {MAX_ENTRIES} are read")
+        raise ValueError(f"{field} has {len(table)} entries, more than the limit of {MAX_ENTRIES}")
     require_names(f"a name in {field}", table)
     for name, value in table.items():
         for item in value if isinstance(value, list) else [value]:
@@ -177,11 +176,11 @@ def _require_table(field: str, table: Mapping[str, NetworkValue]) -> None:
             elif not math.isfinite(item) or (field == "network" and abs(item) > MAX_NUMBER):
                 raise ValueError(f"{field} {short(name)} must be a finite, sensible number, got {short(item)}")
         if isinstance(value, list) and len(value) > MAX_ENTRIES:
-            raise ValueError(f"{field} {short(name)} has {len(value)} numbers, at most {MAX_ENTRIES} are read")
+            raise ValueError(f"{field} {short(name)} has {len(value)} numbers, more than the limit of {MAX_ENTRIES}")
 
 
 def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Pairs of parts whose names differ in "left" and "right", or "Left" and "Right", alone."""
+    """Pairs of parts whose names differ only in "left" and "right", or "Left" and "Right"."""
     number = {name: part for part, name in enumerate(names)}
     mirrored = ((name, name.replace("left", "right").replace("Left", "Right")) for name in names)
     return tuple((number[left], number[right]) for left, right in mirrored if left != right and right in number)

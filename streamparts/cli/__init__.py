@@ -1,4 +1,4 @@
-"""The command line: `streamparts COMMAND`; each command is a file of its own."""
+"""The command line: `streamparts COMMAND`; each command has its own file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from streamparts.cli.skeleton import add_skeleton
 from streamparts.cli.streams import provide_streams
 from streamparts.cli.types import one_line
 
-DOCUMENTATION = """examples and every flag: streamparts COMMAND --help
-is everything there, and does it work: streamparts doctor
-documentation: docs/index.md of the source tree; docs/quickstart.md begins at the beginning
+DOCUMENTATION = """examples and all flags: streamparts COMMAND --help
+check this machine:     streamparts doctor
+documentation:          docs/index.md of the source tree; start with docs/quickstart.md
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n when ended by signal n. Raises SystemExit
+    """Run the command line. Returns the exit code: 0, 1 for an error, 128 + n if ended by signal n. Raises SystemExit
     with 2 for wrong usage."""
     provide_streams()
     words = sys.argv[1:] if argv is None else argv
@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # who reads our output, such as head, has left: it has what it wants
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is flushed at the end
+    except BrokenPipeError:  # the reader of our output, such as head, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush at exit
         return 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
     except Exception as error:
         if args.debug:
@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command_line() -> NoReturn:
-    """`main` as a process of its own. Where a thread had to be left behind, the process ends without the usual clearing
-    up, which would touch what that thread hangs in."""
+    """Run `main` as a process. If a thread was abandoned, the process ends without the usual cleanup, which would touch
+    what the thread hangs in."""
     code = main()
     if any(thread.name.startswith("streamparts") for thread in threading.enumerate()):
         sys.stdout.flush()

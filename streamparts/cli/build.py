@@ -1,4 +1,4 @@
-"""`streamparts build` of the command line, and what `streamparts info` says of an engine."""
+"""`streamparts build`, and the engine part of `streamparts info`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BUILD_EXAMPLES = """examples:
   streamparts build taichi.onnx -o taichi.engine --frames dance.mp4
-      for the GPU here, in the model's own precision, compared with the model on frames of dance.mp4
+      for this GPU, in the model's own precision, compared with the model on frames of dance.mp4
   streamparts build taichi.onnx -o taichi.engine --precision int8 --calibrate my_clips/ --report taichi.json
   streamparts build taichi.onnx -o taichi.engine --target sm80 sm120
       without a GPU, with TensorRT for RTX: built, not executed
@@ -26,24 +26,28 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     build = commands.add_parser(
         "build",
         help="build a TensorRT engine of a model",
-        description="Build a TensorRT engine for the GPU at hand, or with TensorRT for RTX for others, and compare it "
-        "with the model. docs/engines.md tells what was executed where.",
+        description="Build a TensorRT engine for this GPU or, with TensorRT for RTX, for others, and compare it "
+        "with the model. docs/engines.md lists what was run where.",
         epilog=BUILD_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     build.add_argument("model", metavar="MODEL", help="model name or .onnx file")
-    build.add_argument("-o", "--output", metavar="FILE.engine", type=Path, required=True, help="the engine to write")
+    build.add_argument("-o", "--output", metavar="FILE.engine", type=Path, required=True, help="engine to write")
     precisions = ("fp32", "fp16", "bf16", "int8")
-    build.add_argument("--precision", choices=precisions, help="of the arithmetic (default: the model's own)")
-    build.add_argument("--calibrate", metavar="VIDEO|FOLDER", type=Path, help="frames that int8 measures its ranges on")
     build.add_argument(
-        "--frames", metavar="VIDEO|FOLDER", type=Path, help="frames to compare on (default: --calibrate)"
+        "--precision", choices=precisions, help="precision of the computation (default: the model's own)"
     )
-    build.add_argument("--num-frames", metavar="N", type=count, default=64, help="frames of each (default: 64)")
-    build.add_argument("--max-batch", metavar="N", type=count, default=8, help="most pictures at once (default: 8)")
+    build.add_argument("--calibrate", metavar="VIDEO|FOLDER", type=Path, help="frames for calibrating int8")
     build.add_argument(
-        "--opt-batch", metavar="N", type=count, default=1, help="pictures to be quickest at (default: 1)"
+        "--frames", metavar="VIDEO|FOLDER", type=Path, help="frames for the comparison (default: --calibrate)"
+    )
+    build.add_argument(
+        "--num-frames", metavar="N", type=count, default=64, help="frames to read from each (default: 64)"
+    )
+    build.add_argument("--max-batch", metavar="N", type=count, default=8, help="largest batch (default: 8)")
+    build.add_argument(
+        "--opt-batch", metavar="N", type=count, default=1, help="batch size to optimise for (default: 1)"
     )
     build.add_argument(
         "--workspace", metavar="MIB", type=count, help="limit of a layer's scratch memory (default: none)"
@@ -53,12 +57,14 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="sm80",
         nargs="+",
         default=[],
-        help="GPUs to build for, with TensorRT for RTX (default: the one here)",
+        help="GPUs to build for, with TensorRT for RTX (default: this one)",
     )
-    build.add_argument("--version-compatible", action="store_true", help="later versions of TensorRT load it too")
-    build.add_argument("--hardware-compatible", action="store_true", help="all GPUs from Ampere on run it, more slowly")
-    build.add_argument("--report", metavar="FILE.json", type=Path, help="write the comparison")
-    build.add_argument("--force", action="store_true", help="replace files that exist")
+    build.add_argument("--version-compatible", action="store_true", help="allow later versions of TensorRT to load it")
+    build.add_argument(
+        "--hardware-compatible", action="store_true", help="allow all GPUs from Ampere on to run it, more slowly"
+    )
+    build.add_argument("--report", metavar="FILE.json", type=Path, help="write the result of the comparison")
+    build.add_argument("--force", action="store_true", help="replace existing files")
     build.add_argument("--debug", action="store_true", help="show a traceback on errors")
     build.set_defaults(command=_build, usage_error=build.error)
 
@@ -99,7 +105,7 @@ def _built_text(built: Built) -> str:
 
 
 def describe_engine(path: Path) -> str:
-    """From what stands beside it: the engine itself, which is code, is not loaded."""
+    """Describe an engine from its sidecar; the engine itself, which is code, is not loaded."""
     from streamparts.backends.tensorrt.info import read_info
 
     info = read_info(path)
@@ -109,7 +115,7 @@ def describe_engine(path: Path) -> str:
         "built": f"{info.created} with {info.built_with}, CUDA {info.cuda_version}",
         "sha256": info.plan_sha256,
         "from": f"an .onnx file of sha256 {info.onnx_sha256}",
-        "batches": f"1 to {options.max_batch}, quickest at {options.opt_batch}",
+        "batches": f"1 to {options.max_batch}, optimised for {options.opt_batch}",
         "verified": "yes, on a GPU" if info.verified else "no: built, not executed",
         "agrees": info.agreement.describe() if info.agreement else "",
         "parts": f"{info.model.num_parts}: {', '.join(info.model.parts)}",
@@ -120,5 +126,5 @@ def describe_engine(path: Path) -> str:
 
 
 def pairs_text(spec: ModelSpec) -> str:
-    """Mirror partners; empty without any."""
+    """Mirrored parts as text; empty without any."""
     return ", ".join(f"{spec.parts[one]} - {spec.parts[other]}" for one, other in spec.symmetric_pairs)

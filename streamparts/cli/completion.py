@@ -1,4 +1,4 @@
-"""`streamparts completion`: a script that makes a shell complete commands, flags, their values and files."""
+"""`streamparts completion`: prints a shell script that completes commands, flags, values and files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamparts.errors import MissingExtraError
 SHELLS = ("bash", "zsh", "fish")
 COMPLETION_EXAMPLES = """examples:
   streamparts completion bash
-      the script; for this shell and all later ones, put a line into ~/.bashrc:
+      prints the script; to use it, add this line to ~/.bashrc:
       eval "$(streamparts completion bash)"
   streamparts completion zsh > ~/.zfunc/_streamparts
       in ~/.zshrc, before compinit: fpath+=~/.zfunc
@@ -27,27 +27,27 @@ _SUFFIXES = {
     "FILE.engine": ("*.engine",),
     "FILE.png": ("*.png",),
 }
-"""Files by the name that help has for the value."""
+"""File patterns by the metavar of a flag."""
 _ANY_FILE = ("SOURCE", "FILE", "INPUT", "OUTPUT", "VIDEO", "VIDEO|FOLDER", "MODEL|SOURCE")
 _MODELS = ("MODEL", "NAME_OR_PATH")
 
 Completers = dict[str, object]
-"""What shtab takes as the completion of a value: the name of a function, or a call, for each shell."""
+"""Completion of a value for shtab: a function name, or a call, for each shell."""
 
 
 def add_completion(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], make_parser: Callable[[], argparse.ArgumentParser]
 ) -> None:
-    """Add the command to the others; `make_parser` gives the parser of them all."""
+    """Add the command; `make_parser` returns the parser of all commands."""
     completion = commands.add_parser(
         "completion",
-        help="print the script that makes a shell complete this command",
-        description="Print a script for a shell, which then completes commands, flags, their values, models and files.",
+        help="print a shell completion script",
+        description="Print a shell script that completes commands, flags, values, models and files.",
         epilog=COMPLETION_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    completion.add_argument("shell", choices=SHELLS, help="who is to complete")
+    completion.add_argument("shell", choices=SHELLS, help="shell to complete in")
     completion.add_argument("--debug", action="store_true", help="show a traceback on errors")
     completion.set_defaults(command=partial(_completion, make_parser))
 
@@ -58,14 +58,14 @@ def _completion(make_parser: Callable[[], argparse.ArgumentParser], args: argpar
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """For one of SHELLS. Raises MissingExtraError without shtab."""
+    """Return the script for one of SHELLS. Raises MissingExtraError without shtab."""
     try:
         import shtab
     except ImportError as error:
         raise MissingExtraError(f"shtab cannot be imported ({error}); pip install shtab") from error
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for listed in action._choices_actions:  # the few words of --help, where shtab takes the whole description
+            for listed in action._choices_actions:  # use the short help, where shtab uses the whole description
                 action.choices[listed.dest].description = listed.help
     for action in _values(parser):
         if action.metavar in _MODELS:
@@ -81,7 +81,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
 
 
 def _values(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Everything that takes a value, of all commands."""
+    """All arguments that take a value, of all commands."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
@@ -91,7 +91,7 @@ def _values(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _models() -> Completers:
-    """Models that ship, and files of models."""
+    """Complete bundled models and model files."""
     from streamparts.bundle.load import model_names
 
     names = " ".join(model_names())

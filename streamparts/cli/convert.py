@@ -11,13 +11,13 @@ from streamparts.cli.types import duration, rate
 
 CONVERT_EXAMPLES = """examples:
   streamparts convert dance.tracks.jsonl -o dance.csv
-      a table with one row for each frame and part
+      a table with one row per frame and part
   streamparts convert dance.tracks.jsonl -o dance.h5 --format dlc
-      as DeepLabCut writes it
+      in DeepLabCut's format
   streamparts convert dance.csv -o dance.jsonl
-      tracks again
+      back to tracks
   streamparts convert --list
-      all formats, with what they keep and lose
+      lists all formats, with what they keep and lose
 """
 
 
@@ -25,28 +25,34 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the command to the others."""
     convert = commands.add_parser(
         "convert",
-        help="write tracks in other formats, or read them back",
-        description="Write a tracks file as a table or in the format of another tool, or turn such a file into tracks "
-        "again; one of both files is .jsonl.",
+        help="convert tracks to other formats, and back",
+        description="Write a tracks file as a table or in the format of another tool, or convert such a file to "
+        "tracks; one of the two files is .jsonl.",
         epilog=CONVERT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    convert.add_argument("tracks", metavar="INPUT", type=Path, nargs="?", help="what run wrote, or a file to read back")
-    convert.add_argument("-o", "--output", metavar="OUTPUT", type=Path, help="the file to write; .jsonl for tracks")
-    convert.add_argument("--format", metavar="NAME", help="of the other file than .jsonl (default: by its suffix)")
-    convert.add_argument("--force", action="store_true", help="replace the output if it exists")
+    convert.add_argument(
+        "tracks", metavar="INPUT", type=Path, nargs="?", help="tracks file, or a file to convert to tracks"
+    )
+    convert.add_argument("-o", "--output", metavar="OUTPUT", type=Path, help="file to write; .jsonl for tracks")
+    convert.add_argument(
+        "--format", metavar="NAME", help="format of the file that is not .jsonl (default: by its suffix)"
+    )
+    convert.add_argument("--force", action="store_true", help="replace an existing output")
     convert.add_argument(
         "--video",
         metavar="VIDEO",
-        help="that the poses are of: read for times where a file has none, named in .slp, its pictures put into .mcap "
-        "and .rrd",
+        help="video of the poses: gives times to a file without them, is named in .slp, and its images are stored in "
+        ".mcap and .rrd",
     )
-    convert.add_argument("--rate", metavar="FPS", type=rate, help="frames per second, in place of --video")
-    convert.add_argument("--size", metavar="WIDTHxHEIGHT", type=_size, help="of the picture, in place of --video")
-    convert.add_argument("--joints", action="store_true", help="trc, openpose: the skeleton's joints, not the parts")
+    convert.add_argument("--rate", metavar="FPS", type=rate, help="frame rate, instead of --video")
+    convert.add_argument("--size", metavar="WIDTHxHEIGHT", type=_size, help="frame size, instead of --video")
+    convert.add_argument(
+        "--joints", action="store_true", help="trc, openpose: write the skeleton's joints, instead of the parts"
+    )
     convert.add_argument("--metres-per-pixel", metavar="M", type=duration, help="trc: size of a pixel (default: 0.001)")
-    convert.add_argument("--list", action="store_true", help="print the formats, what they keep and what they lose")
+    convert.add_argument("--list", action="store_true", help="print all formats, with what they keep and lose")
     convert.add_argument("--debug", action="store_true", help="show a traceback on errors")
     convert.set_defaults(command=_convert, usage_error=convert.error)
 
@@ -55,7 +61,7 @@ def _size(text: str) -> tuple[int, int]:
     """Height and width of "1280x720"."""
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 1280x720")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1280x720")
     return int(height), int(width)
 
 

@@ -1,4 +1,4 @@
-"""`streamparts run` of a corpus: many files over many processes; its flags, its bar and its summary."""
+"""`streamparts run` for a corpus: many files on many processes; its flags, progress bar and summary."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from streamparts.corpus.records import CorpusResult
 
 MOST_AT_ONCE = 16
-"""Files are tracked side by side in one process up to this number; more of them are a corpus."""
+"""Maximum number of files tracked in parallel in one process; more are a corpus."""
 
 _NOT_OF_A_CORPUS = {
-    "overlay": "--overlay names the file of one video; for several, give --out-dir DIR",
-    "tracks": "--tracks names the file of one video; for several, give --out-dir DIR",
-    "resume": "--resume: a corpus goes on by itself, give the same --out-dir",
-    "show": "--show is for one source",
-    "send": "--send is for one source",
-    "stats": "--stats is for sources that are tracked side by side, up to 16",
-    "policy": "--policy is for live sources: of files no frame is lost",
-    "idle": "--idle is for live sources",
-    "max_pixels": "--max-pixels is for sources that are tracked side by side, up to 16",
-    "login": "--login is for addresses that are streamed",
-    "insecure": "--insecure is for addresses that are streamed",
-    "max_retries": "--max-retries is for live sources; --retries says how often a video is tried again",
+    "overlay": "--overlay names the output of a single video; for several, give --out-dir DIR",
+    "tracks": "--tracks names the output of a single video; for several, give --out-dir DIR",
+    "resume": "--resume is not needed for a corpus, which continues by itself: give the same --out-dir",
+    "show": "--show works with one source only",
+    "send": "--send works with one source only",
+    "stats": "--stats works with up to 16 sources tracked in parallel, not with a corpus",
+    "policy": "--policy applies to live sources only: every frame of a file is tracked",
+    "idle": "--idle applies to live sources only",
+    "max_pixels": "--max-pixels works with up to 16 sources tracked in parallel, not with a corpus",
+    "login": "--login applies to streamed addresses only",
+    "insecure": "--insecure applies to streamed addresses only",
+    "max_retries": "--max-retries applies to live sources only; --retries sets how often a video is tried again",
 }
 
 
 def add_corpus_flags(run: argparse.ArgumentParser) -> None:
-    """Flags of a corpus run."""
+    """Add the flags of a corpus run."""
     flags = run.add_argument_group(
         "a corpus of files",
         f"--workers, --cluster, a store's address or more than {MOST_AT_ONCE} files make a corpus run",
@@ -49,22 +49,22 @@ def add_corpus_flags(run: argparse.ArgumentParser) -> None:
         "--workers",
         metavar="N",
         type=count,
-        help="processes that share the videos (default: what the machine has room for)",
+        help="number of worker processes (default: as many as this machine has room for)",
     )
     flags.add_argument(
         "--cluster",
         metavar="auto|ADDRESS",
-        help="run on a Ray cluster: auto finds one, or starts one here; ADDRESS is its HOST:PORT",
+        help="run on a Ray cluster: auto uses a running one or starts one here; ADDRESS is HOST:PORT",
     )
-    flags.add_argument("--cpus-per-task", metavar="N", type=share, help="of the cluster, for each video (default: 1)")
-    flags.add_argument("--gpus-per-task", metavar="N", type=share, help="of the cluster, for each video (default: 0)")
+    flags.add_argument("--cpus-per-task", metavar="N", type=share, help="CPUs of the cluster per video (default: 1)")
+    flags.add_argument("--gpus-per-task", metavar="N", type=share, help="GPUs of the cluster per video (default: 0)")
     flags.add_argument(
-        "--retries", metavar="N", type=int, help="more attempts where a process died or a machine was lost (default: 2)"
+        "--retries", metavar="N", type=int, help="further attempts if a process died or a machine was lost (default: 2)"
     )
 
 
 def is_corpus(args: argparse.Namespace, sources: Sequence[str] | None = None) -> bool:
-    """Whether the flags make a corpus run of it, or `sources`, what the words stand for, do by kind or number."""
+    """True if the flags, or the kind or number of the expanded `sources`, make it a corpus run."""
     from streamparts.corpus.plan import is_file_word, is_remote
 
     if args.workers is not None or args.cluster is not None or isinstance(args.out_dir, str):
@@ -73,24 +73,24 @@ def is_corpus(args: argparse.Namespace, sources: Sequence[str] | None = None) ->
         return True
     if sources is not None and len(sources) > MOST_AT_ONCE and all(map(is_file_word, sources)):
         _say(
-            args, f"{len(sources)} files: run as a corpus, see docs/corpus.md; --workers N says with how many processes"
+            args, f"{len(sources)} files: run as a corpus, see docs/corpus.md; --workers N sets the number of processes"
         )
         return True
     for flag in ("cpus_per_task", "gpus_per_task", "retries"):
         if sources is not None and getattr(args, flag) is not None:
-            args.usage_error(f"--{flag.replace('_', '-')} is for a corpus run: give --workers or --cluster too")
+            args.usage_error(f"--{flag.replace('_', '-')} is for corpus runs: also give --workers or --cluster")
     return False
 
 
 def run_as_corpus(args: argparse.Namespace) -> int:
-    """The exit code."""
+    """Run the corpus and return the exit code."""
     from streamparts.corpus.run import run_corpus
 
     for flag, line in _NOT_OF_A_CORPUS.items():
         if getattr(args, flag) not in (None, False) and not (flag == "policy" and args.policy == "all"):
             args.usage_error(line)
     if args.cluster is None and (args.cpus_per_task is not None or args.gpus_per_task is not None):
-        args.usage_error("--cpus-per-task and --gpus-per-task are shares of a cluster: give --cluster too")
+        args.usage_error("--cpus-per-task and --gpus-per-task are for clusters: also give --cluster")
     if args.retries is not None and args.retries < 0:
         args.usage_error("--retries must be 0 or more")
     out_dir = args.out_dir or Path()
@@ -118,7 +118,7 @@ def run_as_corpus(args: argparse.Namespace) -> int:
 
 
 def _arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """Flags as arguments of run_corpus."""
+    """Convert flags to arguments of run_corpus."""
     from streamparts.tracking.smoothing import Smoothing
 
     given = {
@@ -172,15 +172,14 @@ def _summary(results: Sequence[CorpusResult], seconds: float) -> str:
         f"{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} fps",
     ]
     if counts["interrupted"]:
-        lines.append(f"interrupted: {counts['interrupted']} are left; the same command goes on")
+        lines.append(f"interrupted: {counts['interrupted']} videos are left; run the same command to continue")
     return "\n".join(lines)
 
 
 @contextmanager
 def _bar(args: argparse.Namespace) -> Iterator[Callable[[CorpusProgress], None] | None]:
-    """A callback that has one bar over all videos drawn on stderr, or a line printed every half minute where that is no
-    terminal; None where nothing is to be said. The bar is drawn by a thread of its own: a terminal that is held up
-    holds up nothing else."""
+    """Return a progress callback with one bar over all videos on stderr, or a line every half minute if that is no
+    terminal; None if quiet. A separate thread draws the bar, so that a blocked terminal blocks nothing else."""
     if args.quiet:
         yield None
         return

@@ -1,4 +1,4 @@
-"""`streamparts doctor` of the command line: what is on this machine, and whether runs work."""
+"""`streamparts doctor`: checks this machine, and whether runs work."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 DOCTOR_EXAMPLES = """examples:
   streamparts doctor
-      about ten seconds; exit code 1 where no run can work
+      takes about ten seconds; exit code 1 if no run can work
   streamparts doctor --json > doctor.json
-      the same for programs, or to send along with a question
+      the same as JSON, for programs and bug reports
 """
 
 
@@ -21,9 +21,10 @@ def add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command to the others."""
     doctor = commands.add_parser(
         "doctor",
-        help="examine this machine and try a run",
-        description="Say which versions, backends, cameras, decoders and encoders are here, why others are not, and "
-        "whether a run works: a self-test of some five seconds tracks a drawn picture and checks what it wrote.",
+        help="check this machine and try a run",
+        description="Check versions, backends, cameras, decoders and encoders, with reasons for what is not "
+        "available, and whether a run works: a self-test of about five seconds tracks a test pattern "
+        "and verifies its outputs.",
         epilog=DOCTOR_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -50,7 +51,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _ending_tidily() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does, with its processes and its files."""
+    """SIGTERM ends it like Ctrl-C, with its processes and files."""
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         yield

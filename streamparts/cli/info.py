@@ -1,4 +1,4 @@
-"""`streamparts info` and `streamparts bench` of the command line: what a model, a source and this machine are."""
+"""`streamparts info`, `bench` and `schema`: describe models, sources and this machine."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     info = commands.add_parser(
         "info",
         help="describe a model or a video",
-        description="Say what a model is and where it can run, or how a video, camera or stream is understood.",
+        description="Describe a model and where it can run, or how a video, camera or stream is read.",
         epilog=INFO_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    info.add_argument("file", metavar="MODEL|SOURCE", help="model name, .onnx file, .engine or anything that run takes")
+    info.add_argument("file", metavar="MODEL|SOURCE", help="model name, .onnx file, .engine or any source")
     info.add_argument("--debug", action="store_true", help="show a traceback on errors")
     info.set_defaults(command=_info)
 
@@ -51,8 +51,9 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Add the command to the others."""
     bench = commands.add_parser(
         "bench",
-        help="time a model on every backend that is here",
-        description="Time the network alone, and with scaling and reading out, on every backend and in batches.",
+        help="time a model on every available backend",
+        description="Time the network, alone and with scaling and readout, on every backend and in several batch "
+        "sizes.",
         epilog=BENCH_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -62,8 +63,8 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     bench.add_argument(
         "--batch", metavar="N", type=count, nargs="+", default=[1, 2, 4, 8], help="batch sizes (default: 1 2 4 8)"
     )
-    bench.add_argument("--seconds", type=duration, default=2.0, help="of each measurement (default: 2)")
-    bench.add_argument("--video", metavar="FILE", help="frames to use (default: a drawn one of 1280x720)")
+    bench.add_argument("--seconds", type=duration, default=2.0, help="seconds per measurement (default: 2)")
+    bench.add_argument("--video", metavar="FILE", help="frames to use (default: a synthetic one of 1280x720)")
     bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
     bench.add_argument("--debug", action="store_true", help="show a traceback on errors")
     bench.set_defaults(command=_bench)
@@ -119,7 +120,7 @@ def _describe_model(name_or_path: str) -> str:
         "parts": f"{spec.num_parts}: {', '.join(spec.parts)}",
         "pairs": pairs_text(spec),
         "input": f"{spec.input_hw[1]}x{spec.input_hw[0]} pixels",
-        "subject": f"followed; known in training from {spec.subject.source}" if spec.subject else "",
+        "subject": f"followed; found in training by {spec.subject.source}" if spec.subject else "",
         "training": spec.training,
         "license": spec.license,
         "metrics": ", ".join(f"{name} {value:.4g}" for name, value in spec.metrics.items()),
@@ -153,7 +154,7 @@ def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     schema = commands.add_parser(
         "schema",
         help="print the JSON Schema of a format",
-        description="Print the JSON Schema of the lines that run writes, to check them with, or to make readers from.",
+        description="Print the JSON Schema of the lines that run writes, for validation or for writing readers.",
         epilog=SCHEMA_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -161,7 +162,7 @@ def add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     schema.add_argument(
         "format",
         choices=("tracks", "stats", "manifest"),
-        help="of one line: of a tracks file, of --stats, or of the manifest of a corpus",
+        help="schema of a line of a tracks file, of --stats, or of a corpus manifest",
     )
     schema.add_argument("--debug", action="store_true", help="show a traceback on errors")
     schema.set_defaults(command=_schema)

@@ -10,14 +10,14 @@ from streamparts.cli.types import rate
 
 LEARN_EXAMPLES = """examples:
   streamparts learn webcam --out arm --minutes 5
-      records a minute, finds what moves, learns its parts, exports arm/model.onnx and shows it live
+      records a minute, finds the moving subject, learns its parts, exports arm/model.onnx and runs it live
   streamparts learn clips/mouse --out mouse
-      learns from a folder of videos
+      trains on a folder of videos
   streamparts learn dancer.mp4 --out dancer --begin person
-      adapts the shipped model of people to one video
+      adapts the bundled model of people to one video
 
-The folder holds the recording, the run with pictures of the parts, and the model; docs/train.md explains how to train
-further.
+The folder contains the recording, the training run with images of the parts, and the model; docs/train.md explains how
+to train further.
 """
 
 
@@ -25,9 +25,9 @@ def add_learn(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Add the command to the others."""
     learn = commands.add_parser(
         "learn",
-        help="learn a model from a camera or raw clips",
-        description="Record a camera, or take raw clips; learn the parts of what moves there, without labels; export "
-        "the model.",
+        help="train a model on a camera or raw clips",
+        description="Train a model on a camera's recording or on raw clips, without labels: find the moving "
+        "subject, learn its parts, and export the model.",
         epilog=LEARN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -35,23 +35,25 @@ def add_learn(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     learn.add_argument(
         "source",
         metavar="SOURCE",
-        help="a video, a folder of videos, or what is recorded first: webcam, rtsp://..., test://",
+        help="a video, a folder of videos, or a source to record first: webcam, rtsp://..., test://",
     )
+    learn.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder for all outputs")
+    learn.add_argument("--minutes", metavar="N", type=rate, default=5, help="training time on two cores (default: 5)")
     learn.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="a new folder for everything that is made"
-    )
-    learn.add_argument("--minutes", metavar="N", type=rate, default=5, help="of learning on two cores (default: 5)")
-    learn.add_argument(
-        "--record", metavar="SECONDS", type=rate, default=60, help="how much of a live source to record (default: 60)"
+        "--record",
+        metavar="SECONDS",
+        type=rate,
+        default=60,
+        help="length of the recording of a live source (default: 60)",
     )
     learn.add_argument(
         "--begin",
         metavar="auto|scratch|MODEL",
         default="auto",
-        help="auto adapts the shipped model that finds its subject in the clips, if one does, and learns from scratch "
-        "otherwise; scratch; or the model to adapt (default: auto)",
+        help="auto adapts the bundled model that finds its subject in the clips, or trains from scratch if none "
+        "does; scratch; or the model to adapt (default: auto)",
     )
-    learn.add_argument("--no-show", action="store_true", help="end when the model is exported, without a live preview")
+    learn.add_argument("--no-show", action="store_true", help="stop after the export, without a live preview")
     learn.add_argument("--debug", action="store_true", help="show a traceback on errors")
     learn.set_defaults(command=_command)
 

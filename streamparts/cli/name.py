@@ -1,4 +1,4 @@
-"""`streamparts name` of the command line: look at the parts of a model and give them names."""
+"""`streamparts name`: shows the parts of a model and names them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 NAME_EXAMPLES = """examples:
   streamparts name mouse.onnx
-      the names there are
+      lists the names
   streamparts name mouse.onnx --frames mouse.mp4
-      a page on this machine that shows every part, to type the names into
+      opens a local page that shows every part, with a form for the names
   streamparts name mouse.onnx --frames mouse.mp4 --sheet parts.png
-      the same as a picture
+      writes an image of the parts instead
   streamparts name mouse.onnx --set "0=head" "1=left ear" "2=right ear"
   streamparts name puppet-human --set "3=face" -o mine.onnx
 
-Parts called left and right are mirror partners by that; --pair is for others. docs/names.md tells more.
+Parts named left and right are mirrored pairs automatically; --pair is for others. See docs/names.md.
 """
 
 
@@ -33,23 +33,26 @@ def add_name(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     name = commands.add_parser(
         "name",
         help="show the parts of a model and name them",
-        description="Show each part of a model in frames of a video, and store names and mirror partners with it.",
+        description="Show each part of a model in frames of a video, and store names and mirrored pairs with the "
+        "model.",
         epilog=NAME_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     name.add_argument("model", metavar="MODEL", help="model name, .onnx file, or .engine (for --set)")
-    name.add_argument("--frames", metavar="VIDEO|FOLDER", type=Path, help="where the parts are shown in")
-    name.add_argument("--sheet", metavar="FILE.png", type=Path, help="write a picture of all parts")
-    name.add_argument("--columns", metavar="N", type=count, default=6, help="frames of each part (default: 6)")
+    name.add_argument("--frames", metavar="VIDEO|FOLDER", type=Path, help="video or folder to show the parts in")
+    name.add_argument("--sheet", metavar="FILE.png", type=Path, help="write an image of all parts")
+    name.add_argument("--columns", metavar="N", type=count, default=6, help="frames per part (default: 6)")
     name.add_argument("--set", metavar="N=NAME", type=_name, nargs="+", default=[], help="names by part number")
     name.add_argument(
-        "--pair", metavar="NAME=NAME", type=_pair, nargs="+", help="parts that mirror each other; replaces those stored"
+        "--pair", metavar="NAME=NAME", type=_pair, nargs="+", help="mirrored parts; replaces the stored pairs"
     )
-    name.add_argument("-o", "--output", metavar="FILE.onnx", type=Path, help="write there (default: the model itself)")
+    name.add_argument(
+        "-o", "--output", metavar="FILE.onnx", type=Path, help="file to write (default: the model itself)"
+    )
     name.add_argument("--open", action="store_true", help="open the page in the browser")
-    name.add_argument("--port", metavar="PORT", type=int, default=0, help="of the page (default: any free one)")
-    name.add_argument("--force", action="store_true", help="replace outputs that exist")
+    name.add_argument("--port", metavar="PORT", type=int, default=0, help="port of the page (default: any free one)")
+    name.add_argument("--force", action="store_true", help="replace existing outputs")
     name.add_argument("--debug", action="store_true", help="show a traceback on errors")
     name.set_defaults(command=_command, usage_error=name.error)
 
@@ -57,14 +60,14 @@ def add_name(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _name(text: str) -> tuple[int, str]:
     number, equals, name = text.partition("=")
     if not (equals and number.strip().isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a part number and its name, like 1=head")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part number and a name, such as 1=head")
     return int(number), name.strip()
 
 
 def _pair(text: str) -> tuple[str, str]:
     names = [name.strip() for name in text.split("=")]
     if len(names) != 2 or names[0] == names[1]:
-        raise argparse.ArgumentTypeError(f'{text!r} is not two names, like "near ear=far ear"')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a pair of names, such as "near ear=far ear"')
     return names[0], names[1]
 
 
@@ -75,14 +78,14 @@ def _command(args: argparse.Namespace) -> int:
     if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
         args.usage_error(f"--set names part {twice[0]} twice")
     if args.sheet and not args.frames:
-        args.usage_error("--sheet needs frames to show the parts in: give --frames VIDEO|FOLDER too")
+        args.usage_error("--sheet needs frames: also give --frames VIDEO|FOLDER")
     if args.sheet and args.sheet.suffix.lower() != ".png":
-        args.usage_error(f"--sheet {args.sheet}: give it a name that ends in .png")
+        args.usage_error(f"--sheet {args.sheet}: the name must end in .png")
     changes = bool(args.set) or args.pair is not None
     if changes and args.frames and not args.sheet:
-        args.usage_error("--frames shows the parts: leave it out with --set and --pair, or add --sheet FILE.png")
+        args.usage_error("--frames cannot be combined with --set or --pair, except with --sheet FILE.png")
     if args.output and not changes and (args.sheet or not args.frames):
-        args.usage_error("--output is for new names: give --set too, or --frames without --sheet")
+        args.usage_error("--output needs new names: also give --set, or --frames without --sheet")
     if changes:
         _check_sheet(args)
         path, _ = store_names(args.model, dict(args.set), args.pair, args.output, args.force)
@@ -144,13 +147,13 @@ def _write_sheet(args: argparse.Namespace, bundle: Bundle) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    """Until the names are saved, or Ctrl-C."""
+    """Serve the page until the names are saved, or Ctrl-C."""
     import webbrowser
 
     from streamparts.naming.names import files_of, named_file, store_names
     from streamparts.naming.page import NamePage
 
-    named_file(args.model, args.output, args.force)  # what cannot be stored is said before anybody types
+    named_file(args.model, args.output, args.force)  # report invalid names before the user types
     bundle = _loaded(args.model)
 
     written: list[Path] = []

@@ -1,4 +1,4 @@
-"""`streamparts run` of the command line: one flag is one Python argument of streamparts.run."""
+"""`streamparts run`: each flag is an argument of streamparts.run."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ RUN_EXAMPLES = """examples:
   streamparts run dance.mp4 --model my.onnx --tracks out/dance.jsonl --masks
       writes only the tracks, with a mask for every part
   streamparts run rtsp://user:password@camera/stream --max-fps 15
-      follows a camera; if it is lost, until it is back; the password is shown nowhere
+      tracks a camera, and reconnects if it is lost; the password is never displayed
   streamparts run test:// --start 2 --end 0:05
-      a moving test picture: needs no camera
+      a moving test pattern: needs no camera
   streamparts run left.mp4 right.mp4 --out-dir out --stats
-      tracks both at once with one model, and says every second on stderr how that goes
+      tracks both in parallel with one model, and prints statistics on stderr every second
   streamparts run 'corpus/**/*.mp4' --out-dir out --workers 8 --no-overlay
-      a corpus: as many processes, a manifest; run again, it goes on and does what is new (docs/corpus.md)
+      a corpus: several processes, a manifest; run again, it continues and adds new videos (docs/corpus.md)
   streamparts run webcam --send udp://127.0.0.1:9000 --send ws://127.0.0.1:8765
-      sends every frame's tracks to programs, and writes no files
+      sends every frame's tracks to other programs, and writes no files
 
-docs/sources.md tells of every kind of source, docs/messages.md of messages.
+docs/sources.md describes every kind of source, docs/messages.md the messages.
 """
 SOURCE_HELP = (
-    "video file, folder or frame_%%04d.png of pictures, webcam, webcam:1, screen, rtsp:// and other addresses, "
-    "- for standard input, or test://"
+    "video file, folder of images or frame_%%04d.png, webcam, webcam:1, screen, rtsp:// or other address, - for "
+    "standard input, or test://"
 )
 
 
@@ -55,8 +55,8 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run = commands.add_parser(
         "run",
         help="track videos",
-        description="Track the parts of what is seen in a video, a camera or a stream, and write an overlay video and "
-        "tracks; which, where and how is up to the flags.",
+        description="Track the parts of a subject in a video, a camera or a stream, and write an overlay video and "
+        "tracks.",
         epilog=RUN_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -65,30 +65,30 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run.add_argument(
         "--model",
         metavar="NAME_OR_PATH",
-        help="model name, .onnx file or TensorRT .engine (default: the one that ships)",
+        help="model name, .onnx file or TensorRT .engine (default: the bundled model)",
     )
-    run.add_argument("--trust-engine", action="store_true", help="run an engine that was not built here: it is code")
-    run.add_argument("--overlay", metavar="FILE.mp4", type=mp4, help="write the video with the parts drawn in")
+    run.add_argument(
+        "--trust-engine", action="store_true", help="run an engine that was not built here: engines are executable code"
+    )
+    run.add_argument("--overlay", metavar="FILE.mp4", type=mp4, help="write the video with the parts drawn on it")
     run.add_argument(
         "--tracks",
         metavar="FILE.jsonl",
         type=Path,
-        help="write the tracks, one JSON line a frame; - is standard output",
+        help="write the tracks, one JSON line per frame; - is standard output",
     )
-    run.add_argument("--no-overlay", action="store_true", help="write the tracks alone, where no outputs are named")
+    run.add_argument("--no-overlay", action="store_true", help="write only the tracks, if no outputs are named")
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
-    run.add_argument("--smooth", action="store_true", help="filter the poses over time, and tell left from right by it")
+    run.add_argument("--smooth", action="store_true", help="filter the poses over time, and keep left and right apart")
     run.add_argument(
         "--roi",
         metavar="REGION",
         type=region,
-        help="what the network sees: auto follows the subject, off is the whole picture, X,Y,W,H always that region in "
-        "pixels (default: auto where the model knows its subject; docs/following.md)",
+        help="what the network sees: auto follows the subject, off is the whole frame, X,Y,W,H is a fixed region in"
+        " pixels (default: auto if the model has a subject; docs/following.md)",
     )
-    run.add_argument(
-        "--subjects", metavar="N", type=count, default=1, help="follow so many subjects of one kind (default: 1)"
-    )
-    run.add_argument("--force", action="store_true", help="replace outputs that exist")
+    run.add_argument("--subjects", metavar="N", type=count, default=1, help="number of subjects to follow (default: 1)")
+    run.add_argument("--force", action="store_true", help="replace existing outputs")
     add_backend(run, "auto", choices=["auto", *BACKENDS])
     _add_source_flags(run)
     _add_runtime_flags(run)
@@ -100,70 +100,74 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """What is read of a source; see `_reading`."""
+    """Flags for reading a source; see `_reading`."""
     flags = parser.add_argument_group("source")
-    flags.add_argument("--start", metavar="TIME", type=moment, help="begin there: seconds or hh:mm:ss of the video")
-    flags.add_argument("--end", metavar="TIME", type=moment, help="end before there; live: so long after its start")
-    flags.add_argument("--every", metavar="N", type=count, default=1, help="take only every N-th frame (default: 1)")
+    flags.add_argument("--start", metavar="TIME", type=moment, help="start time: seconds or hh:mm:ss of the video")
+    flags.add_argument(
+        "--end", metavar="TIME", type=moment, help="end time, exclusive; for live sources, time since the start"
+    )
+    flags.add_argument("--every", metavar="N", type=count, default=1, help="track only every N-th frame (default: 1)")
     flags.add_argument(
         "--fps",
         metavar="FPS",
         type=rate,
-        help="of pictures and of raw video, which state no times: how many a second (default: 25, or what it says)",
+        help="frame rate of images and of raw video, which have no timestamps (default: 25, or the header's)",
     )
     flags.add_argument(
-        "--idle", metavar="SECONDS", type=rate, help="live alone: lost after so long without a frame (default: 5)"
+        "--idle",
+        metavar="SECONDS",
+        type=rate,
+        help="live only: lost after this many seconds without a frame (default: 5)",
     )
     flags.add_argument(
         "--damaged",
         choices=("keep", "drop"),
         default="keep",
-        help="frames of which something was lost: keep marks them and hides their parts, drop leaves them out "
-        "(default: keep)",
+        help="damaged frames: keep marks them and hides their parts, drop leaves them out (default: keep)",
     )
     flags.add_argument(
         "--hwaccel",
         metavar="NAME",
         choices=("none", "auto", "cuda", "vaapi", "qsv", "videotoolbox"),
         default="none",
-        help="decode files by hardware: auto, cuda, vaapi, qsv, videotoolbox; software where it cannot (default: none)",
+        help="hardware decoder for files: auto, cuda, vaapi, qsv, videotoolbox; software if it fails (default: none)",
     )
     flags.add_argument(
         "--login",
         metavar="VARIABLE|@FILE",
-        help="user:password for addresses without, from an environment variable or a file: programs' arguments are "
-        "seen by others",
+        help="user:password for addresses without, from an environment variable or a file, because other users can "
+        "see a program's arguments",
     )
     flags.add_argument(
         "--insecure",
         action="store_true",
-        help="read https, rtsps and the like without verifying who sends: for cameras with certificates of their own",
+        help="do not verify certificates of https, rtsps and the like: for self-signed cameras",
     )
     flags.add_argument(
-        "--max-pixels", metavar="N", type=count, help="refuse pictures of more than so many pixels (default: 64000000)"
+        "--max-pixels", metavar="N", type=count, help="refuse images with more pixels (default: 64000000)"
     )
     flags.add_argument(
-        "--max-retries", metavar="N", type=int, help="live alone: attempts to reconnect (default: no end)"
+        "--max-retries", metavar="N", type=int, help="live only: reconnection attempts in a row (default: unlimited)"
     )
 
 
 def _add_runtime_flags(run: argparse.ArgumentParser) -> None:
-    """How the run goes about it."""
-    run.add_argument("--out-dir", metavar="DIR", type=place, help="folder for outputs that are not named (default: .)")
+    """Flags for the runtime."""
+    run.add_argument("--out-dir", metavar="DIR", type=place, help="folder for outputs without a name (default: .)")
     run.add_argument(
         "--policy",
         choices=("all", "latest"),
-        help="when frames come faster than they are tracked: all waits, latest leaves out all but the newest "
-        "(default: all for files, latest for live sources)",
+        help="if frames arrive faster than they are tracked: all waits, latest drops all but the newest (default: "
+        "all for files, latest for live sources)",
     )
-    run.add_argument("--max-fps", metavar="FPS", type=rate, help="track no more than so many frames a second")
+    run.add_argument("--max-fps", metavar="FPS", type=rate, help="track at most this many frames per second")
     run.add_argument(
         "--stats",
         metavar="FILE.jsonl",
         nargs="?",
         const="-",
         type=jsonl,
-        help="write a JSON line of ages, rates and drops every second, to stderr where no file is given",
+        help="write a JSON line of latencies, rates and drops every second, by default to stderr",
     )
 
 
@@ -172,15 +176,15 @@ def _run(args: argparse.Namespace) -> int:
     from streamparts.sources import expand_sources
 
     if args.masks and args.tracks is None and not _names_files(args):
-        args.usage_error("--masks go into the tracks: give --tracks FILE.jsonl too; messages have ?masks=1")
+        args.usage_error("--masks go into the tracks: also give --tracks FILE.jsonl; for messages, use ?masks=1")
     if args.end is not None and args.end <= (args.start or 0):
         args.usage_error("--end must be after --start")
     if args.resume and args.tracks is None and not is_corpus(args):
-        args.usage_error("--resume goes on after the tracks: give --tracks FILE.jsonl too")
+        args.usage_error("--resume continues the tracks: also give --tracks FILE.jsonl")
     if args.no_overlay and args.overlay is not None:
         args.usage_error("--overlay and --no-overlay exclude each other")
     if args.subjects > 1 and args.roi not in (None, "auto"):
-        args.usage_error("--subjects are found by following them: leave out --roi, or give --roi auto")
+        args.usage_error("--subjects needs following: leave out --roi, or give --roi auto")
     try:
         args.style = style_of(args)
         parse_addresses(args.send or ())
@@ -197,16 +201,16 @@ def _run(args: argparse.Namespace) -> int:
     if len(sources) == 1:
         return _run_one(args, sources[0])
     if args.show is not None:
-        args.usage_error("--show is for one source")
+        args.usage_error("--show works with one source only")
     if args.send:
-        args.usage_error("--send is for one source; for several, start one run for each")
+        args.usage_error("--send works with one source only; for several, start one run for each")
     if args.overlay is not None or args.tracks is not None:
-        args.usage_error("--overlay and --tracks name the files of one video; for several, give --out-dir DIR")
+        args.usage_error("--overlay and --tracks name the outputs of a single video; for several, give --out-dir DIR")
     return _run_many(args, sources)
 
 
 def _names_files(args: argparse.Namespace) -> bool:
-    """Whether outputs get names by themselves: where none is named, and messages are not all that is wanted."""
+    """True if outputs get default names: if none is named, and the run does not only send messages."""
     return args.overlay is None and args.tracks is None and (args.out_dir is not None or not args.send)
 
 
@@ -219,7 +223,7 @@ def _run_one(args: argparse.Namespace, source: str) -> int:
         args.tracks = Path(f"{stem}.tracks.jsonl")
         args.overlay = None if args.no_overlay else Path(f"{stem}.overlay.mp4")
     elif args.out_dir is not None:
-        args.usage_error("--out-dir is for outputs that are not named: leave out --overlay and --tracks")
+        args.usage_error("--out-dir is for outputs without a name: leave out --overlay and --tracks")
     with stop_on_signals() as (stop, caught), _progress_bars(args) as progress:
         summary = run(
             source,
@@ -262,7 +266,7 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
 
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
-    """What one source and several are run with."""
+    """Arguments shared by a run of one source and of several."""
     from streamparts.sources.reading import open_reading
     from streamparts.tracking.smoothing import Smoothing
 
@@ -288,7 +292,7 @@ def _common(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _reading(args: argparse.Namespace) -> Reading:
-    """What the flags of `_add_source_flags` ask for."""
+    """Options of `_add_source_flags` for reading a source."""
     from streamparts.sources.base import MAX_PIXELS
     from streamparts.sources.reading import Reading
 
@@ -317,7 +321,7 @@ def _warn_of_strangers(args: argparse.Namespace, sources: Sequence[str]) -> None
 
 
 def _warn_of_clashes(args: argparse.Namespace) -> None:
-    """Of another program's OpenCV, which ours replaced when it was installed, or was replaced by."""
+    """Warn if another program's OpenCV and ours have overwritten each other."""
     from streamparts.doctor.packages import clashes
 
     for line in () if args.quiet else clashes():
@@ -343,9 +347,8 @@ def _say(args: argparse.Namespace, summary: Summary, prefix: str = "") -> None:
 
 @contextmanager
 def _progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress], None] | None]:
-    """A callback that has a bar for each source drawn on stderr, or a line printed every half minute where that is no
-    terminal; None where nothing is to be said. The bars are drawn by a thread of their own: a terminal that is held up
-    holds up nothing else."""
+    """Return a progress callback with one bar per source on stderr, or a line every half minute if that is no terminal;
+    None if quiet. A separate thread draws the bars, so that a blocked terminal blocks nothing else."""
     if args.quiet or args.stats == "-":
         yield None
         return
@@ -399,7 +402,7 @@ def _plain_progress() -> Callable[[str, Progress], None]:
 
 def _progress_text(stats: Stats) -> str:
     ages = stats.age_ms
-    text = f"age {ages.p50:.0f}/{ages.p95:.0f}/{ages.p99:.0f} ms" if ages else "no result yet"
+    text = f"latency {ages.p50:.0f}/{ages.p95:.0f}/{ages.p99:.0f} ms" if ages else "no result yet"
     text += f", in {stats.fps_in:.0f} out {stats.fps_out:.0f} fps"
     for number, what in ((stats.dropped, "dropped"), (stats.skipped, "skipped"), (stats.gaps, "gaps")):
         text += f", {number} {what}" if number else ""
@@ -408,29 +411,29 @@ def _progress_text(stats: Stats) -> str:
 
 def _summary_text(summary: Summary) -> str:
     lines = [
-        f"{summary.num_frames} frames in {summary.seconds:.1f} s: {summary.fps:.1f} fps, age of result "
-        f"p50 {summary.age_p50_ms:.0f} ms, p95 {summary.age_p95_ms:.0f} ms, p99 {summary.age_p99_ms:.0f} ms",
+        f"{summary.num_frames} frames in {summary.seconds:.1f} s: {summary.fps:.1f} fps, latency p50 "
+        f"{summary.age_p50_ms:.0f} ms, p95 {summary.age_p95_ms:.0f} ms, p99 {summary.age_p99_ms:.0f} ms",
         "ms per frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_ms.items()),
         f"backend {summary.backend}: {summary.why_backend}",
         "95 % within: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_p95_ms.items()),
     ]
     if summary.num_dropped:
-        lines.append(f"{summary.num_dropped} frames were dropped: newer ones came before they could be tracked")
+        lines.append(f"{summary.num_dropped} frames were dropped: newer ones arrived before they could be tracked")
     if summary.num_skipped:
-        lines.append(f"{summary.num_skipped} frames were left out to keep to --max-fps")
+        lines.append(f"{summary.num_skipped} frames were skipped because of --max-fps")
     if summary.num_segments > 1:
         lines.append(f"the stream has {summary.num_segments} segments and {summary.num_gaps} gaps")
     if summary.decode_errors:
-        lines.append(f"{summary.decode_errors} damaged packets of the video were skipped")
+        lines.append(f"{summary.decode_errors} corrupt packets of the video were skipped")
     if summary.packets_lost:
-        lines.append(f"{summary.packets_lost} packets of the video were lost on the way")
+        lines.append(f"{summary.packets_lost} packets of the video were lost")
     if summary.num_damaged:
-        lines.append(f"{summary.num_damaged} frames are damaged: something of them was lost")
+        lines.append(f"{summary.num_damaged} frames are damaged: some of their data was lost")
     if summary.repaired_times:
-        lines.append(f"{summary.repaired_times} frames had no usable time; theirs continue the frame before")
+        lines.append(f"{summary.repaired_times} frames had no usable timestamp; their times were estimated")
     if summary.mismatch:
         lines.append(summary.mismatch)
     lines += summary.notes
     if summary.interrupted:
-        lines.append("interrupted: the outputs are complete up to the last frame done")
+        lines.append("interrupted: the outputs are complete up to the last tracked frame")
     return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs if str(path) != "-")])

@@ -1,4 +1,4 @@
-"""How signals end a run."""
+"""Ends a run on signals."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from types import FrameType
 
 @contextmanager
 def stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """The first Ctrl-C or SIGTERM sets the event and is noted in the list; the second one ends the process."""
+    """The first Ctrl-C or SIGTERM sets the event and is appended to the list; the second one ends the process."""
     stop, caught = threading.Event(), list[int]()
 
     def note(number: int, frame: FrameType | None) -> None:
         if caught:
-            os._exit(128 + number)  # at once, whatever hangs: files are readable up to here
+            os._exit(128 + number)  # at once, whatever hangs; files are readable up to here
         caught.append(number)
         stop.set()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 SKELETON_EXAMPLES = """examples:
   streamparts skeleton dance.tracks.jsonl -o skeleton.json
-      ten seconds of tracks or more, in which the parts move against each other
+      needs ten seconds of tracks or more, in which the parts move relative to each other
 """
 
 
@@ -16,15 +16,15 @@ def add_skeleton(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     skeleton = commands.add_parser(
         "skeleton",
         help="find joints in tracks",
-        description="Find where parts are joined, and the tree that they make, in the tracks of a moving subject; run "
-        "--skeleton uses it.",
+        description="Find joints between parts, and the tree they form, in the tracks of a moving subject, for run "
+        "--skeleton.",
         epilog=SKELETON_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    skeleton.add_argument("tracks", metavar="TRACKS.jsonl", type=Path, help="what run wrote")
-    skeleton.add_argument("-o", "--output", metavar="FILE.json", type=Path, required=True, help="the skeleton to write")
-    skeleton.add_argument("--force", action="store_true", help="replace the output if it exists")
+    skeleton.add_argument("tracks", metavar="TRACKS.jsonl", type=Path, help="tracks file written by run")
+    skeleton.add_argument("-o", "--output", metavar="FILE.json", type=Path, required=True, help="skeleton to write")
+    skeleton.add_argument("--force", action="store_true", help="replace an existing output")
     skeleton.add_argument("--debug", action="store_true", help="show a traceback on errors")
     skeleton.set_defaults(command=_skeleton)
 

@@ -1,4 +1,4 @@
-"""The standard streams, where there may be none: daemons and programs without a console close them."""
+"""Handles closed standard streams, as in daemons and programs without a console."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import suppress
 from typing import TextIO
 
 PLAIN_SECONDS = 30.0
-"""How often long work says a line where nobody watches a bar."""
+"""Interval of progress lines without a terminal."""
 
 
 def provide_streams() -> None:
-    """Put the null device where standard input, output or error is closed: what Python prints would fail there, and
-    the next file that is opened would get their number, and FFmpeg's messages. Names of files that are not UTF-8 can
-    be printed from here on."""
+    """Open the null device where standard input, output or error is closed. Otherwise Python's prints would fail, and
+    the next opened file would get the stream's number, and FFmpeg's messages. Also allows printing of file names that
+    are not UTF-8."""
     for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
@@ -37,12 +37,12 @@ def provide_streams() -> None:
 
 
 def is_watched() -> bool:
-    """Whether standard error is a terminal."""
+    """True if standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 class PlainLines:
-    """Progress for logs: a line at most every PLAIN_SECONDS."""
+    """Progress for logs: at most one line per PLAIN_SECONDS."""
 
     def __init__(self, print_line: Callable[[str], object], seconds: float = PLAIN_SECONDS) -> None:
         self._print, self._seconds = print_line, seconds
@@ -52,7 +52,7 @@ class PlainLines:
         return time.monotonic() - self._said_at >= self._seconds
 
     def say(self, text: str) -> None:
-        """Print the line, whether it is due or not."""
+        """Print the line, even if it is not due."""
         self._said_at = time.monotonic()
         self._print(text)
 

@@ -1,4 +1,4 @@
-"""What the command line's values must be: argparse types, each with one line on what came."""
+"""Argparse types for the command line's values, each with a one-line error."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from streamparts.errors import StreampartsError
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on."""
+    """A whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
@@ -65,7 +65,7 @@ def moment(text: str) -> float:
 def mp4(text: str) -> Path:
     """The name of a video to write."""
     if Path(text).suffix.lower() != ".mp4":
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .mp4, the only kind of video written")
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .mp4, the only video format written")
     return Path(text)
 
 
@@ -77,26 +77,26 @@ def place(text: str) -> Path | str:
 
 
 def share(text: str) -> float:
-    """How much of something, 0 or more."""
+    """A share, 0 or more."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
     return value
 
 
 def jsonl(text: str) -> str:
     """The name of a file of JSON lines, or "-"."""
     if text != "-" and Path(text).suffix.lower() != ".jsonl":
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .jsonl; a bare --stats goes after the videos")
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .jsonl; put a bare --stats after the videos")
     return text
 
 
 def add_backend(parser: argparse.ArgumentParser, default: str | None, **options: object) -> None:
-    """--backend and --threads; `options` go to the first."""
-    what = "who runs the network" + (" (default: auto, the quickest here)" if default else " (default: all that can)")
+    """Add --backend and --threads; `options` apply to the first."""
+    what = "backend of the network" + (" (default: auto, the fastest here)" if default else " (default: all that can)")
     names = ", ".join(options["choices"])  # type: ignore[arg-type]
     parser.add_argument("--backend", metavar="NAME", default=default, help=f"{what}: {names}", **options)  # type: ignore[arg-type]
     parser.add_argument(
@@ -105,10 +105,10 @@ def add_backend(parser: argparse.ArgumentParser, default: str | None, **options:
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, for people."""
+    """Return an error's message for users."""
     text = " ".join(str(error).split())
     if isinstance(error, StreampartsError):
         return text
     if isinstance(error, MemoryError):
-        return "there is not enough memory; take smaller pictures or fewer sources, or close other programs"
+        return "not enough memory; use smaller frames or fewer sources, or close other programs"
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it shows"

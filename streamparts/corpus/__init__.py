@@ -1,1 +1,1 @@
-"""A corpus of videos over many processes and machines: docs/corpus.md."""
+"""Tracks a corpus of videos on many processes and machines: docs/corpus.md."""

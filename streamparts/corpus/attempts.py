@@ -1,4 +1,4 @@
-"""What attempts leave beside the outputs, and how the next one goes on from it."""
+"""Files that an attempt leaves beside the outputs, and how the next attempt continues from them."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from streamparts.sinks.overlay.followers import existing_followers
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """What an attempt leaves beside its files once these are complete."""
+    """Record of a complete attempt, stored beside its files."""
 
     identity: str
     attempt: str
-    """Its folder; "" where the files lie in their places already."""
+    """Folder of the files; "" if they are already in place."""
     result: CorpusResult
 
 
 def work_folder(name: str) -> str:
-    """What is half done of a name, below the outputs' folder."""
+    """Folder of a name's unfinished work, in the output folder."""
     return f"{OWN}/work/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
 
 
 def output_names(name: str, options: Options) -> list[str]:
-    """The files that a video's result has at least."""
+    """The files that every result has."""
     kinds = [kind for kind, wanted in (("overlay.mp4", options.overlay), ("tracks.jsonl", options.tracks)) if wanted]
     return [f"{name}.{kind}" for kind in kinds]
 
 
 def is_begun(folder: Folder, name: str) -> bool:
-    """Whether files under the names of this result are ours, of a run that was killed before it wrote its line."""
+    """True if files under the names of this result belong to a run of ours that was killed before it wrote its line."""
     return folder.read(finished_name(name)) is not None
 
 
@@ -44,7 +44,7 @@ def finished_name(name: str) -> str:
 
 
 def finish(folder: Folder, name: str, identity: str) -> CorpusResult | None:
-    """The result of an attempt that was complete and had no line yet; what lies beside it is put in its place."""
+    """Return the result of a complete attempt without a line yet, and move its files into place."""
     data = folder.read(finished_name(name))
     if data is None:
         return None
@@ -63,8 +63,8 @@ def finish(folder: Folder, name: str, identity: str) -> CorpusResult | None:
 
 
 def take_over(work: Path, scratch: Path, identity: str, options: Options) -> None:
-    """Begin with the longest tracks that an attempt at the same left. They are copied: a machine that was thought lost
-    may still be writing. An overlay cannot be gone on with in one piece, and is begun anew."""
+    """Start with the longest tracks that an attempt at the same video left. They are copied: a machine assumed lost may
+    still be writing. An overlay cannot be continued in one file, and starts over."""
     before = [
         folder / "tracks.jsonl"
         for folder in work.iterdir()
@@ -80,7 +80,7 @@ def take_over(work: Path, scratch: Path, identity: str, options: Options) -> Non
 
 
 def outputs_in(scratch: Path, name: str) -> list[tuple[Path, str]]:
-    """(file, its place): the overlay, those that follow where the picture's size changed, the tracks."""
+    """(file, target): the overlay, its continuations after changes of the frame size, and the tracks."""
     overlay = scratch / "overlay.mp4"
     files = [overlay, *existing_followers(overlay), scratch / "tracks.jsonl"]
     return [(file, f"{name}.{file.name}") for file in files if file.is_file()]

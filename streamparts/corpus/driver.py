@@ -1,4 +1,4 @@
-"""The driver of a corpus: decides what is to be done, hands it to a pool, writes the manifest."""
+"""The driver of a corpus: decides what to process, submits tasks to a pool, writes the manifest."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from streamparts.errors import VideoError
 from streamparts.sources.redact import redact
 
 LOOK_SECONDS = 0.2
-"""How often `stop` is looked at."""
+"""Interval at which `stop` is checked."""
 STOP_SECONDS = 6.0
-"""How long answers are waited for after `stop`; a video ends within two."""
+"""Time to wait for answers after `stop`; a video ends within two seconds."""
 _RATE_SECONDS = 5.0
 
 VersionOf = Callable[[str], Version | None]
@@ -33,40 +33,40 @@ VersionOf = Callable[[str], Version | None]
 
 @dataclass(frozen=True, slots=True)
 class CorpusProgress:
-    """How far a corpus run is."""
+    """Progress of a corpus run."""
 
     total: int
-    """Videos."""
+    """Number of videos."""
     done: int
-    """Of them, with complete outputs: those that were there already too."""
+    """Videos with complete outputs, including those from earlier runs."""
     failed: int
-    """Of them, for good."""
+    """Videos that failed for good."""
     frames: int
-    """Tracked so far by this run."""
+    """Frames tracked so far in this run."""
     fps: float
-    """Frames a second over all workers, of the last five seconds."""
+    """Frames per second over all workers, in the last five seconds."""
     workers: int
-    """That are ready or at work."""
+    """Workers that are ready or working."""
 
 
 @dataclass(slots=True)
 class Todo:
-    """What is to be done, and why what has a result already is done again."""
+    """Videos to process, and the reasons for reprocessing existing results."""
 
     tasks: list[Task]
     skipped: dict[int, CorpusResult]
-    """By number."""
+    """Videos by index."""
     again: dict[str, int]
-    """How many, by reason."""
+    """Number of videos by reason."""
 
 
 def sort_out(items: Sequence[Item], manifest: Manifest, folder: Folder, settings: Settings, *, force: bool) -> Todo:
-    """Which videos are done and which are to be done. Raises VideoError where an output would replace a file that no
-    run of a corpus has written, unless `force`."""
+    """Separate completed videos from those to process. Raises VideoError if an output would replace a file that was not
+    written by a corpus run, unless `force`."""
     todo = Todo([], {}, {})
     for number, item in enumerate(items):
         before = manifest.results.get(item.name)
-        reason = "it was asked for" if force else _reason_again(before, folder, settings)
+        reason = "--force was given" if force else _reason_again(before, folder, settings)
         if not force:
             _require_ours(item, before, folder, settings)
         stands = before is not None and before.status == "done" and reason is None
@@ -80,7 +80,7 @@ def sort_out(items: Sequence[Item], manifest: Manifest, folder: Folder, settings
 
 
 class Driver:
-    """Works off what is to be done."""
+    """Processes the videos."""
 
     def __init__(
         self,
@@ -101,12 +101,12 @@ class Driver:
         self._rates: deque[tuple[float, int]] = deque()
 
     def run(self, todo: Todo, pool: Pool | None) -> list[CorpusResult]:
-        """Results in the order of the items. Raises StreampartsError where nothing can be done at all."""
+        """Yield results in the order of the items. Raises StreampartsError if nothing can be processed."""
         self._results |= todo.skipped
-        tasks = deque(sorted(todo.tasks, key=lambda task: -_size(task)))  # the largest first: none is left at the end
+        tasks = deque(sorted(todo.tasks, key=lambda task: -_size(task)))  # largest first
         try:
             if pool is not None:
-                self._work_off(tasks, pool)
+                self._run_tasks(tasks, pool)
         finally:
             if pool is not None:
                 pool.close()
@@ -115,7 +115,7 @@ class Driver:
                 self._results[number] = self._blank(number, "interrupted")
         return [self._results[number] for number in range(len(self._items))]
 
-    def _work_off(self, tasks: deque[Task], pool: Pool) -> None:
+    def _run_tasks(self, tasks: deque[Task], pool: Pool) -> None:
         running: dict[int, Task] = {}
         told_at: float | None = None
         while tasks or running:
@@ -129,7 +129,7 @@ class Driver:
                 del running[event.task.number]
             if told_at is None:
                 pool.want(len(tasks))
-                while tasks and pool.num_free:  # before the bookkeeping: no worker waits for that
+                while tasks and pool.num_free:  # before the bookkeeping, so that no worker waits for it
                     task = tasks.popleft()
                     running[task.number] = task
                     pool.submit(task)
@@ -139,7 +139,7 @@ class Driver:
             self._tell(pool)
 
     def _take(self, event: Answer | Lost) -> Task | None:
-        """Note what became of a task; the task that is to be done once more, where that may help."""
+        """Record the outcome of a task; return the task if it should be retried."""
         task = event.task
         lost = isinstance(event, Lost)
         if task.attempt <= self._retries and (lost or event.may_retry) and not self._stop.is_set():  # type: ignore[union-attr]
@@ -202,7 +202,7 @@ class Driver:
 
 
 def _reason_again(before: CorpusResult | None, folder: Folder, settings: Settings) -> str | None:
-    """Why a result cannot stand, whatever its video has become; None where it can."""
+    """Return why a result is invalid, regardless of its video; None if it is valid."""
     if before is None or before.status != "done":
         return None
     if before.model_sha256 != settings.bundle.sha256:
@@ -219,8 +219,8 @@ def _require_ours(item: Item, before: CorpusResult | None, folder: Folder, setti
     for name in output_names(item.name, settings.options):
         if name not in ours and folder.size(name) is not None and not is_begun(folder, item.name):
             raise VideoError(
-                f"{redact(settings.out_dir)}/{name}: exists already, and is of no run that the manifest there tells "
-                "of; use --force (in Python: force=True) to replace it"
+                f"{redact(settings.out_dir)}/{name}: exists already, and the manifest there has no run that wrote "
+                "it; use --force (in Python: force=True) to replace it"
             )
 
 
@@ -231,7 +231,7 @@ def _is_unchanged(before: CorpusResult, item: Item) -> bool:
 
 
 def version_at(source: str) -> Version | None:
-    """None where it cannot be told from here."""
+    """None if it cannot be determined from here."""
     from streamparts.corpus.work import current_version
 
     try:

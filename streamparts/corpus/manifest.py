@@ -1,4 +1,4 @@
-"""The manifest of a corpus: one JSON line for every video, written by the driver alone."""
+"""The manifest of a corpus: one JSON line per video, written only by the driver."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from streamparts.corpus.records import SCHEMA, CorpusResult
 from streamparts.errors import VideoError
 
 PUT_SECONDS = 10.0
-"""How often the manifest of a store, which cannot be appended to, is put there."""
+"""Interval at which a manifest in a store, which does not allow appending, is uploaded."""
 
 
 class Manifest:
-    """What is known of every name. Lines are appended whole; the last one of a name counts, and when the manifest is
-    opened and closed, only those are left."""
+    """Results by name. Lines are appended atomically; the last one of a name counts, and opening and closing keep only
+    those."""
 
     def __init__(self, folder: Folder) -> None:
-        """Reads what is there. Raises VideoError where that is not a manifest of this version."""
+        """Read the existing file. Raises VideoError if it is not a manifest of this version."""
         self._folder = folder
         self._file: FileIO | None = None
         self._put_at = time.monotonic()
         data = folder.read(MANIFEST) or b""
         self._num_lines = 0
         self.results: dict[str, CorpusResult] = {}
-        """By name."""
-        whole = data[: data.rfind(b"\n") + 1]  # a driver that was killed may have left half a line
+        """Results by name."""
+        whole = data[: data.rfind(b"\n") + 1]  # a killed driver may have left an incomplete line
         for number, line in enumerate(whole.splitlines(), 1):
             result = _decoded(number, line)
             self.results[result.name] = result
@@ -39,11 +39,11 @@ class Manifest:
 
     @property
     def names(self) -> dict[str, str]:
-        """Those of sources, by address."""
+        """Names by source address."""
         return {result.source: name for name, result in self.results.items()}
 
     def add(self, result: CorpusResult) -> None:
-        """Raises VideoError when writing fails, for example on a full disk."""
+        """Raises VideoError if writing fails, for example on a full disk."""
         self.results[result.name] = result
         self._num_lines += 1
         if isinstance(self._folder, LocalFolder):
@@ -65,7 +65,7 @@ class Manifest:
             if self._file is None:
                 self._file = path.open("ab", buffering=0)
             if self._file.write(line) != len(line):
-                raise OSError(None, "no room on the disk")
+                raise OSError(None, "no space on the disk")
         except OSError as error:
             raise VideoError(f"{path}: writing failed ({error.strerror})") from error
 
@@ -76,7 +76,7 @@ class Manifest:
 
 
 def read_manifest(folder: Folder) -> dict[str, CorpusResult]:
-    """Results by name, without touching the file."""
+    """Read results by name, without changing the file."""
     data = folder.read(MANIFEST) or b""
     results = (_decoded(number, line) for number, line in enumerate(data.split(b"\n")[:-1], 1))
     return {result.name: result for result in results}
@@ -87,11 +87,13 @@ def _decoded(number: int, line: bytes, decode: Callable[..., CorpusResult] = msg
         result = decode(line, type=CorpusResult)
     except msgspec.DecodeError as error:
         raise VideoError(
-            f"{MANIFEST}: line {number} is damaged ({error}); delete it: its video is done again"
+            f"{MANIFEST}: line {number} is damaged ({error}); delete it, and its video is processed again"
         ) from None
     if result.schema != SCHEMA:
-        raise VideoError(f"{MANIFEST}: line {number} is of {result.schema!r}, not {SCHEMA}; give another --out-dir")
+        raise VideoError(
+            f"{MANIFEST}: line {number} has schema {result.schema!r}, not {SCHEMA}; give another --out-dir"
+        )
     for name in (result.name, *(output.path for output in result.outputs)):
         if not is_inside(name):
-            raise VideoError(f"{MANIFEST}: line {number}: the name {name!r} leads out of the folder; delete the line")
+            raise VideoError(f"{MANIFEST}: line {number}: the name {name!r} points outside the folder; delete the line")
     return result

@@ -1,7 +1,7 @@
-"""What a driver and its worker processes say to each other.
+"""Messages between the driver and its worker processes.
 
-Pickled, as Python's own pools do it, and so only over pipes between a process and those that it has started itself from
-its own package: nothing here is ever read from a file, an address or another user.
+They are pickled, as in Python's own pools, and therefore travel only over pipes to processes that the driver started
+itself from its own package: none is ever read from a file, an address or another user.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from streamparts.errors import StreampartsError
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """To a worker: end the video at hand after its frame."""
+    """To a worker: stop the current video after its frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Of a worker: it has loaded everything."""
+    """From a worker: it has loaded everything."""
 
     backend: str
-    """The one that it chose."""
+    """The backend that it chose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unable:
-    """Of a worker: it cannot do anything, and no other one could."""
+    """From a worker: neither it nor any other worker can work."""
 
     error: StreampartsError
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Of a worker: so many frames of the video at hand are done."""
+    """From a worker: number of frames of the current video that are done."""
 
     frames: int
 
 
 def send(stream: IO[bytes], message: object) -> None:
-    """Raises OSError where nobody reads any more."""
+    """Raises OSError if the reader is gone."""
     stream.write(pickle.dumps(message))
     stream.flush()
 

@@ -1,4 +1,4 @@
-"""What every video of a corpus is run with: values that travel to the workers."""
+"""Options of every video in a corpus, as values sent to the workers."""
 
 from __future__ import annotations
 
@@ -17,58 +17,58 @@ from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracksfile.records import SCHEMA as TRACKS_SCHEMA
 
 _HOW = ("hwaccel",)
-"""Fields that say how the work is done, not what comes out."""
+"""Fields that affect the processing, not the results."""
 _OF_OVERLAY = ("style", "encoder", "audio")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is read of each video, and what is written."""
+    """Options for reading each video and writing its outputs."""
 
     overlay: bool = True
-    """Whether to write an overlay video."""
+    """Write an overlay video."""
     tracks: bool = True
-    """Whether to write tracks."""
+    """Write tracks."""
     masks: bool = False
-    """Whether the tracks have a mask for every part."""
+    """Add a mask for every part to the tracks."""
     style: OverlayStyle = DEFAULT_STYLE
-    """What the overlay shows."""
+    """Style of the overlay."""
     encoder: str = "auto"
-    """Of the overlay."""
+    """Encoder of the overlay."""
     audio: bool = True
-    """Whether the overlay carries the video's sound."""
+    """Copy the video's audio into the overlay."""
     smoothing: Smoothing | None = None
-    """Filters the poses over time."""
+    """Filter the poses over time."""
     skeleton: Skeleton | None = None
-    """Gives joints, and places hidden parts."""
+    """Skeleton that adds joints and places hidden parts."""
     start: float | None = None
-    """Seconds of each video to begin at."""
+    """Start time in each video, in seconds."""
     end: float | None = None
-    """Seconds of each video to end before."""
+    """End time in each video, in seconds."""
     every: int = 1
-    """Only every so many frames."""
+    """Use every N-th frame."""
     fps: Fraction | None = None
-    """Of sequences of pictures."""
+    """Frame rate of image sequences."""
     max_fps: float | None = None
-    """No more than so many frames for a second of video."""
+    """Maximum frames per second of video."""
     hwaccel: str = "none"
-    """What decodes."""
+    """Decoder."""
     roi: Roi | None = None
-    """What the network is to see."""
+    """Region that the network sees."""
     subjects: int = 1
-    """How many are followed."""
+    """Number of subjects to follow."""
     damaged: str = "keep"
-    """Of frames of which something is missing: "keep" or "drop"."""
+    """Damaged frames: "keep" or "drop"."""
 
     def __post_init__(self) -> None:
         if not (self.overlay or self.tracks):
-            raise ValueError("a corpus run writes overlays, tracks or both; neither was asked for")
+            raise ValueError("a corpus run writes overlays, tracks or both; neither was requested")
         if self.masks and not self.tracks:
-            raise ValueError("masks go into the tracks, which were not asked for")
+            raise ValueError("masks go into the tracks, which were not requested")
 
     @property
     def reading(self) -> Reading:
-        """What is read of each video."""
+        """Options for reading each video."""
         return Reading(
             start=self.start,
             end=self.end,
@@ -80,10 +80,10 @@ class Options:
 
     @property
     def sha256(self) -> str:
-        """Of what decides the outputs, the schema of the tracks with it; in hexadecimal."""
+        """SHA-256, in hexadecimal, of everything that affects the outputs, including the schema of the tracks."""
         left_out = _HOW if self.overlay else (*_HOW, *_OF_OVERLAY)
         values = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
-        if self.damaged == "keep":  # what was made before there was this choice stays valid
+        if self.damaged == "keep":  # results from before this option existed stay valid
             del values["damaged"]
         values |= {"schema": TRACKS_SCHEMA, "fps": None if self.fps is None else str(self.fps)}
         return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
@@ -91,35 +91,35 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a worker is told once."""
+    """Settings sent to a worker once."""
 
     bundle: Bundle
     options: Options
     backend: str
     """A name for backends.choice.choose_backend."""
     threads: int | None
-    """Of the network, of decoding and of encoding, each."""
+    """Threads of the network, of decoding and of encoding, each."""
     out_dir: str
     """Folder or address of the outputs."""
     token: str
-    """What the driver wrote into `out_dir`: who does not find it there has another folder before it."""
+    """Token that the driver wrote into `out_dir`: a worker that does not find it sees another folder."""
     version: str
-    """Of streamparts, at the driver."""
+    """Version of streamparts in the driver."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One video for a worker."""
+    """A video for a worker."""
 
     number: int
-    """Which of the corpus, from 0."""
+    """Index in the corpus."""
     name: str
-    """What its outputs are called after, with slashes: "a/x"."""
+    """Base name of its outputs, with slashes: "a/x"."""
     source: str
-    """Path, folder of pictures, or address."""
+    """Path, folder of images, or address."""
     attempt: int
-    """From 1."""
+    """Number of the attempt, from 1."""
     known: str | None = None
-    """SHA-256 of the content that a result is there of, where the same options and model made it."""
+    """SHA-256 of the content of the existing result, if it was made with the same options and model."""
     owner: tuple[str, str] | None = None
-    """(content, source) of the other video whose outputs have this name: only the same content may replace them."""
+    """(content, source) of another video whose outputs have this name: only the same content may replace them."""

@@ -1,4 +1,4 @@
-"""Where outputs go and videos come from: folders of this machine here, stores of others in remote.py."""
+"""Locations of outputs and videos: local folders here, stores in remote.py."""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ from streamparts.errors import VideoError
 from streamparts.files import write_whole
 
 OWN = ".streamparts"
-"""Folder, in that of the outputs, of what is half done and of the lock."""
+"""Folder, in the output folder, for unfinished work and the lock."""
 TOKEN = f"{OWN}/run.json"
-"""Of the run that has the lock."""
+"""File of the run that holds the lock."""
 MANIFEST = "manifest.jsonl"
 
 
 class Version(NamedTuple):
-    """What tells, without reading it, that a video was changed."""
+    """Detects a changed video without reading it."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     mark: str
-    """Time of modification in nanoseconds, or what a store calls its version."""
+    """Modification time in nanoseconds, or a store's version identifier."""
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name with slashes stays below the folder that it is of, whoever wrote it."""
+    """True if a name with slashes stays inside its folder; names are untrusted."""
     foreign = "\\:\0" if os.name == "nt" else "\0"
     return all(piece not in ("", ".", "..") for piece in name.split("/")) and not any(one in name for one in foreign)
 
 
 def require_inside(name: str) -> str:
-    """`name`. Raises VideoError."""
+    """Return `name`. Raises VideoError if it leaves the folder."""
     if not is_inside(name):
-        raise VideoError(f"{name!r}: is no name of something in a folder; it would lead out of that of the outputs")
+        raise VideoError(f"{name!r}: is not a valid name; it points outside the output folder")
     return name
 
 
 class Folder(Protocol):
-    """Holds outputs. Names have slashes and are relative; with one that leads out of the folder, and where reading or
-    writing fails, all methods raise VideoError, in one line."""
+    """Stores outputs. Names have slashes and are relative. All methods raise VideoError with a one-line message for a
+    name outside the folder, and on I/O errors."""
 
     def read(self, name: str) -> bytes | None:
-        """None where there is no such file."""
+        """None if the file does not exist."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
-        """A whole file, or none."""
+        """Write a file atomically."""
         ...
 
     def put(self, file: Path, name: str) -> None:
-        """Take over a file of this machine, whole."""
+        """Move a local file into the folder, atomically."""
         ...
 
     def size(self, name: str) -> int | None:
-        """In bytes; None where there is no such file."""
+        """Size in bytes; None if the file does not exist."""
         ...
 
     def remove(self, name: str) -> None:
-        """A file or a whole folder, if it is there."""
+        """Remove a file or a folder, if it exists."""
         ...
 
 
 class LocalFolder:
-    """A Folder of this machine, or of a disk that several share."""
+    """A Folder on this machine, or on a shared disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,7 +80,7 @@ class LocalFolder:
         except FileNotFoundError:
             return None
         except NotADirectoryError as error:
-            raise VideoError(f"{self.path}: is a file, and outputs need a folder; give another --out-dir") from error
+            raise VideoError(f"{self.path}: is a file, but outputs need a folder; give another --out-dir") from error
         except OSError as error:
             raise VideoError(f"{self.path / name}: cannot be read ({error.strerror})") from error
 
@@ -117,10 +117,10 @@ class LocalFolder:
             path.unlink(missing_ok=True)
 
     def _at(self, name: str) -> Path:
-        """Links in the folder may not lead out of it either; the file itself is replaced, and not followed."""
+        """Links inside the folder may not lead out of it, either; a link itself is replaced, not followed."""
         path = self.path / require_inside(name)
         if not path.parent.resolve().is_relative_to(self.path.resolve()):
-            raise VideoError(f"{path}: a link leads out of {self.path}; remove it, or give another --out-dir")
+            raise VideoError(f"{path}: a link points outside {self.path}; remove it, or give another --out-dir")
         return path
 
     def _unwritten(self, name: str, error: OSError) -> VideoError:
@@ -128,12 +128,12 @@ class LocalFolder:
 
 
 def token_file(token: str, who: str, at: float) -> bytes:
-    """What TOKEN holds: the run's token, its process, and when (Unix seconds) it was last there."""
+    """Content of TOKEN: the run's token, its process, and its last sign of life (Unix seconds)."""
     return json.dumps({"token": token, "who": who, "at": at}).encode()
 
 
 def has_token(folder: Folder, token: str) -> bool:
-    """Whether the folder is that in which the run of this token writes."""
+    """True if this is the folder into which the run with this token writes."""
     try:
         found = json.loads(folder.read(TOKEN) or b"{}")
     except ValueError:
@@ -142,20 +142,20 @@ def has_token(folder: Folder, token: str) -> bool:
 
 
 def version_of(source: Path) -> Version:
-    """Of a file, or of a folder of pictures. Raises VideoError."""
+    """Version of a file, or of a folder of images. Raises VideoError."""
     try:
         stats = [path.stat() for path in content_files(source)]
     except OSError as error:
         raise _unreadable(source, error) from error
     if not stats:
-        raise VideoError(f"{source}: has no pictures any more")
+        raise VideoError(f"{source}: no longer has images")
     newest = max(stat.st_mtime_ns for stat in stats)
     mark = str(newest) if not source.is_dir() else f"{newest}/{len(stats)}"
     return Version(sum(stat.st_size for stat in stats), mark)
 
 
 def sha256_of(source: Path) -> str:
-    """Of a file's bytes; of a folder, of its pictures' names and bytes. Raises VideoError."""
+    """Hash of a file's bytes; for a folder, of its images' names and bytes. Raises VideoError."""
     digest = hashlib.sha256()
     try:
         if source.is_dir():
@@ -168,7 +168,7 @@ def sha256_of(source: Path) -> str:
 
 
 def content_files(source: Path) -> Sequence[Path]:
-    """The files that a source is made of."""
+    """The files of a source."""
     from streamparts.sources.pictures import pictures_in
 
     return pictures_in(source) if source.is_dir() else [source]

@@ -1,4 +1,4 @@
-"""Which videos a corpus has, and what the outputs of each are called after."""
+"""Plans the videos of a corpus, and the base name of each one's outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamparts.sources.words import Say, fixed_folder, is_sequence, output_ste
 from streamparts.texts import readable
 
 ONLY_FILES = (
-    "a corpus has video files and folders of pictures; track cameras and streams by a run of their own, without "
+    "a corpus consists of video files and folders of images; track cameras and streams in a separate run, without "
     "--workers and --cluster"
 )
 
@@ -30,7 +30,7 @@ _STREAMED = (
     *("test", "file", "http", "https", "hls", "ftp", "sftp", "mmsh", "mmst", "rtsp", "rtsps", "rtp", "srtp", "srt"),
     *("rist", "rtmp", "rtmps", "rtmpt", "rtmpe", "udp", "tcp", "tls", "unix", "icecast", "gopher", "data"),
 )
-"""Schemes that FFmpeg plays from, or that are ours; all others are stores for fsspec."""
+"""Schemes that FFmpeg or streamparts plays; all others are stores for fsspec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +40,25 @@ class Item:
     source: str
     """Absolute path, or address."""
     name: str
-    """What its outputs are called after, with slashes."""
+    """Base name of its outputs, with slashes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     source: str
     root: str
-    """Folder that its outputs' names begin below."""
+    """Folder below which its outputs' names start."""
 
 
 def plan(
     words: Sequence[str | Path], taken: Mapping[str, str] | None = None, say: Say = lambda line: None
 ) -> list[Item]:
-    """The videos that `words` stand for, each once.
+    """Return the videos of `words`, each once.
 
-    Names keep the folders below what all words have in common: the part of a glob before its first *, a folder given,
-    the folder of a file. `taken` has the names that sources got before, by their address without credentials; they
-    keep them. `say` is told what is left out. Raises VideoError for what is no file, and where there is nothing.
+    Names keep the folders below the common root of all words: the part of a glob before its first *, a given folder, or
+    the folder of a file. `taken` has the names that sources got in earlier runs, by their address without credentials;
+    they keep them. `say` receives notes on skipped files. Raises VideoError for words that are not files, and if there
+    is nothing to process.
     """
     found = {item.source: item for word in words for item in _found(word, say)}
     if not found:
@@ -67,7 +68,7 @@ def plan(
 
 
 def is_file_word(word: str) -> bool:
-    """Whether a word, expanded, can be part of a corpus."""
+    """True if an expanded word can be part of a corpus."""
     if is_remote(word):
         return True
     try:
@@ -77,7 +78,7 @@ def is_file_word(word: str) -> bool:
 
 
 def is_remote(word: str | Path) -> bool:
-    """Whether it is the address of a file in a store, as fsspec reads them, and no stream that FFmpeg plays."""
+    """True for the address of a file in a store, read through fsspec, and not a stream that FFmpeg plays."""
     scheme = ADDRESS.match(word) if isinstance(word, str) else None
     return scheme is not None and scheme[0].removesuffix("://").lower() not in _STREAMED
 
@@ -97,12 +98,12 @@ def _expanded(word: str, say: Say) -> list[str]:
     sources = expand_sources([word], say)
     for source in sources:
         if not is_file_word(source) and not _is_missing_file(source):
-            raise VideoError(f"{redact(source)}: is no file; {ONLY_FILES}")
+            raise VideoError(f"{redact(source)}: is not a file; {ONLY_FILES}")
     return sources
 
 
 def _is_missing_file(word: str) -> bool:
-    """It fails when its turn comes, as one of many."""
+    """True for a missing file, which fails when its turn comes, like any other failure."""
     suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
     return not ADDRESS.match(word) and "%" not in word and not has_magic(word) and Path(word).suffix.lower() in suffixes
 
@@ -117,7 +118,7 @@ def _root(word: str) -> str:
 
 
 def _common(roots: Sequence[str]) -> str | None:
-    """The folder that all are in; None where there is none."""
+    """The folder that contains all of them; None if there is none."""
     if len(roots) == 1:
         return roots[0]
     schemes = {ADDRESS.match(root)[0] if ADDRESS.match(root) else "" for root in roots}  # type: ignore[index]
@@ -133,10 +134,10 @@ def _common(roots: Sequence[str]) -> str | None:
 
 
 def _below(item: _Found, root: str | None) -> str:
-    """Name of a source without its ending, below the root."""
+    """Name of a source relative to the root, without its extension."""
     if ADDRESS.match(item.source):
         path = PurePosixPath(item.source.partition("?")[0].removeprefix(root or item.root).lstrip("/"))
-        parts = [piece for piece in path.parts if piece not in ("/", "..")]  # a store's keys are any text
+        parts = [piece for piece in path.parts if piece not in ("/", "..")]  # keys in a store can be any text
         pieces = [_clean(piece) for piece in parts] or [output_stem(item.source)]
         return str(PurePosixPath(*pieces).with_suffix(""))
     path = PurePosixPath(Path(os.path.relpath(item.source, root or item.root)).as_posix())
@@ -148,8 +149,8 @@ def _clean(piece: str) -> str:
 
 
 def _named(wanted: Sequence[tuple[str, str]], taken: Mapping[str, str]) -> list[Item]:
-    """Names that no two have, not even where case does not count. Who had one keeps it; where two want the same, each
-    gets the ending of its file too."""
+    """Give each video a unique name, also where case does not matter. A video keeps its earlier name; if two need the
+    same name, both keep their extension."""
     counts: dict[str, int] = {}
     for _, name in wanted:
         counts[name.lower()] = counts.get(name.lower(), 0) + 1

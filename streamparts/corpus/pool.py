@@ -1,8 +1,7 @@
-"""Workers as the driver sees them, and those of this machine: a process each, started anew when it dies.
+"""Worker pools as seen by the driver, and the local pool: one process per worker, restarted when it dies.
 
-A worker is `python -m streamparts.corpus.worker`, told what to do over its standard input: no `if __name__ ==
-"__main__"` is needed in the caller's program, and a driver that is killed takes its workers with it, for their input
-ends.
+A worker is `python -m streamparts.corpus.worker` and gets its tasks over standard input. The caller's program needs no
+`if __name__ == "__main__"`, and if the driver is killed, the workers end, because their input ends.
 """
 
 from __future__ import annotations
@@ -28,39 +27,40 @@ from streamparts.corpus.work import Answer
 from streamparts.errors import StreampartsError
 
 MOST_FAILED_STARTS = 3
-"""In a row, before it is not tried again."""
+"""Failures in a row after which a worker is not restarted."""
 _TAIL_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker died over a task."""
+    """A worker died during a task."""
 
     task: Task
     reason: str
-    """How, in one line."""
+    """Cause, in one line."""
 
 
 class Pool(Protocol):
-    """Some workers, each with one task at a time."""
+    """A set of workers, each with one task at a time."""
 
     @property
     def num_workers(self) -> int:
-        """That are at work or ready for it."""
+        """Number of workers that are working or ready."""
         ...
 
     @property
     def num_free(self) -> int:
-        """How many tasks it takes now."""
+        """Number of tasks it can take now."""
         ...
 
     @property
     def frames_begun(self) -> int:
-        """Frames done of the videos that are at work."""
+        """Frames done in the videos in progress."""
         ...
 
     def want(self, num_tasks: int) -> None:
-        """So many tasks are left: no more workers than that are started. Nothing is started before this."""
+        """Announce the number of remaining tasks; at most as many workers are started. Nothing starts before this
+        call."""
         ...
 
     def submit(self, task: Task) -> None:
@@ -68,11 +68,11 @@ class Pool(Protocol):
         ...
 
     def wait(self, seconds: float) -> list[Answer | Lost]:
-        """What has happened, at once where something has. Raises StreampartsError where no worker can do anything."""
+        """Wait for events and return them. Raises StreampartsError if no worker can work."""
         ...
 
     def stop(self) -> None:
-        """Tell all to end after the frame at hand; their answers still come."""
+        """Stop all workers after the current frame; their answers still arrive."""
         ...
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class Pool(Protocol):
 
 @dataclass(eq=False)
 class _Process:
-    """A worker of this machine."""
+    """A worker process on this machine."""
 
     popen: subprocess.Popen[bytes]
     device: str | None
@@ -90,27 +90,27 @@ class _Process:
     task: Task | None = None
     frames: int = 0
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL_LINES))
-    """The last lines that it wrote on stderr."""
+    """The last lines of its stderr."""
 
     def tell(self, message: object) -> None:
-        """Nothing happens where it is dead: its end is noticed by who reads from it."""
+        """Send a message; a dead worker is ignored here and detected by the reader."""
         assert self.popen.stdin is not None
         with suppress(OSError, ValueError):
             send(self.popen.stdin, message)
 
     def hang_up(self) -> None:
-        """Its input ends, and with it the worker."""
+        """Close its input, which ends the worker."""
         assert self.popen.stdin is not None
-        with suppress(OSError):  # of what it does not take any more
+        with suppress(OSError):  # it does not read any more
             self.popen.stdin.close()
 
 
 class LocalPool:
-    """A Pool of processes of this machine."""
+    """A Pool of processes on this machine."""
 
     def __init__(self, settings: Settings, num_workers: int, devices: Sequence[str] = ()) -> None:
-        """The first worker chooses the backend for all. `devices` are GPUs, as CUDA_VISIBLE_DEVICES names them, with
-        which the workers take turns."""
+        """The first worker chooses the backend for all. `devices` are GPUs, as in CUDA_VISIBLE_DEVICES, assigned to the
+        workers in turn."""
         self._settings = settings
         self._most = num_workers
         self._devices = devices
@@ -163,7 +163,7 @@ class LocalPool:
             if worker.is_ready:
                 worker.tell(Stop())
             else:
-                worker.popen.kill()  # it has nothing to end
+                worker.popen.kill()  # it has nothing to stop
 
     def close(self) -> None:
         self._stopping = True
@@ -201,8 +201,8 @@ class LocalPool:
             threading.Thread(target=target, args=(worker,), name=_READER, daemon=True).start()
 
     def _read(self, worker: _Process) -> None:
-        """In a thread of its own: what the worker says, then None. The model that it is told first fills the pipe until
-        its process has begun, which the others need not wait for."""
+        """Runs in its own thread: yields the worker's messages, then None. Sending the model fills the pipe until the
+        process has started, which the other workers need not wait for."""
         assert worker.popen.stdout is not None
         worker.tell(self._settings)
         with worker.popen.stdout as stream, suppress(EOFError, OSError, pickle.UnpicklingError):
@@ -243,7 +243,7 @@ class LocalPool:
         if not worker.is_ready and not self._stopping:
             self._failed_starts += 1
             if self._failed_starts >= MOST_FAILED_STARTS:
-                raise StreampartsError(f"workers die when they start: {reason}; fewer --workers need less memory")
+                raise StreampartsError(f"workers die at the start: {reason}; fewer --workers need less memory")
         return []
 
 
@@ -251,11 +251,11 @@ _READER = "streamparts-worker-reader"
 _APART: dict[str, Any] = (
     {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)} if os.name == "nt" else {"process_group": 0}
 )
-"""Ctrl-C reaches the driver alone, which tells the workers."""
+"""Only the driver gets Ctrl-C; it stops the workers."""
 
 
 def _environment(device: str | None) -> dict[str, str]:
-    """Finds this very package, wherever the caller found it."""
+    """Makes the worker import this package, wherever the caller found it."""
     home = str(Path(streamparts.__file__).parent.parent)
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     gpu = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
@@ -263,7 +263,7 @@ def _environment(device: str | None) -> dict[str, str]:
 
 
 def _reason(worker: _Process) -> str:
-    """How a worker died: by a signal, or with what it last said."""
+    """Describe how a worker died: the signal, or its last output."""
     code = worker.popen.returncode
     if code is not None and code < 0:
         hint = " (out of memory?)" if code == -9 else ""

@@ -1,4 +1,4 @@
-"""Which Ray cluster a run uses: the one asked for, the one of this machine, or a new one."""
+"""Selects the Ray cluster of a run: the given one, this machine's, or a new one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _REACH_SECONDS = 5.0
 
 def load_ray() -> Any:
     """The package. Raises MissingExtraError."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # it prints pages on stdout when a machine is lost
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # nor dozens of warnings where it cannot connect
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # no pages of output when a machine is lost
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # no dozens of warnings if it cannot connect
     try:
         import ray
     except ImportError as error:
@@ -30,11 +30,11 @@ def load_ray() -> Any:
 
 
 def connect(ray: Any, address: str, say: Callable[[str], None]) -> bool:
-    """To the cluster at HOST:PORT; "auto" is that of RAY_ADDRESS, or the one that `ray start` has started or joined
-    here, or else a new one of this machine alone. A connection of the caller's stays and is used.
+    """Connect to the cluster at HOST:PORT. "auto" is that of RAY_ADDRESS, the one that `ray start` started or joined
+    here, or else a new one on this machine only. An existing connection of the caller is used and kept.
 
-    Returns whether a connection was made, which is to be ended here. Raises StreampartsError, in one line, for what is
-    no cluster, does not answer, or has another version.
+    Returns True if a connection was made, which the caller must end. Raises StreampartsError with a one-line message if
+    there is no such cluster, it does not answer, or it has another version.
     """
     if ray.is_initialized():
         return False
@@ -48,27 +48,28 @@ def connect(ray: Any, address: str, say: Callable[[str], None]) -> bool:
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             raise StreampartsError(
-                f"{target or 'this machine'}: no Ray cluster can be used ({text}); run this on one of its machines, "
-                "with the same Python and Ray, and with RAY_AUTH_MODE=token where it wants the one in ~/.ray"
+                f"{target or 'this machine'}: the Ray cluster cannot be used ({text}); run this on one of its "
+                "machines, with the same Python and Ray, and with RAY_AUTH_MODE=token if it requires the token in "
+                "~/.ray"
             ) from error
     return True
 
 
 def _found(say: Callable[[str], None]) -> str | None:
-    """Address of the cluster that this machine belongs to; None where a new one is to be started."""
+    """Address of the cluster that this machine belongs to; None if a new one must be started."""
     if named := os.environ.get("RAY_ADDRESS"):
         return named
     latest = _latest()
     if latest is not None and _unreachable(latest) is None:
         _take_token()
         return latest
-    say("no Ray cluster runs here: one is started for this run, of this machine alone")
+    say("no Ray cluster runs here: starting one for this run, on this machine only")
     return None
 
 
 def _latest() -> str | None:
-    """What the last `ray start` here has noted. Ray's own "auto" takes any cluster that runs here, also one that
-    another run has started for itself and will end."""
+    """Address noted by the last `ray start` on this machine. Ray's own "auto" takes any cluster that runs here,
+    including one that another run started for itself and will stop."""
     try:
         from ray._private.utils import read_ray_address
 
@@ -79,30 +80,32 @@ def _latest() -> str | None:
 
 
 def _take_token() -> None:
-    """Show the cluster of this machine the token that `ray start` has left in the home folder, as Ray's own "auto"
-    does. To an address that was given, Ray shows it only with RAY_AUTH_MODE=token."""
+    """Send the token that `ray start` wrote to the home folder to this machine's cluster, as Ray's own "auto" does. To
+    a given address, Ray sends it only with RAY_AUTH_MODE=token."""
     try:
         from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-    except ImportError:  # before there were tokens
+    except ImportError:  # versions without tokens
         return
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _unreachable(address: str) -> str | None:
-    """Why there is no cluster at host:port, where nobody listens: Ray itself would wait for many minutes."""
+    """Return why the cluster at host:port is unreachable: Ray itself would wait for many minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not (host and port.isdecimal()):
-        return "is no address of a Ray cluster; give auto, or its HOST:PORT"
+        return "is not the address of a Ray cluster; give auto, or HOST:PORT"
     try:
         socket.create_connection((host, int(port)), _REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
-        return f"no Ray cluster answers there ({error}); run `ray start --head`, and this on one of its machines"
+        return (
+            f"no Ray cluster answers there ({error}); run `ray start --head`, and this command on one of its machines"
+        )
     return None
 
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Ray takes signals over; they stay with the caller."""
+    """Keep the caller's signal handlers, which Ray replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

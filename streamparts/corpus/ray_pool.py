@@ -1,5 +1,5 @@
-"""Workers on a Ray cluster: an actor each, which holds its share of a machine and the model until the run ends; the
-`cluster` extra."""
+"""Workers on a Ray cluster: one actor each, which keeps its share of a machine and the model until the run ends; needs
+the `cluster` extra."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from streamparts.errors import StreampartsError
 
 _COUNT_SECONDS = 1.0
 _CENSUS_SECONDS = 2.0
-"""How often it is looked which machines there are."""
+"""Interval at which the cluster's machines are listed."""
 
 
 class RayWorker:
-    """Runs on the cluster. Its methods may be called while `do` is at work."""
+    """Runs on the cluster. Its methods may be called while `do` is running."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -59,19 +59,19 @@ class RayWorker:
 
 @dataclass(eq=False, slots=True)
 class _Hand:
-    """An actor as the driver sees it."""
+    """An actor as seen by the driver."""
 
     actor: Any
     waiting: Any
-    """Reference to what it was asked last; None where it is free."""
+    """Reference to its current call; None if it is idle."""
     task: Task | None = None
     frames: int = 0
     count: Any = None
-    """Reference to its next count of frames."""
+    """Reference to its next frame count."""
 
 
 class RayPool:
-    """A Pool of actors on all machines of a cluster that have room for one."""
+    """A Pool of actors on all machines of a cluster with enough resources."""
 
     def __init__(
         self,
@@ -82,8 +82,9 @@ class RayPool:
         gpus_per_task: float = 0,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        """`workers` None: as many as the cluster has room for, also when machines come or go. Raises MissingExtraError
-        without Ray, StreampartsError where there is no such cluster or no machine in it has room for one."""
+        """`workers` None: as many as the cluster has room for, also when machines join or leave. Raises
+        MissingExtraError without Ray, StreampartsError if there is no such cluster or no machine has enough resources.
+        """
         self._ray = load_ray()
         self._cpus = 1.0 if cpus_per_task is None else cpus_per_task
         self._gpus = gpus_per_task
@@ -99,8 +100,8 @@ class RayPool:
             self._settings = self._ray.put(settings)
             if self._room() == 0:
                 raise StreampartsError(
-                    f"no machine of the cluster has {self._cpus:g} CPUs and {self._gpus:g} GPUs for a video; "
-                    "lower --cpus-per-task or --gpus-per-task"
+                    f"no machine of the cluster has {self._cpus:g} CPUs and {self._gpus:g} GPUs for a video; lower "
+                    "--cpus-per-task or --gpus-per-task"
                 )
         except BaseException:
             self.close()
@@ -165,7 +166,7 @@ class RayPool:
     def _take(self, hand: _Hand) -> Answer | Lost | None:
         try:
             answer = self._ray.get(hand.waiting)
-        except Exception as error:  # Ray's own, for an actor, a process or a machine that is no more
+        except Exception as error:  # Ray's errors for an actor, a process or a machine that is gone
             return self._bury(hand, error)
         hand.waiting = hand.task = None
         if isinstance(answer, Unable):
@@ -190,7 +191,7 @@ class RayPool:
         return None
 
     def _room(self) -> int:
-        """How many workers the machines that are there have room for, whatever else they do now."""
+        """Number of workers that the current machines have room for, regardless of their other load."""
         if time.monotonic() - self._census_at > _CENSUS_SECONDS:
             self._census_at = time.monotonic()
             nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -203,7 +204,7 @@ class RayPool:
         return min(rooms) if rooms else 1
 
     def _count(self) -> None:
-        """Ask for the frames of the videos at hand now and then, and never wait for the answer."""
+        """Ask for the frame counts of current videos periodically, without waiting for the answer."""
         if time.monotonic() - self._counted_at < _COUNT_SECONDS:
             return
         self._counted_at = time.monotonic()

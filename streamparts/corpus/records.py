@@ -1,4 +1,4 @@
-"""The lines of a manifest, schema streamparts.manifest/1."""
+"""Lines of a manifest, schema streamparts.manifest/1."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ class OutputFile(Struct, frozen=True):
 
 
 class CorpusResult(Struct, frozen=True, kw_only=True):
-    """What became of one video. In a manifest the status is done or failed; who skips a video keeps its line, and one
-    that was interrupted has none."""
+    """Result of one video. In a manifest, the status is done or failed; a skipped video keeps its earlier line, an
+    interrupted one has none."""
 
     schema: str = SCHEMA
     """Version of this line."""
     status: Status
-    """"done": its outputs are complete; "failed": see `error`; "skipped": they were there already, made from the same
-    content with the same model and options; "interrupted": it was begun or not, and can be gone on with."""
+    """"done": the outputs are complete; "failed": see `error`; "skipped": complete outputs exist, made from the same
+    content with the same model and options; "interrupted": not finished, and can be continued."""
     name: str
-    """What its outputs are called after, below the folder of the outputs, with slashes."""
+    """Base name of its outputs, relative to the output folder, with slashes."""
     source: str
-    """Where it was read from, without credentials."""
+    """Source, without credentials."""
     outputs: tuple[OutputFile, ...] = ()
     """The files written."""
     frames: int = 0
     """Frames in the outputs."""
     seconds: float = 0.0
-    """Wall time of the attempt that ended it: reading, tracking, writing."""
+    """Wall time of the attempt that finished it: reading, tracking, writing."""
     fps: float = 0.0
-    """Frames of that attempt for each of these seconds."""
+    """Frame rate of that attempt."""
     content_sha256: str | None = None
-    """Of the video's bytes; of a folder of pictures, of their names and bytes. None where it could not be read."""
+    """Hash of the video's bytes; for a folder of images, of their names and bytes. None if it could not be read."""
     source_bytes: int | None = None
     """Size of the video."""
     source_version: str | None = None
-    """What tells that it was changed: time of modification in nanoseconds, or what a store calls its version."""
+    """Modification time in nanoseconds, or a store's version identifier."""
     model: str
     """Name of the model."""
     model_sha256: str
-    """Of the model's file."""
+    """Hash of the model's file."""
     options_sha256: str
-    """Of the options that decide the outputs, and of the schema of the tracks."""
+    """Hash of the options that affect the outputs, and of the tracks schema."""
     backend: str | None = None
-    """Who ran the network."""
+    """Backend that ran the network."""
     resumed_at: int | None = None
-    """First frame that an earlier, interrupted attempt had not written; None where there was none."""
+    """First frame not written by an earlier, interrupted attempt; None without one."""
     attempts: int = 0
-    """How often this run tried."""
+    """Number of attempts in this run."""
     error: str | None = None
-    """Of a failed one: what is wrong, in one line."""
+    """Error of a failed video, in one line."""
     notes: tuple[str, ...] = ()
-    """What is to be known of the outputs, in sentences."""
+    """Remarks about the outputs, in sentences."""
     host: str | None = None
-    """The machine that worked on it."""
+    """Machine that processed it."""
     began: str | None = None
-    """When the last attempt began: UTC, ISO 8601."""
+    """Start of the last attempt: UTC, ISO 8601."""
     ended: str | None = None
-    """When it ended."""
+    """End of the last attempt."""
     streamparts: str
-    """Version of the program."""
+    """Version of streamparts."""
 
 
 def manifest_schema() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Videos and outputs in stores of others (s3://, gs://, hf:// and what else fsspec knows); the `remote` extra."""
+"""Videos and outputs in stores (s3://, gs://, hf:// and others supported by fsspec); needs the `remote` extra."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HOLD_SECONDS = 30.0
-"""How often a run says that it is still there ..."""
+"""Interval at which a run renews its lock."""
 STALE_SECONDS = 150.0
-"""... and after which silence another one may take its place."""
+"""Age of a lock after which another run may take it over."""
 _SETTLE_SECONDS = 1.0
 _MARKS = ("ETag", "etag", "md5Hash", "crc32c", "mtime", "LastModified", "last_modified", "updated", "created")
-"""What file systems call that which changes with a file."""
+"""Keys that file systems use for a value that changes with the file."""
 
 
 class RemoteFolder:
-    """A Folder in a store. What is put there appears whole, as stores do it."""
+    """A Folder in a store. Uploads are atomic, as in stores."""
 
     def __init__(self, address: str) -> None:
-        """Raises VideoError or MissingExtraError where there is no such store."""
+        """Raises VideoError or MissingExtraError if there is no such store."""
         self.address = address.rstrip("/")
         self._store, self._path = _opened(self.address)
         self._listed: dict[str, int] | None = None
 
     def list(self) -> None:
-        """From here on, sizes are those of now: one question to the store instead of one for every file."""
+        """Fetch all sizes with one request to the store, instead of one per file."""
         self._store.invalidate_cache()
         path = self._path.rstrip("/")
         found = _asked(self.address, lambda: self._store.find(path, detail=True), missing=dict)
@@ -76,8 +76,8 @@ class RemoteFolder:
 
 
 def expand_address(word: str) -> tuple[str, list[str]]:
-    """(the folder that names begin below, the videos' addresses) of an address with * or of a folder's or a file's.
-    Raises VideoError where there is no video, MissingExtraError where the store needs a package."""
+    """Return (the folder below which names start, the videos' addresses) for an address with *, of a folder or of a
+    file. Raises VideoError if there is no video, MissingExtraError if the store needs a package."""
     store, path = _opened(word)
     store.invalidate_cache()
     if has_magic(path):
@@ -97,8 +97,8 @@ def expand_address(word: str) -> tuple[str, list[str]]:
 
 @contextmanager
 def fetched(address: str) -> Iterator[tuple[Path, Version]]:
-    """A copy on this machine while the block runs, under the name that it has there. Raises VideoError where there is
-    no such file, StreampartsError where it cannot be had now."""
+    """Provide a local copy with the same name during the block. Raises VideoError if there is no such file,
+    StreampartsError if it is temporarily unavailable."""
     store, path = _opened(address)
     with TemporaryDirectory(prefix="streamparts-") as folder:
         version = remote_version(address)
@@ -106,12 +106,12 @@ def fetched(address: str) -> Iterator[tuple[Path, Version]]:
         file = Path(folder) / (name if is_inside(name) else "video")
         _asked(address, lambda: store.get_file(path, str(file)))
         if file.stat().st_size != version.size:
-            raise StreampartsError(f"{redact(address)}: came incompletely or was changed on the way")
+            raise StreampartsError(f"{redact(address)}: the download is incomplete, or the file was changed meanwhile")
         yield file, version
 
 
 def remote_version(address: str) -> Version:
-    """Raises VideoError where there is no such file, StreampartsError where that cannot be told now."""
+    """Raises VideoError if there is no such file, StreampartsError if it is temporarily unavailable."""
     store, path = _opened(address)
     info: dict[str, Any] = _asked(address, lambda: store.info(path))
     mark = next((str(info[key]) for key in _MARKS if info.get(key) is not None), "")
@@ -120,8 +120,8 @@ def remote_version(address: str) -> Version:
 
 @contextmanager
 def held(folder: RemoteFolder, token: str) -> Iterator[None]:
-    """While the block runs, other runs find that the folder is taken. Stores have no locks: who comes writes a mark and
-    looks after a moment whether it is still the last one; a mark that is not renewed any more counts for nothing."""
+    """Lock the folder against other runs during the block. Stores have no locks: a run writes a mark, and checks after
+    a moment whether its mark is still the last one; a mark that is no longer renewed is ignored."""
     here = f"process {os.getpid()} on {platform.node()}"
 
     def mark() -> None:
@@ -139,7 +139,7 @@ def held(folder: RemoteFolder, token: str) -> Iterator[None]:
             try:
                 mark()
             except StreampartsError:
-                continue  # the next time, or the run itself finds that the store is gone
+                continue  # retried at the next interval, or the run finds that the store is gone
 
     thread = threading.Thread(target=renew, name="streamparts-hold", daemon=True)
     thread.start()
@@ -158,8 +158,8 @@ def _require_free(folder: RemoteFolder, token: str) -> None:
         other = {}
     if other and other.get("token") != token and time.time() - float(other.get("at", 0)) < STALE_SECONDS:
         raise VideoError(
-            f"{redact(folder.address)}: another run writes there ({other.get('who')}); wait for its end, or stop it; "
-            f"if it was killed, try again in {STALE_SECONDS / 60:.1g} minutes, or remove {OWN} there"
+            f"{redact(folder.address)}: another run writes there ({other.get('who')}); wait for its end, or stop it;"
+            f" if it was killed, try again in {STALE_SECONDS / 60:.1g} minutes, or remove {OWN} there"
         )
 
 
@@ -179,15 +179,15 @@ def _opened(address: str) -> tuple[AbstractFileSystem, str]:
     try:
         store, path = url_to_fs(address)
     except ImportError as error:
-        raise MissingExtraError(f"{redact(address)}: {error}; streamparts[remote] brings s3:// alone") from error
+        raise MissingExtraError(f"{redact(address)}: {error}; streamparts[remote] supports only s3://") from error
     except ValueError as error:
         raise VideoError(f"{redact(address)}: {redact(str(error))}") from error
     return store, path
 
 
 def _asked(address: str, question: Callable[[], T], missing: Callable[[], Any] | None = None) -> T:
-    """The answer of a store, or `missing()` where there is nothing. Raises VideoError where there is nothing, or no
-    right to it; StreampartsError for what may be better in a while."""
+    """Return the answer of a store, or `missing()` if there is nothing. Raises VideoError if there is nothing, or no
+    permission; StreampartsError for temporary failures."""
     try:
         return question()
     except FileNotFoundError as error:
@@ -198,10 +198,8 @@ def _asked(address: str, question: Callable[[], T], missing: Callable[[], Any] |
         raise
     except PermissionError as error:
         raise VideoError(f"{redact(address)}: no permission ({_reason(error)}); check the credentials") from error
-    except Exception as error:  # stores raise what their libraries do
-        raise StreampartsError(
-            f"{redact(address)}: the store does not answer as it should ({_reason(error)})"
-        ) from error
+    except Exception as error:  # stores raise their libraries' exceptions
+        raise StreampartsError(f"{redact(address)}: the store returned an error ({_reason(error)})") from error
 
 
 def _reason(error: Exception) -> str:

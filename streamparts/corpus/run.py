@@ -1,4 +1,4 @@
-"""run_corpus: many videos over many processes, here or on a cluster."""
+"""run_corpus: tracks many videos on many processes, here or on a cluster."""
 
 from __future__ import annotations
 
@@ -71,23 +71,32 @@ def run_corpus(
     stop: threading.Event | None = None,
     progress: Callable[[CorpusProgress], None] | None = None,
 ) -> list[CorpusResult]:
-    """Track many videos, each once, by processes that load the model once, and keep a manifest of what became of each.
+    """Track many videos, each once, in processes that load the model once, and keep a manifest of the results
+    (docs/corpus.md).
 
-    `sources` are files, globs, folders of videos, @lists and addresses of stores such as s3://. The outputs of one lie
-    below `out_dir`, a folder or such an address, under its own folders, and so does `manifest.jsonl`: docs/corpus.md.
-    Videos that were done with the same content, model and options are skipped, half-written tracks are gone on with;
-    `force` does all again and replaces whatever is there. `start`, `end` (seconds), `every` and `fps` (of sequences of
-    pictures) are of each video; `damaged` "drop" leaves out frames that something is missing of; all else up to
-    `threads` is as for `run_many`.
+    Args:
+        sources: files, globs, folders of videos, @lists and addresses of stores such as s3://.
+        out_dir: folder or store address for the outputs, with subfolders as in the sources, and for `manifest.jsonl`.
+        force: process everything again, and replace existing files.
+        start: start time in each video, in seconds.
+        end: end time in each video, in seconds.
+        every: use every N-th frame of each video.
+        fps: frame rate of image sequences.
+        damaged: "drop" leaves out damaged frames.
+        workers: number of processes; None for as many as this machine has room for.
+        cluster: run on Ray: "auto" for the cluster found here or else a new one, or an address.
+        cpus_per_task: CPUs of a worker on the cluster.
+        gpus_per_task: GPUs of a worker on the cluster.
+        retries: further attempts after a failure that may be temporary (a dead process, a lost machine).
+        say: receives lines for the user.
+        progress: called several times per second.
+        stop: an event that ends the run within seconds; the next run continues.
 
-    `workers` is how many processes (None: what this machine has room for); `cluster` runs them on Ray instead, "auto"
-    for the one that is found or else a new one here, or its address, with `cpus_per_task` and `gpus_per_task` for each
-    video. One that fails where another attempt can help (a process that died, a machine that was lost) gets `retries`
-    more; no failure ends the others. `say` gets lines for the user, `progress` is called several times a second;
-    setting `stop` ends all within seconds, and the next run goes on from there.
+    The other arguments are those of `run_many`. Videos that were completed with the same content, model and options are
+    skipped; incomplete tracks are continued. A failed video does not affect the others.
 
-    Raises VideoError, ModelError, SkeletonError, BackendError or MissingExtraError where nothing can begin, ValueError
-    for arguments that make no sense. What fails later is in the results, which are in the order of the videos.
+    Raises VideoError, ModelError, SkeletonError, BackendError or MissingExtraError if nothing can start, ValueError for
+    invalid arguments. Later failures are in the results, which are in the order of the videos.
     """
     options = Options(
         overlay=overlay,
@@ -151,7 +160,7 @@ def _check(
             f"retries {retries}, workers {workers}, threads {threads}: give 0 or more, 1 or more, 1 or more"
         )
     if cluster is None and (cpus_per_task is not None or gpus_per_task):
-        raise ValueError("cpus_per_task and gpus_per_task are shares of a cluster: give cluster too")
+        raise ValueError("cpus_per_task and gpus_per_task are for clusters: also give cluster")
     if (cpus_per_task is not None and cpus_per_task < 0) or gpus_per_task < 0:
         raise ValueError(f"cpus_per_task {cpus_per_task} and gpus_per_task {gpus_per_task} must not be negative")
     start, end = options.start or 0, options.end
@@ -162,19 +171,19 @@ def _check(
 
 
 def _with_skeleton(options: Options, bundle: Bundle, skeleton: Skeleton | str | Path | None) -> Options:
-    """Raises SkeletonError, or VideoError where the style names parts that the model does not have."""
+    """Raise SkeletonError, or VideoError if the style names parts that the model does not have."""
     from dataclasses import replace
 
     try:
         options.style.check_parts(bundle.spec.num_parts)
     except ValueError as error:
-        raise VideoError(f"the overlay cannot be drawn, {bundle.spec.name} has other parts: {error}") from error
+        raise VideoError(f"the overlay cannot be drawn, because {bundle.spec.name} has other parts: {error}") from error
     return replace(options, skeleton=skeleton_for(bundle.spec.parts, skeleton))
 
 
 @contextmanager
 def _held(folder: Folder, token: str) -> Iterator[None]:
-    """The outputs' folder for this run alone, made where it is missing."""
+    """Create the output folder if missing, and lock it for this run."""
     if not isinstance(folder, LocalFolder):
         from streamparts.corpus.remote import RemoteFolder, held
 
@@ -186,7 +195,7 @@ def _held(folder: Folder, token: str) -> Iterator[None]:
     try:
         (own / "work").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise VideoError(f"{folder.path}: cannot be made a folder of outputs ({error.strerror})") from error
+        raise VideoError(f"{folder.path}: cannot be used as output folder ({error.strerror})") from error
     who = f"process {os.getpid()} on {platform.node()}"
     try:
         with locked(own / "lock", who):
@@ -196,7 +205,7 @@ def _held(folder: Folder, token: str) -> Iterator[None]:
             finally:
                 folder.remove(TOKEN)
     finally:
-        for path in (own / "work", own):  # where nothing is half done, and nobody else is at work
+        for path in (own / "work", own):  # only if nothing is unfinished, and no other run is working
             with suppress(OSError):
                 path.rmdir()
 
@@ -226,4 +235,4 @@ def _say_what(say: Callable[[str], None] | None, items: Sequence[object], todo: 
     if todo.skipped:
         say(f"{len(todo.skipped)} of {len(items)} videos are done already")
     for reason, count in todo.again.items():
-        say(f"{count} {'is' if count == 1 else 'are'} done again: {reason}")
+        say(f"{count} {'is' if count == 1 else 'are'} processed again: {reason}")

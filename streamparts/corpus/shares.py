@@ -1,4 +1,4 @@
-"""How many workers a machine has room for, and what each gets of it."""
+"""Number of workers that a machine has room for, and the resources of each."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pathlib import Path
 from streamparts.machine import memory_limit, missing_gpu, usable_cores
 
 WORKER_BYTES = 500_000_000
-"""Memory of a worker: libraries, a model of usual size, the pictures of one video."""
+"""Memory of a worker: libraries, a model of usual size, the frames of one video."""
 WORKERS_PER_GPU = 2
-"""One prepares and writes while the other's network runs."""
+"""Workers per GPU: one prepares and writes while the other's network runs."""
 _ON_GPU = ("auto", "tensorrt", "torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt")
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """What the workers of this machine get."""
+    """Resources of the workers on this machine."""
 
     num_workers: int
     threads: int
-    """Of each."""
+    """Threads of each worker."""
     devices: tuple[str, ...] = ()
-    """GPUs that they take turns with, as CUDA_VISIBLE_DEVICES names them; none where there is one or none."""
+    """GPUs assigned to the workers in turn, as in CUDA_VISIBLE_DEVICES; empty for one GPU or none."""
 
 
 def shares(num_videos: int, backend: str, workers: int | None = None, threads: int | None = None) -> Shares:
-    """On a CPU one thread each and a worker for every core does most, for videos do not wait for each other; less where
-    there are fewer videos, or little memory. What is given stays as it is."""
+    """Choose the number of workers. On a CPU, one thread each and one worker per core is most efficient, because videos
+    do not wait for each other; fewer with few videos or little memory. Given values are kept."""
     cores = usable_cores()
     gpus = visible_gpus() if backend in _ON_GPU else ()
     if workers is None:
@@ -40,7 +40,7 @@ def shares(num_videos: int, backend: str, workers: int | None = None, threads: i
 
 
 def free_bytes() -> int:
-    """Memory that is there for the taking; a great deal where the system does not tell."""
+    """Available memory; a large number if the system does not report it."""
     lines = _text("/proc/meminfo").splitlines()
     free = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")] or [sys.maxsize]
     limit, used = memory_limit(), _text("/sys/fs/cgroup/memory.current").strip()
@@ -50,7 +50,7 @@ def free_bytes() -> int:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """NVIDIA GPUs, as CUDA_VISIBLE_DEVICES names them."""
+    """NVIDIA GPUs, as in CUDA_VISIBLE_DEVICES."""
     if missing_gpu():
         return ()
     driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

@@ -1,8 +1,9 @@
-"""One video of a corpus to its result, so that doing it again changes nothing and half of it is never taken for all.
+"""Processes one video of a corpus such that repeating it changes nothing, and incomplete work is never taken for
+complete.
 
-An attempt writes into a folder of its own. When it is complete, what is to go where is written down beside it
-(`Finished`), then the files are moved to their places, then the driver writes the manifest's line, then all that is
-removed. Whoever comes after a kill at any point of this finds out which of it was done, and does the rest.
+An attempt writes into its own folder. When it is complete, it records the targets of its files (`Finished`), moves the
+files into place, the driver writes the manifest's line, and then the folder is removed. After a kill at any point, the
+next attempt finds out which steps were done, and does the rest.
 """
 
 from __future__ import annotations
@@ -42,40 +43,40 @@ if TYPE_CHECKING:
     from streamparts.runtime.summary import Summary
 
 _IN_VAIN = (VideoError, ValueError, ImportError)
-"""What fails again however often it is tried: broken files, full disks, missing packages."""
+"""Errors that every attempt would repeat: corrupt files, full disks, missing packages."""
 
 _FRAME_LINE = b'{"type":"frame"'
 
 FrameCount = Callable[[int], None]
-"""Is told how many frames of the video at hand are done."""
+"""Receives the number of frames done in the current video."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a worker says of a task."""
+    """A worker's answer to a task."""
 
     task: Task
     result: CorpusResult
     may_retry: bool = False
-    """Of a failed one: whether another attempt can help."""
+    """For a failed task: True if another attempt may succeed."""
 
 
 class Worker:
-    """A model and a backend, loaded once, and what it takes to do one video after another."""
+    """A model and a backend, loaded once, for one video after another."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises StreampartsError where this process cannot do such work: another version, no backend, another disk."""
+        """Raises StreampartsError if this process cannot work: another version, no backend, another disk."""
         if settings.version != __version__:
             raise StreampartsError(
-                f"{platform.node()}: has streamparts {__version__}, the run was started by {settings.version}; "
+                f"{platform.node()}: has streamparts {__version__}, but the run was started by {settings.version}; "
                 "install the same version on all machines"
             )
         self._settings, self._bundle = settings, settings.bundle
         self.folder = open_folder(settings.out_dir)
         if not has_token(self.folder, settings.token):
             raise VideoError(
-                f"{redact(settings.out_dir)}: is on {platform.node()} not the folder that it is where the run was "
-                "started; give one on a disk that all machines share, or an address such as s3://..."
+                f"{redact(settings.out_dir)}: on {platform.node()} this is not the folder of the run; give one on a "
+                "disk that all machines share, or an address such as s3://..."
             )
         if settings.threads is not None:
             share_machine(settings.threads)
@@ -84,7 +85,7 @@ class Worker:
         self.chosen = choose_backend(self._bundle, settings.backend, settings.threads)
 
     def do(self, task: Task, stop: threading.Event | None = None, count: FrameCount | None = None) -> Answer:
-        """Do one video. Whatever goes wrong is in the answer; setting `stop` ends it after the frame at hand."""
+        """Process one video. Any failure is in the answer; setting `stop` ends it after the current frame."""
         job = _Job(self, task, self._settings, stop or threading.Event(), count)
         began = _now()
         try:
@@ -112,7 +113,7 @@ class _Job:
         self.backend: str | None = None
 
     def result(self) -> CorpusResult:
-        """Raises what went wrong."""
+        """Return the result, or raise the failure."""
         if is_address(self._task.source):
             from streamparts.corpus.remote import fetched
 
@@ -122,7 +123,7 @@ class _Job:
         return self._result(path, version_of(path))
 
     def blank(self, status: str, **values: object) -> CorpusResult:
-        """A result of this video, as far as it is known."""
+        """An incomplete result of this video."""
         bundle, version = self._settings.bundle, self._version
         return CorpusResult(
             status=status,  # type: ignore[arg-type]
@@ -163,7 +164,7 @@ class _Job:
     def _require_own_name(self, content: str) -> None:
         if self._task.owner is not None and content != self._task.owner[0]:
             raise VideoError(
-                f"{redact(self._task.source)}: {self._task.name} in the folder of the outputs is of another video, "
+                f"{redact(self._task.source)}: {self._task.name} in the output folder belongs to another video, "
                 f"{self._task.owner[1]}; give another --out-dir, or --force to replace it"
             )
 
@@ -192,8 +193,8 @@ class _Job:
         return result
 
     def _taken_over(self, tracks: Path) -> tuple[int | None, int]:
-        """The first frame that tracks of an earlier attempt do not hold, and how many they do; (None, 0) where there
-        are none. What cannot be gone on with is removed."""
+        """Return the first frame that is not in the tracks of an earlier attempt, and the number that is; (None, 0)
+        without any. Files that cannot be continued are removed."""
         try:
             options, bundle = self._settings.options, self._settings.bundle
             following = Following.of(bundle.spec, options.roi, options.subjects)
@@ -235,7 +236,7 @@ class _Job:
 
 
 def open_folder(place: str) -> Folder:
-    """The outputs' folder on this machine, or its address in a store."""
+    """Open the output folder on this machine, or its address in a store."""
     if is_address(place):
         from streamparts.corpus.remote import RemoteFolder
 
@@ -259,7 +260,7 @@ def is_address(place: str) -> bool:
 
 
 def _identity(file_name: str, content: str, settings: Settings) -> str:
-    """Of what half-written outputs were made from. The tracks' header has the name of the file."""
+    """Identity of the input of unfinished outputs. The tracks' header has the name of the file."""
     words = (file_name, content, settings.bundle.sha256, settings.options.sha256)
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
@@ -267,9 +268,9 @@ def _identity(file_name: str, content: str, settings: Settings) -> str:
 def _notes(summary: Summary, scratch: Path) -> tuple[str, ...]:
     notes = [note.replace(f"{scratch}/", "") for note in (*summary.notes, *summary.warnings)]
     if summary.decode_errors:
-        notes.append(f"{summary.decode_errors} damaged packets of the video were skipped")
+        notes.append(f"{summary.decode_errors} corrupt packets of the video were skipped")
     if summary.num_damaged:
-        notes.append(f"{summary.num_damaged} frames are damaged: something of them was lost")
+        notes.append(f"{summary.num_damaged} frames are damaged: some of their data was lost")
     return (*notes, summary.mismatch) if summary.mismatch else tuple(notes)
 
 

@@ -1,5 +1,5 @@
-"""A worker process: `python -m streamparts.corpus.worker`, started by pool.LocalPool, told what to do over its standard
-input. It ends when that ends."""
+"""A worker process: `python -m streamparts.corpus.worker`, started by pool.LocalPool, which sends tasks to its standard
+input. It ends when the input ends."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from streamparts.corpus.work import Worker
 
 COUNT_SECONDS = 0.5
-"""How often the frames done are told."""
+"""Interval of frame counts."""
 
 
 class _Driver:
     """The other end of the pipes."""
 
     def __init__(self) -> None:
-        """What libraries print goes to stderr from here on, and nobody else reads standard input."""
+        """From here on, libraries print to stderr, and nothing else reads standard input."""
         self._requests: IO[bytes] = os.fdopen(os.dup(0), "rb")
         self._answers: IO[bytes] = os.fdopen(os.dup(1), "wb")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -35,7 +35,7 @@ class _Driver:
         self._counted_at = 0.0
         self.settings = receive(self._requests)
         self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        """None is the end."""
+        """None marks the end."""
         self.stop = threading.Event()
         threading.Thread(target=self._listen, name="streamparts-driver", daemon=True).start()
 
@@ -63,7 +63,7 @@ class _Driver:
 
 
 def main() -> None:
-    """Work off tasks until there are no more."""
+    """Process tasks until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     driver = _Driver()
     try:
@@ -75,7 +75,7 @@ def main() -> None:
     except BrokenPipeError:
         pass  # the driver was killed
     sys.stderr.flush()
-    os._exit(0)  # at once, whatever thread had to be left behind
+    os._exit(0)  # at once, even if a thread was abandoned
 
 
 def _worker(driver: _Driver) -> Worker:

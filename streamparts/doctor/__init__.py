@@ -1,7 +1,7 @@
-"""`streamparts doctor`: what is on this machine, what of it works, and whether a run does.
+"""`streamparts doctor`: what this machine has, what of it works, and whether a run works.
 
-Every topic is examined in a process of its own with a time limit: a driver that hangs and a library that takes the
-process down with it are findings like others.
+Each topic is checked in its own process with a time limit: a hanging driver, or a library that crashes the process, is
+a finding like any other.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from streamparts.doctor.finding import Finding
 from streamparts.doctor.isolated import Child
 
 AT_ONCE = 3
-"""Topics examined at the same time, the self-test alone."""
+"""Number of topics checked in parallel; the self-test runs alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something to examine."""
+    """Something to check."""
 
     title: str
     probe: str
     """"module:function" of a finding.Probe."""
     needed: bool = False
-    """Whether no run can work where the examination itself fails."""
+    """True if no run can work when the check itself fails."""
     seconds: float = 30.0
-    """How long it may take. A cold disk alone can take ten to load a library."""
+    """Time limit. Loading a library from a cold disk can take ten seconds."""
     alone: bool = False
-    """Whether it starts only when everything before it has ended, because it measures."""
+    """True if it starts only after everything before it, because it measures time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A topic and what was found."""
+    """A topic and its findings."""
 
     title: str
     findings: tuple[Finding, ...]
@@ -59,8 +59,8 @@ TOPICS = (
 
 
 def examine(topics: Sequence[Topic] | None = None) -> Generator[Examined]:
-    """Examine each topic (None: TOPICS), and give them in order as they are done. Raises nothing that an examination
-    does; closing it ends what still goes on."""
+    """Check each topic (None: TOPICS), and yield them in order when they are done. Errors in a check are never raised;
+    closing the iterator ends running checks."""
     topics = TOPICS if topics is None else topics
     with tempfile.TemporaryDirectory(prefix="streamparts-doctor-", ignore_cleanup_errors=True) as folder:
         children = [Child(topic.probe, Path(folder) / str(number)) for number, topic in enumerate(topics)]

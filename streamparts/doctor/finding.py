@@ -1,4 +1,4 @@
-"""What an examination finds: one line of a topic."""
+"""A finding: one line of a topic."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 State = Literal["ok", "absent", "warning", "failed"]
-"""It is there and works; it is not there, which harms nobody who does not want it; it is worth a look; no run can work
-like this."""
+"""It works; it is not available, which affects only users who need it; it deserves attention; no run can work like
+this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One item that was checked."""
 
     name: str
     text: str = ""
-    """What was found, or why it is not there, in one line. May be empty where the state says all."""
+    """The result, or why it is not available, in one line. Empty if the state is sufficient."""
     state: State = "ok"
     data: dict[str, float | int | str] = field(default_factory=dict)
-    """Figures, for programs."""
+    """Values for programs."""
 
 
 Probe = Callable[[], Iterator[Finding]]
-"""Looks at one topic, and says what it has found as it goes: what comes before a hang or a crash is kept."""
+"""Checks one topic and yields findings as it goes, so that those before a hang or a crash are kept."""
 
 
 def absent(name: str, reason: str) -> Finding:

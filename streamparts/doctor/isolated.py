@@ -1,4 +1,4 @@
-"""An examination in a process of its own: it may hang, crash or print what it likes."""
+"""Runs a check in its own process, where it may hang, crash or print."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Child:
     """The process that runs one probe."""
 
     def __init__(self, probe: str, folder: Path) -> None:
-        """`probe` is "module:function"; `folder`, made here, takes what the process writes and serves it for temporary
-        files: whoever made the folder above it clears up what a killed process has left."""
+        """`probe` is "module:function". `folder`, created here, receives the files of the process and its temporary
+        files; whoever created its parent removes what a killed process leaves."""
         self._probe, self._folder = probe, folder
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
         folder.mkdir()
 
     def examine(self, seconds: float) -> tuple[list[Finding], str | None]:
-        """(what was found, what stopped the examination or None). Never longer than `seconds`, whatever hangs."""
+        """Return (findings, reason for an abort or None). Takes at most `seconds`, whatever hangs."""
         try:
             self._start()
         except OSError as error:
@@ -45,7 +45,7 @@ class Child:
         return self._found(), None if code == 0 else self._ending(code)
 
     def kill(self) -> None:
-        """End it, and do not wait for long: a process that hangs in a driver ends when the driver lets it."""
+        """Kill the process without waiting long: a process that hangs in a driver ends when the driver allows it."""
         self._killed = True
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
@@ -66,8 +66,8 @@ class Child:
             )
 
     def _wait(self, seconds: float) -> int | None:
-        """The exit code; None where it has not ended in time. Polled: Popen.wait would hang after a kill that does
-        nothing."""
+        """Return the exit code; None if it has not ended in time. Polls, because Popen.wait would hang after an
+        ineffective kill."""
         assert self._process is not None
         deadline = time.monotonic() + seconds
         while (code := self._process.poll()) is None and time.monotonic() < deadline and not self._killed:
@@ -89,7 +89,7 @@ class Child:
 
 
 def look(probe: str, findings: str) -> None:
-    """In the process: run the probe, and write what it finds to a file, line by line."""
+    """In the process: run the probe, and write its findings to a file, line by line."""
     module, _, function = probe.partition(":")
     with Path(findings).open("w", encoding="utf-8") as file:
         examine: Probe = getattr(importlib.import_module(module), function)

@@ -1,4 +1,4 @@
-"""Versions of what streamparts is made of, and which optional packages are here."""
+"""Versions of streamparts and its dependencies, and available optional packages."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from streamparts import __version__
 from streamparts.doctor.finding import Finding, absent
 
 NOT_FOR_USERS = ("dev", "docs")
-"""Extras that only work on streamparts itself wants."""
+"""Extras for developing streamparts itself."""
 _CLASHES = (
     ("onnxruntime", "onnxruntime-gpu"),
     ("opencv-python", "opencv-python-headless"),
     ("opencv-contrib-python", "opencv-python-headless"),
 )
-"""Distributions that write the same files: whichever came last works, or neither."""
+"""Distributions that write the same files: the last one installed works, or neither."""
 
 
 def versions() -> Iterator[Finding]:
-    """A Probe: Python, this package, and each package that it cannot do without, loaded."""
+    """A Probe: loads Python, this package and each required package, and reports their versions."""
     yield Finding("streamparts", f"{__version__} in {Path(__file__).parents[1]}")
     yield Finding("Python", f"{platform.python_version()} ({sys.executable})")
     for requirement in requirements():
@@ -37,17 +37,17 @@ def versions() -> Iterator[Finding]:
 
 
 def clashes() -> Iterator[str]:
-    """One line for each two distributions here that write the same files, with the remedy. Nothing is loaded."""
+    """One line for each pair of installed distributions that write the same files, with a remedy. Nothing is loaded."""
     for one, other in _CLASHES:
         if installed(one) and installed(other):
             yield (
-                f"{one} and {other} are both installed and write the same files: windows of the one may be gone; "
+                f"{one} and {other} are both installed and write the same files, which may break {one}'s windows; "
                 f"pip uninstall {one} {other}, then install one of them"
             )
 
 
 def extras() -> Iterator[Finding]:
-    """A Probe: which optional packages are here, extra by extra. Nothing is loaded."""
+    """A Probe: available optional packages, by extra. Nothing is loaded."""
     for extra in metadata.metadata("streamparts").get_all("Provides-Extra") or ():
         if extra in NOT_FOR_USERS:
             continue
@@ -55,7 +55,7 @@ def extras() -> Iterator[Finding]:
         lacking = [item.name for item in wanted if installed(item.name) is None]
         wrong = [reason for item in wanted if item.name not in lacking and (reason := problem(item))]
         if not wanted:
-            yield absent(extra, "nothing of it is for this system")
+            yield absent(extra, "not available for this system")
         elif lacking or wrong:
             text = [f"without {', '.join(lacking)}"] if lacking else []
             yield absent(extra, "; ".join([*text, *wrong, f"pip install 'streamparts[{extra}]'"]))
@@ -64,7 +64,7 @@ def extras() -> Iterator[Finding]:
 
 
 def requirements(extra: str = "") -> list[Requirement]:
-    """What this system needs for an extra alone, or ("") for streamparts itself, as its metadata says."""
+    """Requirements of an extra on this system, or of streamparts itself for "", from its metadata."""
     every = [Requirement(text) for text in metadata.requires("streamparts") or ()]
     core = [item for item in every if item.marker is None or item.marker.evaluate({"extra": ""})]
     if not extra:
@@ -73,7 +73,7 @@ def requirements(extra: str = "") -> list[Requirement]:
 
 
 def installed(distribution: str) -> str | None:
-    """Its version; None where it is not installed."""
+    """Installed version; None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -81,17 +81,17 @@ def installed(distribution: str) -> str | None:
 
 
 def problem(requirement: Requirement) -> str | None:
-    """Why what is installed does not do, in a few words; None where it does."""
+    """Return why the installed version is unsuitable, in a few words; None if it is suitable."""
     version = installed(requirement.name)
     if version is None:
         return f"without {requirement.name}"
     if not requirement.specifier.contains(version, prereleases=True):
-        return f"{requirement.name} is {version}, {requirement.specifier} is needed"
+        return f"{requirement.name} is {version}, but {requirement.specifier} is required"
     return None
 
 
 def _core(requirement: Requirement) -> Finding:
-    """Versions do not matter where a distribution of another name, such as onnxruntime-gpu, brings the module."""
+    """Versions are not checked if a distribution with another name, such as onnxruntime-gpu, provides the module."""
     name = requirement.name
     label, module, describe = _DESCRIBED.get(name, (name, name, None))
     try:
@@ -125,4 +125,4 @@ _DESCRIBED: dict[str, tuple[str, str, Callable[[object], str] | None]] = {
     "onnxruntime": ("ONNX Runtime", "streamparts.bundle.ort", _onnxruntime),
     "opencv-python-headless": ("OpenCV", "cv2", _opencv),
 }
-"""Label, module and description by distribution, where they are not the distribution's own name and version."""
+"""Label, module and description by distribution, where they differ from the distribution's name and version."""

@@ -1,4 +1,4 @@
-"""What a run may use: backends, GPU, cameras, decoders, encoders, the engine cache, a display."""
+"""Resources of a run: backends, GPU, cameras, decoders, encoders, the engine cache, a display."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def backends() -> Iterator[Finding]:
 
 
 def gpu() -> Iterator[Finding]:
-    """A Probe: what the NVIDIA driver sees, and what else could decode or encode video."""
+    """A Probe: GPUs reported by the NVIDIA driver, and other devices that can decode or encode video."""
     from streamparts.machine import missing_gpu
 
     reason = missing_gpu()
@@ -46,34 +46,34 @@ def gpu() -> Iterator[Finding]:
 def _nvidia_cards() -> str:
     program = shutil.which("nvidia-smi")
     if program is None:
-        return "found by its driver; nvidia-smi, which would name it, is not here"
+        return "found by the driver; nvidia-smi, which shows its name, is not installed"
     query = [program, f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"found by its driver; nvidia-smi does not answer ({type(error).__name__})"
+        return f"found by the driver; nvidia-smi does not answer ({type(error).__name__})"
     cards = []
     for line in done.stdout.splitlines():
         name, driver, memory, capability = ([part.strip() for part in line.split(",")] + [""] * 4)[:4]
         cards.append(f"{name}, {memory}, compute capability {capability}, driver {driver}")
-    return "; ".join(cards) or "found by its driver; nvidia-smi lists none"
+    return "; ".join(cards) or "found by the driver; nvidia-smi lists none"
 
 
 def cameras() -> Iterator[Finding]:
-    """A Probe. On Linux no camera is opened: one in use, or one that hangs, is named like any other."""
+    """A Probe. On Linux no camera is opened, so one that is busy or hangs is listed like any other."""
     if sys.platform.startswith("linux"):
         found = linux_cameras(_DEVICES, _CAMERA_NAMES)
     else:
         found = _listed_cameras("avfoundation" if sys.platform == "darwin" else "dshow")
-    yield from found or [absent("none", "no camera here; in a container it must be passed in, as /dev/video0")]
+    yield from found or [absent("none", "no camera found; in a container, pass it in, such as /dev/video0")]
 
 
 def linux_cameras(devices: Path, names: Path) -> list[Finding]:
-    """The capture devices under `devices`, by the names that `names` has for them."""
+    """The capture devices in `devices`, with their names from `names`."""
     found = []
     for path in sorted(devices.glob("video*"), key=lambda path: (len(path.name), path.name)):
         about = names / path.name
-        if _line(about / "index") not in ("", "0"):  # a camera's other nodes give metadata, not pictures
+        if _line(about / "index") not in ("", "0"):  # a camera's other nodes supply metadata, not images
             continue
         name = _line(about / "name") or "camera"
         if os.access(path, os.R_OK | os.W_OK):
@@ -109,12 +109,12 @@ def decoders() -> Iterator[Finding]:
     for kind in hwdecode.KINDS:
         reason = hwdecode.probe(kind)
         if reason and kind == "cuda":
-            reason = missing_gpu() or reason  # FFmpeg calls a driver that is not there a lack of permission
+            reason = missing_gpu() or reason  # FFmpeg reports a missing driver as a lack of permission
         yield Finding(kind) if reason is None else absent(kind, reason.removeprefix(f"{kind}: "))
 
 
 def encoders() -> Iterator[Finding]:
-    """A Probe: each that --encoder could take. libx264 is in every PyAV that pip installs."""
+    """A Probe: each value of --encoder. libx264 is in every PyAV wheel."""
     from streamparts.sinks.overlay import encoders as known
 
     for name in (known.SOFTWARE, *known.HARDWARE):
@@ -124,7 +124,7 @@ def encoders() -> Iterator[Finding]:
 
 
 def engine_cache() -> Iterator[Finding]:
-    """A Probe: where built TensorRT engines are kept, and whether they can be."""
+    """A Probe: the folder of built TensorRT engines, and whether it is usable."""
     from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
 
     folder = cache_folder()
@@ -135,24 +135,24 @@ def engine_cache() -> Iterator[Finding]:
         return
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
-        text = f"{folder}: {existing} cannot be written; set XDG_CACHE_HOME to a folder of yours"
+        text = f"{folder}: {existing} is not writable; set XDG_CACHE_HOME to a writable folder"
         yield Finding("folder", text, "warning")
         return
     held = len(list(folder.glob("*.engine"))) if folder.exists() else 0
-    yield Finding("folder", f"{folder}, can be written; engines in it: {held}", data={"engines": held})
+    yield Finding("folder", f"{folder} is writable; engines in it: {held}", data={"engines": held})
 
 
 def preview() -> Iterator[Finding]:
-    """A Probe: what `--show` and the source `screen` find here."""
+    """A Probe: requirements of `--show` and of the source `screen`."""
     from streamparts.sinks.preview.window import window_problem
     from streamparts.sources.devices import find_device
 
     reason = window_problem()
     yield Finding("window") if reason is None else absent("window", reason)
-    yield Finding("page", "--show page serves the preview on this machine, for any browser")
+    yield Finding("page", "--show page works in any browser on this machine")
     try:
         find_device("screen", sys.platform, os.environ)
     except StreampartsError as error:
         yield absent("screen", str(error).removeprefix("screen: "))
     else:
-        yield Finding("screen", "can be a source")
+        yield Finding("screen", "available as source")

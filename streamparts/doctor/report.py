@@ -1,4 +1,4 @@
-"""An examination for people, and for programs."""
+"""Formats the findings for people and for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS = {"ok": "", "absent": "no: ", "warning": "WARNING: ", "failed": "FAILED:
 
 
 def block(examined: Examined, width: int = 100) -> str:
-    """A topic with its findings below it, one a line, wrapped at `width`."""
+    """A topic with its findings below it, one per line, wrapped at `width`."""
     names = max((len(finding.name) for finding in examined.findings), default=0)
     lines = [examined.title]
     for finding in examined.findings:
@@ -32,7 +32,7 @@ def block(examined: Examined, width: int = 100) -> str:
 
 
 def verdict(every: Iterable[Examined]) -> str:
-    """One line: OK, or what failed."""
+    """One line: OK, or the failures."""
     every = list(every)
     failed, warned = _in_state(every, "failed"), _in_state(every, "warning")
     hint = f" ({len(warned)} warnings above)" if len(warned) > 1 else " (1 warning above)" if warned else ""
@@ -42,7 +42,7 @@ def verdict(every: Iterable[Examined]) -> str:
 
 
 def is_well(every: Iterable[Examined]) -> bool:
-    """Whether nothing has failed."""
+    """True if nothing has failed."""
     return not _in_state(every, "failed")
 
 

@@ -1,4 +1,4 @@
-"""A run of a few seconds, from a drawn picture to an overlay and tracks, which are read back and checked."""
+"""Runs a test pattern for a few seconds, writes an overlay and tracks, reads them back and checks them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ if TYPE_CHECKING:
     from streamparts.tracksfile.records import FrameRecord
 
 SECONDS = 3.0
-"""Of tracking. With loading before it and reading back after it, about five in all."""
+"""Seconds of tracking. Loading and reading back included, it takes about five."""
 RATE = 30
 SOURCE = f"test://?size=1280x720&fps={RATE}&seconds=3600"
 _TICK = 1e-3
-"""Seconds by which a frame's time may be off."""
+"""Tolerance of a frame's time, in seconds."""
 
 
 def self_test() -> Iterator[Finding]:
-    """A Probe: the run, then what was written, each with what is wrong with it."""
+    """A Probe: the run, then each output with its problem."""
     with tempfile.TemporaryDirectory() as folder:
         overlay, tracks = Path(folder) / "overlay.mp4", Path(folder) / "tracks.jsonl"
         summary = _run(overlay, tracks)
         yield Finding(
             "run",
-            f"{summary.num_frames} drawn frames of 1280x720 through the shipped model on {summary.backend}: "
+            f"{summary.num_frames} synthetic frames of 1280x720 with the bundled model on {summary.backend}: "
             f"{summary.fps:.0f} fps",
             data={"num_frames": summary.num_frames, "fps": round(summary.fps, 2), "backend": summary.backend},
         )
         yield from (Finding("run", warning, "warning") for warning in summary.warnings)
-        yield _judged("tracks", tracks_problem(tracks, summary.num_frames), "frames, times and parts are right")
-        yield _judged("overlay", overlay_problem(overlay, summary.num_frames), "plays: every frame, in order, in time")
+        yield _judged("tracks", tracks_problem(tracks, summary.num_frames), "frames, times and parts are correct")
+        yield _judged(
+            "overlay", overlay_problem(overlay, summary.num_frames), "plays: every frame, in order, at its time"
+        )
 
 
 def _run(overlay: Path, tracks: Path) -> Summary:
@@ -58,7 +60,7 @@ def _judged(name: str, problem: str | None, right: str) -> Finding:
 
 
 def tracks_problem(path: Path, num_frames: int) -> str | None:
-    """What is wrong with the tracks of so many frames of SOURCE; None where nothing is."""
+    """Return what is wrong with the tracks of this many frames of SOURCE; None if nothing is."""
     from streamparts.tracksfile.reading import read_tracks
 
     file = read_tracks(path)
@@ -77,14 +79,14 @@ def tracks_problem(path: Path, num_frames: int) -> str | None:
 
 
 def _shows_a_puppet(frame: FrameRecord, width: int, height: int) -> bool:
-    """Whether at least half of the parts are seen, all of them in the picture."""
+    """True if at least half of the parts are visible, all of them inside the frame."""
     seen = [part.center for part in frame.parts if part.visible and part.center is not None]
     inside = all(0 <= x <= width and 0 <= y <= height for x, y in seen)
     return inside and 2 * len(seen) >= len(frame.parts)
 
 
 def overlay_problem(path: Path, num_frames: int) -> str | None:
-    """What is wrong with the overlay of so many frames of SOURCE, which have their numbers burnt in."""
+    """Return what is wrong with the overlay of this many frames of SOURCE, which have their numbers burnt in."""
     import av
     import numpy as np
 
@@ -99,5 +101,5 @@ def overlay_problem(path: Path, num_frames: int) -> str | None:
                 return f"frame {index} is at {picture.time} s, not at {index / RATE:.3f} s"
             image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
             if (seen := read_number(image)) != index:
-                return f"frame {index} shows the picture of frame {seen}"
+                return f"frame {index} shows frame {seen}"
     return None if number == num_frames else f"{number} frames, not {num_frames}"

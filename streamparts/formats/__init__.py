@@ -1,6 +1,7 @@
-"""Tracks files to what other tools read, and back where a format carries enough: `table.FORMATS` lists them all.
+"""Converts tracks files to formats of other tools, and back if a format contains enough: `table.FORMATS` lists them
+all.
 
-A format is a module of this package with a `write`, a `read`, or both; docs/formats.md says what each keeps and loses.
+A format is a module of this package with a `write`, a `read`, or both; docs/formats.md lists what each keeps and loses.
 """
 
 from streamparts.formats.conversion import Conversion as Conversion

@@ -1,8 +1,8 @@
-"""COCO results: a JSON list of what was found in each picture, as pycocotools' `loadRes` takes it.
+"""COCO results: a JSON list of the parts in each frame, for pycocotools' `loadRes`.
 
-Category 1 is the subject with the centre of every part as a keypoint, 2 + k is part k. The number of a frame is its
-`image_id`; where several subjects are followed, `track_id` is the subject's. Masks are scaled to the displayed picture.
-Corners and keypoints count from the picture's corner.
+Category 1 is the subject with the centre of every part as a keypoint, 2 + k is part k. A frame's number is its
+`image_id`; if several subjects are followed, `track_id` is the subject's number. Masks are scaled to the displayed
+frame. Corners and keypoints are relative to the frame's corner.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from streamparts.tracksfile.rle import encode_mask
 
 SUBJECT, FIRST_PART = 1, 2
 SEEN = 2
-"""COCO's visibility flag of a keypoint; 0, with 0, 0 as its place, for one that is not seen."""
+"""COCO's visibility flag of a keypoint; a hidden one has 0, with position 0, 0."""
 
 Box = tuple[float, float, float, float]
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """A frame in which no part is seen has no results."""
+    """A frame without visible parts has no results."""
     names = tracks.header.model.parts
     with path.open("wb") as file:
         file.write(b"[")
@@ -45,7 +45,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
 
 
 def results(shot: Shot, names: list[str]) -> Iterator[dict[str, Any]]:
-    """The subject, then its parts; nothing where none is seen."""
+    """Results of the subject, then of its parts; nothing if none is visible."""
     seen = shot.seen
     if not seen:
         return
@@ -82,7 +82,7 @@ def _mask(shot: Shot, part: PartRecord) -> Mask | None:
 
 
 def _box(part: PartRecord, mask: Mask | None, height: int, width: int) -> Box:
-    """Around the mask or, where there is none, around the ellipse."""
+    """Box around the mask or, without one, around the ellipse."""
     return (None if mask is None else box_of(mask)) or box_around(part.affine, height, width)
 
 

@@ -1,4 +1,4 @@
-"""A whole COCO data set: what coco.py has as results, as annotations of images whose files are named frame_000012.png.
+"""A complete COCO data set: the results of coco.py as annotations of images with file names such as frame_000012.png.
 
 Categories: 1 is the subject, with the centre of every part as a keypoint and the skeleton's edges; 2 + k is part k.
 """
@@ -16,7 +16,7 @@ from streamparts.tracksfile.reading import TracksFile
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Every tracked frame is an image, with annotations where parts are seen."""
+    """Every tracked frame is an image, with annotations for visible parts."""
     header, encode = tracks.header, msgspec.json.encode
     names = header.model.parts
     about = {"description": f"{header.source.name}, parts by {header.model.name}", "version": header.streamparts}

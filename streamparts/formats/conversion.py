@@ -1,4 +1,4 @@
-"""One tracks file to one file of another format, or back."""
+"""Converts one tracks file to one file of another format, or back."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ TRACKS_SUFFIX = ".jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was done."""
+    """Result of a conversion."""
 
     path: Path
-    """The output."""
+    """The output file or folder."""
     format: Format
-    """That was written or, where the output is a tracks file, read."""
+    """Format that was written or, if the output is a tracks file, read."""
     num_frames: int
     notes: tuple[str, ...] = ()
-    """Warnings, a line each: what this format could not take of these tracks."""
+    """Warnings about data that the format could not store, one line each."""
 
 
 def convert(
@@ -48,17 +48,20 @@ def convert(
     joints: bool = False,
     metres_per_pixel: float | None = None,
 ) -> Conversion:
-    """Write a tracks file in another format or, where `output` ends in .jsonl, a file of another format as tracks.
+    """Convert a tracks file to another format or, if `output` ends in .jsonl, a file of another format to tracks.
 
-    `format` is a name of `formats.FORMATS`, by default the one that the suffix says. The output appears whole or not at
-    all; one that exists needs `force`. Formats without times are read with `video`, the video that they are of, or
-    with its constant `rate` in frames per second and its `size` (height, width). Of what is written, .slp names the
-    `video`, MCAP and Rerun's .rrd hold its pictures; TRC and OpenPose have the `joints` in place of the parts where the
-    tracks have a skeleton's, TRC at `metres_per_pixel`.
+    Args:
+        format: a name in `formats.FORMATS`; by default the one given by the suffix.
+        force: replace an existing output, which is written atomically.
+        video: the video of the poses, for formats without times; .slp names it, MCAP and .rrd store its images.
+        rate: instead of `video`, its constant frame rate.
+        size: instead of `video`, its height and width.
+        joints: write the skeleton's joints to TRC or OpenPose, instead of the parts.
+        metres_per_pixel: scale of a TRC.
 
-    Raises TracksError for input that cannot be converted or an unclear format, VideoError for an output that cannot be
-    written, MissingExtraError, which names the extra, for a library that is not installed, ValueError for a `rate` or a
-    `size` that is not positive.
+    Raises TracksError for input that cannot be converted or an ambiguous format, VideoError for an output that cannot
+    be written, MissingExtraError naming the extra of a missing library, ValueError for a `rate` or `size` that is not
+    positive.
     """
     if metres_per_pixel is not None and not 0 < metres_per_pixel < float("inf"):
         raise ValueError(f"metres_per_pixel must be positive, got {metres_per_pixel}")
@@ -86,29 +89,31 @@ def convert(
 
 
 def _check_output(source: Path, output: Path, kind: Format, to_tracks: bool, force: bool) -> None:
-    """Raise VideoError where the output cannot be written. A folder is replaced by a folder, when all that it holds is
+    """Raise VideoError if the output cannot be written. A folder may be replaced only if it contains nothing but files
     of that format."""
     if to_tracks or kind.suffixes or not output.is_dir():
         check_outputs([output], [source], force)
         return
     foreign = next(foreign_files(output), None)
     if foreign is not None:
-        raise VideoError(f"{output}: holds {foreign.name}, which no {kind.name} output does; name another folder")
+        raise VideoError(f"{output}: contains {foreign.name}, which is not a {kind.name} output; name another folder")
     if not force:
         raise VideoError(f"{output}: exists already; use --force (in Python: force=True) to replace it")
 
 
 def _read_format(path: Path, name: str | None) -> Format:
-    """The format to read `path` as. Raises TracksError."""
+    """Return the format of `path`. Raises TracksError."""
     kind = format_of(path, name or _recognised(path))
     if not kind.is_read:
         can = ", ".join(one.name for one in FORMATS if one.is_read)
-        raise TracksError(f"{path}: {kind.name} does not carry enough to become tracks again; these do: {can}")
+        raise TracksError(
+            f"{path}: {kind.name} does not contain enough to be converted to tracks; these formats do: {can}"
+        )
     return kind
 
 
 def _recognised(path: Path) -> str | None:
-    """The format of a file whose suffix several formats share, by its first bytes; None where that tells nothing."""
+    """Recognise a file whose suffix several formats share by its first bytes; None if that fails."""
     suffix = path.suffix.lower()
     if suffix == ".csv" and path.is_file():
         with path.open("rb") as file:
@@ -121,7 +126,7 @@ def _recognised(path: Path) -> str | None:
 
 
 def _write_records(records: Iterable[HeaderRecord | Record], path: Path) -> int:
-    """A tracks file. Returns its number of frames."""
+    """Write a tracks file; return its number of frames."""
     encoder, num_frames = msgspec.json.Encoder(), 0
     with path.open("wb") as file:
         for record in records:

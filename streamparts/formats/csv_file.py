@@ -1,4 +1,4 @@
-"""The long table as comma-separated text. Read and written a row at a time."""
+"""The long table as comma-separated text, read and written one row at a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from streamparts.tracksfile.records import HeaderRecord, Record
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """UTF-8; empty cells where there is nothing; numbers with all the digits that tell them apart; names that a
-    spreadsheet would run as a formula begin with an apostrophe."""
+    """UTF-8; empty cells for missing values; numbers with all significant digits; names that a spreadsheet would run as
+    a formula are prefixed with an apostrophe."""
     names = [cell(name) for name in tracks.header.model.parts]
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -30,7 +30,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """Needs all columns but those on subjects, in any order; others are left out."""
+    """Needs all columns except those of subjects, in any order; other columns are ignored."""
     header = bare_header(path, *names_of(_rows(path)))
     yield header
     yield from records_of(_rows(path), header)
@@ -42,10 +42,10 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             table = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (*OPTIONAL, *(table.fieldnames or ()))]
             if missing:
-                raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
+                raise TracksError(f"{path}: is not a table of tracks, it has no column {missing[0]!r}")
             for row in table:
                 yield f"{path}: line {table.line_num}", {**row, "name": text_of(row["name"] or "")}
     except OSError as error:
         raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise TracksError(f"{path}: is no CSV file ({error})") from error
+        raise TracksError(f"{path}: is not a CSV file ({error})") from error

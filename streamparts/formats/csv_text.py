@@ -1,4 +1,4 @@
-"""Text in cells of a table that somebody may open in a spreadsheet, which runs what looks like a formula."""
+"""Text in table cells that may be opened in a spreadsheet, which runs text that looks like a formula."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def cell(text: str) -> str:
-    """`text`, with an apostrophe before what a spreadsheet would run: it then shows the rest as it is."""
+    """`text`, prefixed with an apostrophe if a spreadsheet would run it, so that it shows the text instead."""
     return f"'{text}" if text.startswith((*_FORMULA, "'")) else text
 
 
 def text_of(cell: str) -> str:
-    """What `cell` made a cell of."""
+    """Inverse of `cell`."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith((*_FORMULA, "'")) else cell

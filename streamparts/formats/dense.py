@@ -1,4 +1,4 @@
-"""Formats with one row for each frame number and nothing on times: DeepLabCut, SLEAP's analysis files, OpenPose."""
+"""Formats with one row per frame number and no times: DeepLabCut, SLEAP's analysis files, OpenPose."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from streamparts.tracksfile.records import (
 )
 
 PIXEL_CENTER = 0.5
-"""DeepLabCut and SLEAP count from the centre of the first pixel, tracks from its corner."""
+"""Offset: DeepLabCut and SLEAP count from the centre of the first pixel, tracks from its corner."""
 
 Points = NDArray[np.float64]
-"""(K, 3) x, y in displayed pixels and score; nan, nan and 0 where a part is not seen."""
+"""(K, 3) x, y in displayed pixels and score; nan, nan and 0 for a hidden part."""
 
 TimeOf = Callable[[int], tuple[int, int] | None]
 """Frame number -> (pts, dropped); None for a frame that was not tracked."""
 
 GROUP = "streamparts"
-"""In HDF5 files: what their own format has no place for. Other readers leave it out."""
+"""Name in HDF5 files for data that the format cannot store; other readers ignore it."""
 
 
 def rows(tracks: TracksFile, num_subjects: int = 1) -> Iterator[Points | None]:
-    """(S, K, 3) of so many subjects, (K, 3) of one, for each frame number from 0 on; None where that frame was not
+    """(S, K, 3) for several subjects, (K, 3) for one, for each frame number from 0; None for a frame that was not
     tracked."""
     number = 0
     for shot in shots(tracks):
@@ -55,7 +55,7 @@ def rows(tracks: TracksFile, num_subjects: int = 1) -> Iterator[Points | None]:
 
 
 def positions(shot: Shot, num_subjects: int) -> NDArray[np.float64]:
-    """(S, K, 3) of so many subjects; nan, nan and 0 for one that the frame does not have."""
+    """(S, K, 3) for several subjects; nan, nan and 0 for a subject missing from the frame."""
     out = np.tile(np.array([np.nan, np.nan, 0.0]), (num_subjects, len(shot.parts), 1))
     for one in shot.subjects:
         out[one.subject] = one.positions
@@ -65,8 +65,8 @@ def positions(shot: Shot, num_subjects: int) -> NDArray[np.float64]:
 def blocks(
     tracks: TracksFile, length: int = 4096, num_subjects: int = 1
 ) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.bool_]]]:
-    """(first row, (n, K, 3) points, (n,) whether tracked), all nan where not tracked; of several subjects (n, S, K,
-    3)."""
+    """(first row, (n, K, 3) points, (n,) whether tracked), nan for frames that were not tracked; for several subjects
+    (n, S, K, 3)."""
     shape = (len(tracks.header.model.parts), 3)
     nothing = np.full(shape if num_subjects == 1 else (num_subjects, *shape), np.nan)
     first, kept = 0, list[Points | None]()
@@ -85,27 +85,27 @@ def blocks(
 
 
 def subject_names(num_subjects: int) -> list[str]:
-    """Of several individuals: subject0, subject1, ... ; of one, subject."""
+    """Names of several individuals: subject0, subject1, ...; of a single one, subject."""
     return ["subject"] if num_subjects == 1 else [f"subject{number}" for number in range(num_subjects)]
 
 
 def unique_names(tracks: TracksFile) -> tuple[list[str], list[str]]:
-    """(names of the parts, all different, warnings). Raises TracksError without parts."""
+    """Return (unique names of the parts, warnings). Raises TracksError without parts."""
     names, notes = list[str](), list[str]()
     for number, name in enumerate(tracks.header.model.parts):
         unique = f"part{number}" if name == "" else name
         while unique in names:
             unique = f"{unique}_{number}"
         if unique != name:
-            notes.append(f"part {number} is called {unique!r}, for its name {name!r} is empty or used twice")
+            notes.append(f"part {number} is renamed to {unique!r}, because its name {name!r} is empty or used twice")
         names.append(unique)
     if not names:
-        raise TracksError(f"{tracks.path}: has no parts, which this format cannot hold")
+        raise TracksError(f"{tracks.path}: has no parts, which this format requires")
     return names, notes
 
 
 def keep_times(file: Any, tracks: TracksFile) -> None:
-    """Write into an open h5py file what makes it tracks again: header, gaps, segments, and each frame's time."""
+    """Write the data needed to restore tracks to an open h5py file: header, gaps, segments, and each frame's time."""
     breaks, times = list[Record](), array("q")
     for record in tracks:
         if isinstance(record, FrameRecord):
@@ -128,9 +128,9 @@ def records(
     file: Any = None,
     model: str = "",
 ) -> Iterator[HeaderRecord | Record]:
-    """The records of (row, points), rows growing; points are all nan where a frame was not tracked. `file` is an open
-    h5py file that may hold what `keep_times` wrote. Positions are all that is known of a part: its axes and its area
-    are 0, and the name of its model is `model`."""
+    """Build records from (row, points), with increasing rows; points are nan for a frame that was not tracked. `file`
+    is an open h5py file that may contain the data of `keep_times`. Only positions and scores are known: axes and areas
+    are 0, and the model's name is `model`."""
     told = None if hints.video or hints.rate else _told(path, file)
     if told is None:
         source, ticks = hints.clock(path, num_rows)
@@ -147,7 +147,7 @@ def records(
         header, breaks, times = told
         time_of = _looking_up(times)
         if len(header.model.parts) != len(names):
-            raise TracksError(f"{path}: has {len(names)} parts, but a header of {len(header.model.parts)}")
+            raise TracksError(f"{path}: has {len(names)} parts, but a header with {len(header.model.parts)}")
     yield msgspec.structs.replace(header, masks=None)
     yield from _frames(path, header, found, time_of, breaks[::-1])
 
@@ -160,7 +160,7 @@ def _counting(ticks: Sequence[int]) -> TimeOf:
 
 
 def _looking_up(times: NDArray[np.int64]) -> TimeOf:
-    """`times` (n, 3) are frame, pts and dropped, by frame."""
+    """`times` (n, 3) are frame, pts and dropped, sorted by frame."""
 
     def time_of(row: int) -> tuple[int, int] | None:
         place = int(np.searchsorted(times[:, 0], row))

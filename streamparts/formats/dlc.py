@@ -1,8 +1,8 @@
-"""DeepLabCut's predictions, .csv and .h5: columns by scorer, body part and x, y, likelihood; a row per frame number.
+"""DeepLabCut's predictions, .csv and .h5: columns by scorer, body part and x, y, likelihood; one row per frame number.
 
-Pixel centres are whole numbers there. A part that is not seen has likelihood 0 and no position; a frame that was not
-tracked has NaN throughout. Several subjects are individuals, one level of columns more, as in DeepLabCut's multi-animal
-projects. In CSV that is spelled out: pandas takes an empty first row for the name of the index.
+Pixel centres are whole numbers. A hidden part has likelihood 0 and no position; a frame that was not tracked is NaN
+throughout. Several subjects are individuals, with an additional column level, as in DeepLabCut's multi-animal projects.
+CSV spells out NaN, because pandas takes an empty first row for the name of the index.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHIFT = np.array([PIXEL_CENTER, PIXEL_CENTER, 0.0])
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """The kind that the suffix says."""
+    """Write .csv or .h5, by suffix."""
     survey.check_rows(tracks)
     names, notes = unique_names(tracks)
     scorer = tracks.header.model.name or "streamparts"
@@ -63,12 +63,12 @@ def _write_h5(tracks: TracksFile, columns: list[tuple[str, ...]], path: Path, nu
     need("tables", "DeepLabCut's .h5")
     pandas, h5py = need("pandas", "DeepLabCut's .h5"), need("h5py", "DeepLabCut's .h5")
     header = pandas.MultiIndex.from_tuples(columns, names=_levels(num_subjects))
-    options = {"driver": "H5FD_CORE", "driver_core_backing_store": 0}  # the HDF5 library dies of full disks
+    options = {"driver": "H5FD_CORE", "driver_core_backing_store": 0}  # the HDF5 library crashes on a full disk
     with pandas.HDFStore(path, "w", **options) as store:
         for first, points, _ in blocks(tracks, num_subjects=num_subjects):
             index = pandas.RangeIndex(first, first + len(points)).astype("int64")
             store.append(KEY, pandas.DataFrame(_flat(points), index, header), format="table")
-        if KEY not in store:  # a table without rows is not written; this other form may be empty
+        if KEY not in store:  # pandas does not write an empty table in the other form
             store.put(KEY, pandas.DataFrame(columns=header, dtype=float), format="fixed", track_times=False)
         store.flush()
         memory = BytesIO(store.root._v_file.get_file_image())
@@ -87,7 +87,7 @@ def _flat(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """One individual's predictions; labels, which have no likelihood, are refused."""
+    """Read one individual's predictions; labels, which have no likelihood, are refused."""
     if path.suffix.lower() == ".csv":
         yield from _read_csv(path, hints)
     else:
@@ -107,7 +107,7 @@ def _read_csv(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     except OSError as error:
         raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise TracksError(f"{path}: is no CSV file ({error})") from error
+        raise TracksError(f"{path}: is not a CSV file ({error})") from error
 
 
 def _csv_rows(path: Path, num_levels: int, order: list[int]) -> Iterator[tuple[int, Points]]:
@@ -128,7 +128,7 @@ def _read_h5(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
         with h5py.File(path, "r") as file:
             group = next((one for one in file.values() if "values_block_0" in _fields(one)), None)
             if group is None:
-                raise TracksError(f"{path}: has no table like DeepLabCut's {KEY}")
+                raise TracksError(f"{path}: has no table such as DeepLabCut's {KEY}")
             fields = [name for name in _fields(group) if name.startswith("values_block_")]
             columns = [tuple(column) for name in fields for column in literal(_text(group["table"], f"{name}_kind"))]
             scorer, names, order = _layout(path, columns)
@@ -137,11 +137,11 @@ def _read_h5(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     except TracksError:
         raise
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise TracksError(f"{path}: is no HDF5 file like DeepLabCut's ({error})") from error
+        raise TracksError(f"{path}: is not an HDF5 file from DeepLabCut ({error})") from error
 
 
 def _fields(group: Any) -> tuple[str, ...]:
-    """Of the table in an HDF5 group, if it holds one."""
+    """Fields of the table in an HDF5 group, if there is one."""
     table = group.get("table") if hasattr(group, "get") else None
     return tuple(getattr(getattr(table, "dtype", None), "names", None) or ())
 
@@ -160,13 +160,13 @@ def _h5_rows(group: Any, fields: list[str], order: list[int], length: int = 4096
 
 
 def _layout(path: Path, columns: list[tuple[str, ...]]) -> tuple[str, list[str], list[int]]:
-    """(scorer, body parts, where each one's x, y and likelihood stand) of columns by scorer, (individual), body part
-    and coordinate."""
+    """(scorer, body parts, column indices of x, y and likelihood of each) for columns by scorer, (individual), body
+    part and coordinate."""
     if not columns or not all(len(column) in (3, 4) for column in columns):
         raise TracksError(f"{path}: its columns are not DeepLabCut's: {', '.join(LEVELS)}")
     individuals = {column[1] for column in columns if len(column) == 4}
     if len(individuals) > 1 or len({column[0] for column in columns}) > 1:
-        raise TracksError(f"{path}: has several individuals or scorers; tracks are of one subject")
+        raise TracksError(f"{path}: has several individuals or scorers, but tracks have one subject")
     place = {column[-2:]: number for number, column in enumerate(columns)}
     names = list(dict.fromkeys(column[-2] for column in columns))
     missing = [(name, coord) for name in names for coord in COORDS if (name, coord) not in place]

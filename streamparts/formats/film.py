@@ -1,4 +1,4 @@
-"""The pictures of the tracked frames as H.264, for formats that hold a film beside the tracks."""
+"""The images of the tracked frames as H.264, for formats that store a video beside the tracks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from streamparts.sources.rescale import Rescaler
 
 ENCODER = "libx264"
 OPTIONS = {"preset": "veryfast", "crf": "23", "tune": "zerolatency"}
-"""The last: no B-frames, which viewers of such films do not take, and each picture at once."""
+"""The last option disables B-frames, which viewers of such files do not support, and delay."""
 KEY_EVERY = 30
-"""Frames from one key frame to the next, for viewers that jump."""
+"""Keyframe interval in frames, for seeking."""
 TICK = Fraction(1, 30)
-"""Of the encoder's clock, which goes by pictures: their times stand beside them."""
+"""Ticks per second of the encoder's clock, which counts images; their times are stored separately."""
 NEAR_SECONDS = 1e-6
-"""By so much times may differ that were rounded."""
+"""Tolerance for rounded times, in seconds."""
 
 
 class Film:
-    """Gives the pictures in the order of the tracks."""
+    """Returns the images in the order of the tracks."""
 
     def __init__(self, tracks: Path, source: OpenedSource) -> None:
         self._tracks, self._name = tracks, source.name
@@ -39,8 +39,8 @@ class Film:
         self._num_pictures = 0
 
     def picture(self, shot: Shot) -> bytes:
-        """The frame of a shot, as displayed: one access unit in Annex B, without B-frames, parameter sets before every
-        key frame. Raises TracksError where the video is not the one that the tracks are of."""
+        """Return the image of a shot, as displayed: one access unit in Annex B, without B-frames, with parameter sets
+        before each keyframe. Raises TracksError if the video is not the tracked one."""
         number = shot.frame.frame
         frame = next((frame for frame in self._frames if frame.index >= number), None)
         if frame is None or frame.index != number:
@@ -60,12 +60,12 @@ class Film:
         return b"".join(bytes(packet) for packet in self._codec.encode(picture))
 
     def _other(self, why: str) -> TracksError:
-        return TracksError(f"{self._tracks}: {self._name} is not the video that these tracks are of: {why}")
+        return TracksError(f"{self._tracks}: {self._name} is not the tracked video: {why}")
 
 
 @contextmanager
 def film_of(tracks: Path, video: Path | None) -> Iterator[Film | None]:
-    """None without a video."""
+    """Open the video; None without one."""
     if video is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""What the user tells of a video where a file of poses does not: its times and its size."""
+"""Times and size of a video, given by the user for pose files that lack them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from streamparts.tracksfile.records import SourceRecord
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """Either the video, or both of the others."""
+    """Either the video, or both other values."""
 
     video: str | Path | None = None
-    """That the poses are of."""
+    """Video of the poses."""
     rate: Fraction | None = None
-    """Frames per second of a video with a constant rate."""
+    """Frame rate of a video with a constant rate."""
     size: tuple[int, int] | None = None
     """Height and width as displayed."""
 
     def clock(self, path: Path, num_frames: int) -> tuple[SourceRecord, Sequence[int]]:
-        """(source, pts of every frame number below `num_frames`). Raises TracksError where that is not known."""
+        """(source, pts of every frame number below `num_frames`). Raises TracksError if that is unknown."""
         if self.video is not None:
             return _clock_of_video(path, self.video, num_frames)
         if self.rate is None or self.size is None:
             raise TracksError(
-                f"{path}: has no times and no picture size; give --video VIDEO, or --rate FPS and --size WIDTHxHEIGHT "
+                f"{path}: has no times and no frame size; give --video VIDEO, or --rate FPS and --size WIDTHxHEIGHT "
                 "(in Python: video=, or rate= and size=)"
             )
         base, rate = 1 / self.rate, (self.rate.numerator, self.rate.denominator)
@@ -39,14 +39,14 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How a file is to be written, where its format leaves a choice."""
+    """Choices of the user for writing a file."""
 
     video: Path | None = None
-    """That the tracks are of, for formats that name it or hold its pictures."""
+    """Video of the tracks, for formats that name it or store its images."""
     joints: bool = False
-    """The skeleton's joints in place of the parts' centres."""
+    """Write the skeleton's joints instead of the parts' centres."""
     metres_per_pixel: float | None = None
-    """For formats in metres; None where nobody knows."""
+    """Scale for formats in metres; None if unknown."""
 
 
 def _clock_of_video(path: Path, video: str | Path, num_frames: int) -> tuple[SourceRecord, list[int]]:
@@ -68,5 +68,7 @@ def _clock_of_video(path: Path, video: str | Path, num_frames: int) -> tuple[Sou
     finally:
         source.close()
     if len(ticks) < num_frames:
-        raise TracksError(f"{path}: has {num_frames} frames, but {video} only {len(ticks)} of one size: another video?")
+        raise TracksError(
+            f"{path}: has {num_frames} frames, but {video} has only {len(ticks)} of one size: is it another video?"
+        )
     return record, ticks

@@ -1,4 +1,4 @@
-"""The skeleton's joints of tracks, in the place of its parts, and how either hang together."""
+"""The skeleton's joints, which can replace the parts in an output, and the tree of either."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from streamparts.tracksfile.records import JointRecord
 
 
 def joint_names(tracks: TracksFile) -> list[str]:
-    """Raises TracksError where the tracks have no joints."""
+    """Names of the joints. Raises TracksError if the tracks have none."""
     return [joint.name for joint in _first_joints(tracks)]
 
 
 def joint_positions(shot: Shot, names: Sequence[str], num_subjects: int) -> NDArray[np.float64]:
-    """(S, J, 3) x, y in pixels of the frame and confidence; nan, nan and 0 for a joint whose place is not known."""
+    """(S, J, 3) x, y in pixels of the frame, and confidence; nan, nan and 0 for a joint without a position."""
     out = np.tile(np.array([np.nan, np.nan, 0.0]), (num_subjects, len(names), 1))
     for subject in range(num_subjects):
         found = {joint.name: joint for joint in joints_of(shot, subject)}
@@ -31,7 +31,7 @@ def joint_positions(shot: Shot, names: Sequence[str], num_subjects: int) -> NDAr
 
 
 def joint_edges(tracks: TracksFile) -> list[tuple[int, int]]:
-    """Pairs of joint numbers, parent first: the part that the one leads to is the one that the other begins at."""
+    """Pairs of joint numbers, parent first: the first joint leads to the part at which the second begins."""
     leads_to: dict[int, int] = {}
     joints = _first_joints(tracks)
     for number, joint in enumerate(joints):
@@ -40,7 +40,7 @@ def joint_edges(tracks: TracksFile) -> list[tuple[int, int]]:
 
 
 def parents_of(count: int, edges: Sequence[tuple[int, int]]) -> list[int | None]:
-    """Each one's parent, None for a root: edges that would give a second parent or close a ring are left out."""
+    """Parent of each node, None for a root. Edges that would add a second parent or close a cycle are left out."""
     parents: list[int | None] = [None] * count
 
     def is_above(number: int, other: int | None) -> bool:
@@ -55,7 +55,7 @@ def parents_of(count: int, edges: Sequence[tuple[int, int]]) -> list[int | None]
 
 
 def part_parents(tracks: TracksFile) -> list[int | None]:
-    """Of each part; None for all where the tracks have no joints."""
+    """Parent of each part; None for all if the tracks have no joints."""
     return parents_of(len(tracks.header.model.parts), edges_of(tracks))
 
 

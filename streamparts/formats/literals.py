@@ -1,7 +1,7 @@
-"""Lists and tuples of numbers and text out of pickled bytes, without unpickling.
+"""Reads lists and tuples of numbers and text from pickled bytes, without unpickling.
 
-pandas keeps the names of an HDF5 table's columns pickled. Unpickling runs what a stranger's file says; here the opcodes
-are only read, and anything that would look up, call or build an object is refused.
+pandas stores the column names of an HDF5 table as pickles. Unpickling would run code from an untrusted file. This
+module only reads the opcodes, and refuses any that would look up, call or build an object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _IGNORED = {"PROTO", "FRAME"}
 
 
 def literal(data: bytes) -> Any:
-    """The value. Raises ValueError for bytes that hold anything but lists, tuples, dicts, numbers and text."""
+    """Return the value. Raises ValueError for bytes that contain anything but lists, tuples, dicts, numbers and
+    text."""
     stack, memo = list[Any](), dict[int, Any]()
     try:
         for opcode, argument, _ in pickletools.genops(data):

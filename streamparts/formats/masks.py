@@ -1,4 +1,4 @@
-"""Masks of tracks files, which lie at model resolution, on the displayed picture."""
+"""Maps masks of tracks files, which have the model's resolution, to the displayed frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamparts.tracksfile.rle import decode_mask
 
 
 def model_mask(rle: RleRecord, frame: int) -> Mask:
-    """(h, w) at model resolution. Raises TracksError, with the number of the frame, where the text is damaged."""
+    """(h, w) at model resolution. Raises TracksError, with the frame number, if the text is damaged."""
     try:
         return decode_mask(rle.size, rle.counts)
     except ValueError as error:
@@ -17,6 +17,6 @@ def model_mask(rle: RleRecord, frame: int) -> Mask:
 
 
 def inside(mask: Mask, lie: MaskRecord, height: int, width: int) -> Mask:
-    """What of a mask lies on the picture, without the letterbox's border."""
+    """Crop a mask to the frame, without letterbox borders."""
     left, top = round(lie.offset_xy[0]), round(lie.offset_xy[1])
     return mask[top : top + round(height / lie.scale_xy[1]), left : left + round(width / lie.scale_xy[0])]

@@ -1,5 +1,5 @@
-"""MCAP, for Foxglove and Rerun: Foxglove's image annotations to look at, every line of the tracks as JSON, and on
-request the pictures."""
+"""MCAP, for Foxglove and Rerun: Foxglove's image annotations, every line of the tracks as JSON, and on request the
+images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FONT_PX, POINT_PX, LINE_PX = 12, 6, 2
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """The times of the log never go back and are not below 0; those of the annotations are the source's own."""
+    """Log times never decrease and are not below 0; annotations have the source's times."""
     mcap, schema = need("mcap.writer", WHAT), need("mcap_protobuf.schema", WHAT)
     annotations = need("foxglove_schemas_protobuf.ImageAnnotations_pb2", WHAT).ImageAnnotations
     video = need("foxglove_schemas_protobuf.CompressedVideo_pb2", WHAT).CompressedVideo
@@ -52,7 +52,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
                 data = _filmed(video, film.picture(shot), own).SerializeToString()
                 writer.add_message(filmed, last, data, max(own, 0), shot.frame.frame)
         writer.finish()
-    return survey.size_notes() + (["times before 0 are moved to 0 in the log"] if start else [])
+    return survey.size_notes() + (["times before 0 become 0 in the log"] if start else [])
 
 
 def _lines(shot: Shot, setting: int) -> Iterator[Record]:
@@ -64,7 +64,7 @@ def _lines(shot: Shot, setting: int) -> Iterator[Record]:
 
 
 def _annotations(message: Any, shot: Shot, names: list[str], nanoseconds: int) -> Any:
-    """A point, an outline and a name for each part that is seen; of several subjects, the number before the name."""
+    """A point, an outline and a name for each visible part; with several subjects, the number precedes the name."""
     from streamparts.bundle.colours import part_color
 
     out = _at(message, nanoseconds)
@@ -104,7 +104,7 @@ def _at(message: Any, nanoseconds: int) -> Any:
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """Files that `write` made."""
+    """Read files made by `write`."""
     reader = need("mcap.reader", WHAT)
     line: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
     try:
@@ -112,11 +112,11 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
             opened = reader.make_reader(file)
             header = next((item.metadata["header"] for item in opened.iter_metadata() if item.name == METADATA), None)
             if header is None:
-                raise TracksError(f"{path}: holds no tracks of streamparts; only such MCAP files are read")
+                raise TracksError(f"{path}: contains no tracks of streamparts; other MCAP files cannot be read")
             yield msgspec.json.decode(header, type=HeaderRecord)
             for _, _, message in opened.iter_messages(TRACKS):
                 yield line.decode(message.data)
     except TracksError:
         raise
-    except Exception as error:  # of damaged files the library lets through struct's, zstd's and other errors
+    except Exception as error:  # for damaged files, the library passes on errors of struct, zstd and others
         raise TracksError(f"{path}: cannot be read as MCAP ({error})") from error

@@ -1,5 +1,5 @@
-"""OpenPose's output: a folder with one JSON file for each frame, the parts, or the skeleton's joints, in the place of
-a body's; and beside them what Pose2Sim must know of them."""
+"""OpenPose's output: a folder with one JSON file per frame, in which parts or the skeleton's joints replace body
+joints, and a file that describes them to Pose2Sim."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ EMPTY = (
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """x, y and score of every part, 0, 0 and 0 where it is not seen; nobody in frames that were not tracked. Several
-    subjects have their numbers as `person_id`."""
+    """x, y and score of every part, 0, 0 and 0 if hidden; no person in frames that were not tracked. Several subjects
+    have their numbers as `person_id`."""
     survey.check_rows(tracks)
     joints = survey.wishes.joints
     names, notes = (joint_names(tracks), list[str]()) if joints else unique_names(tracks)
@@ -64,7 +64,7 @@ def _by_number(tracks: TracksFile, num_subjects: int, joints: list[str] | None) 
 
 
 def foreign_files(folder: Path) -> Iterator[Path]:
-    """What a folder holds that no `write` put there."""
+    """Files in a folder that no `write` created."""
     return (
         item
         for item in folder.iterdir()

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def to_pandas(tracks: str | Path | TracksFile | Iterable[Tracks]) -> pandas.DataFrame:
-    """One row for each frame, subject and part: the columns of docs/formats.md, positions in displayed pixels, nan
-    where a part is not seen.
+    """Return one row per frame, subject and part, with the columns of docs/formats.md; positions in displayed pixels,
+    nan for hidden parts.
 
-    `tracks` is a tracks file, or values such as `streamparts.track` gives. All of it is in memory: about 170 bytes a
-    row. Raises TracksError, or MissingExtraError without pandas.
+    `tracks` is a tracks file, or an iterable of Tracks such as `streamparts.track`. The whole table is in memory, about
+    170 bytes per row. Raises TracksError, or MissingExtraError without pandas.
     """
     pd = need("pandas", "to_pandas")
     types = {name: kind for name, kind in COLUMNS.items() if kind is not str}

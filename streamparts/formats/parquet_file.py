@@ -19,7 +19,7 @@ HEADER, BREAKS = "streamparts.header", "streamparts.breaks"
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Row groups of some 65 thousand rows, compressed with zstd."""
+    """Row groups of about 65 thousand rows, compressed with zstd."""
     pyarrow, parquet = _libraries()
     types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string(), bool: pyarrow.bool_()}
     fields = [(name, types[kind]) for name, kind in COLUMNS.items()]
@@ -35,13 +35,13 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """Files of other origin need the same columns; what the metadata would tell stays empty then."""
+    """Files of other origin need the same columns; data from the metadata is empty then."""
     pyarrow, parquet = _libraries()
     try:
         with parquet.ParquetFile(path) as file:
             missing = [name for name in COLUMNS if name not in (*OPTIONAL, *file.schema_arrow.names)]
             if missing:
-                raise TracksError(f"{path}: is no table of tracks, it has no column {missing[0]!r}")
+                raise TracksError(f"{path}: is not a table of tracks, it has no column {missing[0]!r}")
             header, breaks = _told(path, file.metadata.metadata or {})
             header = header or bare_header(path, *names_of(_rows(path, file)))
             yield header
@@ -49,7 +49,7 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     except TracksError:
         raise
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise TracksError(f"{path}: is no Parquet file, or a damaged one ({error})") from error
+        raise TracksError(f"{path}: is not a Parquet file, or a damaged one ({error})") from error
 
 
 def _told(path: Path, metadata: dict[bytes, bytes]) -> tuple[HeaderRecord | None, list[GapRecord | SegmentRecord]]:
@@ -59,7 +59,7 @@ def _told(path: Path, metadata: dict[bytes, bytes]) -> tuple[HeaderRecord | None
         header = msgspec.json.decode(metadata[HEADER.encode()], type=HeaderRecord)
         breaks = msgspec.json.decode(metadata[BREAKS.encode()], type=list[GapRecord | SegmentRecord])
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
-        raise TracksError(f"{path}: its metadata are not those of tracks ({error})") from error
+        raise TracksError(f"{path}: its metadata is not that of tracks ({error})") from error
     return header, breaks
 
 

@@ -1,5 +1,5 @@
-"""What Pose2Sim wants to know of keypoints that no body model of its own has: their names and how they hang together,
-as the table CUSTOM of its Config.toml."""
+"""Describes keypoints that belong to no body model of Pose2Sim: their names and their tree, as the table CUSTOM of its
+Config.toml."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-HEAD = """# The keypoints beside this file, for Pose2Sim: say pose_model = 'CUSTOM' in [pose] of its Config.toml,
-# and put this at that file's end.
+HEAD = """# The keypoints of these files, for Pose2Sim: set pose_model = 'CUSTOM' in [pose] of its Config.toml,
+# and append this text to it.
 """
 TABLE = "pose.CUSTOM"
 
 
 def custom_skeleton(names: Sequence[str], parents: Sequence[int | None]) -> str:
-    """Keypoint k has the id k. Several without a parent hang on a root that is no keypoint."""
+    """Keypoint k has the id k. Several keypoints without a parent get a common root that is not a keypoint."""
     roots = [number for number, parent in enumerate(parents) if parent is None]
     if len(roots) == 1:
         lines = [*_node(names, parents, roots[0], f"[{TABLE}]", TABLE)]

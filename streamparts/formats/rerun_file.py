@@ -21,11 +21,11 @@ BILLION = 1_000_000_000
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Class k is part k. The time never goes back, see shots.growing. Positions are float32."""
+    """Class k is part k. Times never decrease, see shots.growing. Positions are float32."""
     rerun = need("rerun", "Rerun's .rrd", "rerun")
     names = tracks.header.model.parts
     recording = rerun.RecordingStream("streamparts")
-    stream = recording.binary_stream()  # its own writing to files does not say when a disk is full
+    stream = recording.binary_stream()  # its own file writing does not report a full disk
     classes = [(number, name, part_color(number)) for number, name in enumerate(names)]
     recording.log("/", rerun.AnnotationContext(classes), static=True)
     with path.open("wb") as file, film_of(tracks.path, survey.wishes.video) as film:

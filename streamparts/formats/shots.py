@@ -1,4 +1,5 @@
-"""Tracks as writers want them: every frame with what holds for it, and a survey of the whole before the first."""
+"""Tracks as the writers of formats need them: each frame with its segment and source, and a survey of the whole file
+beforehand."""
 
 from __future__ import annotations
 
@@ -26,9 +27,9 @@ from streamparts.tracksfile.records import (
 from streamparts.tracksfile.timeline import Timeline
 
 FALLBACK_RATE = 30
-"""Frames per second where nothing tells them; only to set apart segments that would overlap."""
+"""Default frame rate, used only to separate segments that would overlap."""
 MAX_EMPTY = 1_000_000
-"""Frames that formats with a row for every frame number may have to leave empty."""
+"""Maximum number of empty rows in formats with a row for every frame number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +38,28 @@ class Shot:
 
     frame: FrameRecord
     setting: SegmentRecord
-    """Size, clock and masks that hold for it."""
+    """Size, clock and masks of its segment."""
     parts: tuple[PartRecord | None, ...]
-    """(K,) by part number; None where the frame has none of that number."""
+    """(K,) by part number; None for parts missing from the frame."""
     gap: GapRecord | None = None
-    """What was lost just before it."""
+    """The gap just before it."""
     subject: int = 0
-    """Whose parts these are."""
+    """Number of the subject."""
     score: float | None = None
-    """How likely it is that this subject is there; None where that is not told."""
+    """Subject score; None if unknown."""
     region: tuple[float, float, float, float] | None = None
-    """What the network saw of the frame; None where that was all of it."""
+    """Region that the network saw; None for the whole frame."""
     others: tuple[Shot, ...] = ()
-    """Of the first subject: the same frame with the parts of the others."""
+    """For the first subject: the same frame with the parts of the others."""
 
     @property
     def subjects(self) -> tuple[Shot, ...]:
-        """One for each subject, this one first."""
+        """One per subject, this one first."""
         return (self, *self.others)
 
     @property
     def lie(self) -> MaskRecord | None:
-        """How its masks lie on the displayed picture; None without masks."""
+        """Placement of its masks on the displayed frame; None without masks."""
         masks = self.setting.masks
         if masks is None or self.region is None:
             return masks
@@ -80,12 +81,12 @@ class Shot:
 
     @property
     def seconds(self) -> Fraction:
-        """Its time, exact."""
+        """Exact time."""
         return self.pts * self.time_base
 
     @property
     def positions(self) -> NDArray[np.float64]:
-        """(K, 3) x, y in displayed pixels and score; nan, nan and 0 for parts that are not seen."""
+        """(K, 3) x, y in displayed pixels and score; nan, nan and 0 for hidden parts."""
         rows = [(*part.center, part.score) if part and part.visible else (np.nan, np.nan, 0.0) for part in self.parts]
         return np.array(rows, np.float64).reshape(-1, 3)
 
@@ -95,13 +96,13 @@ class Shot:
 
 
 def first_segment(header: HeaderRecord) -> SegmentRecord:
-    """Segment 0, of which the header tells."""
+    """Segment 0, described by the header."""
     source = header.source
     return SegmentRecord(0, 0, source.height, source.width, source.time_base, header.masks)
 
 
 def shots(tracks: TracksFile) -> Iterator[Shot]:
-    """All frames in order. Raises TracksError at a frame whose segment or parts nothing was said of."""
+    """Yield all frames in order. Raises TracksError at a frame with an undeclared segment or part."""
     segment, gap = first_segment(tracks.header), None
     num_parts = len(tracks.header.model.parts)
     for record in tracks:
@@ -111,26 +112,29 @@ def shots(tracks: TracksFile) -> Iterator[Shot]:
             segment = record
         else:
             if record.segment != segment.segment:
-                raise TracksError(f"{tracks.path}: frame {record.frame} is of segment {record.segment}, never begun")
+                raise TracksError(
+                    f"{tracks.path}: frame {record.frame} belongs to segment {record.segment}, which "
+                    "has no segment line"
+                )
             yield shot_of(tracks.path, record, segment, num_parts, gap)
             gap = None
 
 
 def joints_of(shot: Shot, subject: int) -> list[JointRecord]:
-    """The skeleton's joints of one subject in one frame; none without a skeleton."""
+    """Joints of one subject in one frame; empty without a skeleton."""
     several = {record.id: record.joints for record in shot.frame.subjects}
     return several.get(subject, []) if several else shot.frame.joints
 
 
 def edges_of(tracks: TracksFile) -> list[tuple[int, int]]:
-    """Pairs of part numbers that a joint of the skeleton ties, parent first; none where the tracks have no joints."""
+    """Pairs of part numbers connected by a joint, parent first; empty if the tracks have no joints."""
     every = (joints_of(shot, one.subject) for shot in shots(tracks) for one in shot.subjects)
     return [(joint.parts[0], joint.parts[1]) for joint in next((joints for joints in every if joints), [])]
 
 
 def growing(tracks: TracksFile, survey: Survey) -> Iterator[tuple[Shot, Fraction]]:
-    """All frames with a time in seconds that never goes back: the source's own in files of one segment, and joined like
-    the overlay's in others, see tracksfile/timeline.py."""
+    """Yield all frames with a time in seconds that never decreases: the source's own for a single segment, otherwise
+    joined like the overlay's, see tracksfile/timeline.py."""
     timeline = Timeline(Fraction(survey.rate or FALLBACK_RATE).limit_denominator(1_000_000))
     for shot in shots(tracks):
         yield shot, timeline.seconds(shot)
@@ -139,13 +143,15 @@ def growing(tracks: TracksFile, survey: Survey) -> Iterator[tuple[Shot, Fraction
 def shot_of(
     path: Path, record: FrameRecord, setting: SegmentRecord, num_parts: int, gap: GapRecord | None = None
 ) -> Shot:
-    """One frame with all its subjects. Raises TracksError for a part that the header does not know."""
+    """Return one frame with all its subjects. Raises TracksError for a part that is not in the header."""
 
     def by_number(parts: list[PartRecord]) -> tuple[PartRecord | None, ...]:
         out: list[PartRecord | None] = [None] * num_parts
         for part in parts:
             if part.id >= num_parts:
-                raise TracksError(f"{path}: frame {record.frame} has a part {part.id}, the header {num_parts} parts")
+                raise TracksError(
+                    f"{path}: frame {record.frame} has a part {part.id}, but the header has {num_parts} parts"
+                )
             out[part.id] = part
         return tuple(out)
 
@@ -160,49 +166,49 @@ def shot_of(
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What some formats must know before they write the first frame."""
+    """Facts about the whole file that some formats need before the first frame."""
 
     num_frames: int
     num_rows: int
-    """One more than the number of the last frame; 0 without frames."""
+    """The last frame's number plus one; 0 without frames."""
     rate: float | None
-    """Frames per second between the first and the last frame; None where that is not known."""
+    """Frame rate between the first and the last frame; None if unknown."""
     is_even: bool
-    """Whether frame number / rate is the time of every frame, to within a tick of the clock."""
+    """True if frame number / rate is the time of every frame, within one tick."""
     sizes: tuple[tuple[int, int], ...]
-    """Height and width of every segment that has frames, without repetitions."""
+    """Height and width of every segment with frames, without repetitions."""
     has_masks: bool
     num_subjects: int = 1
-    """In the frame that has most."""
+    """Largest number of subjects in a frame."""
     wishes: Wishes = field(default_factory=Wishes)
 
     def check_rows(self, tracks: TracksFile) -> None:
-        """Raise TracksError where nearly all rows of a table by frame number would be empty."""
+        """Raise TracksError if nearly all rows of a table by frame number would be empty."""
         if self.num_rows - self.num_frames > MAX_EMPTY:
             raise TracksError(
-                f"{tracks.path}: frames up to number {self.num_rows - 1}, but only {self.num_frames} are there; a "
-                "format with a row for every number would be mostly empty: take csv, parquet or mcap"
+                f"{tracks.path}: has frame numbers up to {self.num_rows - 1}, but only {self.num_frames} frames; a "
+                "format with a row for every number would be mostly empty: use csv, parquet or mcap"
             )
 
     def time_notes(self) -> list[str]:
-        """A warning where a format that knows only frame numbers, or one rate, cannot tell the times."""
+        """Warning if a format with only frame numbers, or a single rate, cannot represent the times."""
         if self.is_even:
             return []
         return [
-            "the frames are not evenly spaced in time, and this format knows only frame numbers or one rate: "
+            "the frames are not evenly spaced in time, and this format has only frame numbers or a single rate: "
             "csv, parquet and mcap keep the times"
         ]
 
     def size_notes(self) -> list[str]:
-        """A warning where positions are of pictures of several sizes."""
+        """Warning if positions refer to frames of several sizes."""
         if len(self.sizes) < 2:
             return []
         sizes = ", ".join(f"{width}x{height}" for height, width in self.sizes)
-        return [f"the picture changes its size ({sizes}); positions are pixels of each frame's own size"]
+        return [f"the frame size changes ({sizes}); positions are in pixels of each frame's own size"]
 
 
 def survey(tracks: TracksFile) -> Survey:
-    """One pass over the whole file; 16 bytes a frame are kept."""
+    """Read the whole file once; keeps 16 bytes per frame."""
     numbers, sizes, has_masks = array("q"), dict[tuple[int, int], None](), False
     spans: list[tuple[Fraction, array[int]]] = []
     segment: SegmentRecord | None = None
@@ -227,7 +233,7 @@ def survey(tracks: TracksFile) -> Survey:
 
 
 def _rate(numbers: NDArray[np.int64], spans: list[tuple[Fraction, array[int]]]) -> tuple[float | None, bool]:
-    """(mean rate of the longest segment, whether the whole is evenly spaced)."""
+    """(mean rate of the longest segment, True if the whole is evenly spaced)."""
     if len(numbers) < 2 or not spans:
         return None, True
     ends = np.cumsum([len(pts) for _, pts in spans])

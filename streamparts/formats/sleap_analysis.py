@@ -1,6 +1,5 @@
-"""SLEAP's analysis files: dense arrays in HDF5, in the order that SLEAP writes, a track for each subject. Pixel
-centres are whole
-numbers there."""
+"""SLEAP's analysis files: dense arrays in HDF5, in SLEAP's order, with a track for each subject. Pixel centres are
+whole numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from streamparts.tracksfile.records import HeaderRecord, Record
 
 WHAT = "SLEAP's analysis file"
 MAX_NODES, MAX_FRAMES = 1000, 20_000_000
-"""Of a file that is read: a damaged one may claim anything."""
+"""Limit on a file's numbers: a damaged one may contain anything."""
 LENGTH = 4096
 """Frames written and read at a time."""
 
@@ -32,7 +31,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     survey.check_rows(tracks)
     names, notes = unique_names(tracks)
     num_parts, num_rows, num_subjects = len(names), survey.num_rows, survey.num_subjects
-    memory = BytesIO()  # the HDF5 library takes the process with it when a disk is full
+    memory = BytesIO()  # the HDF5 library crashes the process when a disk is full
     with h5py.File(memory, "w") as file:
         file.attrs["format"], file.attrs["preset"] = "analysis", "matlab"
 
@@ -67,7 +66,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
 
 
 def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-    """Files of one track, in SLEAP's own order of axes."""
+    """Read a file of one track, in SLEAP's order of axes."""
     h5py = need("h5py", WHAT)
     try:
         with h5py.File(path, "r") as file:
@@ -78,16 +77,16 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
             if shape[1:3] != (2, len(names)):
                 raise TracksError(f"{path}: tracks has shape {shape}, expected (1, 2, {len(names)}, frames)")
             if shape[0] != 1:
-                raise TracksError(f"{path}: has {shape[0]} tracks; these tracks are of one subject")
+                raise TracksError(f"{path}: has {shape[0]} tracks, but tracks have one subject")
             yield from records(path, names, _rows(file), shape[3], hints, file)
     except TracksError:
         raise
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise TracksError(f"{path}: is no analysis file of SLEAP ({error})") from error
+        raise TracksError(f"{path}: is not an analysis file of SLEAP ({error})") from error
 
 
 def _rows(file: Any) -> Iterator[tuple[int, Points]]:
-    """Frames in which the track is there, or that are told of otherwise."""
+    """Frames that contain the track or have stored times."""
     positions, scores = file["tracks"], file["point_scores"]
     for first in range(0, positions.shape[3], LENGTH):
         place = slice(first, first + LENGTH)

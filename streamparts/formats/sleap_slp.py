@@ -1,8 +1,8 @@
-"""SLEAP's .slp, by sleap-io: a predicted instance for each subject and frame, and a mask for each part.
+"""SLEAP's .slp, by sleap-io: a predicted instance per subject and frame, and a mask per part.
 
-Pixel centres are whole numbers. Masks stay at model resolution, cut to the picture, and `scale` tells how they lie on
-it; those of a region are scaled to the picture. sleap-io cannot append: all frames are in memory until they are
-written, some 20 kB each with masks.
+Pixel centres are whole numbers. Masks keep the model's resolution, cropped to the frame, with `scale`; masks of a
+region are scaled to the frame. sleap-io cannot append: all frames are in memory until they are written, about 20 kB
+each with masks.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ WHAT = "SLEAP's .slp"
 
 
 def write(tracks: TracksFile, known: Survey, path: Path) -> list[str]:
-    """Frames in which no part is seen hold no instance. Written by a process of its own: the HDF5 library takes the
-    process with it when a disk is full. Raises OSError then."""
+    """Frames without visible parts have no instance. A separate process writes the file, because the HDF5 library
+    crashes its process when a disk is full. Raises OSError then."""
     need("sleap_io", WHAT)
     notes = unique_names(tracks)[1]
     video = known.wishes.video
@@ -84,7 +84,7 @@ def _add(sio: Any, frame: Any, shot: Shot, skeleton: Any, track: Any) -> None:
         if part.mask is None or lie is None:
             continue
         mask, name = model_mask(part.mask, shot.frame.frame), skeleton.nodes[part.id].name
-        # SLEAP's masks begin at the picture's corner
+        # SLEAP's masks start at the frame's corner
         mask = inside(mask, lie, *size) if shot.region is None else displayed(mask, lie.offset_xy, lie.scale_xy, *size)
         scale = (mask.shape[1] / size[1], mask.shape[0] / size[0])
         about = {"name": name, "category": name, "score": part.score, "track": track, "instance": instance}

@@ -1,4 +1,4 @@
-"""Tracks of one frame as key points of the package supervision; `Tracks.to_supervision` has the parts with masks."""
+"""Tracks of one frame as key points of the package supervision; `Tracks.to_supervision` returns parts with masks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from streamparts.errors import need
 
 
 def key_points(tracks: Tracks) -> Any:
-    """`supervision.KeyPoints` of the S subjects: the centres (S, K, 2) in displayed pixels, their scores, and which are
-    seen.
+    """`supervision.KeyPoints` of the S subjects: the centres (S, K, 2) in displayed pixels, their scores and
+    visibility.
 
     Raises MissingExtraError without supervision.
     """

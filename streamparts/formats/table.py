@@ -1,4 +1,4 @@
-"""The formats by name: which module writes them, what they keep of the tracks, and what they lose."""
+"""Table of the formats: module, what each keeps and loses."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 class FormatModule(Protocol):
-    """What a format's module offers; `read` only where the table says so."""
+    """Interface of a format's module; `read` exists only if the table says so."""
 
     def write(self, tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-        """Write all of `tracks` to `path`, which is not there yet. Gives warnings, a line each."""
+        """Write all of `tracks` to `path`, which does not exist yet. Returns warnings, one line each."""
 
     def read(self, path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
-        """The records of a tracks file, the header first. Raises TracksError."""
+        """Yield the records of a tracks file, header first. Raises TracksError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One row of the table."""
+    """A row of the table."""
 
     name: str
-    """As --format takes it."""
+    """Name for --format."""
     suffixes: tuple[str, ...]
-    """Of its files; none for a folder."""
+    """Suffix of its files; empty for a folder."""
     keeps: str
     loses: str
     module: str
-    """In this package."""
+    """Module in this package."""
     extra: str | None = None
     """The pip extra that its module needs."""
     is_read: bool = False
-    """Whether it can become a tracks file again."""
+    """True if it can be converted back to tracks."""
 
     @property
     def implementation(self) -> FormatModule:
@@ -54,7 +54,7 @@ FORMATS = (
         "csv",
         (".csv",),
         keeps="a row per frame and part: pts and time base, centre, axes, area, score, visible",
-        loses="masks, gaps, model and source; the guesses at parts that are not seen",
+        loses="masks, gaps, model and source; the estimated poses of hidden parts",
         module="csv_file",
         is_read=True,
     ),
@@ -62,7 +62,7 @@ FORMATS = (
         "parquet",
         (".parquet",),
         keeps="the same table, and masks, gaps, model and source",
-        loses="the guesses at parts that are not seen",
+        loses="the estimated poses of hidden parts",
         module="parquet_file",
         extra="formats",
         is_read=True,
@@ -70,8 +70,8 @@ FORMATS = (
     Format(
         "mcap",
         (".mcap",),
-        keeps="everything, as JSON, beside Foxglove's image annotations: centre, outline and name of each part; with "
-        "--video the pictures",
+        keeps="everything, as JSON, and Foxglove image annotations: centre, outline and name of each part; with "
+        "--video the images",
         loses="nothing",
         module="mcap_file",
         extra="formats",
@@ -80,8 +80,8 @@ FORMATS = (
     Format(
         "dlc",
         (".csv", ".h5"),
-        keeps="DeepLabCut's table: x, y, likelihood by frame number; in .h5 also the times, for reading back",
-        loses="axes, areas, masks; in .csv times and picture size",
+        keeps="DeepLabCut's table: x, y, likelihood by frame number; in .h5 also the times, for reading",
+        loses="axes, areas, masks; in .csv times and frame size",
         module="dlc",
         extra="formats",
         is_read=True,
@@ -89,7 +89,7 @@ FORMATS = (
     Format(
         "sleap-analysis",
         (".h5", ".analysis.h5"),
-        keeps="SLEAP's analysis arrays: x, y and score by frame number, and the times, for reading back",
+        keeps="SLEAP's analysis arrays: x, y and score by frame number, and the times, for reading",
         loses="axes, areas, masks",
         module="sleap_analysis",
         extra="formats",
@@ -107,21 +107,21 @@ FORMATS = (
         "coco",
         (".json",),
         keeps="COCO results: keypoints, boxes, scores, masks as RLE in displayed pixels; pts beside each result",
-        loses="axes, areas, frames in which nothing is seen",
+        loses="axes, areas, frames without visible parts",
         module="coco",
     ),
     Format(
         "coco-dataset",
         (".dataset.json",),
-        keeps="a whole COCO data set: images, categories with keypoints and skeleton, and the same as annotations",
+        keeps="a complete COCO data set: images, categories with keypoints and skeleton, and annotations",
         loses="axes, areas, times",
         module="coco_dataset",
     ),
     Format(
         "openpose",
         (),
-        keeps="a JSON file per frame number: x, y and score of each part, or joint, in place of the body's; and their "
-        "names and tree for Pose2Sim",
+        keeps="a JSON file per frame number: x, y and score of each part or joint instead of body joints; their names "
+        "and tree for Pose2Sim",
         loses="times, axes, areas, masks",
         module="openpose",
     ),
@@ -135,8 +135,8 @@ FORMATS = (
     Format(
         "rerun",
         (".rrd",),
-        keeps="Rerun's recording: centre, outline, name and score of each part that is seen, by frame and time; with "
-        "--video the pictures",
+        keeps="Rerun's recording: centre, outline, name and score of each visible part, by frame and time; with "
+        "--video the images",
         loses="areas, masks",
         module="rerun_file",
         extra="rerun",
@@ -147,11 +147,11 @@ REFUSED = {
     "bvh": "BVH holds the rotations of a three-dimensional skeleton's joints, which two-dimensional parts do not have; "
     "write --format trc or openpose and lift it to 3-D with a tool that does (Pose2Sim, OpenSim, Blender)",
 }
-"""Formats that people ask for, and why they are not written."""
+"""Formats that users ask for, with the reason why they are not written."""
 
 
 def format_of(path: Path, name: str | None) -> Format:
-    """The format called `name`, or the only one whose suffix `path` has. Raises TracksError that names the choices."""
+    """Return the format called `name`, or the only one with `path`'s suffix. Raises TracksError naming the choices."""
     wanted = (name or path.suffix.lstrip(".")).lower()
     if wanted in REFUSED:
         raise TracksError(f"{path}: not written: {REFUSED[wanted]}")
@@ -171,8 +171,8 @@ def format_of(path: Path, name: str | None) -> Format:
         return named[0]
     choices = ", ".join(one.name for one in named or FORMATS)
     raise TracksError(
-        f"{path}: {'several formats end like this' if named else 'no format ends like this'}; "
-        f"say which one with --format (in Python: format=): {choices}"
+        f"{path}: {'several formats have this suffix' if named else 'no format has this suffix'}; choose one with "
+        f"--format (in Python: format=): {choices}"
     )
 
 
@@ -183,7 +183,7 @@ def listing() -> str:
         where = " or ".join(one.suffixes) or "a folder"
         extra = f", pip install 'streamparts[{one.extra}]'" if one.extra else ""
         lines += [
-            f"{one.name}  ({where}; {'written and read back' if one.is_read else 'written'}{extra})",
+            f"{one.name}  ({where}; {'written and read' if one.is_read else 'written'}{extra})",
             f"    keeps: {one.keeps}",
             f"    loses: {one.loses}",
         ]

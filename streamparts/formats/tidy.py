@@ -1,4 +1,4 @@
-"""The long table that csv, parquet and pandas share: one row for each frame, subject and part."""
+"""The long table shared by csv, parquet and pandas: one row per frame, subject and part."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ COLUMNS: dict[str, type] = {
     "dropped": int,
     "height": int,
     "width": int,
-    "subject": int,  # from 0; tables without the column are of one
-    "subject_score": float,  # empty where it is not told
+    "subject": int,  # from 0; tables without the column have one subject
+    "subject_score": float,  # empty if unknown
     "part": int,
     "name": str,
-    "x": float,  # of the centre, in displayed pixels; empty where the part is not seen, like the axes
+    "x": float,  # the centre, in displayed pixels; empty if the part is not visible, like the axes
     "y": float,
     "a": float,  # [[a, b], [c, d]] maps the unit circle to the part's ellipse around its centre
     "b": float,
@@ -55,16 +55,16 @@ COLUMNS: dict[str, type] = {
     "visible": bool,
 }
 OPTIONAL = ("subject", "subject_score")
-"""Columns that tables from elsewhere may lack."""
+"""Columns that other tools' tables may lack."""
 MASK, REGION = "mask", "mask_region"
-"""COCO's compressed counts, in tables that have masks, and where the mask lies if not where the header says: left, top,
-width and height in displayed pixels."""
+"""COCO's compressed counts, in tables with masks, and the mask's region if it is not the header's: left, top, width and
+height in displayed pixels."""
 
 Row = tuple[Any, ...]
 
 
 def rows_of(shot: Shot, names: Sequence[str], masks: bool = False) -> Iterator[Row]:
-    """The rows of one frame in the order of COLUMNS, and MASK and REGION with `masks`. None stands for nothing."""
+    """Rows of one frame in the order of COLUMNS, plus MASK and REGION with `masks`. None stands for a missing value."""
     frame, setting = shot.frame, shot.setting
     time = (frame.segment, frame.frame, frame.pts, "{}/{}".format(*setting.time_base), float(shot.seconds))
     for one in shot.subjects:
@@ -82,7 +82,7 @@ def rows_of(shot: Shot, names: Sequence[str], masks: bool = False) -> Iterator[R
 def tables(
     shots: Iterable[Shot], names: Sequence[str], masks: bool = False, num_rows: int = 1 << 16
 ) -> Iterator[dict[str, list[Any]]]:
-    """Columns of about `num_rows` rows at a time; at least one table, maybe without rows."""
+    """Columns of about `num_rows` rows at a time; at least one table, possibly without rows."""
     columns = [*COLUMNS, MASK, REGION] if masks else list(COLUMNS)
     rows, is_first = list[Row](), True
     for shot in shots:
@@ -95,23 +95,23 @@ def tables(
 
 
 def names_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
-    """(names by part number, the first row) of a table, whose rows come with the words that tell where they stand."""
+    """(names by part number, first row) of a table; each row comes with its location in words."""
     found, first = dict[int, str](), None
     for where, row in rows:
         first = first or row
         part, name = _integer(where, row, "part"), str(row["name"])
         if found.setdefault(part, name) != name:
-            raise TracksError(f"{where}: part {part} is called {name!r}, before it was {found[part]!r}")
+            raise TracksError(f"{where}: part {part} is called {name!r}, but was called {found[part]!r} before")
     missing = set(range(len(found))) - set(found)
     if missing:
-        raise TracksError(f"the table has {len(found)} parts, but none of number {min(missing)}")
+        raise TracksError(f"the table has {len(found)} parts, but none with number {min(missing)}")
     return tuple(found[part] for part in range(len(found))), first
 
 
 def bare_header(path: Path, names: Sequence[str], row: Mapping[str, Any] | None) -> HeaderRecord:
-    """What a table tells of itself: names, size and clock of its first row; the rest stays empty."""
+    """Header from a table: names, size and clock of its first row; the rest is empty."""
     if row is None:
-        raise TracksError(f"{path}: has no rows, and so no picture size and no clock")
+        raise TracksError(f"{path}: has no rows, and therefore no frame size and no clock")
     segment = _segment(f"{path}: the first row", row)
     model = ModelRecord("", "", "", list(names), symmetric_pairs=list(pairs_by_name(names)))
     source = SourceRecord("", segment.height, segment.width, segment.time_base, None)
@@ -123,8 +123,8 @@ def records_of(
     header: HeaderRecord,
     breaks: Sequence[GapRecord | SegmentRecord] = (),
 ) -> Iterator[Record]:
-    """Frames, and segments where the table begins one; `breaks` are gaps and segments known beforehand. Raises
-    TracksError at a row that is none of a tracks file."""
+    """Frames, and a segment wherever the table starts one; `breaks` are known gaps and segments. Raises TracksError at
+    an invalid row."""
     names, waiting = header.model.parts, list(breaks)[::-1]
     masks, segment, last = header.masks, 0, -1
 
@@ -165,12 +165,12 @@ def records_of(
 def _subjects(
     items: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str], mask_hw: tuple[int, int] | None
 ) -> list[SubjectRecord]:
-    """Of the rows of one frame: each subject up to the last that has any."""
+    """Rows of one frame by subject, up to the last subject that has any."""
     rows: dict[int, list[tuple[str, Mapping[str, Any]]]] = {0: []}
     for item in items:
         rows.setdefault(_integer(*item, "subject") if item[1].get("subject") not in (None, "") else 0, []).append(item)
     if max(rows) >= MOST_SUBJECTS:
-        raise TracksError(f"{items[0][0]}: subject is {max(rows)}, at most {MOST_SUBJECTS} are read")
+        raise TracksError(f"{items[0][0]}: subject is {max(rows)}, the maximum is {MOST_SUBJECTS}")
     out = []
     for subject in range(max(rows) + 1):
         parts, score, region = dict[int, PartRecord](), None, None
@@ -191,12 +191,12 @@ def _region(where: str, row: Mapping[str, Any]) -> tuple[float, float, float, fl
     try:
         left, top, width, height = map(float, text.split())
     except ValueError as error:
-        raise TracksError(f"{where}: {REGION} is {text!r}, no four numbers") from error
+        raise TracksError(f"{where}: {REGION} is {text!r}, not four numbers") from error
     return left, top, width, height
 
 
 def unseen(part: int, name: str, score: float = 0.0) -> PartRecord:
-    """A part of which nothing is known: zeros that `visible` marks as no measurement."""
+    """A part without data: zeros, not visible."""
     return PartRecord(part, name, (0.0, 0.0), ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)), 0.0, score, False)
 
 
@@ -220,7 +220,7 @@ Checked = TypeVar("Checked", bound=msgspec.Struct)
 
 
 def checked(where: str, record: Checked) -> Checked:
-    """The record itself. Raises TracksError where it does not fit the schema."""
+    """Return the record. Raises TracksError if it violates the schema."""
     try:
         return msgspec.convert(msgspec.to_builtins(record), type(record))
     except (msgspec.ValidationError, OverflowError) as error:
@@ -231,7 +231,7 @@ def _integer(where: str, row: Mapping[str, Any], column: str) -> int:
     try:
         value = int(row[column])
     except (TypeError, ValueError) as error:
-        raise TracksError(f"{where}: {column} is {row[column]!r}, no whole number") from error
+        raise TracksError(f"{where}: {column} is {row[column]!r}, not a whole number") from error
     if not -(1 << 63) <= value < 1 << 63 or (value < 0 and column != "pts"):
         raise TracksError(f"{where}: {column} is {value}, out of range")
     return value
@@ -243,7 +243,7 @@ def _number(where: str, row: Mapping[str, Any], column: str) -> float:
     except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):
-        raise TracksError(f"{where}: {column} is {row[column]!r}, no number")
+        raise TracksError(f"{where}: {column} is {row[column]!r}, not a number")
     return value
 
 
@@ -260,5 +260,5 @@ def _time_base(where: str, row: Mapping[str, Any]) -> Fraction:
     except (ValueError, ZeroDivisionError):
         base = Fraction(0)
     if base <= 0:
-        raise TracksError(f"{where}: time_base is {row['time_base']!r}, no positive fraction")
+        raise TracksError(f"{where}: time_base is {row['time_base']!r}, not a positive fraction")
     return base

@@ -1,5 +1,5 @@
-"""TRC, the marker text of motion capture, in metres as OpenSim and Blender read it: x right, y up from the picture's
-lower edge, z = 0. A pixel is as large as the user says."""
+"""TRC, the marker format of motion capture, in metres as OpenSim and Blender read it: x right, y up from the frame's
+lower edge, z = 0. The user gives the size of a pixel."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from streamparts.formats.shots import Shot, Survey, growing, shots
 from streamparts.tracksfile.reading import TracksFile
 
 METRES_PER_PIXEL = 0.001
-"""Where nobody says."""
+"""Default size of a pixel."""
 
 Place = tuple[float, float] | None
-"""x, y in pixels of the frame, y down; None where it is not known."""
+"""x, y in pixels of the frame, y down; None if unknown."""
 
 
 def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
-    """Every tracked frame with its number and its own time; nothing between the tabs where a marker is not seen.
-    Several subjects stand before their markers' names."""
+    """Write every tracked frame with its number and time; the cells of a hidden marker are empty. With several
+    subjects, the subject's name precedes the marker's."""
     joints = joint_names(tracks) if survey.wishes.joints else None
     own, notes = unique_names(tracks) if joints is None else (joints, list[str]())
     names = own
@@ -56,7 +56,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
             cells = [value for place in places for value in _cells(place, shot.setting.height, metres)]
             table.writerow((shot.frame.frame, float(seconds), *cells))
     if survey.wishes.metres_per_pixel is None:
-        notes.append(f"nobody says how large a pixel is: {metres:g} m is taken; --metres-per-pixel M says it")
+        notes.append(f"a pixel is assumed to be {metres:g} m; set its size with --metres-per-pixel M")
     return notes + survey.time_notes() + survey.size_notes()
 
 

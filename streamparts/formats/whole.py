@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all, files and folders alike."""
+"""Atomic outputs, for files and folders."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LOCK = ".lock"
 
 @contextmanager
 def whole(output: Path) -> Iterator[Path]:
-    """A path of the same name in a new folder beside `output`; what was made there takes the place of `output` when the
-    block ends, and is thrown away when it raises."""
+    """Provide a path of the same name in a new folder beside `output`. What is created there replaces `output` when the
+    block ends, and is deleted if the block raises."""
     _sweep(output)
     workshop = output.parent / f".{output.name[:100]}.{secrets.token_hex(8)}.tmp"
     workshop.mkdir()
@@ -44,7 +44,7 @@ def whole(output: Path) -> Iterator[Path]:
 
 
 def _sweep(output: Path) -> None:
-    """Remove what those left who were killed: their folders, which nobody holds any more."""
+    """Remove the folders of killed processes, which no live process holds."""
     for left in output.parent.glob(f".{glob.escape(output.name[:100])}.*.tmp"):
         with suppress(VideoError), locked(left / LOCK, f"process {os.getpid()}", output):
             shutil.rmtree(left, ignore_errors=True)

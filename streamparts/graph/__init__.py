@@ -1,1 +1,1 @@
-"""Changes to ONNX graphs: cheaper arithmetic, and casts in other places."""
+"""Edits ONNX graphs: lower precision, and moved casts."""

@@ -1,4 +1,4 @@
-"""Where a graph makes bytes of its numbers: TensorRT has them be made at the very outputs."""
+"""Moves casts to uint8 to the graph's outputs, where TensorRT requires them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def cast_bytes_last(onnx: bytes) -> bytes:
-    """The graph with its casts to uint8 moved to its very outputs: TensorRT takes uint8 there and nowhere else.
+    """Move the graph's casts to uint8 to its outputs: TensorRT supports uint8 only there.
 
-    Labels are then put in order as floats, which hold them exactly. MissingExtraError without the `onnx` package.
+    Labels are then reordered as floats, which represent them exactly. MissingExtraError without the `onnx` package.
     """
     try:
         from onnx import TensorProto, helper, load_model_from_string
@@ -30,7 +30,7 @@ def cast_bytes_last(onnx: bytes) -> bytes:
         return onnx
     late = outputs - {node.output[0] for node in casts}
     for node in early:
-        del node.attribute[:]  # `to`, and in later opsets how eight-bit floats are rounded
+        del node.attribute[:]  # `to`, and in later opsets the rounding of eight-bit floats
         node.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
     for node in graph.node:
         for names in (node.input, node.output):
@@ -40,7 +40,7 @@ def cast_bytes_last(onnx: bytes) -> bytes:
     graph.node.extend(
         helper.make_node("Cast", [f"{name}_floats"], [name], to=TensorProto.UINT8) for name in sorted(late)
     )
-    del graph.value_info[:]  # the types it states are no longer true
+    del graph.value_info[:]  # the stated types are no longer true
     return bytes(model.SerializeToString())
 
 

@@ -1,4 +1,5 @@
-"""Which nodes of a graph may compute in 16 bits or fewer, and the casts around them. Needs the package onnx."""
+"""Selects the nodes of a graph that may run in 16 bits or fewer, and adds the casts around them. Needs the package
+onnx."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ CARRIERS: dict[str, tuple[int, ...] | None] = {
     "Resize": (0,),
     "SpaceToDepth": (0,),
 }
-"""Operators that carry a convolution's result on to the next one, and their inputs of that type; None is all."""
+"""Operators that pass a convolution's result to the next one, and their inputs of that type; None is all."""
 LARGEST_FP16 = 65504.0
 
 
@@ -35,14 +36,14 @@ def convolutions(model: ModelProto) -> list[NodeProto]:
 
 
 def last_convolutions(model: ModelProto) -> set[str]:
-    """Names of the convolutions whose results reach no other one but through what is read from them."""
+    """Names of the convolutions whose results reach another convolution only through the readout."""
     inner = _inner_nodes(model)
     return {node.name for index, node in enumerate(model.graph.node) if _convolves(node) and index not in inner}
 
 
 def halve(model: ModelProto, precision: str) -> ModelProto:
-    """`model` itself, its inner convolutions, and what carries their results, now in "fp16" or "bf16". Raises
-    ModelError for weights that fp16 cannot hold."""
+    """Convert `model` in place: its inner convolutions, and the operators that pass on their results, become "fp16" or
+    "bf16". Raises ModelError for weights that fp16 cannot represent."""
     from onnx import TensorProto, helper
 
     graph = model.graph
@@ -77,7 +78,7 @@ def halve(model: ModelProto, precision: str) -> ModelProto:
             elif index not in inner and name in low:
                 node.input[slot] = cast(name, TensorProto.FLOAT)
         nodes.append(node)
-    del graph.value_info[:]  # of types that are no more
+    del graph.value_info[:]  # their types have changed
     kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(kept)
@@ -85,7 +86,7 @@ def halve(model: ModelProto, precision: str) -> ModelProto:
 
 
 def _inner_nodes(model: ModelProto) -> set[int]:
-    """Indices of the convolutions that reach another one by carriers alone, and of these carriers."""
+    """Indices of the convolutions that reach another one through passing operators only, and of these operators."""
     nodes = model.graph.node
     carried: set[str] = set()
     for node in nodes:
@@ -110,14 +111,14 @@ def _convolves(node: NodeProto) -> bool:
 
 
 def _carries(node: NodeProto) -> bool:
-    """Bilinear resizing is arithmetic, and comes last where it does."""
+    """Bilinear resizing computes, and is excluded if it comes last."""
     if node.op_type != "Resize":
         return node.op_type in CARRIERS
     return any(entry.name == "mode" and entry.s == b"nearest" for entry in node.attribute)
 
 
 def _typed_inputs(node: NodeProto) -> range | tuple[int, ...]:
-    """Positions of the inputs that must have the type of the result."""
+    """Positions of the inputs that must have the result's type."""
     slots = CARRIERS.get(node.op_type)
     return range(len(node.input)) if slots is None else tuple(slot for slot in slots if slot < len(node.input))
 
@@ -128,7 +129,7 @@ def _rounded(tensor: TensorProto, name: str, kind: int) -> TensorProto:
     values = numpy_helper.to_array(tensor)
     if kind == TensorProto.FLOAT16:
         if np.abs(values).max(initial=0) > LARGEST_FP16:
-            raise ModelError(f"the weights {tensor.name} are larger than fp16 can hold; use bf16 or int8")
+            raise ModelError(f"the weights {tensor.name} exceed the range of fp16; use bf16 or int8")
         return numpy_helper.from_array(values.astype(np.float16), name)
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
     nearest = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")

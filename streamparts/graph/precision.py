@@ -1,8 +1,8 @@
-"""A model with cheaper arithmetic inside: same pictures in, same outputs out.
+"""Converts a model to lower precision, with the same inputs and outputs.
 
-Convolutions, and what only carries their results on to further ones, compute in fp16, bf16 or int8. What is read from
-them stays in fp32: positions, labels, scores, and the last convolutions before those, whose results are large numbers
-of which small differences matter.
+Convolutions, and operators that only pass their results to further ones, run in fp16, bf16 or int8. The readout stays
+in fp32: positions, labels, scores, and the last convolutions before them, whose results are large numbers with
+significant small differences.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ Target = Literal["cpu", "tensorrt"]
 CALIBRATION_BATCH = 8
 BF16_OPSET = 22
 QUANTISER_DOMAIN = "com.microsoft"
-"""Which ONNX Runtime's quantiser announces, though no operator of it is used."""
+"""Operator domain that ONNX Runtime's quantiser declares without using it."""
 
 
 def convert(data: bytes, precision: str, frames: ByteArray | None = None, target: Target = "cpu") -> bytes:
-    """ONNX file bytes of a bundle in fp32 -> those of the same model with "fp16", "bf16" or "int8" inside.
+    """Convert the bytes of an fp32 bundle's ONNX file to "fp16", "bf16" or "int8".
 
-    int8 needs (F, H, W, 3) uint8 `frames` at the model's size, of the kind that it will see: they give the ranges of
-    its activations. Its form for "cpu" has unsigned activations and signed weights, that for "tensorrt" symmetric
-    signed activations and biases in fp32. Of all precisions, those for "tensorrt" make the labels uint8 at the very end
-    only. bf16 runs in TensorRT alone: load_model refuses it on a CPU.
+    int8 needs (F, H, W, 3) uint8 `frames` at the model's size, similar to those of the application: they calibrate the
+    activations' ranges. The form for "cpu" has unsigned activations and signed weights, that for "tensorrt" symmetric
+    signed activations and biases in fp32. In any precision, the form for "tensorrt" casts the labels to uint8 only at
+    the outputs. bf16 runs only in TensorRT: load_model refuses it on a CPU.
 
-    Raises ModelError for a model that is not sound or not fp32, ValueError for wrong arguments, MissingExtraError
-    without the package onnx.
+    Raises ModelError for a model that is invalid or not fp32, ValueError for wrong arguments, MissingExtraError without
+    the package onnx.
     """
     if precision not in get_args(Precision) or precision == "fp32":
         raise ValueError(f"precision must be fp16, bf16 or int8, got {precision!r}")
@@ -51,7 +51,7 @@ def convert(data: bytes, precision: str, frames: ByteArray | None = None, target
     onnx = load_onnx()
     spec = check_model(data)
     if spec.precision != "fp32":
-        raise ModelError(f"{spec.name} is {spec.precision} already; convert the fp32 model it was made of")
+        raise ModelError(f"{spec.name} is already {spec.precision}; convert the fp32 model it was made from")
     model = onnx.load_model_from_string(data)
     drop_unread_weights(model)
     if precision == "int8":
@@ -68,20 +68,20 @@ def convert(data: bytes, precision: str, frames: ByteArray | None = None, target
 
 
 def load_onnx() -> Any:
-    """The package onnx. Raises MissingExtraError without it."""
+    """Import the package onnx. Raises MissingExtraError without it."""
     try:
         import onnx
         import onnx.checker
     except ImportError as error:
-        raise MissingExtraError("another precision needs onnx; pip install 'streamparts[precision]'") from error
+        raise MissingExtraError("converting the precision needs onnx; pip install 'streamparts[precision]'") from error
     return onnx
 
 
 def calibration_frames(frames: ByteArray | None, spec: ModelSpec) -> ByteArray:
-    """The frames, if they are some and fit. Raises ValueError."""
+    """Return the frames if there are any and they fit. Raises ValueError."""
     if frames is None or not len(frames):
         raise ValueError(
-            "int8 needs frames of the kind that the model will see, to learn the ranges of its activations"
+            "int8 needs frames similar to those of the application, to calibrate the ranges of its activations"
         )
     require_shape("frames", frames, (None, *spec.input_hw, 3))
     if frames.dtype != np.uint8:
@@ -98,9 +98,9 @@ def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target) -> onnx.
     last = last_convolutions(model)
     inner = [node.name for node in convolutions(model) if node.name not in last]
     if not inner:
-        raise ModelError("has no convolutions but those whose results are read; int8 would change nothing")
+        raise ModelError("only has convolutions that feed the readout; int8 would change nothing")
     for_gpu = target == "tensorrt"
-    mark = model.metadata_props.add()  # else the quantiser logs that the model was not prepared for it
+    mark = model.metadata_props.add()  # otherwise the quantiser logs that the model was not preprocessed
     mark.key, mark.value = "onnx.quant.pre_process", "onnxruntime.quant"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
@@ -121,7 +121,7 @@ def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target) -> onnx.
 
 
 class _Calibration:
-    """Batches of frames, as ONNX Runtime's calibrator asks for them."""
+    """Batches of frames in the form that ONNX Runtime's calibrator requires."""
 
     def __init__(self, frames: ByteArray) -> None:
         self._batches = self._cut(frames)
@@ -136,24 +136,24 @@ class _Calibration:
 
 
 def raised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model in the first opset whose convolutions know bf16. Raises ModelError for warps: TensorRT 10.13 computes
-    wrong ones from their newer form, without a word."""
+    """Convert the model to the first opset whose convolutions support bf16. Raises ModelError for warps: TensorRT 10.13
+    silently computes wrong results from their newer form."""
     from onnx import version_converter
 
     if any(node.op_type == "GridSample" for node in model.graph.node):
-        raise ModelError("a teacher, whose graph warps, cannot be bf16; use fp16")
+        raise ModelError("a teacher, whose graph contains warps, cannot be bf16; use fp16")
     newer: onnx.ModelProto = version_converter.convert_version(model, BF16_OPSET)
     return newer
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Every node gets a name of its own: the quantiser tells them apart by it."""
+    """Give every node a unique name, which the quantiser needs."""
     for index, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{index}"
 
 
 def drop_unread_weights(model: onnx.ModelProto) -> None:
-    """Initialisers that no node reads: the network's own, kept for PyTorch, which reads fp32 alone."""
+    """Remove initialisers that no node reads: the network's own weights, stored for PyTorch, which reads only fp32."""
     read = {name for node in model.graph.node for name in node.input}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
     del model.graph.initializer[:]
@@ -168,7 +168,7 @@ def drop_unused_domains(model: onnx.ModelProto) -> None:
 
 
 def describe(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Put the description in place of all metadata."""
+    """Replace all metadata by the description."""
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, spec.to_json()

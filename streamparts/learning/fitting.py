@@ -1,4 +1,4 @@
-"""Which of the shipped models finds its subject in some clips."""
+"""Selects the bundled model that finds its subject in the given clips."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from streamparts.sources.rescale import Rescaler
 
 NUM_FRAMES = 24
 SCORE, SHARE = 0.8, 0.7
-"""Subject score that counts as found, and the share of frames in which it must be found."""
+"""Minimum subject score, and minimum share of frames that must reach it."""
 
 
 def best_model(clips: Path, say: Callable[[str], None]) -> str:
-    """The shipped model that finds its subject in most frames of the clips; "" if none finds it in enough of them.
-    Raises VideoError where the clips cannot be read."""
+    """Return the bundled model that finds its subject in most frames of the clips; "" if none finds it in enough of
+    them. Raises VideoError if the clips cannot be read."""
     shares = {name: share_found(name, clips) for name in model_names() if load_model(name).spec.subject}
     best = max(shares, key=lambda name: shares[name], default="")
     if not best or shares[best] < SHARE:
@@ -30,7 +30,7 @@ def best_model(clips: Path, say: Callable[[str], None]) -> str:
 
 
 def share_found(name: str, clips: Path) -> float:
-    """In what share of some frames the model is sure of its subject."""
+    """Share of some frames in which the subject score is high enough."""
     rescaler, found = Rescaler(), []
     for _, frame in frames_spread_over(clips, NUM_FRAMES):
         tracks = Tracker(name).update(rescaler.rgb(frame), 0.0)

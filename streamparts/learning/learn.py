@@ -1,5 +1,5 @@
-"""From a camera or raw clips to a model: record, adapt or learn, export. Each step is a command of the trainers, run in
-a process of its own; everything lies in one folder and can be trained further."""
+"""Train a model from a camera or raw clips: record, adapt or train, export. Each step is a command of the trainers in a
+separate process; all files are in one folder, and the model can be trained further."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamparts.learning.record import record
 from streamparts.sources import open_source
 
 QUICK_MINUTES = 5.0
-"""What `train.assembly --preset quick` takes on two cores."""
+"""Minutes that `train.assembly --preset quick` takes on two cores."""
 QUICK_STEPS = {"steps": 500, "student-steps": 200, "bootstrap-steps": 150, "gate-steps": 75}
 RECORD_SECONDS = 60.0
 MODEL, RUN, CLIPS = "model.onnx", "run", "clips"
@@ -27,14 +27,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Learned:
-    """What `learn` made."""
+    """Result of `learn`."""
 
     model: Path
     """The exported .onnx file."""
     run: Path
-    """The trainers' run folder, with pictures of the parts."""
+    """The trainers' run folder, with images of the parts."""
     began_as: str
-    """The model that was adapted; "" for parts learned from scratch."""
+    """Name of the adapted model; "" for parts trained from scratch."""
 
 
 def learn(
@@ -46,20 +46,19 @@ def learn(
     begin: str = "auto",
     say: Callable[[str], None] = print,
 ) -> Learned:
-    """Learn the parts of whatever `source` shows, and export the model to `out`/model.onnx.
+    """Train a model on the subject of `source` without labels, and export it to `out`/model.onnx.
 
     Args:
-        source: a video, a folder of videos, or anything that open_source takes; what is not a file or a folder is
-            recorded first.
+        source: a video, a folder of videos, or any source for open_source, which is recorded first.
         out: a new folder for the recording, the run and the model.
-        minutes: of learning on two cores; about one more goes to finding the subject.
-        record_seconds: how much of a live source is recorded.
-        begin: "auto" adapts the shipped model that finds its subject in the clips, if one does, and learns from
-            scratch otherwise; "scratch"; or the model to adapt, by name or as an .onnx file.
-        say: gets lines for the user.
+        minutes: training time on two cores; finding the subject takes about one minute more.
+        record_seconds: length of the recording of a live source.
+        begin: "auto" adapts the bundled model that finds its subject in the clips, or trains from scratch if none does;
+            "scratch"; or the model to adapt, by name or as an .onnx file.
+        say: receives lines for the user.
 
-    Raises MissingExtraError without the trainers, VideoError where nothing moves or nothing can be recorded, ModelError
-    where a step of the training fails.
+    Raises MissingExtraError without the trainers, VideoError if nothing moves or nothing can be recorded, ModelError if
+    a step of the training fails.
     """
     require_trainers()
     folder = Path(out)
@@ -73,18 +72,18 @@ def learn(
         say(f"adapting {known} for {minutes:g} minutes")
         _step("train.adapt", known, str(clips), "--out", str(run), "--minutes", f"{minutes:g}")
     else:
-        say(f"learning parts from scratch for about {minutes:g} minutes; look at {run / 'parts.png'} at any time")
+        say(f"training parts from scratch for about {minutes:g} minutes; {run / 'parts.png'} shows them at any time")
         _step("train.assembly", str(clips), "--out", str(run), "--preset", "quick", *_steps_for(minutes))
     _step("export.onnx_model", str(run), "-o", str(model), "--name", folder.name)
     return Learned(model, run, known)
 
 
 def require_trainers() -> None:
-    """Raises MissingExtraError where torch or the trainers are not installed."""
+    """Raise MissingExtraError unless torch and the trainers are installed."""
     missing = [name for name in ("torch", "train", "export") if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtraError(
-            f"learning needs the trainers ({', '.join(missing)} not found); run it from a checkout with "
+            f"training needs the trainers ({', '.join(missing)} not found); run it from a checkout with "
             "pip install -e '.[train]'"
         )
 
@@ -97,7 +96,7 @@ def _recorded(word: str, folder: Path, seconds: float, say: Say) -> Path:
 
 
 def _steps_for(minutes: float) -> list[str]:
-    """Flags for a training of so many minutes."""
+    """Flags for a training of that many minutes."""
     flags = []
     for name, steps in QUICK_STEPS.items():
         flags += [f"--{name}", str(max(2, round(steps * minutes / QUICK_MINUTES)))]
@@ -105,7 +104,7 @@ def _steps_for(minutes: float) -> list[str]:
 
 
 def _step(module: str, *words: str) -> None:
-    """Run one command of the trainers with its progress on the screen. Raises VideoError or ModelError with its last
+    """Run one command of the trainers with its progress on the terminal. Raises VideoError or ModelError with its last
     line."""
     command = [sys.executable, "-m", module, *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
@@ -123,4 +122,4 @@ def _error_of(module: str, line: str, code: int) -> StreampartsError:
     said = line.partition("error: ")[2]
     if (said and "subject" in said) or "moves" in said:
         return VideoError(said)
-    return ModelError(said or f"python -m {module} ended with code {code}")
+    return ModelError(said or f"python -m {module} exited with code {code}")

@@ -1,4 +1,4 @@
-"""A piece of a live source as a clip to learn from."""
+"""Records part of a live source as a clip for training."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from streamparts.sources.rescale import Rescaler
 
 TIME_BASE = Fraction(1, 90_000)
 CODEC, QUALITY = "libx264", {"crf": "16", "preset": "veryfast"}
-"""Little is lost: the trainers look at edges."""
+"""High quality: the trainers use edges."""
 ADVICE = "move every limb, turn around, step closer and back; keep the camera still and stay in view"
 EVERY_SECONDS = 15.0
-"""Between two lines about the time that is left."""
+"""Seconds between two progress lines."""
 
 
 def record(source: Source, clip: Path, seconds: float, say: Callable[[str], None]) -> int:
-    """Write the first `seconds` of a source, or its first segment where that is shorter, to `clip`, an .mp4 file.
-    Returns the number of frames. Raises VideoError if it cannot be written or has fewer than two frames."""
+    """Write the first `seconds` of a source, or its first segment if that is shorter, to `clip`, an .mp4 file. Returns
+    the number of frames. Raises VideoError if it cannot be written or has fewer than two frames."""
     say(f"recording {seconds:g} s: {ADVICE}")
     rescaler, count, began, last_said, last_pts = Rescaler(), 0, 0.0, 0.0, -1
     try:

@@ -1,1 +1,1 @@
-"""The networks, pure `torch.nn` modules without memory of the stream."""
+"""The networks: pure `torch.nn` modules without memory of the stream."""

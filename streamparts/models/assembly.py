@@ -1,7 +1,7 @@
-"""Assembly: parts as latent maps that move by affine transforms and assemble into the image.
+"""Assembly: parts as latent maps that are moved by affine transforms and assembled into the image.
 
-After Gao et al., "Unsupervised Co-part Segmentation through Assembly", ICML 2021, in a `fast` form: a slim
-encoder, translation by soft-argmax, and an ellipse gate that ties each part's mask to its pose.
+After Gao et al., "Unsupervised Co-part Segmentation through Assembly", ICML 2021, in a `fast` form: a slim encoder,
+translation by soft-argmax, and an ellipse gate that ties each part's mask to its pose.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from streamparts.models.layers import (
 
 @dataclass(frozen=True)
 class AssemblyConfig:
-    """The shape of the network; saved beside its weights."""
+    """The shape of the network, saved with its weights."""
 
     num_parts: int = 16
-    """K, without the background; more than the subject has, unused and welded ones are merged after training."""
+    """K, without the background; more than the subject has, because unused and welded slots are merged after
+    training."""
     image_size: int = 64
     """Side of the square input in pixels, a multiple of 32."""
     latent_channels: int = 12
@@ -48,11 +49,12 @@ class AssemblyConfig:
     decoder_width: int = 32
     """Decoder channels at stride 4."""
     soft_argmax: bool = True
-    """Where a part is: a soft-argmax of a heat map, or regressed from the whole picture as in the paper."""
+    """True: a part's position is the soft-argmax of a heat map; False: it is regressed from the whole image, as in the
+    paper."""
 
 
 class Encoding(NamedTuple):
-    """What the encoder E says of an image."""
+    """Output of the encoder E for an image."""
 
     parts: Tensor
     """(B, K, C, h, w) latents V_k."""
@@ -66,7 +68,7 @@ class Encoding(NamedTuple):
 
 
 class Decoding(NamedTuple):
-    """What the decoder D makes of part latents."""
+    """Output of the decoder D for part latents."""
 
     image: Tensor
     """(B, 3, S, S) assembled image, sum_k M_k * P_k."""
@@ -77,7 +79,7 @@ class Decoding(NamedTuple):
 
 
 class NetworkConfig(Protocol):
-    """What every form of the network says of its shape."""
+    """Shape fields shared by all forms of the network."""
 
     @property
     def num_parts(self) -> int: ...
@@ -88,16 +90,16 @@ class NetworkConfig(Protocol):
 
 class Decoder(nn.Module, ABC):
     """D: latents (N, C, h, w) -> colours (N, 3, S, S) and depth logits (N, 1, S, S); N counts every slot of every
-    image, each decoded for itself."""
+    image, each decoded separately."""
 
     @abstractmethod
     def depth(self, latents: Tensor) -> Tensor:
-        """The depth logits alone, where colours are not asked for."""
+        """Only the depth logits, if colours are not needed."""
 
 
 class PartNetwork(nn.Module, ABC):
-    """An encoder E, a decoder D shared by all slots, and the assembly between them: what is trained, whose slots are
-    merged, and what teaches the student. Images are (B, 3, S, S) RGB in [0, 1]."""
+    """An encoder E, a decoder D shared by all slots, and the assembly between them. This network is trained, its slots
+    are merged, and it teaches the student. Images are (B, 3, S, S) RGB in [0, 1]."""
 
     config: NetworkConfig
     decoder: Decoder
@@ -111,10 +113,10 @@ class PartNetwork(nn.Module, ABC):
         return warp(encoding.parts, encoding.affine.matrix())
 
     def assemble(self, canonical: Tensor, background: Tensor, affine: Affine, gate: float) -> Decoding:
-        """Place canonical parts by `affine`, decode all in one batch, blend by depth (Eq. 3).
+        """Move canonical parts by `affine`, decode all in one batch, blend by depth (Eq. 3).
 
-        `gate` > 0 lowers a part's depth logit outside its ellipse by gate * (|T^-1 u|^2 - 1), at most 12, so that
-        a mask stays where its pose is; 0 is the paper's assembly.
+        `gate` > 0 lowers a part's depth logit outside its ellipse by gate * (|T^-1 u|^2 - 1), at most 12, which keeps a
+        mask at its pose; 0 is the paper's assembly.
         """
         inverse = affine.inverse_matrix()
         colours, depth = self.decoder(_placed(canonical, background, inverse))
@@ -132,7 +134,7 @@ class PartNetwork(nn.Module, ABC):
         return part_masks(depth)
 
     def forward(self, images: Tensor, gate: float = 0.0) -> tuple[Tensor, Affine]:
-        """Segment images by themselves: masks of the recovered parts (B, 1 + K, S, S), and their poses."""
+        """Segment single images: masks of the recovered parts (B, 1 + K, S, S), and their poses."""
         encoding = self.encode(images)
         inverse = encoding.affine.inverse_matrix()
         latents = _placed(self.canonical(encoding), encoding.background, inverse)
@@ -140,17 +142,17 @@ class PartNetwork(nn.Module, ABC):
 
 
 def _placed(canonical: Tensor, background: Tensor, inverse: Tensor) -> Tensor:
-    """(B * (1 + K), C, h, w) latents of every slot of every image where its pose puts it, the background first."""
+    """(B * (1 + K), C, h, w) latents of every slot of every image, moved by its pose, background first."""
     return torch.cat([background, warp(canonical, inverse)], dim=1).flatten(0, 1)
 
 
 class PartDecoder(Decoder):
     """(N, C, S/4, S/4) -> (N, 4, S, S): RGB and a depth logit, shared by all parts and background.
 
-    The first three latent channels are the coarse colours: added to the output, they make the picture roughly right
-    from the first steps, so that poses learn early. The last doubling of the resolution is a pixel shuffle: no layer
-    works at full resolution. Training runs these layers in bfloat16 where the machine has it: most of its time is
-    spent here.
+    The first three latent channels are the coarse colours: they are added to the output, so that the image is roughly
+    right from the first steps and poses learn early. The last upsampling is a pixel shuffle: no layer works at full
+    resolution. In training, these layers run in bfloat16 if the machine supports it, because they take most of the
+    time.
     """
 
     def __init__(self, latent_channels: int, width: int) -> None:
@@ -169,7 +171,7 @@ class PartDecoder(Decoder):
         """Colours (N, 3, S, S), unbounded, and depth logits (N, 1, S, S)."""
         device = latents.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.training and has_bfloat16(device)):
-            decoded = self.shuffle(self.last(self.layers(latents)).contiguous())  # plane by plane, as it is used
+            decoded = self.shuffle(self.last(self.layers(latents)).contiguous())  # contiguous by plane, as it is used
         colours, depth = decoded.float().split((3, 1), dim=1)
         return colours + enlarge(latents[:, :3], 4), depth
 
@@ -179,7 +181,7 @@ class PartDecoder(Decoder):
 
 
 class Assembly(PartNetwork):
-    """The `fast` form, which is used with the ellipse gate."""
+    """The `fast` form, used with the ellipse gate."""
 
     config: AssemblyConfig
 

@@ -1,9 +1,9 @@
 """Assembly as in Gao et al., "Unsupervised Co-part Segmentation through Assembly", ICML 2021: the paper's network,
-layer for layer, where `assembly.py` is the form that learns in minutes.
+layer for layer, whereas `assembly.py` is the form that learns in minutes.
 
-Three things differ from the public release. Normalisation is over each sample alone, which is what the release's
-BatchNorm computes in its tests with one frame: a frame's result never depends on its batch. Scales can become as small
-as parts are. Pixel coordinates follow this library (align_corners=False).
+Three things differ from the public release. Normalisation is per sample, which is what the release's BatchNorm computes
+in its tests with one frame: a frame's result never depends on its batch. Scales can become as small as parts are. Pixel
+coordinates follow this library (align_corners=False).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streamparts.models.layers import Affine, in_float32, some_channels
 
 @dataclass(frozen=True)
 class PaperAssemblyConfig:
-    """The shape of the network; saved beside its weights. The defaults are the paper's."""
+    """The shape of the network, saved with its weights. The defaults are the paper's."""
 
     num_parts: int = 10
     """K, without the background."""
@@ -39,12 +39,12 @@ class PaperAssemblyConfig:
     decoder_widths: tuple[int, int, int, int, int] = (64, 128, 64, 32, 16)
     """Decoder channels: two at stride 4, one at stride 2, two at stride 1."""
     scale_range: tuple[float, float] = (0.02, 2.0)
-    """Of sx and sy; holds CANONICAL_SIGMAS times the deviation of a mask that is a pixel wide and of one that fills
-    the image. Poses start at scale 1."""
+    """Range of sx and sy, which includes CANONICAL_SIGMAS times the deviation of a mask one pixel wide and of one that
+    fills the image. Poses start at scale 1."""
 
 
 class Conv(nn.Sequential):
-    """Convolution that keeps the resolution, then LeakyReLU."""
+    """Convolution that preserves the resolution, then LeakyReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__(nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2), nn.LeakyReLU(0.2))
@@ -72,7 +72,7 @@ class Stem(nn.Sequential):
 
 
 class Hourglass(nn.Module):
-    """(B, C, h, w) -> (B, 2C, h, w): halved and doubled once per width, each resolution joined with its own way in."""
+    """(B, C, h, w) -> (B, 2C, h, w): halved and doubled once per width, with a skip connection at each resolution."""
 
     def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -92,10 +92,10 @@ class Hourglass(nn.Module):
 
 
 class ScaleMap(nn.Module):
-    """Raw values -> scales in (low, high), evenly in their logarithm; 0 gives scale 1.
+    """Maps raw values to scales in (low, high), uniformly in their logarithm; 0 gives scale 1.
 
     The release's 1 / (1 + 0.9 tanh(raw)) stays above 0.526, so A A^T above 0.277: no limb's covariance is that large
-    (Eq. 9 asks for 0.01, or CANONICAL_SIGMAS^2 as much, from a deviation of 0.1).
+    (Eq. 9 requires 0.01, or CANONICAL_SIGMAS^2 as much, from a deviation of 0.1).
     """
 
     def __init__(self, low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with the network, the optimiser and the step. No pickle anywhere."""
+"""Checkpoints: one safetensors file with the network, the optimiser and the step, without pickle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def save_checkpoint(
     step: int,
     config: dict[str, object],
 ) -> None:
-    """Write everything that going on needs. The file appears whole or not at all."""
+    """Write everything needed to resume, atomically."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     state = optimiser.state_dict()["state"] if optimiser else {}
     for index, values in state.items():
@@ -41,19 +41,19 @@ def save_checkpoint(
 
 
 def read_metadata(path: Path) -> tuple[int, dict[str, object]]:
-    """Step and configuration of a checkpoint. Raises ModelError when there is none."""
+    """Read step and configuration of a checkpoint. Raises ModelError without one."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         return int(metadata["step"]), json.loads(metadata["config"])
     except FileNotFoundError as error:
-        raise ModelError(f"no checkpoint at {path}; has the training run?") from error
+        raise ModelError(f"no checkpoint at {path}; has the training started?") from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is not a checkpoint of streamparts ({error})") from error
 
 
 def read_config(path: Path, kind: type[Config]) -> Config:
-    """The shape, a dataclass of `kind`, of the network in a checkpoint. Raises ModelError."""
+    """Read the shape, a dataclass of `kind`, of the network in a checkpoint. Raises ModelError."""
     saved = read_metadata(path)[1]
     known = {field.name for field in fields(kind)}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known}
@@ -64,7 +64,7 @@ def read_config(path: Path, kind: type[Config]) -> Config:
 
 
 def load_weights(path: Path, network: Module) -> Module:
-    """Fill `network` from a checkpoint. Raises ModelError when the tensors do not fit."""
+    """Load the weights of `network` from a checkpoint. Raises ModelError if the tensors do not fit."""
     tensors = _section(path, "network.")
     try:
         network.load_state_dict(tensors)
@@ -74,7 +74,7 @@ def load_weights(path: Path, network: Module) -> Module:
 
 
 def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
-    """Put the optimiser's state back as it was at the checkpoint's step."""
+    """Restore the optimiser's state from a checkpoint."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in _section(path, "optimiser.").items():
         index, name = key.split(".", 1)
@@ -82,7 +82,7 @@ def load_optimiser(path: Path, optimiser: torch.optim.Optimizer) -> None:
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     for parameter, values in optimiser.state.items():
         for name, value in values.items():
-            if value.shape == parameter.shape:  # Adam in one call takes both as they lie in memory
+            if value.shape == parameter.shape:  # fused Adam needs both in the same memory format
                 values[name] = torch.empty_like(parameter).copy_(value)
 
 

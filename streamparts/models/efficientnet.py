@@ -1,5 +1,5 @@
 """EfficientNet-lite0 (Tan and Le 2019, in the "lite" form without squeeze-and-excitation, ReLU6 throughout): an encoder
-whose weights have seen the million pictures of ImageNet. train/lite0.py fills them in."""
+pretrained on ImageNet. train/lite0.py loads the weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 NORM_EPS = 1e-3
 NORM_MOMENTUM = 0.01
-"""Of BatchNorm, as the weights were trained."""
+"""Parameters of BatchNorm, as used in pretraining."""
 
 
 class Stage(NamedTuple):
@@ -32,18 +32,18 @@ STAGES = (
     Stage(3, 1, 6, 320),
 )
 ALL_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks of each stage in the whole network."""
+"""Blocks of each stage in the full network."""
 
 
 class EfficientNetLite0(nn.Module):
     """Images (B, 3, S, S) RGB in [0, 1] -> features at strides 2, 4, 8, 16 and, with the sixth stage, 32.
 
-    `blocks` says how many blocks of each stage are kept; fewer than ALL_BLOCKS, or fewer stages, make a smaller
-    network whose weights are those of the whole one's first blocks.
+    `blocks` is the number of blocks kept in each stage; with fewer than ALL_BLOCKS, or fewer stages, the network is
+    smaller, and its weights are those of the full network's first blocks.
     """
 
     def __init__(self, blocks: tuple[int, ...] = ALL_BLOCKS) -> None:
-        """Raises ValueError for `blocks` that are no part of the network."""
+        """Raises ValueError for `blocks` that are not part of the network."""
         super().__init__()
         fits = 5 <= len(blocks) <= len(STAGES) and all(
             1 <= kept <= whole for kept, whole in zip(blocks, ALL_BLOCKS, strict=False)
@@ -64,7 +64,7 @@ class EfficientNetLite0(nn.Module):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of the features that `forward` gives."""
+        """Channels of `forward`'s features."""
         deepest = self.channels[5:]
         return (*self.channels[:3], self.channels[4], *deepest[-1:])
 
@@ -81,7 +81,7 @@ class EfficientNetLite0(nn.Module):
 def convolution(
     in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1, active: bool = True
 ) -> list[nn.Module]:
-    """A convolution with TensorFlow's padding "same", which at stride 2 pads one row and column more at the end, its
+    """A convolution with TensorFlow's "same" padding, which at stride 2 pads one more row and column at the end, its
     norm and, if `active`, ReLU6."""
     both = kernel - 1 if stride == 1 else kernel - 2
     before = both // 2
@@ -96,7 +96,7 @@ def convolution(
 
 
 class Block(nn.Module):
-    """Inverted residual: widen, filter each channel by itself, narrow; added to its input where shapes allow."""
+    """Inverted residual: expand, depthwise filter, project; added to its input if shapes allow."""
 
     def __init__(self, in_channels: int, stage: Stage, stride: int) -> None:
         super().__init__()

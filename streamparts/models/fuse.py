@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolutions before it: what is exported, and what the weights of an exported file fit."""
+"""Folds BatchNorm into the convolutions before it, as in exported files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def fuse_batch_norms(module: Module) -> Module:
-    """A copy of `module`, in eval mode, that computes the same with fewer layers.
+    """Return a copy of `module`, in eval mode, that computes the same with fewer layers.
 
     Each BatchNorm2d that directly follows a Conv2d in an nn.Sequential, or is called bnN beside a convN as in ResNet,
-    is folded into it and becomes nn.Identity. The state_dict loses the norms' keys and gains the convolutions'
-    biases; all other keys stay as they are.
+    is folded into it and becomes nn.Identity. The state_dict loses the norms' keys and gains the convolutions' biases;
+    all other keys are unchanged.
     """
     fused = copy.deepcopy(module).eval()
     for parent in fused.modules():
@@ -32,7 +32,7 @@ def fuse_batch_norms(module: Module) -> Module:
 
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of children that run one right after the other, the second of which may be the first one's norm."""
+    """Names of children that run in succession, the second of which may be the first one's norm."""
     names = [name for name, _ in parent.named_children()]
     if isinstance(parent, nn.Sequential):
         yield from pairwise(names)

@@ -1,4 +1,4 @@
-"""Which slots of a teacher make which part."""
+"""Groups of a teacher's slots that form parts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from streamparts.models.layers import Affine
 
 @dataclass(frozen=True)
 class PartGroups:
-    """Which slots make which part, and where the part's own frame lies in its leading slot's."""
+    """The slots of each part, and the part's canonical frame within its leading slot's."""
 
     groups: tuple[tuple[int, ...], ...]
-    """Slots of each part; the first leads: its pose carries the part's."""
+    """Slots of each part; the first one leads: its pose carries the part's."""
     offsets: tuple[tuple[float, float], ...]
     """Centre of the part in the leading slot's canonical frame."""
     angles: tuple[float, ...]
@@ -26,19 +26,20 @@ class PartGroups:
     ratios: tuple[tuple[float, float], ...]
     """Scale of the part over the scale of the leading slot."""
     near: tuple[tuple[int, int, float], ...] = ()
-    """Pairs of parts that nearly move as one, and by how many times they missed the limit: merges to think about."""
+    """Pairs of parts that nearly move together, and the factor by which they exceed the limit: suggestions for
+    merging."""
 
     def __post_init__(self) -> None:
         if not all(self.groups):
             raise ValueError("every part needs a slot")
         if not len(self.groups) == len(self.offsets) == len(self.angles) == len(self.ratios):
             raise ValueError(
-                f"groups, offsets, angles and ratios must be of one length, that of {len(self.groups)} parts"
+                f"groups, offsets, angles and ratios must have the same length, that of {len(self.groups)} parts"
             )
 
     @classmethod
     def from_json(cls, text: str) -> PartGroups:
-        """What `to_json` wrote, the parts.json of a run. Raises ValueError for anything else."""
+        """Parse the parts.json of a run, written by `to_json`. Raises ValueError for anything else."""
         saved = json.loads(text)
         try:
             return cls(
@@ -59,13 +60,13 @@ class PartGroups:
         return len(self.groups)
 
     def require_slots(self, num_slots: int) -> None:
-        """Raises ValueError unless every slot is one of so many."""
+        """Raise ValueError unless every slot is below the given number."""
         slots = [slot for group in self.groups for slot in group]
         if not slots or min(slots) < 0 or max(slots) >= num_slots:
             raise ValueError(f"the parts do not fit the {num_slots} slots of the teacher")
 
     def join_masks(self, masks: Tensor) -> Tensor:
-        """(B, 1 + K, S, S) of slots -> (B, 1 + P, S, S) of parts; dropped slots fall to the background."""
+        """(B, 1 + K, S, S) of slots -> (B, 1 + P, S, S) of parts; dropped slots become background."""
         slots = [torch.tensor(group, device=masks.device) + 1 for group in self.groups]
         parts = torch.stack([masks.index_select(1, group).sum(1) for group in slots], dim=1)
         return torch.cat([1 - parts.sum(1, keepdim=True), parts], dim=1)

@@ -1,6 +1,6 @@
 """Building blocks shared by the networks: a small U-Net, the pose head, and warps of feature maps.
 
-Normalisation is a choice of each network: GroupNorm, or BatchNorm where it shall fold into the convolutions.
+Each network chooses its normalisation: GroupNorm, or BatchNorm if it must fold into the convolutions.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Result = TypeVar("Result")
 
 @cache
 def has_bfloat16(device_type: str) -> bool:
-    """Whether "cpu" or "cuda" has instructions for bfloat16. Where it has none, PyTorch imitates them at a tenth of the
-    speed of float32."""
+    """True if "cpu" or "cuda" has bfloat16 instructions. Otherwise PyTorch emulates them at a tenth of float32's
+    speed."""
     if device_type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device_type != "cpu":
         return False
-    known: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.10 cannot tell
+    known: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.10 cannot report it
     return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def in_float32(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """`function` of tensors, computed in float32 where the networks around it run in mixed precision: 16 bits tell a
-    position to a quarter of a pixel only."""
+    """Decorate a `function` of tensors to compute in float32 inside networks with mixed precision: 16 bits resolve a
+    position only to a quarter of a pixel."""
 
     @wraps(function)
     def computed(*args: Given.args, **kwargs: Given.kwargs) -> Result:
@@ -103,8 +103,9 @@ def transform_points(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def squared_norms(matrix: Tensor, points: Tensor) -> Tensor:
-    """(..., 2, 3) and (N, 2) -> (..., N): |A u + t|^2 of every point u. A quadratic form of u, so one product with six
-    columns, where transform_points would write out both coordinates of every point."""
+    """(..., 2, 3) and (N, 2) -> (..., N): |A u + t|^2 of every point u. As a quadratic form of u it is one product with
+    six columns, whereas transform_points would write both coordinates of every point."""
+    # |x a + y b + t|^2 = x^2 aa + 2 x y ab + y^2 bb + 2 x at + 2 y bt + tt, with the columns a, b, t of the matrix
     columns = matrix.unbind(-1)
     pairs = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2)]
     form = torch.stack([(columns[i] * columns[j]).sum(-1) for i, j in pairs], dim=-1)
@@ -113,21 +114,21 @@ def squared_norms(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def _bilinear_weights(size: int, factor: int, device: torch.device) -> Tensor:
-    """(size * factor, size): each output pixel's shares of the input pixels along one axis."""
+    """(size * factor, size): each output pixel's weights of the input pixels along one axis."""
     lines = torch.eye(size, device=device)[None, None]
     return F.interpolate(lines, size=(size * factor, size), mode="bilinear", align_corners=False)[0, 0]
 
 
 def enlarge(maps: Tensor, factor: int) -> Tensor:
-    """(..., h, w) -> (..., h * factor, w * factor), bilinear as F.interpolate has it; a product along each axis, whose
+    """(..., h, w) -> (..., h * factor, w * factor), bilinear as in F.interpolate; one product along each axis, whose
     gradient costs a CPU a fifth."""
     rows, columns = (_bilinear_weights(size, factor, maps.device) for size in maps.shape[-2:])
     return product(product(rows, maps), columns.T)
 
 
 def warp(maps: Tensor, sampling: Tensor) -> Tensor:
-    """Bilinear warp of (B, K, C, h, w) by (B, K, 2, 3) matrices that map output to input coordinates; outside is
-    zero. Warping by T gives canonical maps, by T^-1 the image's: Eq. 4 of Gao et al. 2021."""
+    """Bilinear warp of (B, K, C, h, w) by (B, K, 2, 3) matrices that map output to input coordinates; zero outside.
+    Warping by T gives canonical maps, by T^-1 the image's: Eq. 4 of Gao et al. 2021."""
     b, k, c, h, w = maps.shape
     grid = transform_points(sampling, image_grid(h, w, maps.device)).reshape(b * k, h, w, 2)
     flat = F.grid_sample(maps.reshape(b * k, c, h, w), grid, align_corners=False)
@@ -135,16 +136,17 @@ def warp(maps: Tensor, sampling: Tensor) -> Tensor:
 
 
 def carry(picture: Tensor, sampling: Tensor) -> Tensor:
-    """(B, C, h, w) warped by each of (B, K, 2, 3) -> (B, K, C, h, w), as `warp` does with K copies of it, its border
-    repeated outward: one picture is sampled at K grids below each other."""
+    """(B, C, h, w) warped by each of (B, K, 2, 3) -> (B, K, C, h, w), as `warp` with K copies of it, but with a
+    replicated border: one image is sampled at K grids stacked vertically."""
     (batch, _, h, w), parts = picture.shape, sampling.shape[1]
+    # (B, K h, w, 2): grid_sample reads the image once for all parts
     grid = transform_points(sampling, image_grid(h, w, picture.device)).reshape(batch, parts * h, w, 2)
     rows = F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
     return rows.reshape(batch, -1, parts, h, w).transpose(1, 2)
 
 
 def part_masks(depth: Tensor) -> Tensor:
-    """Eq. 3 of Gao et al. 2021: inverse depths D_k (B, 1 + K, S, S) -> masks M_k, the nearest slot in front."""
+    """Eq. 3 of Gao et al. 2021: inverse depths D_k (B, 1 + K, S, S) -> masks M_k, with the nearest slot in front."""
     return depth.softmax(dim=1)
 
 
@@ -154,12 +156,13 @@ def assemble_image(masks: Tensor, part_images: Tensor) -> Tensor:
 
 
 def group_norm(channels: int) -> nn.Module:
-    """Normalises each sample by itself: a frame's result does not depend on its batch, in training either."""
+    """Normalises each sample separately: a frame's result does not depend on its batch, in training either."""
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """(..., 2, 3) of the map that applies `second`, then `first`."""
+    # A (B p + s) + t = A B p + (A s + t)
     linear = product(first[..., :2], second[..., :2])
     return torch.cat([linear, product(first[..., :2], second[..., 2:]) + first[..., 2:]], dim=-1)
 
@@ -169,7 +172,7 @@ def invert(matrix: Tensor) -> Tensor:
     (a, b), (c, d) = (row.unbind(-1) for row in matrix[..., :2].unbind(-2))
     determinant = a * d - b * c
     linear = _stack_rows([d, -b], [-c, a]) / determinant[..., None, None]
-    return torch.cat([linear, product(-linear, matrix[..., 2:])], dim=-1)
+    return torch.cat([linear, product(-linear, matrix[..., 2:])], dim=-1)  # u = A^-1 p - A^-1 t
 
 
 class ConvBlock(nn.Sequential):
@@ -184,21 +187,22 @@ class ConvBlock(nn.Sequential):
 
 
 def some_channels(convolution: nn.Conv2d, maps: Tensor, wanted: slice) -> Tensor:
-    """The wanted output channels of a convolution alone."""
+    """Only the selected output channels of a convolution."""
     bias = None if convolution.bias is None else convolution.bias[wanted]
     return F.conv2d(maps, convolution.weight[wanted], bias, convolution.stride, convolution.padding)
 
 
 class DoublingConv(nn.Conv2d):
-    """(B, in_channels, h, w) -> (B, out_channels, 2h, 2w): each pixel becomes two by two, then a 3x3 convolution. Both
-    at once, as a transposed convolution with a 4x4 kernel: along an axis, taps (a, b, c) reach an even output from its
-    input pixel as b + c and from the one before as a, an odd one as a + b and from the one after as c. That takes 4/9
-    of the multiplications, and nothing is written out twice."""
+    """(B, in_channels, h, w) -> (B, out_channels, 2h, 2w): nearest-neighbour upsampling, then a 3x3 convolution. Both
+    are computed at once, as a transposed convolution with a 4x4 kernel: along an axis, taps (a, b, c) contribute to an
+    even output b + c of its input pixel and a of the one before, to an odd output a + b of its pixel and c of the one
+    after. That needs 4/9 of the multiplications, and writes nothing twice."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
+        # (in, out, 3, 3) -> (in, out, 4, 4); a transposed convolution applies its kernel flipped
         kernel = self.weight.transpose(0, 1).flip(-2, -1)
         kernel = F.pad(kernel, (0, 1)) + F.pad(kernel, (1, 0))  # (c, b, a) -> (c, b + c, a + b, a)
         kernel = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))
@@ -216,7 +220,7 @@ class UNet(nn.Module):
             nn.Sequential(ConvBlock(a, b, stride=2, norm=norm), ConvBlock(b, b, norm=norm)) for a, b in pairwise(widths)
         )
         self.context = nn.Linear(widths[-1], widths[-1])
-        skips = widths[-2:0:-1]
+        skips = widths[-2:0:-1]  # strides 16, 8, 4; the stem at stride 2 has no skip connection
         outs = (*skips[:-1], out_channels)
         self.up = nn.ModuleList(
             ConvBlock(below + skip, out, norm=norm)
@@ -246,14 +250,14 @@ class PartLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_parts, 1, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)
+        return (x.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)  # one product per part: (K, B, in)
 
 
 class PoseHead(nn.Module):
     """Part transforms from feature maps, built from two points per part: the part's centre t and the end of its first
-    axis, t + A (1, 0). They give translation, rotation and sx; sy comes from the features around the part. The points
-    are soft-argmaxes, which move with the image; without `soft_argmax` they are regressed from the `summary`, as in
-    the paper."""
+    axis, t + A (1, 0). They determine translation, rotation and sx; sy comes from the features around the part. The
+    points are soft-argmaxes, which move with the image; without `soft_argmax` they are regressed from the `summary`, as
+    in the paper."""
 
     def __init__(
         self,
@@ -279,8 +283,9 @@ class PoseHead(nn.Module):
         around = torch.cat([pooled, summary.unsqueeze(1).expand(-1, pooled.shape[1], -1)], dim=-1)
         raw = self.breadth(F.relu(self.hidden(around)))
         low, high = self.scale_range
-        breadth = low * (high / low) ** torch.sigmoid(raw)
+        breadth = low * (high / low) ** torch.sigmoid(raw)  # (B, K, 1) in scale_range, uniform in its logarithm
         axis = tip - translation
+        # at least `low`, with finite gradients where centre and tip coincide
         length = axis.square().sum(-1, keepdim=True).add(low**2).sqrt()
         rotation = axis / axis.square().sum(-1, keepdim=True).add(1e-8).sqrt()
         return Affine(rotation, torch.cat([length, breadth], dim=-1), translation)
@@ -291,6 +296,6 @@ class PoseHead(nn.Module):
         if hasattr(self, "points"):
             points = torch.tanh(self.points(summary)).reshape(batch, -1, 2).chunk(2, dim=1)
             return points, features.mean((2, 3)).unsqueeze(1).expand(-1, points[0].shape[1], -1)
-        heat = self.heat(features).flatten(2).softmax(dim=-1)
+        heat = self.heat(features).flatten(2).softmax(dim=-1)  # (B, 2 K, h w): centres, then tips
         points = (heat @ image_grid(height, width, features.device)).chunk(2, dim=1)
         return points, heat.chunk(2, dim=1)[0] @ features.flatten(2).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Mean and covariance of masks, and the poses made of them, in operations that every engine has."""
+"""Mean and covariance of masks, and poses from them, in operations that every backend supports."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Moments(NamedTuple):
 
 
 def mask_moments(masks: Tensor) -> Moments:
-    """Moments of (B, K, h, w) masks, none of them negative.
+    """Moments of non-negative (B, K, h, w) masks.
 
-    Rows and columns are summed first, and their distances are taken from the mean: exact for small parts too, where
-    E[xx] - E[x]E[x] would cancel.
+    Rows and columns are summed first, and distances are taken from the mean: accurate for small parts, too, where E[xx]
+    - E[x]E[x] would cancel.
     """
     height, width = masks.shape[-2:]
     columns, rows = masks.sum(2), masks.sum(3)
@@ -49,15 +49,15 @@ def mask_moments(masks: Tensor) -> Moments:
 def pose_from_moments(moments: Moments, min_variance: float, sigmas: float = CANONICAL_SIGMAS) -> Affine:
     """Poses with A A^T = sigmas^2 Sigma, the first axis the longest: geometry.affine_from_moments, in closed form.
 
-    Variances are at least `min_variance`: a mask of one pixel, and an empty one, keep a finite pose that can be
-    inverted. An axis has no direction: the first one points to the right, and that of a round mask lies along x.
+    Variances are at least `min_variance`: a mask of one pixel, or an empty one, gets a finite, invertible pose. An axis
+    has no direction: the first one points to the right, and that of a round mask along x.
     """
     xx, yy = moments.variance.unbind(-1)
     trace, off = xx + yy, 2 * moments.covariance_xy
     difference = xx - yy + ROUNDNESS * trace
-    # Not "+ 1e-20": the exporter takes that for a zero and leaves it out.
+    # Not "+ 1e-20": the exporter takes it for zero and drops it.
     spread = (difference.square() + off.square()).clamp(min=1e-20).sqrt()
-    # The double angle's half, by the form that does not cancel: (1 + cos, sin) near the x axis, (sin, 1 - cos) near y.
+    # Half of the double angle, in the form without cancellation: (1 + cos, sin) near the x axis, (sin, 1 - cos) near y.
     lying = difference >= 0
     downwards = torch.where(off >= 0, 1.0, -1.0)
     axis = torch.stack(

@@ -1,4 +1,4 @@
-"""From a network's masks and poses to what the runtime reads; the same inside every exported graph."""
+"""Converts a network's masks and poses to the outputs that the runtime reads; the same in every exported graph."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Readout(NamedTuple):
     affines: Tensor
     """(B, K, 2, 3) canonical -> normalised image coordinates."""
     scores: Tensor
-    """(B, K) in [0, 1]: mean probability of a part over the pixels it owns, 0 without any."""
+    """(B, K) in [0, 1]: mean probability of a part over its pixels, 0 without any."""
     evidence: Tensor | None = None
-    """(B, K, 2) mass and peak of a part, each in [0, 1]: the sum of its probabilities on the pixels it owns as a share
-    of all pixels, and the largest of them."""
+    """(B, K, 2) mass and peak of a part, each in [0, 1]: the sum of its probabilities over its pixels as a share of all
+    pixels, and the largest of them."""
 
 
 def read_out(logits: Tensor, affine: Affine) -> Readout:
-    """`logits` (B, 1 + K, S, S), background first, whose softmax over the slots gives the masks; or as
-    Student.quarters gives them, (B, 1 + K, 4, S/2, S/2): labels are put in order after the choice among the slots, an
-    eleventh of the bytes for ten parts.
+    """`logits` (B, 1 + K, S, S), background first, whose softmax over the slots gives the masks; or (B, 1 + K, 4, S/2,
+    S/2) as from Student.quarters. Labels are reordered after the argmax over slots, an eleventh of the bytes for ten
+    parts.
 
-    Only the largest probability of a pixel is needed, 1 / sum_k exp(l_k - max l): much cheaper than a softmax.
+    Only the largest probability of a pixel is needed, 1 / sum_k exp(l_k - max l), which is much cheaper than a softmax.
     """
     best, labels = logits.max(dim=1)
     certainty = 1 / (logits - best.unsqueeze(1)).exp().sum(dim=1)
@@ -49,14 +49,14 @@ def _of_owned_pixels(labels: Tensor, certainty: Tensor, affine: Affine) -> Reado
     sure = owned * certainty.flatten(1).unsqueeze(1)
     total = sure.sum(dim=2)
     evidence = torch.stack([total / owned.shape[2], sure.amax(dim=2)], dim=-1)
-    if labels.dim() == 4:  # in floats: TensorRT takes uint8 at the very end only, ONNX Runtime shuffles no integers
+    if labels.dim() == 4:  # as floats: TensorRT allows uint8 only at outputs, ONNX Runtime shuffles no integers
         labels = F.pixel_shuffle(labels.float(), 2).squeeze(1)
     return Readout(labels.to(torch.uint8), affine.matrix(), total / owned.sum(dim=2).clamp(min=1), evidence)
 
 
 class Exported(nn.Module):
-    """(B, S, S, 3) uint8 RGB -> Readout: everything between pixels and poses is inside. `evidence` False leaves the
-    output of that name out."""
+    """(B, S, S, 3) uint8 RGB -> Readout: everything between pixels and poses is inside. `evidence` False omits that
+    output."""
 
     def __init__(self, evidence: bool = True) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class ExportedStudent(Exported):
 
 
 class ExportedScops(Exported):
-    """Masks of SCOPS; poses are moments of the masks, their first axis without a direction."""
+    """Masks of SCOPS; poses are moments of the masks, whose first axis has no direction."""
 
     def __init__(self, scops: Scops, evidence: bool = True) -> None:
         super().__init__(evidence)
@@ -95,8 +95,8 @@ class ExportedScops(Exported):
 
 
 class ExportedTeacher(Exported):
-    """An Assembly teacher, its slots joined to parts: the same answers as its student's, a decoder pass per slot
-    dearer."""
+    """An Assembly teacher, with its slots joined to parts: the same outputs as its student's, at the cost of a decoder
+    pass per slot."""
 
     def __init__(self, teacher: PartNetwork, groups: PartGroups, gate: float, evidence: bool = True) -> None:
         super().__init__(evidence)
@@ -112,9 +112,9 @@ def read_masks(masks: Tensor, level: float = BACKGROUND_LEVEL, peak_floor: float
     """Soft masks (B, 1 + K, S, S), background first -> labels by part_labels at this `level` and `peak_floor`, and the
     poses and scores of the parts.
 
-    A pose is made of the part's probabilities on the pixels it owns: the softmax's tails elsewhere would draw it to the
-    middle of the image, and hard masks would let it jump by whole pixels. The score is the mean probability under
-    the same weights.
+    A pose is computed from the part's probabilities over its pixels: the softmax's tails elsewhere would pull it to the
+    middle of the image, and hard masks would make it jump by whole pixels. The score is the mean probability with the
+    same weights.
     """
     labels = part_labels(masks, level, peak_floor)
     numbers = torch.arange(1, masks.shape[1], device=masks.device)[:, None, None]

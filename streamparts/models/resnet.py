@@ -1,7 +1,6 @@
 """DeepLab-V2 on ResNet-50 (Chen et al., TPAMI 2018; He et al., CVPR 2016), the network of Hung et al., CVPR 2019.
 
-Layers are called conv1, bn1, layer1.0.conv1 ... layer4.2.bn3 and layerN.0.downsample.0 and .1, as in most files of
-weights.
+Layers are called conv1, bn1, layer1.0.conv1 ... layer4.2.bn3 and layerN.0.downsample.0 and .1, as in most weight files.
 """
 
 from __future__ import annotations
@@ -12,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 CAFFE_MEAN = (122.679, 116.669, 104.007)
-"""Of ImageNet, RGB values in [0, 255]: what the paper's weights were trained with. Each channel loses its own mean
-here; the release adds the blue mean to red and the red one to blue wherever it undoes this."""
+"""ImageNet's mean, RGB values in [0, 255], used to train the paper's weights. Each channel is reduced by its own mean
+here; the release swaps the means of red and blue when it reverses the normalisation."""
 
 EXPANSION = 4
 """Output channels of a bottleneck per channel inside."""
 STAGES = ((3, 1, 1), (4, 2, 1), (6, 1, 2), (3, 1, 4))
-"""Blocks, stride and dilation of layer1 to layer4: layer3 and layer4 widen their view without halving again."""
+"""Blocks, stride and dilation of layer1 to layer4: layer3 and layer4 enlarge the receptive field without further
+downsampling."""
 HEAD_DILATIONS = (6, 12, 18, 24)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions around a shortcut. The stride is on the first one, as in Caffe's network."""
+    """1x1, 3x3 and 1x1 convolutions with a shortcut. The stride is in the first one, as in Caffe's network."""
 
     def __init__(self, in_channels: int, width: int, stride: int, dilation: int) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """Images (B, 3, S, S) RGB in [0, 1] -> features (B, 2048, S/8 + 1, S/8 + 1), centred on pixels 0, 8, ..., S.
-    `mean` and `std`, RGB in [0, 255], are what its weights expect the pictures to be rid of."""
+    """Images (B, 3, S, S) RGB in [0, 1] -> features (B, 2048, S/8 + 1, S/8 + 1), centred on pixels 0, 8, ..., S. `mean`
+    and `std`, RGB in [0, 255], normalise the images as the weights expect."""
 
     mean: Tensor
     std: Tensor
@@ -101,8 +101,8 @@ def _stage(in_channels: int, width: int, blocks: int, stride: int, dilation: int
 
 
 class AtrousPyramid(nn.Module):
-    """DeepLab-V2's head: the sum of 3x3 convolutions of several dilations. It reads the last `in_channels` channels of
-    its input and leaves the others alone."""
+    """DeepLab-V2's head: the sum of 3x3 convolutions with several dilations. It reads only the last `in_channels`
+    channels of its input."""
 
     def __init__(self, in_channels: int, out_channels: int, dilations: Sequence[int] = HEAD_DILATIONS) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class AtrousPyramid(nn.Module):
 
 
 def init_logits(layer: nn.Module) -> None:
-    """Weights N(0, 0.01), no bias: all slots start nearly even."""
+    """Weights N(0, 0.01), no bias: all slots start nearly equal."""
     if isinstance(layer, nn.Conv2d) and layer.bias is not None:
         nn.init.normal_(layer.weight, std=0.01)
         nn.init.zeros_(layer.bias)

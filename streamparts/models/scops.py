@@ -1,8 +1,7 @@
-"""SCOPS: part masks that one convolutional network sees in single images, trained by what parts are like.
+"""SCOPS: part masks from a convolutional network on single images.
 
 After Hung et al., "SCOPS: Self-Supervised Co-Part Segmentation", CVPR 2019: the paper's DeepLab-V2, and two forms that
-stream on a CPU: a `fast` one that learns from scratch, and one on SqueezeNet, which starts from trained weights. The
-losses are a matter of training.
+stream on a CPU: a `fast` one that learns from scratch, and one on a pretrained SqueezeNet. The losses are in train/.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from streamparts.models.squeezenet import PyramidHead, SqueezeNet
 
 Backbone = Literal["fast", "squeezenet", "resnet50", "resnet50-half"]
 LIGHT: tuple[Backbone, ...] = ("fast", "squeezenet")
-"""Those that stream on a CPU."""
+"""Forms that stream on a CPU."""
 
 FAST_WIDTHS = (24, 48, 80, 128, 160)
 """Channels of the fast form at strides 2, 4, 8, 16, 32."""
@@ -29,15 +28,15 @@ FAST_FEATURES = 64
 """Of the fast form at stride 4."""
 
 BACKGROUND_LEVEL = 0.1
-"""A pixel is a part's where the part reaches more than this share of its own peak; the release's."""
+"""A pixel belongs to a part if the part exceeds this share of its own peak there; the release's value."""
 LEVELS = 1024
-"""Steps into which that share is rounded. On a plain picture a part is at its peak everywhere: without steps, rounding
-errors would choose among such parts; with them, the first one has the pixel, in every engine."""
+"""Number of steps to which that share is rounded. In a uniform image, parts are at their peak everywhere: without
+rounding, rounding errors would choose among them; with it, the first one gets the pixel, on every backend."""
 
 
 @dataclass(frozen=True)
 class ScopsConfig:
-    """The shape of the network; saved beside its weights."""
+    """The shape of the network, saved with its weights."""
 
     num_parts: int = 8
     """K, without the background."""
@@ -45,8 +44,8 @@ class ScopsConfig:
     """Side of the square input in pixels, a multiple of 32 (fast, squeezenet) or 8; 128 makes these four times as
     fast."""
     backbone: Backbone = "fast"
-    """A slim U-Net; SqueezeNet 1.1; ResNet-50, whose 2048 channels all reach the head; or the published network, where
-    the second half of them does."""
+    """A slim U-Net; SqueezeNet 1.1; ResNet-50, all of whose 2048 channels reach the head; or the published network,
+    where only the second half does."""
     background_level: float = BACKGROUND_LEVEL
     """See `part_labels`."""
     peak_floor: float = 0.0
@@ -54,14 +53,14 @@ class ScopsConfig:
 
 
 class ParameterGroups(NamedTuple):
-    """What may want learning rates of its own: every parameter once, in one of the two."""
+    """Groups with their own learning rates: every parameter is in exactly one of the two."""
 
     backbone: list[nn.Parameter]
     head: list[nn.Parameter]
 
 
 class FastBackbone(nn.Module):
-    """Images (B, 3, S, S) RGB in [0, 1] -> features (B, C, S/4, S/4). BatchNorm, so that it folds."""
+    """Images (B, 3, S, S) RGB in [0, 1] -> features (B, C, S/4, S/4). BatchNorm, so that it can be folded."""
 
     out_channels = FAST_FEATURES
 
@@ -84,14 +83,14 @@ class FastHead(nn.Sequential):
 
 
 class Scops(nn.Module):
-    """Images (B, 3, S, S) RGB in [0, 1] -> coarse logits (B, 1 + K, h, w), background first; the pictures' mean is
-    taken off inside. h = w is S/4 in the light forms, S/8 + 1 with ResNet-50.
+    """Images (B, 3, S, S) RGB in [0, 1] -> coarse logits (B, 1 + K, h, w), background first; the images' mean is
+    subtracted inside. h = w is S/4 in the light forms, S/8 + 1 with ResNet-50.
 
-    Coarse cells are spread over the image as everywhere here (align_corners=False). ResNet-50's S/8 + 1 cells reach
-    half a cell beyond the image on each side, so that the rim of its masks lies up to 4 pixels further in than what
-    its cells are centred on; the head learns this with the rest.
+    Coarse cells are spread over the image as everywhere here (align_corners=False). ResNet-50's S/8 + 1 cells extend
+    half a cell beyond the image on each side, so the border of its masks is up to 4 pixels farther inside than the
+    cells' centres; the head learns to compensate.
 
-    The light forms train in bfloat16 where the machine has it, in half of the time.
+    The light forms train in bfloat16 if the machine supports it, in half of the time.
     """
 
     def __init__(self, config: ScopsConfig) -> None:
@@ -136,7 +135,7 @@ class Scops(nn.Module):
 
     @property
     def feature_channels(self) -> int:
-        """Of the deepest features that `seen` gives."""
+        """Channels of the deepest features from `seen`."""
         return self.backbone.out_channels
 
     def masks(self, images: Tensor) -> Tensor:
@@ -149,20 +148,20 @@ class Scops(nn.Module):
         return ParameterGroups(list(self.backbone.parameters()), list(self.head.parameters()))
 
     def freeze_norms(self, statistics: bool = False) -> None:
-        """Keep gamma and beta of ResNet-50's norms, all but those of its shortcuts, as they are: the paper's training.
+        """Freeze gamma and beta of ResNet-50's norms, except in the shortcuts, as in the paper's training.
 
-        Their statistics go on following the batches, as the paper's do. `statistics` True keeps these too, and the
-        shortcuts' norms: what small batches want, and weights whose norms were folded into convolutions. The
-        light forms have no norms to be kept.
+        Their statistics continue to follow the batches, as in the paper. `statistics` True also freezes these, and the
+        shortcuts' norms: for small batches, and for weights whose norms were folded into convolutions. The light forms
+        have no such norms.
         """
         if isinstance(self.backbone, ResNet50):
             self.backbone.freeze_norms(statistics)
 
 
 def upsampled_masks(logits: Tensor, size: int) -> Tensor:
-    """Coarse logits (B, 1 + K, h, w) -> soft masks (B, 1 + K, size, size); the softmax comes after the upsampling.
+    """Coarse logits (B, 1 + K, h, w) -> soft masks (B, 1 + K, size, size), with the softmax after the upsampling.
 
-    It is written out: ONNX Runtime's own softmax over channels takes several times as long.
+    The softmax is written out: ONNX Runtime's own softmax over channels takes several times as long.
     """
     fine = F.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)
     powers = (fine - fine.amax(dim=1, keepdim=True)).exp()
@@ -172,17 +171,16 @@ def upsampled_masks(logits: Tensor, size: int) -> Tensor:
 def part_labels(masks: Tensor, level: float = BACKGROUND_LEVEL, peak_floor: float = 0.0) -> Tensor:
     """Soft masks (B, 1 + K, S, S), background first -> labels (B, S, S), 0 background, k + 1 part k.
 
-    Each part is divided by its own peak in the image, and the largest share has the pixel where it exceeds `level`: the
-    release's rule, under which every part that is nowhere covered by a stronger one is found,
-    however unsure. The part's score tells how sure. `peak_floor` as for part_shares.
+    Each part is divided by its own peak in the image, and the largest quotient gets the pixel if it exceeds `level`.
+    With this rule of the release, every part that is not fully covered by a stronger one is found, however uncertain;
+    its score is the confidence. `peak_floor` as for part_shares.
     """
     share, part = (part_shares(masks, peak_floor) * LEVELS).round().max(dim=1)
     return torch.where(share > level * LEVELS, part + 1, 0)
 
 
 def part_shares(masks: Tensor, peak_floor: float = 0.0) -> Tensor:
-    """Soft masks (B, 1 + K, S, S), background first -> (B, K, S, S) each part over its own peak in the image, which
-    counts as `peak_floor` at least: with 0, the release's rule, a part that is hidden is found somewhere all the
-    same."""
+    """Soft masks (B, 1 + K, S, S), background first -> (B, K, S, S) each part divided by its own peak in the image,
+    which is at least `peak_floor`: with 0, the release's rule, a hidden part is found somewhere nevertheless."""
     parts = masks[:, 1:]
     return parts / parts.amax(dim=(2, 3), keepdim=True).clamp(min=max(peak_floor, 1e-30))

@@ -1,6 +1,6 @@
-"""SqueezeNet 1.1 (Iandola et al., 2016) as a backbone: what a small network trained to classify sees, at four scales.
+"""SqueezeNet 1.1 (Iandola et al., 2016) as a backbone: features of a small classification network at four scales.
 
-Layers are called conv1 and fire2.squeeze1x1 to fire9.expand3x3, as in Caffe's files of weights.
+Layers are called conv1 and fire2.squeeze1x1 to fire9.expand3x3, as in Caffe's weight files.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from streamparts.models.layers import ConvBlock
 from streamparts.models.resnet import CAFFE_MEAN, init_logits
 
 WIDTHS = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}
-"""Of each fire: channels squeezed to, and of each of its two expansions."""
+"""Channels of each fire: squeezed, and in each of its two expansions."""
 STAGES = ((2, 3), (4, 5), (6, 7, 8, 9))
-"""Fires at strides 4, 8 and 16."""
+"""Indices of the fires at strides 4, 8 and 16."""
 PYRAMID = 96
-"""Channels in which the scales are joined."""
+"""Channels in which the scales are merged."""
 
 
 class Fire(nn.Module):
-    """A 1x1 convolution to few channels, then 1x1 and 3x3 convolutions side by side."""
+    """A 1x1 convolution to few channels, then parallel 1x1 and 3x3 convolutions."""
 
     def __init__(self, in_channels: int, squeezed: int, expanded: int) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """Images (B, 3, S, S) RGB in [0, 1] -> features (B, 128, S/4, S/4), (B, 256, S/8, S/8) and (B, 512, S/16, S/16).
 
-    Its first convolution and its pools are padded by one, so that cells lie where those of the other scales do; in its
-    own training they were not. `mean` and `std`, RGB in [0, 255], are what its weights expect pictures to be rid of.
+    Its first convolution and its pools are padded by one, so that cells are aligned over the scales; in its pretraining
+    they were not. `mean` and `std`, RGB in [0, 255], normalise the images as the weights expect.
     """
 
     out_channels = 2 * WIDTHS[9][1]
@@ -68,8 +68,8 @@ class SqueezeNet(nn.Module):
 
 
 class PyramidHead(nn.Module):
-    """The scales of SqueezeNet -> logits (B, out_channels, S/4, S/4): joined from coarse to fine (Lin et al., CVPR
-    2017). BatchNorm, so that it folds."""
+    """The scales of SqueezeNet -> logits (B, out_channels, S/4, S/4), merged from coarse to fine (Lin et al., CVPR
+    2017). BatchNorm, so that it can be folded."""
 
     def __init__(self, out_channels: int) -> None:
         super().__init__()

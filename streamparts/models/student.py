@@ -18,20 +18,20 @@ from streamparts.models.layers import Affine, ConvBlock, PoseHead, UNet
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """The shape of the network; saved beside its weights."""
+    """The shape of the network, saved with its weights."""
 
     num_parts: int
     """K, without the background."""
     image_size: int = 128
     """Side of the square input in pixels, a multiple of 32."""
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
-    """Encoder channels at strides 2, 4, 8, 16, 32; of "lite0" those on the way up, its own are given."""
+    """Encoder channels at strides 2, 4, 8, 16, 32; with "lite0", those of the upward path, since its own are fixed."""
     feature_channels: int = 64
     """Encoder output channels at stride 4."""
     mask_channels: int = 24
     """Channels of the mask head at stride 2."""
     encoder: StudentEncoder = "unet"
-    """Either "unet", which learns from scratch, or "lite0", which begins with what ImageNet taught it."""
+    """Either "unet", trained from scratch, or "lite0", pretrained on ImageNet."""
     blocks: tuple[int, ...] = ()
     """Blocks of EfficientNet-lite0 that are kept, see EfficientNetLite0; only for "lite0"."""
 
@@ -44,7 +44,7 @@ STUDENT_SIZES: dict[StudentSize, dict[str, Any]] = {
     "small": {},
     "base": {"widths": (24, 56, 112, 160, 208), "feature_channels": 96, "mask_channels": 32},
 }
-"""What each size changes of StudentConfig's defaults: about 0.4, 1 and 2.8 million parameters."""
+"""Changes of each size to StudentConfig's defaults: about 0.4, 1 and 2.8 million parameters."""
 LITE0_SIZES: dict[StudentSize, dict[str, Any]] = {
     "nano": {"blocks": (1, 2, 2, 3, 2), "feature_channels": 32, "mask_channels": 16},
     "small": {"blocks": (1, 2, 2, 3, 3, 2), "feature_channels": 40, "mask_channels": 20},
@@ -68,8 +68,8 @@ class StudentOutput(NamedTuple):
 
 
 class LiteUNet(nn.Module):
-    """What layers.UNet is, on EfficientNet-lite0: (B, 3, S, S) -> features (B, out_channels, S/4, S/4), the encoder's
-    own at stride 2 and the mean of its deepest."""
+    """layers.UNet on EfficientNet-lite0: (B, 3, S, S) -> features (B, out_channels, S/4, S/4), the encoder's own at
+    stride 2 and the mean of its deepest."""
 
     def __init__(self, blocks: tuple[int, ...], out_channels: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class LiteUNet(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> LiteUNet:
-        """The encoder keeps ImageNet's statistics: a batch of a dozen pictures has none to put in their place."""
+        """The encoder keeps ImageNet's statistics, because a batch of a dozen images gives no useful ones."""
         super().train(mode)
         self.lite0.eval()
         return self
@@ -97,7 +97,8 @@ class LiteUNet(nn.Module):
 
 
 class Student(nn.Module):
-    """Images (B, 3, S, S) RGB in [0, 1] -> masks and poses. BatchNorm, so that it folds into the convolutions."""
+    """Images (B, 3, S, S) RGB in [0, 1] -> masks and poses. BatchNorm, so that it can be folded into the
+    convolutions."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
@@ -121,7 +122,8 @@ class Student(nn.Module):
         return StudentOutput(F.pixel_shuffle(quarters.flatten(1, 2), 2), affine)
 
     def quarters(self, images: Tensor) -> tuple[Tensor, Affine]:
-        """Logits as (B, 1 + K, 4, S/2, S/2), the four pixels of every two by two in the third dimension, and poses."""
+        """Logits as (B, 1 + K, 4, S/2, S/2), with the four pixels of every two by two in the third dimension, and
+        poses."""
         features, stem, summary = self.encoder(images)
         fine = self.sharpen(torch.cat([self.lift(features), stem], dim=1))
         return self.mask(fine).unflatten(1, (-1, 4)), self.pose(features, summary)

@@ -1,4 +1,4 @@
-"""The trained networks of a run folder, read from their checkpoints."""
+"""Loads the trained networks of a run folder from their checkpoints."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ from streamparts.models.student import Student, StudentConfig
 
 
 def build_teacher(config: AssemblyConfig | PaperAssemblyConfig) -> PartNetwork:
-    """The network whose shape `config` is."""
+    """Build the network with the shape `config`."""
     return PaperAssembly(config) if isinstance(config, PaperAssemblyConfig) else Assembly(config)
 
 
 def read_teacher_config(checkpoint: Path) -> AssemblyConfig | PaperAssemblyConfig:
-    """The shape of the teacher in a checkpoint. Raises ModelError."""
+    """Read the shape of the teacher in a checkpoint. Raises ModelError."""
     if "decoder_width" in read_metadata(checkpoint)[1]:
         return read_config(checkpoint, AssemblyConfig)
     return read_config(checkpoint, PaperAssemblyConfig)
 
 
 def load_teacher(checkpoint: Path) -> PartNetwork:
-    """The teacher in a checkpoint, in eval mode. Raises ModelError."""
+    """Load the teacher in a checkpoint, in eval mode. Raises ModelError."""
     return load_weights(checkpoint, build_teacher(read_teacher_config(checkpoint))).eval()
 
 
 def read_groups(checkpoint: Path) -> tuple[PartGroups, float]:
-    """The slots that make each part, and the gate, from the files beside a teacher's checkpoint. Raises ModelError."""
+    """Read which slots make each part, and the gate, from the files beside a teacher's checkpoint. Raises ModelError."""
     try:
         groups = PartGroups.from_json((checkpoint.parent / PARTS).read_text(encoding="utf-8"))
         return groups, float(json.loads((checkpoint.parent / CONFIG).read_text(encoding="utf-8"))["gate"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{checkpoint}: the {PARTS} and {CONFIG} of its run are not beside it ({error})") from error
+        raise ModelError(
+            f"{checkpoint}: the {PARTS} and {CONFIG} of its run are missing beside it ({error})"
+        ) from error
 
 
 def load_student(checkpoint: Path) -> Student:
-    """The student in a checkpoint, in eval mode. Raises ModelError."""
+    """Load the student in a checkpoint, in eval mode. Raises ModelError."""
     return load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
 
 
 def load_scops(checkpoint: Path) -> Scops:
-    """The SCOPS network in a checkpoint, in eval mode. Raises ModelError."""
+    """Load the SCOPS network in a checkpoint, in eval mode. Raises ModelError."""
     return load_weights(checkpoint, Scops(read_config(checkpoint, ScopsConfig))).eval()

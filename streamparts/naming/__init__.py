@@ -1,1 +1,1 @@
-"""The parts of a model: pictures of each, and names given by people."""
+"""Shows a model's parts and stores their names."""

@@ -1,4 +1,4 @@
-"""New names for the parts of a model file. Nothing else in the file changes: not a byte of the network."""
+"""Renames the parts of a model file. Nothing else in the file changes; the network stays the same byte for byte."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from streamparts.bundle.spec import ModelSpec, pairs_by_name, require_part_names
 from streamparts.errors import ModelError
 
 Pair = tuple[str, str]
-"""Names of two parts that mirror each other."""
+"""Names of two mirrored parts."""
 
 
 def renamed(spec: ModelSpec, names: Mapping[int, str], pairs: Sequence[Pair] | None = None) -> ModelSpec:
-    """The description with new names by part number; the others stay.
+    """Return the description with new names by part number; the others stay.
 
-    `pairs` of new names are all that is stored of mirror partners; None keeps those there were. Pairs that the names
-    tell by themselves, left and right, need not be given. Raises ValueError, in one line, for a number that no part
-    has, a name that is empty, too long, there twice or of other characters than names may have, and a wrong pair.
+    `pairs` of new names replace all stored mirrored pairs; None keeps them. Pairs implied by the names, left and right,
+    need not be given. Raises ValueError with a one-line message for an unknown part number, a name that is empty, too
+    long, duplicate or has invalid characters, and a wrong pair.
     """
     if unknown := sorted(set(names) - set(range(spec.num_parts))):
         raise ValueError(f"there is no part {unknown[0]}; the parts of {spec.name} are 0 to {spec.num_parts - 1}")
     parts = tuple(names.get(part, name) for part, name in enumerate(spec.parts))
     for name in parts:
         if "=" in name:
-            raise ValueError(f"a name must have no '=', got {short(name)}")
+            raise ValueError(f"a name must not contain '=', got {short(name)}")
         if (count := parts.count(name)) > 1:
-            raise ValueError(f"the name {short(name)} is given to {count} parts; every part needs its own")
+            raise ValueError(f"the name {short(name)} is given to {count} parts; every part needs its own name")
     require_part_names(parts)
     if pairs is None:
         number = {name: part for part, name in enumerate(spec.parts)}
@@ -50,16 +50,17 @@ def renamed(spec: ModelSpec, names: Mapping[int, str], pairs: Sequence[Pair] | N
 
 
 def named_file(model: str | Path, output: Path | None, force: bool = False) -> Path:
-    """Where the names of a model go: its own file, or `output`. Raises ModelError where they must not."""
+    """Return the file that stores the names of a model: its own file, or `output`. Raises ModelError if it must not be
+    changed."""
     path = Path(model) if Path(model).suffix == ".engine" else load_model(model).path
     if output is None:
         if path.resolve().parent == ASSETS.resolve():
             raise ModelError(
-                f"{path.stem} comes with the package and stays as it is; give -o FILE.onnx for the named one"
+                f"{path.stem} is bundled with the package and cannot be changed; give -o FILE.onnx for the named model"
             )
         return path.resolve()
     if output.suffix != path.suffix:
-        raise ModelError(f"{output}: give the named model a name that ends in {path.suffix}")
+        raise ModelError(f"{output}: the name of the model must end in {path.suffix}")
     if output.resolve().parent == ASSETS.resolve():
         raise ModelError(f"{output}: is in the package's own folder; choose another one")
     if not output.absolute().parent.is_dir():
@@ -78,11 +79,10 @@ def store_names(
     output: str | Path | None = None,
     force: bool = False,
 ) -> tuple[Path, ModelSpec]:
-    """Give parts of a model file new names, as `renamed` does; the file written, and its description.
+    """Give parts of a model file new names, see `renamed`. Returns the written file and its description.
 
-    Written is the .onnx file itself with its sidecar, or `output`; of an .engine, which says nothing of itself, the
-    description beside it. Each file appears whole or not at all. Raises ModelError, in one line; nothing is changed
-    then.
+    Writes the .onnx file with its sidecar, or `output`; for an .engine, which contains no description, its sidecar.
+    Each file is written atomically. Raises ModelError with a one-line message, without changing anything.
     """
     path = named_file(model, None if output is None else Path(output), force)
     try:
@@ -92,7 +92,7 @@ def store_names(
         spec = renamed(bundle.spec, names, pairs)
         data = with_metadata(bundle.data, METADATA_KEY, spec.to_json())
         if check_model(data) != spec:
-            raise ModelError(f"{path}: the names could not be put into the file; export it again")
+            raise ModelError(f"{path}: the names could not be stored in the file; export it again")
         write_model(path, spec, data)
     except ValueError as error:
         raise ModelError(str(error)) from error
@@ -111,12 +111,12 @@ def _name_engine(engine: Path, path: Path, names: Mapping[int, str], pairs: Sequ
 
 
 def files_of(path: Path) -> str:
-    """What `store_names` wrote, in words."""
+    """Name the files written by `store_names`."""
     return str(engine_sidecar_path(path) if path.suffix == ".engine" else f"{path} and {sidecar_path(path).name}")
 
 
 def names_text(spec: ModelSpec) -> str:
-    """A line for each part, and its mirror partner."""
+    """A line for each part, with its mirrored part."""
     partner = {part: other for pair in spec.symmetric_pairs for part, other in (pair, pair[::-1])}
     lines = []
     for part, name in enumerate(spec.parts):

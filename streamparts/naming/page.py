@@ -1,4 +1,4 @@
-"""A page of this machine on which the parts of a model are shown and named."""
+"""A local web page that shows and names the parts of a model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from streamparts.naming.pictures import jpeg
 from streamparts.sinks.preview.local_page import PAGE_HEAD, LocalHandler, LocalServer
 
 MAX_FORM_BYTES = 256_000
-"""254 names of 64 characters fit in."""
+"""Maximum size of the form: 254 names of 64 characters fit."""
 FORM_TYPE = "application/x-www-form-urlencoded"
 BY_NAME, NOBODY = "name", ""
-"""Choices of a mirror partner beside the part numbers."""
+"""Choices of a mirrored part besides the part numbers."""
 
 Save = Callable[[Mapping[int, str], Sequence[Pair]], str]
-"""Stores names by part number, and pairs of them; says where. Raises ModelError for what cannot be."""
+"""Stores names by part number and mirrored pairs, and returns where. Raises ModelError for invalid input."""
 
 _STYLE = """img{display:block;max-width:100%}li{list-style:none;margin:0 0 20px}ul{padding:0}b{display:inline-block;
 min-width:2em;text-align:center;padding:4px;color:#fff;text-shadow:0 0 3px #000}
@@ -36,15 +36,15 @@ _NO_ENTER = '<button disabled hidden aria-hidden="true"></button>'
 
 
 class NamePage:
-    """Serves the form until it was saved or is closed."""
+    """Serves the form until it is saved or closed."""
 
     def __init__(self, spec: ModelSpec, pictures: Sequence[Sequence[ByteArray]], save: Save, port: int = 0) -> None:
-        """`pictures` of each part as `part_pictures` gives them; `save` is called with what was typed.
+        """`pictures` of each part are from `part_pictures`; `save` gets the input.
 
-        Raises ModelError where `port` is taken; 0 is any that is free.
+        Raises ModelError if `port` is in use; 0 is any free one.
         """
         self.saved = threading.Event()
-        """Set once the names are stored and the browser was told so."""
+        """Set once the names are stored and the browser has its answer."""
         self.spec, self._save = spec, save
         self._rows = [jpeg(np.hstack(row)) if row else b"" for row in pictures]
         self._lock, self._is_stored = threading.Lock(), False
@@ -56,7 +56,7 @@ class NamePage:
 
     @property
     def address(self) -> str:
-        """To be opened in a browser; whoever knows it can name the parts."""
+        """Address for a browser; anyone who has it can name the parts."""
         return self._server.address
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class NamePage:
         return self._rows[int(number)] if number.isdecimal() and int(number) < len(self._rows) else b""
 
     def form(self, names: Sequence[str] = (), partners: Sequence[str] = (), wrong: str = "") -> str:
-        """The page, filled in with what was typed or else with what the model has."""
+        """The page, filled with the input or else with the model's names."""
         spec = self.spec
         names = names or spec.parts
         partners = partners or _partners(spec)
@@ -82,7 +82,7 @@ class NamePage:
         )
 
     def store(self, names: Sequence[str], partners: Sequence[str]) -> str:
-        """Names and partners as typed, one for each part; where they are now. Raises ModelError."""
+        """Store names and mirrored parts, one for each part. Returns where they are stored. Raises ModelError."""
         pairs = dict[frozenset[int], Pair]()
         for part, partner in enumerate(partners):
             if partner in (BY_NAME, NOBODY):
@@ -94,7 +94,7 @@ class NamePage:
             pairs.setdefault(frozenset((part, int(partner))), (names[part], names[int(partner)]))
         with self._lock:
             if self._is_stored:
-                raise ModelError("the names were saved already; start streamparts name again to change them")
+                raise ModelError("the names are already saved; start streamparts name again to change them")
             where = self._save(dict(enumerate(names)), list(pairs.values()))
             self._is_stored = True
         return where
@@ -102,7 +102,7 @@ class NamePage:
     def _part(self, part: int, names: Sequence[str], partners: Sequence[str]) -> str:
         red, green, blue = part_color(part)
         choices = [
-            (BY_NAME, "as the names say (left, right)"),
+            (BY_NAME, "by name (left, right)"),
             *((str(k), f"{k}: {name}") for k, name in enumerate(names)),
         ]
         options = "".join(
@@ -110,7 +110,7 @@ class NamePage:
             for value, text in choices
             if value != str(part)
         )
-        picture = f'<img src="part{part}" alt="part {part} in several frames">' if self._rows[part] else "seen nowhere"
+        picture = f'<img src="part{part}" alt="part {part} in several frames">' if self._rows[part] else "never visible"
         return (
             f'<li><b style="background:rgb({red},{green},{blue})">{part}</b>'
             f'<label>name <input name="name{part}" maxlength="{MAX_NAME}" value="{escape(names[part])}" required>'
@@ -120,7 +120,7 @@ class NamePage:
 
 
 def _partners(spec: ModelSpec) -> list[str]:
-    """What is chosen for each part to begin with."""
+    """Initial choice of the mirrored part, for each part."""
     number = {name: str(part) for part, name in enumerate(spec.parts)}
     stored = {one: number[other] for pair in spec.pairs for one, other in (pair, pair[::-1])}
     return [stored.get(name, BY_NAME) for name in spec.parts]
@@ -160,7 +160,7 @@ class _Handler(LocalHandler):
             )
             names = [typed[f"name{part}"][-1].strip() for part in range(num_parts)]
             partners = [typed[f"partner{part}"][-1] for part in range(num_parts)]
-        except (ValueError, KeyError):  # not what the page sends
+        except (ValueError, KeyError):  # not sent by the page
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
         try:
@@ -170,8 +170,8 @@ class _Handler(LocalHandler):
             return
         try:
             self.answer(
-                f"{PAGE_HEAD}<title>saved</title>"
-                f"<p>The names are in {escape(where)}. This page has ended; you can close it.</p></html>"
+                f"{PAGE_HEAD}<title>saved</title><p>The names are in {escape(where)}. This page has ended; you can "
+                "close it.</p></html>"
             )
         finally:
             self._page.saved.set()

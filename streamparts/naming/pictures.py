@@ -1,4 +1,4 @@
-"""What each part of a model is: pictures of frames in which it is seen well, with all but the part dimmed."""
+"""Images of each part of a model: frames that show it clearly, with everything else dimmed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from streamparts.tracking.segment import PartSegmenter
 from streamparts.tracking.tracker import Visibility
 
 CELL_PX = 192
-"""Side of a picture of the sheet."""
+"""Side of an image on the sheet."""
 LABEL_PX = 260
-"""Width of what stands before a row."""
+"""Width of the label before a row."""
 NUM_FRAMES = 120
-"""Frames that are looked at."""
+"""Number of frames to examine."""
 _LONGER_SIDE_PX = 640
 _MARGIN = 0.15
 _DIM, _DARKEST = 0.3, 10.0
@@ -35,23 +35,24 @@ _PAPER, _INK = (25, 25, 30), (235, 235, 235)
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One frame, cut to what is seen in it."""
+    """One frame, cropped to the region that the network saw."""
 
     image: ByteArray
     """(H, W, 3) RGB."""
     labels: ByteArray
     """(H, W): 0 is background, k + 1 is part k."""
     quality: FloatArray
-    """(K,) how well each part is seen; 0 where it is not."""
+    """(K,) how clearly each part is visible; 0 if it is not."""
 
 
 def part_pictures(
     bundle: Bundle, backend: Backend, frames: str | Path, columns: int = 6, num_frames: int = NUM_FRAMES
 ) -> list[list[ByteArray]]:
-    """For each part at most `columns` square RGB pictures of CELL_PX pixels, in the order of time.
+    """Return at most `columns` square RGB images of CELL_PX pixels for each part, in temporal order.
 
-    Of `num_frames` frames spread over `frames`, a video or a folder of videos and pictures, each part gets the best one
-    of every `columns`th of the time. A part that is nowhere seen gets none. Raises VideoError, ModelError.
+    `num_frames` frames are sampled from `frames`, a video or a folder of videos and images, and divided into `columns`
+    periods; each part gets the best frame of each. A part that is never visible gets none. Raises VideoError,
+    ModelError.
     """
     spread = (frame for _, frame in frames_spread_over(Path(frames), num_frames))
     looks = list(_looks(bundle, backend, spread))
@@ -61,7 +62,7 @@ def part_pictures(
 
 
 def sheet(spec: ModelSpec, pictures: Sequence[Sequence[ByteArray]], columns: int = 6) -> ByteArray:
-    """(H, W, 3) RGB: a row for each part, with its colour, number and name before its pictures."""
+    """(H, W, 3) RGB: one row per part, with its colour, number and name before its images."""
     rows = []
     for part, (name, row) in enumerate(zip(spec.parts, pictures, strict=True)):
         empty = np.full((CELL_PX, CELL_PX, 3), _PAPER, np.uint8)
@@ -95,7 +96,8 @@ def _displayed(labels: ByteArray, letterbox: Letterbox, size_hw: tuple[int, int]
 
 
 def _square_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of a square around what is set, with a margin, as far as the picture goes; all without any."""
+    """Rows and columns of a square around the True pixels, with a margin, within the image; the whole image without
+    any."""
     if not mask.any():
         return slice(None), slice(None)
     ends = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0)]
@@ -106,8 +108,8 @@ def _square_around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def _best_of_each_stretch(quality: FloatArray, columns: int) -> list[int]:
-    """Rows with the highest value of each of `columns` equal stretches, none where there is only zero; where stretches
-    are empty, the best of the others in their place. In order."""
+    """Rows with the highest value of each of `columns` equal periods, none if all values are 0; empty periods are
+    replaced by the best of the others. In order."""
     chosen = []
     for rows in np.array_split(np.arange(len(quality)), columns):
         if len(rows) and quality[rows].max() > 0:
@@ -117,7 +119,7 @@ def _best_of_each_stretch(quality: FloatArray, columns: int) -> list[int]:
 
 
 def _highlighted(look: _Look, part: int) -> ByteArray:
-    """(CELL_PX, CELL_PX, 3): the part as filmed and outlined in its colour, all else grey and dark."""
+    """(CELL_PX, CELL_PX, 3): the part as filmed with an outline in its colour, everything else grey and dark."""
     scale = CELL_PX / max(look.image.shape[:2])
     height, width = (max(1, round(side * scale)) for side in look.image.shape[:2])
     image = cv2.resize(look.image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -133,14 +135,14 @@ def _highlighted(look: _Look, part: int) -> ByteArray:
 
 
 def _label(part: int, name: str, seen: bool) -> ByteArray:
-    """(CELL_PX, LABEL_PX, 3): colour and number, then the name in as many lines as it needs. OpenCV's font has ASCII
-    letters alone; others appear as "?"."""
+    """(CELL_PX, LABEL_PX, 3): colour and number, then the name in as many lines as needed. OpenCV's font has only ASCII
+    letters; others appear as "?"."""
     out = np.full((CELL_PX, LABEL_PX, 3), _PAPER, np.uint8)
     cv2.rectangle(out, (12, 20), (52, 60), part_color(part), cv2.FILLED)
     cv2.putText(out, str(part), (66, 53), cv2.FONT_HERSHEY_SIMPLEX, 1.1, _INK, 2, cv2.LINE_AA)
     text = "".join(char if char.isascii() else "?" for char in name)
     lines = [text[start : start + 20] for start in range(0, len(text), 20)]
-    for number, line in enumerate([*lines, *([] if seen else ["(seen nowhere)"])]):
+    for number, line in enumerate([*lines, *([] if seen else ["(never visible)"])]):
         place = (12, 92 + 26 * number)
         cv2.putText(out, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.62, _INK, 1, cv2.LINE_AA)
     return out

@@ -1,1 +1,1 @@
-"""Do two runners of one network give the same?"""
+"""Compares two runners of one network."""

@@ -1,8 +1,8 @@
-"""Do two runners of one network say the same? Both see the same frames, in batches of several sizes.
+"""Compares two runners of one network, which process the same frames in batches of several sizes.
 
-The poses of method "scops" are read from the labels, and their axes have no direction. So there a part's pose is
-compared up to half a turn, and where both give the part the very same pixels: one pixel more in a part of two is
-another pose by right, and the labels are judged by themselves.
+The poses of method "scops" are computed from the labels, and their axes have no direction. For these, a part's pose is
+compared up to half a turn, and only if both runners give the part exactly the same pixels: one more pixel in a part of
+two is legitimately another pose, and the labels are compared separately.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from streamparts.data import Outputs
 from streamparts.errors import ModelError
 
 HALF_SIDE = 64
-"""From normalised coordinates to pixels of a picture of 128: what poses are told in, whatever the model's size."""
+"""From normalised coordinates to pixels of a 128 px image, the unit of poses for every model size."""
 REFERENCE_BATCH = 8
 
 Runner = Callable[[ByteArray], Outputs]
-"""(N, H, W, 3) uint8 -> what a network says."""
+"""(N, H, W, 3) uint8 -> a network's output."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Comparison:
     label_mismatch: NDArray[np.float64]
     """(F,) share of pixels."""
     pose_px: NDArray[np.float64]
-    """(F, K) largest difference of any entry of an affine, at 128 pixels: infinity for what is no number, nan where
-    there is nothing to compare."""
+    """(F, K) largest difference of any entry of an affine, at 128 pixels: infinity for nan or infinity, nan if there is
+    nothing to compare."""
     score: NDArray[np.float64]
     """(F,) largest difference of scores and of evidence."""
     reference: ByteArray
     """(F, H, W) labels of the first runner."""
     candidate: ByteArray
-    """(F, H, W) labels of the second, in the last batch that a frame was in."""
+    """(F, H, W) labels of the second, in the last batch that contains the frame."""
 
     def of(self, frames: slice) -> Comparison:
-        """Of these frames alone."""
+        """The comparison restricted to these frames."""
         return Comparison(*(getattr(self, name)[frames] for name in self.__dataclass_fields__))
 
     @property
@@ -61,7 +61,7 @@ class Comparison:
         return largest
 
     def worst(self, tolerance: Tolerance) -> int:
-        """The frame that differs most, in units of what may differ."""
+        """The frame that differs most, in units of the tolerance."""
         poses = self.mean_pose_px if tolerance.mean else self.max_pose_px / tolerance.far
         excess = (self.label_mismatch / (1 - tolerance.labels), poses / tolerance.pose_px, self.score / tolerance.score)
         return int(np.max(excess, axis=0).argmax())
@@ -87,10 +87,10 @@ class Comparison:
 def compare(
     reference: Runner, candidate: Runner, frames: ByteArray, spec: ModelSpec, rows: Iterable[slice]
 ) -> Comparison:
-    """Run (F, H, W, 3) uint8 frames through both, the candidate in the batches `rows`, see in_turn and in_each; of a
-    frame that is in several of them the largest differences count.
+    """Run (F, H, W, 3) uint8 frames through both, the candidate in the batches `rows`, see in_turn and in_each; for a
+    frame in several batches, the largest differences count.
 
-    Raises ModelError when one of them fails or gives outputs of another kind.
+    Raises ModelError if one of them fails or returns outputs of another kind.
     """
     count = len(frames)
     truth = _run(reference, frames)
@@ -110,8 +110,8 @@ def compare(
 
 
 def in_turn(count: int, sizes: Sequence[int]) -> Iterator[slice]:
-    """Batches that cover `count` frames, their sizes taking turns; small sets are gone through until each size was
-    had, as far as there are so many frames."""
+    """Batches that cover `count` frames with alternating sizes; small sets are repeated until each size was used, as
+    far as there are enough frames."""
     start = turn = 0
     while start < count or turn < len(sizes):
         size = sizes[turn % len(sizes)]
@@ -121,23 +121,23 @@ def in_turn(count: int, sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def in_each(count: int, sizes: Sequence[int]) -> Iterator[slice]:
-    """Batches that cover `count` frames once for every size."""
+    """Batches that cover `count` frames once per size."""
     for size in dict.fromkeys(sizes):
         yield from (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def require_same_outputs(wanted: Outputs, got: Outputs) -> None:
-    """Raises ModelError when the outputs differ in kind, not in value."""
+    """Raise ModelError if the outputs differ in kind, not in value."""
     for name, one, other in zip(Outputs._fields, wanted, got, strict=True):
         shapes = ["absent" if x is None else str(x.shape) for x in (one, other)]
         if shapes[0] != shapes[1]:
-            raise ModelError(f"the output {name} is {' and '.join(shapes)} in what is compared. Nothing was written")
+            raise ModelError(f"the output {name} is {' and '.join(shapes)} in the two networks. Nothing was written")
 
 
 def score_differences(wanted: Outputs, got: Outputs) -> FloatArray:
-    """(B,) largest difference of scores and evidence of the parts that both give the same pixels: they are sums over
-    these, so one pixel more is another score by right, and the labels are judged by themselves. Infinity for what is
-    no number."""
+    """(B,) largest difference of scores and evidence over parts with the same pixels in both: they are sums over these,
+    so one more pixel legitimately changes a score, and the labels are compared separately. Infinity for nan or
+    infinity."""
     differences: FloatArray = np.abs(wanted.scores - got.scores)
     if wanted.evidence is not None and got.evidence is not None:
         differences = np.maximum(differences, np.abs(wanted.evidence - got.evidence).max(2))
@@ -148,7 +148,7 @@ def score_differences(wanted: Outputs, got: Outputs) -> FloatArray:
 
 
 def pose_errors_px(wanted: Outputs, got: Outputs, spec: ModelSpec) -> NDArray[np.float64]:
-    """(B, K) as Comparison.pose_px. A part that owns no pixel in the reference has a pose that means nothing."""
+    """(B, K) as Comparison.pose_px. A part without pixels in the reference has a meaningless pose."""
     undirected = spec.method == "scops"
     errors = HALF_SIDE * pose_differences(wanted.affines, got.affines, undirected).astype(np.float64)
     errors = np.where(np.isfinite(errors), errors, np.inf)
@@ -157,8 +157,8 @@ def pose_errors_px(wanted: Outputs, got: Outputs, spec: ModelSpec) -> NDArray[np
 
 
 def pose_differences(wanted: FloatArray, got: FloatArray, undirected: bool) -> FloatArray:
-    """(B, K) largest difference of any entry of (B, K, 2, 3) affines, or, undirected, of one and the nearer turn of the
-    other."""
+    """(B, K) largest difference of any entry of (B, K, 2, 3) affines or, if undirected, the smaller one with and
+    without half a turn."""
     straight: FloatArray = np.abs(wanted - got).max((2, 3))
     if not undirected:
         return straight
@@ -168,7 +168,7 @@ def pose_differences(wanted: FloatArray, got: FloatArray, undirected: bool) -> F
 
 
 def same_pixels(wanted: ByteArray, got: ByteArray, num_parts: int) -> NDArray[np.bool_]:
-    """(B, K) whether both labels (B, S, S) give a part the same pixels."""
+    """(B, K) True if both labels (B, S, S) give a part the same pixels."""
     parts = np.arange(1, num_parts + 1)[:, None, None]
     same: NDArray[np.bool_] = ((wanted[:, None] == parts) == (got[:, None] == parts)).all((2, 3))
     return same

@@ -1,4 +1,4 @@
-"""Pictures as PNG, and two answers to one frame side by side."""
+"""Images as PNG, with two results for one frame side by side."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from streamparts.arrays import ByteArray
 from streamparts.bundle.colours import part_color
 
 SCALE = 3
-"""Pixels of the picture per pixel of the model."""
+"""Image pixels per model pixel."""
 
 
 def labels_png(image: ByteArray, reference: ByteArray, candidate: ByteArray) -> bytes:
-    """A PNG: an (H, W, 3) RGB picture, and both (H, W) labels in the parts' colours."""
+    """A PNG with the (H, W, 3) RGB image, and both (H, W) labels in the parts' colours."""
     colours = np.array([(20, 20, 20), *map(part_color, range(255))], np.uint8)
     row = np.concatenate([image, colours[reference], colours[candidate]], axis=1)
     return png(row.repeat(SCALE, 0).repeat(SCALE, 1))

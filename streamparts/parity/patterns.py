@@ -1,4 +1,4 @@
-"""Frames made up to try a model on, where there are no real ones."""
+"""Synthetic frames to test a model if there are no real ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from streamparts.arrays import ByteArray
 
 PATTERN_SIZES = (2, 4, 8, 16, 32)
-"""Pixels a side of the noise that patterns are made of."""
+"""Side of the noise that patterns are made from, in pixels."""
 
 
 def pattern_frames(input_hw: tuple[int, int], num_frames: int, seed: int = 0) -> ByteArray:
-    """(F, H, W, 3) smooth coloured noise of several scales: no picture of anything, but no two pixels are alike."""
+    """(F, H, W, 3) smooth coloured noise of several scales: no image of anything, but no two pixels are alike."""
     rng = np.random.default_rng(seed)
     return np.stack([_pattern(rng, input_hw) for _ in range(num_frames)])
 

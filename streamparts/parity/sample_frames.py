@@ -1,4 +1,4 @@
-"""Frames to try a model on, as the runtime prepares them: from videos and pictures, and what no one films."""
+"""Sample frames to test a model, prepared as in the runtime: from videos and images, and synthetic ones."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class FrameSet:
     images: ByteArray
     """(F, H, W, 3) RGB."""
     names: tuple[str, ...]
-    """(F,) where each comes from."""
+    """(F,) origin of each frame."""
     num_real: int
 
 
 def sample_frames(path: Path, input_hw: tuple[int, int], num_frames: int) -> FrameSet:
-    """At most `num_frames` frames, see `frames_spread_over`. Raises VideoError when there is none."""
+    """Return at most `num_frames` frames, see `frames_spread_over`. Raises VideoError without any."""
     rescaler = Rescaler()
     found = [(name, _prepared(frame, input_hw, rescaler)) for name, frame in frames_spread_over(path, num_frames)]
     return FrameSet(np.stack([image for _, image in found]), tuple(name for name, _ in found), len(found))
 
 
 def frames_spread_over(path: Path, num_frames: int) -> Iterator[tuple[str, Frame]]:
-    """At most `num_frames` frames with their names, one at a time, evenly spread over a video or over the videos and
-    pictures below a folder, unreadable ones left out. Raises VideoError when there is none."""
+    """Yield at most `num_frames` frames with their names, evenly spread over a video or over the videos and images
+    below a folder; unreadable files are skipped. Raises VideoError without any."""
     files = media_in(path, num_frames) if path.is_dir() else [path]
     share, left = -(-num_frames // len(files)), num_frames
     for file in files:
@@ -53,11 +53,11 @@ def frames_spread_over(path: Path, num_frames: int) -> Iterator[tuple[str, Frame
         if not left:
             return
     if left == num_frames:
-        raise VideoError(f"{path}: no frame in it can be read")
+        raise VideoError(f"{path}: none of its frames can be read")
 
 
 def with_odd_frames(frames: FrameSet) -> FrameSet:
-    """The same, and after them narrow, flat and plain ones made of the first."""
+    """The same, followed by narrow, flat and uniform ones derived from the first."""
     odd = odd_pictures(frames.images[0])
     input_hw = (frames.images.shape[1], frames.images.shape[2])
     made = np.stack([_fitted(picture, input_hw) for picture in odd.values()])
@@ -65,7 +65,7 @@ def with_odd_frames(frames: FrameSet) -> FrameSet:
 
 
 def odd_pictures(picture: ByteArray) -> dict[str, ByteArray]:
-    """What no one films, made of an (H, W, 3) picture: its slices, and plain ones of the same size."""
+    """Synthetic images derived from an (H, W, 3) image: its slices, and uniform ones of the same size."""
     height, width = picture.shape[:2]
     return {
         "tall": picture[:, : max(1, width // 8)],
@@ -79,12 +79,12 @@ def odd_pictures(picture: ByteArray) -> dict[str, ByteArray]:
 
 
 def media_in(folder: Path, num_files: int) -> list[Path]:
-    """Videos and pictures below `folder`, `num_files` of them that are evenly spread first, the others, in case some of
-    those cannot be read, after them. Raises VideoError without any."""
+    """Videos and images below `folder`: first `num_files` that are evenly spread, then the others, as replacements for
+    unreadable ones. Raises VideoError without any."""
     suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
     files = sorted(file for file in files_below(folder) if file.suffix.lower() in suffixes and not is_own(file))
     if not files:
-        raise VideoError(f"{folder}: no video and no picture in this folder")
+        raise VideoError(f"{folder}: no video and no image in this folder")
     step = max(1, len(files) // num_files)
     return [file for start in range(step) for file in files[start::step]]
 

@@ -1,1 +1,1 @@
-"""A run: from the frames of a source through the network to its outputs, with its threads, options and figures."""
+"""A run: from the frames of a source through the network to the outputs, with threads, options and statistics."""

@@ -42,9 +42,9 @@ async def atrack(
 ) -> AsyncGenerator[Tracks]:
     """`streamparts.track` for `async for`: the same arguments, tracks and errors, in the same order.
 
-    All work is done in threads; the event loop only waits. Cancelling the task, or closing this generator
-    (`contextlib.aclosing` does so when the loop is left early), ends the threads, within two seconds and also while the
-    source gives no frame. A network that hangs cannot be ended: then its thread is left behind, with a RuntimeWarning.
+    All work runs in threads; the event loop only waits. Cancelling the task, or closing this generator
+    (`contextlib.aclosing` does so if the loop is left early), ends the threads within two seconds, even if the source
+    supplies no frame. A hanging network cannot be ended: then its thread is abandoned, with a RuntimeWarning.
     """
 
     def opened() -> tuple[Pipeline, ExitStack]:
@@ -71,7 +71,7 @@ async def atrack(
         worker.finish()
         await asyncio.wait([closed], timeout=GRACE_SECONDS)
         if not (closed.done() and closed.result()):
-            warnings.warn("tracking did not end when told to; its threads are left behind", RuntimeWarning, 2)
+            warnings.warn("tracking did not stop in time; its threads are abandoned", RuntimeWarning, 2)
 
 
 class _Session:
@@ -92,13 +92,13 @@ class _Session:
         return None if self._ended else next(self._results, None)
 
     def end(self) -> None:
-        """Wakes `next` where it waits for a frame."""
+        """Wake `next` if it waits for a frame."""
         self._ended = True
         if self._pipeline:
             self._pipeline.end()
 
     def close(self) -> bool:
-        """False where a thread had to be left behind, together with what it is busy with."""
+        """Returns False if a thread was abandoned, with the objects it uses."""
         if self._pipeline and not self._pipeline.close():
             self._stack.pop_all()
             return False
@@ -107,8 +107,8 @@ class _Session:
 
 
 class _Worker:
-    """A thread that makes calls for an event loop, one after the other. A daemon, unlike those of an executor: one that
-    hangs does not keep the process from ending."""
+    """A thread that makes calls for an event loop, one after the other. Unlike an executor's, it is a daemon thread: if
+    it hangs, the process can still end."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -121,7 +121,7 @@ class _Worker:
         return future
 
     def finish(self) -> None:
-        """The thread ends after the calls made so far."""
+        """End the thread after the calls made so far."""
         self._calls.put(None)
 
     def _work(self) -> None:
@@ -133,9 +133,9 @@ class _Worker:
                 result, error = None, raised
             try:
                 self._loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:  # the event loop is closed: nobody waits any more
+            except RuntimeError:  # the event loop is closed, so nothing waits
                 return
-            del call, future, result, error  # else this thread would keep one frame alive while it waits
+            del call, future, result, error  # otherwise this thread would keep one frame alive while it waits
 
 
 def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:

@@ -1,4 +1,4 @@
-"""How quick a model is here, on every backend: `streamparts bench`."""
+"""Measures the speed of a model on every backend: `streamparts bench`."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from streamparts.tracking.segment import PartSegmenter
 
 SCHEMA = "streamparts.bench/1"
 FRAME_HW = (720, 1280)
-"""Of the drawn frame."""
+"""Size of the synthetic frame."""
 MOST_FRAMES = 60
-"""Of a video, kept in memory."""
+"""Number of frames of a video, kept in memory."""
 WARM_UP_RUNS = 3
 FEWEST_RUNS = 5
-"""Of each measurement, however long they take."""
+"""Minimum runs of each measurement."""
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt", "tensorrt-rtx")
 
 
@@ -58,30 +58,30 @@ class Row:
     backend: str
     batch: int
     network_ms: Times
-    """Of a run of the network on `batch` pictures."""
+    """Time of a network run on `batch` images."""
     network_cpu_ms: float
-    """Processor time of the same, of all threads together, in the mean: a busy machine changes it least."""
+    """Mean processor time of the same over all threads, which depends least on other load."""
     frame_ms: Times
-    """Of a frame from its picture as decoded to its tracks, scaling included; in a batch, of its share."""
+    """Time of a frame from decoded image to tracks, including scaling; for a batch, the time per frame."""
     fps: float
-    """Frames per second on that way."""
+    """Frame rate of that path."""
     num_runs: int
-    """What the quantiles are of."""
+    """Number of runs behind the quantiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was timed, where, and what could not be."""
+    """Results, environment, and failures."""
 
     model: dict[str, str]
     """Name, sha256, precision and input size."""
     machine: dict[str, str | int | float]
     versions: dict[str, str]
     frames: str
-    """What was fed."""
+    """Frames used."""
     rows: list[Row] = field(default_factory=list)
     not_timed: dict[str, str] = field(default_factory=dict)
-    """By backend, why not or not all of it."""
+    """Reasons, by backend, for incomplete or missing results."""
 
     def to_json(self) -> str:
         return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, indent=2)
@@ -122,14 +122,14 @@ def bench(
 ) -> Report:
     """Time a model on `backends` (None: all that can run it) with each batch size for about twice `seconds`.
 
-    Frames are the first ones of `video`, else a drawn one of 1280x720. A backend that fails leaves a line in
-    `not_timed` and does not stop the others. Raises ModelError and VideoError for a bad model or video.
+    The frames are the first ones of `video`, or a synthetic one of 1280x720. A failing backend adds a line to
+    `not_timed` and does not stop the others. Raises ModelError and VideoError for an invalid model or video.
     """
     bundle = model if isinstance(model, Bundle) else load_model(model)
     frames = _video_frames(video) if video else [drawn_frame()]
     versions = {"Python": platform.python_version(), **installed_versions()}
     report = Report(_model(bundle), _machine(threads), versions, _what(frames, video))
-    for name in backends or [name for name in BACKENDS if name != "torch"]:  # which is one of torch-...
+    for name in backends or [name for name in BACKENDS if name != "torch"]:  # torch resolves to one of torch-...
         try:
             if reason := missing(name, bundle):
                 raise StreampartsError(reason)
@@ -137,14 +137,14 @@ def bench(
             for batch in batches:
                 progress(f"{backend.name}, batch {batch}")
                 report.rows.append(time_backend(bundle, backend, frames, batch, seconds))
-        except Exception as error:  # of whatever kind: the other backends are to be timed still
+        except Exception as error:  # of any kind, because the other backends must still be timed
             kind = "" if isinstance(error, StreampartsError) else f"unexpected {type(error).__name__}: "
             report.not_timed[name] = kind + " ".join(str(error).split())
     return report
 
 
 def time_backend(bundle: Bundle, backend: Backend, frames: Sequence[Frame], batch: int, seconds: float) -> Row:
-    """Network alone and the whole way of a frame, in turn, so that what else the machine does hits both alike."""
+    """Time the network alone and the whole path of a frame, in turns, so that other load affects both alike."""
     segmenter = PartSegmenter(bundle, backend)
     tracker = part_tracker(bundle.spec)
     some = [frames[i % len(frames)] for i in range(batch)]
@@ -185,7 +185,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def drawn_frame() -> Frame:
-    """A frame as a decoder gives it: 1280x720 yuv420p, discs of many colours over a gradient."""
+    """A frame as a decoder returns it: 1280x720 yuv420p, discs of many colours over a gradient."""
     height, width = FRAME_HW
     y, x = np.mgrid[:height, :width]
     image = np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], axis=-1).astype(np.uint8)
@@ -199,7 +199,7 @@ def _video_frames(video: str | Path) -> list[Frame]:
     with open_source(video) as source:
         frames = list(islice(source, MOST_FRAMES))
     if not frames:
-        raise VideoError(f"{video}: has no frames to time with")
+        raise VideoError(f"{video}: has no frames")
     return frames
 
 
@@ -215,7 +215,7 @@ def _model(bundle: Bundle) -> dict[str, str]:
 
 
 def _machine(threads: int | None) -> dict[str, str | int | float]:
-    """With the load of the machine before the first measurement: figures of a busy one say little."""
+    """Includes the machine's load before the first measurement: figures from a busy machine mean little."""
     machine: dict[str, str | int | float] = {"processor": processor_name(), "cores": usable_cores()}
     machine["threads"] = num_threads(threads)
     if hasattr(os, "getloadavg"):
@@ -224,7 +224,7 @@ def _machine(threads: int | None) -> dict[str, str | int | float]:
 
 
 def installed_versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Of those that are installed."""
+    """Versions of the installed packages."""
     found = {}
     for package in packages:
         try:

@@ -1,4 +1,4 @@
-"""A user's function that sees every result, in a thread of its own, so that it can hold up nothing but itself."""
+"""Calls a user's function with every result in a separate thread, so that it delays nothing else."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from streamparts.data import Tracks, picture_bytes
 from streamparts.runtime.options import Policy
 
 STUCK_SECONDS = 5.0
-"""A callback that takes no result for so long is waited for no more, until it takes one again."""
+"""A callback that takes no result for this long counts as stuck, until it takes one again."""
 
 _DEPTH_ALL = 8
 
 
 class CallbackThread:
-    """Hands results to `call`. With policy "latest" one result waits, and a newer one takes its place. With "all",
-    eight wait, fewer of huge pictures, and where there is no room the run waits too, but only until the callback counts
-    as stuck."""
+    """Passes results to `call`. With policy "latest" the queue holds one result, which a newer one replaces. With "all"
+    it holds eight, fewer if images are huge; if it is full, the run waits, but only until the callback counts as
+    stuck."""
 
     def __init__(self, call: Callable[[Tracks], None], policy: Policy, failed: Callable[[BaseException], None]) -> None:
-        """`failed` gets the error of a callback that raises one, in its thread; it is called no more then."""
+        """`failed` gets an exception of the callback, in its thread; the callback is not called again."""
         self._call, self._failed = call, failed
         self.num_lost = 0
         self._latest = policy == "latest"
@@ -41,8 +41,8 @@ class CallbackThread:
             self.num_lost += 1
 
     def close(self, seconds: Callable[[], float | None]) -> bool:
-        """Wait until it has taken all that is queued, as long as it is not stuck and `seconds`, asked again and again,
-        are not used up (None: no limit). False where its thread had to be left behind; what it never got is lost."""
+        """Wait until all queued results were taken, unless the callback is stuck or `seconds`, queried repeatedly, have
+        passed (None: no limit). Returns False if its thread was abandoned; then the remaining results are lost."""
         self._channel.finish()
         while self._thread.is_alive():
             left = seconds()
@@ -72,7 +72,7 @@ class CallbackThread:
                 self._call(tracks)
                 self._num_returned += 1
                 self._moved_at = time.monotonic()
-                del tracks  # else this thread would keep one frame alive while it waits
+                del tracks  # otherwise this thread would keep one frame alive while it waits
         except BaseException as error:
             self._channel.cancel()
             self._failed(error)

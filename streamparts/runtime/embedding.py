@@ -1,4 +1,4 @@
-"""For programs that have frames already: one call a frame, no threads, no files."""
+"""Tracker: for programs that already have the frames; one call per frame, no threads, no files."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from streamparts.tracking.skeleton_file import skeleton_for
 from streamparts.tracking.smoothing import Smoothing
 
 TIME_BASE = Fraction(1, 1_000_000)
-"""Ticks of the frames' times: microseconds."""
+"""Time base of the frames: microseconds."""
 
 
 class Tracker:
-    """Tracks the parts in frames that come one by one; one for each camera or video.
+    """Tracks parts in frames given one by one; use one tracker per camera or video.
 
     tracker = streamparts.Tracker("arm.onnx")
     tracks = tracker.update(rgb, time.monotonic())
@@ -47,15 +47,15 @@ class Tracker:
         subjects: int = 1,
         trust_engine: bool = False,
     ) -> None:
-        """`model` None is the default model; `backend`, `threads`, `smoothing`, `skeleton`, `roi`
-        and `subjects` as for streamparts.track; `trust_engine` as for streamparts.run. A backend that is open may serve
-        several trackers, one after the other.
+        """`model` None is the default model; `backend`, `threads`, `smoothing`, `skeleton`, `roi` and `subjects` as for
+        streamparts.track; `trust_engine` as for streamparts.run. An open backend may serve several trackers, one after
+        the other.
 
         Raises ModelError, SkeletonError, BackendError or MissingExtraError.
         """
         bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
         self.names = bundle.spec.parts
-        """(K,) the parts, in the order of every array."""
+        """(K,) names of the parts, in the order of every array."""
         found = skeleton_for(bundle.spec.parts, skeleton)
         following = Following.of(bundle.spec, roi, subjects)
         opened = choose_backend(bundle, backend, threads).backend if isinstance(backend, str) else backend
@@ -68,11 +68,11 @@ class Tracker:
         self._before: Frame | None = None
 
     def update(self, image: ByteArray, pts_seconds: float) -> Tracks:
-        """Tracks of the next frame: (H, W, 3) uint8 RGB as displayed, and its time in seconds on any clock.
+        """Return the tracks of the next frame: (H, W, 3) uint8 RGB as displayed, with its time in seconds on any clock.
 
-        A frame of another size begins a new segment. Raises ValueError for what is no such array, a time that is not
-        finite or not at least a microsecond after the last one, or a region outside the picture; ModelError when the
-        network fails: then the next frame may come as if this one had not.
+        A frame of another size starts a new segment. Raises ValueError for an invalid array, a time that is not finite
+        or not at least a microsecond after the last one, or a region outside the frame; ModelError if the network
+        fails: then the next frame may follow as if this one had not been given.
         """
         if not isinstance(image, np.ndarray):
             raise ValueError(f"image must be an (H, W, 3) uint8 array, got {type(image).__name__}")

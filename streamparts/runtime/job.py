@@ -1,8 +1,8 @@
-"""One source from opening to closed outputs, in a thread of its own that can be told to end, and watched from outside.
+"""One source from opening to closed outputs, in a thread that can be stopped and monitored from outside.
 
-Python cannot stop a thread that hangs in a network, a driver or a file system. So everything that may hang is in
-daemon threads, and what has not ended GRACE_SECONDS after it was told to is left behind: the outputs are closed without
-it, and the run says so.
+Python cannot stop a thread that hangs in a network, a driver or a file system. So everything that may hang runs in
+daemon threads, and those that have not ended GRACE_SECONDS after they were asked to are abandoned: the outputs are
+closed without them, and the run reports it.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ from streamparts.sources.base import details
 from streamparts.tracking.presence import APPEAR_SCORE
 
 LOOP_SECONDS = 1.0
-"""Of the grace, what the frame at hand may take to be done; then its outputs are closed without it."""
+"""Share of the grace period for finishing the current frame; then its outputs are closed without it."""
 
-_OUTPUT_SECONDS = 1.5  # of the grace: by then the outputs are closed, or left behind ...
-_SOURCE_SECONDS = 1.85  # ... and by then the source
+_OUTPUT_SECONDS = 1.5  # share of the grace period by which the outputs are closed, or abandoned ...
+_SOURCE_SECONDS = 1.85  # ... and by which the source is
 _LAST_SECONDS = 1.95
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the run of one source is."""
+    """Progress of a run of one source."""
 
     num_frames: int
     """Frames so far."""
     total: int | None
-    """Estimate of all frames; None if unknown, as for live sources."""
+    """Estimated number of frames; None if unknown, as for live sources."""
     meter: RunMeter
-    """All that is measured of the source, while it goes on."""
+    """Live measurements of the source."""
 
     @property
     def stats(self) -> Stats:
-        """Figures of the last five seconds, at most a tenth of a second old."""
+        """Statistics of the last five seconds, at most a tenth of a second old."""
         return self.meter.recent()
 
     @property
     def age_p50_ms(self) -> float:
-        """Median age of the results of the last five seconds; nan without any."""
+        """Median latency over the last five seconds; nan without results."""
         ages = self.stats.age_ms
         return ages.p50 if ages else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to do with one source."""
+    """Work to do for one source."""
 
     source: str | Path | Source
     bundle: Bundle
@@ -68,26 +68,26 @@ class Task:
     """Opens the outputs once the source is open."""
     tracking: Tracking
     progress: Callable[[Progress], None] | None = None
-    """Called after each frame, in the thread of the loop."""
+    """Called after each frame, in the loop's thread."""
     on_tracks: Callable[[Tracks], None] | None = None
-    """Called with each frame's tracks, in a thread of its own."""
+    """Called with each frame's tracks, in a separate thread."""
     opener: Callable[[str | Path], Source] | None = None
-    """Opens a source that is given as a path or word; None is open_source."""
+    """Opens a source given as a path or word; None is open_source."""
 
 
 class Job:
     """The loop, in a thread."""
 
     def __init__(self, task: Task, name: str = "", stop: threading.Event | None = None) -> None:
-        """Nothing happens before `start`. `name` is what the stats call the source; "" takes its own. Setting `stop` is
-        the same as calling `end`."""
+        """Nothing happens before `start`. `name` is the source's name in the statistics; "" is its own. Setting `stop`
+        is equivalent to calling `end`."""
         self.meter = RunMeter(name)
         self.num_frames = 0
         self._num_scored = self._num_with_subject = 0
         self.error: BaseException | None = None
         self.warnings: list[str] = []
         self.began = False
-        """Whether the outputs were opened."""
+        """True once the outputs were opened."""
         self.done = threading.Event()
         self._task = task
         self._stop = stop
@@ -98,14 +98,14 @@ class Job:
         self._pipeline: Pipeline | None = None
         self._callback: CallbackThread | None = None
         self.outputs = SinkGroup(())
-        """What is written, once it is open."""
+        """The outputs, once they are open."""
         self._thread = threading.Thread(target=self._work, name="streamparts-loop", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def end(self) -> None:
-        """Finish the frame at hand, then the outputs. From any thread; returns at once."""
+        """Finish the current frame, then the outputs. From any thread; returns at once."""
         with self._lock:
             if self._told_at is None:
                 self._told_at = time.monotonic()
@@ -115,33 +115,33 @@ class Job:
 
     @property
     def was_ended(self) -> bool:
-        """Whether it was told to end, without an error."""
+        """True if it was stopped without an error."""
         return self._told_at is not None and self.error is None
 
     @property
     def subject_share(self) -> float | None:
-        """Share of the frames in which any subject was; None where the model does not tell."""
+        """Share of the frames that show any subject; None if the model does not estimate it."""
         return self._num_with_subject / self._num_scored if self._num_scored else None
 
     def fail(self, error: BaseException) -> None:
-        """End with `error`, unless another one came first. From any thread."""
+        """End with `error`, unless there already is one. From any thread."""
         with self._lock:
             self.error = self.error or error
         self.end()
 
     def watch(self) -> None:
-        """To be called every now and then: sees `stop`, and leaves the thread behind when it is overdue."""
+        """To be called periodically: checks `stop`, and abandons the thread if it is overdue."""
         self._look()
         over = 0.0 if self._told_at is None else time.monotonic() - self._told_at
         if over > LOOP_SECONDS and self._begin_closing():
-            self.warnings.append(f"{self._doing} did not end within {LOOP_SECONDS:.0f} s; its thread was left behind")
+            self.warnings.append(f"{self._doing} did not end within {LOOP_SECONDS:.0f} s; its thread was abandoned")
             threading.Thread(target=self._close_without_loop, name="streamparts-closer", daemon=True).start()
         elif over > _LAST_SECONDS and not self.done.is_set():
-            self.warnings.append(f"{self._doing} did not end when told to; its thread was left behind")
+            self.warnings.append(f"{self._doing} did not stop in time; its thread was abandoned")
             self._finish()
 
     def _look(self) -> bool:
-        """Whether to end."""
+        """True if it must end."""
         if self._stop and self._stop.is_set():
             self.end()
         return self._told_at is not None
@@ -206,7 +206,7 @@ class Job:
         self._doing = "an output"
         self.outputs.write(tracks)
         if self._callback:
-            self._doing = "handing over to the callback"
+            self._doing = "passing results to the callback"
             self._callback.put(tracks)
             self.meter.callback_lost = self._callback.num_lost
         if not self.outputs.num_files:
@@ -226,27 +226,27 @@ class Job:
         self.meter.packets_lost, self.meter.damaged_left_out = known.packets_lost, known.damaged_left_out
 
     def _close_pipeline(self, pipeline: Pipeline, stack: ExitStack) -> None:
-        """End the decoding thread, or leave it behind together with what it is busy with."""
+        """End the decoding thread, or abandon it with the objects it uses."""
         left = self._left(_SOURCE_SECONDS)
         if not pipeline.close(GRACE_SECONDS if left is None else left):
             stack.pop_all()
-            self.warnings.append("the source did not end when told to; its thread was left behind")
+            self.warnings.append("the source did not stop in time; its thread was abandoned")
 
     def _begin_closing(self) -> bool:
-        """True for the one who is to close the outputs."""
+        """True for the caller who must close the outputs."""
         with self._lock:
             first, self._is_closing = not self._is_closing, True
         return first
 
     def _close_outputs(self) -> None:
-        """Write what is queued and close, all outputs at once. Waits as long as that takes, but no longer than the
-        grace once the job was told to end."""
+        """Write queued results and close all outputs in parallel. Waits as long as that takes, but not beyond the grace
+        period once the job was asked to end."""
         self._doing = "closing the outputs"
         errors: list[BaseException] = []
         closer = _closer(self.outputs, errors)
         if self._callback:
             if not self._callback.close(self._left_for_outputs):
-                self.warnings.append("the callback did not return; its thread was left behind")
+                self.warnings.append("the callback did not return; its thread was abandoned")
             self.meter.callback_lost = self._callback.num_lost
         while closer.is_alive() and self._left_for_outputs() != 0:
             closer.join(0.05)
@@ -256,14 +256,14 @@ class Job:
                 self.error = self.error or error
         if closer.is_alive():
             stuck = ", ".join(member.name for member in self.outputs.unfinished)
-            self.warnings.append(f"{stuck} did not end when told to and may lack the end")
+            self.warnings.append(f"{stuck} did not stop in time and may be incomplete")
         self.meter.end()
 
     def _left_for_outputs(self) -> float | None:
         return self._left(_OUTPUT_SECONDS)
 
     def _left(self, seconds: float) -> float | None:
-        """What remains of so many seconds after the job was told to end; None before that."""
+        """Remaining part of this many seconds after the job was asked to end; None before that."""
         return None if self._told_at is None else max(0.0, self._told_at + seconds - time.monotonic())
 
     def _finish(self) -> None:
@@ -286,13 +286,13 @@ def _closer(outputs: SinkGroup, errors: list[BaseException]) -> threading.Thread
 def opened(
     source: str | Path | Source, stack: ExitStack, opener: Callable[[str | Path], Source] | None = None
 ) -> Source:
-    """A source given as a path is opened, and closed by `stack`; a Source stays the caller's to close."""
+    """Open a source given as a path, to be closed by `stack`; a Source remains the caller's to close."""
     return stack.enter_context(closing((opener or open_source)(source))) if isinstance(source, str | Path) else source
 
 
-def work_off(jobs: Sequence[Job]) -> None:
-    """Start the jobs and wait until each is done or left behind. An exception in the waiting thread, such as Ctrl-C,
-    ends them all within GRACE_SECONDS."""
+def run_jobs(jobs: Sequence[Job]) -> None:
+    """Start the jobs and wait until each is done or abandoned. An exception in the waiting thread, such as Ctrl-C, ends
+    all of them within GRACE_SECONDS."""
     for job in jobs:
         job.start()
     try:
@@ -306,6 +306,6 @@ def work_off(jobs: Sequence[Job]) -> None:
 
 def _wait_for(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        while not job.done.wait(0.05):  # never long at a stretch: some systems deliver signals only between waits
+        while not job.done.wait(0.05):  # never long at a time: some systems deliver signals only between waits
             for other in jobs:
                 other.watch()

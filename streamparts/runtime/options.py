@@ -1,4 +1,4 @@
-"""How a video is tracked: the options that track, run and their kin share, as one value."""
+"""Tracking options shared by track, run and related functions, as one value."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ POLICIES: tuple[Policy, ...] = ("all", "latest")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """How the frames of one video become tracks. Raises ValueError where a value is out of range."""
+    """Options that determine the tracks of a video. Raises ValueError for values out of range."""
 
     policy: Policy | None = None
-    """What happens when frames come faster than they are taken; None is the source's own, see default_policy."""
+    """Frames to track if they arrive too fast; None is the source's default, see default_policy."""
     max_fps: float | None = None
-    """Leaves out frames, by their times, so that no more than so many a second are tracked."""
+    """Limits the tracked frames per second, by the frames' times."""
     first_index: int = 0
-    """Frames before this one are read and left out."""
+    """Earlier frames are read and skipped."""
     smoothing: Smoothing | None = None
-    """Filters the poses over time and keeps symmetric parts apart; None leaves them as the network gives them."""
+    """Filters the poses over time and keeps mirrored parts apart; None leaves them unfiltered."""
     skeleton: Skeleton | None = None
-    """Gives joints, and places hidden parts."""
+    """Adds joints, and places hidden parts."""
     following: Following = WHOLE_PICTURE
-    """What the network sees of each frame."""
+    """Region that the network sees in each frame."""
 
     def __post_init__(self) -> None:
         if self.policy not in (None, *POLICIES):
@@ -54,8 +54,8 @@ class Tracking:
         roi: Roi | None = None,
         subjects: int = 1,
     ) -> Tracking:
-        """The same from what users give, for one model. Raises ValueError; SkeletonError for the skeleton of other
-        parts; ModelError for several subjects of a model that does not know them."""
+        """Convert users' arguments for one model. Raises ValueError; SkeletonError for a skeleton of other parts;
+        ModelError for several subjects if the model has no `subject`."""
         return Tracking(
             policy=policy,
             max_fps=max_fps,
@@ -67,9 +67,9 @@ class Tracking:
 
 
 TRACKING = Tracking()
-"""All frames, as the network gives them."""
+"""Default: all frames, without filtering."""
 
 
 def default_policy(source: Source) -> Policy:
-    """ "latest" for what is live, else "all"."""
+    """ "latest" for live sources, else "all"."""
     return "latest" if source.live else "all"

@@ -1,7 +1,7 @@
-"""One source through the network: decoding runs ahead in a thread, the network where the tracks are asked for.
+"""One source through the network: a thread decodes ahead; the network runs when tracks are requested.
 
-What happens when frames come faster than they are taken is the policy. "all": the source waits; nothing is lost.
-"latest": nothing waits; of the frames that nobody has taken only the newest is kept, and says how many it stands for.
+The policy determines what happens if frames arrive too fast. "all": the source waits, and no frame is lost. "latest":
+the source never waits; only the newest untracked frame is kept, with the number of frames dropped before it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracking.tracker import PartTracker
 
 PREFETCH_DEPTH = 2
-"""Frames that may wait, decoded, for the network, where none may be lost."""
+"""Maximum number of decoded frames waiting for the network, if none may be lost."""
 
 
 def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> PartTracker:
-    """The tracker of one video for the parts of a model; with `smoothing`, symmetric parts are told apart."""
+    """Return the tracker of one video; with `smoothing`, mirrored parts are kept apart."""
     return PartTracker(
         spec.parts,
         undirected=spec.method == "scops",
@@ -41,7 +41,7 @@ def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None, skeleton: 
 
 
 class Pipeline:
-    """The tracks of one source. Iterate it once, in one thread, and close it; the source stays the caller's."""
+    """The tracks of one source. Iterate it once, in one thread, and close it; the caller must close the source."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Pipeline:
         tracking: Tracking = TRACKING,
         meter: RunMeter | None = None,
     ) -> None:
-        """Raises SkeletonError for the skeleton of other parts, VideoError for a region outside the picture."""
+        """Raises SkeletonError for a skeleton of other parts, VideoError for a region outside the frame."""
         following = tracking.following
         self.policy: Policy = tracking.policy or default_policy(source)
         self._source = source
@@ -66,7 +66,7 @@ class Pipeline:
         interrupt = source.close if source.live else None
         depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
-        if following.num_subjects:  # where to look depends on the frame before
+        if following.num_subjects:  # the region depends on the previous frame
             frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt, picture_bytes)
             tracks = FollowedTracks(
                 self._segmenter, bundle.spec, following.num_subjects, new_tracker, self._meter.clock
@@ -74,7 +74,7 @@ class Pipeline:
             self._prefetch, self._results = frames, map(tracks.update, frames)
             return
         fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), self._meter.clock)
-        if self.policy == "latest":  # what may yet be dropped is not worth preparing
+        if self.policy == "latest":  # a frame that may still be dropped is not worth preparing
             frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt, picture_bytes)
             self._prefetch, self._results = frames, map(fixed.update, self._prepared(iter(frames)))
         else:
@@ -84,16 +84,17 @@ class Pipeline:
             self._prefetch, self._results = prepared, map(fixed.update, prepared)
 
     def __iter__(self) -> Iterator[Tracks]:
-        """Raises what the source or the network raises, after the tracks before it."""
+        """Raises errors of the source or the network after the tracks before them."""
         return self._results
 
     def end(self) -> None:
-        """End an iteration that waits for a frame, or else the next time it would. From any thread; returns at once."""
+        """End an iteration that waits for a frame now, or the next time it would wait. From any thread; returns at
+        once."""
         self._prefetch.end()
 
     def close(self, seconds: float = GRACE_SECONDS) -> bool:
-        """End the decoding thread. A live source that keeps it waiting is closed for that. False where it has not
-        ended within `seconds`: then neither it nor the source can be touched any more."""
+        """End the decoding thread; a live source that blocks it is closed for that. Returns False if it did not end
+        within `seconds`: then neither it nor the source can be used any more."""
         return self._prefetch.close(seconds)
 
     def _wanted_frames(self) -> Iterator[Frame]:
@@ -110,7 +111,7 @@ class Pipeline:
             else:
                 left_out = None
                 yield frame
-            del frame  # else this generator would keep one frame alive while it waits
+            del frame  # otherwise this generator would keep one frame alive while it waits
 
     def _replaced(self, waiting: Frame, newer: Frame) -> Frame:
         self._meter.dropped += 1
@@ -128,15 +129,15 @@ class Pipeline:
 
 
 def require_region(name: str, frame_hw: tuple[int, int], region: Region) -> None:
-    """Raises VideoError unless some of the region lies on the picture."""
+    """Raise VideoError unless the region intersects the frame."""
     left, top, width, height = region
     if min(left + width, top + height) < 2 or left > frame_hw[1] - 2 or top > frame_hw[0] - 2:
         numbers = ",".join(f"{value:g}" for value in region)
-        raise VideoError(f"{name}: the region {numbers} lies outside its picture of {frame_hw[1]}x{frame_hw[0]}")
+        raise VideoError(f"{name}: the region {numbers} lies outside its frames of {frame_hw[1]}x{frame_hw[0]}")
 
 
 class _Pace:
-    """Chooses frames by their times, evenly, no more than so many a second."""
+    """Selects frames by their times, evenly, up to a maximum rate."""
 
     def __init__(self, max_fps: float) -> None:
         self._period = 1 / Fraction(max_fps)

@@ -1,4 +1,4 @@
-"""What is measured of one source while it runs, and the machine-readable line that says it every second."""
+"""Live measurements of one source, and the JSON line with them, written every second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHARES = (0.5, 0.95, 0.99)
 
 
 class Ages(msgspec.Struct, frozen=True):
-    """How old results were when the last output had written them, in milliseconds since their frame was decoded."""
+    """Latency of results, in milliseconds."""
 
     p50: float
     p95: float
@@ -31,62 +31,62 @@ class Ages(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """How long one stage takes for one frame, in milliseconds."""
+    """Time that one stage takes per frame, in milliseconds."""
 
     mean: float
     p95: float
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of --stats. Rates, ages and stages are of the last five seconds; in the final line, of the whole run.
-    All counts are since the run began."""
+    """One line of --stats. Rates, ages and stages cover the last five seconds; in the final line, the whole run. Counts
+    are totals since the start of the run."""
 
     schema: str = SCHEMA
     """Version of this line."""
     source: str
     """Short name of the source."""
     seconds: float
-    """Wall time since the run began."""
+    """Wall time since the start of the run."""
     frames: int
     """Results written so far."""
     total: int | None
-    """Estimate of all frames of the source; null if unknown, as for live ones."""
+    """Estimated number of frames of the source; null if unknown, as for live ones."""
     fps_in: float
     """Frames decoded per second."""
     fps_out: float
     """Results written per second."""
     age_ms: Ages | None
-    """Age of results; null where there was none."""
+    """Latency; null without results."""
     stages_ms: dict[str, Stage]
     """By stage. "decode" includes waiting for the source; stages in different threads overlap."""
     dropped: int
-    """Frames that a newer one replaced before anybody took them."""
+    """Frames replaced by a newer one before they were tracked."""
     skipped: int
-    """Frames left out on purpose, to keep to max_fps."""
+    """Frames left out because of max_fps."""
     segments: int
     """Unbroken stretches of the stream so far."""
     gaps: int
-    """Times the source broke off and came back."""
+    """Number of times the source was lost and came back."""
     gap_seconds: float
-    """Wall time that these took."""
+    """Total wall time of the gaps."""
     decode_errors: int
     """Packets that could not be decoded."""
     packets_lost: int
-    """Packets that are known to be lost on the way, or missing from a file."""
+    """Packets known to be lost in transit, or missing from a file."""
     damaged: int
-    """Frames of which something was lost: those that are marked, and those left out for it."""
+    """Damaged frames, marked or left out."""
     repaired_times: int
-    """Frames whose time was missing or not increasing, and was continued."""
+    """Frames whose time was missing or not increasing, and was repaired."""
     callback_lost: int
-    """Results that a callback was too slow for."""
+    """Results that a slow callback missed."""
     messages_lost: int
-    """Results that were not sent, or that a receiver was too slow for, as far as is known; all addresses."""
+    """Results that were not sent or that a slow receiver missed, as far as known; over all addresses."""
     final: bool
-    """Whether this is the source's last line, which sums up the whole run."""
+    """True in the source's last line, which covers the whole run."""
 
 
 class RunMeter:
-    """All that is counted and timed of one source. Each figure is written by one thread and read by any."""
+    """Counters and timers of one source. Each is written by one thread and may be read by any."""
 
     def __init__(self, name: str = "", clock: StageClock | None = None) -> None:
         self.name = name
@@ -110,7 +110,7 @@ class RunMeter:
         self._recent: tuple[float, Stats] | None = None
 
     def saw(self, frame: Frame) -> None:
-        """The source gave `frame`."""
+        """Count `frame` from the source."""
         self.segments = max(self.segments, frame.segment + 1)
         self.damaged += frame.damaged
         if frame.gap:
@@ -118,11 +118,11 @@ class RunMeter:
             self.gap_seconds += frame.gap.seconds
 
     def start(self) -> None:
-        """The first frame is asked for."""
+        """Start: the first frame was requested."""
         self._started = time.perf_counter()
 
     def end(self) -> None:
-        """The last output is closed. Only the first call counts."""
+        """End: the last output was closed. Only the first call counts."""
         self._ended = self._ended or time.perf_counter()
 
     @property
@@ -135,14 +135,14 @@ class RunMeter:
         return (self._ended or time.perf_counter()) - self._started
 
     def recent(self, max_age_seconds: float = 0.1) -> Stats:
-        """Figures of late, at most so old."""
+        """Recent statistics, at most this old."""
         now = time.perf_counter()
         if self._recent is None or now - self._recent[0] > max_age_seconds:
             self._recent = (now, self.stats())
         return self._recent[1]
 
     def stats(self, final: bool = False) -> Stats:
-        """Figures of late, or where `final` of the whole run."""
+        """Recent statistics or, if `final`, those of the whole run."""
         decoded, ages, seconds = self.clock.stage("decode"), self.ages.durations, max(self.seconds, 1e-9)
         return Stats(
             source=self.name,
@@ -189,8 +189,8 @@ def _stage(durations: Durations, recent: NDArray[np.float64], final: bool) -> St
 
 
 class StatsLines:
-    """Gives every meter's stats to `take` each second, and the final ones when it is closed, in a thread of its own: a
-    pipe that nobody reads holds up nothing else."""
+    """Passes every meter's statistics to `take` each second, and the final ones on closing, in a separate thread, so
+    that a pipe without reader blocks nothing else."""
 
     def __init__(self, meters: Sequence[RunMeter], take: Callable[[Stats], None]) -> None:
         self._meters, self._take = meters, take
@@ -200,12 +200,12 @@ class StatsLines:
         self._thread.start()
 
     def close(self, seconds: float = 0.5) -> str | None:
-        """Write the final lines. What went wrong, in one line, or None."""
+        """Write the final lines. Returns an error in one line, or None."""
         self._ended.set()
         self._thread.join(seconds)
         if self._thread.is_alive():
-            return "the stats could not be written: nobody takes them"
-        return f"the stats could not be written: {self._error}" if self._error else None
+            return "the statistics could not be written: the reader does not take them"
+        return f"the statistics could not be written: {self._error}" if self._error else None
 
     def _work(self) -> None:
         try:
@@ -225,7 +225,7 @@ class StatsLines:
 
 
 class StatsFile:
-    """One JSON line for each Stats, to a file or to stderr."""
+    """Writes one JSON line per Stats, to a file or to stderr."""
 
     def __init__(self, path: str | Path) -> None:
         """`path` "-" is stderr. Raises OSError."""

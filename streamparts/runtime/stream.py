@@ -1,4 +1,4 @@
-"""The loop: frames in, tracks out; and the same with files at the other end, for one source or several."""
+"""The loop: frames in, tracks out; and with files as output, for one source or several."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamparts.data import Backend, Tracks
 from streamparts.errors import VideoError
 from streamparts.files import check_outputs, claimed, input_paths
 from streamparts.meter import StageClock
-from streamparts.runtime.job import Job, Progress, Task, opened, work_off
+from streamparts.runtime.job import Job, Progress, Task, opened, run_jobs
 from streamparts.runtime.options import Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import RunMeter, Stats, StatsFile, StatsLines
@@ -53,19 +53,25 @@ def track(
     roi: Roi | None = None,
     subjects: int = 1,
 ) -> Generator[Tracks]:
-    """Tracks of every frame of a video, in order; of a live source, always of the newest frame.
+    """Yield the tracks of every frame of a video, in order; for a live source, always those of the newest frame.
 
-    `model` None is the default model. `backend` is one that is open, or a name for backends.choice.open_backend, as is
-    `threads`; "auto" takes the quickest that is here. `policy` None is "all" for files and "latest" for live sources;
-    `max_fps` leaves out frames by their times; `smoothing` filters the poses over time (None: as the network gives
-    them) and tells symmetric parts apart; a `skeleton`, or the file that holds one, gives joints and places hidden
-    parts. `roi` is what the network is to see: "auto" follows the subject where the model knows it as
-    a whole (docs/following.md), and is what None does; "off" shows it the whole picture; left, top, width and height in
-    pixels always that region. `subjects` is how many of one kind are followed; the first one's Tracks hold those of
-    the others. A source given as a path is opened here and closed at the end; a Source stays the caller's,
-    but a live one that gives no frame is closed when the loop is left. Raises VideoError, ModelError, SkeletonError,
-    BackendError or MissingExtraError: what is wrong from the start at once, a failure on the way at its frame, after
-    the tracks before it.
+    Args:
+        source: path, word or Source. A path or word is opened and closed here; a Source remains the caller's to close,
+            but a live one that supplies no frame is closed when the loop is left.
+        model: path or name of a model, or a bundle; None is the default model.
+        backend: an open Backend, or a name for backends.choice.open_backend; "auto" takes the fastest available one.
+        threads: threads of a CPU backend.
+        clock: receives the time of each stage.
+        policy: "all" or "latest"; None is "all" for files and "latest" for live sources.
+        max_fps: maximum frames per second of the source's time.
+        smoothing: filters the poses over time and keeps mirrored parts apart; None leaves them unfiltered.
+        skeleton: a Skeleton or its file; adds joints and places hidden parts.
+        roi: "auto" (as None) follows the subject if the model has one (docs/following.md); "off" is the whole frame;
+            left, top, width and height in pixels are a fixed region.
+        subjects: number of subjects to follow; the first one's Tracks contain those of the others.
+
+    Raises VideoError, ModelError, SkeletonError, BackendError or MissingExtraError: at once if the start fails,
+    otherwise at the failing frame, after the tracks before it.
     """
     bundle = model if isinstance(model, Bundle) else load_model(model)
     tracking = Tracking.of(
@@ -83,7 +89,7 @@ def track(
 def open_pipeline(
     source: str | Path | Source, bundle: Bundle, backend: Backend, tracking: Tracking, clock: StageClock | None
 ) -> tuple[Pipeline, ExitStack]:
-    """What `track` iterates, and what is to be closed after it."""
+    """Return the iterator of `track`, and what must be closed after it."""
     with ExitStack() as stack:
         frames = opened(source, stack)
         return Pipeline(frames, bundle, backend, tracking, RunMeter(frames.name, clock)), stack.pop_all()
@@ -96,7 +102,7 @@ def _tracks(pipeline: Pipeline, stack: ExitStack) -> Generator[Tracks]:
         finally:
             if not pipeline.close():
                 stack.pop_all()
-                warnings.warn("the source did not end when told to; its thread is left behind", RuntimeWarning, 2)
+                warnings.warn("the source did not stop in time; its thread is abandoned", RuntimeWarning, 2)
 
 
 def run(
@@ -131,24 +137,38 @@ def run(
     stop: threading.Event | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Track a video and write what is asked for: an overlay video, tracks as JSON lines, live messages.
+    """Track a video and write outputs: an overlay video, tracks as JSON lines, live messages.
 
-    `masks` adds each part's mask to the tracks; `style`, `encoder`, `audio`, `show` and `show_port` are those of
-    streamparts.sinks.outputs.Outputs. `send` is one address or several that get every frame's tracks as a message, for
-    example "udp://127.0.0.1:9000" (docs/messages.md); no receiver holds up the run. `force` allows outputs to be
-    replaced; `resume` goes on after the last frame in `tracks`, where that file is there. `trust_engine` loads a
-    TensorRT engine that was not built here: it can run any code; `backend`, `threads`, `policy`, `max_fps`,
-    `smoothing`, `skeleton`, `roi` and `subjects` as for `track`; `opener` opens a source given as a path or word (None:
-    open_source); frames before `first_index` are read and left out. `stats` is a file that gets a JSON line every
-    second, "-" for stderr, or a function that gets the Stats. `on_tracks` is called with each result in a thread of its
-    own, and misses results rather than holding up the run; `say` gets lines for the user while the run goes on;
-    `progress` is called after each frame, in the loop.
+    Args:
+        source: path, word or Source.
+        model: path or name of a model, or a bundle; None is the default model.
+        overlay: file of the overlay video.
+        tracks: file of the tracks.
+        masks: add each part's mask to the tracks.
+        style: style of overlay and preview.
+        encoder: "auto", "small" or FFmpeg's name of an H.264 encoder.
+        audio: copy the source's audio into the overlay.
+        show: live preview: "window", "page" or "auto".
+        show_port: port of the preview page; 0 for any free one.
+        send: one address or several that get every frame's tracks as messages, such as "udp://127.0.0.1:9000"
+            (docs/messages.md); receivers never delay the run.
+        force: replace existing outputs.
+        resume: continue after the last frame in `tracks`, if that file exists.
+        trust_engine: load a TensorRT engine that was not built here: it can run any code.
+        opener: opens a source given as a path or word; None is open_source.
+        first_index: earlier frames are read and skipped.
+        stats: file that gets a JSON line every second, "-" for stderr, or a function that gets the Stats.
+        on_tracks: called with each result in a separate thread; it misses results rather than delaying the run.
+        say: gets lines for the user during the run.
+        progress: called after each frame, in the loop.
+        stop: an event that, set from another thread or a signal handler, ends the run after the current frame with
+            complete outputs; closing the preview does the same.
 
-    Setting `stop`, from another thread or a signal handler, ends the run after the frame at hand with all outputs
-    complete; so does closing the preview. Raises VideoError, ModelError, SkeletonError, BackendError, MissingExtraError
-    or TracksError; ValueError for an address that is none. An error of the source or the network ends the run, an error
-    of one output ends that output alone and is raised at the end; what was written before stays readable. Ending takes
-    two seconds at most, whatever hangs.
+    The other arguments are those of `track`.
+
+    Raises VideoError, ModelError, SkeletonError, BackendError, MissingExtraError or TracksError; ValueError for an
+    invalid address. An error of the source or the network ends the run. An error of one output ends only that output
+    and is raised at the end; what was written before stays readable. Ending takes at most two seconds, whatever hangs.
     """
     outputs = Outputs(
         _path(overlay), _path(tracks), masks, style, encoder, audio, show, show_port, parse_addresses(send)
@@ -175,7 +195,7 @@ def run(
         if resume and outputs.tracks:
             point = resume_point(outputs.tracks, bundle, masks=masks, following=tracking.following)
         may_replace = force or point is not None
-        check_outputs(files, inputs, may_replace)  # again: another run may have ended meanwhile
+        check_outputs(files, inputs, may_replace)  # checked again: another run may have ended meanwhile
         if outputs.overlay is not None:
             check_followers(outputs.overlay, may_replace)
         task = Task(
@@ -190,7 +210,7 @@ def run(
         )
         job = Job(task, stop=stop)
         with _stats_lines(stats, [job]):
-            work_off([job])
+            run_jobs([job])
         if job.error is not None:
             raise _with_notes(job.error, job.warnings)
         return _summary(job, stop, chosen, bundle)
@@ -224,13 +244,13 @@ def run_many(
     stop: threading.Event | None = None,
     progress: Callable[[str, Progress], None] | None = None,
 ) -> list[Outcome]:
-    """Track several sources at once with one model. Each has a loop, a tracker and outputs of its own; frames of
-    several that are ready at the same time go through the network together, and none waits for another.
+    """Track several sources in parallel with one model. Each has its own loop, tracker and outputs; frames that are
+    ready at the same time go through the network together, and none waits for another.
 
     The outputs are `out_dir`/STEM.overlay.mp4 and STEM.tracks.jsonl, where STEM is the name of the file or stream, with
-    a number where two are alike. `on_tracks` and `progress` get STEM first, and are called by the threads of all
-    sources. All else is as for `run`. One source's error ends no other: see the Outcomes, in the order of `sources`.
-    Raises VideoError or ModelError where nothing can begin.
+    a number if two are equal. `on_tracks` and `progress` get STEM as their first argument, and are called by the
+    threads of all sources. The other arguments are those of `run`. An error of one source does not affect the others:
+    see the Outcomes, in the order of `sources`. Raises VideoError or ModelError if nothing can start.
     """
     stems, folder = output_stems(sources), Path(out_dir)
     wanted = [Outputs(*_paths_after(folder / stem, overlay, tracks), masks, style, encoder, audio) for stem in stems]
@@ -254,7 +274,7 @@ def run_many(
     wanted = [replace(outputs, following=following) for outputs in wanted]
     chosen = chosen_backend(bundle, backend, threads)
     with claimed(every), closing(SharedBackend(chosen.backend)) as shared:
-        check_outputs(every, inputs, force)  # again: another run may have ended meanwhile
+        check_outputs(every, inputs, force)  # checked again: another run may have ended meanwhile
         jobs = [
             Job(
                 Task(
@@ -273,14 +293,14 @@ def run_many(
             for source, stem, outputs in zip(sources, stems, wanted, strict=True)
         ]
         with _stats_lines(stats, jobs):
-            work_off(jobs)
+            run_jobs(jobs)
     return [
         Outcome(stem, _summary(job, stop, chosen, bundle), job.error) for stem, job in zip(stems, jobs, strict=True)
     ]
 
 
 def _told(following: Following, say: Callable[[str], None] | None) -> Following:
-    """The same; the user is told what is to be known of it."""
+    """Return the same; notes about it go to the user."""
     if following.note and say:
         say(following.note)
     return following
@@ -300,13 +320,13 @@ def _open_outputs(
     policy: Policy,
     job: Job,
 ) -> SinkGroup:
-    """The outputs of a job, which is told of each frame written and of outputs that fail."""
+    """Open the outputs of a job, which is notified of each frame written and of failed outputs."""
     ages = job.meter.ages
 
     def failed(member: Member, error: Exception) -> None:
         ages.set_num_sinks(job.outputs.num_files)
         if say and job.outputs.num_files:
-            say(f"{member.name} ends here, the rest goes on: {error}")
+            say(f"{member.name} ends here, the other outputs continue: {error}")
 
     context = RunContext(
         source=source,
@@ -356,7 +376,7 @@ def _summary(job: Job, stop: threading.Event | None, chosen: Chosen, bundle: Bun
 
 @contextmanager
 def _stats_lines(stats: str | Path | Callable[[Stats], None] | None, jobs: Sequence[Job]) -> Iterator[None]:
-    """While the block runs, a line of each job every second."""
+    """Write a line of each job every second during the block."""
     if stats is None:
         yield
         return
@@ -404,5 +424,5 @@ def chosen_backend(bundle: Bundle, backend: Backend | str, threads: int | None) 
     if isinstance(backend, str):
         return choose_backend(bundle, backend, threads)
     if threads is not None:
-        raise ValueError("threads belong to a backend given by name; this one is open already")
+        raise ValueError("threads apply to a backend given by name; this one is already open")
     return Chosen(backend, "given")

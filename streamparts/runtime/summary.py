@@ -1,4 +1,4 @@
-"""What a run says of itself at its end."""
+"""The summary of a run."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FEW = 0.03
-"""A share of the frames below which a subject that was seen may as well have been a mistake."""
+"""Share of frames with the subject below which the detections may be false."""
 FEWEST_FRAMES = 10
-"""Of a run from which that can be told."""
+"""Minimum number of frames for this judgement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did and how long it took."""
+    """Results and durations of a run."""
 
     num_frames: int
-    """Frames that went through all stages."""
+    """Frames that passed all stages."""
     seconds: float
-    """Wall time from the first frame asked for to the last output closed."""
+    """Wall time from the first requested frame to the last closed output."""
     age_p50_ms: float
-    """Median age of a result: from leaving the decoder to written by the last output. nan without frames."""
+    """Median latency: from the decoder's output of a frame until the last sink has written its result. nan without
+    frames."""
     age_p95_ms: float
-    """95th percentile of the same."""
+    """95th percentile of the latency."""
     age_p99_ms: float
-    """99th percentile of the same."""
+    """99th percentile of the latency."""
     fps_in: float
     """Frames decoded per second."""
     stage_ms: dict[str, float]
@@ -33,51 +34,51 @@ class Summary:
     stage_p95_ms: dict[str, float]
     """95th percentiles of the same."""
     num_dropped: int
-    """Frames of a live source that a newer one replaced before anybody took them."""
+    """Frames of a live source replaced by a newer one before they were tracked."""
     num_skipped: int
-    """Frames left out on purpose, to keep to max_fps."""
+    """Frames left out because of max_fps."""
     num_gaps: int
-    """Times the source broke off and came back."""
+    """Number of times the source was lost and came back."""
     num_segments: int
-    """Unbroken stretches of the stream: one, unless it broke off or changed its size."""
+    """Unbroken stretches of the stream: one, unless it was lost or changed its size."""
     num_callback_lost: int
-    """Results that `on_tracks` was too slow for."""
+    """Results that a slow `on_tracks` missed."""
     num_messages_lost: int
-    """Results that were not sent, or that a receiver was too slow for, as far as is known; of all addresses together.
-    `notes` has the reasons."""
+    """Results that were not sent or that a slow receiver missed, as far as known; over all addresses. `notes` has the
+    reasons."""
     decode_errors: int
     """Packets of the source that could not be decoded."""
     packets_lost: int
-    """Packets of the source that are known to be lost on the way, or missing from a file."""
+    """Packets of the source known to be lost in transit, or missing from a file."""
     num_damaged: int
-    """Frames of which something was lost: those that are marked, and those left out for it."""
+    """Damaged frames, marked or left out."""
     repaired_times: int
-    """Frames whose time was missing or not increasing in the source, and was continued."""
+    """Frames whose time was missing or not increasing, and was repaired."""
     outputs: tuple[Path, ...]
     """Files written."""
     notes: tuple[str, ...]
-    """What is to be known of the outputs, in sentences."""
+    """Remarks about the outputs, in sentences."""
     interrupted: bool
-    """Whether `stop`, or closing the preview, ended the run."""
+    """True if `stop`, or closing the preview, ended the run."""
     backend: str
     """Name of the backend that ran the network."""
     why_backend: str
-    """What spoke for it, in one line."""
+    """Reason for the choice of the backend, in one line."""
     warnings: tuple[str, ...]
-    """What else went wrong, one line each: threads that had to be left behind, for example."""
+    """Other problems, one line each, such as abandoned threads."""
     subject_share: float | None = None
-    """Share of the frames in which the model's subject was seen; None where the model does not tell."""
+    """Share of the frames that show the model's subject; None if the model does not estimate it."""
     model: str = ""
     """Name of the model."""
 
     @property
     def mismatch(self) -> str | None:
-        """One line where so few frames show the subject that model and video do not seem to be of one kind."""
+        """A line if so few frames show the subject that the model does not seem to fit the video."""
         if self.subject_share is None or self.num_frames < FEWEST_FRAMES or self.subject_share >= FEW:
             return None
         return (
-            f"the subject of {self.model} was seen in {round(self.subject_share * self.num_frames)} of "
-            f"{self.num_frames} frames: model and video do not seem to be of one kind"
+            f"the subject of {self.model} was visible in {round(self.subject_share * self.num_frames)} of "
+            f"{self.num_frames} frames: the model does not seem to fit the video"
         )
 
     @property
@@ -88,11 +89,11 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one of several sources ended."""
+    """Result of one of several sources."""
 
     source: str
-    """What its outputs are called after."""
+    """Base name of its outputs."""
     summary: Summary
-    """Of what was done, up to the error where there is one."""
+    """Summary, up to the error if there is one."""
     error: BaseException | None
-    """What ended it, if not the end of the source or `stop`."""
+    """Error that ended it; None if it ended normally or by `stop`."""

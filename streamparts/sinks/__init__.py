@@ -1,4 +1,4 @@
-"""Where tracks go: an overlay video, a file of JSON lines."""
+"""Sinks of tracks: an overlay video, a file of JSON lines, a preview, messages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ Item = TypeVar("Item", contravariant=True)
 
 
 class Sink(Protocol[Item]):
-    """Takes something for every frame, its tracks most often, in order, from one thread, and is closed once."""
+    """Receives an item for every frame, usually its tracks, in order, from one thread, and is closed once."""
 
     def write(self, item: Item, /) -> None:
-        """Write one frame. Raises VideoError when the output fails."""
+        """Write one frame. Raises VideoError if the output fails."""
 
     def close(self) -> None:
         """Finish the output. Safe to call again."""

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class BackgroundSink(Generic[Item]):
-    """Hands each frame's item to `sink` in a thread. When the queue is full, `write` waits: nothing is dropped.
+    """Passes each frame's item to `sink` in a thread. If the queue is full, `write` waits: nothing is dropped.
 
     An error of the sink is raised by the next `write`, or by `close`.
     """
@@ -40,7 +40,7 @@ class BackgroundSink(Generic[Item]):
             self.close()
 
     def close(self) -> None:
-        """Write what is queued, close the sink and wait for it. Raises the sink's error, once."""
+        """Write queued frames, close the sink and wait for it. Raises the sink's error, once."""
         self._channel.finish()
         self._thread.join()
         error, self._error = self._error, None
@@ -53,7 +53,7 @@ class BackgroundSink(Generic[Item]):
                 self._sink.write(item)
                 if self._written:
                     self._written(item)
-                del item  # else this thread would keep one frame alive while it waits
+                del item  # otherwise this thread would keep one frame alive while it waits
         except BaseException as error:
             self._error = error
         finally:

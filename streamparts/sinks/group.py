@@ -1,4 +1,4 @@
-"""Several sinks as one, of which each may fail alone."""
+"""Several sinks as one, each of which may fail independently."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from streamparts.sinks import Sink
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a sink did."""
+    """Report of a sink."""
 
     paths: tuple[Path, ...] = ()
     """Files written, in order."""
     notes: tuple[str, ...] = ()
-    """What the user should know of them."""
+    """Remarks for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +30,25 @@ class Member:
     """One sink of a group."""
 
     name: str
-    """For messages: its file, or what it is."""
+    """Name for messages: its file, or a description."""
     sink: Sink[Tracks]
     report: Callable[[], Report] = Report
-    """Asked at any time."""
+    """Called at any time."""
     is_file: bool = True
-    """Whether it writes what is to be kept."""
+    """True if it writes files."""
     num_lost: Callable[[], int] = lambda: 0
-    """How many frames it left out so as to hold up nothing. Asked at any time."""
+    """Number of frames it skipped to avoid delays. Called at any time."""
 
 
 class SinkGroup:
-    """Hands every frame to all its sinks. One that fails is left out from then on, and the others go on.
+    """Passes every frame to all its sinks. A sink that fails is skipped from then on, and the others continue.
 
-    Use it in a `with` block, or close it. What failed is raised when the last sink is gone, or else at the end; the
-    last file, that is, where there were any: a preview alone is not worth a run.
+    Use it in a `with` block, or close it. Errors are raised when the last sink has failed, or else at the end. If there
+    were files, the last file counts: a preview alone is not worth a run.
     """
 
     def __init__(self, members: Iterable[Member], failed: Callable[[Member, Exception], None] | None = None) -> None:
-        """`failed` is told at once of a sink that failed, in the thread that writes."""
+        """`failed` is notified at once of a failed sink, in the thread that writes."""
         self.members = tuple(members)
         self._alive = list(self.members)
         self._failed = failed
@@ -74,12 +74,12 @@ class SinkGroup:
 
     @property
     def num_lost(self) -> int:
-        """Frames that sinks left out, each counted by every sink that did."""
+        """Frames skipped by sinks, counted once per sink."""
         return sum(member.num_lost() for member in self.members)
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Files written by all sinks, those that failed too."""
+        """Files written by all sinks, including failed ones."""
         return tuple(path for member in self.members for path in member.report().paths)
 
     @property
@@ -87,7 +87,7 @@ class SinkGroup:
         return tuple(note for member in self.members for note in member.report().notes)
 
     def write(self, tracks: Tracks) -> None:
-        """Write one frame to every sink that works. Raises what failed once none does."""
+        """Write one frame to every working sink. Raises the error once none works."""
         for member in tuple(self._alive):
             try:
                 member.sink.write(tracks)
@@ -97,7 +97,7 @@ class SinkGroup:
             self._raise()
 
     def close(self) -> None:
-        """Finish all outputs, all at once, then raise what failed since the start, unless `write` has raised it.
+        """Finish all outputs in parallel, then raise the errors since the start, unless `write` has raised them.
 
         Safe to call again."""
         self._closers = [(member, _Closer(member.sink)) for member in self._alive]
@@ -115,7 +115,7 @@ class SinkGroup:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes; an error that ends the block stays the one that is raised, with a note of each sink that failed."""
+        """Closes; an exception that ends the block is kept, with a note for each failed sink."""
         if error is None:
             self.close()
             return
@@ -146,7 +146,7 @@ class SinkGroup:
 
 
 class _Closer(threading.Thread):
-    """Closes a sink meanwhile."""
+    """Closes a sink in parallel."""
 
     def __init__(self, sink: Sink[Tracks]) -> None:
         super().__init__(name="streamparts-sink-closer", daemon=True)

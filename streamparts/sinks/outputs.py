@@ -1,4 +1,4 @@
-"""All outputs of a run: one value that says which, and their sinks."""
+"""The outputs of a run: one value that selects them, and their sinks."""
 
 from __future__ import annotations
 
@@ -27,52 +27,52 @@ if TYPE_CHECKING:
     from streamparts.tracksfile.resume import ResumePoint
 
 Show = Literal["auto", "window", "page"]
-"""Kinds of preview; "auto" is a window where one can be, else a page."""
+"""Kinds of preview; "auto" is a window if possible, else a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a run writes and shows."""
+    """Outputs of a run."""
 
     overlay: Path | None = None
-    """The overlay video."""
+    """File of the overlay video."""
     tracks: Path | None = None
-    """The tracks as JSON lines."""
+    """File of the tracks as JSON lines."""
     masks: bool = False
-    """Whether the tracks have a mask for every part."""
+    """Add a mask for every part to the tracks."""
     style: OverlayStyle = DEFAULT_STYLE
-    """What overlay and preview show."""
+    """Style of overlay and preview."""
     encoder: str = "auto"
-    """Of the overlay: auto, or a name that FFmpeg has."""
+    """Encoder of the overlay: auto, or FFmpeg's name."""
     audio: bool = True
-    """Whether the overlay carries the source's sound."""
+    """Copy the source's audio into the overlay."""
     show: Show | None = None
-    """A live preview: in a window, on a page, or where it can be."""
+    """Live preview: in a window, on a page, or whichever is possible."""
     show_port: int = 0
-    """Of the page; 0 for any that is free."""
+    """Port of the page; 0 for any free one."""
     send: tuple[Address, ...] = ()
-    """Where live messages go."""
+    """Addresses of live messages."""
     following: Following = WHOLE_PICTURE
-    """What the network sees, for the headers of tracks and messages."""
+    """Region that the network sees, for the headers of tracks and messages."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files asked for."""
+        """The files to write."""
         return tuple(path for path in (self.overlay, self.tracks) if path is not None)
 
 
 def check_followers(overlay: Path, force: bool) -> None:
-    """Raise VideoError where names that the overlay may go on under are taken."""
+    """Raise VideoError if names for continuations of the overlay are taken."""
     if not force and (found := existing_followers(overlay)):
         raise VideoError(
-            f"{found[0]}: exists already, and {overlay.name} may have to go on there; use --force (in Python: "
+            f"{found[0]}: exists already, and {overlay.name} may have to continue there; use --force (in Python: "
             "force=True) to replace it"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """The run that outputs are opened for, as far as they need to know it."""
+    """The run that the outputs are opened for."""
 
     source: Source
     bundle: Bundle
@@ -81,24 +81,24 @@ class RunContext:
     policy: Literal["all", "latest"]
     """For the headers of tracks and messages."""
     resume: ResumePoint | None = None
-    """A point of the tracks file, after which tracks and overlay go on."""
+    """Position in the tracks file after which tracks and overlay continue."""
     replace: bool = False
-    """Whether files that follow the overlay may replace others."""
+    """True if continuations of the overlay may replace existing files."""
     written: Callable[[Tracks], None] | None = None
-    """Called for each frame by each file when it is written."""
+    """Called by each file for every written frame."""
     say: Callable[[str], None] | None = None
-    """Gets lines on where the preview is, and where receivers of messages are waited for."""
+    """Receives lines with the addresses of the preview and of messages."""
     on_closed: Callable[[], None] | None = None
     """Called when the user closes the preview."""
 
     @property
     def depth(self) -> int:
-        """Frames that may wait for an output; where the newest one counts, waiting ones get old."""
+        """Maximum number of frames queued for an output; if the newest counts, queued ones get old."""
         return 1 if self.policy == "latest" else 2
 
     @property
     def start_seconds(self) -> float | None:
-        """Where in the source the outputs begin; None for its beginning."""
+        """Time in the source at which the outputs start; None for its beginning."""
         start = details(self.source).start_seconds
         return start if self.resume is None else max(start or 0.0, self.resume.pts_seconds)
 
@@ -106,12 +106,14 @@ class RunContext:
 def open_outputs(
     outputs: Outputs, run: RunContext, failed: Callable[[Member, Exception], None] | None = None
 ) -> SinkGroup:
-    """Open every output; each has a thread of its own. `failed` as by SinkGroup. Raises VideoError, or TracksError
-    where the point to resume at is of another source; nothing is left open then."""
+    """Open every output; each has its own thread. `failed` as for SinkGroup. Raises VideoError, or TracksError if the
+    resumed file belongs to another source; nothing is left open then."""
     try:
         outputs.style.check_parts(run.bundle.spec.num_parts)
     except ValueError as error:
-        raise VideoError(f"the overlay cannot be drawn, {run.bundle.spec.name} has other parts: {error}") from error
+        raise VideoError(
+            f"the overlay cannot be drawn, because {run.bundle.spec.name} has other parts: {error}"
+        ) from error
     if run.resume is not None:
         run.resume.check_source(run.source)
     with ExitStack() as opened:
@@ -198,9 +200,9 @@ def _preview(outputs: Outputs, show: Show, run: RunContext) -> Member:
 
 
 def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
-    """(viewer, a line that says where it is). "auto" is a window where one can be, else a page, and the line says why.
+    """(viewer, a line with its location). "auto" is a window if possible, else a page, and the line gives the reason.
 
-    Raises VideoError where a window is asked for and cannot be, or the port is taken.
+    Raises VideoError if a requested window is not possible, or the port is in use.
     """
     from streamparts.sinks.preview.page import Page
     from streamparts.sinks.preview.window import Window, window_problem
@@ -212,11 +214,11 @@ def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
         raise VideoError(f"no preview window: {problem}; --show page works without")
     page = Page(port)
     why = f" (no window: {problem})" if problem else ""
-    far = f"from another machine first: ssh -L {page.port}:127.0.0.1:{page.port} THIS_MACHINE"
+    far = f"from another machine, first run: ssh -L {page.port}:127.0.0.1:{page.port} THIS_MACHINE"
     return page, f"preview: {page.address} in a browser{why}; {far}"
 
 
 def _sound_file(source: Source) -> Path | None:
-    """The file that a source reads, if it reads one."""
+    """The file that a source reads, if any."""
     path = details(source).path
     return path if isinstance(path, Path) and path.is_file() else None

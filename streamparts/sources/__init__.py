@@ -1,4 +1,4 @@
-"""Where frames come from: one word, or path, opens any source."""
+"""Sources of frames: one word, or a path, opens any of them."""
 
 from __future__ import annotations
 
@@ -44,19 +44,24 @@ def open_source(
     insecure: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> OpenedSource:
-    """Open whatever `word` stands for; close it, or use it in a `with` block. A Path is always a file or a folder.
+    """Open the source `word`; close it, or use it in a `with` block.
 
-    webcam, webcam:1, /dev/video2, screen; a video file, a picture; a folder, a glob or a numbered pattern
-    (frame_%04d.png) of pictures; rtsp, rtmp, http, hls, udp, tcp and other addresses; - for standard input; test://
-    with its options. docs/sources.md says more. `fps` is how many pictures of a sequence make a second (25), and how
-    many frames of what states no times, such as raw H.264; a live source counts as lost after `idle_seconds` without a
-    frame (5; HLS 30) and is opened again until `max_retries` attempts in a row have failed (None: without end).
-    `hwaccel` is what decodes a file, one of hwdecode.CHOICES: where it cannot, software does, and the source's
-    description says why. `insecure` reads encrypted addresses without asking whose certificate it is, for cameras with
-    one of their own. Pictures of more than `max_pixels` are not decoded: it takes a few bytes to claim any size.
+    A Path is always a file or a folder. A word is webcam, webcam:1, /dev/video2, screen; a video file, an image; a
+    folder, a glob or a numbered pattern (frame_%04d.png) of images; an rtsp, rtmp, http, hls, udp, tcp or other
+    address; - for standard input; or test:// with its options. See docs/sources.md.
 
-    Raises VideoError, at once or within 10 s for what must be connected to, when not one frame can be had, and for an
-    `fps` where the video states its times.
+    Args:
+        word: the source.
+        fps: frame rate of image sequences (25), and of video without timestamps, such as raw H.264.
+        idle_seconds: a live source is lost after this many seconds without a frame (5; HLS 30), and is reopened.
+        max_retries: reconnection attempts in a row; None is unlimited.
+        hwaccel: hardware decoder, one of hwdecode.CHOICES; if it cannot decode the file, software does, and the
+            source's description gives the reason.
+        insecure: do not verify certificates of encrypted addresses, for self-signed cameras.
+        max_pixels: larger images are not decoded, because a few bytes can declare any size.
+
+    Raises VideoError if no frame can be read: at once, or within 10 s for connections. Also raises it for an `fps` if
+    the video has timestamps.
     """
     if (fps is not None and not fps > 0) or (idle_seconds is not None and not idle_seconds > 0):
         raise ValueError(f"fps and idle_seconds must be positive, got {fps} and {idle_seconds}")

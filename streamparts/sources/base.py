@@ -1,4 +1,4 @@
-"""What every source has, and how a picture becomes a Frame: its index, its time, its segment."""
+"""The interface of sources, and the conversion of an image to a Frame: index, time, segment."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from streamparts.data import Frame, Gap
 from streamparts.sources.stamps import WINDOW, Pace, Stamps, is_orderly, mended, needs_more
 
 FALLBACK_RATE = Fraction(25)
-"""Frames per second that stand in where a source states neither times nor a rate (raw streams)."""
+"""Frame rate assumed for a source without timestamps and frame rate (raw streams)."""
 
 RESTART_SECONDS = 1.0
-"""A time this much before the one of the frame before is a new beginning (a recording glued to another, a sender that
-started again), not a slip that can be continued over."""
+"""A time this much earlier than the previous frame's is a new start (a concatenated recording, a restarted sender), not
+an error to be repaired."""
 
 MAX_PIXELS = 64_000_000
-"""Of a picture that is read, if not said otherwise: a file of a few bytes may claim any size."""
+"""Default limit of an image's pixels: a file of a few bytes can declare any size."""
 
 BROKEN = (av.FFmpegError, OSError, ValueError, MemoryError)
-"""What PyAV raises on damaged input; ValueError covers undecodable metadata text."""
+"""PyAV's exceptions for damaged input; ValueError covers undecodable metadata text."""
 
 
 class Source(Protocol):
-    """Where frames come from. Iterate it once, in one thread.
+    """A source of frames. Iterate it once, in one thread.
 
-    Live ones, and all that wait for others, may be closed from any thread; a file by the thread that opened it.
+    Live sources, and all that wait for data, may be closed from any thread; a file by the thread that opened it.
     """
 
     @property
@@ -43,7 +43,7 @@ class Source(Protocol):
 
     @property
     def description(self) -> str:
-        """One line for people: codec, size, rate, length."""
+        """A line for the user: codec, size, rate, length."""
 
     @property
     def height(self) -> int:
@@ -55,7 +55,7 @@ class Source(Protocol):
 
     @property
     def rate(self) -> Fraction | None:
-        """Average frames per second as announced; None if unknown. Never used to compute a time that is stated."""
+        """Nominal frame rate; None if unknown. Never used to compute a time that the source states."""
 
     @property
     def time_base(self) -> Fraction:
@@ -63,11 +63,11 @@ class Source(Protocol):
 
     @property
     def num_frames(self) -> int | None:
-        """Estimate for progress bars; None if unknown."""
+        """Estimated number of frames for progress bars; None if unknown."""
 
     @property
     def live(self) -> bool:
-        """Whether frames come at their own pace, whether or not anybody takes them."""
+        """True if frames arrive at their own pace."""
 
     @property
     def decode_errors(self) -> int:
@@ -75,7 +75,7 @@ class Source(Protocol):
 
     @property
     def repaired_times(self) -> int:
-        """Frames so far whose time was missing or not after the frame before, and was continued."""
+        """Frames so far whose time was missing or not after the previous frame's, and was repaired."""
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -84,24 +84,24 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What only some sources have to tell; of the others, these values hold."""
+    """Values that only some sources have; these are the defaults for the others."""
 
     path: Path | None = None
-    """The file that is read, where it is one."""
+    """The file that is read, if any."""
     pixel_aspect: Fraction = Fraction(1)
-    """How wide a pixel is shown for its height."""
+    """Displayed width of a pixel relative to its height."""
     start_seconds: float | None = None
-    """Where in the video a trimmed source begins; None for its beginning."""
+    """Start time of a trimmed source in the video; None for its beginning."""
     notes: tuple[str, ...] = ()
-    """Lines for the user, on guessed times and the like."""
+    """Lines for the user, such as on estimated times."""
     packets_lost: int = 0
     """Packets known to be lost so far."""
     damaged_left_out: int = 0
-    """Damaged frames that the source kept to itself so far."""
+    """Damaged frames that the source left out so far."""
 
 
 def details(source: Source) -> Details:
-    """What `source` tells now."""
+    """Current details of `source`."""
     told = {field.name: getattr(source, field.name, None) for field in fields(Details)}
     return Details(**{name: value for name, value in told.items() if value is not None})
 
@@ -117,7 +117,7 @@ class OpenedSource(Source, Protocol):
 
 
 class Closing:
-    """Gives a class with `close` its `with` block."""
+    """Makes a class with `close` a context manager."""
 
     def close(self) -> None:
         raise NotImplementedError
@@ -132,35 +132,35 @@ class Closing:
 
 
 class Timeline:
-    """Makes Frames of pictures in display order: counts them, puts bad times right, begins segments."""
+    """Converts images in display order to Frames: counts them, repairs times, starts segments."""
 
     def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
         self.time_base = time_base
         self.repaired_times = 0
         self.is_orderly = True
-        """Whether no stated time needed its neighbours' to be judged by."""
+        """True if no timestamp had to be compared with its neighbours."""
         self.index = 0
         self._pace = Pace(max(1, round(1 / (rate or FALLBACK_RATE) / time_base)))
         self._segment = 0
         self._first: int | None = None
         self._previous: int | None = None
         self._size_wh: tuple[int, int] | None = None
-        """None where the next frame is the first of its segment."""
+        """None if the next frame is the first of its segment."""
         self._rotation = 0
         self._gap: Gap | None = None
 
     @property
     def seconds(self) -> float:
-        """From the first frame's time to the last one's."""
+        """Time from the first frame to the last one."""
         return float(((self._previous or 0) - (self._first or 0)) * self.time_base)
 
     def broke_off(self, gap: Gap | None) -> None:
-        """The next frame begins a new segment, after `gap`."""
+        """Let the next frame start a new segment, after `gap`."""
         self._begin_segment()
         self._gap = gap
 
     def needs_more(self, stated: Stamps) -> bool:
-        """Whether the time of a frame can be told better if more of the `stated` times from it on are known."""
+        """True if knowing more of the `stated` times from this frame on would improve its time."""
         return not stated or needs_more(self._earlier, stated, self._pace.step)
 
     def frame(
@@ -171,8 +171,8 @@ class Timeline:
         ahead: Stamps | None = None,
         damaged: bool = False,
     ) -> Frame:
-        """The next Frame. `pts` in ticks of the time base, None where the source states none; `ahead` those of the
-        frames after it, as far as `needs_more` wants them; None where nobody can know."""
+        """Return the next Frame. `pts` is in ticks of the time base, None if the source has none; `ahead` are the times
+        of the following frames, as far as `needs_more` requires them; None if they cannot be known."""
         size_wh = (image.width, image.height)
         if self._size_wh not in (None, size_wh) or self._starts_again(pts, ahead):
             self._begin_segment()
@@ -200,7 +200,7 @@ class Timeline:
 
     @property
     def _earlier(self) -> int | None:
-        """Time of the frame before in the same segment."""
+        """Time of the previous frame in the segment."""
         return None if self._size_wh is None else self._previous
 
     def _begin_segment(self) -> None:
@@ -208,8 +208,8 @@ class Timeline:
         self._size_wh = None
 
     def _starts_again(self, pts: int | None, ahead: Stamps | None) -> bool:
-        """A time far back is a new beginning, unless the frames after it go on from the one before; so is one a
-        little back after which nothing does."""
+        """True for a time far back, unless the following frames continue from the previous one; and for a time slightly
+        back that no following frame contradicts."""
         if pts is None or self._earlier is None or pts > self._earlier:
             return False
         if not ahead:
@@ -222,7 +222,7 @@ class Timeline:
         return runs_on or len(stated) == WINDOW or (self._earlier - pts) * self.time_base > RESTART_SECONDS
 
     def _put_right(self, pts: int | None, ahead: Stamps | None, decoded_at: float | None) -> int:
-        """`pts`, or what fits better between the frames around it."""
+        """Return `pts`, or a time that fits better between the neighbouring frames."""
         found = self._foreseen(pts, ahead) if ahead is not None else self._continued(pts, decoded_at)
         if found != pts:
             self.repaired_times += 1
@@ -241,8 +241,8 @@ class Timeline:
         return 0 if self._previous is None else self._previous + self._pace.step
 
     def _continued(self, pts: int | None, decoded_at: float | None) -> int:
-        """Where a stated time is not after the last one, little is added, so that the stated clock overtakes. RTSP
-        states none for the first picture, and 0 for the second."""
+        """If a stated time is not after the last one, add little, so that the source's clock can catch up. RTSP has no
+        time for the first image, and 0 for the second."""
         earlier, step = self._earlier, self._pace.step
         if earlier is None:
             return -step if pts is None else pts
@@ -255,11 +255,11 @@ class Timeline:
 
 
 def quarter_turns(image: VideoFrame) -> int:
-    """Degrees counter-clockwise, to the nearest quarter turn, by which to turn the stored picture for display."""
+    """Degrees counter-clockwise, to the nearest quarter turn, by which the stored image must be rotated for display."""
     return round(image.rotation / 90) * 90 % 360
 
 
 def reason_of(error: BaseException) -> str:
-    """The error's own words in one line, without the address."""
+    """The error's message in one line, without the address."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())

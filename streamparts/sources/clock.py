@@ -1,4 +1,4 @@
-"""Whose clock the times of a stream are of: the sender's, or where it states none, that of this machine or a count."""
+"""Selects the clock of a stream's times: the sender's or, if there is none, this machine's or a count."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from streamparts.sources.base import FALLBACK_RATE
 from streamparts.sources.timed import Timed, counted_note
 
 ARRIVAL_TIME_BASE = Fraction(1, 90_000)
-"""Seconds per tick of times of arrival."""
+"""Seconds per tick of arrival times."""
 MEASURED_PICTURES, MEASURED_SECONDS = 8, 1.0
-"""The rate of what states no times is measured over so many pictures that had to be waited for, or so long ..."""
+"""Number of images waited for, and seconds, either of which ends the measurement of a rate without timestamps."""
 MOST_PICTURES = 64
-"""... and over no more than so many in all."""
+"""Maximum number of images of this measurement."""
 _WAITED_SECONDS = 0.002
 
-ARRIVAL_NOTE = "states no times: they are those of arrival; --fps counts frames instead"
+ARRIVAL_NOTE = "has no timestamps: using arrival times; --fps counts frames instead"
 
 
 class Clock:
-    """Gives the pictures of one stream their times."""
+    """Assigns times to the images of one stream."""
 
     def __init__(self, time_base: Fraction, rate: Fraction | None, states_times: bool, asked: Fraction | None) -> None:
-        """`time_base` and `rate` as announced. Raises VideoError where a rate is `asked` for what states its times."""
+        """`time_base` and `rate` as announced. Raises VideoError if a rate is `asked` for although the stream has
+        timestamps."""
         if states_times and asked is not None:
-            raise VideoError("states its own times; leave --fps out")
+            raise VideoError("has its own timestamps; leave --fps out")
         self.time_base, self.rate = time_base, rate
         self.notes: tuple[str, ...] = ()
-        """What is to be known of the times, in words."""
+        """Remarks about the times, in words."""
         self.is_senders = states_times
-        """Whether the times are the sender's, right or wrong."""
+        """True if the times are the sender's, right or wrong."""
         self._asked = asked
         self._arrivals: Arrivals | None = None
 
     def begin(self, first: Timed, more: Callable[[float], Timed | None]) -> list[Timed]:
-        """The first pictures with their times: one, or those by which the rate was measured. `more` gives the next one
-        within so many seconds, None where none comes."""
+        """Return the first images with their times: one, or those used to measure the rate. `more` returns the next one
+        within so many seconds, None if none arrives."""
         if self.is_senders:
             return [first]
         pictures, times = [first], None
@@ -54,7 +55,7 @@ class Clock:
         return [picture._replace(pts=None) for picture in pictures]
 
     def ticks(self, pts: int | None, arrived: float) -> int | None:
-        """Time of a later picture that states `pts`; None where it is to be counted."""
+        """Time of a later image with `pts`; None if it must be counted."""
         if self.is_senders:
             return pts
         return None if self._arrivals is None else self._arrivals.ticks(arrived)
@@ -77,10 +78,10 @@ def _arrived(picture: Timed) -> float:
 
 
 class Arrivals:
-    """Times of arrival, in ticks of ARRIVAL_TIME_BASE from the first picture, for what states none.
+    """Arrival times, in ticks of ARRIVAL_TIME_BASE from the first image, for streams without timestamps.
 
-    FFmpeg examines a stream before it hands out its first picture; what came meanwhile is handed out at once. Those
-    pictures get times before that of the first one that had to be waited for, as far apart as those after it.
+    FFmpeg probes a stream before it returns the first image; images read by then are returned at once. They get times
+    before that of the first image that had to be waited for, at the same intervals as those after it.
     """
 
     def __init__(self) -> None:
@@ -91,8 +92,8 @@ class Arrivals:
         self._began = 0.0
 
     def note(self, arrived: float, waited: float) -> bool:
-        """One of the first pictures: when it left the decoder, and how long its data was waited for, in seconds of
-        this machine. False once enough is known."""
+        """Add one of the first images: when it left the decoder, and how long its data was waited for, in seconds of
+        this machine. Returns False once enough is known."""
         self._waits = self._waits or waited > _WAITED_SECONDS
         self._num_early += not self._waits
         self._arrived.append(arrived)
@@ -100,12 +101,12 @@ class Arrivals:
         return known < MEASURED_PICTURES and len(self._arrived) < MOST_PICTURES
 
     def left(self, now: float) -> float:
-        """Seconds that are left for measuring."""
+        """Seconds left for measuring."""
         since = self._arrived[min(self._num_early, len(self._arrived) - 1)]
         return since + MEASURED_SECONDS - now
 
     def settle(self) -> tuple[list[int], Fraction] | None:
-        """Times of the pictures that were noted, and the rate; None where all came at once, as from a file."""
+        """Return the times of the added images, and the rate; None if all came at once, as from a file."""
         known = self._arrived[self._num_early :]
         steps = [after - before for before, after in pairwise(known)]
         step = median(steps) if steps else 0.0
@@ -116,6 +117,6 @@ class Arrivals:
         return [self.ticks(time) for time in times], Fraction(1 / step).limit_denominator(100)
 
     def ticks(self, arrived: float) -> int:
-        """Of a later picture; increases by a tick at least."""
+        """Time of a later image; increases by at least a tick."""
         self._last = max(self._last + 1, round((arrived - self._began) / ARRIVAL_TIME_BASE))
         return self._last

@@ -1,4 +1,4 @@
-"""Which pictures of a stream are damaged: FFmpeg fills in what is missing, sets no flag, and only its log says so."""
+"""Detects damaged frames: FFmpeg conceals missing data without setting a flag; only its log reports it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ _LOST = re.compile(r"missed (\d+) packets|skipping (\d+) segments|failed to open
 _DISTURBED = re.compile(
     r"missed \d+ packets|max delay reached|jitter buffer full|failed reading rtsp data", re.IGNORECASE
 )
-"""The last: nobody knows whether a picture is whole in which the connection ended."""
+"""FFmpeg error at the end of a connection: the last frame may be incomplete."""
 _ENDED = re.compile(r"failed reading rtsp data", re.IGNORECASE)
-"""FFmpeg gives what it has of the last picture then, and would wait for more once again."""
+"""FFmpeg error after a timeout: it returns the incomplete last frame, and would wait once more."""
 _DAMAGED = re.compile(
     r"error while decoding|concealing|damaged at|error at mb|unavailable for requested|co located pocs unavailable"
     r"|could not find ref|missing reference|reference picture missing|references are available|frame num gap"
     r"|corrupt decoded|decode_slice_header error|invalid nal unit|overread",
     re.IGNORECASE,
 )
-"""Of decoders. What they say of odd streams that are whole ("mmco: unref short failure") is not in it."""
+"""Decoder messages that indicate damage. Messages about unusual but intact streams ("mmco: unref short failure") are
+excluded."""
 
-TOO_LARGE = "a picture of {} has more pixels than are read; --max-pixels (max_pixels=) allows more"
+TOO_LARGE = "an image of {} exceeds the limit of pixels; --max-pixels (max_pixels=) raises it"
 UNVERIFIED = "its certificate cannot be verified"
 _UNVERIFIED = re.compile(
     r"certificate.*verif|verif.*certificate|certificate's owner does not match|trust|unknown ca", re.IGNORECASE
@@ -45,70 +46,70 @@ _TOO_LARGE = re.compile(r"picture size (\d+x\d+) exceeds", re.IGNORECASE)
 READ_AHEAD = {"fdebug": "ts"}
 """FFmpeg's option for the message below."""
 _READ_AHEAD = re.compile(r"read_frame_internal stream=(\d+)")
-"""Says that a packet was read, by this thread, for the stream of that number."""
+"""Matches the message that this thread read a packet of the stream with that number."""
 
 _MOST_PENDING = 128
-"""Packets whose pictures may still be in the decoder; sixteen is the most that a codec holds back."""
+"""Packets whose frames may still be in the decoder; codecs hold back at most sixteen."""
 _DOUBT = 4.0
-"""While it opens a stream FFmpeg reads ahead. Where it does not say what (READ_AHEAD), what it took in then has times
-within so often the time that took ..."""
+"""FFmpeg reads ahead while it opens a stream. Unless it logs these packets (READ_AHEAD), their times are assumed to be
+within this multiple of the opening time."""
 _DOUBT_SECONDS = 1.0
-"""... and so much."""
+"""Seconds added to that time."""
 
 
 @dataclass(slots=True)
 class Stamp:
-    """What is known of a packet, and so of its picture."""
+    """State of a packet, and thus of its frame."""
 
     number: int
-    """In the order in which they are decoded."""
+    """Position in decoding order."""
     heard_at: float
-    """`time.perf_counter()` when it came in."""
+    """`time.perf_counter()` on arrival."""
     damaged: bool
-    """Whether something of it, or of what it builds on, is missing."""
+    """True if data of it, or of a frame it depends on, is missing."""
     heals: bool = False
-    """Whether it is the key frame that ends the damage before it."""
+    """True if it is the keyframe that ends the damage before it."""
     is_key: bool = False
 
 
 class DamageWatch:
     """Follows one stream through reading and decoding, in one thread at a time.
 
-    After a loss everything counts as damaged until a key frame that nothing was missing around. A loss shows while a
-    packet is put together that was complete, or with the one after it: so neither of the two ends the damage.
+    After a loss, all frames count as damaged up to an intact keyframe. A loss is reported while a complete packet is
+    assembled, or with the next one: so neither of the two ends the damage.
     """
 
     def __init__(self, idle_seconds: float = math.inf) -> None:
-        """`idle_seconds` is how long the container waits for data before it gives up."""
+        """`idle_seconds` is the container's timeout for data."""
         self._idle_seconds = idle_seconds
         self.packets_lost = 0
-        """Of the network or of the container, as far as is known."""
+        """Packets lost by the network or missing in the container, as far as known."""
         self.heard_at = time.perf_counter()
-        """When the last packet came in."""
+        """Time at which the last packet arrived."""
         self.has_ended = False
-        """Whether nothing comes any more, and the packet read last is what was left."""
+        """True if the input has ended, and the last packet read is the remainder."""
         self.fell_silent = False
-        """Whether that is so because nothing was said for `idle_seconds`."""
+        """True if it ended because no data came for `idle_seconds`."""
         self.too_large: str | None = None
-        """Size of a picture that was not decoded because it has too many pixels."""
+        """Size of an image that was not decoded because it has too many pixels."""
         self._number = 0
         self._event = False
-        """Whether something was lost since the packet before."""
+        """True if data was lost since the previous packet."""
         self._is_disturbed = False
         self._damaged = False
         self._clean_from: int | None = None
-        """Time of the key frame that ended the damage: what is shown before it may build on what came before it."""
+        """Time of the keyframe that ended the damage: frames shown before it may depend on earlier ones."""
         self._doubtful_seconds = 0.0
         self._first_seconds: float | None = None
         self._hurt_ahead: set[tuple[int, int]] = set()
-        """Stream, and which of its packets, from 1: of those read ahead, these came after a loss."""
+        """Stream number, and which of its packets that were read ahead, counted from 1, came after a loss."""
         self._timed: dict[int, Stamp] = {}
         self._untimed: list[Stamp] = []
         self._healing = False
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """Around opening the stream."""
+        """Context for opening the stream."""
         began = time.perf_counter()
         try:
             with messages(wordy=True) as said:
@@ -120,14 +121,14 @@ class DamageWatch:
                 raise VideoError(UNVERIFIED) from error
             raise
         knows = self._note_read_ahead(said)
-        self.has_ended = False  # what was read ahead is still to come
+        self.has_ended = False  # packets read ahead are still to come
         if self._event and not knows:
             self._damaged = True
             self._doubtful_seconds = _DOUBT * (time.perf_counter() - began) + _DOUBT_SECONDS
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Around reading one packet."""
+        """Context for reading one packet."""
         began = time.perf_counter()
         with messages() as said:
             yield
@@ -139,7 +140,7 @@ class DamageWatch:
 
     @contextmanager
     def decoding(self, packet: Packet[VideoStream]) -> Iterator[None]:
-        """Around decoding one packet that was read; what the block raises is damage too."""
+        """Context for decoding one packet; exceptions in the block also count as damage."""
         stamp = self._arrived(packet)
         try:
             with messages(of_workers=True) as said:
@@ -152,14 +153,15 @@ class DamageWatch:
             self._hit(stamp)
 
     def stamp_of(self, image: VideoFrame) -> Stamp:
-        """Of the packet that a decoded picture comes from. To be asked once for every picture, in their order."""
+        """Stamp of the packet of a decoded frame. Call it once per frame, in order."""
         stamp = self._found(image)
-        if stamp.is_key:  # an intra refresh mends the picture bit by bit until the next one begins
+        if stamp.is_key:  # an intra refresh repairs the frame gradually until the next one starts
             self._healing = stamp.heals and image.pict_type in (PictureType.P, PictureType.B)
         return Stamp(stamp.number, stamp.heard_at, stamp.damaged or self._healing or image.is_corrupt)
 
     def _note_read_ahead(self, said: Iterable[Message]) -> bool:
-        """Losses while the stream was opened, and which packets they came before. False where that is not said."""
+        """Count the losses while the stream was opened, and find the packets they came before. Returns False if the log
+        does not state these."""
         num_losses = 0
         num_read, num_noted = Counter[int](), Counter[int]()
         for message in said:
@@ -201,7 +203,7 @@ class DamageWatch:
         return stamp
 
     def _is_doubtful(self, packet: Packet[VideoStream]) -> bool:
-        """Whether it may have been read while the stream was opened, when something was lost."""
+        """True if it may have been read while the stream was opened, and data was lost then."""
         if not self._doubtful_seconds or packet.pts is None or packet.time_base is None:
             return False
         seconds = float(packet.pts * packet.time_base)
@@ -210,7 +212,7 @@ class DamageWatch:
         return seconds - self._first_seconds < self._doubtful_seconds
 
     def _hit(self, stamp: Stamp) -> None:
-        """The decoder had trouble with it."""
+        """The decoder reported a problem with it."""
         stamp.damaged = self._damaged = True
         stamp.heals, self._clean_from = False, None
 
@@ -226,7 +228,8 @@ class DamageWatch:
             self._timed = {pts: stamp for pts, stamp in self._timed.items() if stamp.number > oldest}
 
     def _found(self, image: VideoFrame) -> Stamp:
-        """By its time; else by its turn, and then as damaged as anything that may have changed places with it."""
+        """Find the packet by its time; else by its turn, and then as damaged as any packet it may have been reordered
+        with."""
         if image.pts is not None and image.pts in self._timed:
             return self._timed.pop(image.pts)
         if image.pts is None and self._untimed:

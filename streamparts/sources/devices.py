@@ -1,4 +1,4 @@
-"""Cameras and the screen, by the name that this system's FFmpeg knows them by."""
+"""Cameras and the screen, by the names that this system's FFmpeg uses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPTION_NAMES = {"size": "video_size", "fps": "framerate", "format": "input_form
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What av.open wants to know."""
+    """Arguments for av.open."""
 
     file: str
     format: str
@@ -57,7 +57,7 @@ def open_device(
 
 
 def find_device(word: str, platform: str, environment: Mapping[str, str]) -> Device:
-    """The device that `word` means on `platform` (as sys.platform names it). Raises VideoError."""
+    """Return the device `word` on `platform` (named as in sys.platform). Raises VideoError."""
     if match := SCREEN.fullmatch(word):
         return _screen(platform, environment, _options(word, match["options"]))
     if match := CAMERA.fullmatch(word):
@@ -75,13 +75,13 @@ def _screen(platform: str, environment: Mapping[str, str], options: dict[str, st
         return Device("Capture screen 0:none", "avfoundation", options)
     display = environment.get("DISPLAY")
     if not display:
-        raise VideoError("screen: there is no X display to look at (DISPLAY is not set; Wayland alone is not enough)")
+        raise VideoError("screen: there is no X display (DISPLAY is not set; Wayland alone is not supported)")
     return Device(display, "x11grab", options)
 
 
 def _camera(number: int, platform: str, options: dict[str, str]) -> Device:
     if platform == "darwin":
-        # Its default of 29.97 is refused by most cameras.
+        # Most cameras reject its default of 29.97.
         return Device(f"{number}:none", "avfoundation", {"framerate": "30", **options})
     if platform == "win32":
         return Device(f"video={_directshow_name(number)}", "dshow", options)
@@ -96,7 +96,7 @@ def _v4l2(path: str, options: dict[str, str]) -> Device:
 
 
 def _directshow_name(number: int) -> str:
-    """DirectShow knows cameras by name only."""
+    """DirectShow identifies cameras by name only."""
     try:
         devices = av.enumerate_input_devices("dshow")
     except (AttributeError, av.FFmpegError, ValueError, OSError) as error:  # PyAV has it since version 17
@@ -111,7 +111,7 @@ def _options(word: str, query: str | None) -> dict[str, str]:
     options = {}
     for name, value in parse_qsl(query or "", keep_blank_values=True):
         if name not in _OPTION_NAMES:
-            raise VideoError(f"{word}: no option {name!r}; there are {', '.join(_OPTION_NAMES)}")
+            raise VideoError(f"{word}: there is no option {name!r}; options are {', '.join(_OPTION_NAMES)}")
         options[_OPTION_NAMES[name]] = value
     return options
 
@@ -138,6 +138,6 @@ def _hint(lost: Lost, device: Device) -> str:
     if lost.cause is not None and issubclass(lost.cause, VideoError):
         return ""
     if device.format == "x11grab":
-        return f"is the X display {device.file} running, and may this user see it?"
+        return f"is the X display {device.file} running, and accessible to this user?"
     wanted = ", ".join(f"{name} {value}" for name, value in device.options.items())
-    return "another program may be using it" + (f", or it cannot do {wanted}" if wanted else "")
+    return "another program may be using it" + (f", or it does not support {wanted}" if wanted else "")

@@ -1,4 +1,4 @@
-"""What FFmpeg's libraries say while they work: the only sign of much that goes wrong, of lost packets for example."""
+"""Captures messages of FFmpeg's libraries, the only sign of many problems, such as lost packets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import av.logging
 
 Message = tuple[int, str, str]
-"""FFmpeg's level (smaller is worse), the part of FFmpeg that speaks, and what it says."""
+"""FFmpeg's level (smaller is worse), component, and message."""
 
 _MOST_OTHERS = 1000
 
 
 class _Switch:
-    """FFmpeg's log is on while a block of `messages` runs in some thread, and otherwise as it was.
+    """Enables FFmpeg's log while a block of `messages` runs in any thread, and restores its state.
 
-    It is one log for the whole process. What threads say that run no such block, workers of a decoder and encoders, is
-    kept apart here, else PyAV would hand it to Python's logging, which prints it.
+    The log is shared by the whole process. Messages from threads without such a block, such as a decoder's workers, are
+    stored here; otherwise PyAV would pass them to Python's logging, which prints them.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class _Switch:
         self._num_wordy = 0
 
     def on(self, wordy: bool) -> int:
-        """What `others` is to be asked with at the end of the block; `wordy` lets debug messages in."""
+        """Return a token for `others` at the end of the block; `wordy` lets debug messages in."""
         with self._lock:
             self._num_blocks += 1
             self._num_wordy += wordy
@@ -59,7 +59,7 @@ class _Switch:
         av.logging.set_level(max(self._level or least, least))
 
     def others(self, since: int) -> list[Message]:
-        """What threads without a block said since `on` gave `since`."""
+        """Messages of threads without a block since `on` returned `since`."""
         with self._lock:
             logs: list[Message] = self._capture.logs
             said = logs[max(0, since - self._forgotten) :]
@@ -74,11 +74,11 @@ _switch = _Switch()
 
 @contextmanager
 def messages(of_workers: bool = False, wordy: bool = False) -> Iterator[list[Message]]:
-    """Warnings and errors that FFmpeg states in this thread meanwhile, there when the block has ended or raised; with
-    `wordy`, debug messages too.
+    """Collect the warnings and errors that FFmpeg logs in this thread during the block; available when it has ended or
+    raised. With `wordy`, debug messages too.
 
-    `of_workers` adds those of threads that run no such block: a decoder's own, but also, where several decode at the
-    same time, those of another's.
+    `of_workers` adds those of threads without a block: a decoder's own but, if several decode at the same time, also
+    those of others.
     """
     said = list[Message]()
     since = _switch.on(wordy)

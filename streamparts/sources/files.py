@@ -1,4 +1,4 @@
-"""Video files to Frames: every frame the decoder gives, in display order, with the time the file states."""
+"""Video files: every decoded frame, in display order, with its time in the file."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from streamparts.texts import readable
 
 
 class FileSource(Closing):
-    """A video file. Rotation in its metadata is applied, in quarter turns; mirroring and a non-square pixel aspect
-    are not: sizes count stored pixels, and `pixel_aspect` says how wide each is shown. Interlaced pictures come as they
-    are decoded, both fields woven together."""
+    """A video file. Rotation metadata is applied, in quarter turns; mirroring and a non-square pixel aspect are not:
+    sizes count stored pixels, and `pixel_aspect` is their displayed aspect. Interlaced frames are returned as decoded,
+    with both fields interleaved."""
 
     live = False
 
@@ -52,11 +52,11 @@ class FileSource(Closing):
         rate: Fraction | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """`hwaccel` is one of hwdecode.CHOICES; where that hardware cannot decode the file, software does, and
-        `description` says why. `rate` counts the frames of what states no times (raw H.264) instead of its header.
-        Pictures of more than `max_pixels` are not decoded.
+        """`hwaccel` is one of hwdecode.CHOICES; if that hardware cannot decode the file, software does, and
+        `description` gives the reason. `rate` replaces the header's rate for video without timestamps (raw H.264).
+        Larger images than `max_pixels` are not decoded.
 
-        Raises VideoError unless at least one frame can be decoded, and for a `rate` where times are stated.
+        Raises VideoError unless at least one frame can be decoded, and for a `rate` if there are timestamps.
         """
         self.path = Path(path)
         self.name = readable(self.path.name)
@@ -64,7 +64,7 @@ class FileSource(Closing):
         self.decode_errors = 0
         self._iterated = False
         self._waited = 0.0
-        """Seconds that the last packet was waited for."""
+        """Time waited for the last packet, in seconds."""
         self._left: Iterator[Frame] | None = None
         self._watch = DamageWatch()
         self._images: Generator[VideoFrame] = _nothing()
@@ -88,7 +88,8 @@ class FileSource(Closing):
         self._timeline = Timeline(self.time_base, self.rate)
 
     def _set_clock(self, rate: Fraction | None) -> None:
-        """The file's own, or where it states no times, `rate` frames a second; else VideoError is raised for a rate."""
+        """Use the file's clock or, without timestamps, `rate` frames per second; otherwise raise VideoError for a
+        rate."""
         self._counted = not states_times(self._container)
         self.notes: tuple[str, ...] = ()
         self.rate = announced_rate(self._stream, self._counted)
@@ -99,10 +100,10 @@ class FileSource(Closing):
         if note := levels_note(self._first):
             self.notes = (*self.notes, note)
         if not self._counted and rate is not None:
-            raise VideoError(f"{self.name}: states its own times; leave --fps out")
+            raise VideoError(f"{self.name}: has its own timestamps; leave --fps out")
 
     def _begin(self) -> None:
-        """The first frame, by hardware where that was chosen and works."""
+        """Decode the first frame, in hardware if that was chosen and works."""
         if self._decoder.kind == "none":
             self._images = self._decode()
             self._first = self._next_image()
@@ -124,7 +125,7 @@ class FileSource(Closing):
 
     @property
     def stream_index(self) -> int:
-        """Which of the file's streams this is."""
+        """Index of the video stream in the file."""
         return self._stream.index
 
     def close(self) -> None:
@@ -132,18 +133,18 @@ class FileSource(Closing):
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Raises ValueError the second time, VideoError where reading fails on the way."""
+        """Raises ValueError the second time, VideoError if reading fails."""
         if self._iterated:
-            raise ValueError(f"{self.name} was read already; open it again to read it again")
+            raise ValueError(f"{self.name} was already read; open it again to read it again")
         self._iterated = True
         return self._frames(chain([self._first], self._images)) if self._left is None else self._left
 
     def start_at(self, seconds: float) -> None:
-        """Begin with the first frame at or after `seconds` of the file's own time, decoding from the key frame before
-        it; `index` still counts from the file's first frame, and times are those of a reading from the beginning: where
-        the packets' times are out of order, it is read from there. Raises VideoError when there is no frame that late.
+        """Begin with the first frame at or after `seconds` of the file's time, decoding from the keyframe before it.
+        `index` still counts from the file's first frame, and times equal those of a full reading: if the packets' times
+        are out of order, reading starts at the beginning. Raises VideoError if there is no such frame.
 
-        To be called before iterating.
+        Call it before iterating.
         """
         target = ticks_at(seconds, self.time_base)
         before, wanted = (0, None) if self._counted else self._count_before(target)
@@ -160,11 +161,11 @@ class FileSource(Closing):
             self._reopen()
         first = self._skip_to(target, chain([self._first], self._images))
         if first is None:
-            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
+            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; start earlier")
         self._left = chain([first], self._left or ())
 
     def _skip_to(self, target: int, images: Iterator[VideoFrame]) -> Frame | None:
-        """The first frame from here on that is not before `target`; those after it are left."""
+        """Return the first remaining frame that is not before `target`; those after it remain."""
         self._timeline = Timeline(self.time_base, self.rate)
         self._left = self._frames(images)
         return next((frame for frame in self._left if frame.pts >= target), None)
@@ -176,11 +177,11 @@ class FileSource(Closing):
         return Timed(image, None if self._counted else image.pts, damaged=self._is_damaged(image))
 
     def _is_damaged(self, image: VideoFrame) -> bool:
-        """To be asked once for every picture, in their order."""
+        """Call it once per frame, in order."""
         return self._watch.stamp_of(image).damaged
 
     def _reopen(self) -> None:
-        """Back to the first frame, for files in which seeking does not arrive where it should."""
+        """Return to the first frame, for files in which seeking misses the target."""
         self.close()
         self.decode_errors, self._watch = 0, DamageWatch()
         self._container = self._open()
@@ -189,8 +190,8 @@ class FileSource(Closing):
         self._first = self._next_image()
 
     def _count_before(self, target: int) -> tuple[int, int | None]:
-        """How many frames come before `target` by what the packets state, and the time of the first one after them;
-        None where the packets do not state it, or are out of order."""
+        """Number of frames before `target` according to the packets, and the time of the first one after them; None if
+        the packets lack times, or are out of order."""
         before, wanted, latest, key, beyond = 0, None, None, None, 0
         with _open_container(self.path, max_pixels=self._max_pixels) as container:
             stream = container.streams[self._stream.index]
@@ -219,11 +220,11 @@ class FileSource(Closing):
     def _next_image(self) -> VideoFrame:
         image = next(self._images, None)
         if image is None:
-            raise VideoError(f"{self.path}: not one video frame could be decoded; the file is empty or damaged")
+            raise VideoError(f"{self.path}: no video frame could be decoded; the file is empty or damaged")
         return image
 
     def _decode(self) -> Generator[VideoFrame]:
-        """Packet by packet, because the container's own decoder ends at the first bad packet."""
+        """Decode packet by packet, because the container's own decoder stops at the first bad packet."""
         packets, watch = self._container.demux(self._stream), self._watch
         while True:
             asked = time.perf_counter()
@@ -258,13 +259,13 @@ class FileSource(Closing):
         if self.pixel_aspect != 1:
             notes.append(f"pixels {self.pixel_aspect} as wide as high")
         if self.rotation:
-            notes.append(f"turned by {self.rotation} degrees")
+            notes.append(f"rotated by {self.rotation} degrees")
         if self._decoder.kind != "none":
             notes.append(f"decoded by {self._decoder.kind}")
         if self._decoder.reason:
             notes.append(self._decoder.reason)
         if self._first.interlaced_frame:
-            notes.append("interlaced (taken as it is)")
+            notes.append("interlaced (used as decoded)")
         videos = list(moving_streams(self._container))
         if len(videos) > 1:
             notes.append(f"video stream {videos.index(self._stream) + 1} of {len(videos)}")
@@ -272,8 +273,8 @@ class FileSource(Closing):
 
 
 def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIXELS) -> VideoStream:
-    """The stream that the file marks as the default one, else the first; cover pictures only where there is nothing
-    else. Raises VideoError when there is none that can be decoded."""
+    """The file's default video stream, else the first; cover images only if there is nothing else. Raises VideoError if
+    none can be decoded."""
     videos = moving_streams(container)
     if not videos:
         raise VideoError(f"{name}: has no video stream")
@@ -281,48 +282,48 @@ def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIX
     if not videos:
         raise VideoError(f"{name}: its video is of a kind that this FFmpeg cannot decode, or its header is damaged")
     stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
-    stream.thread_type = "SLICE"  # as fast as frame threads here, and gives each frame without delay
+    stream.thread_type = "SLICE"  # as fast as frame threads here, without their delay
     stream.codec_context.thread_count = decoder_threads()
     stream.codec_context.options = {"max_pixels": str(max_pixels)}
     return stream
 
 
 def moving_streams(container: InputContainer) -> list[VideoStream]:
-    """The video streams without cover pictures; these where there is nothing else."""
+    """The video streams without cover images; only these if there is nothing else."""
     videos = list(container.streams.video)
     return [stream for stream in videos if not stream.disposition & Disposition.attached_pic] or videos
 
 
 def displayed_aspect(stream: VideoStream, rotation: int) -> Fraction:
-    """How wide a pixel is shown for its height, after the turn by `rotation` degrees; 1 where nothing sensible is
-    said."""
+    """Displayed width of a pixel relative to its height, after rotation by `rotation` degrees; 1 without a valid
+    value."""
     stored = exact(stream.sample_aspect_ratio) or exact(stream.codec_context.sample_aspect_ratio) or Fraction(1)
     stored = stored if Fraction(1, 10) < stored < 10 else Fraction(1)
     return stored if rotation % 180 == 0 else 1 / stored
 
 
 def announced_rate(stream: VideoStream, counted: bool) -> Fraction | None:
-    """Average frames per second; of what states no times (`counted`), what the codec's own header says."""
+    """Nominal frame rate; for video without timestamps (`counted`), the rate in the codec's header."""
     return (exact(stream.guessed_rate) if counted else None) or exact(stream.average_rate)
 
 
 def ticks_at(seconds: float, time_base: Fraction) -> int:
-    """The first tick at or after `seconds`; a number that was typed with up to six decimals means exactly that."""
+    """The first tick at or after `seconds`; a number with up to six decimals is taken as exact."""
     return -(-Fraction(seconds).limit_denominator(1_000_000) // time_base)
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """All videos in and below `folder`, sorted, but none that streamparts wrote, see folders.py. Raises VideoError when
-    there is none."""
+    """Return all videos in and below `folder`, sorted, except our own overlays, see folders.py. Raises VideoError
+    without any."""
     content = content_of(folder)
     if not content.videos:
-        own = f", apart from {len(content.own)} that streamparts wrote" if content.own else ""
+        own = f", except {len(content.own)} written by streamparts" if content.own else ""
         raise VideoError(f"no video in {folder}{own} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
     return list(content.videos)
 
 
 def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fraction | None) -> int | None:
-    """For progress bars, from what the container announces."""
+    """Estimate for progress bars, from the container's metadata."""
     if stream.frames:
         return stream.frames
     if not rate:
@@ -335,8 +336,8 @@ def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fr
 
 
 def counted_before(container: InputContainer) -> int:
-    """Of the announced length, the microseconds before the first frame: Matroska measures from time 0, and its clock
-    may be the time of day, or that since 1970."""
+    """Microseconds of the announced length before the first frame: Matroska counts from time 0, and its clock may be
+    the time of day, or start in 1970."""
     start = container.start_time or 0
     measured_from_zero = "matroska" in container.format.name and 0 < start < (container.duration or 0)
     return start if measured_from_zero else 0
@@ -348,8 +349,8 @@ def _open_container(path: Path, accelerator: HWAccel | None = None, max_pixels: 
     if not path.exists():
         raise VideoError(f"{path}: no such file")
     try:
-        # The prefix keeps names like "rtsp:x" or "concat:y" from being taken for protocols.
-        options = {"max_pixels": str(max_pixels)}  # of what is decoded to find out what the file holds
+        # The prefix prevents names such as "rtsp:x" or "concat:y" from being read as protocols.
+        options = {"max_pixels": str(max_pixels)}  # of data decoded to probe the file
         return av.open(f"file:{path}", mode="r", hwaccel=accelerator, options=options)
     except PermissionError as error:
         raise VideoError(f"{path}: no permission to read this file") from error

@@ -1,7 +1,7 @@
-"""What belongs to a folder: one rule for runs, corpora, training and maps.
+"""Selects the files of a folder: one rule for runs, corpora, training and maps.
 
-Left out are hidden files and folders (macOS's ._x.png, .ipynb_checkpoints), what systems keep beside pictures
-(Thumbs.db), and overlays that streamparts wrote itself. Links to folders are followed, each folder once.
+Excluded are hidden files and folders (macOS's ._x.png, .ipynb_checkpoints), system files beside images (Thumbs.db), and
+streamparts' own overlays. Links to folders are followed, each folder once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ VIDEO_SUFFIXES = {
     *(".flv", ".3gp", ".3g2", ".mxf", ".vob", ".dv", ".ogv", ".m2v", ".m1v"),
     *(".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg"),
 }
-"""What a folder of videos is searched for."""
+"""Extensions of videos in folders."""
 RAW_SUFFIXES = {".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".m2v", ".m1v"}
-"""Video without a container, and so without times."""
+"""Extensions of video without a container, and so without timestamps."""
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2"}
 OTHER_MEDIA = {
     ".exr",
@@ -38,29 +38,29 @@ OTHER_MEDIA = {
     ".swf",
     ".insv",
 }
-"""Pictures and videos that are not taken from folders; a person may expect it, so they are named."""
+"""Extensions of images and videos that are not read from folders; users may expect them, so they are reported."""
 
 OWN_MARK = "streamparts overlay"
-"""In the comment of every overlay that is written."""
+"""Marker in the comment of every overlay."""
 
 _SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information"}
 _OVERLAY = re.compile(r"(?P<stem>.*)\.overlay(?:\.\d{3,})?\.mp4", re.IGNORECASE | re.DOTALL)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is no content."""
+    """True for a hidden name."""
     return name.startswith(".") or name.lower() in _SYSTEMS
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files directly in a folder that belong to it, sorted; none where there is no such folder."""
+    """Files directly in a folder, sorted; empty if there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not is_hidden(path.name) and path.is_file())
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """The folder itself and those below it, sorted, linked ones too."""
+    """The folder itself and those below it, sorted, including linked ones."""
     seen = set[str]()
     for place, names, _ in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -73,7 +73,7 @@ def folders_below(folder: Path) -> Iterator[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All files of a folder and those below it."""
+    """All files in a folder and below it."""
     return (path for place in folders_below(folder) for path in files_in(place))
 
 
@@ -84,22 +84,22 @@ class Content:
     videos: tuple[Path, ...]
     pictures: tuple[Path, ...]
     own: tuple[Path, ...]
-    """Overlays that streamparts wrote; they are no videos to be tracked."""
+    """Our own overlays, which are not tracked."""
     others: tuple[Path, ...]
-    """Media of kinds that are not taken."""
+    """Media of unsupported kinds."""
 
     def left_out(self, pictures_are_taken: bool = False) -> list[str]:
-        """One line for each kind that is not taken."""
+        """One line for each skipped kind."""
         kinds = (
-            (self.own, "overlays that streamparts wrote"),
-            (() if pictures_are_taken else self.pictures, "pictures beside videos"),
-            (self.others, "files of kinds that are not taken from folders"),
+            (self.own, "overlays written by streamparts"),
+            (() if pictures_are_taken else self.pictures, "images beside videos"),
+            (self.others, "files of kinds that are not read from folders"),
         )
-        return [f"left out {what}: {_some(files)}" for files, what in kinds if files]
+        return [f"skipped {what}: {_some(files)}" for files, what in kinds if files]
 
 
 def content_of(folder: Path) -> Content:
-    """What is in and below a folder. Raises VideoError where it is none."""
+    """Media in and below a folder. Raises VideoError if it is no folder."""
     if not folder.is_dir():
         raise VideoError(f"{folder} is not a folder of video clips")
     videos, pictures, own, others = list[Path](), list[Path](), list[Path](), list[Path]()
@@ -115,7 +115,7 @@ def content_of(folder: Path) -> Content:
 
 
 def is_own(path: Path) -> bool:
-    """Whether it is an overlay that streamparts wrote: it says so in its comment, or its tracks lie beside it."""
+    """True for an overlay written by streamparts: marked in its comment, or with its tracks beside it."""
     if path.suffix.lower() != ".mp4":
         return False
     named = _OVERLAY.fullmatch(path.name)
@@ -128,7 +128,7 @@ def is_own(path: Path) -> bool:
 
 
 def _index(path: Path) -> bytes:
-    """The box of an mp4 file that holds its comment; empty where there is none. Raises OSError."""
+    """The mp4 box that contains the comment; empty without one. Raises OSError."""
     with path.open("rb") as file:
         while len(head := file.read(8)) == 8:
             length, kind = int.from_bytes(head[:4], "big"), head[4:]

@@ -1,4 +1,4 @@
-"""`test://`: a moving puppet with a burnt-in frame counter, for trying things and for tests."""
+"""`test://`: a moving puppet with a burnt-in frame counter, for demonstrations and tests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DEFAULTS = {"size": "640x360", "fps": "30", "seconds": "10", "seed": "0", "live"
 
 
 class PatternSource(Closing):
-    """Frames drawn as they are asked for; live ones are paced by the clock and, unless told otherwise, never end.
+    """Frames drawn on demand; live ones are paced by the clock and, by default, never end.
 
-    Any thread may close it. `pattern.read_number` finds a frame's `index`, modulo 2 ** 16, in its picture.
+    Any thread may close it. `pattern.read_number` reads a frame's `index`, modulo 2 ** 16, from its image.
     """
 
     decode_errors = 0
@@ -35,7 +35,7 @@ class PatternSource(Closing):
         seed: int = 0,
         live: bool = False,
     ) -> None:
-        """`num_frames` None goes on for ever."""
+        """`num_frames` None is unlimited."""
         if height < 16 or width < 64 or rate <= 0:
             raise ValueError(f"test:// needs at least 64x16 pixels and a positive rate, got {width}x{height} at {rate}")
         self.name = "test"
@@ -54,17 +54,17 @@ class PatternSource(Closing):
         self._closed = threading.Event()
 
     def start_at(self, seconds: float) -> None:
-        """Begin with the first frame at or after `seconds`. Raises VideoError when there is none."""
+        """Begin with the first frame at or after `seconds`. Raises VideoError without one."""
         self._first = max(0, ticks_at(seconds, self.time_base))
         if self.num_frames is not None and self._first >= self.num_frames:
-            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; begin earlier")
+            raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; start earlier")
 
     def close(self) -> None:
         self._closed.set()
 
     def __iter__(self) -> Iterator[Frame]:
         if self._iterated:
-            raise ValueError(f"{self.name} was read already; open it again to read it again")
+            raise ValueError(f"{self.name} was already read; open it again to read it again")
         self._iterated = True
         return self._frames()
 
@@ -97,4 +97,4 @@ def open_pattern(word: str) -> PatternSource:
         return PatternSource(height, width, rate, num_frames, int(options["seed"]), live)
     except (ValueError, KeyError, ZeroDivisionError) as error:
         wanted = "size=640x360, fps=30 (or 30000/1001), seconds=10, seed=0, live=0 or 1"
-        raise VideoError(f"{word}: the options are written {wanted}") from error
+        raise VideoError(f"{word}: valid options are {wanted}") from error

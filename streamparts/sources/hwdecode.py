@@ -1,5 +1,5 @@
-"""Is there hardware that decodes video? Asked before a file is opened with it, because opening fails where there is
-none, also when PyAV is told to fall back to software."""
+"""Probes hardware decoders before a file is opened with one, because opening fails without the hardware, even if PyAV
+is asked to fall back to software."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 KINDS = ("cuda", "vaapi", "qsv", "videotoolbox")
 """Interfaces of hardware decoders, in the order in which "auto" tries them."""
 CHOICES = ("none", "auto", *KINDS)
-"""What may be asked for."""
+"""Valid choices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """What to decode with."""
+    """The selected decoder."""
 
     kind: str
     """One of KINDS, or "none" for software."""
     reason: str | None
-    """Why it is not what was asked for, in one line; None where it is."""
+    """Why it is not the requested one, in one line; None if it is."""
 
     def accelerator(self) -> HWAccel | None:
-        """For `av.open(..., hwaccel=...)`: one each time a file is opened. Decoded frames come back into memory."""
+        """Argument for `av.open(..., hwaccel=...)`: a new one for each file. Decoded frames are copied back to
+        memory."""
         return None if self.kind == "none" else HWAccel(self.kind)
 
 
 def choose(wanted: str, codec: str = "h264") -> Decoder:
-    """The decoder asked for where it works for `codec` (FFmpeg's name of it), else software and the reason.
+    """Return the requested decoder if it works for `codec` (FFmpeg's name), else software with the reason.
 
-    `wanted` is one of CHOICES. Raises ValueError if it is not.
+    `wanted` is one of CHOICES. Raises ValueError otherwise.
     """
     if wanted not in CHOICES:
         raise ValueError(f"hwaccel must be one of {', '.join(CHOICES)}, got {wanted!r}")
@@ -47,19 +48,19 @@ def choose(wanted: str, codec: str = "h264") -> Decoder:
 
 
 def probe(kind: str, codec: str = "h264") -> str | None:
-    """Why hardware decoder `kind` cannot decode `codec` here, in one line; None where it can.
+    """Return why hardware decoder `kind` cannot decode `codec` here, in one line; None if it can.
 
-    A device is opened and closed again, which may take a second. Raises ValueError if `kind` is none of KINDS.
+    Opens and closes a device, which may take a second. Raises ValueError if `kind` is not one of KINDS.
     """
     if kind not in KINDS:
         raise ValueError(f"a hardware decoder is one of {', '.join(KINDS)}, got {kind!r}")
     if kind not in hwdevices_available():
-        return f"{kind}: not in the FFmpeg that PyAV brings"
+        return f"{kind}: not in PyAV's FFmpeg"
     try:
         HWAccel(kind).create(av.Codec(codec, "r"))
     except NotImplementedError:
-        return f"{kind}: not for {codec}"
+        return f"{kind}: does not support {codec}"
     except (av.FFmpegError, OSError, RuntimeError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return f"{kind}: no device that works ({' '.join(str(text).split())})"
+        return f"{kind}: no working device ({' '.join(str(text).split())})"
     return None

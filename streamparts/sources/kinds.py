@@ -1,4 +1,4 @@
-"""The kinds of sources, in one table: how each is written, which words are meant, and what opens it."""
+"""The table of source kinds: pattern, matching words, and opener."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Kind = Literal["pipe", "pattern", "device", "address", "folder", "picture", "fil
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What sources are opened with; each kind takes what means something for it. See open_source."""
+    """Options for opening sources; each kind uses those that apply. See open_source."""
 
     rate: Fraction | None = None
     idle_seconds: float | None = None
@@ -41,14 +41,14 @@ class SourceKind:
 
     name: Kind
     written: str
-    """What users write, for error messages."""
+    """Pattern for error messages."""
     fits: Callable[[str], bool]
-    """Whether a word is of this kind, if it is of none before."""
+    """True if a word is of this kind, given that no earlier row matches."""
     open: Callable[[str, Options], OpenedSource]
     live: bool = False
-    """Whether it may break off and come back."""
+    """True if it may be lost and come back."""
     timed: bool = False
-    """Whether it states its times by itself, but for raw video."""
+    """True if it has timestamps, except raw video."""
 
 
 def _open_pipe(word: str, options: Options) -> OpenedSource:
@@ -56,7 +56,7 @@ def _open_pipe(word: str, options: Options) -> OpenedSource:
 
 
 def _is_device(word: str) -> bool:
-    """/dev/video0 is a device also where it is not there, but not where it is a file."""
+    """/dev/video0 is a device even if it does not exist, but not if it is a file."""
     if CAMERA.fullmatch(word) or SCREEN.fullmatch(word):
         return True
     return DEVICE.fullmatch(word) is not None and (not Path(word).exists() or Path(word).is_char_device())
@@ -79,7 +79,7 @@ def _open_address(word: str, options: Options) -> OpenedSource:
 
 def _open_folder(word: str, options: Options) -> OpenedSource:
     if not is_sequence(Path(word)):
-        raise VideoError(f"{word}: is a folder, and not one of pictures alone; name a video in it")
+        raise VideoError(f"{word}: is a folder with more than images; name a video in it")
     return open_pictures(Path(word), options.rate, options.max_pixels)
 
 
@@ -104,10 +104,10 @@ def _open_numbered(word: str, options: Options) -> OpenedSource:
 
 
 def _open_glob(word: str, options: Options) -> OpenedSource:
-    """Pictures together are one source; of videos there may be one."""
+    """Images together are one source; a glob may match a single video."""
     paths = matching(word)
     if not paths:
-        raise VideoError(f"{word}: no file has a name like that")
+        raise VideoError(f"{word}: no file has such a name")
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in paths):
         return open_picture_list(paths, Path(word).name, options.rate, options.max_pixels)
     if len(paths) == 1:
@@ -132,8 +132,8 @@ SOURCE_KINDS = (
         _open_address,
         live=True,
     ),
-    SourceKind("folder", "a folder of pictures", lambda word: Path(word).is_dir(), _open_folder),
-    SourceKind("picture", "a picture", lambda word: _is_there(word) and _is_picture_name(word), _open_picture),
+    SourceKind("folder", "a folder of images", lambda word: Path(word).is_dir(), _open_folder),
+    SourceKind("picture", "an image", lambda word: _is_there(word) and _is_picture_name(word), _open_picture),
     SourceKind("file", "a video file", _is_there, _open_file, timed=True),
     SourceKind(
         "numbered",
@@ -141,14 +141,14 @@ SOURCE_KINDS = (
         lambda word: NUMBERED.search(Path(word).name) is not None and _is_picture_name(word),
         _open_numbered,
     ),
-    SourceKind("glob", "a glob of pictures", glob.has_magic, _open_glob),
+    SourceKind("glob", "a glob of images", glob.has_magic, _open_glob),
 )
-"""The first that fits a word is taken."""
+"""The first row that matches a word is used."""
 _BY_NAME = {kind.name: kind for kind in SOURCE_KINDS}
 
 
 def kind_of(word: str) -> SourceKind:
-    """What `word` stands for. Raises VideoError if it is nothing that can be opened."""
+    """Return the kind of `word`. Raises VideoError if it cannot be opened."""
     for kind in SOURCE_KINDS:
         if kind.fits(word):
             return kind
@@ -159,18 +159,18 @@ def kind_of(word: str) -> SourceKind:
 
 
 def open_path(path: Path, options: Options) -> OpenedSource:
-    """A file or a folder, whatever its name stands for as a word."""
+    """Open a file or a folder, even if its name is a word with another meaning."""
     name: Kind = "folder" if path.is_dir() else "picture" if _is_picture_name(str(path)) else "file"
     return _BY_NAME[name].open(str(path), options)
 
 
 def may_be_live(word: str) -> bool:
-    """Whether it can break off and come back."""
+    """True if it may be lost and come back."""
     return kind_of(word).live
 
 
 def may_lack_times(word: str | Path) -> bool:
-    """Whether a rate can mean something for it: pictures, raw video, and what comes without a name that tells."""
+    """True if a frame rate may apply: images, raw video, and sources without a telling name."""
     if isinstance(word, Path):
         return word.is_dir() or word.suffix.lower() in RAW_SUFFIXES | IMAGE_SUFFIXES
     return not kind_of(word).timed or Path(word).suffix.lower() in RAW_SUFFIXES

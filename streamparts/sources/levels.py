@@ -1,4 +1,4 @@
-"""Pictures whose 16-bit pixels use the lower bits alone: they come out black, and nothing says why."""
+"""Detects 16-bit images that use only the lower bits, and so look black."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _DEEP = ("gray16", "gray14", "gray12", "gray10", "rgb48", "bgr48", "rgba64", "bg
 
 
 def levels_note(image: VideoFrame) -> str | None:
-    """One line where a picture of 16 bits has nothing above an eighth of its range, as 12-bit data stored in 16 bits
-    has; None for all others."""
+    """Return a line if no value of a 16-bit image exceeds an eighth of its range, as in 12-bit data stored in 16 bits;
+    None for all others."""
     if not image.format.name.startswith(_DEEP):
         return None
     order = ">u2" if image.format.is_big_endian else "<u2"
@@ -22,6 +22,6 @@ def levels_note(image: VideoFrame) -> str | None:
     if not 0 < brightest < (1 << bits) // 8:
         return None
     return (
-        f"its {bits}-bit pixels use the lowest {used} bits alone, so that it is nearly black: multiply them by "
-        f"{1 << (bits - used)} first"
+        f"its {bits}-bit pixels use only the lowest {used} bits, so it is nearly black: multiply them by "
+        f"{1 << bits - used} first"
     )

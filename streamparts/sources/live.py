@@ -1,4 +1,4 @@
-"""Sources that may break off: network streams, cameras, the screen. Lost ones are opened again, and say so."""
+"""Sources that may be lost: network streams, cameras, the screen. They are reopened, and report the gap."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from streamparts.sources.reader import ENDED, SILENT, Announced, Lost, Picture, 
 from streamparts.sources.timed import Timed, timed_frames
 
 IDLE_SECONDS = 5.0
-"""Without a frame for so long, a live source counts as lost."""
+"""A live source is lost after this many seconds without a frame."""
 CONNECT_SECONDS = 10.0
-"""From the attempt to connect to the first picture, at most."""
+"""Maximum time from the connection attempt to the first image."""
 GRACE_SECONDS = 0.5
-"""An input that gives up by itself after `idle_seconds` has so long to hand over what its decoder held back."""
+"""Time for an input that ends after `idle_seconds` to return the frames held back by its decoder."""
 FIRST_DELAY, LAST_DELAY = 0.5, 10.0
-"""Seconds between attempts to reconnect: doubled each time."""
+"""Seconds between reconnection attempts: doubled each time."""
 SLACK_SECONDS = 1.0
-"""By so much a film may be shorter than it says."""
+"""A file may end this much earlier than its announced length."""
 MOST_ABANDONED = 4
-"""Threads of former connections that may still hang before no new connection is tried."""
+"""Maximum number of hanging threads of earlier connections before reconnection stops."""
 CLOSE_SECONDS = 1.0
-"""What `close` waits for the reading thread before it is left to its own timeout."""
+"""Time that `close` waits for the reading thread before it is left to its timeout."""
 
 
 class LiveSource(Closing):
-    """What another machine or a device sends. Any thread may close it; its iteration then ends within 2 s.
+    """Frames sent by another machine or a device. Any thread may close it; its iteration then ends within 2 s.
 
-    When it breaks off (an error, the end of the stream, no frame for `idle_seconds`), it is opened again until it is
-    back, and the first frame after that has the next `segment` and a `gap`. What has a length (a film on a web server)
-    ends where it ends, and is not live; should it break off before that, VideoError is raised.
+    When it is lost (an error, the end of the stream, no frame for `idle_seconds`), it is reopened until it works, and
+    the first frame then has the next `segment` and a `gap`. An input with a length (a file on a web server) ends at its
+    end, and is not live; if it is lost before that, VideoError is raised.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class LiveSource(Closing):
         frame_rate: Fraction | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Connects. Raises VideoError if no picture comes within `connect_seconds`.
+        """Connect. Raises VideoError if no image arrives within `connect_seconds`.
 
         `open_container` is called in a thread, once per attempt; it should give PyAV timeouts no longer than the two
-        here. `name` and what `hint` adds to the error of the first attempt must be free of credentials. `max_retries`
-        attempts without success, one after another, end the source with an error; None never does. `always_live`
-        False looks whether the input announces a length. What states no times (raw H.264, MJPEG) gets those of arrival,
-        or counts at `frame_rate` frames a second; VideoError is raised for a rate where times are stated. Pictures of
-        more than `max_pixels` are an error.
+        here. `name` and the text that `hint` adds to the error of the first attempt must not contain credentials.
+        `max_retries` failed attempts in a row end the source with an error; None never does. `always_live` False checks
+        whether the input announces a length. Streams without timestamps (raw H.264, MJPEG) get arrival times, or count
+        at `frame_rate` frames per second; VideoError is raised for a rate if there are timestamps. Images above
+        `max_pixels` are an error.
         """
         if idle_seconds <= 0 or connect_seconds <= 0:
             raise ValueError(f"idle_seconds and connect_seconds must be positive: {idle_seconds}, {connect_seconds}")
@@ -108,11 +108,11 @@ class LiveSource(Closing):
         return Timed(picture.image, ticks, picture.decoded_at, picture.waited, picture.damaged)
 
     def _more(self, seconds: float) -> Timed | None:
-        """The next picture, if it comes in time."""
+        """The next image, if it arrives in time."""
         try:
             picture = self._reader.take(seconds)
         except Lost:
-            return None  # which is told again, after those that came
+            return None  # raised again, after the images before it
         return None if picture is None else self._timed(picture)
 
     @property
@@ -135,14 +135,14 @@ class LiveSource(Closing):
         self._reader.cancel(CLOSE_SECONDS)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Raises ValueError the second time, VideoError when the source is lost for good."""
+        """Raises ValueError the second time, VideoError if the source is lost for good."""
         if self._iterated:
-            raise ValueError(f"{self.name} was read already; open it again to read it again")
+            raise ValueError(f"{self.name} was already read; open it again to read it again")
         self._iterated = True
         return self._film() if not self.live and self._clock.is_senders else self._frames()
 
     def _film(self) -> Iterator[Frame]:
-        """What has a length can wait for the times of the frames to come."""
+        """An input with a length can wait for the times of the following frames."""
         yield from timed_frames(self._film_pictures(), self._timeline)
         if not self._closed.is_set():
             self._check_complete()
@@ -151,7 +151,7 @@ class LiveSource(Closing):
         timed: Timed | None = self._early.popleft()
         while timed is not None and not self._closed.is_set():
             yield timed
-            timed = None  # else this generator would keep it alive while it waits
+            timed = None  # otherwise this generator would keep it alive while it waits
             try:
                 timed = self._next_timed(time.perf_counter())
             except Lost as lost:
@@ -160,16 +160,16 @@ class LiveSource(Closing):
                 raise self._broke_off(lost) from None
 
     def _broke_off(self, lost: Lost) -> VideoError:
-        hint = "; --idle gives it more time" if lost.cause is TimeoutError else ""
-        return VideoError(f"{self.name}: broke off: {lost}{hint}")
+        hint = "; --idle allows more time" if lost.cause is TimeoutError else ""
+        return VideoError(f"{self.name}: was lost: {lost}{hint}")
 
     def _frames(self) -> Iterator[Frame]:
         timed: Timed | None = self._with_time(self._early.popleft())
-        ahead = None if self._clock.is_senders else ()  # nobody knows what comes; made-up times are in order
+        ahead = None if self._clock.is_senders else ()  # the following times are unknown; estimated ones are in order
         while timed is not None and not self._closed.is_set():
             taken_at, decoded_at = time.perf_counter(), timed.decoded_at
             yield self._timeline.frame(timed.image, timed.pts, decoded_at, ahead, timed.damaged)
-            timed = None  # else this generator would keep it alive while it waits
+            timed = None  # otherwise this generator would keep it alive while it waits
             try:
                 timed = self._early.popleft() if self._early else self._next_timed(taken_at)
             except Lost as lost:
@@ -186,7 +186,8 @@ class LiveSource(Closing):
                     timed = self._with_time(self._timed(picture))
 
     def _with_time(self, first: Timed) -> Timed:
-        """The first picture of a connection; where it has no time, as RTSP's has not, one frame before the next's."""
+        """The first image of a connection; if it has no time, as with RTSP, it is placed one frame interval before the
+        next."""
         if first.pts is not None or not self._clock.is_senders:
             return first
         second = self._more(self._idle_seconds)
@@ -205,19 +206,19 @@ class LiveSource(Closing):
         return None if picture is None else self._timed(picture)
 
     def _check_complete(self) -> None:
-        """Most of FFmpeg's readers take a connection that breaks off for the end of the film."""
+        """Most of FFmpeg's readers take a broken connection for the end of the file."""
         wanted = None if self._announced.seconds is None else self._announced.seconds - SLACK_SECONDS
         if wanted is not None and self._timeline.seconds < wanted:
             got, whole = self._timeline.seconds, self._announced.seconds
-            raise VideoError(f"{self.name}: broke off: it ended after {got:.1f} s of {whole:.1f} s")
+            raise VideoError(f"{self.name}: was lost: it ended after {got:.1f} s of {whole:.1f} s")
 
     def _next_picture(self, taken_at: float) -> Picture | None:
-        """The one after that taken at `taken_at`; None when closed. Raises Lost."""
+        """The image after the one taken at `taken_at`; None when closed. Raises Lost."""
         silent = Lost(f"no frame for {self._idle_seconds:g} s", TimeoutError)
         try:
             picture = self._reader.take(taken_at + self._idle_seconds + GRACE_SECONDS - time.perf_counter())
         except Lost as lost:
-            # FFmpeg's RTSP tells its own timeout as the end of the stream.
+            # FFmpeg's RTSP reports its own timeout as the end of the stream.
             waited = lost.at - self._reader.heard_at > 0.9 * self._idle_seconds
             raise silent if str(lost) == SILENT or (str(lost) == ENDED and waited) else lost from None
         if picture is None and not self._closed.is_set():
@@ -225,11 +226,11 @@ class LiveSource(Closing):
         return picture
 
     def _reconnected(self, reason: str) -> Picture | None:
-        """The first picture after the source came back; None when closed. Raises VideoError after `max_retries`."""
+        """The first image after a reconnection; None when closed. Raises VideoError after `max_retries`."""
         retries, delay = 0, FIRST_DELAY
         while not self._closed.wait(delay):
             if retries == self._max_retries:
-                raise VideoError(f"{self.name}: lost ({reason}); attempts to reconnect that failed: {retries}")
+                raise VideoError(f"{self.name}: lost ({reason}); failed reconnection attempts: {retries}")
             retries, delay = retries + 1, min(2 * delay, LAST_DELAY)
             if not self._may_connect():
                 continue
@@ -245,7 +246,7 @@ class LiveSource(Closing):
         return None
 
     def _may_connect(self) -> bool:
-        """Let the old reader go. False while too many of them are held by a driver that does not return."""
+        """Release the old reader. Returns False while too many readers are blocked by a driver."""
         if self._reader not in self._abandoned:
             self._errors_before += self._reader.decode_errors
             self._lost_before += self._reader.packets_lost
@@ -260,7 +261,7 @@ class LiveSource(Closing):
     def _first_picture(self, hint: Callable[[Lost], str]) -> tuple[Announced, Picture]:
         try:
             picture = self._reader.take(self._connect_seconds)
-            lost = Lost(f"no picture came within {self._connect_seconds:g} s", TimeoutError)
+            lost = Lost(f"no frame arrived within {self._connect_seconds:g} s", TimeoutError)
         except Lost as error:
             picture, lost = None, error
         if picture is None or self._reader.announced is None:

@@ -1,4 +1,4 @@
-"""User and password from where no list of processes shows them."""
+"""Reads user and password from places that process lists do not show."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from streamparts.errors import VideoError
 
 
 def read_login(where: str) -> str:
-    """ "user:password" from the first line of @FILE, or from the environment variable of that name. Raises VideoError,
-    which does not show it."""
+    """Read "user:password" from the first line of @FILE, or from the environment variable of that name. Raises
+    VideoError, which does not contain it."""
     if where.startswith("@"):
         try:
             text = Path(where[1:]).read_text(encoding="utf-8").partition("\n")[0].strip()
@@ -20,12 +20,12 @@ def read_login(where: str) -> str:
     else:
         text = os.environ.get(where, "").strip()
     if ":" not in text:
-        raise VideoError(f"{where}: holds no login; it must be user:password, in @FILE or in an environment variable")
+        raise VideoError(f"{where}: has no login; it must be user:password, in @FILE or in an environment variable")
     return text
 
 
 def with_login(address: str, login: str) -> str:
-    """The address with that user and password, unless it has its own."""
+    """Add user and password to the address, unless it has its own."""
     parts = urlsplit(address)
     if "@" in parts.netloc or not parts.netloc:
         return address

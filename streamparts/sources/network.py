@@ -1,4 +1,4 @@
-"""Addresses: rtsp, rtmp, http, hls, udp, tcp and whatever else the FFmpeg in use knows."""
+"""Network addresses: rtsp, rtmp, http, hls, udp, tcp and others supported by FFmpeg."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from streamparts.sources.redact import redact
 from streamparts.sources.tls import CheckedFetch, options_for
 
 HLS_IDLE_SECONDS = 30.0
-"""HLS comes in segments of several seconds, all at once: a pause is no loss."""
+"""HLS delivers segments of several seconds at once: a pause is no loss."""
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 _OPTIONS = {
     "rtmp": {"rtmp_live": "any"},
     "udp": {"overrun_nonfatal": "1", "fifo_size": "50000"},
-    # Only for what can be asked for again from the middle; live streams are opened anew, and say that there is a gap.
+    # Only for files that can be requested from the middle; live streams are reopened, and report a gap.
     "http": {"reconnect": "1", "reconnect_delay_max": "2"},
     "https": {"reconnect": "1", "reconnect_delay_max": "2"},
 }
@@ -47,15 +47,15 @@ _ALWAYS_LIVE = {
     "tls",
     "unix",
 }
-"""Others are where they announce no length."""
+"""Schemes that are always live; others are if they announce no length."""
 
 _HINTS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((av.HTTPUnauthorizedError,), "it wants a user and a password: {scheme}://USER:PASSWORD@..."),
-    ((av.HTTPForbiddenError,), "it does not let this user in"),
-    ((av.HTTPNotFoundError,), "there is nothing at this path; check what comes after the host"),
-    ((ConnectionRefusedError,), "is the sender running, and is the port right?"),
-    ((TimeoutError,), "check address, port and firewall, and whether the sender sends video now"),
-    ((av.InvalidDataError,), "what comes is not video that FFmpeg knows"),
+    ((av.HTTPUnauthorizedError,), "it requires a user and a password: {scheme}://USER:PASSWORD@..."),
+    ((av.HTTPForbiddenError,), "it refuses this user"),
+    ((av.HTTPNotFoundError,), "this path does not exist; check what follows the host"),
+    ((ConnectionRefusedError,), "is the sender running, and is the port correct?"),
+    ((TimeoutError,), "check address, port and firewall, and whether the sender is sending video"),
+    ((av.InvalidDataError,), "the data is not video that FFmpeg supports"),
     ((OSError,), "check the host's name and the network"),
 )
 
@@ -70,8 +70,8 @@ def open_address(
     insecure: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> LiveSource:
-    """Connect to an address; `frame_rate` counts the frames of what states no times. `insecure` does not ask who is at
-    the other end of an encrypted one. Raises VideoError, without the credentials that the address may hold."""
+    """Connect to an address. `frame_rate` counts the frames of streams without timestamps. `insecure` does not verify
+    the certificate of an encrypted address. Raises VideoError, without the credentials in the address."""
     scheme = urlsplit(word).scheme.lower()
     hls = is_hls(word)
     idle_seconds = idle_seconds or (HLS_IDLE_SECONDS if hls else IDLE_SECONDS)
@@ -110,19 +110,19 @@ def _opener(
             except OSError as error:
                 if error.errno != errno.EPROTONOSUPPORT or len(ways) == 1:
                     raise
-                del ways[0]  # for good: the next connection too
+                del ways[0]  # permanently, including the next connection
 
     return open_container
 
 
 def _rtsp_ways(word: str) -> list[dict[str, str]]:
-    """Options, those that are tried first at the front. UDP loses packets on busy networks and is blocked by many
-    routers; where the server refuses TCP, it is tried. An address that ends in ?udp or ?multicast has chosen."""
-    video = {"allowed_media_types": "video"}  # a loss in the sound would count as one in the picture
+    """Options in the order of attempts. UDP loses packets on busy networks and is blocked by many routers; it is tried
+    if the server refuses TCP. ?udp or ?multicast at the end of an address selects the transport."""
+    video = {"allowed_media_types": "video"}  # a loss in the audio would count as one in the video
     if set(urlsplit(word).query.lower().split("&")) & {"udp", "multicast", "http"}:
         return [video]
-    # Without a queue FFmpeg does not say that packets are missing, as they may be over TCP too: servers leave out what
-    # a connection is too slow for. Two are what it takes, and delay nothing as long as nothing is missing.
+    # Without a queue, FFmpeg does not report missing packets, which also occur over TCP: servers omit what a slow
+    # connection cannot take. A queue of two is enough, and adds no delay while nothing is missing.
     return [video | {"rtsp_transport": "tcp", "reorder_queue_size": "2"}, video | {"rtsp_transport": "udp"}]
 
 
@@ -130,11 +130,11 @@ def _hint(lost: Lost, scheme: str) -> str:
     if lost.cause is None:
         return "check that it sends video"
     if UNVERIFIED in str(lost):
-        return "it is not who it says, or has a certificate of its own; --insecure (insecure=True) reads that too"
+        return "its certificate is invalid or self-signed; --insecure (insecure=True) accepts it"
     if issubclass(lost.cause, av.ProtocolNotFoundError):
         return (
-            f"this FFmpeg (of PyAV {av.__version__}) has no protocol {scheme!r}; another program may receive it and "
-            "pipe it in: ... | streamparts run -"
+            f"this FFmpeg (of PyAV {av.__version__}) does not support the protocol {scheme!r}; another program may "
+            "receive it and pipe it in: ... | streamparts run -"
         )
     if issubclass(lost.cause, VideoError):
         return ""

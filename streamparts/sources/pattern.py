@@ -1,7 +1,7 @@
-"""Pictures that need no camera: a puppet that moves, and a number burnt in that can be read back.
+"""The test pattern: a moving puppet, and a burnt-in number that can be read back.
 
-The number is written as blocks of black and white along the top, one per bit, the lowest first; it survives scaling
-and strong compression. Tests count frames with it, and so may yours.
+The number is written as black and white blocks along the top, one per bit, lowest first; it survives scaling and strong
+compression. Tests use it to count frames.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ NUM_BITS = 16
 """Numbers are burnt in modulo 2 ** NUM_BITS."""
 _BLACK, _WHITE = 20, 235
 _HEIGHT = 8
-"""The blocks take this part of the picture's height."""
+"""The blocks take this share of the image's height."""
 
 
 def burn_number(image: ByteArray, number: int) -> None:
-    """Write `number` into an (H, W, 3) uint8 picture, in place. It needs at least 4 pixels a bit to survive video."""
+    """Write `number` into an (H, W, 3) uint8 image, in place. It needs at least 4 pixels per bit to survive video
+    compression."""
     height, width = image.shape[:2]
     edges = np.round(np.linspace(0, width, NUM_BITS + 1)).astype(int)
     bits = number >> np.arange(NUM_BITS) & 1
@@ -32,7 +33,7 @@ def burn_number(image: ByteArray, number: int) -> None:
 
 
 def read_number(image: ByteArray) -> int:
-    """The number in an (H, W, 3) uint8 picture, at whatever size it is by now."""
+    """Read the number from an (H, W, 3) uint8 image, at any size."""
     height, width = image.shape[:2]
     rows = image[height // (4 * _HEIGHT) : max(1, 3 * height // (4 * _HEIGHT))].mean(axis=(0, 2))
     centers = (np.arange(NUM_BITS) + 0.5) * width / NUM_BITS
@@ -40,10 +41,10 @@ def read_number(image: ByteArray) -> int:
 
 
 class Puppet:
-    """A jointed figure that walks on the spot, swings its arms and sways, in front of a textured wall."""
+    """A jointed figure that walks in place, swings its arms and sways, in front of a textured wall."""
 
     def __init__(self, height: int, width: int, seed: int) -> None:
-        """`seed` decides colours, proportions, rhythm and the wall."""
+        """`seed` determines colours, proportions, rhythm and the wall."""
         rng = np.random.default_rng(seed)
         self._background = _wall(rng, height, width)
         self._unit = 0.8 * min(height, width)
@@ -54,7 +55,7 @@ class Puppet:
         self._hertz = rng.uniform(0.4, 0.7)
 
     def draw(self, seconds: float) -> ByteArray:
-        """(height, width, 3) RGB: the puppet at this time; the same time gives the same picture."""
+        """(height, width, 3) RGB: the puppet at this time; the same time gives the same image."""
         image = self._background.copy()
         turn = 2 * math.pi * self._hertz * seconds
         sway = 0.08 * self._unit * math.sin(0.7 * turn + self._phases[0])
@@ -74,14 +75,14 @@ class Puppet:
     def _limb(
         self, image: ByteArray, start: Point, angle: float, bend: float, length: float, thickness: float, color: int
     ) -> None:
-        """Two bones with a joint between them; angles in radians from straight down."""
+        """Two bones with a joint in between; angles in radians from straight down."""
         joint = _step(start, angle, length * self._unit * self._lengths[color])
         end = _step(joint, angle + bend, length * self._unit * self._lengths[color + 2])
         self._bone(image, joint, end, 0.85 * thickness, color + 2)
         self._bone(image, start, joint, thickness, color)
 
     def _bone(self, image: ByteArray, start: Point, end: Point, thickness: float, color: int) -> None:
-        """A bar with round ends, and rings across it that show how it turns."""
+        """A bar with round ends, and rings that show its rotation."""
         import cv2
 
         width = max(1, round(thickness * self._unit))

@@ -1,4 +1,4 @@
-"""A rectangle cut out of a decoded picture before anything else is done with it: what lies outside costs nothing."""
+"""Crops a decoded image before any other processing, so that pixels outside the crop cost nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from av.video.plane import VideoPlane
 from streamparts.arrays import ByteArray
 
 _Layout = tuple[tuple[int, int, int], ...]
-"""For each plane: its pixels are 1 / 2 ** x as wide and 1 / 2 ** y as high as the picture's, and take so many bytes."""
+"""For each plane: its pixels are 1 / 2 ** x as wide and 1 / 2 ** y as high as the image's, and take this many bytes."""
 
 _LAYOUTS: dict[str, _Layout] = {
     "yuv420p": ((0, 0, 1), (1, 1, 1), (1, 1, 1)),
@@ -34,7 +34,7 @@ _LAYOUTS |= dict.fromkeys(("rgba", "bgra", "argb", "abgr", "rgb0", "bgr0", "0rgb
 
 
 class Window(NamedTuple):
-    """Whole pixels from `left` and `top` up to, without, `right` and `bottom`."""
+    """Whole pixels from `left` and `top` to, but excluding, `right` and `bottom`."""
 
     left: int
     top: int
@@ -50,7 +50,7 @@ class Window(NamedTuple):
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def before_rotation(self, rotation: int, height: int, width: int) -> Window:
-        """Where it lies in the stored picture, which is turned by `rotation` degrees counter-clockwise to give one of
+        """Position in the stored image, which is rotated by `rotation` degrees counter-clockwise to give one of
         (height, width)."""
         left, top, right, bottom = self
         if rotation == 90:
@@ -63,9 +63,9 @@ class Window(NamedTuple):
 
 
 def cut_out(image: VideoFrame, window: Window) -> VideoFrame | None:
-    """The window of a picture, in its own format and colours; None for a format whose layout is not known here.
+    """Crop an image in its own format and colours; None for an unknown layout.
 
-    Where the window begins at an odd pixel, colours of half the resolution lie one pixel off.
+    If the window starts at an odd pixel, half-resolution chroma is shifted by one pixel.
     """
     layout = _LAYOUTS.get(image.format.name)
     if layout is None:
@@ -84,5 +84,5 @@ def cut_out(image: VideoFrame, window: Window) -> VideoFrame | None:
 
 
 def _rows(plane: VideoPlane) -> ByteArray:
-    """(rows, bytes in a row) of a plane's own memory."""
+    """(rows, bytes in a row) of a plane's memory."""
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload,no-any-return]

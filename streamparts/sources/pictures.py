@@ -1,4 +1,4 @@
-"""Picture files as a video: a folder, a numbered pattern, a glob."""
+"""Image files as a video: a folder, a numbered pattern, a glob."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ NUMBERED = re.compile(r"%0?(\d*)d")
 
 
 class PictureSource(Closing):
-    """Pictures in order, `rate` of them a second: picture n has time n / rate exactly.
+    """Images in order, `rate` per second: image n has exactly the time n / rate.
 
-    A picture that cannot be read is skipped and counted in `decode_errors`; its time passes. One of another size begins
-    a new segment. Transparency is ignored.
+    An unreadable image is skipped and counted in `decode_errors`; its time passes. An image of another size starts a
+    new segment. Transparency is ignored.
     """
 
     live = False
@@ -38,7 +38,7 @@ class PictureSource(Closing):
         rate: Fraction | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """`pictures` are (position, file), the positions increasing. Raises VideoError unless one can be read."""
+        """`pictures` are (position, file) with increasing positions. Raises VideoError unless one can be read."""
         self.name = readable(name)
         self.rate: Fraction | None = rate or FALLBACK_RATE
         self.time_base = 1 / (rate or FALLBACK_RATE)
@@ -50,14 +50,14 @@ class PictureSource(Closing):
         first = next((image for _, path in self._pictures if (image := _read(path, max_pixels)) is not None), None)
         if first is None:
             raise VideoError(
-                f"{name}: not one picture could be read; the files are empty, damaged or of another type, or have more "
-                f"than {max_pixels} pixels (--max-pixels)"
+                f"{name}: no image could be read; the files are empty, damaged or of another type, or have more than"
+                f" {max_pixels} pixels (--max-pixels)"
             )
         self.notes: tuple[str, ...] = tuple(filter(None, [levels_note(first)]))
         width, height = first.width, first.height
         self.width, self.height = (width, height) if quarter_turns(first) % 180 == 0 else (height, width)
         rate_text = f"{float(rate or FALLBACK_RATE):.4g} fps"
-        self.description = f"{self.width}x{self.height} pictures, {rate_text}, {self.num_frames} frames"
+        self.description = f"{self.width}x{self.height} images, {rate_text}, {self.num_frames} frames"
         self.description = ", ".join([self.description, *self.notes])
 
     @property
@@ -65,11 +65,11 @@ class PictureSource(Closing):
         return self._timeline.repaired_times
 
     def start_at(self, seconds: float) -> None:
-        """Begin with the first picture at or after `seconds`. Raises VideoError when there is none."""
+        """Begin with the first image at or after `seconds`. Raises VideoError without one."""
         first = ticks_at(seconds, self.time_base)
         left = [(position, path) for position, path in self._pictures if position >= first]
         if not left:
-            raise VideoError(f"{self.name}: has no picture at or after {seconds:g} s; begin earlier")
+            raise VideoError(f"{self.name}: has no image at or after {seconds:g} s; start earlier")
         self._timeline.index = len(self._pictures) - len(left)
         self._pictures = left
 
@@ -79,7 +79,7 @@ class PictureSource(Closing):
     def __iter__(self) -> Iterator[Frame]:
         pictures, self._pictures = self._pictures, []
         if not pictures:
-            raise ValueError(f"{self.name} was read already; open it again to read it again")
+            raise ValueError(f"{self.name} was already read; open it again to read it again")
         return self._frames(pictures)
 
     def _frames(self, pictures: list[tuple[int, Path]]) -> Iterator[Frame]:
@@ -94,29 +94,29 @@ class PictureSource(Closing):
 
 
 def open_pictures(folder: Path, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS) -> PictureSource:
-    """All pictures of a folder, not of those in it; picture2 comes before picture10. Raises VideoError."""
+    """All images directly in a folder; picture2 comes before picture10. Raises VideoError."""
     return PictureSource(enumerate(pictures_in(folder)), folder.name or str(folder), rate, max_pixels)
 
 
 def open_picture_list(
     paths: Iterable[Path], name: str, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS
 ) -> PictureSource:
-    """These pictures, numbers in their names counted as numbers. Raises VideoError."""
+    """These images, sorted with numbers in their names as numbers. Raises VideoError."""
     return PictureSource(enumerate(sorted(paths, key=natural_order)), name, rate, max_pixels)
 
 
 def open_numbered(pattern: str, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS) -> PictureSource:
-    """`frame_%04d.png`: every file whose name fits, in the order of the numbers; a number that is missing leaves its
-    time empty. Raises VideoError."""
+    """`frame_%04d.png`: every matching file, in the order of the numbers; a missing number leaves its time empty.
+    Raises VideoError."""
     folder, name = Path(pattern).parent, Path(pattern).name
     place = NUMBERED.search(name)
     if place is None or len(NUMBERED.findall(name)) != 1:
-        raise VideoError(f"{pattern}: a numbered sequence has one number in the file's name, as in frame_%04d.png")
+        raise VideoError(f"{pattern}: a numbered sequence has one number in the file name, as in frame_%04d.png")
     before, after = re.escape(name[: place.start()]), re.escape(name[place.end() :])
     fits = re.compile(f"{before}(\\d{{{place[1] or 1},}}){after}")
     found = sorted((int(m[1]), path) for path in files_in(folder) if (m := fits.fullmatch(path.name)))
     if not found:
-        raise VideoError(f"{pattern}: no such pictures in {folder}")
+        raise VideoError(f"{pattern}: no such images in {folder}")
     return PictureSource([(number - found[0][0], path) for number, path in found], name, rate, max_pixels)
 
 
@@ -125,14 +125,14 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def natural_order(path: Path) -> tuple[str, list[tuple[int, str]]]:
-    """A key that sorts the numbers in file names as numbers."""
+    """Sort key that treats numbers in file names as numbers."""
     pieces = re.split(r"(\d+)", path.name)
     return str(path.parent), [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
 
 
 def _read(path: Path, max_pixels: int) -> VideoFrame | None:
-    """None where there is nothing that can be shown. Opened as a stream of bytes, a name with a % in it is no pattern,
-    and what the file is, not its suffix, decides how it is read."""
+    """None if it cannot be displayed. Opening it as a byte stream means that a % in its name is no pattern, and that
+    its content, not its suffix, determines the format."""
     try:
         options = {"max_pixels": str(max_pixels)}
         with path.open("rb") as file, av.open(file, mode="r", options=options) as container:

@@ -1,4 +1,4 @@
-"""A video that another program writes into our standard input."""
+"""A video written to our standard input by another program."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ POLL_SECONDS = 0.25
 
 
 class PipeSource(FileSource):
-    """Standard input: any container that FFmpeg can read without seeking. It waits for the writer as long as the
-    writer takes; closing it, from any thread, ends the waiting."""
+    """Standard input: any container that FFmpeg can read without seeking. It waits for the writer without limit;
+    closing it, from any thread, ends the wait."""
 
     def __init__(
         self, descriptor: int | None = None, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS
     ) -> None:
-        """Raises VideoError. `descriptor` None is standard input. What states no times (raw H.264, MJPEG) gets those of
-        arrival, or counts at `rate` frames a second. Pictures of more than `max_pixels` are not decoded."""
+        """Raises VideoError. `descriptor` None is standard input. Streams without timestamps (raw H.264, MJPEG) get
+        arrival times, or count at `rate` frames per second. Images above `max_pixels` are not decoded."""
         if descriptor is None:
             if sys.stdin is None or sys.stdin.isatty():
                 raise VideoError("-: standard input is a terminal; pipe a video into it, or name a file")
@@ -67,7 +67,7 @@ class PipeSource(FileSource):
         return Timed(image, self._clock.ticks(None, now), now, damaged=self._is_damaged(image))
 
     def close(self) -> None:
-        """The container goes with the last reference to it: the thread that reads may still be in it."""
+        """The container is freed with its last reference, because the reading thread may still use it."""
         self._pipe.closed = True
 
     def _open(self) -> InputContainer:
@@ -75,14 +75,14 @@ class PipeSource(FileSource):
             return av.open(self._pipe, mode="r", options={"max_pixels": str(self._max_pixels)})
         except BROKEN as error:
             reason = reason_of(error)
-            raise VideoError(f"stdin: what comes is not a video that can be read as it comes ({reason})") from error
+            raise VideoError(f"stdin: the data is not a video that can be read from a pipe ({reason})") from error
 
     def _count_before(self, target: int) -> tuple[int, int | None]:
         return 0, None
 
 
 class _Pipe:
-    """As much of a file object as PyAV asks for; gives what is there instead of waiting for a full buffer."""
+    """The file interface that PyAV needs; returns available data instead of waiting for a full buffer."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -96,5 +96,5 @@ class _Pipe:
 
     def _ready(self) -> bool:
         if sys.platform == "win32":
-            return True  # select knows only sockets there
+            return True  # on Windows, select supports only sockets
         return bool(select.select([self._descriptor], [], [], POLL_SECONDS)[0])

@@ -1,5 +1,5 @@
-"""Exact numbers of PyAV: fractions up to version 18, since 19 a type of its own, which rounds nothing and mixes with
-fractions on one side only. What leaves PyAV becomes a fraction here."""
+"""PyAV's exact numbers: fractions up to version 18, since 19 its own type, which is exact but mixes with fractions on
+one side only. They are converted to fractions here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Rational(Protocol):
-    """Both kinds."""
+    """Either type."""
 
     @property
     def numerator(self) -> int: ...
@@ -18,5 +18,5 @@ class Rational(Protocol):
 
 
 def exact(value: Rational | None) -> Fraction | None:
-    """The same number; None where there is none, and for 0, which stands for none."""
+    """The same number as a fraction; None for None, and for 0, which means unknown."""
     return Fraction(value.numerator, value.denominator) if value else None

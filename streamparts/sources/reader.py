@@ -1,4 +1,4 @@
-"""A thread that opens an input and decodes it, so that nobody else ever waits inside FFmpeg."""
+"""A thread that opens an input and decodes it, so that no other thread ever waits inside FFmpeg."""
 
 from __future__ import annotations
 
@@ -32,59 +32,58 @@ from streamparts.sources.redact import redact
 from streamparts.sources.timed import states_times
 
 ENDED = "the stream ended"
-"""Why a source is lost whose sender closed the connection, or came to the end."""
-SILENT = "nothing came"
-"""Why a source is lost whose sender said nothing for as long as the container waits."""
+"""Reason for a loss if the sender closed the connection, or reached its end."""
+SILENT = "no data arrived"
+"""Reason for a loss if the sender sent nothing until the container's timeout."""
 
 
 class Lost(Exception):
-    """The input ended or broke off; the text says how, without credentials."""
+    """The input ended or was lost; the text gives the reason, without credentials."""
 
     def __init__(self, reason: str, cause: type[BaseException] | None = None) -> None:
         super().__init__(reason)
         self.cause = cause
         self.at = time.perf_counter()
-        """When it was noticed."""
+        """Time of detection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What the input says of itself before the first picture."""
+    """Properties that the input announces before the first image."""
 
     codec: str
     time_base: Fraction
     rate: Fraction | None
     num_frames: int | None
     finite: bool
-    """Whether it has a length: a recording, not a broadcast."""
+    """True if it has a length: a recording, not a live stream."""
     seconds: float | None
-    """The length of the video itself, where it is stated."""
+    """Length of the video, if stated."""
     pixel_aspect: Fraction = Fraction(1)
-    """How wide a pixel is shown for its height, before any turn."""
+    """Displayed width of a pixel relative to its height, before rotation."""
     states_times: bool = True
-    """Whether the pictures' times are the sender's; else FFmpeg made them up."""
+    """True if the images' times are the sender's; otherwise FFmpeg invented them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One decoded picture."""
+    """One decoded image."""
 
     image: VideoFrame
     pts: int | None
-    """In ticks of the announced time base."""
+    """Time in ticks of the announced time base."""
     decoded_at: float
     """`time.perf_counter()` when it left the decoder."""
     waited: float = 0.0
-    """Seconds that its data was waited for."""
+    """Seconds waited for its data."""
     damaged: bool = False
-    """Whether something of it was lost on the way."""
+    """True if part of it was lost in transit."""
 
 
 class Reader:
-    """Decodes one picture ahead. `take` it from one thread; `cancel` from any.
+    """Decodes one image ahead. `take` it from one thread; `cancel` from any.
 
-    A cancelled thread ends when FFmpeg returns to it, at the latest after the read timeout of the container; nobody
-    waits for it.
+    A cancelled thread ends when FFmpeg returns, at the latest after the container's read timeout; it is not waited for.
     """
 
     def __init__(
@@ -95,10 +94,10 @@ class Reader:
         idle_seconds: float = math.inf,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """`open_container` is called in the thread; what it gives waits `idle_seconds` for data. `paced` is for
-        broadcasts that come in bursts (HLS): pictures are decoded when they are due by their own times."""
+        """`open_container` is called in the thread; its container waits `idle_seconds` for data. `paced` is for live
+        streams that arrive in bursts (HLS): images are decoded when due by their times."""
         self.announced: Announced | None = None
-        """Set before the first picture."""
+        """Set before the first image."""
         self.decode_errors = 0
         self._open_container = open_container
         self._name = name
@@ -114,8 +113,8 @@ class Reader:
         self._thread.start()
 
     def take(self, seconds: float) -> Picture | None:
-        """The next picture, or None if none comes within `seconds` or the reader was cancelled. Raises Lost, after all
-        the pictures before."""
+        """Return the next image, or None if none arrives within `seconds` or the reader was cancelled. Raises Lost
+        after all images before the loss."""
         with self._changed:
             self._changed.wait_for(lambda: self._picture or self._lost or self._cancelled, max(0.0, seconds))
             picture, self._picture = self._picture, None
@@ -133,7 +132,7 @@ class Reader:
 
     @property
     def heard_at(self) -> float:
-        """When the input last gave anything."""
+        """Time at which data last arrived."""
         return self._watch.heard_at
 
     @property
@@ -143,7 +142,7 @@ class Reader:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread still runs, or is held by FFmpeg or a driver."""
+        """True if the thread is still running, or blocked by FFmpeg or a driver."""
         return self._thread.is_alive()
 
     def _put(self, picture: Picture) -> bool:
@@ -170,7 +169,7 @@ class Reader:
     def _read(self, container: InputContainer) -> None:
         try:
             if not container.streams.video:
-                raise Lost("there is no video in what comes", VideoError)
+                raise Lost("there is no video in the data", VideoError)
             stream = video_stream(container, self._name, self._max_pixels)
             self.announced = _announced(container, stream, self._paced)
             try:
@@ -194,11 +193,11 @@ class Reader:
                     packet = next(container.demux(stream), None)
                 self._waited = time.perf_counter() - asked
                 return packet
-            except av.BlockingIOError:  # some cameras: nothing there yet
+            except av.BlockingIOError:  # some cameras: no data yet
                 time.sleep(0.005)
 
     def _decode(self, packet: Packet[VideoStream] | None, stream: VideoStream) -> bool:
-        """False at the end, or when nobody wants more."""
+        """Returns False at the end, or if cancelled."""
         if packet is None or packet.size == 0:
             self._drain(stream)
             return False
@@ -222,7 +221,7 @@ class Reader:
         return self._put_all(images)
 
     def _drain(self, stream: VideoStream) -> None:
-        """What the decoder still holds back came before the end."""
+        """Frames held back by the decoder are from before the end."""
         with suppress(*BROKEN):
             self._put_all(stream.codec_context.decode(None), came_late=True)
 
@@ -230,14 +229,14 @@ class Reader:
         return all(self._put(self._stamped(image, came_late)) for image in images)
 
     def _stamped(self, image: VideoFrame, came_late: bool) -> Picture:
-        """What comes out only because nothing comes any more counts as decoded when it came in."""
+        """Frames flushed at the end count as decoded when their data arrived."""
         stamp = self._watch.stamp_of(image)
         decoded_at = stamp.heard_at if came_late else time.perf_counter()
         return Picture(image, image.pts, decoded_at, self._waited, stamp.damaged)
 
 
 class _Pacer:
-    """Holds packets back until they are due, counted from the first."""
+    """Delays packets until they are due, counted from the first."""
 
     def __init__(self) -> None:
         self._start: float | None = None
@@ -247,14 +246,14 @@ class _Pacer:
             return
         at = float(packet.dts * packet.time_base)
         now = time.monotonic()
-        if self._start is None or not -10 < self._start + at - now < 60:  # or the times began anew
+        if self._start is None or not -10 < self._start + at - now < 60:  # or the times have restarted
             self._start = now - at
         while (left := self._start + at - time.monotonic()) > 0 and not cancelled():
             time.sleep(min(left, 0.1))
 
 
 def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) -> Announced:
-    """The size of an input that comes `in_pieces` is that of the list of them."""
+    """For an input that comes `in_pieces`, the size is that of the playlist."""
     timed = states_times(container)
     rate = announced_rate(stream, not timed)
     return Announced(
@@ -270,7 +269,7 @@ def _announced(container: InputContainer, stream: VideoStream, in_pieces: bool) 
 
 
 def _stated_seconds(stream: VideoStream, before: float) -> float | None:
-    """Matroska has it in a tag, with the seconds `before` the first frame."""
+    """Matroska stores it in a tag, including the seconds `before` the first frame."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     match = re.match(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))

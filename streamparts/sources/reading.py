@@ -1,4 +1,4 @@
-"""A source as a run reads it: opened, trimmed, and without damaged frames where that is asked for."""
+"""A source as a run reads it: opened, trimmed and, on request, without damaged frames."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from streamparts.sources.trim import trimmed, without_damaged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What is read of each source, and how. Fields without a description are those of open_source."""
+    """Options for reading each source. Fields without a description are those of open_source."""
 
     start: float | None = None
-    """Seconds of the video to begin at."""
+    """Start time in the video, in seconds."""
     end: float | None = None
-    """Seconds of the video to end before."""
+    """End time in the video, in seconds."""
     every: int = 1
-    """Only every so many frames."""
+    """Use every N-th frame."""
     damaged: str = "keep"
     """Damaged frames: "keep" or "drop"."""
     fps: Fraction | None = None
     fps_for_all: bool = False
-    """Whether `fps` goes to sources that should state their times as well, which then refuse it."""
+    """Apply `fps` also to sources with timestamps, which then refuse it."""
     idle_seconds: float | None = None
     max_retries: int | None = None
     hwaccel: str = "none"
     insecure: bool = False
     max_pixels: int = MAX_PIXELS
     login: str | None = None
-    """Where the user and password of addresses without them are, see read_login."""
+    """Location of user and password for addresses without them, see read_login."""
 
 
 def open_reading(word: str | Path, reading: Reading, say: Callable[[str], object] | None = None) -> OpenedSource:
-    """Open `word`. `say` gets lines on guessed times, or on what decodes. Raises VideoError."""
+    """Open `word`. `say` receives lines about estimated times or the decoder. Raises VideoError."""
     wants_fps = reading.fps is not None and (reading.fps_for_all or may_lack_times(word))
     if reading.login is not None and isinstance(word, str):
         word = with_login(word, read_login(reading.login))

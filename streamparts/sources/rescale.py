@@ -1,4 +1,4 @@
-"""One small job, done cheaply: a decoded frame as the network or the overlay wants it, upright and in true colours."""
+"""Converts a decoded frame for the network or the overlay: upright, scaled, in true colours."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from streamparts.sources.picture_window import Window, cut_out
 
 
 class Rescaler:
-    """Scales and converts in one step. Keeps the scaler between frames, so have one per user and thread.
+    """Scales and converts in one step. It keeps the scaler between frames, so use one per user and thread.
 
-    Pixels are averaged over the area they cover when the picture shrinks: other methods alias.
+    When the image shrinks, pixels are averaged over the area they cover: other methods alias.
     """
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def rgb(self, frame: Frame, size_hw: tuple[int, int] | None = None, crop: Region | None = None) -> ByteArray:
-        """(h, w, 3) uint8 RGB of `frame` as displayed; `size_hw` None keeps the displayed size. Of a `crop`, in whole
+        """(h, w, 3) uint8 RGB of `frame` as displayed; `size_hw` None keeps the displayed size. With a `crop`, in whole
         displayed pixels inside the frame, no other pixel is touched.
 
-        The array may be the frame's own memory: do not write into it.
+        The array may be the frame's own memory: do not modify it.
         """
         window = None if crop is None else _window(crop)
         size_hw = size_hw or ((frame.height, frame.width) if window is None else window.size_hw)
@@ -37,16 +37,16 @@ class Rescaler:
             return self._convert(frame.image, size_hw, frame.rotation)
         stored = window.before_rotation(frame.rotation, frame.height, frame.width)
         cut = cut_out(frame.image, stored)
-        if cut is None:  # a layout that is not known by heart
+        if cut is None:  # a layout without a known cut
             whole = self._convert(frame.image, (frame.height, frame.width), frame.rotation)
             return _resize_array(whole[window.slices], size_hw)
         return self._convert(cut, size_hw, frame.rotation)
 
     def yuv(self, frame: Frame) -> VideoFrame:
-        """A yuv420p picture of `frame` as displayed, of limited range and with its colours tagged, to draw on.
+        """A yuv420p image of `frame` as displayed, of limited range and with colour tags, to draw on.
 
-        What is yuv420p already keeps its colour space, bit by bit; all else becomes BT.709. Odd sizes grow by one
-        pixel, a copy of the last row or column, because H.264 wants even ones.
+        yuv420p input keeps its colour space, bit by bit; all else becomes BT.709. Odd sizes grow by one pixel, a copy
+        of the last row or column, because H.264 needs even ones.
         """
         image = frame.image if isinstance(frame.image, VideoFrame) else VideoFrame.from_ndarray(frame.image, "rgb24")
         plain = image.format.name == "yuv420p" and image.color_range != ColorRange.JPEG
@@ -84,7 +84,7 @@ class Rescaler:
             height=height,
             format="rgb24",
             interpolation=Interpolation.AREA if shrinks else Interpolation.BILINEAR,
-            src_color_range=int(image.color_range),  # left out, PyAV takes full range for limited
+            src_color_range=int(image.color_range),  # without it, PyAV takes full range for limited
             threads=1,
         )
         upright = np.asarray(small.to_ndarray(), np.uint8)

@@ -1,8 +1,8 @@
-"""Stated times that are out of order, put right among their neighbours: one bad stamp costs its own frame's time only.
+"""Repairs timestamps that are out of order by their neighbours: a wrong one affects only its own frame.
 
-Where the times of the frames to come are known (files), the most of the stated times that can stand are kept and the
-others are spread evenly between them; two that were swapped are swapped back. Where nothing is known of what comes
-(live), a leap that the clock on the wall does not bear out waits for the next frame to confirm it.
+If the times of the following frames are known (files), the largest consistent subset is kept and the others are
+interpolated; two swapped ones are swapped back. If not (live), a jump that the wall clock does not confirm waits for
+the next frame to confirm it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from itertools import pairwise
 from statistics import median
 
 WINDOW = 16
-"""Frames that are looked at, where their stated times are out of order."""
+"""Number of frames examined if their timestamps are out of order."""
 
 Stamps = Sequence[int | None]
-"""Stated times of frames in display order, in ticks; None where the source states none."""
+"""Timestamps of frames in display order, in ticks; None for a missing one."""
 
 
 def is_orderly(previous: int | None, stated: Stamps, step: int) -> bool:
-    """Whether the first of `stated` can be kept by what is known: it goes on from `previous`, and those after it from
-    there. Where it leaps ahead, by more than four times the usual `step`, that goes for all of them."""
+    """True if the first of `stated` can be kept as far as known: it continues from `previous`, and the following ones
+    continue from there. If it jumps ahead, by more than four times the usual `step`, all of them must."""
     first = stated[0]
     if first is None or (previous is not None and first <= previous):
         return False
@@ -35,7 +35,7 @@ def is_orderly(previous: int | None, stated: Stamps, step: int) -> bool:
 
 
 def needs_more(previous: int | None, stated: Stamps, step: int) -> bool:
-    """Whether more of the stated times would tell better that of the first frame."""
+    """True if more timestamps would improve the time of the first frame."""
     if len(stated) < 2:
         return True
     first = stated[0]
@@ -48,8 +48,8 @@ def _leaps(previous: int | None, first: int, step: int) -> bool:
 
 
 def mended(previous: int | None, stated: Stamps, step: int) -> int | None:
-    """The time of the first frame of `stated`, after `previous`, which is that of the frame before it (None: there is
-    none). None where not one of the stated times goes on from there. `step` ticks are an average frame."""
+    """Time of the first frame of `stated`, after `previous`, that of the frame before (None: there is none). None if
+    none of the timestamps continues from there. `step` ticks are an average frame interval."""
     kept = _kept(previous, stated, step)
     if not kept:
         return None
@@ -62,8 +62,8 @@ def mended(previous: int | None, stated: Stamps, step: int) -> int | None:
 
 
 def _kept(previous: int | None, stated: Stamps, step: int) -> list[int]:
-    """Positions of the longest run of stated times that increase and leave a tick for every frame between them; of
-    several, the one that is nearest to the usual step."""
+    """Positions of the longest run of increasing timestamps with at least a tick per frame in between; among several,
+    the one closest to the usual step."""
     best: list[tuple[int, float, list[int]]] = []
     for here, stamp in enumerate(stated):
         choices: list[tuple[int, float, list[int]]] = []
@@ -83,7 +83,7 @@ def _by_length(choice: tuple[int, float, list[int]]) -> tuple[int, float]:
 
 
 def _spread(previous: int | None, stated: Stamps, kept: Sequence[int], step: int) -> list[int]:
-    """(kept[-1] + 1,) times: the kept ones, and the others evenly between them."""
+    """(kept[-1] + 1,) times: the kept ones, with the others evenly in between."""
     times: list[int] = []
     low, start = previous, -1
     for place in kept:
@@ -98,16 +98,16 @@ def _spread(previous: int | None, stated: Stamps, kept: Sequence[int], step: int
 
 
 def _oddness(previous: int | None, times: Sequence[int], step: int) -> int:
-    """How far the steps are from the usual one."""
+    """Deviation of the steps from the usual one."""
     whole = times if previous is None else [previous, *times]
     return sum((after - before - step) ** 2 for before, after in pairwise(whole))
 
 
 class Pace:
-    """How far apart frames usually are, and the leap that waits to be confirmed."""
+    """The usual frame interval, and a jump that waits for confirmation."""
 
     def __init__(self, announced: int) -> None:
-        """`announced` ticks from one frame to the next, by the announced rate."""
+        """`announced` ticks per frame, by the nominal rate."""
         self._announced = announced
         self._recent: deque[int] = deque(maxlen=15)
         self._waits = False
@@ -115,18 +115,18 @@ class Pace:
 
     @property
     def step(self) -> int:
-        """What the last frames had, once there are some."""
+        """Interval of the last frames, once there are some."""
         return max(1, round(median(self._recent))) if len(self._recent) >= 5 else self._announced
 
     def note(self, ahead: int) -> None:
-        """Two stated times that follow on each other are `ahead` ticks apart."""
+        """Record that two consecutive timestamps are `ahead` ticks apart."""
         self._recent.append(ahead)
 
     def is_doubtful(self, ahead: int, time_base: Fraction, arrived: float | None, pause: float) -> bool:
-        """Whether a stated time `ahead` ticks after the last one waits for the next frame: it leaps over more than four
-        frames (over one, where ticks are too coarse to catch up again), which did not take as long to come. `arrived`
-        is when it came, in seconds of this machine; where that is None, what is more than `pause` seconds long is taken
-        for a pause. The frame after a leap confirms it."""
+        """True if a timestamp `ahead` ticks after the last one must wait for the next frame: it skips more than four
+        frames (more than one, if ticks are too coarse to catch up), which did not take as long to arrive. `arrived` is
+        its arrival time, in seconds of this machine; if None, a jump of more than `pause` seconds is taken for a pause.
+        The frame after a jump confirms it."""
         before, self._arrived = self._arrived, arrived
         seconds = float(ahead * time_base)
         sudden = seconds <= pause if arrived is None or before is None else arrived - before < seconds / 2

@@ -1,4 +1,4 @@
-"""Pictures into frames, with as many of the pictures to come as it takes to tell a time."""
+"""Converts images to frames, looking ahead at as many images as their times require."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of FFmpeg
 
 
 class Timed(NamedTuple):
-    """A picture with the time that the source states."""
+    """An image with its timestamp."""
 
     image: VideoFrame
     pts: int | None
-    """In ticks of the source's time base; None where none is stated."""
+    """Ticks of the source's time base; None for a missing timestamp."""
     decoded_at: float | None = None
-    """`time.perf_counter()` when it left the decoder; None for when it is handed out."""
+    """`time.perf_counter()` when it left the decoder; None for the time at which it is returned."""
     waited: float = 0.0
-    """Seconds that its data was waited for."""
+    """Seconds waited for its data."""
     damaged: bool = False
-    """Whether something of it was lost."""
+    """True if part of it was lost."""
 
 
 def states_times(container: InputContainer) -> bool:
-    """Whether the container carries times. Elementary streams (raw H.264, MJPEG, pictures one after another) do not;
-    FFmpeg then counts frames at 25 a second."""
+    """True if the container has timestamps. Elementary streams (raw H.264, MJPEG, concatenated images) do not; FFmpeg
+    then counts frames at 25 per second."""
     name = container.format.name
     return not (container.format.flags & _NO_TIMESTAMPS or name == "image2pipe" or name.endswith("_pipe"))
 
 
 def counted_note(rate: Fraction, asked: bool) -> str:
-    """Says which rate stands in for times."""
-    source = "as asked for" if asked else "--fps sets another rate"
-    return f"states no times: its frames are counted at {float(rate):.4g} fps, {source}"
+    """Line about the frame rate that replaces timestamps."""
+    source = "as requested" if asked else "--fps sets another rate"
+    return f"has no timestamps: its frames are counted at {float(rate):.4g} fps, {source}"
 
 
 def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Frame]:
-    """Frames in order. A VideoError of `pictures` is raised after the frames before it."""
+    """Yield frames in order. A VideoError of `pictures` is raised after the frames before it."""
     waiting: deque[Timed] = deque()
     ended: VideoError | StopIteration | None = None
     while True:
@@ -60,13 +60,13 @@ def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Fram
         frame = timeline.frame(image, pts, decoded_at, _stated_after(image, waiting), damaged)
         del image
         yield frame
-        del frame  # else this generator would keep it alive while it waits
+        del frame  # otherwise this generator would keep it alive while it waits
     if isinstance(ended, VideoError):
         raise ended
 
 
 def _stated_after(image: VideoFrame, others: Iterable[Timed]) -> list[int | None]:
-    """What the next pictures state, up to the first of another size: that begins a segment."""
+    """Timestamps of the next images, up to the first of another size, which starts a segment."""
     stated: list[int | None] = []
     for other in others:
         if (other.image.width, other.image.height) != (image.width, image.height):

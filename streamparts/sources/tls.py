@@ -1,4 +1,4 @@
-"""Who is at the other end of an encrypted address: certificates are checked, also of what a playlist leads to."""
+"""Verifies certificates of encrypted addresses, including those that a playlist links to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.request import HTTPSHandler, Request, build_opener
 from streamparts.errors import VideoError
 
 ENCRYPTED = ("https", "rtsps", "rtmps", "rtmpts", "tls")
-"""Schemes with certificates. Plain http may be sent on to https."""
+"""Schemes with certificates. Plain http may be redirected to https."""
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -23,7 +23,7 @@ _BUNDLES = (
 
 
 def authorities() -> Path:
-    """The file of the authorities to trust: that of SSL_CERT_FILE, the system's, or certifi's. Raises VideoError."""
+    """File of trusted authorities: that of SSL_CERT_FILE, the system's, or certifi's. Raises VideoError."""
     stated = ssl.get_default_verify_paths().cafile
     found = next((Path(path) for path in (stated, *_BUNDLES) if path and Path(path).is_file()), None)
     if found is not None:
@@ -32,32 +32,32 @@ def authorities() -> Path:
         import certifi
     except ImportError as error:
         raise VideoError(
-            "there are no certificate authorities here: pip install certifi, or set SSL_CERT_FILE"
+            "this machine has no certificate authorities: pip install certifi, or set SSL_CERT_FILE"
         ) from error
     return Path(certifi.where())
 
 
 def options_for(scheme: str, insecure: bool) -> dict[str, str]:
-    """What FFmpeg is to be told. Raises VideoError."""
+    """Options for FFmpeg. Raises VideoError."""
     if scheme not in (*ENCRYPTED, "http") or insecure:
         return {}
     return {"tls_verify": "1", "ca_file": str(authorities())}
 
 
 class CheckedFetch:
-    """PyAV's `io_open` for playlists: FFmpeg itself checks the list's sender, but not those of its segments."""
+    """PyAV's `io_open` for playlists: FFmpeg verifies the playlist's server, but not those of its segments."""
 
     def __init__(self, seconds: float) -> None:
-        """An answer takes `seconds` at most. Raises VideoError where there are no authorities."""
+        """A response may take `seconds`. Raises VideoError without authorities."""
         self._seconds = seconds
         self._opener = build_opener(HTTPSHandler(context=ssl.create_default_context(cafile=str(authorities()))))
 
     def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> IO[bytes]:
-        """Raises VideoError for what is no web address: a playlist from elsewhere gets at no file of this machine."""
+        """Raises VideoError for anything but a web address: a remote playlist must not read local files."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
             raise VideoError(
-                f"its playlist leads to a {parts.scheme}: address, which cannot be checked; see --insecure"
+                f"its playlist links to a {parts.scheme}: address, which cannot be verified; see --insecure"
             )
         request = Request(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
         if parts.username is not None:

@@ -1,4 +1,4 @@
-"""Less of a source: from one time to another, every n-th frame, without what is damaged."""
+"""Restricts a source: a time range, every n-th frame, or undamaged frames only."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from streamparts.sources.files import ticks_at
 
 @runtime_checkable
 class Startable(Protocol):
-    """A source that can begin later than at its beginning."""
+    """A source that can start later than at its beginning."""
 
     def start_at(self, seconds: float) -> None:
-        """Begin with the first frame at or after `seconds`; raises VideoError when there is none."""
+        """Begin with the first frame at or after `seconds`; raises VideoError without one."""
 
 
 def trimmed(source: Source, start: float | None = None, end: float | None = None, every: int = 1) -> OpenedSource:
-    """Of `source`, not iterated yet, every `every`-th frame from `start` on, before `end`.
+    """Return every `every`-th frame of `source`, which must not be iterated yet, from `start` to, but excluding, `end`.
 
-    Both are seconds of the source's own time, its frames' `pts_seconds`; `index` still says which frame of the video
-    each is. A live source has no beginning: `start` is refused with VideoError, and `end` counts seconds of this clock
-    from its first frame. Closing what is returned closes `source`. Raises ValueError for times and steps that make no
-    sense, VideoError where the video has no frame from `start` on.
+    Both are seconds of the source's own time, the frames' `pts_seconds`; `index` remains the frame's position in the
+    video. A live source has no beginning: `start` is refused with VideoError, and `end` counts seconds of its clock
+    from the first frame. Closing the result closes `source`. Raises ValueError for invalid times and steps, VideoError
+    if the video has no frame from `start` on.
     """
     if (start is not None and start < 0) or (end is not None and end <= max(0, start or 0)) or every < 1:
         raise ValueError(f"start {start}, end {end}, every {every}: give 0 <= start < end and every >= 1")
     if start is not None and source.live:
-        raise VideoError(f"{source.name}: is live, it cannot start at {start:g} s; leave --start out")
+        raise VideoError(f"{source.name}: is live and cannot start at {start:g} s; leave --start out")
     return _Trimmed(source, start, end, every)
 
 
 def without_damaged(source: Source) -> OpenedSource:
-    """`source`, not iterated yet, without the frames that are `damaged`. The next one that is not says in `dropped` how
-    many it stands for. Closing what is returned closes `source`."""
+    """Return `source`, which must not be iterated yet, without `damaged` frames. `dropped` of the next frame counts
+    them. Closing the result closes `source`."""
     return _Undamaged(source)
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds from "90", "1:30" or "0:01:30.5". Raises ValueError."""
+    """Parse "90", "1:30" or "0:01:30.5" as seconds. Raises ValueError."""
     pieces = text.split(":")
     numbers = [float(piece) for piece in pieces]
     sound = len(pieces) <= 3 and all(0 <= number < 60 for number in numbers[1:]) and 0 <= numbers[0] < 1e9
@@ -56,7 +56,7 @@ def parse_seconds(text: str) -> float:
 
 
 class _Wrapped(Closing):
-    """All that a source says, passed on."""
+    """Passes on all properties of a source."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -105,7 +105,7 @@ class _Trimmed(_Wrapped):
             yield f"one frame in {self._every}"
 
     def _estimate(self) -> int | None:
-        """As if the video began at 0; it is for progress bars."""
+        """Estimate for progress bars, as if the video started at 0."""
         total, rate = self._source.num_frames, self._source.rate
         if rate and self._end is not None:
             last = round(self._end * rate)
@@ -157,7 +157,7 @@ class _Undamaged(_Wrapped):
 
 
 def _chosen(frames: Iterator[Frame], wanted: Callable[[Frame], bool]) -> Iterator[Frame]:
-    """The frames that are wanted; what was lost before one that is not is told with the next."""
+    """Yield the selected frames; drops and gaps before skipped ones are reported with the next."""
     gap: Gap | None = None
     for frame in frames:
         gap = frame.gap or gap

@@ -1,4 +1,4 @@
-"""What a word of the command line stands for."""
+"""Expands the words of the command line."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from streamparts.sources.redact import redact
 from streamparts.texts import listed_lines
 
 Say = Callable[[str], object]
-"""Is told lines for the user."""
+"""Receives lines for the user."""
 
 
 def expand_sources(arguments: Sequence[str], say: Say = lambda line: None) -> list[str]:
-    """Each argument as the words for `open_source` that it stands for: a glob as the files it matches, a folder as the
-    videos in and below it, @list.txt as its lines (blank ones and those that begin with # left out; files in it are
-    sought from the list's folder). What can be opened as one source stays: a folder of pictures alone, a glob of
-    pictures alone, an address. Every word once. `say` is told what is left out, such as our own overlays. Raises
-    VideoError where there is nothing.
+    """Expand each argument into words for `open_source`: a glob into matching files, a folder into the videos in and
+    below it, @list.txt into its lines (except blank ones and those that start with #; paths are relative to the list's
+    folder). Single sources stay: a folder of images only, a glob of images only, an address. Every word occurs once.
+    `say` receives lines on skipped files, such as our own overlays. Raises VideoError if there is nothing.
     """
     words = (word for argument in arguments for word in _expanded(argument, say))
     return list(dict.fromkeys(words))
 
 
 def output_stem(word: str) -> str:
-    """A short name for the outputs of a source, free of credentials and of what a file's name cannot hold."""
+    """Short base name for the outputs of a source, without credentials and characters that file names cannot
+    contain."""
     if ADDRESS.match(word):
         parts = urlsplit(redact(word))
         path = Path(unquote(parts.path))
@@ -50,7 +50,7 @@ def output_stem(word: str) -> str:
 
 
 def output_stems(sources: Sequence[str | Path | Source]) -> list[str]:
-    """The same of several; where two are alike, the later one gets a number."""
+    """The same for several; if two are equal, the later one gets a number."""
     stems: list[str] = []
     for source in sources:
         stem = unique = output_stem(str(source) if isinstance(source, str | Path) else source.name)
@@ -82,7 +82,7 @@ def _listed(path: Path, say: Say) -> Iterator[str]:
     except OSError as error:
         raise VideoError(f"@{path}: this list of sources cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise VideoError(f"@{path}: {error}; a list of sources is a text file, one a line") from error
+        raise VideoError(f"@{path}: {error}; a list of sources is a text file with one source per line") from error
     if not words:
         raise VideoError(f"@{path}: this list of sources is empty")
     for word in words:
@@ -95,7 +95,7 @@ def _is_no_path(word: str) -> bool:
 
 
 def _as_word(path: Path) -> str:
-    """A file may be called like a camera."""
+    """A file may have the name of a camera word."""
     return f"./{path}" if _is_no_path(str(path)) else str(path)
 
 
@@ -104,7 +104,7 @@ def _is_numbered(path: Path) -> bool:
 
 
 def is_sequence(folder: Path) -> bool:
-    """Whether a folder is one source: pictures, and no video in or below it."""
+    """True if a folder is a single source: images, and no video in or below it."""
     if not pictures_in(folder):
         return False
     return not any(path.suffix.lower() in VIDEO_SUFFIXES and not is_own(path) for path in files_below(folder))
@@ -122,7 +122,7 @@ def _in_folder(folder: Path, say: Say) -> list[str]:
 def _matches(pattern: Path, say: Say) -> Iterator[str]:
     found = matching(str(pattern))
     if not found:
-        raise VideoError(f"{pattern}: no file has a name like that")
+        raise VideoError(f"{pattern}: no file has such a name")
     if all(path.suffix.lower() in IMAGE_SUFFIXES for path in found):
         yield str(pattern)
         return
@@ -130,20 +130,19 @@ def _matches(pattern: Path, say: Say) -> Iterator[str]:
         if path.is_dir():
             yield from _in_folder(path, say)
         elif is_own(path):
-            say(f"{path}: left out, an overlay that streamparts wrote")
+            say(f"{path}: skipped, an overlay written by streamparts")
         else:
             yield str(path)
 
 
 def matching(pattern: str) -> list[Path]:
-    """What a glob matches, in natural order. Folders that are there under the very name that is written, such as
-    "exp [A]", are meant as they are."""
+    """Matches of a glob, in natural order. A folder whose exact name is given, such as "exp [A]", is not a pattern."""
     names = glob.glob(_with_literal_folders(pattern), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
     return sorted((Path(name) for name in names), key=natural_order)
 
 
 def fixed_folder(pattern: str) -> Path:
-    """The folder that all matches of a glob are in: what comes before its first piece with a wildcard."""
+    """The folder that contains all matches of a glob: the path before its first piece with a wildcard."""
     place = Path(Path(pattern).anchor)
     for piece in Path(pattern).relative_to(place).parts if place.parts else Path(pattern).parts:
         if glob.has_magic(piece) and not (place / piece).is_dir():

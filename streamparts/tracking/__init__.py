@@ -1,1 +1,1 @@
-"""The memory of a video's subjects: whether they are there, where, and which is which."""
+"""The memory of a video's subjects: presence, position and identity."""

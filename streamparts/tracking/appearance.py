@@ -1,4 +1,4 @@
-"""What a subject looks like, to tell it from others of its kind: its colours, and how large it is."""
+"""Appearance of a subject, to distinguish it from others of its kind: its colours and size."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from streamparts.arrays import ByteArray, FloatArray
 from streamparts.tracking.extent import Mask
 
 LEVELS = 8
-"""Of each colour."""
+"""Histogram levels per colour channel."""
 PACE = 0.1
-"""Share by which the colours follow what is seen."""
+"""Update rate of the colours."""
 SIZE_WEIGHT = 0.3
-"""Of the difference of the areas' logarithms, beside the distance of the colours."""
+"""Weight of the difference of log areas, relative to the distance of the colours."""
 
 
 def colours_of(image: ByteArray, mask: Mask) -> FloatArray:
-    """(512,) square roots of the shares of the colours under the mask: a vector of length 1."""
+    """(512,) square roots of the colour histogram under the mask: a unit vector."""
     levels = image[mask].astype(np.int32) * LEVELS // 256
     counts = np.bincount(levels @ [LEVELS * LEVELS, LEVELS, 1], minlength=LEVELS**3)
     colours: FloatArray = np.sqrt(counts / max(1, counts.sum())).astype(np.float32)
@@ -34,7 +34,7 @@ class Appearance:
 
     @property
     def area(self) -> float:
-        """Usual one in square displayed pixels; 0 where it was not seen yet."""
+        """Usual area in square displayed pixels; 0 before it was seen."""
         return 0.0 if self._colours is None else math.exp(self._log_area)
 
     def learn(self, colours: FloatArray, area: float) -> None:
@@ -46,7 +46,7 @@ class Appearance:
         self._log_area += PACE * (math.log(max(area, 1.0)) - self._log_area)
 
     def distance(self, colours: FloatArray, area: float) -> float:
-        """How unlike: 0 for the same, about 1 for other colours throughout. 0 where nothing is known."""
+        """Dissimilarity: 0 for equal, about 1 for entirely different colours. 0 if nothing is known."""
         if self._colours is None:
             return 0.0
         unlike = math.sqrt(max(0.0, 1 - float(self._colours @ colours)))

@@ -1,4 +1,4 @@
-"""Who is who at the least cost in all: the assignment problem, exactly, for a few subjects."""
+"""Solves the assignment problem exactly, for a few subjects."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 
 def assign(costs: NDArray[np.floating]) -> list[tuple[int, int]]:
-    """(row, column) of a (n, m) table of costs, min(n, m) pairs in the order of the rows, whose sum is least.
+    """(row, column) pairs of a (n, m) cost table, min(n, m) of them in row order, with the lowest total cost.
 
-    Shortest augmenting paths with potentials: rows are added one by one, and each takes columns from others where that
-    costs less in all.
+    Shortest augmenting paths with potentials: rows are added one by one, and each takes columns from others if that
+    lowers the total cost.
     """
     if costs.shape[0] > costs.shape[1]:
         return sorted((row, column) for column, row in assign(costs.T))

@@ -1,4 +1,4 @@
-"""Boxes around subjects, and the crops that the network sees of them. Left, top, right, bottom in displayed pixels."""
+"""Bounding boxes of subjects, and the crops that the network sees. Left, top, right, bottom in displayed pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Box = NDArray[np.float64]
 """(4,) left, top, right, bottom."""
 
 SMALLEST_SIDE = 16.0
-"""Displayed pixels: a smaller crop shows nothing that this one does not."""
+"""Minimum size in displayed pixels: a smaller crop adds no detail."""
 
 
 def box_of(region: Region) -> Box:
@@ -34,12 +34,12 @@ def area_of(box: Box) -> float:
 
 
 def shared_area(one: Box, other: Box) -> float:
-    """Area of what two boxes have in common."""
+    """Area of the intersection of two boxes."""
     return area_of(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
 
 
 def overlap(one: Box, other: Box) -> float:
-    """What they have in common, as a share of the smaller one."""
+    """Intersection as a share of the smaller box."""
     return shared_area(one, other) / max(min(area_of(one), area_of(other)), 1e-9)
 
 
@@ -49,8 +49,8 @@ def union(one: Box, other: Box) -> Box:
 
 
 def region_around(box: Box, margin: float, model_hw: tuple[int, int], wider: float = 1.0) -> Region:
-    """The crop of a subject: of the model input's proportions, centred on its box, and on every side `margin` times the
-    longer side of the box beyond it; `wider` is by how much to enlarge that."""
+    """Crop of a subject: with the model input's aspect ratio, centred on its box, and larger by `margin` times the
+    box's longer side on every side; `wider` scales that."""
     width, height = size_of(box)
     proportions = model_hw[1] / model_hw[0]
     across = max(SMALLEST_SIDE, (1 + 2 * margin) * max(width, height * proportions)) * wider
@@ -59,7 +59,7 @@ def region_around(box: Box, margin: float, model_hw: tuple[int, int], wider: flo
 
 
 def whole_region(frame_hw: tuple[int, int], model_hw: tuple[int, int]) -> Region:
-    """The smallest region of the model input's proportions that shows the whole frame."""
+    """The smallest region with the model input's aspect ratio that contains the whole frame."""
     height, width = frame_hw
     scale = max(width / model_hw[1], height / model_hw[0])
     across, down = model_hw[1] * scale, model_hw[0] * scale
@@ -67,7 +67,7 @@ def whole_region(frame_hw: tuple[int, int], model_hw: tuple[int, int]) -> Region
 
 
 def within(region: Region, frame_hw: tuple[int, int], model_hw: tuple[int, int]) -> Region:
-    """A region whose centre lies in the frame, and no larger than what shows all of it."""
+    """Clamp a region: its centre inside the frame, and at most the size that shows the whole frame."""
     whole = whole_region(frame_hw, model_hw)
     if region[2] >= whole[2]:
         return whole

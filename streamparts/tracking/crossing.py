@@ -1,4 +1,4 @@
-"""Subjects of one kind that come close to each other: which pixels are whose, and whether they were mixed up."""
+"""Subjects of one kind near each other: assigns pixels, and detects swapped identities."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from streamparts.tracking.extent import Mask
 from streamparts.tracking.segment import Prepared
 
 TOUCHING = 6.0
-"""Squared distance of two subjects, in their joint standard deviations, from which they do not cover each other: two
-like ellipses that touch have 8."""
+"""Squared distance of two subjects, in their joint standard deviations, from which they do not overlap: two equal
+ellipses that touch have 8."""
 REACH = 7.0
-"""Squared standard deviations up to which pixels are a subject's."""
+"""Squared standard deviations within which pixels belong to a subject."""
 MET = 0.1
-"""Subjects whose boxes overlap by this share of the smaller one may be mixed up from then on ..."""
+"""Overlap of two subjects' boxes, as a share of the smaller one, from which they may be swapped."""
 FRAMES_APART = 5
-"""... until they were apart in so many frames, in which they are compared with what each looked like."""
+"""Number of frames apart in which they are compared with their earlier appearance, before they count as distinct."""
 SURE = 0.1
-"""By how much the other one must be more alike, in the mean of these frames, for an exchange."""
+"""Mean advantage of the swapped assignment over these frames that is required for a swap."""
 AT_ONCE = 1.0
-"""Sum of that at which no more frames are waited for."""
+"""Total advantage at which the decision is made early."""
 ONE_AREA = 1.15
-"""Two subjects that together show less than this many times the larger one's usual area are one ..."""
+"""Two subjects are merged if together they show less than this multiple of the larger one's usual area."""
 ONE_SECONDS = 1.5
-"""... if that lasts so long."""
+"""Seconds for which that must hold."""
 
 
 class Shape(NamedTuple):
-    """Where a subject's pixels are: their mean (2,) and covariance (2, 2) in displayed pixels."""
+    """Mean (2,) and covariance (2, 2) of a subject's pixels, in displayed pixels."""
 
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
 
     def turned_like(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(2, 2) a covariance of this one's size and of the direction of another one."""
+        """(2, 2) a covariance with this one's size and another one's direction."""
         sizes = np.linalg.eigvalsh(self.covariance)
         axes = np.linalg.eigh(seen).eigenvectors
         turned: NDArray[np.float64] = (axes * sizes) @ axes.T
@@ -47,15 +47,15 @@ class Shape(NamedTuple):
 
 
 def apart(own: Shape, others: Sequence[Shape]) -> float:
-    """1 where no other subject covers this one, 0 where one lies at the same place."""
+    """1 if no other subject covers this one, 0 if one is at the same position."""
     ways = [(own.mean - other.mean, own.covariance + other.covariance) for other in others]
     nearest = min((float(way @ np.linalg.solve(both, way)) for way, both in ways), default=TOUCHING)
     return min(1.0, nearest / TOUCHING)
 
 
 def of_others(own: Shape, others: Sequence[Shape], letterbox: Letterbox) -> Mask | None:
-    """(H, W) the pixels of the model input that are within reach of another shape and nearer to it, in its own standard
-    deviations, than to the subject's own. None where there is none."""
+    """(H, W) the pixels of the model input within reach of another shape and nearer to it, in its standard deviations,
+    than to the subject's own. None without any."""
     points = _pixel_centers(letterbox)
     own_distances = _distances(own, points)
     theirs = np.zeros(letterbox.model_hw, np.bool_)
@@ -66,7 +66,7 @@ def of_others(own: Shape, others: Sequence[Shape], letterbox: Letterbox) -> Mask
 
 
 def painted_out(prepared: Prepared, mask: Mask) -> Prepared:
-    """With the median colour of the picture's border in place of the pixels under the mask."""
+    """Replace the pixels under the mask with the median colour of the image's border."""
     image = prepared.image.copy()
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     free = ~np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
@@ -78,28 +78,28 @@ def painted_out(prepared: Prepared, mask: Mask) -> Prepared:
 class _Meeting:
     apart_frames: int = 0
     evidence: float = 0.0
-    """Sum over these frames of how much better the exchange would fit."""
+    """Total advantage of the swapped assignment over these frames."""
     one_since: float | None = None
-    """Since when both together look like one."""
+    """Time since which both together look like one."""
 
 
 class Crossings:
-    """Which pairs of subjects may have been mixed up."""
+    """Pairs of subjects that may have been swapped."""
 
     def __init__(self) -> None:
         self._meetings: dict[tuple[int, int], _Meeting] = {}
 
     def is_open(self, number: int) -> bool:
-        """Whether it is not sure who this subject is."""
+        """True if this subject's identity is uncertain."""
         return any(number in pair for pair in self._meetings)
 
     def forget(self, number: int) -> None:
-        """The subject was lost, or found anew."""
+        """The subject was lost, or found again."""
         self._meetings = {pair: meeting for pair, meeting in self._meetings.items() if number not in pair}
 
     def overlapping(self, pair: tuple[int, int], areas: float, largest: float, seconds: float) -> bool:
-        """The pair overlaps and shows so much area in all, of which the larger one alone has `largest` as a rule.
-        Whether this has been one subject for too long to be two."""
+        """The pair overlaps and shows this total area, of which the larger one alone usually has `largest`. Returns
+        True if this has been one subject for too long to be two."""
         meeting = self._meetings.setdefault(pair, _Meeting())
         meeting.apart_frames, meeting.evidence = 0, 0.0
         if areas >= ONE_AREA * largest:
@@ -109,7 +109,8 @@ class Crossings:
         return meeting.one_since is not None and seconds - meeting.one_since >= ONE_SECONDS
 
     def apart(self, pair: tuple[int, int], straight: float, crossed: float) -> bool:
-        """The pair is apart, and so unlike what each looked like, as it is and if exchanged. Whether to exchange."""
+        """The pair is apart; given its dissimilarity to the earlier appearances, direct and swapped, return True to
+        swap."""
         meeting = self._meetings.get(pair)
         if meeting is None:
             return False

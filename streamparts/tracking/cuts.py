@@ -1,4 +1,4 @@
-"""Does the picture jump? A few of its pixels against those of the frame before."""
+"""Detects cuts by comparing a few pixels with the previous frame."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from streamparts.data import Frame
 GRID = 24
 """Pixels looked at along each side."""
 JUMP = 25.0
-"""Mean difference, of 255 levels, that makes a cut ..."""
+"""Mean difference from the previous frame, of 255 levels, that a cut exceeds."""
 TIMES_USUAL = 4.0
-"""... where it is so many times the usual one."""
+"""Multiple of the usual difference that a cut also exceeds."""
 USUAL_PACE = 0.1
-"""Share by which the usual difference follows each new one."""
+"""Update rate of the usual difference."""
 
 
 class CutDetector:
@@ -25,7 +25,7 @@ class CutDetector:
         self._usual = 0.0
 
     def update(self, frame: Frame) -> bool:
-        """Whether `frame` shows another scene than the one before; False for the first."""
+        """True if `frame` shows another scene than the previous one; False for the first."""
         now, before = _sample(frame), self._before
         self._before = now
         if before is None or before.shape != now.shape:
@@ -37,7 +37,7 @@ class CutDetector:
 
 
 def _sample(frame: Frame) -> NDArray[np.int16]:
-    """Some bytes of the first plane, evenly spread: brightness, or one of the colours."""
+    """Some bytes of the first plane, evenly spread: luma, or one colour channel."""
     if isinstance(frame.image, np.ndarray):
         rows = frame.image[:, :, 1]
     else:

@@ -1,4 +1,4 @@
-"""What a crop shows of a subject as a whole: its pixels, and the box around them."""
+"""A subject's pixels in a crop, and their bounding box."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from streamparts.tracking.boxes import Box
 Mask = NDArray[np.bool_]
 
 GAP = 2
-"""Model pixels between pieces that still are one."""
+"""Model pixels between pieces that still count as one."""
 LEAST_PIXELS = 4
-"""Model pixels below which there is nothing."""
+"""Minimum number of model pixels."""
 MOST_PIECES = 8
-"""Of one picture that are looked at."""
+"""Maximum number of pieces per image."""
 LEAST_SHARE = 0.05
-"""Of the largest piece: smaller ones are not of the subject."""
+"""Share of the largest piece below which pieces are not the subject's."""
 SPOT = 0.25
-"""A piece of a part that is smaller than this share of the part's largest is a spot."""
+"""A piece of a part below this share of the part's largest piece is noise."""
 NEAR = 5
-"""Model pixels within which a piece may be the subject's, though something lies between."""
+"""Distance in model pixels within which a separate piece may belong to the subject."""
 TAIL = 0.005
-"""Share of the pixels, on every side, that may lie outside the box."""
+"""Share of the pixels, on every side, that may be outside the box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +35,29 @@ class Extent:
     """A subject, or a piece of it, in displayed pixels."""
 
     box: Box
-    """Around its pixels but for a few stray ones."""
+    """Bounding box of its pixels, without a few outliers."""
     mean: NDArray[np.float64]
-    """(2,) of its pixels."""
+    """(2,) mean of its pixels."""
     covariance: NDArray[np.float64]
-    """(2, 2) of its pixels."""
+    """(2, 2) covariance of its pixels."""
     area: float
     """In square pixels."""
     score: float
-    """Mean score of the parts that its pixels belong to."""
+    """Mean score of its pixels' parts."""
     mask: Mask
     """(h, w) its pixels, at model resolution."""
 
 
 def foreground(parts: Parts, letterbox: Letterbox) -> Mask:
-    """(h, w) what belongs to any part and lies on the picture."""
+    """(h, w) True for pixels of any part inside the frame."""
     mask: Mask = np.zeros(parts.labels.shape, np.bool_)
     mask[letterbox.inner_slices] = parts.labels[letterbox.inner_slices] > 0
     return mask
 
 
 def pieces(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """((h, w), number): 0 outside the mask, else the number, from 1, of the piece that a pixel belongs to. Pieces that
-    lie close to each other are one."""
+    """((h, w), number): 0 outside the mask, else the index, from 1, of each pixel's piece. Pieces close to each other
+    are merged."""
     import cv2
 
     joined = cv2.dilate(mask.astype(np.uint8), np.ones((2 * GAP + 1, 2 * GAP + 1), np.uint8))
@@ -74,8 +74,8 @@ def all_extents(parts: Parts, letterbox: Letterbox) -> list[Extent]:
 
 
 def own_extent(mask: Mask, parts: Parts, letterbox: Letterbox, expected: Box) -> Extent | None:
-    """The piece of `mask` that is the subject: the largest one, what lies in the `expected` box counted twice, with
-    those that lie there too. None without any."""
+    """The piece of `mask` that is the subject: the largest one, with pixels inside the `expected` box counted twice,
+    plus the others inside the box. None without any."""
     marks, number = pieces(mask)
     if number == 0:
         return None
@@ -91,9 +91,9 @@ def own_extent(mask: Mask, parts: Parts, letterbox: Letterbox, expected: Box) ->
 
 
 def without_scatter(parts: Parts, own: Mask) -> Parts:
-    """`parts` whose labels are each part's largest piece, if it is near the subject's `own` pixels (h, w), see
-    Extent.mask, and those of its others that are not much smaller and belong to them: a forearm that is cut off from
-    the rest is kept, spots on the floor and a chair beyond it are not."""
+    """Remove scattered labels: keeps each part's largest piece if it is near the subject's `own` pixels (h, w), see
+    Extent.mask, and other pieces that are not much smaller and belong to the subject: a separated forearm is kept,
+    spots on the floor and a chair behind the subject are not."""
     import cv2
 
     near = cv2.dilate(own.astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)) > 0
@@ -114,7 +114,7 @@ def without_scatter(parts: Parts, own: Mask) -> Parts:
 
 
 def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
-    """Of the pixels of `mask`; None where they are too few."""
+    """Extent of the pixels of `mask`; None if they are too few."""
     weights = mask.astype(np.float32)
     columns, rows = weights.sum(axis=0), weights.sum(axis=1)
     count = float(rows.sum())
@@ -141,7 +141,7 @@ def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
 
 
 def _ends(counts: FloatArray, count: float) -> tuple[float, float]:
-    """Where the pixels of a line begin and end, but for a few stray ones."""
+    """Start and end of the pixels along a line, without a few outliers."""
     sums = np.cumsum(counts)
     first = int(np.searchsorted(sums, TAIL * count, "right"))
     return float(first), float(np.searchsorted(sums, (1 - TAIL) * count, "left") + 1)

@@ -1,4 +1,4 @@
-"""Where to look for a subject of which nothing is known, or only where it was: the whole picture, then tiles of it."""
+"""Search order for a lost or unknown subject: the whole frame, then tiles."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from streamparts.tracking.boxes import Box, overlap, region_around, union, whole
 from streamparts.tracking.extent import Extent, all_extents
 
 TILE_SIDES = (0.6, 0.3)
-"""Of the tiles, as shares of the frame's shorter side, one round of tiles after the other."""
+"""Heights of the tiles, as shares of the frame's shorter side, one round after the other."""
 TILE_STEP = 0.67
-"""From one tile to the next, as a share of its side: what is smaller than the rest lies in one of them as a whole."""
+"""Step between tiles, as a share of their side: anything smaller than the overlap is entirely inside one tile."""
 WIDER = 2.5
-"""Of the crop that is looked at around the place where a subject was lost."""
+"""Enlargement of the crop around the place where a subject was lost."""
 WHOLE_TURN = 4
-"""In a long search, every so many frames the first round is looked at, and tiles in the others."""
+"""In a long search, the first round is repeated at this interval of frames, with tiles in between."""
 SAME = 0.3
-"""Two finds that overlap by this share are one."""
+"""Two detections with this overlap are one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Something that may be a subject."""
+    """A candidate for a subject."""
 
     box: Box
     weight: float
@@ -35,26 +35,26 @@ class Find:
 def rounds(
     frame_hw: tuple[int, int], model_hw: tuple[int, int], lost: Sequence[Box], margin: float
 ) -> list[list[Region]]:
-    """What to look at, round after round, and each finer than the one before: around the boxes of lost subjects and the
-    whole picture, then tiles."""
+    """Regions to search, round by round, from coarse to fine: around the boxes of lost subjects and the whole frame,
+    then tiles."""
     around = [within(region_around(box, margin, model_hw, WIDER), frame_hw, model_hw) for box in lost]
     whole = whole_region(frame_hw, model_hw)
     out = [[*dict.fromkeys(region for region in around if region != whole), whole]]
     for share in TILE_SIDES:
         side = share * min(frame_hw)
-        if share == TILE_SIDES[0] or side >= max(model_hw):  # a tile that is enlarged shows no more
+        if share == TILE_SIDES[0] or side >= max(model_hw):  # an upscaled tile shows no more detail
             out.append(tiles(frame_hw, model_hw, side))
     return out
 
 
 def tiles(frame_hw: tuple[int, int], model_hw: tuple[int, int], height: float) -> list[Region]:
-    """Regions of that height, and the model input's proportions, that cover the frame and each other's borders."""
+    """Regions of that height, with the model input's aspect ratio, that cover the frame with overlap."""
     width = height * model_hw[1] / model_hw[0]
     return [(x, y, width, height) for y in _places(frame_hw[0], height) for x in _places(frame_hw[1], width)]
 
 
 def finds_in(looks: Sequence[tuple[Letterbox, Parts]]) -> list[Find]:
-    """What several looks at a frame show, the weightiest first; what two of them show is joined."""
+    """Candidates from several regions of a frame, heaviest first; overlapping ones are merged."""
     found = [_find(extent) for letterbox, parts in looks for extent in all_extents(parts, letterbox)]
     kept: list[Find] = []
     for find in sorted(found, key=lambda find: -find.weight):
@@ -67,18 +67,18 @@ def finds_in(looks: Sequence[tuple[Letterbox, Parts]]) -> list[Find]:
 
 
 class SearchPlan:
-    """How far a search has come. It begins with all that can be paid at once, the coarsest first, and goes on with a
-    few looks in each frame."""
+    """Progress of a search. It starts with as many views as the budget allows, coarsest first, and continues with a few
+    views per frame."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Something was lost just now."""
+        """Restart after a loss."""
         self._turn = self._next = 0
 
     def views(self, plan: Sequence[Sequence[Region]], room: Callable[[], int]) -> Iterator[Sequence[Region]]:
-        """What to look at in this frame, as long as there is `room` for it; `plan` is that of `rounds`."""
+        """Views to search in this frame, at most `room`; `plan` is from `rounds`."""
         first, *finer = plan
         turn, self._turn = self._turn, self._turn + 1
         if turn % WHOLE_TURN == 0 and room():

@@ -1,4 +1,4 @@
-"""From frames to tracks for a video whose subjects are followed, or of which always the same is seen."""
+"""From frames to tracks, for followed subjects or a fixed region."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FollowedTracks:
         self._clock = clock or StageClock()
 
     def update(self, frame: Frame) -> Tracks:
-        """Tracks of the next frame of the video, those of other subjects in its `others`. Raises ModelError."""
+        """Return the tracks of the next frame, with those of other subjects in `others`. Raises ModelError."""
         seen = self._follower.look(frame)
         with self._clock.time("track"):
             subjects = []
@@ -43,18 +43,18 @@ class FollowedTracks:
 
 
 class FixedTracks:
-    """The memory of one video of which the network always sees the same."""
+    """The memory of one video with a fixed region."""
 
     def __init__(
         self, segmenter: PartSegmenter, spec: ModelSpec, scored: bool, tracker: PartTracker, clock: StageClock
     ) -> None:
-        """`scored` asks of each frame whether the subject is there, where the model can tell."""
+        """`scored` estimates for each frame whether the subject is present, if the model can."""
         self._segmenter, self._tracker, self._clock = segmenter, tracker, clock
         self._subject = spec.subject if scored else None
         self._presence = Presence()
 
     def update(self, item: Prepared) -> Tracks:
-        """Tracks of the next frame of the video. Raises ModelError."""
+        """Return the tracks of the next frame. Raises ModelError."""
         with self._clock.time("infer"):
             parts = self._segmenter.infer(item)
         with self._clock.time("track"):

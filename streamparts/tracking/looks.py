@@ -1,4 +1,4 @@
-"""Looking at regions of a frame through the network, timed and counted."""
+"""Runs regions of a frame through the network, with timing and counting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streamparts.tracking.segment import PartSegmenter, Prepared
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A region of a frame, and what the network says of it."""
+    """A region of a frame, and the network's output for it."""
 
     letterbox: Letterbox
     image: ByteArray
@@ -24,21 +24,21 @@ class Look:
 
 
 Retouch = Callable[[Prepared], Prepared]
-"""Changes what the network is to see."""
+"""Edits the network's input."""
 
 
 class Looks:
-    """The segmenter of one video, and what its use costs."""
+    """The segmenter of one video, with the cost of its use."""
 
     def __init__(self, segmenter: PartSegmenter, clock: StageClock | None = None) -> None:
-        """`clock` gets the seconds of "prepare" and "infer", of each frame in one."""
+        """`clock` receives the seconds of "prepare" and "infer", in total per frame."""
         self._segmenter, self._clock = segmenter, clock
         self._seconds = [0.0, 0.0]
         self.count = 0
-        """Pictures that went through the network."""
+        """Number of images run through the network."""
 
     def at(self, frame: Frame, regions: Sequence[Region], retouch: Sequence[Retouch | None] = ()) -> list[Look]:
-        """All regions in one batch. Raises ModelError."""
+        """Run all regions in one batch. Raises ModelError."""
         if not regions:
             return []
         start = time.perf_counter()
@@ -54,7 +54,7 @@ class Looks:
         return [Look(item.letterbox, item.image, parts) for item, parts in zip(prepared, found, strict=True)]
 
     def end_frame(self) -> None:
-        """Count what was spent since the last frame."""
+        """Record the time spent since the last frame."""
         if self._clock is not None:
             self._clock.add("prepare", self._seconds[0])
             self._clock.add("infer", self._seconds[1])

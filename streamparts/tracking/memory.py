@@ -1,4 +1,4 @@
-"""What is remembered of one subject from frame to frame."""
+"""The memory of one subject from frame to frame."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from streamparts.tracking.motion import BoxMotion
 from streamparts.tracking.presence import Presence
 
 TRUST_PACE = 0.2
-"""Share by which the trust in a subject follows its scores."""
+"""Update rate of the confidence in a subject."""
 STEADY_SIZE = 1.1
-"""A crop stays as it is while the one that is wanted is no larger or smaller than this ..."""
+"""A crop is kept while the size of the ideal one is within this factor."""
 STEADY_PLACE = 0.05
-"""... and no farther away than this share of it."""
+"""A crop is kept while the distance of the ideal one is within this share of its size."""
 SHAPE_PACE = 0.3
-"""Share by which the shape follows what is seen."""
+"""Update rate of the shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +35,21 @@ class Seen:
     """Maps model pixels to displayed pixels."""
     parts: Parts
     score: float
-    """In [0, 1]: how likely it is that this is the subject."""
+    """In [0, 1]: probability that this is the subject."""
     here: bool
-    """Whether it counts as seen."""
+    """True if it counts as present."""
     anew: bool
-    """Whether it has another place than where it was last seen, so that nothing can be continued."""
+    """True if its position is unrelated to the last one, so that nothing can be continued."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What a look at a place shows."""
+    """Result of a look at a place."""
 
     look: Look
     score: float
     extent: Extent | None
-    """None where there is nothing."""
+    """None if there is nothing."""
 
 
 class Subject:
@@ -60,23 +60,23 @@ class Subject:
         """None while it is lost."""
         self.appearance = Appearance()
         self.trust = 0.0
-        """Its scores of late, in the mean."""
+        """Running mean of its scores."""
         self.lost_box: Box | None = None
         """Where it was last seen."""
         self.lost_seconds = 0.0
-        """When that was."""
+        """When it was last seen."""
         self.sighting: Sighting | None = None
-        """Of the frame at hand."""
+        """State in the current frame."""
         self.anew = False
-        """Whether it has begun anew in the frame at hand."""
+        """True if it restarted in the current frame."""
         self._presence = Presence()
         self._region: Region | None = None
         self._covariance = np.eye(2)
         self._off_center = np.zeros(2)
 
     def region(self, seconds: float, margin: float, frame_hw: tuple[int, int], model_hw: tuple[int, int]) -> Region:
-        """The crop to look at; that of the frame before while it still will do, so that a subject at rest is seen in
-        the same way."""
+        """Crop to look at: the previous frame's while it still fits, so that a subject at rest is seen in the same
+        way."""
         wanted = within(region_around(self.expected(seconds), margin, model_hw), frame_hw, model_hw)
         if self._region is None or not _will_do(self._region, wanted):
             self._region = wanted
@@ -85,11 +85,11 @@ class Subject:
     def expected(self, seconds: float) -> Box:
         """Its box at that time. Raises ValueError while it is lost."""
         if self.motion is None:
-            raise ValueError("a lost subject is expected nowhere")
+            raise ValueError("a lost subject has no expected position")
         return self.motion.expected(seconds)
 
     def shape(self, seconds: float) -> Shape:
-        """Where its pixels are expected."""
+        """Expected mean and covariance of its pixels."""
         return Shape(center_of(self.expected(seconds)) + self._off_center, self._covariance)
 
     def begin(self, sighting: Sighting, extent: Extent, seconds: float) -> None:
@@ -102,8 +102,8 @@ class Subject:
         self._covariance, self._off_center = extent.covariance, extent.mean - center_of(extent.box)
 
     def go_on(self, sighting: Sighting, seconds: float, apart: float) -> None:
-        """It was looked at where it was expected; `apart` is 1 where no other subject covers it, 0 where one does
-        wholly."""
+        """It was looked at in its expected position; `apart` is 1 if no other subject covers it, 0 if one covers it
+        entirely."""
         self.sighting, extent = sighting, sighting.extent
         if self.motion is None or extent is None or not self._presence.update(sighting.score):
             self.lose(seconds)
@@ -111,27 +111,27 @@ class Subject:
         self.trust += TRUST_PACE * (sighting.score - self.trust)
         self.motion.update(extent.box, seconds, apart)
         seen = extent.covariance
-        if apart < 1:  # its pixels are not all there, but their direction is
+        if apart < 1:  # not all of its pixels are visible, but their direction is
             seen = Shape(extent.mean, self._covariance).turned_like(seen)
         self._covariance += SHAPE_PACE * apart * (seen - self._covariance)
         if apart == 1:
             self._off_center += SHAPE_PACE * (extent.mean - center_of(extent.box) - self._off_center)
 
     def lose(self, seconds: float) -> None:
-        """It is not where it was expected."""
+        """It is not in its expected position."""
         if self.motion is not None:
             self.lost_box, self.lost_seconds = self.motion.box, seconds
         self.motion, self._region = None, None
         self._presence.update(0.0)
 
     def learn(self) -> None:
-        """Take what is seen of it for what it looks like."""
+        """Update its appearance."""
         if self.sighting is not None and self.sighting.extent is not None:
             extent = self.sighting.extent
             self.appearance.learn(colours_of(self.sighting.look.image, extent.mask), extent.area)
 
     def unlike(self, sighting: Sighting) -> float:
-        """How unlike a sighting is to what it looks like; see Appearance.distance."""
+        """Dissimilarity between a sighting and its appearance; see Appearance.distance."""
         if sighting.extent is None:
             return 1.0
         colours = colours_of(sighting.look.image, sighting.extent.mask)
@@ -139,7 +139,7 @@ class Subject:
 
 
 def cost_of(subject: Subject, sighting: Sighting, seconds: float) -> float:
-    """Of taking a sighting for a lost subject: how unlike it is, and how far away, which says less with time."""
+    """Cost of assigning a sighting to a lost subject: dissimilarity, plus distance, which counts less with time."""
     unlike = subject.unlike(sighting)
     if subject.lost_box is None or sighting.extent is None:
         return unlike

@@ -1,4 +1,4 @@
-"""Where a subject's box goes: an alpha-beta filter of its centre, and of its size without a velocity."""
+"""Motion of a subject's box: an alpha-beta filter of its centre, and its size without velocity."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import numpy as np
 from streamparts.tracking.boxes import Box, center_of, size_of
 
 PLACE_GAIN = 0.7
-"""Share of a surprise by which the centre moves."""
+"""Gain of the centre: the share of the innovation."""
 VELOCITY_GAIN = 0.3
-"""The same of the velocity."""
+"""Gain of the velocity."""
 GROWTH_GAIN, SHRINK_GAIN = 0.5, 0.15
-"""The same of the logarithm of the size. It grows more quickly: what is cut off is lost, what is too large is not."""
+"""Gains of the log size, higher when it grows: pixels outside the crop are lost, a crop that is too large loses
+nothing."""
 MOST_SECONDS = 0.3
-"""A velocity is believed no longer than this."""
+"""A velocity is extrapolated for at most this long."""
 
 
 class BoxMotion:
@@ -27,16 +28,16 @@ class BoxMotion:
 
     @property
     def box(self) -> Box:
-        """As last updated."""
+        """As of the last update."""
         return self._around(self._center)
 
     def expected(self, seconds: float) -> Box:
-        """At a later time."""
+        """Predicted box at a later time."""
         return self._around(self._center + self._velocity * min(max(seconds - self._seconds, 0.0), MOST_SECONDS))
 
     def update(self, box: Box, seconds: float, trust: float = 1.0) -> None:
-        """It was seen as `box`; with `trust` 0, for two subjects that cover each other, only a little of that is
-        believed, and nothing of its size."""
+        """Update with the measured `box`; with `trust` 0, for two overlapping subjects, the centre's gain is small and
+        the size is kept."""
         step = max(seconds - self._seconds, 1e-3)
         expected = center_of(self.expected(seconds))
         surprise = center_of(box) - expected

@@ -1,15 +1,15 @@
-"""Hidden parts hang on their neighbours: where a part that is not seen must be, by the joints of the skeleton.
+"""Places hidden parts by their neighbours, through the joints of the skeleton.
 
-A neighbour holds the joint that both share, so the hidden part's centre follows from its angle. The angle goes with the
-neighbour's: what the part turned against it when it was last seen dies away. Two joints tell the angle too; how much
-they count against what was carried on is weighed by the variances of all three. So that nothing jumps, a part keeps
-the distance to its place that it had when it was last seen, for a moment.
+A neighbour determines the position of the shared joint, so the hidden part's centre follows from its angle. The angle
+turns with the neighbour; the part's own angular velocity relative to the neighbour decays. Two joints also determine
+the angle; they and the predicted angle are weighted by their variances. To avoid jumps, the offset that a part had to
+its computed place when last visible fades out.
 
-A part that is seen, but with little confidence, is measured badly: there the joint is one more measurement of a Kalman
-filter, of where the centre and the angle together put it.
+A visible part with low confidence has an unreliable measurement. Its joints are then additional measurements of a
+Kalman filter, of the position that centre and angle together imply.
 
-States are rows of filters.PoseFilter: x, y, log sx, log sy, angle, lengths in 1/256 of the frame's shorter side. Points
-are complex numbers here, x + iy: for the few parts that are hidden that is many times as quick as arrays.
+States are rows of filters.PoseFilter: x, y, log sx, log sy, angle, with lengths in 1/256 of the frame's shorter side.
+Points are complex numbers here, x + iy, which for a few hidden parts is many times faster than arrays.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ State = tuple[Array, Array]
 """Values (K, 5) and their velocities (K, 5)."""
 
 TURN_SECONDS = 0.15
-"""Time constant with which the turning of a hidden part against its neighbours dies away ..."""
+"""Time constant of the decay of a hidden part's angular velocity relative to its neighbours."""
 OFFSET_SECONDS = 0.15
-"""... and the distance from where the joints have it."""
+"""Time constant of the decay of a hidden part's offset from the place given by its joints."""
 _DOUBT = 1.0
-"""Turning against the neighbours counts as far as its square is more than so many times its variance."""
+"""Angular velocity relative to the neighbours counts as far as its square exceeds this multiple of its variance."""
 _SPIN_SHARE = 0.3
-"""Of a correction of the angle that goes into the turning: the second gain of an alpha-beta filter."""
+"""Share of an angle's correction that goes into the angular velocity: the second gain of an alpha-beta filter."""
 _REFERENCE_PX = 256
 _ANGLE = 4
 
 
 class _Link(NamedTuple):
-    """A joint as seen from a part that hangs on it."""
+    """A joint, seen from a part attached to it."""
 
     neighbour: int
     in_neighbour: complex
-    """Canonical."""
+    """Position in the part's canonical frame."""
     in_part: complex
     variance: float
-    """Of the two parts' disagreement about it, an axis."""
+    """Variance of the two parts' disagreement about it, per axis."""
 
 
 class _Pose(NamedTuple):
@@ -64,7 +64,7 @@ class _Pose(NamedTuple):
 
 
 class Hanging:
-    """The memory of one video: by how much each hidden part lay beside its place."""
+    """The memory of one video: each hidden part's offset from its computed place."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         num_parts = len(skeleton.parts)
@@ -72,6 +72,7 @@ class Hanging:
         for joint in skeleton.joints:
             if joint.kind != "free":
                 in_parent, in_child = complex(*joint.in_parent), complex(*joint.in_child)
+                # the residual is a distance in both axes, each with half of its square
                 variance = (joint.residual * _REFERENCE_PX) ** 2 / 2
                 self._links[joint.child].append(_Link(joint.parent, in_parent, in_child, variance))
                 self._links[joint.parent].append(_Link(joint.child, in_child, in_parent, variance))
@@ -88,12 +89,13 @@ class Hanging:
         known: NDArray[np.bool_],
         step: float,
     ) -> NDArray[np.bool_]:
-        """Put hidden parts on their joints, and draw those that are seen but not `sure` (K,) towards theirs, next to
-        the sure ones first, by changing the rows of `now` in place; (K,) which parts were moved so.
+        """Place hidden parts by their joints, and move visible parts that are not `sure` (K,) towards theirs, starting
+        with those next to sure ones, by changing the rows of `now` in place. Returns (K,) the parts that were moved.
 
-        `before` is the state `step` seconds ago; `covariance` (3, K, 5) that of positions, between them and velocities,
-        and of velocities; `known` (K,) are the parts that have a state.
+        `before` is the state `step` seconds ago; `covariance` (3, K, 5) those of positions, between positions and
+        velocities, and of velocities; `known` (K,) are the parts with a state.
         """
+        # Breadth-first from the certain parts outwards: a part is placed once a neighbour is.
         placed, left = known & seen & sure, set(np.flatnonzero(known & ~(seen & sure)).tolist())
         while left:
             ready = [(part, links) for part in sorted(left) if (links := self._links_to(placed, part))]
@@ -103,6 +105,7 @@ class Hanging:
                         _draw(part, link, now, covariance)
                 else:
                     self._hang(part, links, before, now, covariance, step)
+            # without any, an uncertain but visible part becomes the start of its chain
             settled = [part for part, _ in ready] or [part for part in left if seen[part]]
             if not settled:
                 break
@@ -125,9 +128,10 @@ class Hanging:
         ]
         turned = _mean([_wrapped(pose.angle - was.angle) for pose, was in zip(around, were, strict=True)])
         against = own_moving.angle - _mean([was.angle for was in were_moving])
-        if not self._hung[part]:
+        if not self._hung[part]:  # first hidden frame: keep the offset, and the significant part of the rotation
             self._offset[part] = own.center - _place(own, were, links, weights)
             doubt = covariance[2, part, _ANGLE] + covariance[2, links[0].neighbour, _ANGLE] / len(links)
+            # shrinks to 0 if the squared angular velocity is below _DOUBT times its variance
             against *= max(0.0, 1 - _DOUBT * float(doubt) / max(against**2, 1e-12))
         own = own._replace(angle=own.angle + turned + against * step)
         if len(links) > 1:
@@ -137,6 +141,7 @@ class Hanging:
         spin = _mean([each.angle for each in moving]) + against * math.exp(-step / TURN_SECONDS)
         self._offset[part] *= math.exp(-step / OFFSET_SECONDS)
         center = _place(own, around, links, weights) + self._offset[part]
+        # velocity of each joint according to its neighbour, minus the part's own rotation about its centre: v + i w r
         drawn = [
             each.center + 1j * (each.angle * pose.arm(link.in_neighbour) - spin * own.arm(link.in_part))
             for each, pose, link in zip(moving, around, links, strict=True)
@@ -148,17 +153,19 @@ class Hanging:
 
 
 def _draw(part: int, link: _Link, now: State, covariance: Array) -> None:
-    """The update of an extended Kalman filter whose measurement is the joint as the
-    neighbour has it. Of the (2, 2) matrix of what is to be expected, I m + spread u u^T with u across the arm, the
-    inverse is written out. The covariance stays as it is: a joint is off by the same in the next frame, and tells no
-    more by being asked again."""
+    """Update of an extended Kalman filter whose measurement is the joint's position according to the neighbour. The
+    innovation covariance is the (2, 2) matrix I m + spread u u^T with u across the arm; its inverse is written out. The
+    state's covariance stays unchanged: a joint's error is the same in the next frame, so repeated measurements add no
+    information."""
     own, neighbour = _poses(now, part)[0], _poses(now, link.neighbour)[0]
     arm = own.arm(link.in_part)
     surprise = neighbour.center + neighbour.arm(link.in_neighbour) - own.center - arm
     position, cross = covariance[0, part].tolist(), covariance[1, part].tolist()
     expected = position[0] + _joint_variance(neighbour, covariance[0, link.neighbour].tolist(), link)
+    # The joint moves by across per radian: H = [I, across], so S = m I + spread across across^T, with m = `expected`.
     across, spread = 1j * arm, position[_ANGLE]
     pull = (surprise.conjugate() * across).real / (expected + spread * abs(arm) ** 2)
+    # S^-1 surprise by Sherman and Morrison
     weighed = (surprise - spread * pull * across) / expected
     for row, by in zip(now, (position, cross), strict=True):
         row[part, 0] += by[0] * weighed.real
@@ -167,7 +174,7 @@ def _draw(part: int, link: _Link, now: State, covariance: Array) -> None:
 
 
 def _poses(state: State, part: int) -> tuple[_Pose, _Pose]:
-    """Values and velocities of one part; the velocities' scales mean nothing."""
+    """Values and velocities of one part; the velocities' scales are meaningless."""
     (x, y, log_sx, log_sy, angle), (vx, vy, _, _, spin) = state[0][part].tolist(), state[1][part].tolist()
     return (
         _Pose(complex(x, y), (math.exp(log_sx), math.exp(log_sy)), angle),
@@ -176,18 +183,19 @@ def _poses(state: State, part: int) -> tuple[_Pose, _Pose]:
 
 
 def _joint_variance(neighbour: _Pose, variances: Sequence[float], link: _Link) -> float:
-    """Of the place of a joint as its neighbour has it, an axis; from those of translation, log scale and angle."""
+    """Variance of a joint's position according to its neighbour, per axis, from those of translation, log scale and
+    angle."""
     return variances[0] + variances[_ANGLE] * abs(neighbour.arm(link.in_neighbour)) ** 2 / 2 + link.variance
 
 
 def _joints(own: _Pose, around: Sequence[_Pose], links: Sequence[_Link]) -> tuple[list[complex], list[complex]]:
-    """Joints as the neighbours have them, and the way to them from the part's centre by its own angle."""
+    """Joint positions according to the neighbours, and the vectors to them from the part's centre at its own angle."""
     places = [pose.center + pose.arm(link.in_neighbour) for pose, link in zip(around, links, strict=True)]
     return places, [own.arm(link.in_part) for link in links]
 
 
 def _place(own: _Pose, around: Sequence[_Pose], links: Sequence[_Link], weights: Sequence[float]) -> complex:
-    """The part's centre by its joints and its angle."""
+    """Centre of the part, given its joints and its angle."""
     joints, arms = _joints(own, around, links)
     return _weighted(joints, weights) - _weighted(arms, weights)
 
@@ -195,10 +203,10 @@ def _place(own: _Pose, around: Sequence[_Pose], links: Sequence[_Link], weights:
 def _turn(
     own: _Pose, around: Sequence[_Pose], links: Sequence[_Link], weights: Sequence[float], variance: float
 ) -> float:
-    """By how much to turn the part towards where several joints have it, from an angle of that variance: one
-    Gauss-Newton step."""
+    """Angle correction from several joints and a predicted angle with that variance: one Gauss-Newton step."""
     joints, arms = _joints(own, around, links)
     joint, arm = _weighted(joints, weights), _weighted(arms, weights)
+    # Minimise sum w |joint - (center + arm)|^2 + angle^2 / variance; the centre is eliminated by weighted means.
     pull, stiffness = 0.0, 1 / variance
     for each, own_arm, weight in zip(joints, arms, weights, strict=True):
         across = 1j * (own_arm - arm)

@@ -1,4 +1,4 @@
-"""Is the subject there? Read from what the network says of its parts, by a rule that training calibrates."""
+"""Estimates the subject's presence from the network's output, by a rule calibrated in training."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from streamparts.bundle.spec import SubjectSpec
 from streamparts.data import Parts
 
 LEAST_MASS = 1e-4
-"""So that the logarithm of nothing is a number."""
+"""Keeps the logarithm of 0 finite."""
 APPEAR_SCORE = 0.5
-"""A subject that was absent is there once its score reaches this ..."""
+"""Score from which an absent subject becomes present."""
 VANISH_SCORE = 0.25
-"""... and one that was there is absent once it falls below this."""
+"""Score below which a present subject becomes absent."""
 
 
 def presence_features(parts: Parts) -> FloatArray:
-    """(2,): the logarithm to base 10 of 1e-4 plus the parts' share of the picture, and the mean of their scores, each
-    weighed by its share; 0 without any. Without the network's `evidence`, shares are those of the hard labels."""
+    """(2,): log10 of 1e-4 plus the parts' share of the image, and the mean of their scores weighted by their shares; 0
+    without any. Without the network's `evidence`, shares are those of the hard labels."""
     mass = _shares(parts)
     total = float(mass.sum())
     mean_score = float(mass @ parts.scores) / total if total > 0 else 0.0
@@ -28,13 +28,13 @@ def presence_features(parts: Parts) -> FloatArray:
 
 
 def subject_score(parts: Parts, spec: SubjectSpec) -> float:
-    """In [0, 1]: how likely it is that what the picture shows is the subject."""
+    """In [0, 1]: probability that the image shows the subject."""
     value = float(presence_features(parts) @ np.array(spec.slope, np.float32)) + spec.offset
     return 1 / (1 + math.exp(-min(max(value, -60.0), 60.0)))
 
 
 class Presence:
-    """Whether the subject of one video is there: two levels, so that a score near one of them does not flicker."""
+    """Presence of one video's subject, with hysteresis against flicker."""
 
     def __init__(self) -> None:
         self.here = False

@@ -1,4 +1,4 @@
-"""What the network is to see of each frame: all of it, always the same region, or what follows a subject."""
+"""Region of interest: the whole frame, a fixed region, or a crop that follows the subject."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from streamparts.errors import ModelError
 from streamparts.geometry import Region
 
 Roi = Literal["auto", "off"] | tuple[float, float, float, float]
-"""Region of interest, as users say it."""
+"""Region of interest, as given by users."""
 
 MOST_SUBJECTS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What was decided."""
+    """The chosen mode."""
 
     num_subjects: int = 0
-    """To follow; 0 follows none."""
+    """Number of subjects to follow; 0 for none."""
     region: Region | None = None
-    """What to look at in every frame, where none is followed; None is the whole of it."""
+    """Fixed region, if none is followed; None is the whole frame."""
     note: str | None = None
-    """What the user should know of it, in one line."""
+    """Notice for the user, in one line."""
 
     @property
     def roi(self) -> Roi:
-        """The same as users say it."""
+        """The same in users' form."""
         return "auto" if self.num_subjects else self.region or "off"
 
     @staticmethod
     def of(spec: ModelSpec, roi: Roi | None = None, subjects: int = 1) -> Following:
-        """`roi` None is "auto", without a word where the model cannot be followed. Raises ValueError for what makes no
-        sense, ModelError for several subjects of a model that does not know them."""
+        """`roi` None is "auto", without a notice if the model has no `subject`. Raises ValueError for invalid values,
+        ModelError for several subjects if the model has no `subject`."""
         if not 1 <= subjects <= MOST_SUBJECTS:
             raise ValueError(f"subjects must be 1 to {MOST_SUBJECTS}, got {subjects}")
         if roi not in (None, "auto"):
             if subjects > 1:
-                raise ValueError("several subjects are found by following them: leave roi at auto")
+                raise ValueError("several subjects require following: leave roi at auto")
             return Following() if roi == "off" else Following(region=_region(roi))
         if spec.subject is not None:
             return Following(subjects)
         if subjects > 1:
-            raise ModelError(f"{spec.name} knows whole pictures only, so one subject; train and export it again")
-        note = f"{spec.name} knows whole pictures only, so its subject is not followed" if roi == "auto" else None
+            raise ModelError(f"{spec.name} has no subject, so it cannot follow several; train and export it again")
+        note = f"{spec.name} has no subject, so it sees the whole frame" if roi == "auto" else None
         return Following(note=note)
 
 

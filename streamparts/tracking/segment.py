@@ -1,4 +1,4 @@
-"""PartSegmenter: a Frame to its Parts, through a backend."""
+"""PartSegmenter: from a Frame to its Parts, through a backend."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from streamparts.geometry import Letterbox, Region
 from streamparts.sources.rescale import Rescaler
 
 _ROUNDING = 0.02
-"""By so much low precision may take a share out of its range."""
+"""Low precision may exceed the range of a share by this much."""
 _FARTHEST = 1e4
-"""Half pictures from the middle: no part is there, and scaled to pixels it may be no number any more."""
+"""Limit in half image sizes from the centre: no part is beyond it, and scaled to pixels it may overflow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A frame in the shape the network eats."""
+    """A frame as input of the network."""
 
     frame: Frame
-    """Where it comes from."""
+    """The original frame."""
     letterbox: Letterbox
     """Maps model pixels to displayed pixels."""
     image: ByteArray
@@ -33,9 +33,10 @@ class Prepared:
 
 
 class PartSegmenter:
-    """Finds the parts in one frame; knows nothing of the frame before.
+    """Finds the parts in a single frame, without memory.
 
-    `prepare` and `infer` may run in two threads, one each: the first costs the decoder's time, not the network's.
+    `prepare` and `infer` may run in two threads, one each, so that preparation costs the decoder's time, not the
+    network's.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
@@ -50,18 +51,19 @@ class PartSegmenter:
         return prepared.letterbox, self.infer(prepared)
 
     def prepare(self, frame: Frame, region: Region | None = None) -> Prepared:
-        """Scale the frame, or a region of it, into the model's input, with black borders that keep its proportions."""
+        """Scale the frame, or a region of it, to the model's input, with black borders that preserve the aspect
+        ratio."""
         letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw, region)
         inner = self._rescaler.rgb(frame, letterbox.inner_hw, letterbox.crop)
         return Prepared(frame, letterbox, letterbox.pad(inner))
 
     def infer(self, prepared: Prepared) -> Parts:
-        """Run the network on one prepared frame. Raises ModelError if it fails or gives nan, infinity, labels without a
-        part, or other sizes than its description says."""
+        """Run the network on one prepared frame. Raises ModelError if it fails or returns nan, infinity, labels without
+        a part, or other sizes than in its description."""
         return self.infer_batch([prepared])[0]
 
     def infer_batch(self, prepared: Sequence[Prepared]) -> list[Parts]:
-        """The same for several frames in one go: more frames per second, and all of them later."""
+        """The same for several frames at once: a higher frame rate at a higher latency."""
         images = prepared[0].image[None] if len(prepared) == 1 else np.stack([item.image for item in prepared])
         labels, affines, scores, evidence = self._checked(self._backend.run(images), prepared)
         return [
@@ -73,11 +75,11 @@ class PartSegmenter:
         labels, affines, scores, evidence = outputs
         num, num_parts = len(prepared), self._num_parts
         if labels.shape != (num, *self._input_hw) or labels.max() > num_parts:
-            raise self._nonsense("labels that its description does not allow", prepared[0])
+            raise self._nonsense("labels that contradict its description", prepared[0])
         if affines.shape != (num, num_parts, 2, 3) or scores.shape != (num, num_parts):
-            raise self._nonsense("poses or scores of other shapes than its description says", prepared[0])
+            raise self._nonsense("poses or scores with shapes that contradict its description", prepared[0])
         if evidence is not None and evidence.shape != (num, num_parts, 2):
-            raise self._nonsense("evidence of another shape than its description says", prepared[0])
+            raise self._nonsense("evidence with a shape that contradicts its description", prepared[0])
         finite = np.ones(num, np.bool_)
         for values in outputs[1:]:
             if values is not None:
@@ -88,11 +90,11 @@ class PartSegmenter:
             if values is not None and (values.min(initial=0) < -_ROUNDING or values.max(initial=0) > 1 + _ROUNDING):
                 raise self._nonsense(f"{what} outside 0 to 1", prepared[0])
         if np.abs(affines).max(initial=0) > _FARTHEST:
-            raise self._nonsense("poses far outside of any picture", prepared[0])
+            raise self._nonsense("poses far outside the image", prepared[0])
         evidence = None if evidence is None else np.clip(evidence, 0, 1)
         return Outputs(labels, affines, np.clip(scores, 0, 1), evidence)
 
     def _nonsense(self, what: str, prepared: Prepared) -> ModelError:
         return ModelError(
-            f"{self._name}: the network gave {what} at frame {prepared.frame.index}; train or export it again"
+            f"{self._name}: the network returned {what} at frame {prepared.frame.index}; train or export it again"
         )

@@ -1,4 +1,4 @@
-"""A skeleton: the parts hang together at joints, which make a tree. skeleton_finding.py finds one."""
+"""A skeleton: joints between parts, which form a tree. skeleton_finding.py finds one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Kind = Literal["weld", "hinge", "slide", "free"]
 
 SCHEMA = "streamparts.skeleton/1"
 MAX_REACH = 1e3
-"""Of the numbers in a skeleton's file."""
+"""Limit of numbers in a skeleton's file."""
 ANEW = "find one in this model's tracks: streamparts skeleton TRACKS.jsonl -o FILE.json"
 
 
 class Joint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a part hangs on its parent."""
+    """A joint between a part and its parent."""
 
     parent: int
     """Number of the part nearer to the root."""
@@ -33,14 +33,14 @@ class Joint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     in_parent: tuple[float, float]
     """The joint in the parent's canonical frame."""
     in_child: tuple[float, float]
-    """The same point in the child's."""
+    """The same point in the child's canonical frame."""
     kind: Kind
-    """"weld": the two never move against each other; "hinge": they turn about the joint; "slide": one shifts along the
-    other; "free": no rule was found, the joint is a guess."""
+    """"weld": the two never move relative to each other; "hinge": they turn about the joint; "slide": one shifts along
+    the other; "free": none of these fits, and the joint is a guess."""
     residual: float
-    """Robust distance between the two parts' ideas of the joint, as a share of the frame's shorter side."""
+    """Robust distance between both parts' positions of the joint, as a share of the frame's shorter side."""
     confidence: float
-    """In [0, 1]: how much better than any other tree edge between the two halves of the figure this one is."""
+    """In [0, 1]: advantage over the best other tree edge between the same two halves of the figure."""
 
     def __post_init__(self) -> None:
         if not all(abs(value) <= MAX_REACH for value in (*self.in_parent, *self.in_child)):
@@ -50,17 +50,17 @@ class Joint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kinematic tree over parts. Parts that were hardly ever seen are not in it."""
+    """A kinematic tree over parts. Parts that were rarely visible are not in it."""
 
     schema: str = SCHEMA
     parts: tuple[str, ...]
     """(K,) names, in the model's order."""
     root: int
-    """The part that all others hang on, directly or not."""
+    """The root: all other parts are attached to it, directly or indirectly."""
     joints: tuple[Joint, ...]
-    """From the root outwards: a parent is placed before its children."""
+    """From the root outwards: parents come before their children."""
     num_frames: int
-    """That it was found in."""
+    """Number of frames it was found in."""
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -71,15 +71,17 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         placed = {self.root}
         for joint in self.joints:
             if joint.parent not in placed or joint.child in placed:
-                raise ValueError(f"the joints are no tree from part {self.root} outwards (at part {joint.child})")
+                raise ValueError(
+                    f"the joints do not form a tree from part {self.root} outwards (at part {joint.child})"
+                )
             placed.add(joint.child)
         if not placed <= set(range(len(self.parts))):
             raise ValueError(f"the joints name parts that are not among the {len(self.parts)}")
 
     def require_parts(self, names: Sequence[str]) -> None:
-        """Raises SkeletonError, in one line, unless `names` are its parts, in the same order."""
+        """Raise SkeletonError with a one-line message unless `names` are its parts, in the same order."""
         if len(self.parts) != len(names):
-            raise SkeletonError(f"the skeleton is of {len(self.parts)} parts, the model has {len(names)}; {ANEW}")
+            raise SkeletonError(f"the skeleton has {len(self.parts)} parts, but the model has {len(names)}; {ANEW}")
         for part, (own, other) in enumerate(zip(self.parts, names, strict=True)):
             if own != other:
                 raise SkeletonError(
@@ -92,8 +94,8 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple((joint.parent, joint.child) for joint in self.joints)
 
     def joint_positions(self, affines: FloatArray, visible: NDArray[np.bool_]) -> FloatArray:
-        """(J, 2) pixels from (K, 2, 3) affines and (K,) visible: the mean of both parts' ideas, or that of the one that
-        is seen; nan where neither is."""
+        """(J, 2) pixels from (K, 2, 3) affines and (K,) visible: the mean of both parts' positions, or that of the
+        visible one; nan if neither is visible."""
         out = np.full((len(self.joints), 2), np.nan, np.float32)
         for number, joint in enumerate(self.joints):
             ends = ((joint.parent, joint.in_parent), (joint.child, joint.in_child))
@@ -105,8 +107,8 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def joints_of(
         self, affines: FloatArray, scores: FloatArray, visible: NDArray[np.bool_], filled: NDArray[np.bool_]
     ) -> Joints:
-        """The joints of a frame from its (K, 2, 3) affines: by the parts that are `visible` (K,), or else by those that
-        are `filled`; `scores` (K,) tell how sure the visible ones are."""
+        """The joints of a frame from its (K, 2, 3) affines: by the `visible` parts (K,), or else by the `filled` ones;
+        `scores` (K,) are the confidences of the visible ones."""
         points = self.joint_positions(affines, visible)
         unknown = np.isnan(points[:, 0])
         points[unknown] = self.joint_positions(affines, filled)[unknown]
@@ -115,7 +117,7 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Joints(self.edges, points, trust * sure[ends].max(axis=1))
 
     def to_json(self) -> bytes:
-        """What `load_skeleton` reads, see docs/skeleton.md."""
+        """Text for `load_skeleton`, see docs/skeleton.md."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
 

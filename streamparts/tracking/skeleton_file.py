@@ -1,4 +1,4 @@
-"""The file of a skeleton, and whether it fits a model."""
+"""Reads a skeleton's file, and checks that it fits a model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MAX_FILE_BYTES = 1_000_000
 
 
 def load_skeleton(path: str | Path) -> Skeleton:
-    """Read what `streamparts skeleton` wrote. Raises SkeletonError, in one line, for anything else."""
+    """Read a file of `streamparts skeleton`. Raises SkeletonError with a one-line message for anything else."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1).removeprefix(BOM_UTF8)
     except OSError as error:
         raise SkeletonError(f"{path}: cannot be read ({error.strerror})") from error
     if len(text) > MAX_FILE_BYTES:
-        raise SkeletonError(f"{path}: is larger than 1 MB, so no skeleton")
+        raise SkeletonError(f"{path}: is larger than 1 MB, so not a skeleton")
     try:
         return msgspec.json.decode(text, type=Skeleton)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -31,7 +31,8 @@ def load_skeleton(path: str | Path) -> Skeleton:
 
 
 def skeleton_for(names: Sequence[str], skeleton: Skeleton | str | Path | None) -> Skeleton | None:
-    """A skeleton, or the one in a file, for the parts of a model. Raises SkeletonError where it is of others."""
+    """Return a skeleton, or the one in a file, for the parts of a model. Raises SkeletonError if it does not fit
+    them."""
     if skeleton is None:
         return None
     found = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)

@@ -1,9 +1,9 @@
-"""Joints and a kinematic tree, from nothing but the tracks of parts.
+"""Finds joints and a kinematic tree in nothing but the tracks of parts.
 
-Two parts that share a joint both hold one point: A_i p_i + t_i = A_j p_j + t_j in every frame, 2F linear equations for
-the four unknowns (p_i, p_j) in the parts' own canonical frames. They are solved for every pair by iteratively
-re-weighted least squares, so that bad frames do not count, with a weak prior that the joint lies in both parts where
-the motion says nothing about it. The pairs that agree best span the tree.
+Two parts that share a joint both contain one point: A_i p_i + t_i = A_j p_j + t_j in every frame, 2F linear equations
+for the four unknowns (p_i, p_j) in the parts' own canonical frames. They are solved for every pair by iteratively
+re-weighted least squares, so that outlier frames do not count, with a weak prior that the joint lies in both parts if
+the motion does not determine it. The pairs with the best fit form the tree.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from streamparts.arrays import FloatArray, require_shape
 from streamparts.tracking.skeleton import Array, Joint, Kind, Skeleton
 
 MAX_FRAMES = 1500
-"""Longer tracks are thinned out to this many frames, evenly."""
+"""Longer tracks are subsampled evenly to this many frames."""
 MIN_FRAMES = 20
-"""Pairs that are seen together in fewer frames have no joint."""
+"""Pairs visible together in fewer frames have no joint."""
 RIGID_DEGREES = 15.0
-"""Parts whose angle against each other varies more than this, robustly, are not welded and do not slide."""
+"""Parts whose relative angle varies more than this, robustly, are neither welded nor sliding."""
 FREE_RADII = 0.5
-"""Nor is there a joint where two parts disagree about its place by more than this many mean radii."""
+"""No joint if the two parts' positions of it differ by more than this many mean radii."""
 _ITERATIONS = 12
 NEAR = 1.0
-"""A joint may lie this far from a part's centre, in canonical units: half a radius outside ..."""
+"""Distance of a joint from a part's centre without cost, in canonical units: half a radius outside."""
 _REACH_PRICE = 0.35
-"""... and what is beyond costs this much disagreement."""
+"""Cost of each canonical unit beyond NEAR, as disagreement."""
 
 
 class PairFit(NamedTuple):
-    """What two parts share."""
+    """Fit of a shared point to two parts."""
 
     in_first: Array
     """(2,) the joint in the first part's canonical frame."""
     in_second: Array
     residual: float
-    """Robust root mean square of the disagreement, in pixels."""
+    """Robust RMS of the disagreement, in pixels."""
     reach: float
-    """How far beyond NEAR canonical units the joint lies, summed over both."""
+    """Distance of the joint beyond NEAR canonical units, summed over both."""
     kind: Kind
 
 
 def find_skeleton(
     affines: FloatArray, weights: FloatArray, names: tuple[str, ...], side_px: float, min_seen: float = 0.05
 ) -> Skeleton:
-    """The tree of F frames of K parts: `affines` (F, K, 2, 3) canonical -> pixels, `weights` (F, K) in [0, 1], 0 where
-    a part is not visible, `side_px` the frame's shorter side. Parts seen in less than `min_seen` of the frames are
-    left out. Raises ValueError when fewer than two parts are seen together long enough.
+    """Find the tree of F frames of K parts: `affines` (F, K, 2, 3) canonical -> pixels, `weights` (F, K) in [0, 1], 0
+    if a part is not visible, `side_px` the frame's shorter side. Parts visible in less than `min_seen` of the frames
+    are left out. Raises ValueError if fewer than two parts are visible together long enough.
     """
     require_shape("affines", affines, (None, len(names), 2, 3))
     require_shape("weights", weights, affines.shape[:2])
@@ -63,7 +63,7 @@ def find_skeleton(
         if use.sum() >= MIN_FRAMES:
             fits[i, j] = fit_pair(poses[use, i], poses[use, j], both[use])
     if not fits:
-        raise ValueError(f"no two parts are seen together in {MIN_FRAMES} frames: track a longer video")
+        raise ValueError(f"no two parts are visible together in {MIN_FRAMES} frames: track a longer video")
     radii = {int(part): float(np.median(_radius(poses[weights64[:, part] > 0, part]))) for part in seen}
     costs = {
         (i, j): (fit.residual + _REACH_PRICE * (radii[i] + radii[j]) / 2 * fit.reach) / side_px
@@ -76,7 +76,7 @@ def find_skeleton(
 
 
 def fit_pair(first: Array, second: Array, weights: Array) -> PairFit:
-    """The point that two parts, (F, 2, 3) each, both hold, and how they move against each other.
+    """Fit the point that two parts, (F, 2, 3) each, share, and classify their relative motion.
 
     Geman-McClure weights (9 m / (9 m + r^2))^2 with m the median of r^2 / 1.386; a ridge of variance / (sum of weights)
     in canonical units keeps what the motion does not determine near the parts' centres.
@@ -101,10 +101,10 @@ def fit_pair(first: Array, second: Array, weights: Array) -> PairFit:
 
 
 def _kind(first: Array, second: Array, hinge_px: float, weights: Array) -> Kind:
-    """The rule with the shortest description of where the second part's centre lies in the first one's axes, given both
-    angles: a coordinate with a residual costs the entropy of a Gaussian, one that slides freely that of its range and a
-    bit more, each parameter half a log of their number. Parts that turn against each other neither weld nor slide, and
-    a joint that is off by half a part is none.
+    """The kind with the shortest description of the second part's centre in the first one's axes, given both angles: a
+    coordinate with a residual costs the entropy of a Gaussian, a freely sliding one that of its range and a bit more,
+    each parameter half the log of their number. Parts that turn relative to each other neither weld nor slide, and a
+    joint that is off by half a part is none.
     """
     radius = float(np.sqrt(np.median(_radius(first)) * np.median(_radius(second))))
     axes = first[..., :2] / np.linalg.norm(first[..., :2], axis=1, keepdims=True)
@@ -130,7 +130,7 @@ def _kind(first: Array, second: Array, hinge_px: float, weights: Array) -> Kind:
 
 
 def spanning_tree(costs: dict[tuple[int, int], float]) -> list[tuple[int, int]]:
-    """The edges that join all parts (of each connected piece) at the least cost: Kruskal's method."""
+    """The edges that connect all parts (of each connected piece) with the lowest cost: Kruskal's algorithm."""
     group = {part: part for pair in costs for part in pair}
 
     def find(part: int) -> int:
@@ -190,7 +190,7 @@ def _joint(
 
 
 def _confidence(edge: tuple[int, int], costs: dict[tuple[int, int], float], edges: list[tuple[int, int]]) -> float:
-    """1 - cost / cost of the best other edge that would join the same two halves of the tree."""
+    """1 - cost / cost of the best other edge that would connect the same two halves of the tree."""
     side = {edge[0]}
     rest = [other for other in edges if other != edge]
     while grown := {b for other in rest for a, b in (other, other[::-1]) if a in side} - side:
@@ -211,12 +211,12 @@ def _angle(poses: Array) -> Array:
 
 
 def _rms(values: Array, weights: Array) -> float:
-    """Robust: from the median of the squares."""
+    """Robust RMS, from the median of the squares."""
     return float(np.sqrt(_weighted_median(np.square(values), weights) / 0.4549))
 
 
 def _range(values: Array) -> float:
-    """The width of the values, from that which holds nine tenths of them."""
+    """Width of the values, estimated from the range of nine tenths of them."""
     low, high = np.quantile(values, (0.05, 0.95))
     return float(high - low) / 0.9
 

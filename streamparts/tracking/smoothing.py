@@ -1,17 +1,16 @@
-"""Smoothing of part poses over time: a robust Kalman filter, then a One-Euro filter, both driven by seconds.
+"""Smooths part poses over time: a robust Kalman filter, then a One-Euro filter, both driven by seconds.
 
 The state of a part is its translation, the logarithms of its two scales and its angle, each with a velocity that is
-constant but for white noise in the acceleration: little of it at rest, more where measurements keep lying on the same
-side of where they were expected. How noisy the measurements are is found from the measurements: from the quiet quarter
-of their second differences. A measurement far from the prediction counts less the farther it is (nothing is ever shut
-out), and three far ones that agree with each other are believed, or two that lead ever farther away. While a part is
-hidden, it goes on with a velocity that dies away, or, with a skeleton, hangs on its neighbours, which also help where
-it is seen badly (see occlusion.py). A
-speed counts as motion as far as it is more than the speed's own uncertainty. What remains of the noise is taken by the
-One-Euro filter (Casiez, Roussel and Vogel 2012), whose cut-off frequency rises with the speed: rest is calm, and
-motion, which the filter goes along with, hardly late.
+constant except for white noise in the acceleration: little at rest, more while measurements keep deviating to the same
+side of the prediction. The measurement noise is estimated from the measurements: from the lowest quarter of their
+squared second differences. The farther a measurement is from the prediction, the less it counts (but it is never
+excluded). Three outliers that agree, or two that move steadily away, restart the track. While a part is hidden, it
+continues with a decaying velocity or, with a skeleton, is placed by its neighbours, which also correct uncertain
+measurements (see occlusion.py). A speed counts as motion as far as it exceeds its own uncertainty. The One-Euro filter
+(Casiez, Roussel and Vogel 2012) removes the remaining noise; its cut-off frequency rises with the speed, and it moves
+with the estimated velocity, so parts are steady at rest with little lag in motion.
 
-Lengths are in units of 1/256 of the frame's shorter side, so that the same constants serve every size of video.
+Lengths are in units of 1/256 of the frame's shorter side, so that the same constants fit every video size.
 """
 
 from __future__ import annotations
@@ -32,65 +31,64 @@ REFERENCE_PX = 256
 """The shorter side of a frame in the filter's units."""
 _SCALES, _ANGLE = slice(2, 4), 4
 _GROUP = np.array([0, 0, 1, 1, 2])
-"""The columns of the state: x, y; log sx, log sy; angle. Columns of a group have the same variances."""
+"""Groups of the state's columns: x, y; log sx, log sy; angle. Columns of a group have the same variances."""
 _NUM_AXES = np.array([2, 2, 2, 2, 1])
 _MEANS = (_GROUP[:, None] == _GROUP) / _NUM_AXES
 
 _LEANING_KEPT = 0.7
-"""Share of the mean surprise that is kept from one measurement to the next: it is of the last few."""
+"""Decay per measurement of the mean innovation, which thus covers the last few."""
 _UPRIGHT = 0.5
-"""Mean square, in variances, up to which that mean is chance: of surprises with nothing in common it is 0.18."""
+"""Mean square, in variances, up to which that mean is chance: for independent innovations it is 0.18."""
 _HALF_SEEN = 0.5
-"""How far a part that is seen with a confidence of 0 counts as hidden, and as moving: such measurements cannot tell
-that it rests."""
+"""Degree to which a visible part with confidence 0 counts as hidden, and as moving: such measurements cannot show that
+it is at rest."""
 _SURE = 0.5
-"""Parts seen with less confidence are drawn towards their joints."""
+"""Parts below this confidence are corrected towards their joints."""
 _SAME_WAY = 0.7
-"""Cosine from which two far measurements lie in the same direction from where they were expected ..."""
+"""Cosine from which two outliers lie in the same direction from their predictions."""
 _AHEAD = 1.3
-"""... and how many times as far the second one is where a motion has begun: an error does not grow."""
+"""Factor by which the second of two such outliers is farther if a motion has started; an error does not grow."""
 _LEAST_CONFIDENCE = 0.01
-"""Less confidence than that counts as much."""
+"""Lower bound of the confidence."""
 _PLACED_HZ = 3.0
-"""Cut-off frequency of the One-Euro filter, at least, for parts that the skeleton moved: that is smooth already."""
+"""Minimum cut-off frequency of the One-Euro filter for parts placed by the skeleton, which are already smooth."""
 _QUIET = 0.25
-"""Quantile of the squared second differences that tells the noise: motion is in the others."""
+"""Quantile of the squared second differences that estimates the noise; larger ones contain motion."""
 _QUIET_SHARE = np.array([0.288, 0.288, 0.102])[_GROUP] * 6
-"""That quantile over the variance of a measurement: of chi-square over its 2, 2 and 1 degrees of freedom, and a second
-difference has 6 times the variance."""
+"""That quantile relative to the variance of a measurement: of chi-square divided by its 2, 2 and 1 degrees of freedom,
+where a second difference has 6 times the variance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """Constants of the filter; each triple is of translation, log scale and angle (radians)."""
+    """Constants of the filter; each triple is for translation, log scale and angle (radians)."""
 
     noise: tuple[float, float, float] = (0.8, 0.04, 0.05)
-    """Standard deviation of a measurement to begin with ..."""
+    """Initial standard deviation of a measurement."""
     noise_range: tuple[float, float] = (0.25, 4.0)
-    """... and between which multiples of it the one that is found may lie."""
+    """Bounds of the estimated standard deviation, as multiples of `noise`."""
     agility: tuple[float, float, float] = (1.2e5, 10.0, 1000.0)
-    """Spectral density of the white noise in the acceleration, squared units per second cubed ..."""
+    """Spectral density of the white noise in the acceleration, in squared units per second cubed."""
     rest_agility: float = 0.005
-    """... and which share of it is left at rest."""
+    """Share of that density at rest."""
     slow: tuple[float, float, float] = (30.0, 0.25, 2.5)
-    """Speeds per second well below these are rest."""
+    """Speeds per second well below these count as rest."""
     leaning_gain: float = 2.0
-    """Measurements that keep lying on the same side of where they were expected raise the spectral density by so many
-    times `agility` for each variance by which their mean is off."""
+    """Measurements that keep deviating to the same side of the prediction raise the spectral density by this factor
+    times `agility` per variance of their mean."""
     outlier_sigmas: float = 3.5
-    """From this many standard deviations on, the variance of a measurement grows with the fourth power of the
-    distance."""
+    """From this many standard deviations, the variance of a measurement grows with the fourth power of the distance."""
     outliers_to_believe: int = 3
-    """So many far measurements in a row that agree with each other move the track there; two are enough where the
-    second leads on from the first."""
+    """Number of consecutive outliers that must agree to restart the track there; two suffice if the second continues
+    the motion of the first."""
     hidden_decay_seconds: float = 0.08
-    """Time constant with which the velocity of a hidden part dies away; longer, the more sure a part was seen."""
+    """Time constant of a hidden part's decaying velocity; longer, the more confidently it was seen."""
     cutoff_hz: tuple[float, float, float] = (1.0, 1.0, 2.0)
-    """Of the One-Euro filter at rest."""
+    """Cut-off frequency of the One-Euro filter at rest."""
     cutoff_gain: tuple[float, float, float] = (1.0, 5.0, 10.0)
-    """Hertz it rises by per unit of speed."""
+    """Rise of the cut-off frequency per unit of speed, in hertz."""
     predict_seconds: float = 0.0
-    """How far ahead the result lies, to cancel a latency that is known."""
+    """Prediction horizon of the result, to compensate a known latency."""
 
     def __post_init__(self) -> None:
         positive = (
@@ -103,22 +101,22 @@ class Smoothing:
         )
         gains = (*self.cutoff_gain, self.leaning_gain)
         if min(positive) <= 0 or min(gains) < 0 or self.outliers_to_believe < 2:
-            raise ValueError(f"smoothing needs positive constants and at least two outliers to believe, got {self}")
+            raise ValueError(f"smoothing needs positive constants and at least two outliers for a restart, got {self}")
         if not 0 < self.noise_range[0] <= 1 <= self.noise_range[1]:
-            raise ValueError(f"noise_range must span 1, got {self.noise_range}")
+            raise ValueError(f"noise_range must include 1, got {self.noise_range}")
         if not 0 <= self.predict_seconds <= 1:
             raise ValueError(f"predict_seconds must be between 0 and 1, got {self.predict_seconds}")
 
 
 class PoseFilter:
-    """The memory of one video: K parts, each with its state. Depends on the times given, not on the clock."""
+    """The memory of one video: K parts, each with its state. It depends only on the given times, not on the clock."""
 
     def __init__(self, num_parts: int, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> None:
-        """A `skeleton` of these parts places those that are hidden."""
+        """A `skeleton` of these parts places hidden ones."""
         self._hanging = Hanging(skeleton) if skeleton else None
         self.filled = np.zeros(num_parts, np.bool_)
         """(K,) hidden parts that the skeleton placed in the last update."""
-        self._placed = self.filled  # and those seen with little confidence that it moved
+        self._placed = self.filled  # and of those moved by it because of their low confidence
         options = self._options = smoothing or Smoothing()
         self._agility, self._slow = _columns(options.agility), np.square(_columns(options.slow))
         self._cutoff, self._cutoff_gain = _columns(options.cutoff_hz), _columns(options.cutoff_gain)
@@ -133,8 +131,8 @@ class PoseFilter:
         self._value = np.zeros((num_parts, 5))
         self._velocity = np.zeros((num_parts, 5))
         self._covariance = np.zeros((3, num_parts, 5))  # position, cross, velocity
-        self._leaning = np.zeros((num_parts, 5))  # mean of the last surprises over their standard deviation
-        self._squared_speeds = np.zeros((num_parts, 5))  # mean over the axes, without what their uncertainty adds
+        self._leaning = np.zeros((num_parts, 5))  # running mean of the innovations over their standard deviation
+        self._squared_speeds = np.zeros((num_parts, 5))  # mean over the axes, without the part due to uncertainty
         self._calm = np.zeros((num_parts, 5))
         self._far = np.zeros(num_parts, np.int64)
         self._far_at, self._far_by = np.zeros((num_parts, 2)), np.zeros((num_parts, 2))
@@ -150,9 +148,8 @@ class PoseFilter:
         """(K, 2, 3) smoothed affines at `seconds` (+ predict_seconds), from measured ones in pixels of a frame whose
         shorter side is `side_px`.
 
-        `confidence` (K,) in [0, 1] widens the noise of a measurement by its inverse; a part that is not `seen` (K,) is
-        predicted, and before it was ever seen its measurement passes unchanged. Raises ValueError unless `seconds`
-        increases.
+        `confidence` (K,) in [0, 1] divides the noise of a measurement; a part that is not `seen` (K,) is predicted;
+        before it was first visible, its measurement passes unchanged. Raises ValueError unless `seconds` increases.
         """
         if self._seconds is not None and seconds <= self._seconds:
             raise ValueError(f"times must increase, got {seconds} after {self._seconds}")
@@ -161,11 +158,13 @@ class PoseFilter:
         unit = REFERENCE_PX / side_px
         measured = _to_state(affines, unit)
         sure = np.minimum(np.maximum(confidence, _LEAST_CONFIDENCE, dtype=np.float64), 1)
+        # (K,) each: confidence c divides the noise, so the variance grows by 1 / c^2
         doubt, half_seen = 1 / np.square(sure), _HALF_SEEN * (1 - sure)
-        self._listen(measured, doubt, seen)
+        self._estimate_noise(measured, doubt, seen)
         before = self._value, self._velocity.copy()
         self._predict(step, half_seen * seen)
         self._correct(measured, doubt, seen & self._known, step)
+        # The velocity of a hidden part decays; that of an uncertain one decays in part.
         hidden = np.where(seen, half_seen, 1.0)
         self._velocity *= np.exp(hidden * (-step / self._options.hidden_decay_seconds))[:, None]
         if self._hanging:
@@ -182,23 +181,27 @@ class PoseFilter:
         return _to_affines(ahead, unit)
 
     def expected(self, seconds: float, side_px: float) -> tuple[Array, Array]:
-        """Where the parts should be at `seconds`: centers (K, 2) in pixels, nan for parts never seen, and the standard
+        """Predicted positions at `seconds`: centers (K, 2) in pixels, nan for parts never visible, and the standard
         deviation (K,) of a measurement around them."""
         step = 0.0 if self._seconds is None else seconds - self._seconds
+        # Column 0 stands for both axes of the translation. P(t + dt) = F P F^T, without the noise of the acceleration.
         position, cross, velocity = self._covariance[:, :, 0]
         variance = position + step * (2 * cross + step * velocity) + self._noise[:, 0]
         centers = np.where(self._known[:, None], self._value[:, :2] + step * self._velocity[:, :2], np.nan)
         return centers * (side_px / REFERENCE_PX), np.sqrt(variance) * (side_px / REFERENCE_PX)
 
-    def _listen(self, measured: Array, doubt: Array, seen: NDArray[np.bool_]) -> None:
-        """Find the noise of the measurements: a quantile, followed step by step, of their second differences. `doubt`
-        (K,) is by how much confidence widens the variance of these."""
+    def _estimate_noise(self, measured: Array, doubt: Array, seen: NDArray[np.bool_]) -> None:
+        """Estimate the measurement noise: a quantile of the second differences, tracked step by step. `doubt` (K,) is
+        the factor by which confidence widens their variance."""
         (last, doubt_then), (before, doubt_before) = self._last, self._before
+        # (K, 5): constant velocity cancels, noise of variance v gives 1^2 + 2^2 + 1^2 = 6 v
         second = measured - 2 * last + before
         second[:, _ANGLE] = _wrapped(second[:, _ANGLE])
         self._run = (self._run + 1) * seen
         heard = self._run > 2
         self._num_heard += heard
+        # Stochastic quantile: the log variance rises by _QUIET and falls by 1 - _QUIET, so that in equilibrium a share
+        # _QUIET of the second differences is below it. Steps shrink from 1/5 to 1/50.
         pace = heard / np.minimum(self._num_heard + 4, 50)
         widened = (doubt + 4 * doubt_then + doubt_before) / 6
         quiet = _mean_squares(second) < self._noise * (_QUIET_SHARE * widened[:, None])
@@ -207,7 +210,7 @@ class PoseFilter:
         self._last, self._before = (measured, doubt), self._last
 
     def _predict(self, step: float, half_seen: Array) -> None:
-        """`half_seen` (K,) in [0, 1] is how far parts count as moving at least."""
+        """Predict all parts. `half_seen` (K,) in [0, 1] is the minimum degree to which parts count as moving."""
         self._value = self._value + self._velocity * step
         rest = self._options.rest_agility
         position, cross, velocity = self._covariance
@@ -215,6 +218,7 @@ class PoseFilter:
         agility = self._agility * (
             rest + (1 - rest) * np.maximum(self._moving(self._squared_speeds), half_seen[:, None]) + leaning
         )
+        # P = F P F^T + Q with F = [[1, dt], [0, 1]] and Q = q [[dt^3/3, dt^2/2], [dt^2/2, dt]] (white acceleration)
         position += step * (2 * cross + step * velocity) + agility * (step**3 / 3)
         cross += step * velocity + agility * (step**2 / 2)
         velocity += agility * step
@@ -225,34 +229,38 @@ class PoseFilter:
         return moving
 
     def _correct(self, measured: Array, doubt: Array, known: NDArray[np.bool_], step: float) -> None:
-        """The Kalman update of the parts in `known`; `doubt` (K,) widens the variance of their measurements."""
+        """Apply the Kalman update to the `known` parts; `doubt` (K,) widens the variance of their measurements."""
         surprise = measured - self._value
         surprise[:, _ANGLE] = _wrapped(surprise[:, _ANGLE])
         noise = self._noise * doubt[:, None]
         position, cross, velocity = self._covariance
         expected = position + noise
+        # (K, 5) squared distance in units of the outlier limit; beyond 1, its square multiplies the noise variance
         far = _mean_squares(surprise) / (expected * self._options.outlier_sigmas**2)
         stretch = np.maximum(1.0, far)
-        self._lean(surprise / np.sqrt(expected * stretch), known)
+        self._average_residuals(surprise / np.sqrt(expected * stretch), known)
+        # Gains k = [P_xx, P_xv] / (P_xx + R); the covariance shrinks by k times its first row.
         weight = known[:, None] / (position + noise * np.square(stretch))
         for_position, for_velocity = position * weight, cross * weight
         self._value += for_position * surprise
         self._velocity += for_velocity * surprise
+        # from the last row to the first, because each uses the old values of those above it
         velocity -= for_velocity * cross
         cross -= for_position * cross
         position -= for_position * position
-        self._believe(measured, surprise[:, :2], known, known & (far[:, 0] > 1), step)
+        self._restart(measured, surprise[:, :2], known, known & (far[:, 0] > 1), step)
 
-    def _lean(self, surprise: Array, known: NDArray[np.bool_]) -> None:
-        """Follow the mean of what `known` parts were surprised by, in standard deviations, outliers cut short."""
+    def _average_residuals(self, surprise: Array, known: NDArray[np.bool_]) -> None:
+        """Average the innovations of `known` parts, in standard deviations, with outliers clipped."""
         self._leaning = (_LEANING_KEPT * self._leaning + (1 - _LEANING_KEPT) * surprise) * known[:, None]
 
-    def _believe(
+    def _restart(
         self, measured: Array, surprise: Array, known: NDArray[np.bool_], far: NDArray[np.bool_], step: float
     ) -> None:
-        """Far measurements that agree with each other restart the track where they are, with the velocity between
-        them: those that stay at one place, and those that lead away, as a motion does that begins too fast."""
+        """Restart the track at outliers that agree with each other, with the velocity between them: those that stay at
+        one place, and those that move steadily away, as in a motion that starts too fast."""
         if far.any():
+            # (K, 2) step from the previous outlier, and how far noise (5 sigmas) and the old velocity may move it
             moved = measured[:, :2] - self._far_at
             reach = 5 * np.sqrt(self._noise[:, 0]) + np.hypot(*self._velocity[:, :2].T) * step
             length, before = np.hypot(*surprise.T), np.hypot(*self._far_by.T)
@@ -264,12 +272,13 @@ class PoseFilter:
             believed = far & (leads_on | (self._far >= self._options.outliers_to_believe))
             self._start(measured, believed)
             self._velocity[believed, :2] = moved[believed] / step
+            # covariance of a position and a velocity computed from two measurements with variance R
             certain = self._noise[believed, 0] * np.array([[1], [1 / step], [2 / step**2]])
             self._covariance[:, believed, :2] = certain[..., None]
         self._far[known & ~far] = 0
 
     def _start(self, measured: Array, parts: NDArray[np.bool_]) -> None:
-        """Begin at the measurement, at rest, with a velocity that may be anything a part does."""
+        """Initialise at the measurement, at rest, with a velocity variance that covers any motion of a part."""
         self._value[parts] = self._calm[parts] = measured[parts]
         self._velocity[parts] = 0
         self._covariance[0, parts] = self._noise[parts]
@@ -279,27 +288,30 @@ class PoseFilter:
         self._known |= parts
 
     def _follow(self, step: float) -> None:
-        """The One-Euro filter, its speed taken from the Kalman filter; in motion it goes along with the velocity."""
+        """Apply the One-Euro filter, with its speed from the Kalman filter; in motion it moves with the velocity."""
+        # E[v^2] = v^2 + variance, so the variance of the estimate is subtracted
         squares = _mean_squares(self._velocity)
         self._squared_speeds = np.maximum(squares - self._covariance[2], 0)
         cutoff = self._cutoff
         if self._placed.any():
             cutoff = np.where(self._placed[:, None], np.maximum(cutoff, _PLACED_HZ), cutoff)
         turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * np.sqrt(self._squared_speeds * _NUM_AXES))
+        # In motion, the filtered value first moves with the velocity, so that the low-pass adds no lag.
         self._calm += self._velocity * (step * self._moving(squares))
         behind = self._value - self._calm
         behind[:, _ANGLE] = _wrapped(behind[:, _ANGLE])
+        # first-order low-pass: alpha = 2 pi f dt / (1 + 2 pi f dt)
         self._calm += behind * (turn / (1 + turn))
 
 
 def _columns(triple: tuple[float, float, float]) -> Array:
-    """Of translation, log scale and angle -> (5,) of each column."""
+    """Expands values for translation, log scale and angle to the (5,) columns."""
     each: Array = np.array(triple, np.float64)[_GROUP]
     return each
 
 
 def _mean_squares(state: Array) -> Array:
-    """(K, 5), over the axes of each group, so that one limit serves groups of one and of two axes."""
+    """(K, 5), averaged over the axes of each group, so that one limit fits groups of one and of two axes."""
     means: Array = np.square(state) @ _MEANS
     return means
 

@@ -1,10 +1,9 @@
-"""Following subjects through a video: where to look in each frame, and searching again when one is lost.
+"""Follows subjects through a video: where to look in each frame, and the search for lost ones.
 
-The network sees a crop around where each subject is expected. What it finds there moves the next crop. A subject that
-is lost is searched for by the same network: around its last place, in the whole picture, then in tiles; what may be it
-is looked at once more in a crop of its own. Searching is paid from an account, so that a long video costs no more than
-1 + `SPARE` times what it would cost without. All of it goes by the frames and their times: the same frames give the
-same tracks.
+The network sees a crop around each subject's expected position. Its result moves the next crop. The same network
+searches for a lost subject: around its last position, in the whole frame, then in tiles; candidates are verified in
+their own crops. Searching has a budget, so that a long video costs at most 1 + `SPARE` times as much as without.
+Everything depends only on the frames and their times: the same frames give the same tracks.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ from streamparts.tracking.presence import APPEAR_SCORE, subject_score
 from streamparts.tracking.segment import PartSegmenter, Prepared
 
 SPARE = 0.25
-"""Looks besides the one that each subject has, in each frame, in the mean."""
+"""Additional views per frame and subject, on average."""
 MOST_CREDIT = 16.0
-"""Looks that may be saved up; as many are there at the start."""
+"""Maximum budget of views, and the budget at the start."""
 CHECK_SECONDS = 1.0
-"""Between two looks at the whole picture while all subjects are followed."""
+"""Interval between two views of the whole frame while all subjects are followed."""
 AROUND_SECONDS = 2.0
-"""For so long a lost subject is searched for around its last place too."""
+"""Period in which a lost subject is also searched around its last position."""
 SAME_BOX = 0.5
-"""What overlaps a followed subject by this share is that subject."""
+"""A candidate with this overlap with a followed subject is that subject."""
 BETTER = 0.15
-"""By how much something else must be more like the subject, to be followed instead."""
+"""Score advantage of a candidate that replaces the followed subject."""
 DOUBTFUL = 0.8
-"""A subject whose scores are at least that is not left for another."""
+"""A subject with at least this score is never replaced."""
 
 
 class Follower:
@@ -51,10 +50,10 @@ class Follower:
     def __init__(
         self, segmenter: PartSegmenter, spec: ModelSpec, num_subjects: int = 1, clock: StageClock | None = None
     ) -> None:
-        """`clock` gets the seconds of "prepare" and "infer" of each frame. Raises ValueError for a model that does not
-        know its subject."""
+        """`clock` receives the seconds of "prepare" and "infer" of each frame. Raises ValueError for a model without
+        `subject`."""
         if spec.subject is None:
-            raise ValueError(f"{spec.name} does not know its subject as a whole, so it cannot follow it")
+            raise ValueError(f"{spec.name} has no subject, so it cannot follow it")
         self._spec: SubjectSpec = spec.subject
         self._model_hw, self._num_parts = spec.input_hw, spec.num_parts
         self._looks = Looks(segmenter, clock)
@@ -69,11 +68,11 @@ class Follower:
 
     @property
     def num_looks(self) -> int:
-        """Pictures that went through the network so far."""
+        """Number of images run through the network so far."""
         return self._looks.count
 
     def look(self, frame: Frame) -> list[Seen]:
-        """Each subject in the next frame of the video. Raises ModelError."""
+        """Return each subject in the next frame of the video. Raises ModelError."""
         is_cut = not frame.damaged and self._cuts.update(frame)
         if is_cut or frame.segment != self._segment:
             self._begin_anew(frame)
@@ -103,7 +102,7 @@ class Follower:
         self._search_lost(frame)
 
     def _begin_anew(self, frame: Frame) -> None:
-        """Another scene."""
+        """Start over after a cut."""
         same = frame.segment == self._segment
         self._segment = frame.segment
         for subject in self._subjects:
@@ -114,7 +113,7 @@ class Follower:
         self._checked_seconds = frame.pts_seconds
 
     def _follow(self, frame: Frame) -> None:
-        """Look at all subjects where they are expected, and every now and then at the whole picture too."""
+        """Look at all subjects in their expected positions, and periodically at the whole frame."""
         seconds, hw = frame.pts_seconds, (frame.height, frame.width)
         followed = [number for number, subject in enumerate(self._subjects) if subject.motion is not None]
         if not followed:
@@ -138,7 +137,7 @@ class Follower:
             self._check(frame, looks[-1])
 
     def _sighting(self, look: Look, expected: Box, near: tuple[Shape, list[Shape]] | None = None) -> Sighting:
-        """What a look shows of a subject that has the shapes of others `near` it."""
+        """Result of a look at a subject, with the shapes of others `near` it."""
         mask = foreground(look.parts, look.letterbox)
         theirs = None if near is None else of_others(*near, look.letterbox)
         if theirs is not None:
@@ -147,7 +146,7 @@ class Follower:
         return Sighting(look, subject_score(look.parts, self._spec), extent)
 
     def _check(self, frame: Frame, whole: Look) -> None:
-        """Is there something in the whole picture that is more like the subject than what is followed?"""
+        """Check whether anything in the whole frame is more like the subject than the followed one."""
         doubted = min(self._subjects, key=lambda subject: subject.trust)
         if doubted.motion is None or doubted.trust >= DOUBTFUL:
             return
@@ -157,7 +156,7 @@ class Follower:
                 doubted.begin(sighting, extent, frame.pts_seconds)
 
     def _search_lost(self, frame: Frame) -> None:
-        """Look for what is lost, as far as the account allows."""
+        """Search for lost subjects within the budget."""
         seconds, hw = frame.pts_seconds, (frame.height, frame.width)
         if not self._is_any_lost():
             return
@@ -176,11 +175,11 @@ class Follower:
                 break
 
     def _room(self) -> int:
-        """How many views may be looked at; one look is kept for what they show."""
+        """Number of views left; one is kept for verification."""
         return max(0, int(self._credit) - 1)
 
     def _settle(self, frame: Frame, finds: Sequence[Find]) -> None:
-        """Which of the lost subjects are these?"""
+        """Assign candidates to the lost subjects."""
         lost = [subject for subject in self._subjects if subject.motion is None]
         found = self._confirmed(frame, finds, len(lost))
         if not found:
@@ -191,7 +190,7 @@ class Follower:
             lost[row].begin(*found[column], seconds)
 
     def _confirmed(self, frame: Frame, finds: Sequence[Find], wanted: int) -> list[tuple[Sighting, Extent]]:
-        """Those of the finds that are subjects when looked at in a crop of their own."""
+        """Candidates that are subjects in their own crops."""
         hw = (frame.height, frame.width)
         some = finds[: min(wanted + 1, int(self._credit))]
         crops = [
@@ -222,7 +221,7 @@ class Follower:
         return any(subject.motion is None for subject in self._subjects)
 
     def _shapes_near(self, number: int, seconds: float) -> tuple[Shape, list[Shape]] | None:
-        """The shape of a subject and those of others that may lie in its crop; None where none may."""
+        """The shape of a subject and those of others that may be in its crop; None without others."""
         box = self._subjects[number].expected(seconds)
         reach = box + (box[2:] - box[:2]).max() * (self._spec.margin + 0.25) * np.array([-1, -1, 1, 1])
         others = [
@@ -233,7 +232,7 @@ class Follower:
         return (self._subjects[number].shape(seconds), others) if others else None
 
     def _retouch(self, near: tuple[Shape, list[Shape]] | None) -> Retouch | None:
-        """Takes the other subjects out of the picture."""
+        """Paints the other subjects over."""
         if near is None:
             return None
 
@@ -244,8 +243,8 @@ class Follower:
         return paint
 
     def _tell_apart(self, seconds: float) -> None:
-        """Subjects that met: are there still two, and which is which? What each looks like is learned while it is
-        sure."""
+        """For subjects that met: check whether there are still two, and which is which. Appearances are updated only
+        while identities are certain."""
         here = [number for number, subject in enumerate(self._subjects) if subject.motion is not None]
         for one, other in combinations(here, 2):
             pair = (self._subjects[one], self._subjects[other])
@@ -297,7 +296,7 @@ class Follower:
 
 
 def nothing(model_hw: tuple[int, int], num_parts: int) -> Parts:
-    """Of a frame in which nobody has looked for the subject."""
+    """State of a frame in which no subject was searched."""
     affines = np.zeros((num_parts, 2, 3), np.float32)
     return Parts(np.zeros(model_hw, np.uint8), affines, np.zeros(num_parts, np.float32))
 

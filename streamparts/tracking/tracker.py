@@ -1,4 +1,4 @@
-"""PartTracker: what the network says of each frame, to tracks over time in pixels of the displayed frame."""
+"""PartTracker: from the network's output for each frame to tracks over time, in pixels of the displayed frame."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from streamparts.tracking.smoothing import PoseFilter, Smoothing
 from streamparts.tracking.swaps import SwapResolver
 
 MEDIAN_PACE = 0.03
-"""Share by which the running median of a part's area moves in a frame."""
+"""Relative step of the running median of a part's area per frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """When a part counts as seen. The two levels differ so that a part near one of them does not flicker."""
+    """When a part counts as visible. Two levels prevent flicker."""
 
     appear_score: float = 0.5
-    """A hidden part is seen once its score reaches this ..."""
+    """Score from which a hidden part becomes visible."""
     appear_area: float = 4e-4
-    """... and its area this share of what the network saw."""
+    """Area from which a hidden part becomes visible, as a share of the region that the network saw."""
     vanish_score: float = 0.3
-    """A seen part is hidden once its score is below this ..."""
+    """Score below which a visible part becomes hidden."""
     vanish_area: float = 1e-4
-    """... or its area below that share."""
+    """Area below which a visible part becomes hidden, as a share of that region."""
 
     def __post_init__(self) -> None:
         if not (self.vanish_score <= self.appear_score and self.vanish_area <= self.appear_area):
-            raise ValueError(f"a part must vanish at a lower level than it appears at, got {self}")
+            raise ValueError(f"the levels for hiding a part must be below those for showing it, got {self}")
 
 
 class PartTracker:
-    """The memory of one video; make one per video. The same frames in the same order give the same tracks."""
+    """The memory of one video; use one per video. The same frames in the same order give the same tracks."""
 
     def __init__(
         self,
@@ -50,19 +50,18 @@ class PartTracker:
         pairs: Sequence[tuple[int, int]] = (),
         skeleton: Skeleton | None = None,
     ) -> None:
-        """`names` (K,) are the model's parts; `visibility` None takes the defaults. `undirected` says that the model
-        gives axes without a direction (method "scops"): each keeps the direction it was last seen with.
+        """`names` (K,) are the model's parts; `visibility` None is the default. `undirected` means that the model's
+        axes have no direction (method "scops"): each keeps the direction of its last visible pose.
 
-        `smoothing` filters the poses over time; None gives them as the network does. `pairs` of parts that the network
-        may take for each other are kept apart, which needs smoothing. A `skeleton` places parts that are not seen, and
-        gives joints.
+        `smoothing` filters the poses over time; None leaves them unfiltered. `pairs` of parts that the network may
+        confuse are kept apart, which needs smoothing. A `skeleton` places hidden parts, and adds joints.
 
-        Raises SkeletonError when the skeleton is of other parts, ValueError when pairs come without smoothing.
+        Raises SkeletonError if the skeleton has other parts, ValueError for pairs without smoothing.
         """
         if skeleton is not None:
             skeleton.require_parts(names)
         if pairs and smoothing is None:
-            raise ValueError("symmetric pairs are told apart by the smoothed tracks: give smoothing too")
+            raise ValueError("mirrored pairs are kept apart by smoothing: also give smoothing")
         self._names = names
         self._rule = visibility or Visibility()
         self._undirected = undirected
@@ -71,7 +70,7 @@ class PartTracker:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, as with a video's next segment: what comes is no continuation of what was seen."""
+        """Start over, as with a video's next segment: the following frames do not continue the previous ones."""
         self._visible = np.zeros(len(self._names), np.bool_)
         self._first_axes = np.zeros((len(self._names), 2), np.float32)
         self._typical_areas = np.zeros(len(self._names), np.float32)
@@ -80,9 +79,9 @@ class PartTracker:
         self._swaps = SwapResolver(self._pairs)
 
     def update(self, frame: Frame, letterbox: Letterbox, parts: Parts, here: bool = True) -> Tracks:
-        """Tracks of the next frame of the video. Where the subject is not `here`, and in a frame that is damaged, no
-        part is seen. Raises ValueError if `parts` has another number of parts, or, with smoothing, if the frame's time
-        is not after the last one's of its segment."""
+        """Return the tracks of the next frame of the video. If the subject is not `here`, or the frame is damaged, no
+        part is visible. Raises ValueError if `parts` has another number of parts, or, with smoothing, if the frame's
+        time is not after the last one's of its segment."""
         require_shape("affines", parts.affines, (len(self._names), 2, 3))
         if frame.segment != self._segment:
             self.forget()
@@ -124,15 +123,15 @@ class PartTracker:
         return letterbox.areas_to_frame(counts.astype(np.float32))
 
     def _told_apart(self, frame: Frame, affines: FloatArray, scores: FloatArray) -> NDArray[np.intp]:
-        """(K,) which of the network's parts is each part."""
+        """(K,) the network's part for each part."""
         if frame.damaged or not (self._pairs and self._filter):
             return np.arange(len(scores))
         expected, spread = self._filter.expected(frame.pts_seconds, min(frame.height, frame.width))
         return self._swaps.resolve(affines[:, :, 2], expected, spread, scores >= self._rule.vanish_score)
 
     def _confidence(self, areas: FloatArray, peaks: FloatArray) -> FloatArray:
-        """(K,) in [0, 1]: a part's area against its median so far, if smaller, times its highest probability. A part
-        half hidden or uncertain is measured badly."""
+        """(K,) in [0, 1]: a part's area relative to its running median, at most 1, times its largest probability. A
+        part that is half hidden or uncertain has an unreliable measurement."""
         first = self._visible & (self._typical_areas == 0)
         self._typical_areas = np.where(first, areas, self._typical_areas)
         nearer = np.exp(MEDIAN_PACE * np.sign(areas - self._typical_areas))
@@ -149,8 +148,8 @@ class PartTracker:
 
 
 def turn_back(affines: FloatArray, before: FloatArray) -> FloatArray:
-    """Affines (K, 2, 3) whose axes have no direction, each turned by half a turn where its first axis thereby comes
-    nearer to the one of `before` (K, 2); zeros there leave a part as it is."""
+    """For affines (K, 2, 3) whose axes have no direction: turn each by half a turn if that brings its first axis closer
+    to `before` (K, 2); zeros there leave a part unchanged."""
     away = (affines[:, :, 0] * before).sum(axis=1) < 0
     turned = affines.copy()
     turned[away, :, :2] *= -1
@@ -158,7 +157,7 @@ def turn_back(affines: FloatArray, before: FloatArray) -> FloatArray:
 
 
 def _without_padding(labels: ByteArray, letterbox: Letterbox) -> ByteArray:
-    """What the network sees in the borders of its input is no part of the video."""
+    """The borders of the network's input are not part of the video."""
     if letterbox.inner_hw == letterbox.model_hw:
         return labels
     clean = np.zeros_like(labels)

@@ -1,1 +1,1 @@
-"""The file of tracks that streamparts writes, schema streamparts.tracks/3: writing, reading, going on after a break."""
+"""The tracks file, schema streamparts.tracks/3: writing, reading, resuming."""

@@ -1,4 +1,4 @@
-"""Tracks files back into values, one line at a time."""
+"""Reads tracks files, one line at a time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from streamparts.tracksfile.records import FIRST_SCHEMA, OLDER_SCHEMAS, SCHEMA, 
 
 @dataclass(frozen=True, slots=True)
 class TracksFile:
-    """A tracks file whose header was read. Iterate it as often as you like; memory stays flat."""
+    """An open tracks file. It can be iterated repeatedly, in constant memory."""
 
     path: Path
     header: HeaderRecord
-    """In the form of the newest schema."""
+    """Header in the form of the newest schema."""
     schema: str
-    """The schema that the file itself states."""
+    """Schema named in the file."""
 
     def __iter__(self) -> Iterator[Record]:
-        """Frames, gaps and segments in order. A last line that was cut off is left out.
+        """Yield frames, gaps and segments in order. An incomplete last line is ignored.
 
-        Raises TracksError, with the line number, at a line that is none of them.
+        Raises TracksError, with the line number, at an invalid line.
         """
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -41,14 +41,14 @@ class TracksFile:
                 yield record
 
     def frames(self) -> Iterator[FrameRecord]:
-        """The frames alone."""
+        """Yield only the frames."""
         return (record for record in self if isinstance(record, FrameRecord))
 
 
 def read_tracks(path: str | Path) -> TracksFile:
     """Open a tracks file of this or an older schema.
 
-    Raises TracksError unless the file is there and its first line is a whole header.
+    Raises TracksError unless the file exists and its first line is a valid header.
     """
     path = Path(path)
     try:
@@ -57,7 +57,7 @@ def read_tracks(path: str | Path) -> TracksFile:
     except OSError as error:
         raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
     if not line:
-        raise TracksError(f"{path}: is empty, not even a header is there")
+        raise TracksError(f"{path}: is empty, without a header")
     try:
         header, schema = decode_header(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -66,7 +66,7 @@ def read_tracks(path: str | Path) -> TracksFile:
 
 
 def decode_header(line: bytes) -> tuple[HeaderRecord, str]:
-    """(header, schema stated) of a file's first line. Raises msgspec.DecodeError."""
+    """(header, schema in the file) of a file's first line. Raises msgspec.DecodeError."""
     raw = msgspec.json.decode(line, type=dict[str, Any])
     schema = raw.get("schema")
     if schema in OLDER_SCHEMAS:
@@ -78,8 +78,8 @@ def decode_header(line: bytes) -> tuple[HeaderRecord, str]:
 
 
 def decode_line(line: bytes, schema: str = SCHEMA) -> Record:
-    """A line after the first. Raises msgspec.DecodeError."""
-    if schema != FIRST_SCHEMA:  # what later ones lack has a default
+    """Parse a line after the first. Raises msgspec.DecodeError."""
+    if schema != FIRST_SCHEMA:  # missing fields of older schemas have defaults
         return _decoder.decode(line)
     raw = msgspec.json.decode(line, type=dict[str, Any])
     return msgspec.convert({"type": "frame", **raw}, FrameRecord)

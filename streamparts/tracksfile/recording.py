@@ -1,4 +1,4 @@
-"""Tracks as records: what a tracks file holds and what messages carry. See records.py for the records."""
+"""Converts tracks to records, for tracks files and messages. records.py defines the records."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class Recording:
         following: Following = WHOLE_PICTURE,
         segment: int = 0,
     ) -> None:
-        """`segment` is the one that goes on, of a run that is resumed."""
+        """`segment` is the current one of a resumed run."""
         self.header = _header(bundle, source, masks, policy, following)
         self.segment: SegmentRecord | None = None
-        """The segment at hand; None while the header describes it."""
+        """The current segment; None while the header describes it."""
         self._masks = masks
         self._live = source.live
         self._segment = segment
 
     def records(self, tracks: Tracks) -> list[Record]:
-        """The frame's record, after those of what happened before it: a gap, a new segment."""
+        """The frame's record, after those of a gap or new segment before it."""
         frame, records = tracks.frame, list[Record]()
         if frame.gap is not None:
             seconds = round(frame.gap.seconds, 3)
@@ -70,7 +70,7 @@ class Recording:
 
 
 def frame_record(tracks: Tracks, masks: bool, captured: float | None = None) -> FrameRecord:
-    """The record of one frame, with the masks of its parts or without; `captured` in seconds of the wall clock."""
+    """Record of one frame, optionally with the parts' masks; `captured` in Unix seconds."""
     frame = tracks.frame
     subjects = [_subject_record(each, masks) for each in tracks.subjects]
     first = subjects[0]
@@ -104,15 +104,15 @@ def _subject_record(tracks: Tracks, masks: bool) -> SubjectRecord:
 
 
 def _require_writable(tracks: Tracks) -> None:
-    """Raise TracksError for numbers that the schema refuses: a file with them could not be read again."""
+    """Raise TracksError for numbers that violate the schema: a file with them could not be read again."""
     finite = all(bool(np.isfinite(values).all()) for values in (tracks.affines, tracks.scores, tracks.areas))
     if not finite or tracks.scores.min(initial=0) < 0 or tracks.scores.max(initial=0) > 1:
         raise TracksError(f"frame {tracks.index}: has numbers that are not finite, or scores outside 0 to 1")
 
 
 def captured_unix_seconds(frame: Frame) -> float:
-    """Wall-clock time at which a frame left the decoder: for a live source, when it was captured but for what the
-    camera, the network and the decoder took."""
+    """Unix time at which a frame left the decoder: for a live source, the capture time plus the delays of camera,
+    network and decoder."""
     return time.time() - (time.perf_counter() - frame.decoded_at)
 
 
@@ -136,7 +136,7 @@ def _header(bundle: Bundle, source: Source, masks: bool, policy: str | None, fol
 
 
 def mask_record(letterbox: Letterbox) -> MaskRecord:
-    """How masks at model resolution lie on the displayed picture."""
+    """Placement of masks at model resolution on the displayed frame."""
     return MaskRecord(letterbox.model_hw, *mask_placement(letterbox))
 
 

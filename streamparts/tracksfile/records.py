@@ -1,4 +1,4 @@
-"""The lines of a tracks file, schema streamparts.tracks/3. The JSON Schema that is published is made from these."""
+"""The lines of a tracks file, schema streamparts.tracks/3. The published JSON Schema is generated from these."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from msgspec import Meta, Struct
 
 SCHEMA: Final = "streamparts.tracks/3"
 OLDER_SCHEMAS = ("streamparts.tracks/2", "streamparts.tracks/1")
-"""Read as well."""
+"""Older schemas that are also read."""
 FIRST_SCHEMA = OLDER_SCHEMAS[-1]
-"""Its lines have no `type`."""
+"""Schema whose lines have no `type`."""
 
 COORDINATES = (
     "pixels of the frame as displayed (rotation applied); origin at the top-left corner, pixel centres at +0.5, "
@@ -30,7 +30,7 @@ Row = tuple[float, float, float]
 Score = Annotated[float, Meta(ge=0, le=1)]
 Region = Annotated[
     tuple[float, float, float, float],
-    Meta(description="Left, top, width and height in displayed pixels; it may reach outside the picture."),
+    Meta(description="Left, top, width and height in displayed pixels; it may extend beyond the frame."),
 ]
 
 
@@ -38,51 +38,49 @@ class ModelRecord(Struct, frozen=True):
     """The model that found the parts."""
 
     name: str
-    method: Annotated[str, Meta(description='How it was trained: "assembly" or "scops".')]
+    method: Annotated[str, Meta(description='Training method: "assembly" or "scops".')]
     sha256: Annotated[str, Meta(description="Of the model file.")]
     parts: Annotated[list[str], Meta(description="Names by part number.")]
-    description: Annotated[str, Meta(description="What it finds, in a sentence.")] = ""
+    description: Annotated[str, Meta(description="What the model finds, in a sentence.")] = ""
     symmetric_pairs: Annotated[
-        list[tuple[Count, Count]], Meta(description="Part numbers of left and right counterparts.")
+        list[tuple[Count, Count]], Meta(description="Part numbers of mirrored parts, left first.")
     ] = []
 
 
 class SourceRecord(Struct, frozen=True):
-    """The video, as its first segment is."""
+    """The video, as of its first segment."""
 
     name: Annotated[str, Meta(description="Without credentials.")]
     height: Annotated[Size, Meta(description="As displayed, in pixels.")]
     width: Annotated[Size, Meta(description="As displayed, in pixels.")]
     time_base: Annotated[Ratio, Meta(description="Seconds per tick of pts: numerator and denominator.")]
-    rate: Annotated[
-        Ratio | None, Meta(description="Frames per second as announced; null if unknown. Times never come from it.")
-    ]
+    rate: Annotated[Ratio | None, Meta(description="Nominal frame rate; null if unknown. Never used for times.")]
 
 
 class MaskRecord(Struct, frozen=True):
-    """How the masks of this segment lie on the displayed picture, where no region says so."""
+    """Placement of this segment's masks on the displayed frame, without a region."""
 
     mask_hw: Annotated[tuple[Size, Size], Meta(description="Height and width of every mask.")]
     offset_xy: Annotated[tuple[float, float], Meta(description="Left and top border, in mask pixels.")]
     scale_xy: Annotated[tuple[float, float], Meta(description="Displayed pixels per mask pixel.")]
-    coordinates: Annotated[str, Meta(description="The convention, in words.")] = MASK_COORDINATES
+    coordinates: Annotated[str, Meta(description="The coordinate convention, in words.")] = MASK_COORDINATES
 
 
 class HeaderRecord(Struct, frozen=True, tag_field="type", tag="header"):
-    """The first line: how to read the others."""
+    """The first line, which describes the others."""
 
     schema: Annotated[Literal["streamparts.tracks/3"], Meta(description="Version of this format.")]
-    streamparts: Annotated[str, Meta(description="Version of the program that wrote the file.")]
+    streamparts: Annotated[str, Meta(description="Version of streamparts that wrote the file.")]
     model: ModelRecord
     source: SourceRecord
-    policy: Annotated[str | None, Meta(description="Which frames are tracked; null if not told.")]
+    policy: Annotated[str | None, Meta(description="Which frames are tracked; null if unknown.")]
     coordinates: Annotated[str, Meta(description="The convention of centers and affines, in words.")]
-    masks: Annotated[MaskRecord | None, Meta(description="null where no masks were asked for.")] = None
+    masks: Annotated[MaskRecord | None, Meta(description="null without masks.")] = None
     roi: Annotated[
         Literal["auto", "off"] | Region,
-        Meta(description="What the network saw: what follows the subject, the whole picture, or always one region."),
+        Meta(description="What the network sees: a crop that follows the subject, the whole frame, or a fixed region."),
     ] = "off"
-    subjects: Annotated[Size, Meta(description="How many of one kind were followed.")] = 1
+    subjects: Annotated[Size, Meta(description="Number of subjects followed.")] = 1
 
 
 class RleRecord(Struct, frozen=True):
@@ -96,93 +94,93 @@ class PartRecord(Struct, frozen=True, omit_defaults=True):
     """One part in one frame."""
 
     id: Annotated[Count, Meta(description="Part number, from 0, the same in every frame.")]
-    name: Annotated[str, Meta(description="As the model names it.")]
+    name: Annotated[str, Meta(description="Name in the model.")]
     center: Annotated[tuple[float, float], Meta(description="x, y in displayed pixels.")]
     affine: Annotated[tuple[Row, Row], Meta(description="Canonical -> displayed pixels.")]
     area: Annotated[float, Meta(ge=0, description="Visible area in square displayed pixels.")]
     score: Annotated[float, Meta(ge=0, le=1)]
-    visible: Annotated[bool, Meta(description="Whether it is seen; if not, the numbers are the network's guess.")]
-    mask: Annotated[RleRecord | None, Meta(description="At model resolution, where asked for.")] = None
+    visible: Annotated[bool, Meta(description="Whether the part is visible; if not, the pose is an estimate.")]
+    mask: Annotated[RleRecord | None, Meta(description="At model resolution, if requested.")] = None
     filled: Annotated[
-        bool, Meta(description="Not seen, and placed by the skeleton instead of by a guess; left out for false.")
+        bool, Meta(description="The part is not visible and the skeleton placed it; omitted if false.")
     ] = False
 
 
 class JointRecord(Struct, frozen=True):
-    """Where two parts hang together in one frame."""
+    """A joint between two parts in one frame."""
 
-    name: Annotated[str, Meta(description="The names of its parts with a hyphen between.")]
-    parts: Annotated[tuple[Count, Count], Meta(description="Part numbers, that nearer to the skeleton's root first.")]
-    x: Annotated[float | None, Meta(description="In displayed pixels; null where neither part was seen yet.")]
+    name: Annotated[str, Meta(description="The names of its two parts, joined by a hyphen.")]
+    parts: Annotated[
+        tuple[Count, Count], Meta(description="Part numbers; the one nearer to the skeleton's root comes first.")
+    ]
+    x: Annotated[float | None, Meta(description="In displayed pixels; null until one of its parts has been visible.")]
     y: float | None
-    confidence: Annotated[float, Meta(ge=0, le=1, description="0 where none of its parts is seen.")]
+    confidence: Annotated[float, Meta(ge=0, le=1, description="0 if neither part is visible.")]
 
 
 class SubjectRecord(Struct, frozen=True, omit_defaults=True):
     """One of several subjects in one frame."""
 
     id: Annotated[Count, Meta(description="Its number, from 0, the same in every frame.")]
-    parts: Annotated[list[PartRecord], Meta(description="All parts of the model, seen or not.")]
+    parts: Annotated[list[PartRecord], Meta(description="All parts of the model, visible or not.")]
     score: Annotated[
-        Score | None, Meta(description="How likely it is that it is there; null where that is not told.")
+        Score | None, Meta(description="Probability that the subject is in the frame; null if unknown.")
     ] = None
-    region: Annotated[Region | None, Meta(description="What the network saw of the frame to find it.")] = None
-    joints: Annotated[list[JointRecord], Meta(description="Of the skeleton; left out without one.")] = []
+    region: Annotated[Region | None, Meta(description="Region in which the network found it.")] = None
+    joints: Annotated[list[JointRecord], Meta(description="Joints of the skeleton; omitted without one.")] = []
 
 
 class FrameRecord(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="frame"):
     """One frame."""
 
-    frame: Annotated[Count, Meta(description="Position in the video, from 0; what was dropped is counted too.")]
-    pts: Annotated[int, Meta(description="Presentation time in ticks of the segment's time base, as the source says.")]
+    frame: Annotated[Count, Meta(description="Position in the video, from 0, counting dropped frames.")]
+    pts: Annotated[int, Meta(description="Presentation time in ticks of the segment's time base, from the source.")]
     pts_seconds: Annotated[float, Meta(description="The same in seconds.")]
-    parts: Annotated[list[PartRecord], Meta(description="All parts of the model, seen or not.")]
-    segment: Annotated[Count, Meta(description="Which segment it belongs to; left out for 0.")] = 0
-    dropped: Annotated[
-        Count, Meta(description="Frames since the one before that came and were not tracked; left out for 0.")
-    ] = 0
+    parts: Annotated[list[PartRecord], Meta(description="All parts of the model, visible or not.")]
+    segment: Annotated[Count, Meta(description="Number of its segment; omitted if 0.")] = 0
+    dropped: Annotated[Count, Meta(description="Frames dropped since the previous record; omitted if 0.")] = 0
     captured_unix_seconds: Annotated[
-        float | None, Meta(description="Wall-clock time at which it left the decoder; live sources only.")
+        float | None, Meta(description="Unix time at which it left the decoder; live sources only.")
     ] = None
-    joints: Annotated[list[JointRecord], Meta(description="Of the skeleton; left out without one.")] = []
+    joints: Annotated[list[JointRecord], Meta(description="Joints of the skeleton; omitted without one.")] = []
     subject_score: Annotated[
-        Score | None, Meta(description="How likely it is that the subject is there; left out where that is not told.")
+        Score | None, Meta(description="Probability that the subject is in the frame; omitted if unknown.")
     ] = None
     region: Annotated[
-        Region | None, Meta(description="What the network saw of the frame; left out where that was all of it.")
+        Region | None, Meta(description="Region that the network saw; omitted if it was the whole frame.")
     ] = None
     subjects: Annotated[
         list[SubjectRecord],
-        Meta(description="All of them where several are followed; what stands beside this is the first one's."),
+        Meta(
+            description="All subjects, if several are followed; the fields of the frame itself are those of the first."
+        ),
     ] = []
-    damaged: Annotated[
-        bool, Meta(description="Something of the picture was lost: no part counts as seen; left out for false.")
-    ] = False
+    damaged: Annotated[bool, Meta(description="Image data was lost, so no part is visible; omitted if false.")] = False
 
 
 class GapRecord(Struct, frozen=True, tag_field="type", tag="gap"):
-    """The source gave nothing for a while. Stands before the frame, and the segment, that follows."""
+    """The source supplied no frames for a while. Precedes the next frame and its segment."""
 
-    frame: Annotated[Count, Meta(description="The frame that follows.")]
+    frame: Annotated[Count, Meta(description="The frame after the gap.")]
     pts: Annotated[int, Meta(description="Its time, in ticks of its segment.")]
     pts_seconds: Annotated[float, Meta(description="The same in seconds.")]
-    seconds: Annotated[float, Meta(ge=0, description="Wall time from the last frame before to that frame.")]
-    reason: Annotated[str, Meta(description="In words.")]
+    seconds: Annotated[float, Meta(ge=0, description="Wall time from the last frame before the gap to that frame.")]
+    reason: Annotated[str, Meta(description="Cause, in words.")]
 
 
 class SegmentRecord(Struct, frozen=True, tag_field="type", tag="segment"):
-    """From here on the size or the clock of the source is another one. pts may go back here."""
+    """From here on, the size or the clock of the source differs. pts may decrease here."""
 
     segment: Annotated[Count, Meta(description="Its number; the segment of the header is 0.")]
     frame: Annotated[Count, Meta(description="Its first frame.")]
     height: Annotated[Size, Meta(description="As displayed, in pixels.")]
     width: Annotated[Size, Meta(description="As displayed, in pixels.")]
     time_base: Annotated[Ratio, Meta(description="Seconds per tick of pts: numerator and denominator.")]
-    masks: Annotated[MaskRecord | None, Meta(description="null where no masks were asked for.")] = None
+    masks: Annotated[MaskRecord | None, Meta(description="null without masks.")] = None
 
 
 Record = FrameRecord | GapRecord | SegmentRecord
-"""What follows the header."""
+"""Records after the header."""
 
 
 def tracks_schema() -> dict[str, Any]:

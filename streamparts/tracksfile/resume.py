@@ -1,4 +1,4 @@
-"""Where a run that broke off can go on: after the last whole frame of its tracks file."""
+"""Finds where an interrupted run can resume: after the last complete frame of its tracks file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK = 1 << 16
 
 
 class _Named(Protocol):
-    """What a resumed run's source is compared by."""
+    """Properties of a source that must match to resume."""
 
     @property
     def name(self) -> str: ...
@@ -32,29 +32,29 @@ class _Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """What a tracks file holds already."""
+    """Content of an existing tracks file."""
 
     next_index: int
-    """The first frame that is not in it; 0 where it holds none."""
+    """Number of the next frame; 0 if it has none."""
     pts: int | None
-    """Time of the last frame in it, in ticks of its segment; None where it holds none."""
+    """Time of its last frame, in ticks of its segment; None if it has none."""
     pts_seconds: float
-    """The same in seconds; 0 where it holds none."""
+    """The same in seconds; 0 if it has none."""
     segment: int
     """Segment of that frame."""
     size_bytes: int
-    """Length of the file up to the end of that frame; what follows is cut off."""
+    """Length of the file up to the end of that frame; the rest is removed."""
     path: Path
     """The file."""
     source: SourceRecord
-    """What its frames are of."""
+    """Source of its frames."""
 
     def check_source(self, source: _Named) -> None:
-        """Raise TracksError, in one line, unless it is what the file was made from."""
+        """Raise TracksError with a one-line message unless it is the source of the file."""
         was = self.source
         _require(self.path, "the source", was.name, source.name)
         size = f"{source.width}x{source.height}"
-        _require(self.path, "the picture size", f"{was.width}x{was.height}", size)
+        _require(self.path, "the frame size", f"{was.width}x{was.height}", size)
 
 
 def resume_point(
@@ -64,18 +64,20 @@ def resume_point(
     masks: bool = False,
     following: Following = WHOLE_PICTURE,
 ) -> ResumePoint | None:
-    """Where to go on with the tracks in `path`; None where there is no such file or it is empty.
+    """Return where to continue the tracks in `path`; None if the file does not exist or is empty.
 
-    Reads the first and the last lines only. Raises TracksError, in one line, where the file was made from another
-    model, source or picture size, with or without masks or following unlike now, by an older version, or is damaged.
-    Without `source`, that is left to `ResumePoint.check_source`.
+    Reads only the first and the last lines. Raises TracksError with a one-line message if the file was made from
+    another model, source or frame size, with other settings of masks or following, by an older version, or is damaged.
+    Without `source`, `ResumePoint.check_source` checks that later.
     """
     path = Path(path)
     if not path.exists() or path.stat().st_size == 0:
         return None
     file = read_tracks(path)
     if file.schema != SCHEMA:
-        raise TracksError(f"{path}: is of the older {file.schema}, which cannot be resumed; start anew in another file")
+        raise TracksError(
+            f"{path}: has the older schema {file.schema}, which cannot be resumed; start over in another file"
+        )
     _require(path, "the model", file.header.model.sha256[:12], bundle.sha256[:12])
     _require(path, "whether there are masks", _yes(file.header.masks is not None), _yes(masks))
     _require(path, "what the network sees (--roi)", _said(file.header.roi), _said(following.roi))
@@ -94,14 +96,14 @@ def _last_frame(path: Path, source: SourceRecord) -> ResumePoint:
         record = _decoded(path, offset, line)
         if isinstance(record, FrameRecord):
             return ResumePoint(record.frame + 1, record.pts, record.pts_seconds, record.segment, end, path, source)
-    raise TracksError(f"{path}: its header was cut off; delete the file and start anew")
+    raise TracksError(f"{path}: its header is incomplete; delete the file and start over")
 
 
 def _require(path: Path, what: str, before: str, now: str) -> None:
     if before != now:
         raise TracksError(
-            f"{path}: cannot be resumed, {what} was {before} and is {now}; repeat what made the file, or leave "
-            "--resume out and give another name"
+            f"{path}: cannot be resumed, because {what} was {before} and is now {now}; repeat the original options, "
+            "or leave --resume out and give another name"
         )
 
 
@@ -118,7 +120,9 @@ def _decoded(path: Path, offset: int, line: bytes) -> Record:
         return decode_line(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         number = _line_number(path, offset)
-        raise TracksError(f"{path}: line {number}: {error}; delete this line and those after it to resume") from error
+        raise TracksError(
+            f"{path}: line {number}: {error}; delete this line and the following ones to resume"
+        ) from error
 
 
 def _line_number(path: Path, offset: int) -> int:
@@ -128,7 +132,7 @@ def _line_number(path: Path, offset: int) -> int:
 
 
 def _lines_backwards(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(offset, line) of the whole lines, the last one first."""
+    """(offset, line) of the complete lines, last one first."""
     with path.open("rb") as file:
         start = file.seek(0, os.SEEK_END)
         text = b""

@@ -20,7 +20,7 @@ def encode_mask(mask: NDArray[np.bool_]) -> dict[str, list[int] | str]:
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Lengths of alternating runs of 0 and 1, column by column, beginning with 0s (which may be none)."""
+    """Lengths of alternating runs of 0 and 1, column by column, starting with 0s (possibly none)."""
     pixels = np.asarray(mask, np.bool_).ravel(order="F")
     changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
     starts = [0, 0] if pixels.size and pixels[0] else [0]
@@ -29,8 +29,8 @@ def run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def compress(counts: NDArray[np.int64]) -> str:
-    """COCO's text: from the fourth count on, differences to the count before the last, in groups of 5 bits,
-    lowest first, each printed as one character; the sign is the top bit of the last group."""
+    """COCO's text: from the fourth count on, differences to the count before the last, in groups of 5 bits, lowest
+    first, each as one character; the sign is the top bit of the last group."""
     values = counts.copy()
     values[3:] -= counts[1:-2]
     groups = []
@@ -47,11 +47,11 @@ def compress(counts: NDArray[np.int64]) -> str:
 
 
 MAX_PIXELS = 1 << 28
-"""Of a mask that is decoded."""
+"""Maximum size of a decoded mask."""
 
 
 def decode_mask(size: tuple[int, int], text: str) -> NDArray[np.bool_]:
-    """(h, w) mask of what `encode_mask` gives. Raises ValueError where the text is not a mask of that size."""
+    """(h, w) mask from the output of `encode_mask`. Raises ValueError if the text is not a mask of that size."""
     counts = decompress(text)
     pixels = size[0] * size[1]
     if pixels > MAX_PIXELS or (counts < 0).any() or (counts > pixels).any() or counts.sum() != pixels:
@@ -61,7 +61,7 @@ def decode_mask(size: tuple[int, int], text: str) -> NDArray[np.bool_]:
 
 
 def decompress(text: str) -> NDArray[np.int64]:
-    """The run lengths in COCO's text; the inverse of `compress`. Raises ValueError for other text."""
+    """The run lengths in COCO's text; the inverse of `compress`. Raises ValueError for invalid text."""
     groups = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - _OFFSET
     if len(groups) and (groups.min() < 0 or groups.max() >= 2 * _MORE or groups[-1] & _MORE):
         raise ValueError("not COCO's run-length encoding")
@@ -72,7 +72,7 @@ def decompress(text: str) -> NDArray[np.int64]:
     places = np.arange(len(groups)) - np.repeat(ends - lengths + 1, lengths)
     values = np.add.reduceat((groups & (_MORE - 1)) << (_BITS * places), ends - lengths + 1) if len(ends) else ends
     values -= np.where(groups[ends] & (1 << (_BITS - 1)), np.int64(1) << (_BITS * lengths), 0)
-    # each is told as the difference to the one before the last: sums over every other one, from the second and third on
+    # each is the difference to the one before the last: sums over every other one, from the second and third
     for first in (1, 2):
         values[first::2] = np.cumsum(values[first::2])
     return values

@@ -1,4 +1,4 @@
-"""The skeleton of a tracks file."""
+"""Finds the skeleton of a tracks file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from streamparts.tracksfile.reading import read_tracks
 
 
 def skeleton_of_tracks(path: str | Path) -> Skeleton:
-    """The skeleton of a tracks file; of a long one every n-th frame counts. Raises TracksError where the file cannot be
-    read, and where it does not tell a skeleton."""
+    """Return the skeleton of a tracks file; of a long file, every n-th frame is used. Raises TracksError if the file
+    cannot be read, or contains no skeleton."""
     tracks = read_tracks(path)
     rows: list[tuple[list[object], list[float]]] = []
     every = 1

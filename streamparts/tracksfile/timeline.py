@@ -1,4 +1,4 @@
-"""Times of an overlay: the source's own as long as it goes forward, and never back."""
+"""Times of an overlay: the source's own while they increase, and never decreasing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Lost(Protocol):
 
 
 class Timed(Protocol):
-    """What a timeline must know of a frame, see data.Frame."""
+    """Properties of a frame that a timeline needs, see data.Frame."""
 
     @property
     def pts(self) -> int: ...
@@ -27,9 +27,9 @@ class Timed(Protocol):
 class Timeline:
     """Maps each frame's time to the overlay's, in seconds.
 
-    Within a segment, and where a new one simply goes on, nothing changes. After a gap the overlay goes on by the wall
-    time that was lost, whatever the source's clock says then. Where a new segment without a gap goes back in time, it
-    begins one average frame after the last.
+    Within a segment, and if a new one simply continues, nothing changes. After a gap, the overlay advances by the lost
+    wall time, whatever the source's clock is then. If a new segment without a gap starts at an earlier time, it is
+    placed one average frame interval after the last.
     """
 
     def __init__(self, rate: Fraction) -> None:
@@ -37,7 +37,7 @@ class Timeline:
         self._segment: int | None = None
         self._last = Fraction(0)
         self.shift = Fraction(0)
-        """Seconds now added to the source's times."""
+        """Seconds currently added to the source's times."""
 
     def seconds(self, frame: Timed) -> Fraction:
         """Overlay time of the next frame."""

@@ -1,4 +1,4 @@
-"""Tracks as JSON lines: a header that says how to read them, then one line per frame. recording.py fills the lines."""
+"""Writes tracks as JSON lines: a header, then one line per frame. recording.py builds the lines."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from streamparts.tracksfile.recording import Recording
 from streamparts.tracksfile.resume import ResumePoint
 
 STANDARD_OUTPUT = Path("-")
-"""Stands for standard output, where a program reads the tracks as they come."""
+"""Name of standard output, from which a program can read the tracks live."""
 
 
 class JsonlSink:
-    """Appends one line per frame with a single unbuffered write: what is in the file is always whole lines."""
+    """Appends one line per frame with a single unbuffered write: the file always consists of complete lines."""
 
     def __init__(
         self,
@@ -39,10 +39,10 @@ class JsonlSink:
         following: Following = WHOLE_PICTURE,
         resume: ResumePoint | None = None,
     ) -> None:
-        """Creates, or empties, the file and writes the header; or goes on after `resume`, a point of that very file.
-        The path "-" is standard output.
+        """Create, or truncate, the file and write the header; or continue after `resume`, a point of the same file. The
+        path "-" is standard output.
 
-        `policy` and `following` are told to the readers of the file. Raises VideoError.
+        `policy` and `following` are stored for readers of the file. Raises VideoError.
         """
         self.path = Path(path)
         self._clock = clock or StageClock()
@@ -61,7 +61,7 @@ class JsonlSink:
             self._write_lines(self._recording.header)
 
     def write(self, tracks: Tracks) -> None:
-        """Write one frame. Raises VideoError when writing fails, for example on a full disk."""
+        """Write one frame. Raises VideoError if writing fails, for example on a full disk."""
         with self._clock.time("write"):
             self._write_lines(*self._recording.records(tracks))
 
@@ -69,7 +69,7 @@ class JsonlSink:
         self._file.close()
 
     def _write_lines(self, *records: object) -> None:
-        """All of them or, when writing fails, none."""
+        """Write all lines or, if writing fails, none."""
         data = memoryview(b"".join(self._encoder.encode(record) + b"\n" for record in records))
         try:
             done = 0

@@ -25,7 +25,7 @@ KINDS = {
     "keypoints": "keypoints:FILE.json[,VIDEO] (a list of points, or of {name: {x, y}}, for each frame)",
     "taichi": "taichi:FOLDER (stacked clips and pseudo_gt/*.npz)",
     "face": "face:FOLDER (clips and pseudo_gt/*.npz)",
-    "horses": "horses:FOLDER[,fit|,test] (rgb/ and mask/; every second picture by name, from the first or the second)",
+    "horses": "horses:FOLDER[,fit|,test] (rgb/ and mask/; every second image by name, from the first or the second)",
 }
 """Opener of each kind of set."""
 
@@ -34,7 +34,7 @@ def open_set(text: str, max_frames: int, puppets: PuppetOptions) -> EvaluationSe
     """Open a set by its name on the command line. Raises LabelsError with the expected form."""
     kind, _, where = text.partition(":")
     if kind not in KINDS or not (where or kind == "puppets"):
-        raise LabelsError(f"{text!r} names no set; write one of: {'; '.join(KINDS.values())}")
+        raise LabelsError(f"{text!r} is not a set; write one of: {'; '.join(KINDS.values())}")
     path = Path(where)
     match kind:
         case "puppets":
@@ -49,7 +49,7 @@ def open_set(text: str, max_frames: int, puppets: PuppetOptions) -> EvaluationSe
         case "badja":
             joints, _, clip = where.partition(",")
             if not clip:
-                raise LabelsError(f"{text!r} names no clip; write {KINDS['badja']}")
+                raise LabelsError(f"{text!r} has no clip; write {KINDS['badja']}")
             return open_badja(Path(joints), Path(clip), max_frames)
         case "keypoints":
             labels, _, video = where.partition(",")

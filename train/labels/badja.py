@@ -35,7 +35,7 @@ def open_badja(joints: Path, clip: Path, max_frames: int) -> EvaluationSet:
     numbers, points = read_badja(joints)
     frames = list_images(clip / "frames") if clip.is_dir() else []
     if frames and numbers[-1] >= len(frames):
-        raise LabelsError(f"{clip}: has {len(frames)} frames, but {joints.name} labels number {numbers[-1]}")
+        raise LabelsError(f"{clip}: has {len(frames)} frames, but {joints.name} labels frame {numbers[-1]}")
     rows = {numbers[row]: row for row in spread(len(numbers), max_frames)}
 
     def labelled(index: int, picture: np.ndarray) -> LabelledFrame:
@@ -68,5 +68,5 @@ def read_badja(path: Path) -> tuple[list[int], FloatArray]:
         if not entries or points.shape[1:] != (len(places), 2):
             raise ValueError("no frame is labelled")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise LabelsError(f"{path}: not readable as BADJA's joints ({error})") from error
+        raise LabelsError(f"{path}: cannot be read as BADJA's joints ({error})") from error
     return numbers, np.where(seen[..., None], points, np.float32(np.nan))

@@ -14,7 +14,7 @@ def open_davis(folder: Path, max_frames: int) -> EvaluationSet:
     """Open the clips, subsampled evenly to `max_frames` in total."""
     clips = [folder] if (folder / "frames").is_dir() else sorted(p.parent for p in folder.glob("*/frames"))
     if not clips:
-        raise LabelsError(f"{folder}: neither it nor its folders hold frames/ and masks/")
+        raise LabelsError(f"{folder}: neither it nor its folders contain frames/ and masks/")
     images = [list_images(clip / "frames") for clip in clips]
     chosen = [
         (number, row, files[row])

@@ -53,9 +53,9 @@ def read_keypoints(path: Path) -> tuple[tuple[str, ...], FloatArray]:
         names = tuple(map(str, first)) if isinstance(first, dict) else _numbered(len(first))
         rows = [_points(entry, names) for entry in entries]
     except StopIteration:
-        raise LabelsError(f"{path}: holds no keypoint") from None
+        raise LabelsError(f"{path}: contains no keypoint") from None
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise LabelsError(f"{path}: not readable as a list of keypoints, one entry a frame ({error})") from error
+        raise LabelsError(f"{path}: cannot be read as a list of keypoints, one entry per frame ({error})") from error
     return names, np.stack(rows)
 
 
@@ -70,5 +70,5 @@ def _points(entry: Any, names: tuple[str, ...]) -> FloatArray:
     if isinstance(entry, dict):
         return np.array([[entry[name]["x"], entry[name]["y"]] for name in names], np.float32)
     if len(entry) != len(names):
-        raise ValueError(f"a frame has {len(entry)} keypoints, the first has {len(names)}")
+        raise ValueError(f"a frame has {len(entry)} keypoints, but the first one has {len(names)}")
     return np.array([point[:2] for point in entry], np.float32).reshape(len(names), 2)

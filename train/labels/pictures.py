@@ -22,7 +22,7 @@ HALVES = {"fit": 0, "test": 1}
 def half_of(images: Sequence[Path], half: str) -> list[Path]:
     """Return the images of one of HALVES, or all for "". Raises LabelsError for another name."""
     if half and half not in HALVES:
-        raise LabelsError(f"{half!r} is no half of a set; write one of: {', '.join(HALVES)}")
+        raise LabelsError(f"{half!r} is not a half of a set; write one of: {', '.join(HALVES)}")
     return list(images[HALVES[half] :: 2] if half else images)
 
 

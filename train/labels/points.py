@@ -87,5 +87,5 @@ def read_points(video: Path, path: Path) -> DetectedPoints:
                 sure = sure & (stored["vis"] >= MIN_SCORE)
             packed = stored.get("mask")
     except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
-        raise LabelsError(f"{path}: not readable as detected points ({error})") from error
+        raise LabelsError(f"{path}: cannot be read as detected keypoints ({error})") from error
     return DetectedPoints(video, np.where(sure[..., None], points, np.float32(np.nan)), packed)

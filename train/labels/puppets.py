@@ -33,7 +33,7 @@ class PuppetOptions:
 def open_rendered(kind: str, options: PuppetOptions) -> EvaluationSet:
     """Render clips with held-out seeds, and thus new textures, colours, backgrounds and motions."""
     if kind not in FIGURES:
-        raise LabelsError(f"no puppet called {kind!r}; choose from {', '.join(FIGURES)}, or give a folder")
+        raise LabelsError(f"there is no puppet called {kind!r}; choose from {', '.join(FIGURES)}, or give a folder")
     size_hw = (options.size, options.size)
 
     def read() -> Iterator[LabelledFrame]:
@@ -52,7 +52,7 @@ def open_folder(folder: Path, max_frames: int) -> EvaluationSet:
     videos = find_videos(folder)
     truths = [_truth_of(video) for video in videos]
     if len({truth.part_names for truth in truths}) != 1:
-        raise LabelsError(f"{folder}: its clips show puppets of several kinds; give each its own folder")
+        raise LabelsError(f"{folder}: its clips show several kinds of puppets; use a folder for each kind")
     lengths = [min(len(truth.labels), max(2, max_frames // len(videos))) for truth in truths]
 
     def read() -> Iterator[LabelledFrame]:

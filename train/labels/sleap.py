@@ -74,7 +74,9 @@ def _video_beside(labels: Path, name: str) -> Path:
     named = labels.parent / Path(name.replace("\\", "/")).name
     if name and named.suffix.lower() in VIDEO_SUFFIXES and named.exists():
         return named
-    raise LabelsError(f"{labels}: its video ({name or 'not named'}) is not beside it; give it as {labels.name},VIDEO")
+    raise LabelsError(
+        f"{labels}: its video ({name or 'not named'}) is missing beside it; give it as {labels.name},VIDEO"
+    )
 
 
 def read_sleap(path: Path) -> SleapLabels:
@@ -84,7 +86,7 @@ def read_sleap(path: Path) -> SleapLabels:
         with h5py.File(path, "r") as file:
             return _read_slp(file) if "instances" in file else _read_analysis(file)
     except (OSError, KeyError, ValueError, IndexError) as error:
-        raise LabelsError(f"{path}: not readable as SLEAP's .slp or analysis .h5 ({error})") from error
+        raise LabelsError(f"{path}: cannot be read as SLEAP's .slp or analysis .h5 ({error})") from error
 
 
 def _import_h5py() -> ModuleType:
@@ -125,7 +127,7 @@ def _read_slp(file: Any) -> SleapLabels:
     metadata = json.loads(file["metadata"].attrs["json"])
     frames, instances = file["frames"][:], file["instances"][:]
     if len(np.unique(frames["video"])) != 1:
-        raise ValueError(f"labels {len(np.unique(frames['video']))} videos, only files of one are read")
+        raise ValueError(f"has labels of {len(np.unique(frames['video']))} videos, but only one is supported")
     shift = PIXEL_CENTER if float(file["metadata"].attrs["format_id"]) >= 1.1 else 0.0
     stored = [_points(file[name][:], shift) for name in ("points", "pred_points")]
     nodes = [metadata["nodes"][node["id"]]["name"] for node in metadata["skeletons"][0]["nodes"]]
@@ -169,5 +171,5 @@ def _points_of(instance: Any, stored: list[NDArray[np.float64]], num_nodes: int)
     first, end = int(instance["point_id_start"]), int(instance["point_id_end"])
     points = stored[int(instance["instance_type"])][first:end]
     if len(points) != num_nodes:
-        raise ValueError(f"an instance has {len(points)} points, the skeleton {num_nodes} nodes")
+        raise ValueError(f"an instance has {len(points)} points, but the skeleton {num_nodes} nodes")
     return points

@@ -1,1 +1,1 @@
-"""TensorRT: engines built from models, kept, checked and run on an NVIDIA GPU."""
+"""TensorRT: engines are built from models, cached, verified, and run on an NVIDIA GPU."""

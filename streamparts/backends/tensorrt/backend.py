@@ -1,4 +1,4 @@
-"""The backend "tensorrt": runs an engine on an NVIDIA GPU."""
+"""The "tensorrt" backend: runs an engine on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from streamparts.data import Outputs
 from streamparts.errors import ModelError
 
 NUM_SLOTS = 2
-"""Batches under way at once: one is computed while the next goes up and the last comes down."""
+"""Batches in flight: one is computed while the next is uploaded and the last downloaded."""
 
 
 class TensorRtBackend:
-    """One engine on the first GPU. Pictures go up as bytes, results come down in one copy, from graphs replayed."""
+    """An engine on the first GPU. Images are uploaded as bytes, results downloaded in one copy, by replaying graphs."""
 
     name = "tensorrt"
 
     def __init__(self, bundle: Bundle) -> None:
         """`bundle` is an engine, see engines.engine_for.
 
-        Raises ModelError if no engine can run here or this one cannot, MissingExtraError without TensorRT.
+        Raises ModelError if no engine or not this one can run here, MissingExtraError without TensorRT.
         """
         self._stack = ExitStack()
         self._label = bundle.path.name
         require_available(self._label)
         if bundle.engine is None:
-            raise ValueError(f"{bundle.path} is no engine")
+            raise ValueError(f"{bundle.path} is not an engine")
         library, cuda = load_library(), load_cuda()
         self._shape = (*bundle.spec.input_hw, 3)
         self._waiting: deque[Slot] = deque()
         with ExitStack() as stack:
-            # Leaving a stack goes backwards: passes are dropped before the engine, and that before its runtime.
+            # A stack unwinds in reverse: passes are dropped before the engine, and the engine before its runtime.
             engine = _deserialise(library, bundle.data, self._label, bundle.engine.version_compatible, stack)
             self.interface = _read_interface(library.module, engine, bundle.spec, self._label)
             new_context = _context_maker(library, engine, self._label, stack)
@@ -52,13 +52,13 @@ class TensorRtBackend:
 
     @property
     def max_batch(self) -> int:
-        """Pictures that go through the network at once; `run` splits what is larger."""
+        """Largest batch of the network; `run` splits larger ones."""
         return self.interface.max_batch
 
     def run(self, images: ByteArray) -> Outputs:
-        """See Backend.run; any number of pictures, the copies of one batch overlapping with the work on the next."""
+        """See Backend.run; any number of images; the copies of one batch overlap with the computation of the next."""
         if self._waiting:
-            raise ValueError("submitted pictures wait for collect()")
+            raise ValueError("submitted images wait for collect()")
         self._require_pictures(images)
         try:
             return _joined(list(self._batches(images)))
@@ -67,35 +67,36 @@ class TensorRtBackend:
             raise
 
     def submit(self, images: ByteArray) -> None:
-        """Start on (N, H, W, 3) pictures, N <= max_batch, and return at once; `images` may be reused.
+        """Start on (N, H, W, 3) images, N <= max_batch, and return at once; `images` may be reused.
 
-        At most NUM_SLOTS batches may wait for collect(). Raises ModelError when the network fails.
+        At most NUM_SLOTS batches may wait for collect(). Raises ModelError if the network fails.
         """
         self._require_pictures(images)
         if len(images) > self.max_batch:
-            raise ValueError(f"submit takes at most {self.max_batch} pictures at once, got {len(images)}")
+            raise ValueError(f"submit takes at most {self.max_batch} images at once, got {len(images)}")
         if not self._slots:
-            raise ValueError(f"{NUM_SLOTS} batches wait already; collect() one first")
+            raise ValueError(f"{NUM_SLOTS} batches are waiting; collect() one first")
         slot = self._slots[0]
         slot.submit(images)
         self._waiting.append(self._slots.popleft())
 
     def collect(self) -> Outputs:
-        """Outputs of the oldest batch submitted and not collected; waits for them. Raises ModelError on failure."""
+        """Wait for the oldest submitted batch that was not collected, and return its outputs. Raises ModelError on
+        failure."""
         if not self._waiting:
             raise ValueError("nothing was submitted")
         slot = self._waiting.popleft()
-        self._slots.appendleft(slot)  # the one whose graphs are there already
+        self._slots.appendleft(slot)  # the slot that already has graphs for this size
         return slot.collect()
 
     def close(self) -> None:
-        """Give the GPU's memory back; may be called again."""
+        """Free the GPU's memory; may be called again."""
         self._waiting.clear()
         self._slots = deque()
         self._stack.close()
 
     def __del__(self) -> None:
-        with suppress(Exception):  # at the interpreter's end half of the modules may be gone
+        with suppress(Exception):  # at interpreter exit, half of the modules may be gone
             self.close()
 
     def _batches(self, images: ByteArray) -> Iterator[Outputs]:
@@ -107,7 +108,7 @@ class TensorRtBackend:
             yield self.collect()
 
     def _drop_waiting(self) -> None:
-        """After a failure: results of earlier batches must not be taken for those of later ones."""
+        """After a failure, drop the results of earlier batches, so that they are not taken for later ones."""
         while self._waiting:
             with suppress(ModelError):
                 self.collect()
@@ -116,8 +117,8 @@ class TensorRtBackend:
         if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
             height, width, channels = self._shape
             raise ModelError(
-                f"{self._label} takes uint8 pictures of shape (N, {height}, {width}, {channels}), "
-                f"got {images.dtype} {images.shape}"
+                f"{self._label} takes uint8 images of shape (N, {height}, {width}, {channels}), got {images.dtype} "
+                f"{images.shape}"
             )
 
 
@@ -131,10 +132,10 @@ def _joined(batches: list[Outputs]) -> Outputs:
 def _deserialise(library: Library, plan: bytes, label: str, host_code: bool, stack: ExitStack) -> Any:
     trt = library.module
     runtime = trt.Runtime(library.log)
-    # A version-compatible plan carries its own runtime as machine code; its trust was settled by load_engine.
+    # A version-compatible plan contains its own runtime as machine code; load_engine has already checked its trust.
     runtime.engine_host_code_allowed = host_code
     if library.is_rtx and (reason := rtx_plan_problem(library, runtime, plan)) is not None:
-        raise ModelError(f"{label}: {library.title} refuses this engine: {reason}; build it again")
+        raise ModelError(f"{label}: {library.title} rejects this engine: {reason}; build it again")
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ModelError(f"{label}: {library.title} cannot load this engine ({library.log.take()}); build it again")
@@ -149,7 +150,7 @@ def _drop_last_first(holder: list[Any]) -> None:
 
 
 def _context_maker(library: Library, engine: Any, label: str, stack: ExitStack) -> Any:
-    """A function that makes an execution context. The engine goes with `stack`, and so do its contexts' means."""
+    """Return a function that creates execution contexts. `stack` owns the engine and the resources of its contexts."""
     holder = [engine]
     if library.is_rtx:
         holder.append(_rtx_runtime_config(library.module, engine))
@@ -159,14 +160,15 @@ def _context_maker(library: Library, engine: Any, label: str, stack: ExitStack) 
         engine, *means = holder
         context = engine.create_execution_context(*means)
         if context is None:
-            raise ModelError(f"{label}: {library.title} gave no execution context ({library.log.take()})")
+            raise ModelError(f"{label}: {library.title} returned no execution context ({library.log.take()})")
         return context
 
     return new_context
 
 
 def _rtx_runtime_config(trt: Any, engine: Any) -> Any:
-    """Kernels compiled once for all contexts, and for the shape at hand before it runs: graphs would keep slow ones."""
+    """Kernels are compiled once for all contexts, for the current shape, before it runs: graphs would keep slow
+    ones."""
     runtime_config = engine.create_runtime_config()
     runtime_config.set_runtime_cache(runtime_config.create_runtime_cache())
     runtime_config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
@@ -174,7 +176,7 @@ def _rtx_runtime_config(trt: Any, engine: Any) -> Any:
 
 
 def _read_interface(trt: Any, engine: Any, spec: ModelSpec, label: str) -> Interface:
-    """Checks inputs and outputs of an engine against its description. Raises ModelError where they differ."""
+    """Check inputs and outputs of an engine against its description. Raises ModelError if they differ."""
     (height, width), num_parts = spec.input_hw, spec.num_parts
     byte, real = trt.DataType.UINT8, trt.DataType.FLOAT
     wanted = {

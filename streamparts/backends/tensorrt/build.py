@@ -1,4 +1,5 @@
-"""`streamparts build`: a model file to an engine file, compared with the model before anything is written."""
+"""Builds an engine file from a model file, for `streamparts build`; it is compared with the model before it is
+written."""
 
 from __future__ import annotations
 
@@ -26,22 +27,22 @@ from streamparts.parity.sample_frames import sample_frames
 
 
 class BuildReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What --report leaves."""
+    """Content of the --report file."""
 
     model: str
     """File name of the .onnx model."""
     engine: EngineInfo | None
-    """None when the engine differed from the model: nothing was written then."""
+    """None if the engine differed from the model and was not written."""
     num_bytes: int
-    """Of the engine."""
+    """Precision of the engine."""
     seconds: float
-    """For conversion, build and comparison."""
+    """Duration of conversion, build and comparison."""
     frames: str
-    """What the comparison ran on."""
+    """Frames of the comparison."""
     agreement: Agreement | None
-    """With the model in its own precision, by ONNX Runtime."""
+    """Agreement with the model in its own precision, run by ONNX Runtime."""
     outcome: str
-    """In one line."""
+    """Summary in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Built:
     bundle: Bundle
     seconds: float
     outcome: str
-    """What was checked and what was not, in one line."""
+    """Verified and unverified properties, in one line."""
 
 
 def build(
@@ -69,16 +70,20 @@ def build(
 ) -> Built:
     """Build an engine of a model, compare it on real frames, and write it beside its description.
 
-    `precision` None keeps the model's own. int8 measures its ranges on `num_frames` of the video or folder `calibrate`;
-    the comparison runs on `frames`, or those, or made-up patterns. `report` is a JSON file of the comparison. `force`
-    replaces files. Raises ModelError or VideoError in one line, MissingExtraError for missing packages; no engine is
-    written then. One that is refused because it differs from the model leaves the report and a picture of the worst
-    frame, x.worst.png beside x.engine.
+    Args:
+        precision: None keeps the model's own. int8 calibrates on `num_frames` frames of `calibrate`, a video or folder.
+        frames: video or folder for the comparison; by default the calibration frames, or generated patterns.
+        report: JSON file for the result of the comparison.
+        force: replace existing files.
+
+    Raises ModelError or VideoError with a one-line message, MissingExtraError for missing packages; then no engine is
+    written. An engine refused because it differs from the model leaves the report, and an image of the worst frame,
+    x.worst.png beside x.engine.
     """
     output, options = Path(output), options or BuildOptions()
     report = None if report is None else Path(report)
     if Path(model).suffix == ".engine":
-        raise ModelError(f"{model}: is an engine already; give the .onnx file that it was built from")
+        raise ModelError(f"{model}: is already an engine; give the .onnx file that it was built from")
     _check_outputs(output, report, force)
     bundle = load_onnx(model)
     load_cuda()
@@ -91,7 +96,7 @@ def build(
         _frames(calibrate, bundle, num_frames),
         _frames(frames, bundle, num_frames),
     )
-    ran_on = str(frames or calibrate or "made-up patterns: give --frames VIDEO|FOLDER for a comparison that counts")
+    ran_on = str(frames or calibrate or "generated patterns: give --frames VIDEO|FOLDER for a meaningful comparison")
     started = time.perf_counter()
     try:
         engine = make_engine(request, machine, EngineCache(cache_folder()))
@@ -101,7 +106,7 @@ def build(
             _write_report(report, bundle, None, 0, seconds, ran_on, error.agreement, str(error))
         picture = output.with_suffix(".worst.png")
         write_atomically(picture, error.picture)
-        raise ModelError(f"{error}; frame {error.worst}, the worst, is shown in {picture}") from error
+        raise ModelError(f"{error}; {picture} shows the worst frame, {error.worst}") from error
     seconds = time.perf_counter() - started
     outcome = describe_outcome(required_info(engine), ran_on)
     save_engine(engine, output)
@@ -112,18 +117,18 @@ def build(
 
 
 def describe_outcome(info: EngineInfo, ran_on: str) -> str:
-    """What was checked and what was not, in one line."""
-    beside = "" if info.precision == "fp32" else f"{info.precision} beside fp32: "
+    """Describe in one line what was verified and what was not."""
+    beside = "" if info.precision == "fp32" else f"{info.precision} compared with fp32: "
     said = info.agreement.describe() if info.agreement else ""
     if info.verified:
         return f"{beside}{said} of {ran_on}"
     graph = f"; its graph on the CPU, {beside}{said} of {ran_on}" if said else ""
-    return f"built, not executed: no GPU here that it is for{graph}"
+    return f"built, not executed: this machine has no target GPU{graph}"
 
 
 def _check_outputs(output: Path, report: Path | None, force: bool) -> None:
     if output.suffix != ".engine":
-        raise ModelError(f"{output}: give the engine a name that ends in .engine")
+        raise ModelError(f"{output}: the engine's name must end in .engine")
     for path in (output, sidecar_path(output), *([report] if report else [])):
         if not path.absolute().parent.is_dir():
             raise ModelError(f"{path}: the folder {path.parent} does not exist; create it first")

@@ -1,4 +1,5 @@
-"""What this user built: engines, and the hashes of those that may be loaded. Nobody else may write there."""
+"""The cache of engines built by this user, and of the hashes of engines that may be loaded. No other user may write
+there."""
 
 from __future__ import annotations
 
@@ -20,26 +21,26 @@ _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder() -> Path:
-    """XDG_CACHE_HOME/streamparts/engines; ~/.cache where the variable is not set."""
+    """XDG_CACHE_HOME/streamparts/engines, or ~/.cache if the variable is not set."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "streamparts" / "engines"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineCache:
-    """A folder that only this user can write to. Every file in it appears whole or not at all."""
+    """A folder that only this user can write to. Files in it appear atomically."""
 
     folder: Path
 
     def record(self, plan_sha256: str) -> None:
-        """Remember that a plan was built here: from now on load_engine takes it."""
+        """Record that a plan was built here, so that load_engine accepts it."""
         self.write(self._trusted(plan_sha256), plan_sha256.encode())
 
     def is_recorded(self, plan_sha256: str) -> bool:
         return self._holds(self._trusted(plan_sha256), plan_sha256)
 
     def record_verified(self, plan_sha256: str, compute_capability: str) -> None:
-        """Remember that a plan gave the right results on a GPU like this."""
+        """Record that a plan gave correct results on a GPU like this one."""
         self.write(self._verified(plan_sha256, compute_capability), plan_sha256.encode())
 
     def is_verified(self, plan_sha256: str, compute_capability: str) -> bool:
@@ -52,7 +53,8 @@ class EngineCache:
         return self.folder / f"timing-{digest(library, gpu)[:32]}.cache"
 
     def read(self, path: Path) -> bytes | None:
-        """A file of the cache; None without it. Raises ModelError for one that is not this user's own plain file."""
+        """Read a file of the cache; None if it does not exist. Raises ModelError unless it is a plain file of this
+        user."""
         if not self.folder.exists():
             return None
         self._require_own_folders()
@@ -65,18 +67,18 @@ class EngineCache:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or _is_foreign(status):
             os.close(descriptor)
-            raise ModelError(f"{path}: others may have written it; remove it, the engine is then built again")
+            raise ModelError(f"{path}: other users may have written it; remove it, and the engine is built again")
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
 
     def write(self, path: Path, data: bytes) -> None:
-        """Put a file in the cache, readable by this user alone."""
+        """Write a file to the cache, readable only by this user."""
         self._make()
         write_atomically(path, data, FILE_MODE)
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Held by one process at a time, so that the second finds what the first one built."""
+        """Lock held by one process at a time, so that the second finds the engine built by the first."""
         self._make()
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         try:
@@ -87,7 +89,7 @@ class EngineCache:
             _lock(descriptor)
             yield
         finally:
-            os.close(descriptor)  # which unlocks
+            os.close(descriptor)  # closing it unlocks
 
     def _trusted(self, plan_sha256: str) -> Path:
         return self.folder / f"{plan_sha256}.built"
@@ -104,7 +106,7 @@ class EngineCache:
             for folder in (self.folder.parent, self.folder):
                 folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         except OSError as error:
-            raise ModelError(f"{self.folder}: no engine cache can be made there ({error.strerror})") from error
+            raise ModelError(f"{self.folder}: the engine cache cannot be created there ({error.strerror})") from error
         self._require_own_folders()
 
     def _require_own_folders(self) -> None:
@@ -114,13 +116,13 @@ class EngineCache:
                 raise ModelError(f"{folder}: the engine cache must be a folder, not a link or a file")
             if _is_foreign(status):
                 raise ModelError(
-                    f"{folder}: the engine cache belongs to this user alone, but others can write there "
-                    f"(mode {stat.S_IMODE(status.st_mode):o}); delete it, or set XDG_CACHE_HOME to another folder"
+                    f"{folder}: the engine cache must be private, but other users can write there (mode "
+                    f"{stat.S_IMODE(status.st_mode):o}); delete it, or set XDG_CACHE_HOME to another folder"
                 )
 
 
 def digest(*words: object) -> str:
-    """SHA-256 of words, so that no two different lists of words have the same."""
+    """SHA-256 of a list of words; different lists have different digests."""
     return hashlib.sha256(json.dumps([str(word) for word in words]).encode()).hexdigest()
 
 
@@ -133,7 +135,7 @@ def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
 
 
 def _is_foreign(status: os.stat_result) -> bool:
-    """Whether somebody else owns it or may write to it. Windows keeps a user's folders apart by other means."""
+    """True if another user owns it or may write to it. Windows separates users' folders by other means."""
     if os.name != "posix":
         return False
     return status.st_uid != os.geteuid() or bool(status.st_mode & _OTHERS_MAY_WRITE)
@@ -142,6 +144,6 @@ def _is_foreign(status: os.stat_result) -> bool:
 def _lock(descriptor: int) -> None:
     try:
         import fcntl
-    except ImportError:  # Windows: two builds at once waste time, and the last one stays
+    except ImportError:  # Windows: two parallel builds waste time, and the last one remains
         return
     fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The CUDA runtime as engines need it: every call checked, everything taken given back once."""
+"""The CUDA runtime functions that engines need: every call is checked, every resource freed once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from streamparts.errors import MissingExtraError, ModelError
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """The GPU at hand."""
+    """The GPU of this machine."""
 
     name: str
-    """As the driver calls it."""
+    """Name reported by the driver."""
     compute_capability: str
-    """"9.0" and the like."""
+    """Compute capability, such as "9.0"."""
     driver_cuda: str
-    """Newest CUDA version that the driver supports, "13.0" and the like."""
+    """Newest CUDA version that the driver supports, such as "13.0"."""
 
 
 def load_cuda() -> ModuleType:
@@ -38,7 +38,7 @@ def load_cuda() -> ModuleType:
 
 
 def checked(cuda: Any, result: tuple[Any, ...]) -> Any:
-    """What a call into the CUDA runtime returned after its error code. Raises ModelError with the error's name."""
+    """Return the results of a CUDA runtime call without its error code. Raises ModelError with the error's name."""
     code, *values = result
     if code != cuda.cudaError_t.cudaSuccess:
         raise ModelError(f"CUDA failed: {error_name(code)}")
@@ -50,7 +50,7 @@ def error_name(code: Any) -> str:
 
 
 def gpu_problem(cuda: Any) -> str | None:
-    """Why no GPU can be used here, or None."""
+    """Return why no GPU can be used here, or None."""
     code, count = cuda.cudaGetDeviceCount()
     if code != cuda.cudaError_t.cudaSuccess:
         return f"no CUDA driver or GPU here ({error_name(code)})"
@@ -58,7 +58,7 @@ def gpu_problem(cuda: Any) -> str | None:
 
 
 def describe_gpu(cuda: Any) -> Gpu:
-    """The first GPU. Raises ModelError without one."""
+    """Describe the first GPU. Raises ModelError without one."""
     if (problem := gpu_problem(cuda)) is not None:
         raise ModelError(problem)
     properties = checked(cuda, cuda.cudaGetDeviceProperties(0))
@@ -73,14 +73,14 @@ def cuda_version(number: int) -> str:
 
 
 def device_buffer(cuda: Any, num_bytes: int, stack: ExitStack) -> int:
-    """Address of fresh device memory, 256-byte aligned; `stack` frees it."""
+    """Address of new device memory, 256-byte aligned; `stack` frees it."""
     address = int(checked(cuda, cuda.cudaMalloc(num_bytes)))
     stack.callback(cuda.cudaFree, address)
     return address
 
 
 def pinned_buffer(cuda: Any, num_bytes: int, stack: ExitStack) -> ByteArray:
-    """(num_bytes,) page-locked host memory, valid until `stack` frees it: hand out copies only."""
+    """(num_bytes,) page-locked host memory, valid until `stack` frees it: only hand out copies."""
     address = int(checked(cuda, cuda.cudaMallocHost(num_bytes)))
     stack.callback(cuda.cudaFreeHost, address)
     return np.ctypeslib.as_array((ctypes.c_uint8 * num_bytes).from_address(address))
@@ -94,7 +94,7 @@ def new_stream(cuda: Any, stack: ExitStack) -> Any:
 
 
 def copy_async(cuda: Any, target: int, source: int, num_bytes: int, *, up: bool, stream: Any) -> None:
-    """Copy between page-locked host memory and the device (`up`), or back, in the order of the stream."""
+    """Copy from page-locked host memory to the device (`up`), or back, in stream order."""
     kinds = cuda.cudaMemcpyKind
     kind = kinds.cudaMemcpyHostToDevice if up else kinds.cudaMemcpyDeviceToHost
     checked(cuda, cuda.cudaMemcpyAsync(target, source, num_bytes, kind, stream))

@@ -1,8 +1,7 @@
-"""TensorRT engines as files: built from a model, kept for this user, and loaded only when they may be.
+"""TensorRT engines as files: built from a model, cached for this user, and loaded only if trusted.
 
-An engine is executable code, and fits one library, version and GPU. So x.engine is loaded when its hash was recorded
-in this user's cache as built here, or when the user vouches for it; one that does not fit is built again from the model
-beside it.
+An engine is executable code, and fits one library, version and GPU. x.engine is loaded if this user's cache has its
+hash as built here, or if the user trusts it explicitly. One that does not fit is rebuilt from the model beside it.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ _log = logging.getLogger(__name__)
 
 
 def load_engine(path: str | Path, trust: bool = False) -> Bundle:
-    """An engine, ready for TensorRtBackend: the one in `path`, or, where that does not fit this machine, one built from
-    the .onnx file beside it.
+    """Load an engine for TensorRtBackend: the one in `path` or, if that does not fit this machine, one built from the
+    .onnx file beside it.
 
-    `trust` vouches for an engine that was not built here by this user: it can run any code. Raises ModelError, with
-    what to do, for an engine that is damaged, foreign or does not fit; MissingExtraError without TensorRT.
+    `trust` accepts an engine that this user did not build here: it can run any code. Raises ModelError, with a remedy,
+    for an engine that is damaged, untrusted or does not fit; MissingExtraError without TensorRT.
     """
     path = Path(path)
     info = read_info(path)
@@ -52,8 +51,8 @@ def load_engine(path: str | Path, trust: bool = False) -> Bundle:
     cache = EngineCache(cache_folder())
     if not trust and not cache.is_recorded(info.plan_sha256):
         raise ModelError(
-            f"{path}: an engine is executable code, and this one was not built here by you; give --trust-engine if you "
-            "know where it comes from, or run the .onnx model, which is built into an engine of your own"
+            f"{path}: an engine is executable code, and you did not build this one here; give --trust-engine if you "
+            "trust its origin, or run the .onnx model, from which an engine is built here"
         )
     engine = Bundle(info.model, path, info.plan_sha256, plan, info)
     return engine if info.verified else _verified_first(engine, info, machine, cache)
@@ -65,10 +64,10 @@ def engine_for(
     options: BuildOptions | None = None,
     calibration: ByteArray | None = None,
 ) -> Bundle:
-    """An engine of an .onnx bundle for the GPU here: from this user's cache, or built, compared and put there.
+    """Return an engine of an .onnx bundle for this GPU: from this user's cache, or built, compared and cached.
 
-    `precision` None keeps the model's. int8 of a model in fp32 needs (F, H, W, 3) `calibration` frames. Two processes
-    that ask at once build it once. Raises ModelError, MissingExtraError.
+    `precision` None keeps the model's. int8 from an fp32 model needs (F, H, W, 3) `calibration` frames. Two processes
+    that ask at the same time build it once. Raises ModelError, MissingExtraError.
     """
     if bundle.engine is not None:
         return bundle
@@ -91,8 +90,8 @@ def engine_for(
 
 
 def cache_key(request: Request, machine: Machine) -> str:
-    """What an engine depends on; never on an engine's bytes, which differ from build to build, nor on what the model
-    says of itself: new names need no new engine."""
+    """Key of everything an engine depends on; not an engine's bytes, which differ between builds, nor the model's
+    description: new names need no new engine."""
     frames = request.calibration
     return digest(
         request.bundle.network_sha256,
@@ -115,12 +114,12 @@ def save_engine(engine: Bundle, path: Path) -> None:
 
 def required_info(engine: Bundle) -> EngineInfo:
     if engine.engine is None:
-        raise ValueError(f"{engine.path} is no engine")
+        raise ValueError(f"{engine.path} is not an engine")
     return engine.engine
 
 
 def _cached(cache: EngineCache, key: str, request: Request) -> Bundle | None:
-    """An engine of the cache; None without a sound one, which is then built over it."""
+    """Return a cached engine; None without a valid one, which is then replaced."""
     path = cache.engine_path(key)
     plan, text = cache.read(path), cache.read(sidecar_path(path))
     if plan is None or text is None:
@@ -149,20 +148,20 @@ def _read_plan(path: Path, info: EngineInfo) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     if hashlib.sha256(plan).hexdigest() != info.plan_sha256:
         raise ModelError(
-            f"{path}: not the engine that {sidecar_path(path).name} describes: damaged, cut short or exchanged; "
-            "copy both again, or build it again"
+            f"{path}: is not the engine described by {sidecar_path(path).name}: damaged, truncated or replaced; copy"
+            " both files again, or build it again"
         )
     return plan
 
 
 def _built_again(path: Path, info: EngineInfo, reason: str) -> Bundle:
-    """An engine for this machine from the model beside `path`."""
+    """Rebuild an engine for this machine from the model beside `path`."""
     model = _model_beside(path, info)
     wanted = replace(info.options, targets=())
     command = f"streamparts build {path.with_suffix('.onnx').name} -o {path.name} --precision {info.precision}"
     if model is None:
         wanted_name = path.with_suffix(".onnx").name
-        raise ModelError(f"{path}: {reason}; put the {wanted_name} that it was built from beside it, or: {command}")
+        raise ModelError(f"{path}: {reason}; put the {wanted_name} that it was built from beside it, or run: {command}")
     if info.precision == "int8" and model.spec.precision != "int8":
         raise ModelError(f"{path}: {reason}; build it again with frames: {command} --calibrate VIDEO|FOLDER --force")
     _log.warning("%s: %s; using an engine built here from %s", path, reason, model.path.name)
@@ -170,8 +169,8 @@ def _built_again(path: Path, info: EngineInfo, reason: str) -> Bundle:
 
 
 def _model_beside(path: Path, info: EngineInfo) -> Bundle | None:
-    """The very model that an engine was built from, if it lies beside it under the same name; its parts may have got
-    other names since."""
+    """Return the exact model that an engine was built from, if it is beside it under the same name; its parts may have
+    been renamed."""
     beside = path.with_suffix(".onnx")
     if not beside.is_file():
         return None
@@ -184,13 +183,13 @@ def _model_beside(path: Path, info: EngineInfo) -> Bundle | None:
 
 
 def _verified_first(engine: Bundle, info: EngineInfo, machine: Machine, cache: EngineCache) -> Bundle:
-    """An engine that was built without a GPU is compared with its model before it is used for the first time."""
+    """Compare an engine built without a GPU with its model before its first use."""
     known = cache.is_verified(info.plan_sha256, machine.gpu.compute_capability)
     if not known:
         model = _model_beside(engine.path, info)
         if model is None:
             raise ModelError(
-                f"{engine.path}: was built without a GPU and its results were never checked; put the "
+                f"{engine.path}: was built without a GPU and never verified; put the "
                 f"{engine.path.with_suffix('.onnx').name} that it was built from beside it"
             )
         _log.warning("%s: was built without a GPU; comparing it with %s, once", engine.path, model.path.name)

@@ -1,4 +1,4 @@
-"""What stands beside an engine: x.engine.json says where x.engine came from and where it runs."""
+"""The sidecar x.engine.json: where x.engine came from and where it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SIDECAR_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What engines meet here."""
+    """The machine that engines run on."""
 
     library: Library
     gpu: Gpu
@@ -28,7 +28,7 @@ class Machine:
 
 
 def this_machine(label: str) -> Machine:
-    """Raises ModelError or MissingExtraError where no engine can run."""
+    """Describe this machine. Raises ModelError or MissingExtraError if no engine can run on it."""
     require_available(label)
     return Machine(load_library(), describe_gpu(load_cuda()))
 
@@ -43,7 +43,7 @@ def sidecar_path(engine: Path) -> Path:
 
 
 def read_info(engine: Path) -> EngineInfo:
-    """The description beside an engine; the engine itself is not read. Raises ModelError without a sound one."""
+    """Read the description beside an engine, not the engine itself. Raises ModelError without a valid one."""
     path = sidecar_path(engine)
     try:
         with path.open("rb") as file:
@@ -52,8 +52,8 @@ def read_info(engine: Path) -> EngineInfo:
         if not engine.exists():
             raise ModelError(f"{engine}: no such engine; build it: streamparts build MODEL.onnx -o {engine}") from error
         raise ModelError(
-            f"{engine}: there is no {path.name} beside it that says what it is; copy that too, "
-            "or build the engine here: streamparts build MODEL.onnx -o MODEL.engine"
+            f"{engine}: its description {path.name} is missing; copy it too, or build the engine here: streamparts "
+            "build MODEL.onnx -o MODEL.engine"
         ) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
@@ -63,7 +63,7 @@ def read_info(engine: Path) -> EngineInfo:
 
 
 def decode_info(data: bytes, path: Path) -> EngineInfo:
-    """Raises ModelError, naming `path`, unless the bytes describe an engine."""
+    """Parse the description of an engine. Raises ModelError, naming `path`, for anything else."""
     try:
         return msgspec.json.decode(data, type=EngineInfo)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -75,10 +75,10 @@ def encode_info(info: EngineInfo) -> bytes:
 
 
 def mismatch(info: EngineInfo, machine: Machine) -> str | None:
-    """Why an engine cannot run here, in one line; None if it can."""
+    """Return why an engine cannot run here, in one line; None if it can."""
     if _version_fits(info, machine.library) and _gpu_fits(info, machine.gpu):
         return None
-    return f"built with {info.built_with}, but here are {machine.words}"
+    return f"built with {info.built_with}, but this machine has {machine.words}"
 
 
 def _version_fits(info: EngineInfo, library: Library) -> bool:
@@ -100,7 +100,7 @@ def _gpu_fits(info: EngineInfo, gpu: Gpu) -> bool:
 
 
 def version_numbers(text: str) -> list[int]:
-    """10.13.3.9 -> [10, 13, 3, 9]; what is no number ends it."""
+    """10.13.3.9 -> [10, 13, 3, 9]; stops at the first non-number."""
     numbers: list[int] = []
     for word in text.split("."):
         if not word.isdigit():

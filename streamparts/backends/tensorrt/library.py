@@ -1,7 +1,7 @@
-"""The TensorRT that is here: `tensorrt` or, where that is absent, `tensorrt_rtx`.
+"""The installed TensorRT: `tensorrt` or, without it, `tensorrt_rtx`.
 
-The Python APIs of the two are nearly the same; functions whose name begins with `rtx` or `_rtx` are for the second
-alone. `trt` is the imported module throughout: tests look its names up in the real bindings of several versions.
+Their Python APIs are nearly the same; functions with names in `rtx` or `_rtx` are only for the second. `trt` is always
+the imported module: tests look up its names in the real bindings of several versions.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from streamparts.backends.tensorrt.cuda import gpu_problem, load_cuda
 from streamparts.errors import MissingExtraError, ModelError
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
-"""In the order in which they are tried."""
+"""Packages in the order in which they are tried."""
 _RTX_DIAGNOSTICS = {
     1: "made by another version of the library",
     2: "made for other compute capabilities",
     4: "the CUDA driver is too old",
     8: "the CUDA runtime is too old",
     16: "not enough GPU memory",
-    32: "damaged, or no engine",
+    32: "damaged, or not an engine",
     64: "CUDA failed",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The TensorRT that is here."""
+    """The installed TensorRT."""
 
     module: Any
     """The imported package, called `trt` where it is used."""
     name: str
     """"tensorrt" or "tensorrt_rtx"."""
     log: Any
-    """Its logger, one per process as TensorRT wants it; `take()` gives the errors so far in one line."""
+    """Its logger, one per process as TensorRT requires; `take()` returns the errors so far in one line."""
 
     @property
     def is_rtx(self) -> bool:
@@ -54,7 +54,7 @@ class Library:
 
 @cache
 def load_library() -> Library:
-    """`tensorrt`, or else `tensorrt_rtx`. Raises MissingExtraError when neither can be imported."""
+    """Load `tensorrt`, or else `tensorrt_rtx`. Raises MissingExtraError if neither can be imported."""
     reasons = []
     for name in LIBRARIES:
         try:
@@ -81,16 +81,16 @@ def new_log(trt: Any) -> Any:
                 self._errors.append(" ".join(message.split()))
 
         def take(self) -> str:
-            """The errors since the last call, without repetition, in at most 400 characters."""
+            """Return the errors since the last call, without repetition, in at most 400 characters."""
             text = "; ".join(dict.fromkeys(self._errors))
             self._errors.clear()
-            return text[:400] or "it gave no reason"
+            return text[:400] or "no reason given"
 
     return Log()
 
 
 def available() -> str | None:
-    """Why no engine can run here, in a few words; None where one can. Constructs nothing of TensorRT."""
+    """Return why no engine can run here, in a few words; None if one can. Creates no TensorRT objects."""
     try:
         load_library()
         return gpu_problem(load_cuda())
@@ -99,14 +99,14 @@ def available() -> str | None:
 
 
 def require_available(name: str) -> None:
-    """Raises ModelError (MissingExtraError for packages) unless an engine can run here."""
+    """Raise ModelError (MissingExtraError for packages) unless an engine can run here."""
     load_library()
     if (reason := gpu_problem(load_cuda())) is not None:
         raise ModelError(f"{name}: engines run on an NVIDIA GPU, but there is {reason}; give --model the .onnx file")
 
 
 def rtx_plan_problem(library: Library, runtime: Any, plan: bytes) -> str | None:
-    """What TensorRT for RTX has against a plan, in words; None if it can run on the GPU here."""
+    """Return TensorRT for RTX's objection to a plan, in words; None if the plan can run on this GPU."""
     trt = library.module
     validity, bits = runtime.get_engine_validity(plan)
     if validity in (trt.EngineValidity.VALID, trt.EngineValidity.SUBOPTIMAL):

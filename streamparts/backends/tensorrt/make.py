@@ -1,4 +1,4 @@
-"""An engine from a model: precision into the graph, plan, comparison with ONNX Runtime. Nothing is written here."""
+"""Makes an engine from a model: precision in the graph, plan, comparison with ONNX Runtime. It writes no files."""
 
 from __future__ import annotations
 
@@ -31,68 +31,70 @@ from streamparts.parity.patterns import pattern_frames, plain_frames
 _log = logging.getLogger(__name__)
 
 NUM_PATTERNS = 16
-"""Frames made up for the comparison where no real ones are given."""
+"""Number of generated frames for the comparison if no real ones are given."""
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(labels=0.999, pose_px=0.05, score=1e-3, far=5),
     "fp16": Tolerance(labels=0.995, pose_px=0.3, score=1e-2, far=5),
     "bf16": Tolerance(labels=0.995, pose_px=0.3, score=1e-2, far=5),
     "int8": Tolerance(labels=0.98, pose_px=1.0, score=0.2, far=5),
 }
-"""By precision, against ONNX Runtime in fp32, on real frames."""
+"""Tolerances by precision, against ONNX Runtime in fp32, on real frames."""
 MADE_UP_TOLERANCES: dict[Precision, Tolerance] = {
     **TOLERANCES,
     "int8": Tolerance(labels=0.85, pose_px=6.0, score=0.2, far=5),
 }
-"""The same on patterns, which int8 was not calibrated for: they show a broken engine, not how good a sound one is."""
+"""The same on patterns, for which int8 was not calibrated: they detect a broken engine, not a loss of accuracy."""
 
 
 class Disagreement(ModelError):
-    """What was built says something else than the model."""
+    """Raised if the engine's results differ from the model's."""
 
     def __init__(self, message: str, agreement: Agreement, worst: int, picture: bytes) -> None:
-        """`worst` is the number of the frame that differs most, `picture` the PNG of it with both labels."""
+        """`worst` is the index of the frame that differs most, `picture` its PNG with both labels."""
         super().__init__(message)
         self.agreement, self.worst, self.picture = agreement, worst, picture
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be built."""
+    """What to build."""
 
     bundle: Bundle
     """An .onnx model."""
     precision: Precision
     options: BuildOptions
     calibration: ByteArray | None = None
-    """(F, H, W, 3) frames that int8's ranges are measured on; needed where the model is not in int8 already."""
+    """(F, H, W, 3) frames to calibrate int8; needed unless the model is already in int8."""
     frames: ByteArray | None = None
-    """(F, H, W, 3) frames to compare on; None compares on the calibration frames, or else on patterns."""
+    """(F, H, W, 3) frames to compare on; None uses the calibration frames, or else patterns."""
 
     def test_frames(self) -> tuple[ByteArray, bool]:
-        """Frames to compare on, a black and a white one among them, and whether they are made up."""
+        """Return frames to compare on, including a black and a white one, and whether they are generated."""
         input_hw = self.bundle.spec.input_hw
         real = self.calibration if self.frames is None else self.frames
         chosen = pattern_frames(input_hw, NUM_PATTERNS) if real is None else real
         return np.concatenate([chosen, plain_frames(input_hw)]), real is None
 
     def batches(self) -> tuple[int, ...]:
-        """One by one, all batches up to three, full ones, and one too large, which is split."""
+        """Yield single frames, all batch sizes up to three, full batches, and one that is too large and is split."""
         largest = self.options.max_batch
         return tuple(sorted({1, min(2, largest), min(3, largest), largest, largest + 1}))
 
 
 def make_engine(request: Request, machine: Machine | None, cache: EngineCache | None = None) -> Bundle:
-    """Build, and compare: the engine itself where `machine` is there and can run it, else its graph on the CPU.
+    """Build an engine and compare it: the engine itself if `machine` is given and can run it, otherwise its graph on
+    the CPU.
 
-    `machine` None needs TensorRT for RTX and explicit targets. `cache` keeps the timings of kernels between builds.
-    Raises ModelError when nothing can be built, or what was built says something else than the model.
+    `machine` None needs TensorRT for RTX and explicit targets. `cache` keeps kernel timings between builds. Raises
+    ModelError if nothing can be built, or if the results differ from the model's.
     """
     library = machine.library if machine else load_library()
     bundle, options = request.bundle, request.options
     if machine is None and not (library.is_rtx and options.targets):
         raise ModelError(
-            f"{bundle.path}: there is no GPU here to build for; name some, for which TensorRT for RTX builds without "
-            f"one: --target {' '.join(rtx_targets(library)) if library.is_rtx else 'sm80, with streamparts[trt-rtx]'}"
+            f"{bundle.path}: there is no GPU here; name the targets, which TensorRT for RTX can build for without "
+            "one: --target "
+            f"{' '.join(rtx_targets(library)) if library.is_rtx else 'sm80, with streamparts[trt-rtx]'}"
         )
     graph = convert(request)
     plan = _plan(library, graph, options, machine, cache)
@@ -120,21 +122,23 @@ def make_engine(request: Request, machine: Machine | None, cache: EngineCache | 
 
 
 def runs_here(options: BuildOptions, machine: Machine) -> bool:
-    """Whether an engine for explicit targets is for the GPU at hand too."""
+    """True if an engine for explicit targets also fits this GPU."""
     return not options.targets or f"sm{machine.gpu.compute_capability.replace('.', '')}" in options.targets
 
 
 def convert(request: Request) -> Bundle:
-    """The model with the arithmetic of its graph at the precision asked for. Raises ModelError."""
+    """Return the model with its graph in the requested precision. Raises ModelError."""
     bundle, precision = request.bundle, request.precision
     if bundle.engine is not None:
-        raise ModelError(f"{bundle.path}: is an engine already; give the .onnx file that it was built from")
+        raise ModelError(f"{bundle.path}: is already an engine; give the .onnx file that it was built from")
     if precision == bundle.spec.precision:
         return bundle
     if bundle.spec.precision != "fp32":
         raise ModelError(f"{bundle.path}: is in {bundle.spec.precision}; give the model in fp32 to build {precision}")
     if precision == "int8" and request.calibration is None:
-        raise ModelError(f"{bundle.path}: int8 needs frames like those it will see; give --calibrate VIDEO|FOLDER")
+        raise ModelError(
+            f"{bundle.path}: int8 needs frames similar to those of the application; give --calibrate VIDEO|FOLDER"
+        )
     from streamparts.graph.precision import convert as convert_graph  # type: ignore[import,unused-ignore]
 
     data = convert_graph(bundle.data, precision, request.calibration, target="tensorrt")
@@ -142,7 +146,7 @@ def convert(request: Request) -> Bundle:
 
 
 def verify(request: Request, engine: Bundle) -> Agreement:
-    """Compare an engine with ONNX Runtime in fp32, on the GPU here. Raises ModelError when it says something else."""
+    """Compare an engine with ONNX Runtime in fp32, on this GPU. Raises ModelError if they differ."""
     backend = TensorRtBackend(engine)
     try:
         return _compare(request, backend, "the engine")
@@ -151,7 +155,7 @@ def verify(request: Request, engine: Bundle) -> Agreement:
 
 
 def check_graph(request: Request, graph: Bundle) -> Agreement | None:
-    """Compare the graph that the parser got with the model, both on the CPU; None where it cannot run."""
+    """Compare the graph given to the parser with the model, both on the CPU; None if it cannot run there."""
     try:
         backend = OnnxRuntimeBackend(replace(graph, data=cast_bytes_last(graph.data)))
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""One batch through an engine: up, network, down, on a stream of its own, replayed as a CUDA graph."""
+"""Runs one batch through an engine: upload, network, download, on its own stream, replayed as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from streamparts.data import Outputs
 from streamparts.errors import ModelError
 
 ALIGNMENT = 256
-"""Bytes: what TensorRT asks of the address of a tensor."""
+"""Alignment in bytes that TensorRT requires for the address of a tensor."""
 MAX_GRAPHS = 8
-"""Batch sizes that a slot keeps a context and a graph for."""
+"""Batch sizes for which a slot keeps a context and a graph."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where an output of a batch lies in the block that comes down."""
+    """Position of an output in the downloaded block."""
 
     name: str
     dtype: type[np.generic]
     shape: tuple[int, ...]
-    """With the batch."""
+    """Shape, including the batch."""
     offset: int
-    """Bytes."""
+    """Offset in bytes."""
 
     @property
     def num_bytes(self) -> int:
@@ -47,19 +47,19 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What goes into an engine and what comes out."""
+    """Inputs and outputs of an engine."""
 
     input_hw: tuple[int, int]
     num_parts: int
     max_batch: int
-    """Of its optimisation profile."""
+    """Largest batch of its optimisation profile."""
     has_evidence: bool
 
     def input_shape(self, batch: int) -> tuple[int, ...]:
         return (batch, *self.input_hw, 3)
 
     def fields(self, batch: int) -> list[Field]:
-        """The outputs of a batch one after the other, each aligned, in the order of Outputs."""
+        """The outputs of a batch in sequence, each aligned, in the order of Outputs."""
         parts = self.num_parts
         shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
             "labels": (np.uint8, self.input_hw),
@@ -87,17 +87,17 @@ class Buffers:
 
     stream: Any
     image_host: ByteArray
-    """Page-locked."""
+    """Page-locked input."""
     image: int
     """Device address."""
     block: int
     """Device address of the outputs."""
     block_host: ByteArray
-    """Page-locked."""
+    """Page-locked output."""
 
 
 class Slot:
-    """One of the ways through the GPU. Its stream, contexts and buffers are its own, so that two overlap."""
+    """One of the paths through the GPU, with its own stream, contexts and buffers, so that two overlap."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Slot:
         label: str,
         stack: ExitStack,
     ) -> None:
-        """`stack` frees everything. Raises ModelError, e.g. when the GPU's memory is full."""
+        """`stack` frees everything. Raises ModelError, for example if the GPU's memory is full."""
         num_in = math.prod(interface.input_shape(interface.max_batch))
         num_out = block_bytes(interface.fields(interface.max_batch))
         self._cuda, self._interface, self._new_context = cuda, interface, new_context
@@ -125,13 +125,13 @@ class Slot:
         stack.callback(self._close)
 
     def submit(self, images: ByteArray) -> None:
-        """Start on (N, H, W, 3) pictures; they are copied at once."""
+        """Start on (N, H, W, 3) images, which are copied at once."""
         self._buffers.image_host[: images.nbytes] = images.reshape(-1)
         self._current = self._pass_for(len(images))
         self._current.launch()
 
     def collect(self) -> Outputs:
-        """Wait for what was submitted; arrays of their own memory."""
+        """Wait for the submitted batch; returns arrays with their own memory."""
         checked(self._cuda, self._cuda.cudaStreamSynchronize(self._buffers.stream))
         if self._current is None:
             raise ValueError("nothing was submitted")
@@ -155,9 +155,9 @@ class Slot:
 
 
 class Pass:
-    """The way of one batch size: a context with its shapes and addresses, and the graph that replays it.
+    """Resources of one batch size: a context with its shapes and addresses, and the graph that replays it.
 
-    A context of its own, because a graph keeps using the memory of the context that it was captured from.
+    Each has its own context, because a graph keeps using the memory of the context that it was captured from.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Pass:
         last_error: Callable[[], str],
         label: str,
     ) -> None:
-        """The pictures must be in the buffers: the warm-up runs on them. Raises ModelError."""
+        """The images must be in the buffers, because the warm-up runs on them. Raises ModelError."""
         self.fields = interface.fields(batch)
         self._cuda, self._buffers, self._context = cuda, buffers, context
         self._last_error, self._label = last_error, label
@@ -180,14 +180,14 @@ class Pass:
         self._require(context.set_tensor_address("image", buffers.image))
         for field in self.fields:
             self._require(context.set_tensor_address(field.name, buffers.block + field.offset))
-        # What TensorRT allocates or compiles at the first run of a shape must not fall into the capture.
+        # TensorRT's allocations and compilation in the first run of a shape must not be captured.
         self._enqueue()
         checked(cuda, cuda.cudaStreamSynchronize(buffers.stream))
         if not hasattr(context, "is_stream_capturable") or _rtx_capturable(context, buffers.stream):
             self._graph = self._capture()
 
     def launch(self) -> None:
-        """Upload, network and download, in the order of the stream."""
+        """Run upload, network and download in stream order."""
         if self._graph is None:
             self._enqueue()
         else:
@@ -206,7 +206,8 @@ class Pass:
         copy_async(cuda, buffers.block_host.ctypes.data, buffers.block, num_out, up=False, stream=stream)
 
     def _capture(self) -> Any:
-        """The graph of one pass; None, with a notice, for an engine that cannot be captured: it runs all the same."""
+        """Capture the graph of one pass; None, with a notice, for an engine that cannot be captured and runs without a
+        graph."""
         cuda, stream = self._cuda, self._buffers.stream
         checked(cuda, cuda.cudaStreamBeginCapture(stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal))
         failure: ModelError | None = None
@@ -222,7 +223,7 @@ class Pass:
                     return checked(cuda, cuda.cudaGraphInstantiate(graph, 0))
             except ModelError as error:
                 failure = failure or error
-        cuda.cudaGetLastError()  # a failed capture leaves its error for the next call to find
+        cuda.cudaGetLastError()  # a failed capture leaves its error for the next call
         _log.warning("%s: runs without a CUDA graph (%s)", self._label, failure)
         return None
 

@@ -1,4 +1,5 @@
-"""From a bundle's ONNX file to a TensorRT plan. The precision is in the graph already: networks are strongly typed."""
+"""Builds a TensorRT plan from a bundle's ONNX file. The precision is already in the graph: networks are strongly
+typed."""
 
 from __future__ import annotations
 
@@ -14,24 +15,23 @@ MEBIBYTE = 1 << 20
 
 
 def require_options(library: Library, options: BuildOptions) -> None:
-    """Raises ModelError for what this library cannot build."""
+    """Raise ModelError for options that this library does not support."""
     if library.is_rtx and (options.version_compatible or options.hardware_compatible):
         raise ModelError(
-            f"{library.title} builds no version-compatible or hardware-compatible engines; "
-            f"name the GPUs instead: --target {' '.join(rtx_targets(library))}"
+            f"{library.title} cannot build version-compatible or hardware-compatible engines; name the GPUs instead:"
+            f" --target {' '.join(rtx_targets(library))}"
         )
     if not library.is_rtx and options.targets:
-        raise ModelError(
-            f"{library.title} builds for the GPU at hand: leave --target out, or give --hardware-compatible"
-        )
+        raise ModelError(f"{library.title} builds for this GPU only: leave --target out, or give --hardware-compatible")
     if library.is_rtx and (unknown := [name for name in options.targets if name not in rtx_targets(library)]):
         raise ModelError(
-            f"{library.title} knows no {' or '.join(unknown)}; its targets are {', '.join(rtx_targets(library))}"
+            f"{library.title} does not support {' or '.join(unknown)}; its targets are "
+            f"{', '.join(rtx_targets(library))}"
         )
 
 
 def rtx_targets(library: Library) -> list[str]:
-    """Compute capabilities that TensorRT for RTX can build for, as "sm80"."""
+    """Compute capabilities that TensorRT for RTX can build for, such as "sm80"."""
     trt = library.module
     members = trt.ComputeCapability.__members__
     return sorted((name.lower() for name in members if name.startswith("SM")), key=lambda name: int(name[2:]))
@@ -44,10 +44,10 @@ def build_plan(
     options: BuildOptions,
     timing_cache: bytes = b"",
 ) -> tuple[bytes, bytes]:
-    """Plan of an ONNX file, and the timing cache grown by it, empty where the library has none.
+    """Build the plan of an ONNX file. Returns it with the extended timing cache, empty if the library has none.
 
-    Without a GPU only TensorRT for RTX may be called, with explicit targets. Raises ModelError with what the parser
-    or the builder said.
+    Without a GPU, this needs TensorRT for RTX and explicit targets. Raises ModelError with the message of the parser or
+    builder.
     """
     require_options(library, options)
     trt = library.module
@@ -56,7 +56,7 @@ def build_plan(
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, library.log)
     if not parser.parse(cast_bytes_last(onnx)):
-        raise ModelError(f"{spec.name}: {library.title} cannot take this graph: {_parser_errors(parser)}")
+        raise ModelError(f"{spec.name}: {library.title} cannot parse this graph: {_parser_errors(parser)}")
     config = builder.create_builder_config()
     _set_options(library, config, options)
     profile = builder.create_optimization_profile()
@@ -64,7 +64,7 @@ def build_plan(
     if config.add_optimization_profile(profile) < 0:
         raise ModelError(f"{spec.name}: {library.title} refuses batches of {options} ({library.log.take()})")
     cache = None
-    if not library.is_rtx:  # which has none, and would ask for a GPU
+    if not library.is_rtx:  # it has none, and would ask for a GPU
         cache = _attach_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -73,25 +73,25 @@ def build_plan(
 
 
 def _network_flags(trt: Any) -> int:
-    """Types are those of the graph. TensorRT 11 knows nothing else, and may one day drop the flag."""
+    """Types are those of the graph. TensorRT 11 supports nothing else, and may remove the flag."""
     members = trt.NetworkDefinitionCreationFlag.__members__
     return 1 << int(members["STRONGLY_TYPED"]) if "STRONGLY_TYPED" in members else 0
 
 
 def _parser_errors(parser: Any) -> str:
-    """Everything that the parser found, in one line of at most 600 characters."""
+    """Return all errors of the parser in one line of at most 600 characters."""
     found = []
     for index in range(parser.num_errors):
         parser_error = parser.get_error(index)
         node = parser_error.node_name()
         where = f" (node {node}, {parser_error.node_operator()})" if node else ""
         found.append(" ".join(f"{parser_error.desc()}{where}".split()))
-    return "; ".join(dict.fromkeys(found))[:600] or "it gave no reason"
+    return "; ".join(dict.fromkeys(found))[:600] or "no reason given"
 
 
 def _set_options(library: Library, config: Any, options: BuildOptions) -> None:
     trt = library.module
-    # fp32 means fp32: TensorFloat-32 keeps 10 bits of a mantissa, as fp16 does, and is on unless switched off.
+    # fp32 means fp32: TensorFloat-32 has 10 bits of mantissa, like fp16, and is on by default.
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * MEBIBYTE)
@@ -114,7 +114,8 @@ def _rtx_set_targets(library: Library, config: Any, targets: tuple[str, ...]) ->
 
 
 def _attach_timing_cache(config: Any, saved: bytes) -> Any:
-    """The cache that the build fills. One of another GPU or version is refused by TensorRT, and begun anew."""
+    """Attach the cache that the build extends. TensorRT refuses one of another GPU or version, which is then
+    replaced."""
     cache = config.create_timing_cache(saved)
     if cache is None or not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")

@@ -1,4 +1,4 @@
-"""Live messages: every frame's tracks over the network, at no cost to the run. One protocol, one module."""
+"""Live messages: every frame's tracks over the network, without delaying the run. One protocol per module."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from streamparts.tracksfile.recording import Recording
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What stands behind a scheme."""
+    """Implementation of an address scheme."""
 
     module: str
-    """Of this package; it has `open_sender(address, recording) -> Sender`."""
+    """Module of this package with `open_sender(address, recording) -> Sender`."""
     kind: Kind
-    """What an address of it looks like."""
+    """Form of its addresses."""
     package: str | None = None
     """Python package that it needs."""
     extra: str = ""
-    """The pip extra that brings the package."""
+    """The pip extra that installs the package."""
 
 
 PROTOCOLS = {
@@ -40,7 +40,7 @@ PROTOCOLS = {
 
 
 def parse_addresses(texts: str | Sequence[str]) -> tuple[Address, ...]:
-    """Raises ValueError, in one line, for what is no address, MissingExtraError where a package is missing."""
+    """Raises ValueError with a one-line message for an invalid address, MissingExtraError if a package is missing."""
     kinds = {scheme: protocol.kind for scheme, protocol in PROTOCOLS.items()}
     addresses = tuple(parse_address(text, kinds) for text in ([texts] if isinstance(texts, str) else texts))
     for address in addresses:
@@ -51,7 +51,7 @@ def parse_addresses(texts: str | Sequence[str]) -> tuple[Address, ...]:
 
 
 def open_messages(address: Address, recording: Recording) -> MessageSink:
-    """The sink that sends to `address`. Raises VideoError where it cannot be: a port in use, an unknown host."""
+    """Return the sink that sends to `address`. Raises VideoError if it cannot: a port in use, an unknown host."""
     module = importlib.import_module(f"{__name__}.{PROTOCOLS[address.scheme].module}")
     open_sender = cast(Callable[[Address, Recording], Sender], module.open_sender)
     return MessageSink(open_sender(address, recording))

@@ -1,4 +1,4 @@
-"""Where messages go, in one word: udp://127.0.0.1:9000, ws://*:8765?format=msgpack, lsl://arm."""
+"""Addresses of messages, in one word: udp://127.0.0.1:9000, ws://*:8765?format=msgpack, lsl://arm."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _RECORD_CHOICES = {"format": ("json", "msgpack"), "masks": ("0", "1")}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What an address of one protocol looks like."""
+    """Form of one protocol's addresses."""
 
     form: str
-    """For messages to the user."""
+    """Name for the user."""
     is_name: bool = False
-    """Whether it is a name instead of host and port."""
+    """True if the address is a name instead of host and port."""
     listens: bool = False
-    """Whether receivers come to it, so that it is one of this machine's own; port 0 is any that is free then."""
+    """True if receivers connect to it, so that it is an address of this machine; port 0 is any free one then."""
     has_records: bool = False
-    """Whether it carries the records of a tracks file, in a format that can be chosen, with masks or without."""
+    """True if it carries the records of a tracks file, with a choice of format and masks."""
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Further options and their values, the default first."""
 
@@ -40,27 +40,28 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address that was understood."""
+    """A parsed address."""
 
     scheme: str
     host: str
     port: int
     name: str
-    """Where the protocol has names instead of host and port; else ""."""
+    """Name, for protocols with names instead of host and port; else ""."""
     options: Mapping[str, str]
-    """Every option of the protocol, as given or by default."""
+    """Every option of the protocol, given or default."""
 
     def __str__(self) -> str:
         return self.at(self.port)
 
     def at(self, port: int) -> str:
-        """The same, short, with the port that was found."""
+        """The same in short form, with the actual port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{self.name or f'{host}:{port}'}"
 
 
 def parse_address(text: str, kinds: Mapping[str, Kind]) -> Address:
-    """Without a host, the one of this machine alone. Raises ValueError, in one line, for what is no address."""
+    """Without a host, the address of this machine only. Raises ValueError with a one-line message for an invalid
+    address."""
     shown = redact(text)
     try:
         parts = urlsplit(text)
@@ -69,7 +70,9 @@ def parse_address(text: str, kinds: Mapping[str, Kind]) -> Address:
         raise ValueError(f"{shown}: cannot be sent to: {error}") from error
     kind = kinds.get(parts.scheme) if "://" in text else None
     if kind is None:
-        raise ValueError(f"{shown}: cannot be sent to; what can: {', '.join(kind.form for kind in kinds.values())}")
+        raise ValueError(
+            f"{shown}: cannot be sent to; valid addresses: {', '.join(kind.form for kind in kinds.values())}"
+        )
     if parts.path not in ("", "/") or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{shown}: cannot be sent to: it has more than {kind.form}")
     options = _options(shown, kind, parts.query)
@@ -77,9 +80,9 @@ def parse_address(text: str, kinds: Mapping[str, Kind]) -> Address:
         return Address(parts.scheme, "", 0, unquote(parts.netloc) or "streamparts", options)
     host = parts.hostname or LOOPBACK
     if host == "*" and not kind.listens:
-        raise ValueError(f"{shown}: cannot be sent to: * is no host, name one")
+        raise ValueError(f"{shown}: cannot be sent to: * is not a host")
     if port is None or (port == 0 and not kind.listens):
-        raise ValueError(f"{shown}: cannot be sent to: a port is missing, {kind.form}")
+        raise ValueError(f"{shown}: cannot be sent to: the port is missing, {kind.form}")
     return Address(parts.scheme, ANY if host == "*" else host, port, "", options)
 
 
@@ -88,7 +91,7 @@ def _options(shown: str, kind: Kind, query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if value not in kind.options.get(name, ()):
             known = ", ".join(f"{name}={'|'.join(values)}" for name, values in kind.options.items()) or "none"
-            raise ValueError(f"{shown}: {name}={value} is no option; options are: {known}")
+            raise ValueError(f"{shown}: {name}={value} is not an option; options are: {known}")
         options[name] = value
     return options
 
@@ -96,9 +99,9 @@ def _options(shown: str, kind: Kind, query: str) -> dict[str, str]:
 def resolved(
     address: Address, kind: Literal["tcp", "udp"]
 ) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:
-    """(family, numeric address) as sockets want it, IPv4 where there is a choice: that is what most programs listen to.
+    """(family, numeric address) for a socket, preferably IPv4, to which most programs listen.
 
-    Raises VideoError where the host is unknown."""
+    Raises VideoError if the host is unknown."""
     type_ = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
     try:
         found = socket.getaddrinfo(address.host, address.port, type=type_)

@@ -1,4 +1,4 @@
-"""What waits to be sent: never more than a little, and what gives way is the oldest."""
+"""A short queue of items to send, which drops the oldest."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class Backlog(Generic[T]):
-    """First in, first out; where it is full, the oldest item is left out and counted. Not thread-safe."""
+    """A FIFO; if it is full, the oldest item is dropped and counted. Not thread-safe."""
 
     def __init__(self, depth: int, merge: Callable[[T, T], T]) -> None:
-        """`merge(left_out, following)` gives the item after one that is left out what must not be lost of that."""
+        """`merge(left_out, following)` adds to the item after a dropped one what must not be lost."""
         self._items: deque[T] = deque()
         self._depth, self._merge = depth, merge
         self.num_lost = 0
@@ -26,7 +26,7 @@ class Backlog(Generic[T]):
             self.num_lost += 1
 
     def take(self) -> T | None:
-        """The oldest; None where nothing waits."""
+        """Take the oldest item; None if it is empty."""
         return self._items.popleft() if self._items else None
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""A socket for datagrams that waits for nothing and minds no receiver that is not there."""
+"""A datagram socket that never waits and ignores missing receivers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Datagrams:
     """Sends to one address."""
 
     def __init__(self, address: Address) -> None:
-        """Raises VideoError where the host is unknown, or there is no way to such addresses."""
+        """Raises VideoError if the host is unknown, or there is no route to it."""
         family, self._target = resolved(address, "udp")
         try:
-            # Not connected: on a connected one the answer of a dead receiver's host would cost every other message.
+            # Not connected: on a connected socket, the answer of a dead receiver's host would fail every other message.
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         except OSError as error:
@@ -29,7 +29,7 @@ class Datagrams:
         self._socket.setblocking(False)
 
     def send(self, data: bytes) -> str | None:
-        """None, or what kept it from being sent."""
+        """Return None, or why it could not be sent."""
         if len(data) > MAX_BYTES:
             return TOO_LARGE
         try:

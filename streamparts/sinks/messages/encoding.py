@@ -1,4 +1,4 @@
-"""Records as messages: the lines of a tracks file, one by one, as JSON or msgpack."""
+"""Encodes records, the lines of a tracks file, as JSON or msgpack messages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from streamparts.tracksfile.records import HeaderRecord, Record
 
 
 class Message(NamedTuple):
-    """One record, ready to be sent."""
+    """One encoded record."""
 
     kind: str
-    """ "header", "frame", "gap" or "segment": what its `type` says too."""
+    """"header", "frame", "gap" or "segment": its `type`."""
     data: bytes
 
 
@@ -25,17 +25,17 @@ class Encoding:
 
     def __init__(self, address: Address, recording: Recording) -> None:
         self.is_text = address.options["format"] == "json"
-        """Whether messages are UTF-8 text."""
+        """True if messages are UTF-8 text."""
         self._recording = recording
         self._encode = (msgspec.json.Encoder() if self.is_text else msgspec.msgpack.Encoder()).encode
 
     def greeting(self) -> list[Message]:
-        """For who comes new: the header, and the segment at hand where the header describes another one."""
+        """For a new receiver: the header, and the current segment if it is not the header's."""
         segment = self._recording.segment
         return [self._message(record) for record in (self._recording.header, segment) if record is not None]
 
     def messages(self, tracks: Tracks) -> list[Message]:
-        """The frame's, after those of what happened before it."""
+        """The frame's message, after those of a gap or segment before it."""
         return [self._message(record) for record in self._recording.records(tracks)]
 
     def _message(self, record: HeaderRecord | Record) -> Message:

@@ -15,25 +15,25 @@ from streamparts.tracksfile.records import HeaderRecord
 
 try:
     import pylsl
-except (ImportError, RuntimeError, OSError) as error:  # the package without the library that it stands for
+except (ImportError, RuntimeError, OSError) as error:  # pylsl without liblsl
     raise MissingExtraError(f"lsl:// cannot be used: pylsl does not load ({' '.join(str(error).split())})") from error
 
 FRAME_CHANNELS = {"frame": "count", "pts_seconds": "seconds", "segment": "count"}
-"""Before the parts' channels, with their units."""
+"""Channels before those of the parts, with their units."""
 BUFFER_HUNDREDS = 10
-"""Samples, in hundreds, that wait for one slow inlet; then LSL leaves out the oldest, for that one alone."""
+"""Samples, in hundreds, queued for a slow inlet; then LSL drops the oldest, for that inlet only."""
 _TYPES = {"x": "PositionX", "y": "PositionY", "angle": "Orientation", "score": "Confidence", "visible": "Visible"}
 _FLUSH_SECONDS = 0.2
 
 
 class LslSender:
-    """LSL has threads of its own for those who listen; it does not tell what they missed."""
+    """LSL serves its inlets in its own threads; it does not report missed samples."""
 
     listens = False
     num_missed = 0
 
     def __init__(self, address: Address, recording: Recording) -> None:
-        """Raises VideoError where LSL cannot open the stream."""
+        """Raises VideoError if LSL cannot open the stream."""
         self.address = str(address)
         self._has_scores = _has_scores(recording.header)
         try:
@@ -44,7 +44,7 @@ class LslSender:
             raise VideoError(f"{address}: LSL cannot open the stream ({error})") from error
 
     def announce(self) -> None:
-        """Nothing: the stream's own description says how to read it."""
+        """Does nothing: the stream's description contains the header."""
 
     def send(self, tracks: Tracks) -> str | None:
         frame = tracks.frame
@@ -59,7 +59,7 @@ class LslSender:
 
     def close(self) -> None:
         if self._outlet is not None and self._outlet.have_consumers():
-            time.sleep(_FLUSH_SECONDS)  # LSL cannot be asked whether all has gone out
+            time.sleep(_FLUSH_SECONDS)  # LSL cannot report whether everything was sent
         self._outlet = None
 
 
@@ -96,7 +96,7 @@ def _info(name: str, header: HeaderRecord) -> pylsl.StreamInfo:
 
 
 def _has_scores(header: HeaderRecord) -> bool:
-    """Whether subjects are followed, so that it is told of each whether it is there."""
+    """True if subjects are followed, so that there is a channel for each one's score."""
     return header.roi == "auto"
 
 

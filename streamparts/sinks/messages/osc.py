@@ -1,4 +1,4 @@
-"""OSC: one bundle a frame, with the pose of every part as floats. docs/messages.md has the layout."""
+"""OSC: one bundle per frame, with the pose of every part as floats. docs/messages.md describes the layout."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from streamparts.tracksfile.recording import Recording, captured_unix_seconds
 HEADER, FRAME, PART = "/streamparts/header", "/streamparts/frame", "/streamparts/part/"
 SUBJECT = "/streamparts/subject"
 _MOST = 2**31 - 1
-"""The largest number that an OSC int holds."""
+"""The largest OSC int."""
 
 
 class OscSender:
-    """Sends over UDP, whether or not anybody is there."""
+    """Sends over UDP, with or without receivers."""
 
     listens = False
     num_missed = 0
 
     def __init__(self, address: Address, recording: Recording) -> None:
-        """Raises VideoError where the host is unknown."""
+        """Raises VideoError if the host is unknown."""
         self.address = str(address)
         self._header = recording.header
         self._size_wh = (self._header.source.width, self._header.source.height)
@@ -57,13 +57,13 @@ class OscSender:
 
 
 def escaped(name: str) -> str:
-    """A part's name as OSC addresses can carry it: what is not a letter of ASCII, a digit or one of _.-~ becomes %XX,
-    the bytes of its UTF-8 in hexadecimal, as in web addresses."""
+    """A part's name in an OSC address: characters other than ASCII letters, digits and _.-~ are percent-encoded in
+    UTF-8."""
     return quote(name, safe="")
 
 
 def _frame_message(frame: Frame) -> OscMessage:
-    """The time in two numbers, for 32 bits of float hold no more than a day's to 8 ms."""
+    """The time is two numbers, because a 32-bit float resolves only 8 ms after a day."""
     seconds, ticks = divmod(frame.pts * frame.time_base.numerator, frame.time_base.denominator)
     whole = max(-_MOST, min(seconds, _MOST))
     return _message(

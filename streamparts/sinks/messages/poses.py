@@ -1,4 +1,4 @@
-"""Tracks as a plain table of floats, for protocols that know nothing else."""
+"""Tracks as a plain table of floats, for protocols without structure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = {
     "score": "normalized",
     "visible": "boolean",
 }
-"""Numbers of each part and their units."""
+"""Values of each part and their units."""
 
 
 def poses(tracks: Tracks) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Sends tracks in a thread of its own: the run never waits for a receiver, nor for the network."""
+"""Sends tracks in a separate thread: the run never waits for a receiver or the network."""
 
 from __future__ import annotations
 
@@ -15,36 +15,35 @@ from streamparts.sinks.group import Report
 from streamparts.sinks.messages.backlog import Backlog
 
 DEPTH = 8
-"""Frames that may wait to be sent, without their pictures."""
+"""Maximum number of frames queued for sending, without their images."""
 ANNOUNCE_SECONDS = 1.0
-"""How often receivers that came late are told how to read the rest."""
+"""Interval at which the header is repeated for late receivers."""
 _CLOSE_SECONDS = 1.3
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 
 class Sender(Protocol):
-    """One protocol's end of the line. Opened in one thread and then used by another one alone. It waits for nobody."""
+    """The sending end of a protocol. Opened in one thread and then used only by another one. It never waits."""
 
     address: str
-    """Where it sends, or listens."""
+    """Address it sends to, or listens at."""
     listens: bool
-    """Whether receivers come to it."""
+    """True if receivers connect to it."""
     num_missed: int
-    """Frames that one receiver or another was too slow for, as far as the protocol tells."""
+    """Frames that slow receivers missed, as far as the protocol reports it."""
 
     def announce(self) -> None:
-        """Say how to read the rest. Called before the first frame and then once a second."""
+        """Send the header. Called before the first frame and then once per second."""
 
     def send(self, tracks: Tracks) -> str | None:
-        """Send one frame. None, or what kept it from being sent, in a few words that are the same each time."""
+        """Send one frame. Returns None, or the reason for a failure, in a few words that are the same each time."""
 
     def close(self) -> None:
-        """Give what is on its way a moment, no more than a second, and end."""
+        """Allow queued data up to a second to be sent, and end."""
 
 
 class MessageSink:
-    """A Sink of tracks. `write` leaves them for the thread that sends; where that is too slow, the oldest is left
-    out."""
+    """A Sink of tracks. `write` queues them for the sending thread; if that is too slow, the oldest is dropped."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -60,21 +59,21 @@ class MessageSink:
 
     @property
     def address(self) -> str:
-        """Where it sends, or listens, with the port that was found."""
+        """Address it sends to, or listens at, with the actual port."""
         return self._sender.address
 
     @property
     def listens(self) -> bool:
-        """Whether receivers come to it."""
+        """True if receivers connect to it."""
         return self._sender.listens
 
     @property
     def num_lost(self) -> int:
-        """Frames that were not sent, or that a receiver was too slow for."""
+        """Frames that were not sent, or that a slow receiver missed."""
         return self._backlog.num_lost + self._unsent.total() + self._sender.num_missed
 
     def write(self, tracks: Tracks) -> None:
-        """Leave one frame to be sent. Raises what went wrong in the thread, once."""
+        """Queue one frame. Raises an error of the thread, once."""
         waiting = replace(tracks, frame=replace(tracks.frame, image=_NO_PICTURE))
         with self._changed:
             if not self._ending:
@@ -83,7 +82,7 @@ class MessageSink:
         self._raise_error()
 
     def close(self) -> None:
-        """Send what waits, and end; a thread that does not is left behind after 1.3 s."""
+        """Send queued frames, and end; a thread that does not end is abandoned after 1.3 s."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
@@ -91,11 +90,11 @@ class MessageSink:
         self._raise_error()
 
     def report(self) -> Report:
-        """What was sent and what was not."""
-        unsent = self._unsent + Counter({"newer ones came first": self._backlog.num_lost})
+        """Report sent and missed frames."""
+        unsent = self._unsent + Counter({"replaced by newer ones": self._backlog.num_lost})
         words = [f"{self.num_sent} frames sent", *(f"{count} not sent: {why}" for why, count in unsent.items())]
         if self._sender.num_missed:
-            words.append(f"receivers were too slow for {self._sender.num_missed}")
+            words.append(f"{self._sender.num_missed} missed by slow receivers")
         return Report(notes=(f"{self.address}: {'; '.join(words)}",))
 
     def _raise_error(self) -> None:
@@ -129,7 +128,7 @@ class MessageSink:
                 return
 
     def _take(self, seconds: float) -> tuple[Tracks | None, bool]:
-        """The oldest that waits, within so many seconds; and whether no more will come."""
+        """Return the oldest queued frame, within this many seconds, and whether the queue is finished."""
         with self._changed:
             self._changed.wait_for(lambda: self._backlog or self._ending, max(0.0, seconds))
             return self._backlog.take(), self._ending

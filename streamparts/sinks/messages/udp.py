@@ -1,4 +1,4 @@
-"""UDP: one datagram a record."""
+"""UDP: one datagram per record."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from streamparts.tracksfile.recording import Recording
 
 
 class UdpSender:
-    """Sends whether or not anybody is there."""
+    """Sends with or without receivers."""
 
     listens = False
     num_missed = 0
 
     def __init__(self, address: Address, recording: Recording) -> None:
-        """Raises VideoError where the host is unknown."""
+        """Raises VideoError if the host is unknown."""
         self.address = str(address)
         self._encoding = Encoding(address, recording)
         self._datagrams = Datagrams(address)

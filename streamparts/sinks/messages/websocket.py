@@ -1,4 +1,4 @@
-"""Websocket: a small server; every client gets the header when it connects, and then every record."""
+"""WebSocket: a small server; every client gets the header on connection, then every record."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from streamparts.sinks.messages.encoding import Encoding, Message
 from streamparts.tracksfile.recording import Recording
 
 DEPTH = 8
-"""Frames that wait for one slow client; then the oldest is left out, for that one alone."""
+"""Frames queued for a slow client; then the oldest is dropped, for that client only."""
 _MAX_INCOMING_BYTES = 1024
-"""Of a message from a client, which is thrown away; one that sends more is disconnected."""
+"""Maximum size of a client's message, which is discarded; larger ones disconnect the client."""
 _FLUSH_SECONDS = 0.3
 _CLOSE_SECONDS = 0.4
 _LOGGER = logging.getLogger("streamparts.websocket")
-_LOGGER.addHandler(logging.NullHandler())  # else a client that stumbles would fill the user's stderr
+_LOGGER.addHandler(logging.NullHandler())  # otherwise a faulty client would fill the user's stderr
 
 
 class WebsocketSender:
-    """The server has a thread of its own, and every client a task in it."""
+    """The server has its own thread, and every client a task in it."""
 
     listens = True
 
     def __init__(self, address: Address, recording: Recording) -> None:
-        """Raises VideoError where it cannot listen there."""
+        """Raises VideoError if it cannot listen there."""
         self._encoding = Encoding(address, recording)
         self._greeting = self._encoding.greeting()
         self._clients: dict[ServerConnection, _Client] = {}
-        self._connections: WeakSet[ServerConnection] = WeakSet()  # those too that have not shaken hands
+        self._connections: WeakSet[ServerConnection] = WeakSet()  # including those before the handshake
         self._missed_before = 0
         family, numeric = resolved(address, "tcp")
         try:
@@ -57,11 +57,11 @@ class WebsocketSender:
 
     @property
     def num_missed(self) -> int:
-        """Frames that one client or another was too slow for."""
+        """Frames that slow clients missed."""
         return self._missed_before + sum(client.backlog.num_lost for client in list(self._clients.values()))
 
     def announce(self) -> None:
-        """Nothing: who connects is told."""
+        """Does nothing: each client gets the header on connection."""
 
     def send(self, tracks: Tracks) -> str | None:
         messages = self._encoding.messages(tracks)
@@ -73,7 +73,7 @@ class WebsocketSender:
             self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join()
 
-    # What follows runs in the thread of the loop.
+    # The methods below run in the loop's thread.
 
     def _work(self, listener: socket.socket) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -83,7 +83,7 @@ class WebsocketSender:
         server = await serve(
             self._serve,
             sock=listener,
-            compression=None,  # costs more time than a network saves
+            compression=None,  # costs more time than the network saves
             max_size=_MAX_INCOMING_BYTES,
             close_timeout=_CLOSE_SECONDS,
             logger=_LOGGER,
@@ -109,7 +109,7 @@ class WebsocketSender:
         client = self._clients[connection] = _Client()
         sending = asyncio.create_task(self._send_all(connection, client, self._greeting))
         try:
-            async for _ in connection:  # thrown away; ends when the client is gone
+            async for _ in connection:  # discarded; ends when the client disconnects
                 pass
         except ConnectionClosed:
             pass
@@ -118,7 +118,7 @@ class WebsocketSender:
             self._missed_before += self._clients.pop(connection).backlog.num_lost
 
     async def _send_all(self, connection: ServerConnection, client: _Client, messages: list[Message]) -> None:
-        """`messages`, and then what comes."""
+        """Send `messages`, and then everything that is queued."""
         with suppress(ConnectionClosed):
             while True:
                 for _, data in messages:
@@ -130,7 +130,7 @@ class WebsocketSender:
                 messages = client.backlog.take() or []
 
     async def _close(self, server: Server) -> None:
-        """Give every client a moment to take what waits and to say goodbye; then cut it off."""
+        """Allow every client a moment to receive its queue and a closing handshake; then disconnect it."""
         server.close(close_connections=False)
         clients = dict(self._clients)
         await _at_most(_FLUSH_SECONDS, [client.idle.wait() for client in clients.values()])
@@ -141,22 +141,22 @@ class WebsocketSender:
 
 
 class _Client:
-    """What waits for one client."""
+    """Queue of one client."""
 
     def __init__(self) -> None:
         self.backlog: Backlog[list[Message]] = Backlog(DEPTH, _keep_what_lasts)
         self.changed = asyncio.Event()
         self.idle = asyncio.Event()
-        """Whether it has been sent all there is."""
+        """True once everything has been sent."""
 
 
 def _keep_what_lasts(left_out: list[Message], following: list[Message]) -> list[Message]:
-    """Frames may be missed; gaps and segments not."""
+    """Frames may be dropped; gaps and segments may not."""
     return [message for message in left_out if message.kind != "frame"] + following
 
 
 async def _at_most(seconds: float, what: list[Coroutine[None, None, object]]) -> None:
-    """Wait for all, but no longer; what is not done by then is cancelled."""
+    """Wait for all, up to a limit; unfinished ones are cancelled."""
     with suppress(TimeoutError):
         await asyncio.wait_for(asyncio.gather(*what, return_exceptions=True), seconds)
 

@@ -1,4 +1,4 @@
-"""ZeroMQ: a PUB socket; every message has two frames, its kind, to subscribe to, and the record."""
+"""ZeroMQ: a PUB socket; every message has two frames: its kind, for subscriptions, and the record."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from streamparts.sinks.messages.encoding import Encoding, Message
 from streamparts.tracksfile.recording import Recording
 
 HIGH_WATER_MARK = 8
-"""Messages that wait for one slow subscriber; ZeroMQ leaves out those that follow, for that one alone."""
+"""Messages queued for a slow subscriber; ZeroMQ drops the following ones, for that subscriber only."""
 _LINGER_MS = 500
 _MAX_INCOMING_BYTES = 1024
 
 
 class ZmqSender:
-    """ZeroMQ does not tell what subscribers missed; the numbers of the frames do."""
+    """ZeroMQ does not report what subscribers missed; the frame numbers show it."""
 
     listens = True
     num_missed = 0
 
     def __init__(self, address: Address, recording: Recording) -> None:
-        """Raises VideoError where it cannot listen there."""
+        """Raises VideoError if it cannot listen there."""
         self._encoding = Encoding(address, recording)
         _, (host, port, *_) = resolved(address, "tcp")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

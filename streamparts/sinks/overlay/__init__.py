@@ -1,1 +1,1 @@
-"""The overlay video: the parts drawn into the source's pictures, with their times and sound."""
+"""The overlay video: parts drawn on the source's frames, with its timestamps and audio."""

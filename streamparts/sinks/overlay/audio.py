@@ -1,4 +1,4 @@
-"""The sound of a video file, packet by packet as it is stored, for the overlay to carry along."""
+"""Copies the audio of a video file into the overlay, packet by packet."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 
 COPIED_CODECS = frozenset({"aac", "mp3", "opus", "ac3", "eac3", "flac", "alac"})
-"""What an mp4 file can hold, by FFmpeg's names. Other sound is left out: nothing is encoded again."""
+"""Codecs that an mp4 file can contain, by FFmpeg's names. Other audio is left out: nothing is re-encoded."""
 
 _BROKEN = (av.FFmpegError, OSError, ValueError, MemoryError)
 
 
 class AudioReader:
-    """Opens a file a second time and reads its first audio stream as far as the video has come: memory stays flat."""
+    """Opens a file a second time and reads its first audio stream up to the video's current time, in constant
+    memory."""
 
     def __init__(self, path: str | Path, start_seconds: float | None = None) -> None:
-        """`start_seconds`: what ends before this time of the file is left out. Raises what PyAV raises."""
+        """`start_seconds`: packets that end before this time of the file are left out. Raises PyAV's errors."""
         self._container = av.open(f"file:{path}")
         self._start = start_seconds
         self.problem: str | None = None
-        """Why the sound broke off, where it did."""
+        """Why the audio ended early, if it did."""
         self._waiting: Packet[AudioStream] | None = None
         try:
             known = (stream for stream in self._container.streams.audio if stream.codec_context is not None)
@@ -39,11 +40,11 @@ class AudioReader:
 
     @property
     def codec(self) -> str:
-        """FFmpeg's name; empty without sound."""
+        """FFmpeg's name; empty without audio."""
         return self.stream.codec_context.codec.canonical_name if self.stream else ""
 
     def until(self, seconds: Fraction) -> Iterator[Packet[AudioStream]]:
-        """The packets from where the last call stopped to those that begin before `seconds` of the file."""
+        """Yield the next packets that start before `seconds` of the file."""
         while (packet := self._waiting or self._next()) is not None:
             self._waiting = packet
             assert packet.pts is not None
@@ -59,7 +60,7 @@ class AudioReader:
         packets = self._container.demux(stream)
         if self.codec != "aac" or stream.codec_context.extradata:
             return packets
-        # AAC of broadcast streams has a header in every packet, mp4 files have one for all.
+        # In broadcast streams, every AAC packet has a header; mp4 files have one for all.
         repack = BitStreamFilterContext("aac_adtstoasc", stream)
         return (out for packet in packets if packet.dts is not None for out in repack.filter(packet))
 
@@ -80,9 +81,9 @@ class AudioReader:
 
 
 def open_audio(path: str | Path, start_seconds: float | None = None) -> tuple[AudioReader | None, str | None]:
-    """(reader, note): the sound of a video file where an mp4 file can take it as it is; a note where it cannot.
+    """(reader, note): the audio of a video file if an mp4 file can contain it unchanged; otherwise a note.
 
-    (None, None) for a file without sound. What cannot be opened at all is the video's error to tell, not the sound's.
+    (None, None) for a file without audio. A file that cannot be opened at all is reported by the video, not here.
     """
     try:
         reader = AudioReader(path, start_seconds)
@@ -92,5 +93,5 @@ def open_audio(path: str | Path, start_seconds: float | None = None) -> tuple[Au
     if codec in COPIED_CODECS:
         return reader, None
     reader.close()
-    note = f"the overlay has no sound: {codec} does not go into mp4 files as it is" if codec else None
+    note = f"the overlay has no audio: mp4 files cannot contain {codec}" if codec else None
     return None, note

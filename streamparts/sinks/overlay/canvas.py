@@ -1,4 +1,4 @@
-"""What can be drawn on: an RGB array, or a yuv420p picture as decoded, which saves two conversions per frame."""
+"""Surfaces to draw on: an RGB array, or a decoded yuv420p image, which saves two conversions per frame."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from streamparts.sources.rescale import plane_arrays
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """One array that takes every stroke, and how colours look in it."""
+    """One array to draw into, and its representation of colours."""
 
     image: ByteArray
     """(h, w, 3), or (h, w) for one channel of several."""
     halvings: int
-    """0 for displayed pixels, 1 where one pixel covers two by two of them."""
+    """0 for displayed pixels, 1 if one pixel covers two by two of them."""
     values: Callable[[Color], tuple[int, ...]]
-    """What to write for a colour."""
+    """Value to write for a colour."""
 
 
 Canvas = tuple[Plane, ...]
-"""Planes of one picture, the first at full size."""
+"""Planes of one image, the first at full size."""
 
 
 def rgb_canvas(image: ByteArray) -> Canvas:
-    """`image` is (H, W, 3) uint8 RGB and is drawn into."""
+    """`image` is (H, W, 3) uint8 RGB and is modified."""
     return (Plane(image, 0, lambda color: color),)
 
 
 def yuv_canvas(picture: VideoFrame, left: int = 0) -> Canvas:
-    """`picture` is a yuv420p frame of limited range that may be written to, such as `Rescaler.yuv` makes. The canvas
-    is its part from column `left`, an even number, to the right."""
+    """`picture` is a writable yuv420p frame of limited range, such as from `Rescaler.yuv`. The canvas is its part to
+    the right of column `left`, an even number."""
     red, blue = _luma_weights(picture.colorspace)
 
     def luma(color: Color) -> tuple[int]:
@@ -57,7 +57,7 @@ def yuv_canvas(picture: VideoFrame, left: int = 0) -> Canvas:
 
 
 def doubled(picture: VideoFrame) -> VideoFrame:
-    """A yuv420p picture of even width, twice beside itself, with the same colour tags."""
+    """A yuv420p image of even width, twice side by side, with the same colour tags."""
     wide = VideoFrame(2 * picture.width, picture.height, "yuv420p")
     for old, new in zip(plane_arrays(picture), plane_arrays(wide), strict=True):
         new[:, : old.shape[1]] = new[:, old.shape[1] :] = old
@@ -67,7 +67,7 @@ def doubled(picture: VideoFrame) -> VideoFrame:
 
 
 def _luma_weights(colorspace: int) -> tuple[float, float]:
-    """Of red and blue, by ITU-R BT.709 where the picture says so, else BT.601."""
+    """Weights of red and blue, by ITU-R BT.709 if the image is tagged with it, else BT.601."""
     return (0.2126, 0.0722) if colorspace == Colorspace.ITU709 else (0.299, 0.114)
 
 

@@ -1,4 +1,4 @@
-"""Draws tracks on a picture: coloured parts with a smooth outline, their poses, names, trails and skeleton."""
+"""Draws tracks on an image: coloured parts with a smooth outline, poses, names, trails and skeleton."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sinks.overlay.trails import Trail, Trails
 
 LINES_FOR = 2
-"""Lines and numbers on a subject that is followed are those of a picture so many times as large as its crop, or of the
-picture at hand if that is smaller."""
+"""Lines and numbers on a followed subject are sized for an image this many times as large as its crop, or for the
+actual image if that is smaller."""
 
 _WHITE, _PALE, _GREY, _DARK = (255, 255, 255), (205, 205, 205), (140, 140, 140), (25, 25, 30)
 
 
 class Painter:
-    """Draws one video's frames in order, in one style; remembers the trails."""
+    """Draws the frames of one video in order, in one style; stores the trails."""
 
     def __init__(self, style: OverlayStyle = DEFAULT_STYLE) -> None:
         self.style = style
         self._trails = dict[int, Trails]()
 
     def paint(self, canvas: Canvas, tracks: Tracks) -> None:
-        """Draw one frame, in place, on a canvas of its picture as displayed."""
+        """Draw one frame, in place, on a canvas of the displayed frame."""
         for subject in tracks.subjects:
             trails: Sequence[Trail] = ()
             if self.style.trails:
@@ -46,12 +46,12 @@ def draw_tracks(
     trails: Sequence[Trail] = (),
     boxed: bool = False,
 ) -> None:
-    """Draw the visible parts of one subject in one frame, in place, on a canvas of its picture as displayed; `boxed`
-    with a box around it, and its number."""
+    """Draw the visible parts of one subject, in place, on a canvas of the displayed frame; `boxed` adds a box with the
+    subject's number."""
     if not (tracks.visible.any() or trails or tracks.joints):
         return
     side = float(min(canvas[0].image.shape[:2]))
-    if tracks.region is not None:  # lines as thick as they are would hide a small subject
+    if tracks.region is not None:  # lines of the usual width would hide a small subject
         side = min(side, LINES_FOR * max(tracks.region[2:]))
     full = make_strokes(tracks, style, trails, side, boxed)
     half = full.halved() if any(plane.halvings for plane in canvas) else full
@@ -87,13 +87,13 @@ def _draw_strokes(plane: Plane, strokes: Strokes, opacity: float) -> None:
 
 
 def _draw_lines(plane: Plane, lines: list[Line], color: tuple[int, ...], thickness: int, closed: bool = False) -> None:
-    # Smooth lines where the eye sees them, quick ones in half-size colour.
+    # Smooth lines on the luma plane, fast ones on the half-size chroma planes.
     line_type = cv2.LINE_8 if plane.halvings else cv2.LINE_AA
     cv2.polylines(plane.image, lines, closed, color, thickness, line_type, SUBPIXEL_BITS)
 
 
 def _blend_areas(plane: Plane, strokes: Strokes, colors: list[tuple[int, ...]], opacity: float) -> None:
-    """Half-transparent colour over each part's area; only the rectangle around them is touched."""
+    """Blend colour over each part's area; only its bounding rectangle is touched."""
     pieces = [strokes.lines(outline) for outline in strokes.outlines]
     corners = np.concatenate([line[:, 0] for lines in pieces for line in lines] or [np.zeros((0, 2), np.int32)])
     if not (len(corners) and opacity):
@@ -119,7 +119,7 @@ def _draw_joint(plane: Plane, place: Line, thickness: int) -> None:
 
 
 def _draw_number(plane: Plane, center: Line, text: str, strokes: Strokes) -> None:
-    """White on a dark disc: readable on everything, and alike in the font renderers of OpenCV 4 and 5."""
+    """White on a dark disc: readable on everything, and equal in the font renderers of OpenCV 4 and 5."""
     width, height = _text_size(text, strokes.text_scale, strokes.thickness)
     x, y = center[0, 0].tolist()
     radius = round(0.55 * max(1.35 * height, width)) + strokes.thickness
@@ -141,7 +141,7 @@ def _draw_name(plane: Plane, center: Line, text: str, strokes: Strokes) -> None:
 
 def _draw_text(plane: Plane, center: Line, text: str, scale: float, thickness: int) -> None:
     if plane.halvings:
-        return  # white on dark: both are grey
+        return  # white and dark are both grey
     width, height = _text_size(text, scale, thickness)
     x, y = (center[0, 0] >> SUBPIXEL_BITS).tolist()
     origin, white = (x - width // 2, y + (height + 1) // 2), plane.values(_WHITE)

@@ -1,4 +1,4 @@
-"""Who encodes the overlay: H.264 by x264, or by hardware where that is asked for and there."""
+"""Selects the overlay's H.264 encoder: x264, or hardware if requested and available."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from streamparts.errors import VideoError
 from streamparts.machine import encoder_threads
 
 AUTO = "auto"
-"""Stands for `SOFTWARE`: hardware comes only when it is named."""
+"""Means `SOFTWARE`: hardware is used only if named."""
 SOFTWARE = "libx264"
 HARDWARE = ("h264_nvenc", "h264_qsv", "h264_amf", "h264_videotoolbox", "h264_v4l2m2m", "h264_mf")
-"""Names worth trying; which of them are there depends on the machine and on the FFmpeg in use."""
+"""Names worth trying; their availability depends on the machine and FFmpeg."""
 
 SMALL = "small"
-"""Stands for x264 at a slower preset: files less than half the size at the same quality, for twice the processor time.
-90 frames of examples/puppet.mp4, one core: auto 744 kB, 48.2 dB, 3.4 ms a frame; small 333 kB, 48.5 dB, 6.4 ms."""
+"""x264 at a slower preset: less than half the file size at the same quality, for twice the processor time. 90 frames of
+examples/puppet.mp4, one core: auto 744 kB, 48.2 dB, 3.4 ms per frame; small 333 kB, 48.5 dB, 6.4 ms."""
 
 _OPTIONS = {
     "libx264": {
-        "preset": "ultrafast",  # half the processor time of the next one, for files a third larger
+        "preset": "ultrafast",  # half the processor time of the next preset, for files a third larger
         "crf": "21",
-        "tune": "zerolatency",  # else up to a second of frames waits in the encoder and dies with it
-        "forced-idr": "1",  # a key frame asked for is one to seek to
+        "tune": "zerolatency",  # otherwise up to a second of frames waits in the encoder and is lost with it
+        "forced-idr": "1",  # makes a requested keyframe an IDR frame
     },
     "h264_nvenc": {
         "preset": "p4",
@@ -48,24 +48,24 @@ _OPTIONS = {
     "h264_videotoolbox": {"realtime": "1", "bf": "0"},
 }
 _OWN_QUALITY = ("libx264", "h264_nvenc", "h264_qsv")
-"""Those told a quality; the others get a bit rate instead."""
+"""Encoders with a quality setting; the others get a bit rate."""
 _BITS_PER_PIXEL = 0.12
-_PROBE_SIDE = 256  # hardware refuses very small pictures
+_PROBE_SIDE = 256  # hardware rejects very small frames
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """One that was tried and works here."""
+    """An encoder that was tested here."""
 
     name: str
     """FFmpeg's name."""
     pix_fmt: str
-    """What it takes: yuv420p or nv12, both of which players see as yuv420p."""
+    """Its input format, yuv420p or nv12; players read both as yuv420p."""
     options: dict[str, str] = field(default_factory=dict)
-    """FFmpeg's, all for short delay: what waits in an encoder dies with the process."""
+    """FFmpeg options, all for low delay: frames inside an encoder are lost with the process."""
 
     def configure(self, codec: VideoCodecContext, height: int, width: int, rate: Fraction) -> None:
-        """Set size and pixel format, a bit rate where the encoder has no quality of its own, a key frame a second."""
+        """Set size and pixel format, a bit rate if the encoder has no quality setting, and one keyframe per second."""
         codec.height, codec.width, codec.pix_fmt = height, width, self.pix_fmt
         if self.name == SOFTWARE:
             codec.thread_count = encoder_threads()
@@ -79,15 +79,15 @@ SMALL_ENCODER = Encoder(SOFTWARE, "yuv420p", _OPTIONS[SOFTWARE] | {"preset": "ve
 
 
 def choose_encoder(name: str = AUTO) -> Encoder:
-    """The encoder of that name; one in hardware has encoded a picture by then.
+    """Return the encoder of that name; a hardware encoder has been tested with one frame.
 
-    Raises VideoError in one line, with FFmpeg's reason: where the name is no H.264 encoder of this FFmpeg, or where
-    the hardware or its driver is missing. Nothing else is taken in its place.
+    Raises VideoError with a one-line message and FFmpeg's reason if the name is no H.264 encoder of this FFmpeg, or if
+    the hardware or its driver is missing. It is never replaced by another.
     """
     if name == SMALL:
         return SMALL_ENCODER
     codec = _find(SOFTWARE if name == AUTO else name)
-    name = codec.name  # "h264" is the name of a format, for which FFmpeg has an encoder of its choice
+    name = codec.name  # "h264" is a format, for which FFmpeg would choose an encoder
     encoder = Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {}))
     if name != SOFTWARE and (reason := _refusal(encoder)):
         raise VideoError(f"the encoder {name} does not work here ({reason}); leave --encoder out for {SOFTWARE}")
@@ -95,9 +95,9 @@ def choose_encoder(name: str = AUTO) -> Encoder:
 
 
 def encoder_problem(name: str) -> str | None:
-    """Why the encoder cannot encode a picture here, in one line; None where it can."""
+    """Return why the encoder cannot encode a frame here, in one line; None if it can."""
     if name not in av.codecs_available:
-        return "not in the FFmpeg that PyAV brings"
+        return "not in PyAV's FFmpeg"
     try:
         codec = _find(name)
         return _refusal(Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {})))
@@ -106,7 +106,7 @@ def encoder_problem(name: str) -> str | None:
 
 
 def _refusal(encoder: Encoder) -> str | None:
-    """FFmpeg's reason for not encoding a picture; None where it does."""
+    """Return FFmpeg's reason for failing to encode a frame; None if it succeeds."""
     with _ffmpeg_log() as log:
         try:
             _encode_one(encoder)
@@ -120,11 +120,11 @@ def _refusal(encoder: Encoder) -> str | None:
 def _find(name: str) -> av.Codec:
     try:
         codec = av.Codec(name, "w")
-    except ValueError as error:  # PyAV's UnknownCodecError is one
+    except ValueError as error:  # includes PyAV's UnknownCodecError
         known = ", ".join([AUTO, SOFTWARE, SMALL, *_hardware_names()])
         raise VideoError(f"this FFmpeg has no encoder called {name!r}; it has {known}") from error
     if codec.canonical_name != "h264":
-        raise VideoError(f"the encoder {name} makes {codec.canonical_name}; overlays are H.264, which browsers play")
+        raise VideoError(f"the encoder {name} writes {codec.canonical_name}; overlays are H.264, which browsers play")
     return codec
 
 
@@ -133,11 +133,11 @@ def _pixel_format(codec: av.Codec) -> str:
     for pix_fmt in ("yuv420p", "nv12"):
         if pix_fmt in formats:
             return pix_fmt
-    raise VideoError(f"the encoder {codec.name} takes only {', '.join(formats)}, none of which is made here")
+    raise VideoError(f"the encoder {codec.name} only takes {', '.join(formats)}, which is not supported here")
 
 
 def _hardware_names() -> list[str]:
-    """Those that this FFmpeg was built with; whether the hardware is there shows when one is tried."""
+    """Hardware encoders in this FFmpeg build; whether the hardware exists shows only when one is tried."""
     return [name for name in HARDWARE if name in av.codecs_available]
 
 
@@ -155,7 +155,7 @@ def _encode_one(encoder: Encoder) -> None:
 
 @contextmanager
 def _ffmpeg_log() -> Iterator[list[str]]:
-    """The errors that FFmpeg's libraries print meanwhile, filled in at the end of the block or when it raises."""
+    """Errors that FFmpeg's libraries print during the block, available when it ends or raises."""
     before = av.logging.get_level()
     lines = list[str]()
     av.logging.set_level(av.logging.ERROR)

@@ -21,21 +21,21 @@ from streamparts.sinks.overlay.encoders import SOFTWARE_ENCODER, Encoder
 from streamparts.sources.folders import OWN_MARK
 
 FRAGMENT_SECONDS = 0.5
-"""Video time between the points up to which a killed process leaves a playable file."""
+"""Duration of a fragment: a killed process leaves a file that is playable up to the last complete one."""
 
 _HYBRID_SINCE = (61, 7, 100)
-"""libavformat of FFmpeg 7.1: from here on a fragmented file becomes an ordinary one when it is closed."""
+"""libavformat of FFmpeg 7.1: from this version, a fragmented file becomes an ordinary one when it is closed."""
 
 _MAX_TIMESCALE = 2**31 - 1
 _EARLY_KEY_FRAME = 2
-"""A key frame here ends the first fragment, so that a process killed early leaves a playable file too; by then there is
-some sound, without which the index of some kinds cannot be written."""
+"""A keyframe here ends the first fragment, so that an early killed process also leaves a playable file; by then there
+is some audio, without which the index of some codecs cannot be written."""
 
 _BROKEN = (av.FFmpegError, OSError, ValueError)
 
 
 class Mp4Writer:
-    """Encodes pictures of one size and colour space, and takes packets of sound as they are."""
+    """Encodes images of one size and colour space, and copies audio packets."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class Mp4Writer:
         endless: bool = False,
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
-        """`like` has the size, even, the pixel format and the colour tags of all pictures. `rate` is announced to
-        players and spaces key frames; it decides no time. `audio` is the stream that packets of sound come from.
-        `endless`: keep no index of all frames (72 bytes each) to make an ordinary file of it at the end. `pixel_aspect`
-        is how wide a pixel is shown for its height. Raises VideoError."""
+        """`like` has the even size, the pixel format and the colour tags of all images. `rate` is the nominal frame
+        rate and keyframe spacing; it determines no time. `audio` is the stream of the audio packets. `endless`: keep no
+        index of all frames (72 bytes each), which is needed to make an ordinary file at the end. `pixel_aspect` is the
+        displayed width of a pixel relative to its height. Raises VideoError."""
         self.path = path
         self._time_base = time_base
         self._num_pictures = 0
@@ -78,7 +78,7 @@ class Mp4Writer:
         _tag_colours(codec, like)
 
     def write(self, picture: VideoFrame, pts: int) -> None:
-        """Encode one picture; `pts` in ticks of the time base. Raises VideoError."""
+        """Encode one image; `pts` in ticks of the time base. Raises VideoError."""
         picture.pts, picture.time_base = pts, self._time_base
         picture.pict_type = PictureType.I if self._num_pictures == _EARLY_KEY_FRAME else PictureType.NONE
         self._num_pictures += 1
@@ -89,9 +89,9 @@ class Mp4Writer:
             raise VideoError(f"{self.path}: writing the video failed ({_reason(error)})") from error
 
     def write_audio(self, packet: Packet[AudioStream], shift_seconds: Fraction) -> None:
-        """Copy one packet of sound, moved in time. Raises VideoError; ValueError where no sound was announced."""
+        """Copy one audio packet, shifted in time. Raises VideoError; ValueError if no audio was announced."""
         if self._audio is None or packet.pts is None or packet.dts is None:
-            raise ValueError(f"{self.path}: was opened without sound")
+            raise ValueError(f"{self.path}: was opened without audio")
         ticks = round(shift_seconds / packet.time_base)
         packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
         packet.stream = self._audio
@@ -99,10 +99,10 @@ class Mp4Writer:
             self._container.mux_one(packet)
         except _BROKEN as error:
             self._give_up()
-            raise VideoError(f"{self.path}: writing the sound failed ({_reason(error)})") from error
+            raise VideoError(f"{self.path}: writing the audio failed ({_reason(error)})") from error
 
     def close(self) -> None:
-        """Finish the file. Raises VideoError. After an error it is playable up to its last whole fragment."""
+        """Finish the file. Raises VideoError. After an error, it is playable up to its last complete fragment."""
         if self._gave_up:
             return
         try:
@@ -122,7 +122,7 @@ class Mp4Writer:
 
 
 def whole_fragments_end(path: Path) -> int:
-    """Length in bytes of a fragmented mp4 file up to the end of its last whole fragment."""
+    """Length in bytes of a fragmented mp4 file up to the end of its last complete fragment."""
     end, offset, size = 0, 0, path.stat().st_size
     with path.open("rb") as file:
         while len(head := file.read(8)) == 8:
@@ -145,14 +145,14 @@ def _muxer_options(first_pts: int, time_base: Fraction, sample_rate: int, endles
     ticks = math.lcm(time_base.denominator, sample_rate)
     ticks = ticks if ticks <= _MAX_TIMESCALE else time_base.denominator
     return {
-        # With the index delayed to the first fragment, a file that was killed has its start time too.
+        # With the index delayed to the first fragment, a killed file also has its start time.
         "movflags": "delay_moov+frag_keyframe+" + ("hybrid_fragmented" if hybrid else "default_base_moof"),
         "frag_duration": str(round(1e6 * FRAGMENT_SECONDS)),
-        "flush_packets": "1",  # without it a killed process leaves an unreadable file
-        # Pictures wait for sound, and sound for pictures, to be stored in order; no longer than this, in microseconds.
+        "flush_packets": "1",  # without it, a killed process leaves an unreadable file
+        # Interleaving: frames wait for audio, and audio for frames, at most this long, in microseconds.
         "max_interleave_delta": str(round(1e6 * FRAGMENT_SECONDS / 2)),
         "avoid_negative_ts": "disabled" if first_pts >= 0 else "make_non_negative",
-        # The start times are kept in these units; the default of milliseconds would round them.
+        # Start times are stored in these units; the default of milliseconds would round them.
         "movie_timescale": str(ticks * -(-1000 // ticks)),
     }
 

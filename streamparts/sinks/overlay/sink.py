@@ -1,4 +1,4 @@
-"""The overlay video: the source's pictures, times and sound, with the parts drawn in."""
+"""Writes the overlay video: the source's frames, times and audio, with the parts drawn in."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from streamparts.sources.rescale import Rescaler
 from streamparts.tracksfile.timeline import Timeline
 
 FALLBACK_RATE = Fraction(30)
-"""Announced to players where the source's rate is unknown."""
+"""Nominal frame rate if the source's is unknown."""
 
 LATEST_START_SECONDS = 10
-"""A source that starts later (a recording of a stream that had run for hours) has its overlay start at 0, because
-players would show nothing until then. All other overlays keep the source's timestamps."""
+"""If a source starts later (a recording of a stream that had run for hours), its overlay starts at 0, because players
+would otherwise show nothing until then. All other overlays keep the source's timestamps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Drawn:
 
 
 class OverlaySink:
-    """Draws each frame's tracks on the frame and writes an mp4 file. See Mp4Writer for its properties.
+    """Draws each frame's tracks on the frame and writes an mp4 file, see Mp4Writer for its properties.
 
-    Another picture size goes on in another file: dance.mp4, dance.001.mp4, ... Encoding has a thread of its own, so
-    that it overlaps with drawing: its errors come with a later `write`, or with `close`.
+    After a change of frame size, it continues in another file: dance.mp4, dance.001.mp4, ... A separate thread encodes,
+    in parallel with drawing: its errors are raised by a later `write`, or by `close`.
     """
 
     def __init__(
@@ -63,11 +63,12 @@ class OverlaySink:
         endless: bool = False,
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
-        """Creates, or empties, the file. `rate` as announced by the source; `written` is called after each frame.
+        """Creates, or truncates, the file. `rate` is the source's nominal frame rate; `written` is called after each
+        frame.
 
-        `audio` is the file whose sound is copied, from `start_seconds` of it on. `replace`: files that follow this one
-        may replace others. `resume`: where `path` exists, everything goes into files that follow it. `endless` and
-        `pixel_aspect`: see Mp4Writer. Raises VideoError.
+        `audio` is the file whose audio is copied, from `start_seconds`. `replace`: continuations may replace existing
+        files. `resume`: if `path` exists, everything goes into continuations. `endless` and `pixel_aspect`: see
+        Mp4Writer. Raises VideoError.
         """
         following = following_names(Path(path), replace and not resume)
         self.path = next(following) if resume and Path(path).exists() else Path(path)
@@ -84,7 +85,9 @@ class OverlaySink:
             self.path, chosen, rate or FALLBACK_RATE, self._clock, sound, following, endless, pixel_aspect
         )
         if self.path != Path(path):
-            self._files.notes.append(f"the overlay goes on in {self.path}: a finished video cannot be added to")
+            self._files.notes.append(
+                f"the overlay continues in {self.path}, because a finished video cannot be extended"
+            )
         if note:
             self._files.notes.append(note)
         self._encoder = BackgroundSink(
@@ -100,11 +103,11 @@ class OverlaySink:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of the files, in sentences."""
+        """Remarks about the files, in sentences."""
         return tuple(self._files.notes)
 
     def write(self, tracks: Tracks) -> None:
-        """Draw one frame and hand it to the encoder. Raises VideoError when writing has failed."""
+        """Draw one frame and pass it to the encoder. Raises VideoError if writing has failed."""
         with self._clock.time("draw"):
             picture = self._rescaler.yuv(tracks.frame)
             left = picture.width if self._painter.style.side_by_side else 0
@@ -113,12 +116,12 @@ class OverlaySink:
         self._encoder.write(Drawn(tracks, picture))
 
     def close(self) -> None:
-        """Finish the file; killed before this, it is playable up to the last half second."""
+        """Finish the file; if killed before, it is playable up to the last half second."""
         self._encoder.close()
 
 
 class _Files:
-    """The sink behind the sink: pictures to a file, which begins with the first of them, and to those that follow."""
+    """The sink behind the queue: writes images to a file, opened for the first one, and to its continuations."""
 
     def __init__(
         self,
@@ -167,7 +170,7 @@ class _Files:
             if self._sound:
                 self._sound.close()
                 if self._sound.problem:
-                    self.notes.append(f"the sound of {self.paths[-1]} breaks off: {self._sound.problem}")
+                    self.notes.append(f"the audio of {self.paths[-1]} ends early: {self._sound.problem}")
 
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -194,6 +197,6 @@ class _Files:
             return
         shift = self._timeline.shift - self._start
         for packet in self._sound.until(until):
-            # What is not in the file's time cannot be heard with its picture.
+            # Audio outside the file's time range cannot be played with its frame.
             if shift == 0 or (packet.pts or 0) * packet.time_base + shift >= 0:
                 writer.write_audio(packet, shift)

@@ -1,4 +1,4 @@
-"""Where to draw: tracks as lines in OpenCV's fixed point, all points in one array so that each step is one call."""
+"""Converts tracks to lines in OpenCV's fixed point, with all points in one array so that each step is one call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Line = NDArray[np.int32]
 """(n, 1, 2) points in cv2's fixed point."""
 
 SUBPIXEL_BITS = 4
-_FAR = 2**26  # keeps the arithmetic of cv2 from overflowing
+_FAR = 2**26  # prevents overflow in cv2's arithmetic
 _UPSCALE = 2
 _SMOOTHING = np.hanning(21)[1:-1] / np.hanning(21).sum()
 _THINNING = 3
@@ -33,39 +33,39 @@ class Strokes:
     """The lines of one frame."""
 
     points: Line
-    """Displayed pixels as cv2's fixed point."""
+    """Displayed pixels in cv2's fixed point."""
     parts: list[int]
-    """Numbers of the parts that are seen."""
+    """Numbers of the visible parts."""
     labels: list[str]
-    """What to write at each centre; empty for nothing."""
+    """Text at each centre; empty for none."""
     thickness: int
     text_scale: float
     outlines: list[list[slice]] = field(default_factory=list)
-    """Closed lines, by part seen."""
+    """Closed outlines, by visible part."""
     ellipses: list[slice] = field(default_factory=list)
-    """By part seen."""
+    """Ellipses, by visible part."""
     axes: list[list[slice]] = field(default_factory=list)
-    """The first axes of all parts seen, then the second."""
+    """The first axes of all visible parts, then the second."""
     centers: list[slice] = field(default_factory=list)
-    """By part seen."""
+    """Trails, by visible part."""
     bones: list[slice] = field(default_factory=list)
     """Lines of the skeleton."""
     filled_bones: list[slice] = field(default_factory=list)
-    """Those of parts that are not seen."""
+    """Lines to parts that are not visible."""
     joints: list[slice] = field(default_factory=list)
-    """Points of the skeleton."""
+    """Joints of the skeleton."""
     trails: list[tuple[int, slice]] = field(default_factory=list)
     """Part number and line."""
     boxes: list[slice] = field(default_factory=list)
-    """Closed line around the subject, and the place of its number, where there are several."""
+    """Closed line around the subject, and the position of its number, if there are several."""
     subject: str = ""
-    """Its number."""
+    """Number of the subject."""
 
     def lines(self, pieces: Iterable[slice]) -> list[Line]:
         return [self.points[piece] for piece in pieces]
 
     def halved(self) -> Strokes:
-        """The same on a plane of half the size, where a pixel's centre is the origin too."""
+        """The same on a plane of half the size, whose origin is also a pixel centre."""
         points = (self.points >> 1) - 2 ** (SUBPIXEL_BITS - 2)
         return replace(self, points=points, thickness=max(1, self.thickness // 2), text_scale=self.text_scale / 2)
 
@@ -73,7 +73,8 @@ class Strokes:
 def make_strokes(
     tracks: Tracks, style: OverlayStyle, trails: Sequence[Trail], side: float, boxed: bool = False
 ) -> Strokes:
-    """For a picture whose shorter side is `side` pixels; `boxed` draws a box around the subject, with its number."""
+    """Build the lines for an image whose shorter side is `side` pixels; `boxed` adds a box around the subject, with its
+    number."""
     pieces, end = list[FloatLike](), 0
 
     def add(lines: Iterable[FloatLike]) -> list[slice]:
@@ -112,7 +113,7 @@ def make_strokes(
 
 
 def _box(tracks: Tracks) -> list[FloatLike]:
-    """Corners (4, 2) of the box around the labelled pixels, and the upper left one, in model pixels."""
+    """Corners (4, 2) of the box around the labelled pixels, and its upper left one, in model pixels."""
     x, y, width, height = cv2.boundingRect((tracks.labels > 0).view(np.uint8))
     corners = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], np.float64)
     return [corners, corners[:1]] if width and height else []
@@ -147,7 +148,7 @@ def _label(part: int, name: str, style: OverlayStyle) -> str:
 def part_outline(mask: NDArray[np.bool_]) -> list[FloatLike]:
     """Closed outlines (n, 2) of a mask, in its own continuous pixels.
 
-    The mask's staircase is averaged away along the outline; holes have outlines of their own.
+    The staircase of the mask is smoothed along the outline; holes have their own outlines.
     """
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     crop = np.ascontiguousarray(mask[y : y + height, x : x + width]).view(np.uint8)
@@ -160,7 +161,7 @@ def part_outline(mask: NDArray[np.bool_]) -> list[FloatLike]:
 
 
 def _smoothed(line: FloatLike) -> FloatLike:
-    """Weighted means of points of a closed (n, 2) line with their neighbours along the line, one in _THINNING."""
+    """Weighted means of the points of a closed (n, 2) line with their neighbours; keeps one point in _THINNING."""
     half = len(_SMOOTHING) // 2
     if len(line) <= 2 * half:
         return line
@@ -170,13 +171,13 @@ def _smoothed(line: FloatLike) -> FloatLike:
 
 
 def _on_ellipses(affines: FloatArray, points: FloatArray) -> FloatArray:
-    """Canonical points (n, 2) seen through each of (P, 2, 3) -> (P, n, 2)."""
+    """Canonical points (n, 2) mapped by each of (P, 2, 3) -> (P, n, 2)."""
     seen: FloatArray = points @ affines[:, :, :2].transpose(0, 2, 1) + affines[:, None, :, 2]
     return seen
 
 
 def _to_fixed_point(points: FloatLike) -> Line:
-    """(n, 2) continuous pixels -> (n, 1, 2) in cv2's fixed point, whose origin is a pixel's centre."""
+    """(n, 2) continuous pixels -> (n, 1, 2) in cv2's fixed point, whose origin is a pixel centre."""
     fixed = np.rint((points - 0.5) * 2**SUBPIXEL_BITS)
     line: Line = np.minimum(np.maximum(fixed, -_FAR), _FAR).astype(np.int32)[:, None]
     return line

@@ -1,4 +1,4 @@
-"""What the overlay shows: one value, made by the flags of the command line or by hand."""
+"""The overlay's style: one value, created from flags or directly."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 DRAWABLE = ("masks", "ellipses", "axes", "numbers", "joints", "names", "trails")
-"""Words of --draw."""
+"""Elements for --draw."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverlayStyle:
-    """What is drawn on each frame. Colours go by part number, whatever a part is called and whether others are seen."""
+    """Elements drawn on each frame. Colours follow part numbers, whatever a part's name and the others' visibility."""
 
     masks: bool = True
     """The pixels of each part, in its colour, with an outline."""
@@ -21,21 +21,22 @@ class OverlayStyle:
     axes: bool = True
     """Each part's pose: its two half axes; the first is thicker."""
     numbers: bool = True
-    """Each part's number at its centre; where `names` are shown, they take the place."""
+    """Each part's number at its centre; `names` replace them."""
     joints: bool = True
-    """With a skeleton, its joints and the lines from them to the centres of their parts; grey at parts it filled in."""
+    """With a skeleton, its joints and the lines from them to the centres of their parts; grey for filled parts."""
     names: bool = False
-    """Each part's name at its centre. Names that are not ASCII appear as numbers: OpenCV's font has no more letters."""
+    """Each part's name at its centre. Names that are not ASCII appear as numbers, because OpenCV's font has no other
+    letters."""
     trails: bool = False
-    """Where each part's centre was in the last `trail_seconds`, by the video's own time; a new segment has none yet."""
+    """Path of each part's centre in the last `trail_seconds` of video time; a new segment starts without trails."""
     skeleton: tuple[tuple[int, int], ...] = ()
-    """Pairs of part numbers whose centres are joined by a line while both are seen."""
+    """Pairs of part numbers whose centres are connected by a line while both are visible."""
     opacity: float = 0.5
-    """Of the parts' colours, in [0, 1]."""
+    """Opacity of the parts' colours, in [0, 1]."""
     trail_seconds: float = 1.0
     """Length of the trails."""
     side_by_side: bool = False
-    """The source's picture on the left, the overlay on the right."""
+    """Show the source's frame on the left, the overlay on the right."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.opacity <= 1:
@@ -47,7 +48,7 @@ class OverlayStyle:
 
     @classmethod
     def drawing(cls, words: Iterable[str], **others: Any) -> OverlayStyle:
-        """The style that draws the `words` of DRAWABLE and nothing else. Raises ValueError for any other word."""
+        """Return the style that draws only the `words` of DRAWABLE. Raises ValueError for any other word."""
         chosen = set(words)
         if unknown := sorted(chosen - set(DRAWABLE)):
             raise ValueError(f"cannot draw {', '.join(unknown)}; choose from {', '.join(DRAWABLE)}")
@@ -55,7 +56,7 @@ class OverlayStyle:
         return cls(**flags, **others)
 
     def check_parts(self, num_parts: int) -> None:
-        """Raise ValueError where the skeleton names a part that the model does not have."""
+        """Raise ValueError if the skeleton names a part that the model does not have."""
         for pair in self.skeleton:
             if max(pair) >= num_parts:
                 raise ValueError(f"skeleton: part {max(pair)} is outside 0..{num_parts - 1}")

@@ -1,4 +1,4 @@
-"""Where the parts were: the memory of the overlay."""
+"""Trails of the parts, the overlay's memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from streamparts.arrays import FloatArray
 from streamparts.data import Tracks
 
 Trail = tuple[int, FloatArray]
-"""A part number, and (n, 2) displayed pixels of its centre, n > 1, the oldest first."""
+"""A part number, and (n, 2) displayed pixels of its centre, n > 1, oldest first."""
 
 MAX_POINTS = 128
-"""In a trail, whatever the frame rate: memory and drawing stay bounded."""
+"""Maximum points in a trail, whatever the frame rate: memory and drawing time stay bounded."""
 
 
 class Trails:
-    """The centres of the last seconds of one video, by its own time."""
+    """The centres of the last seconds of one video, in its own time."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -26,14 +26,14 @@ class Trails:
         self._past: deque[tuple[float, FloatArray, NDArray[np.bool_]]] = deque(maxlen=MAX_POINTS + 2)
 
     def update(self, tracks: Tracks) -> list[Trail]:
-        """Take in one frame; the trails that end there, broken where a part was not seen."""
+        """Add one frame; return its trails, interrupted where a part was hidden."""
         if tracks.frame.segment != self._segment:
             self._past.clear()
             self._segment = tracks.frame.segment
         now = tracks.pts_seconds
         while self._past and self._past[0][0] < now - self._seconds:
             self._past.popleft()
-        # The newest point moves on until it is far enough in time from the one before.
+        # The newest point moves until it is far enough in time from the previous one.
         if len(self._past) > 1 and now - self._past[-2][0] < self._seconds / MAX_POINTS:
             self._past.pop()
         self._past.append((now, tracks.centers, tracks.visible))

@@ -1,1 +1,1 @@
-"""Tracks on the screen as they come: in a window, or on a page of this machine."""
+"""Live preview of tracks: in a window, or on a local page."""

@@ -1,4 +1,4 @@
-"""A small web server for one page that only this machine, and only who knows its address, can open."""
+"""A small web server for one page, accessible only on this machine and only with its secret address."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from types import MappingProxyType
 
 HOST = "127.0.0.1"
 MAX_CONNECTIONS = 16
-"""At once; more are turned away."""
+"""Maximum number of connections; further ones are refused."""
 STUCK_SECONDS = 5.0
-"""A viewer that takes nothing for so long is disconnected."""
+"""A viewer that takes no data for this long is disconnected."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    # The address holds the secret, so no other site may learn it; "no-referrer" would make a form's Origin "null".
+    # The address contains the secret, so no other site may learn it; "no-referrer" would make a form's Origin "null".
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; style-src 'unsafe-inline'; "
@@ -36,16 +36,16 @@ PAGE_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
 body{background:var(--back);color:var(--text);font:16px/1.4 system-ui,sans-serif;margin:16px}
 input,select,button{font:inherit;padding:6px 10px;margin:6px 12px 6px 4px;max-width:100%}</style>
 """
-"""What pages begin with: fit for telephones, light or dark as the browser is."""
+"""Start of every page: fits phones, follows the browser's light or dark mode."""
 
 
 class LocalServer(TCPServer):
-    """One thread for each connection, all of which can be ended."""
+    """One thread per connection; all can be ended."""
 
     allow_reuse_address = True
 
     def __init__(self, port: int, handler: Callable[..., BaseHTTPRequestHandler], name: str) -> None:
-        """Listens on `port` of this machine, 0 for any that is free; `name` is that of its threads. Raises OSError."""
+        """Listens on `port` of this machine, 0 for any free one; `name` is that of its threads. Raises OSError."""
         self._token = secrets.token_urlsafe(18)
         self._name = name
         self._connections: dict[threading.Thread, socket.socket] = {}
@@ -56,7 +56,7 @@ class LocalServer(TCPServer):
 
     @property
     def address(self) -> str:
-        """To be opened in a browser."""
+        """Address for a browser."""
         return f"http://{HOST}:{self.port}/{self._token}/"
 
     def start(self) -> None:
@@ -66,7 +66,7 @@ class LocalServer(TCPServer):
         return hmac.compare_digest(token.encode(), self._token.encode())
 
     def close(self) -> None:
-        """Disconnect everybody and end all threads."""
+        """Disconnect all clients and end all threads."""
         self.shutdown()
         self.server_close()
         self._thread.join()
@@ -92,7 +92,7 @@ class LocalServer(TCPServer):
 
     def _serve(self, request: socket.socket, client_address: object) -> None:
         try:
-            with suppress(OSError):  # gone, or stuck
+            with suppress(OSError):  # disconnected, or stuck
                 self.finish_request(request, client_address)
         finally:
             self.shutdown_request(request)
@@ -101,7 +101,7 @@ class LocalServer(TCPServer):
 
 
 class LocalHandler(BaseHTTPRequestHandler):
-    """Answers those who know the secret; the rest finds nothing."""
+    """Answers requests that contain the secret; others get 404."""
 
     timeout = STUCK_SECONDS
     server_version = "streamparts"
@@ -109,13 +109,13 @@ class LocalHandler(BaseHTTPRequestHandler):
     server: LocalServer
 
     def asked_for(self) -> str | None:
-        """What follows the secret; None for those who do not know it, or were led here by another site's name."""
+        """The path after the secret; None for requests without it, or with another site's host name."""
         host = re.fullmatch(r"(127\.0\.0\.1|localhost)(:\d+)?", self.headers.get("Host", ""))
         match = re.fullmatch(r"/([\w-]+)/(\w*)", self.path, re.ASCII)
         return match[2] if host and match and self.server.knows(match[1]) else None
 
     def is_own_form(self) -> bool:
-        """Whether what was posted comes from our own page: browsers name the site of a form, other programs none."""
+        """True if a posted form comes from our own page: browsers send the origin of a form, other programs none."""
         port = self.server.port
         origin = self.headers.get("Origin")
         return origin is None or origin in (f"http://{HOST}:{port}", f"http://localhost:{port}")
@@ -128,7 +128,7 @@ class LocalHandler(BaseHTTPRequestHandler):
         others: Mapping[str, str] = MappingProxyType({}),
         nonce: str = "",
     ) -> None:
-        """`others` are further headers; scripts of the page run where they have the `nonce`."""
+        """`others` are further headers; scripts of the page may run if they have the `nonce`."""
         data = body.encode() if isinstance(body, str) else body
         self.send_response(status)
         self.send_head(kind, {"Content-Length": str(len(data)), **others}, nonce)

@@ -1,4 +1,4 @@
-"""A preview in the browser, on a page of this machine."""
+"""A preview in the browser, on a local page."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ _BODY = """<title>streamparts</title>
 _STOPPED = f"{PAGE_HEAD}<title>streamparts</title><p>The run ends; its outputs are being finished.</p>"
 
 WAIT_SECONDS = 1.0
-"""How long a browser waits for a picture before it asks again. It asks for each picture by itself: a stream would hold
-one of the six connections that browsers open to a site, and a seventh tab would wait for ever."""
+"""Time a browser waits for an image before it asks again. Browsers request each image separately: a stream would occupy
+one of the six connections that they open to a site, and a seventh tab would wait for ever."""
 
 
 class Page:
-    """A Viewer that serves pictures as a stream of JPEGs to whoever has the page open."""
+    """A Viewer that serves images as JPEGs to every open page."""
 
     def __init__(self, port: int = 0) -> None:
-        """Listens on `port` of this machine, 0 for any that is free. Raises VideoError where it is taken."""
+        """Listens on `port` of this machine, 0 for any free one. Raises VideoError if it is in use."""
         self._jpeg, self._number, self._about = b"", 0, _nothing_yet()
         self._told = _nothing_yet()
         self._changed = threading.Condition()
@@ -94,7 +94,7 @@ class Page:
 
     @property
     def address(self) -> str:
-        """To be opened in a browser; whoever knows it can watch, and stop the run."""
+        """Address for a browser; anyone who has it can watch, and stop the run."""
         return self._server.address
 
     def poll(self) -> bool:
@@ -104,8 +104,7 @@ class Page:
         return self._num_watching > 0 or time.monotonic() - self._asked_at < WAIT_SECONDS
 
     def tell(self, text: str, parts: Sequence[tuple[str, str, bool]]) -> None:
-        """What is said below the next picture: a line, and of each part its name, its colour as CSS has it, and whether
-        it is seen."""
+        """Set the text below the next image: a line, and each part's name, CSS colour and visibility."""
         self._told = json.dumps({"text": text, "parts": parts})
 
     def show(self, picture: ByteArray) -> None:
@@ -116,19 +115,19 @@ class Page:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Disconnect everybody and end all threads."""
+        """Disconnect all clients and end all threads."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
         self._server.close()
 
     def stop(self) -> None:
-        """As the button does."""
+        """Same as the page's button."""
         self._stopped = True
 
     def picture_after(self, number: int) -> tuple[int, bytes, str] | None:
-        """(its number, JPEG, what is said of it) of the newest picture once it is not `number`; number 0 where none
-        comes for WAIT_SECONDS, None at the end."""
+        """(number, JPEG, text) of the newest image once its number is not `number`; number 0 if none arrives within
+        WAIT_SECONDS, None at the end."""
         with self._changed:
             self._num_watching += 1
             self._changed.wait_for(lambda: self._ending or self._number != number, WAIT_SECONDS)
@@ -139,7 +138,7 @@ class Page:
             return (0, b"", "") if self._number == number else (self._number, self._jpeg, self._about)
 
     def stream(self, send: Callable[[bytes], None]) -> None:
-        """Call `send` with each new picture until the page is closed; those that come while it works are skipped."""
+        """Call `send` with each new image until the page is closed; images that arrive during the call are skipped."""
         with self._changed:
             self._num_watching += 1
         try:

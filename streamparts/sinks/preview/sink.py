@@ -1,4 +1,4 @@
-"""Tracks as they come, on the screen: never more than the machine has time for, and never at the network's cost."""
+"""Live preview of tracks, limited to spare time: it never delays the network."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources.rescale import Rescaler
 
 MAX_RATE = 30.0
-"""Pictures per second, at most."""
+"""Maximum frame rate."""
 MAX_SIDE = 1280
-"""Pixels of the longer side of what is shown; larger pictures are shown smaller."""
+"""Longer side of the preview, in pixels; larger frames are shown smaller."""
 _POLL_SECONDS = 0.05
 _CLOSE_SECONDS = 1.0
 
 
 class Viewer(Protocol):
-    """Where pictures are looked at. All calls come from one thread."""
+    """Displays images. All calls come from one thread."""
 
     def poll(self) -> bool:
-        """Called all the time. False once the user has closed it."""
+        """Called continuously. Returns False once the user has closed it."""
 
     def wanted(self) -> bool:
-        """Whether anybody is looking; else nothing is drawn."""
+        """True if a viewer is watching; otherwise nothing is drawn."""
 
     def show(self, picture: ByteArray) -> None:
         """(h, w, 3) uint8 RGB."""
@@ -45,15 +45,15 @@ class Viewer(Protocol):
 
 @runtime_checkable
 class Talking(Protocol):
-    """A viewer that can say something below the picture."""
+    """A viewer that can show text below the image."""
 
     def tell(self, text: str, parts: Sequence[tuple[str, str, bool]]) -> None:
-        """A line, and of each part its name, its colour as CSS has it, and whether it is seen."""
+        """Set a line of text, and each part's name, CSS colour and visibility."""
 
 
 class PreviewSink:
-    """Shows the newest frame. `write` only leaves it there: drawing has a thread of its own, which skips what it has no
-    time for, so that a slow or stuck viewer costs nothing."""
+    """Shows the newest frame. `write` only stores it: a separate thread draws, and skips frames it has no time for, so
+    that a slow or stuck viewer costs nothing."""
 
     def __init__(
         self,
@@ -62,8 +62,8 @@ class PreviewSink:
         on_closed: Callable[[], None] | None = None,
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
-        """`on_closed` is called once, in the preview's thread, when the user closes the viewer. `pixel_aspect` is how
-        wide a pixel is shown for its height."""
+        """`on_closed` is called once, in the preview's thread, when the user closes the viewer. `pixel_aspect` is the
+        displayed width of a pixel relative to its height."""
         self._pixel_aspect = pixel_aspect
         self._viewer, self._on_closed = viewer, on_closed
         self._painter, self._rescaler = Painter(style), Rescaler()
@@ -73,19 +73,19 @@ class PreviewSink:
         self._error: BaseException | None = None
         self._shown_at: deque[float] = deque(maxlen=31)
         self.num_shown = 0
-        """Pictures drawn so far."""
+        """Images drawn so far."""
         self._thread = threading.Thread(target=self._work, name="streamparts-preview", daemon=True)
         self._thread.start()
 
     def write(self, tracks: Tracks) -> None:
-        """Leave the frame for the viewer; what is not looked at in time is forgotten. Raises what the viewer raised."""
+        """Store the frame for the viewer; unseen frames are replaced. Raises the viewer's error."""
         with self._changed:
             self._newest = None if self._ending else tracks
             self._changed.notify_all()
         self._raise_error()
 
     def close(self) -> None:
-        """End the preview; a viewer that hangs is left behind after a second. Raises what the viewer raised, once."""
+        """End the preview; a viewer that hangs is abandoned after a second. Raises the viewer's error, once."""
         with self._changed:
             self._ending, self._newest = True, None
             self._changed.notify_all()
@@ -124,15 +124,15 @@ class PreviewSink:
                 self.num_shown += 1
 
     def _line(self, tracks: Tracks) -> str:
-        """Pictures a second here, and how old this one is."""
+        """Frame rate of the preview, and the latency of this frame."""
         now = time.perf_counter()
         self._shown_at.append(now)
         steps = len(self._shown_at) - 1
         rate = f"{steps / (now - self._shown_at[0]):.0f} fps, " if steps else ""
-        return f"{rate}age {1000 * (now - tracks.frame.decoded_at):.0f} ms, frame {tracks.index}"
+        return f"{rate}latency {1000 * (now - tracks.frame.decoded_at):.0f} ms, frame {tracks.index}"
 
     def _take(self, pause: float) -> Tracks | None:
-        """The newest frame, after `pause` seconds; None where none comes soon."""
+        """Return the newest frame, after `pause` seconds; None if none arrives soon."""
         with self._changed:
             if pause > 0:
                 self._changed.wait_for(lambda: self._ending, min(pause, _POLL_SECONDS))
@@ -158,7 +158,8 @@ def _seen_parts(tracks: Tracks) -> list[tuple[str, str, bool]]:
 def shrunk(
     tracks: Tracks, rescaler: Rescaler, max_side: int = MAX_SIDE, pixel_aspect: Fraction = Fraction(1)
 ) -> Tracks:
-    """The same with a picture of at most `max_side` square pixels, as an upright RGB array. Areas stay as they were."""
+    """The same tracks with an image of at most `max_side` square pixels, as an upright RGB array. Areas are
+    unchanged."""
     frame = tracks.frame
     wide = frame.width * float(pixel_aspect)
     share = min(1.0, max_side / max(frame.height, wide))

@@ -1,4 +1,4 @@
-"""A preview in a window, where OpenCV was built for it and a display is there."""
+"""A preview in a window, if OpenCV supports it and there is a display."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LEAVING_KEYS = (ord("q"), 27)
 
 
 class Window:
-    """A Viewer. The window opens with the first picture, in the thread that shows it."""
+    """A Viewer. The window opens with the first image, in the thread that shows it."""
 
     def __init__(self) -> None:
         self._open = False
@@ -60,13 +60,13 @@ class Window:
 
 
 def window_problem() -> str | None:
-    """Why no window can be opened here; None where one can.
+    """Return why no window can be opened here; None if one can.
 
-    OpenCV ends the whole process where the display is missing: so a child process tries first, in a thread as here. A
-    run with the Qt build was seen to hang at its end although such a trial passed: that build is refused.
+    OpenCV ends the whole process if the display is missing, so a child process tries first, in a thread as here. The Qt
+    build is refused, because a run was observed to hang at its end although this test had passed.
     """
     if sys.platform == "darwin":
-        return "on macOS windows belong to the main thread"
+        return "on macOS, windows belong to the main thread"
     found = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
     if found is None or found[1] == "NONE":
         return "this OpenCV was built without windows (opencv-python-headless)"
@@ -79,5 +79,5 @@ def window_problem() -> str | None:
     except subprocess.TimeoutExpired:
         return "windows of this OpenCV hang outside the main thread"
     except OSError:
-        return "no process could be started to try one"
+        return "no process could be started to test one"
     return None if done.returncode == 0 else "the display does not answer"
