@@ -33,7 +33,7 @@ def load_teacher(checkpoint: Path) -> PartNetwork:
 
 
 def read_groups(checkpoint: Path) -> tuple[PartGroups, float]:
-    """Read which slots make each part, and the gate, from the files beside a teacher's checkpoint. Raises ModelError."""
+    """Read which slots make each part, and the gate, in the files beside a teacher's checkpoint. Raises ModelError."""
     try:
         groups = PartGroups.from_json((checkpoint.parent / PARTS).read_text(encoding="utf-8"))
         return groups, float(json.loads((checkpoint.parent / CONFIG).read_text(encoding="utf-8"))["gate"])
