@@ -80,12 +80,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         epilog=f"variants: {', '.join(VARIANTS)}. Flags that are not listed go to train.assembly in every run.",
     )
     parser.add_argument("clips", type=Path, help="folder of puppet clips")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs, one folder each")
+    parser.add_argument("--out", type=Path, required=True, help="folder with one subfolder per run")
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=VARIANTS, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--kind", default="human", help="of the unseen puppets")
-    parser.add_argument("--parallel", type=int, default=2, help="runs beside each other")
-    parser.add_argument("--threads", type=int, default=1, help="of each run")
+    parser.add_argument("--kind", default="human", help="kind of the unseen puppets")
+    parser.add_argument("--parallel", type=int, default=2, help="number of parallel runs")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads per run")
     args, flags = parser.parse_known_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     jobs = [(variant, seed) for seed in args.seeds for variant in args.only]

@@ -120,7 +120,7 @@ def measure(num_videos: int, num_frames: int, turns: int, overlay: bool, ray: bo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=1000, metavar="N")
-    parser.add_argument("--frames", type=int, default=10, metavar="N", help="of each video")
+    parser.add_argument("--frames", type=int, default=10, metavar="N", help="frames per video")
     parser.add_argument("--turns", type=int, default=20, metavar="N")
     parser.add_argument("--overlay", action="store_true", help="write overlays too")
     parser.add_argument("--without-ray", action="store_true")

@@ -106,8 +106,8 @@ def check(num_frames: int, model: str | None, folder: Path) -> dict[str, object]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=None, help="default: the shipped model")
-    parser.add_argument("--num-frames", type=int, default=10_000, help=f"up to {2**NUM_BITS}")
+    parser.add_argument("--model", default=None, help="default: the bundled model")
+    parser.add_argument("--num-frames", type=int, default=10_000, help=f"at most {2**NUM_BITS}")
     args = parser.parse_args()
     if not 0 < args.num_frames <= 2**NUM_BITS:
         parser.error(f"--num-frames must be between 1 and {2**NUM_BITS}")

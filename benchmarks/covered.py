@@ -103,7 +103,7 @@ def measure(model: str | None, num_clips: int, kind: str = "human") -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--model", default="puppet-human", help="default: %(default)s; its parts are named as the bones"
+        "--model", default="puppet-human", help="default: %(default)s; its parts have the names of the bones"
     )
     parser.add_argument("--num-clips", type=int, default=6)
     args = parser.parse_args()

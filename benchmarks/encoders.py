@@ -23,7 +23,7 @@ from benchmarks.markdown import table
 from benchmarks.place import commit, machine
 from streamparts.sinks.overlay.canvas import yuv_canvas
 from streamparts.sinks.overlay.drawing import Painter
-from streamparts.sinks.overlay.encoders import SOFTWARE_ENCODER
+from streamparts.sinks.overlay.encoders import SMALL_ENCODER, SOFTWARE_ENCODER
 from streamparts.sinks.overlay.style import DEFAULT_STYLE
 from streamparts.sources.rescale import Rescaler, plane_arrays
 
@@ -83,13 +83,16 @@ def main() -> None:
     parser.add_argument("clip", type=Path, nargs="?", default=CLIP)
     parser.add_argument("--model", default="puppet-human")
     parser.add_argument("--frames", type=int, default=90)
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="SETTINGS")
+    parser.add_argument("--only", nargs="*", choices=SETTINGS, default=list(SETTINGS), metavar="SETTINGS")
     args = parser.parse_args()
     pictures = drawn(args.clip, args.model, args.frames)
     size, quality, ms = encoded(pictures, SOFTWARE_ENCODER.options)
-    print(
-        f"{args.clip.name}, {len(pictures)} frames; the default: {size / 1e3:.0f} kB, {quality:.1f} dB, {ms:.1f} ms\n"
-    )
+    small = encoded(pictures, SMALL_ENCODER.options)
+    for name, (num_bytes, psnr, spent) in (("auto", (size, quality, ms)), ("small", small)):
+        print(
+            f"{args.clip.name}, {len(pictures)} frames, {name}: {num_bytes / 1e3:.0f} kB, {psnr:.1f} dB, {spent:.1f} ms"
+        )
+    print()
     rows = []
     for name in args.only:
         options = SETTINGS[name]

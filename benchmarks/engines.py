@@ -42,7 +42,7 @@ def measure(batches: Sequence[int], seconds: float) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=1.5, help="duration of each measurement")
     args = parser.parse_args()
     print(json.dumps(measure(args.batches, args.seconds), indent=2))
 

@@ -119,9 +119,9 @@ def run_live(bundle: Bundle, seconds: float, network_seconds: float) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=None, help="default: the shipped model, for its sizes and parts only")
-    parser.add_argument("--seconds", type=float, default=30, help="of the first run")
-    parser.add_argument("--minutes", type=float, default=10, help="of the second run")
+    parser.add_argument("--model", default=None, help="default: the bundled model; only its sizes and parts are used")
+    parser.add_argument("--seconds", type=float, default=30, help="duration of the first run")
+    parser.add_argument("--minutes", type=float, default=10, help="duration of the second run")
     args = parser.parse_args()
     bundle = streamparts.load_model(args.model)
     report: dict[str, object] = {

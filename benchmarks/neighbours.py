@@ -142,8 +142,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         alone(*words[1:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", nargs="*", type=Path, help="videos of people, besides the puppet clip")
-    parser.add_argument("--num-frames", type=int, default=240, help="of the puppet clip")
+    parser.add_argument("clips", nargs="*", type=Path, help="videos of people, in addition to the puppet clip")
+    parser.add_argument("--num-frames", type=int, default=240, help="frames of the puppet clip")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args(words)
     print(json.dumps(measure({clip.name: clip for clip in args.clips}, args.num_frames, args.repeats), indent=2))

@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--video", default="examples/people.mp4")
-    parser.add_argument("--model", default=None, help="default: the shipped model")
+    parser.add_argument("--model", default=None, help="default: the bundled model")
     parser.add_argument("--tile", type=int, default=240)
     args = parser.parse_args()
     picture = sheet(args.video, args.model, columns=4, rows=2, tile=args.tile)

@@ -150,9 +150,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=f"sections: {', '.join(SECTIONS)}",
     )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
-    parser.add_argument("--again", action="store_true", help="measure also what was measured already")
-    parser.add_argument("--render-only", action="store_true", help="measure nothing")
-    parser.add_argument("--limit-minutes", type=float, default=60, help="of each section (default: %(default)g)")
+    parser.add_argument("--again", action="store_true", help="repeat existing measurements")
+    parser.add_argument("--render-only", action="store_true", help="only render existing results")
+    parser.add_argument(
+        "--limit-minutes", type=float, default=60, help="time limit of each section (default: %(default)g)"
+    )
     parser.add_argument("--out", type=Path, default=HERE, help="another folder for results, pictures and RESULTS.md")
     add_options(parser)
     args = parser.parse_args(argv)

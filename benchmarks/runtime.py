@@ -122,7 +122,7 @@ def report(
 
 
 def mode_report(measured: list[tuple[Summary, float]], alone: dict[str, tuple[float, float]]) -> dict[str, object]:
-    """Of several runs in one mode, against its stages alone."""
+    """Report of several runs in one mode, compared with its stages alone."""
     runs = [summary for summary, _ in measured]
     fps = median(run.fps for run in runs)
     slowest = max(wall for wall, _ in alone.values())
@@ -155,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="puppet-human", help="default: %(default)s")
     parser.add_argument("--num-frames", type=int, default=240)
-    parser.add_argument("--sample", type=int, default=60, help="frames kept in memory for the stages alone")
+    parser.add_argument("--sample", type=int, default=60, help="frames kept in memory to time the stages alone")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

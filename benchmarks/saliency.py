@@ -42,7 +42,7 @@ def precision_recall(saliency: FloatArray, mask: NDArray[np.bool_]) -> Curve:
 
 
 def max_f(curves: Curve) -> float:
-    """Of (P, 2, 256) curves."""
+    """Maximum F-measure of (P, 2, 256) curves."""
     precision, recall = curves.mean(0)
     bottom = BETA_SQUARED * precision + recall
     return float(((1 + BETA_SQUARED) * precision * recall / np.maximum(bottom, 1e-12)).max())
@@ -74,7 +74,9 @@ def measure(labelled: EvaluationSet, method: Callable[[ByteArray], FloatArray]) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="SET", help="; ".join(KINDS.values()))
-    parser.add_argument("--max-frames", type=int, default=100, help="of each set, spread evenly; default: %(default)s")
+    parser.add_argument(
+        "--max-frames", type=int, default=100, help="frames per set, evenly spaced; default: %(default)s"
+    )
     args = parser.parse_args()
     cv2.setNumThreads(1)
     for text in args.sets:

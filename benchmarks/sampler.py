@@ -145,11 +145,11 @@ def measure(clips: Path, cache_folder: Path, args: argparse.Namespace) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path, nargs="?", help="folder of videos; default: eight puppet clips are drawn")
-    parser.add_argument("--camera", choices=("still", "moving"), default="still", help="of the puppet clips")
-    parser.add_argument("--clip-size", type=int, default=256, help="side of the puppet clips in pixels")
-    parser.add_argument("--size", type=int, default=128, help="side of the frames of a pair in pixels")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("clips", type=Path, nargs="?", help="folder of videos (default: eight generated puppet clips)")
+    parser.add_argument("--camera", choices=("still", "moving"), default="still", help="camera of the puppet clips")
+    parser.add_argument("--clip-size", type=int, default=256, help="side of the puppet clips, in pixels")
+    parser.add_argument("--size", type=int, default=128, help="side of the sampled frames, in pixels")
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of each measurement")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()

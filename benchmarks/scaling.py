@@ -140,9 +140,11 @@ SOURCES = (1, 2, 4, 8)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip-frames", type=int, default=120, help="of the clip of all but the first curve")
+    parser.add_argument(
+        "--clip-frames", type=int, default=120, help="length of the clip for all curves except the first"
+    )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement of a network alone")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of each measurement of a network alone")
     args = parser.parse_args()
     found = measure(args.clip_frames, FRAMES, SIZES, PARTS, SOURCES, args.repeats, args.seconds)
     print(json.dumps(found, indent=2))

@@ -172,9 +172,11 @@ SECTIONS: dict[str, Callable[[Options], Figures]] = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     default = Options()
-    parser.add_argument("--quick", action="store_true", help="a rehearsal in a few minutes; its figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="test run of a few minutes; its figures are meaningless")
     frames, people = default.memory_frames, default.people
-    parser.add_argument("--memory-frames", type=int, default=frames, help="of section memory (default: %(default)s)")
+    parser.add_argument(
+        "--memory-frames", type=int, default=frames, help="frames of section memory (default: %(default)s)"
+    )
     parser.add_argument("--people", type=Path, default=people, help="video of a person for section neighbours")
 
 
@@ -185,7 +187,7 @@ def options_of(args: argparse.Namespace) -> Options:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=SECTIONS)
-    parser.add_argument("--out", type=Path, help="write the figures there instead of printing them")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures, instead of printing them")
     add_options(parser)
     args = parser.parse_args(argv)
     text = json.dumps(SECTIONS[args.name](options_of(args)), indent=2)

@@ -61,7 +61,9 @@ def measure(model: str | None, kind: str, num_clips: int, num_frames: int, size:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=None, help="default: the shipped model; its parts are named as the bones")
+    parser.add_argument(
+        "--model", default=None, help="default: the bundled model; its parts have the names of the bones"
+    )
     parser.add_argument("--kind", default="human", choices=sorted(FIGURES))
     parser.add_argument("--num-clips", type=int, default=20)
     parser.add_argument("--num-frames", type=int, default=250)

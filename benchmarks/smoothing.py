@@ -254,7 +254,7 @@ def cost_us() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
-    parser.add_argument("--pace", type=float, default=PACE, help=f"how fast the puppets are played; default: {PACE}")
+    parser.add_argument("--pace", type=float, default=PACE, help=f"playback speed of the puppets; default: {PACE}")
     args = parser.parse_args()
     for rate in (60.0, 30.0):
         for name, means in table(rate, args.seeds, args.pace).items():

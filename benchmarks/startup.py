@@ -73,7 +73,9 @@ def _make_demo(folder: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--venv", type=Path, help="environment to measure (default: the running one)")
-    parser.add_argument("--demo", action="store_true", help="run `make demo` in a copy, and measure its environment")
+    parser.add_argument(
+        "--demo", action="store_true", help="run `make demo` in a copy of the checkout, and measure that environment"
+    )
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
     print(json.dumps(demo(args.repeats) if args.demo else measure(args.venv, args.repeats)))

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from streamparts.bundle.spec import NetworkValue
+from streamparts.bundle.spec import Method, NetworkValue
 from streamparts.errors import ModelError
 from streamparts.models.assembly import AssemblyConfig
 from streamparts.models.checkpoint import read_metadata
@@ -29,7 +29,7 @@ class Trained:
 
     network: Exported
     """(B, S, S, 3) uint8 RGB -> Readout."""
-    method: Literal["assembly", "scops"]
+    method: Method
     num_parts: int
     image_size: int
     """S in pixels."""
@@ -49,7 +49,15 @@ def load_trained(run: Path, teacher: bool = False, evidence: bool = True) -> Tra
     student = student_of(run)
     config = student.config
     exported = ExportedStudent(student, evidence).eval()
-    return Trained(exported, "assembly", config.num_parts, config.image_size, network_shape("student", config))
+    return Trained(exported, method_of(run), config.num_parts, config.image_size, network_shape("student", config))
+
+
+def method_of(run: Path) -> Method:
+    """How the student of a run folder learned, by the run's config.json: train.supervised learns from `images`, and an
+    adapted student keeps the method of the model that it began as."""
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    adapted: Method | None = config.get("method")
+    return adapted or ("supervised" if "images" in config else "assembly")
 
 
 def trained_teacher(run: Path, evidence: bool = True) -> Trained:

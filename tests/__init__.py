@@ -1,1 +1,1 @@
-"""A package of its own, so that no other package of that name is taken for it."""
+"""A package, so that no other package called tests is imported instead."""

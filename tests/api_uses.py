@@ -1,4 +1,4 @@
-"""What a piece of source uses of a library that cannot be imported everywhere: names, and how they are called."""
+"""Collects the names and calls of a library in source code, for libraries that cannot be imported everywhere."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Use:
     """("BuilderFlag", "TF32"): attributes from the module on."""
     line: int
     function: str
-    """Where it stands; "" outside of functions."""
+    """Enclosing function; "" at module level."""
     is_assigned: bool = False
     num_arguments: int | None = None
-    """Of a call; None where it is none, or has starred arguments."""
+    """Arguments of a call; None if it is not a call, or has starred arguments."""
     keywords: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class _Collector:
             yield from self.collect(child, inside, parents)
 
     def _continues(self, node: ast.Attribute, parents: dict[ast.AST, ast.AST]) -> bool:
-        """Whether it is the beginning of a longer chain, which is collected whole."""
+        """True if the node starts a longer chain, which is collected as a whole."""
         return isinstance(parents.get(node), ast.Attribute)
 
     def _path(self, node: ast.expr) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, told what to do over its DevTools protocol."""
+"""A headless Chromium, controlled over its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Tab:
         self.until("document.readyState == 'complete' && location.href != 'about:blank'")
 
     def value(self, script: str) -> Any:
-        """What a script gives."""
+        """Return the result of a script."""
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")

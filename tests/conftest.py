@@ -40,7 +40,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def puppet_tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tracks with masks of the first twelve frames of the example puppet, by the model that knows it."""
+    """Tracks with masks of the first twelve frames of the example puppet, from its model."""
     from streamparts.runtime.stream import run
     from streamparts.sources import open_source
     from streamparts.sources.trim import trimmed
@@ -68,7 +68,7 @@ def no_threads_left() -> Iterator[None]:
 
 @pytest.fixture
 def command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `python -m streamparts ...` in a process of its own."""
+    """Run `python -m streamparts ...` in a separate process."""
 
     def run(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "streamparts", *map(str, args)]

@@ -1,4 +1,4 @@
-"""Corpora of videos made by the tests, and workers that do them in the test's own process."""
+"""Corpora of generated videos, and workers that run in the test's own process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_corpus(folder: Path, names: tuple[str, ...] = NAMES, num_frames: int =
 
 
 def frame_numbers(tracks: Path) -> list[int]:
-    """Those of a tracks file, in its order; its first line is the header."""
+    """Lines of a tracks file, in order; the first is the header."""
     lines = [json.loads(line) for line in tracks.read_text().splitlines()]
     assert [line["type"] for line in lines] == ["header", *["frame"] * (len(lines) - 1)]
     return [line["frame"] for line in lines[1:]]
@@ -43,7 +43,7 @@ def files_in(out: Path) -> set[str]:
 
 
 class InlinePool:
-    """A Pool of one worker in this process. `dies` says of which tasks it does not survive the doing."""
+    """A Pool of one worker in this process. `dies` lists the tasks that kill it."""
 
     def __init__(self, settings: Settings, dies: Callable[[Task], bool] = lambda task: False) -> None:
         self._worker = Worker(settings)

@@ -26,7 +26,7 @@ from streamparts.errors import ModelError
 from streamparts.tracking.segment import PartSegmenter
 
 MEMORY = 2 * 2**30
-"""Bytes of address space that loading and running a damaged model may take beside the libraries."""
+"""Address space that loading and running a damaged model may use in addition to the libraries, in bytes."""
 KINDS = ("flip", "truncate", "insert", "zero", "swap", "splice", "describe", "metadata")
 NONSENSE: tuple[object, ...] = (
     None, -1, 0, 2**63, 1e308, "", "\x1b[2J", "a/b", "x" * 100_000, [], {}, [[[[]]]], "nan", [0, 0], [10**9, 10**9],

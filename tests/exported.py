@@ -1,4 +1,4 @@
-"""Small networks with random weights, exported as a trained one is: what a backend meets, without the training."""
+"""Small networks with random weights, exported like trained ones, for tests of backends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
 SIZE = 64
 NUM_PARTS = 5
 GROUPS = PartGroups(((1, 0), (3,), (2,), (4,), (5,)), ((0.1, 0.0),) * 5, (0.3, 0, 0.1, 0, 0), ((1.0, 1.2),) * 5)
-"""How the teacher's slots make parts."""
+"""Assignment of the teacher's slots to parts."""
 
 
 def exported_bundle(kind: Literal["student", "scops", "teacher"], folder: Path, backbone: Backbone = "fast") -> Bundle:

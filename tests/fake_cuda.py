@@ -36,7 +36,7 @@ class FakeCuda:
         self.failing: dict[str, Error] = {}
         """Name of a function -> what it returns from now on."""
         self.live: dict[int, str] = {}
-        """What was taken and not given back: handle -> kind."""
+        """Allocations that were not freed: handle -> kind."""
         self._memory: dict[int, Any] = {}
         self._pending: dict[int, list[Work]] = {}
         self._captures: dict[int, list[Work]] = {}

@@ -85,7 +85,7 @@ class Ros:
     def __init__(self, **parameters: object) -> None:
         self.now = Time(sec=12, nanosec=34)
         self.calls: list[str] = []
-        """Of rclpy itself, in order."""
+        """Calls of rclpy, in order."""
         self.publishers: dict[str, Publisher] = {}
         self.timers: list[Callable[[], None]] = []
         self.while_spinning: Callable[[], None] = lambda: None
@@ -120,7 +120,7 @@ class Ros:
             self.while_spinning()
 
     def modules(self) -> dict[str, ModuleType]:
-        """For sys.modules."""
+        """Modules for sys.modules."""
         contents: dict[str, dict[str, object]] = {
             "rclpy": {
                 "init": lambda: self.calls.append("init"),

@@ -48,7 +48,7 @@ class FakeGpu:
     num_builds: int = 0
     num_runtimes: int = 0
     fails: set[str] = field(default_factory=set)
-    """Of "parse", "build", "deserialize", "context", "execute", "capture"."""
+    """Recorded calls: "parse", "build", "deserialize", "context", "execute", "capture"."""
     spoil: Callable[[dict[str, np.ndarray]], None] | None = None
     """Changes the outputs of every engine: one that is silently wrong."""
     profile: tuple[tuple[int, ...], ...] = ()
@@ -60,7 +60,7 @@ class FakeGpu:
 
 
 def fake_tensorrt(gpu: FakeGpu) -> ModuleType:
-    """A module that looks like `tensorrt` as far as it is used."""
+    """A module with the parts of `tensorrt` that are used."""
     trt: Any = ModuleType("tensorrt")
     trt.__version__ = gpu.version
     trt.DataType, trt.TensorIOMode = DataType, TensorIOMode

@@ -1,4 +1,4 @@
-"""Probes of the doctor's that go wrong, each in its own way."""
+"""Probes of the doctor that fail, each in a different way."""
 
 import ctypes
 import os

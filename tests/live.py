@@ -1,4 +1,4 @@
-"""Sources that the test drives by hand, and what keeps a test that hangs from hanging for ever."""
+"""Sources that a test controls step by step, and limits for tests that would hang."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 20.0
 
 
 def within_patience(function: Callable[[], T]) -> T:
-    """What `function` gives or raises; fails the test where it does not end."""
+    """Return what `function` returns, or raise what it raises; fails the test if it does not end."""
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -51,12 +51,12 @@ def threads_of_the_library() -> list[str]:
 
 
 def wait_for_threads() -> None:
-    """For those that were left behind, once the test has released what kept them."""
+    """Wait for abandoned threads, after the test has released what blocked them."""
     wait_until(lambda: not threads_of_the_library(), "all threads had ended")
 
 
 class HandSource(ArraySource):
-    """A live source: gives a frame when the test says so, and waits for the next one until it is closed."""
+    """A live source that yields a frame when the test allows it, and waits for the next one until it is closed."""
 
     name = "hand"
     live = True
@@ -101,7 +101,7 @@ class HandSource(ArraySource):
 
 
 class DeafSource(ArraySource):
-    """Gives some frames and then hangs, whatever it is told, until `release` is set."""
+    """Yields some frames and then blocks until `release` is set, whatever the runtime requests."""
 
     def __init__(self, num_frames: int) -> None:
         super().__init__(num_frames)

@@ -1,4 +1,4 @@
-"""Tracks files made by the tests, and what is in them, read with the standard library alone."""
+"""Generated tracks files, and their content, read with the standard library only."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def frames_of(path: Path) -> list[Line]:
 
 
 def exact_seconds(path: Path) -> list[float]:
-    """Of every frame, from its ticks."""
+    """Time of every frame, from its ticks."""
     base, out = Fraction(0), list[float]()
     for line in lines_of(path):
         if line["type"] != "gap" and line["type"] != "frame":

@@ -1,4 +1,4 @@
-"""Videos made by the tests. A frame's number is written into it, see streamparts/sources/pattern.py."""
+"""Generated videos. Each frame contains its number, see streamparts/sources/pattern.py."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def numbered_video(path: Path, num_frames: int, height: int = 96, width: int = 1
 
 
 def picture_file(path: Path, number: int, height: int = 96, width: int = 128) -> Path:
-    """`picture(number)` as a file of the kind its suffix says."""
+    """`picture(number)` as a file of the type given by its suffix."""
     codec = {".png": "png", ".jpg": "mjpeg", ".webp": "libwebp"}[path.suffix]
     pix_fmt = {"png": "rgb24", "mjpeg": "yuvj420p", "libwebp": "yuv420p"}[codec]
     return write_video(path, [picture(number, height, width)], codec=codec, pix_fmt=pix_fmt)
@@ -86,7 +86,7 @@ def frame_of(image: np.ndarray | av.VideoFrame, rotation: int = 0, index: int = 
 
 
 def decode(path: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
-    """RGB picture and time in seconds of every frame that PyAV itself gives."""
+    """RGB image and time in seconds of every frame that PyAV itself returns."""
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24"), frame.pts * frame.time_base

@@ -1,4 +1,4 @@
-"""Networks with random weights, whose norms have lived."""
+"""Networks with random weights and non-trivial batch norm statistics."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ _CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences."""
+    """Content of a fenced block."""
 
     page: Path
     line: int
-    """Of its first line."""
+    """Number of its first line."""
     language: str
     text: str
     reason: str | None
@@ -38,7 +38,7 @@ class Block:
         return place(self.page, self.line)
 
     def error_below(self, line: int) -> str | None:
-        """What the command in this line of the page fails with, where the next one says so."""
+        """Expected error of the command in this line of the page, if the next line states it."""
         lines = [*self.text.split("\n"), ""]
         below = lines[line - self.line + 1]
         return below if below.startswith("streamparts: error: ") else None
@@ -64,7 +64,7 @@ def place(page: Path, line: int) -> str:
 
 
 def blocks(page: Path) -> list[Block]:
-    """In order. Raises AssertionError for a fence that is not closed, or a reason that stands before no block."""
+    """Blocks in order. Raises AssertionError for an unclosed fence, or a reason without a block."""
     found: list[Block] = []
     lines = page.read_text(encoding="utf-8").split("\n")
     number, reason, gap = 0, None, 0
@@ -121,7 +121,7 @@ def inline_commands(page: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def links(page: Path) -> Iterator[tuple[int, str]]:
-    """(line, target) of links and pictures, those of the web left out."""
+    """(line, target) of links and images, except those to the web."""
     for number, text in prose(page):
         for target in _LINK.findall(_CODE.sub("", text)):
             if not re.match(r"[a-z]+:", target):
@@ -129,7 +129,7 @@ def links(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What its headings are called in addresses."""
+    """Anchors of its headings."""
     titles = [text for _, text in headings(page)]
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""A robot arm and the camera that looks at it: a puppet whose left elbow turns as fast as it is told."""
+"""A simulated robot arm and its camera: a puppet whose left elbow turns at the commanded speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIDE = 256
 
 
 class PuppetRobot(ArraySource):
-    """A Source; the picture is drawn when it is asked for, from where the elbow is by then."""
+    """A Source; each image is rendered on request, from the elbow's angle at that time."""
 
     name = "robot"
 
@@ -27,7 +27,7 @@ class PuppetRobot(ArraySource):
         rng = np.random.default_rng(seed)
         self.elbow_degrees = elbow_degrees
         self.speed = 0.0
-        """Degrees per second; set by whoever steers."""
+        """Commanded speed in degrees per second."""
         self.commands: list[float] = []
         self._bones = HUMAN.bones
         painted = zip(self._bones, colours(self._bones, rng), strict=True)

@@ -1,4 +1,4 @@
-"""What the tests of live messages share: tracks to send, sinks to send them, a socket that receives."""
+"""Helpers for tests of live messages: tracks to send, sinks, a receiving socket."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def port_of(sink: MessageSink) -> int:
 
 
 class DatagramReceiver:
-    """A socket that listens at a port of its own."""
+    """A socket that listens on its own port."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,11 +1,12 @@
-"""TensorRT for RTX builds engines without a GPU: what it refuses to parse or build, TensorRT would."""
+"""TensorRT for RTX, which builds engines without a GPU: models that it refuses to parse or build, TensorRT would
+refuse, too."""
 
 from __future__ import annotations
 
 import pytest
 
 TARGETS = ("SM80", "SM120")
-"""Ampere and Blackwell."""
+"""Targets: Ampere and Blackwell."""
 
 
 def build_engine(data: bytes, target: str, input_hw: tuple[int, int]) -> int:

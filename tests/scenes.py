@@ -1,4 +1,4 @@
-"""Large pictures in which small reddish squares move, for a model that knows them as its subject."""
+"""Large frames with small reddish squares that move, for a model whose subject they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.media import ArraySource
 from tests.tiny_model import tiny_spec, write_tiny_model
 
 SUBJECT = SubjectSpec(slope=(4.0, 2.0), offset=3.0, source="drawn")
-"""Half sure where the parts own 1.8 % of what the network sees."""
+"""Score 0.5 if the parts cover 1.8 % of the network's input."""
 RED, PINK = (220, 30, 30), (230, 90, 90)
 
 

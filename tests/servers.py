@@ -1,4 +1,4 @@
-"""Senders of video on this machine's own sockets, each with a script of what goes wrong."""
+"""Video senders on local sockets, each with a script of faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Script = Callable[[socket.socket], None]
 
 
 def mpegts(path: Path, numbers: Sequence[int], height: int = 96, width: int = 128) -> bytes:
-    """An MPEG-TS stream of numbered pictures, 30 a second, a key frame every 10."""
+    """An MPEG-TS stream of numbered images, 30 per second, with a keyframe every 10."""
     with av.open(str(path), "w", format="mpegts") as container:
         stream = container.add_stream("libx264", rate=30, options={"tune": "zerolatency", "g": "10"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
@@ -49,7 +49,7 @@ def say_and_stall(data: bytes, stop: threading.Event) -> Script:
 
 
 class TcpServer:
-    """Plays the first script to the first who connects, and so on; afterwards nobody is let in."""
+    """Plays the first script to the first client, and so on; further clients are refused."""
 
     def __init__(self, scripts: Sequence[Script]) -> None:
         self._scripts = list(scripts)
@@ -122,7 +122,7 @@ def rtsp(
 
 
 def access_units(numbers: Sequence[int], height: int = 96, width: int = 128) -> list[bytes]:
-    """H.264 of numbered pictures, one bytes object a frame, parameter sets before every key frame."""
+    """H.264 of numbered images: one bytes object per frame, parameter sets before every keyframe."""
     encoder = av.CodecContext.create("libx264", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuv420p"

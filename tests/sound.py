@@ -1,4 +1,4 @@
-"""Makes small videos with sound: numbered frames and a tone."""
+"""Generates small videos with audio: numbered frames and a tone."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -27,7 +27,7 @@ def spec(method: str = "assembly") -> ModelSpec:
 
 
 class Said:
-    """A backend whose outputs depend on the picture's first pixel; `change` makes it another."""
+    """A backend whose outputs depend on the image's first pixel; `change` modifies them."""
 
     name = "said"
 

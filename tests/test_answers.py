@@ -1,4 +1,4 @@
-"""What the student learns from: the teacher's answers, kept where that pays."""
+"""Targets of the student: the teacher's predictions, cached if that saves time."""
 
 from __future__ import annotations
 

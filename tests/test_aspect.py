@@ -1,4 +1,4 @@
-"""Pixels that are not square, and pictures that use a few of their bits."""
+"""Pixels that are not square, and images that use only some of their bits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ASPECT = Fraction(16, 11)
 
 
 def wide_film(path: Path, rotation: int = 0) -> Path:
-    """Five pictures whose pixels are wider than high, as those of DV."""
+    """Five images with pixels that are wider than high, as in DV."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"

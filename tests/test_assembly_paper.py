@@ -1,4 +1,4 @@
-"""The paper's network: its size, its independence of the batch, and that all training takes it for the other form."""
+"""The network of the paper: its size, its independence of the batch, and its use in every stage of training."""
 
 from __future__ import annotations
 

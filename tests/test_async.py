@@ -1,4 +1,4 @@
-"""Tracks in an event loop."""
+"""Tracking in an event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sound of the source in the overlay."""
+"""The source's audio in the overlay."""
 
 from collections.abc import Iterator
 from fractions import Fraction

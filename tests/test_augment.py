@@ -1,4 +1,4 @@
-"""From the sampler's bytes to what the losses take."""
+"""Augmentation: from the sampler's bytes to the inputs of the losses."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Files that are not plain: depths, greys, transparency, odd sizes, edit lists, several streams. Made here, so that
-what is true of them is known."""
+"""Unusual files: bit depths, grey, transparency, odd sizes, edit lists, several streams. They are generated, so their
+content is known."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every backend must do, on those that this machine has."""
+"""Requirements of every backend, tested on those available on this machine."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""Rendered people: what is said of them is what is seen."""
+"""Rendered people: the labels match the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both pages in a real browser: what a request made by hand cannot show, such as what a form says of its origin."""
+"""Both pages in a real browser, for behaviour that plain requests cannot test, such as the origin of a form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamparts build`, `run --trust-engine` and `info` of engines on the command line; the GPU is a fake one."""
+"""`streamparts build`, `run --trust-engine` and `info` of engines, with a fake GPU."""
 
 import json
 from pathlib import Path

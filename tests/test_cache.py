@@ -1,4 +1,5 @@
-"""The clips' cache: where it goes, that its room is taken before it is mapped, and that nothing is left of who died."""
+"""The clips' cache: its location, its space, which is allocated before it is mapped, and the removal of files of dead
+processes."""
 
 from __future__ import annotations
 

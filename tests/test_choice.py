@@ -1,4 +1,4 @@
-"""Which backend is taken, and what is said when one cannot be."""
+"""The choice of a backend, and the errors if none can be used."""
 
 from collections.abc import Callable
 

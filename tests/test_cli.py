@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -336,7 +337,7 @@ def test_a_terminal_that_is_held_up_holds_up_nothing_else(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
-    """As in `streamparts convert --list | head -1`."""
+    """Output is cut off, as with `streamparts convert --list | head -1`."""
     command = [sys.executable, "-m", "streamparts", "schema", "tracks"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
@@ -344,3 +345,13 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
     assert process.wait(30) == 128 + signal.SIGPIPE
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_the_bundled_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert "person" in text and "left_forearm" in text and "person.md" in text
+    assert main(["models", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["person"]["default"] and not rows["puppet-human"]["default"]
+    assert rows["person"]["megabytes"] < 10 and Path(rows["person"]["card"]).exists()

@@ -1,4 +1,4 @@
-"""Sources on the command line: their flags, their names, and their errors in one line."""
+"""Sources on the command line: flags, names, one-line errors."""
 
 import json
 from pathlib import Path

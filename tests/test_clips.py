@@ -1,4 +1,4 @@
-"""The decoded cache and the pairs that come from it."""
+"""The decoded cache and the pairs drawn from it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def counting_folder(num_frames: int) -> ClipFolder:
 
 @pytest.mark.parametrize("neighbours", [0, 3])
 def test_processes_share_the_batch_that_one_would_draw_and_no_pair_twice(neighbours: int) -> None:
-    """Of any number of processes, on one machine or several: each knows its rank and how many they are."""
+    """Several processes, on one machine or more; each has a rank and their number."""
     folder = counting_folder(200)
     whole = PairSampler(folder, 12, seed=5, neighbours=neighbours).batch(7)
     for world_size in (2, 3, 4):
@@ -153,7 +153,7 @@ def test_the_median_background_forgets_what_moves(tmp_path: Path) -> None:
 
 
 def test_a_long_clip_says_how_many_of_its_frames_are_used(video: Path, tmp_path: Path) -> None:
-    assert load_clip(video, 32, tmp_path, max_frames=5).notes == ("5 of its 20 frames are used",)
+    assert load_clip(video, 32, tmp_path, max_frames=5).notes == ("uses 5 of its 20 frames",)
 
 
 def test_frames_sought_on_the_fly_are_those_of_the_cache(video: Path, tmp_path: Path) -> None:

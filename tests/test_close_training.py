@@ -1,4 +1,4 @@
-"""The whole line on clips whose subject is found first: crops that follow it -> teacher -> parts -> student -> ONNX."""
+"""Training on clips whose subject is found first: crops that follow it -> teacher -> parts -> student -> ONNX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops that follow the subject, in pairs for the teacher and in lessons for the student."""
+"""Crops that follow the subject, in pairs for the teacher and in batches for the student."""
 
 from __future__ import annotations
 

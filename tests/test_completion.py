@@ -1,4 +1,4 @@
-"""Shell completion, asked of real shells where they are here."""
+"""Shell completion, tested in the real shells that are installed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ask(shell: str, folder: Path, *words: str) -> set[str]:
-    """What the shell offers for the last word of `streamparts WORDS` in `folder`."""
+    """Completions of the shell for the last word of `streamparts WORDS` in `folder`."""
     program = shutil.which(shell)
     if program is None or sys.platform == "win32":
         pytest.skip(f"there is no {shell} here")

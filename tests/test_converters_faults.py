@@ -1,4 +1,4 @@
-"""What converters leave when something goes wrong: one line, and nothing else; and never what is no file of theirs."""
+"""Converters that fail: one line, no other output, and no change to files of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads of processes that share a machine."""
+"""Threads of processes on a shared machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus by processes of this machine."""
+"""A corpus processed by local processes."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_stop_while_the_workers_still_load_ends_them(tmp_path: Path, corpus: Pat
 
 
 def test_workers_take_turns_with_the_gpus(tmp_path: Path, model_path: Path) -> None:
-    """One that is started anew takes the place of the one that was lost."""
+    """A restarted worker replaces the lost one."""
     LocalFolder(tmp_path).write(TOKEN, token_file("token", "this test", 0))
     settings = Settings(load_model(model_path), Options(), "onnxruntime", 1, str(tmp_path), "token", __version__)
     pool = LocalPool(settings, 4, ("2", "5"))

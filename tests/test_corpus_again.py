@@ -1,4 +1,4 @@
-"""What a second run of a corpus does, and what it leaves."""
+"""Repeated runs of a corpus: the work they do and skip."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_an_attempt_goes_on_after_the_tracks_that_the_one_before_it_left(
 def test_an_overlay_is_begun_anew_and_is_one_file(
     tmp_path: Path, corpus: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An mp4 cannot be gone on with in one piece."""
+    """An mp4 cannot be continued in one file."""
     from streamparts.corpus import work
 
     out, names = tmp_path / "out", work.outputs_in

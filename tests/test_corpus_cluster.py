@@ -1,4 +1,4 @@
-"""A corpus on a real Ray cluster of two nodes, which the test starts on this machine."""
+"""A corpus on a real Ray cluster of two nodes, started by the test on this machine."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_auto_takes_what_is_named_or_was_started_here_and_answers(
 
 
 def test_auto_uses_the_cluster_that_ray_start_has_started_here(corpus: dict[str, int], model_path: Path) -> None:
-    """Which lets in only who has the token that it left in the home folder."""
+    """A cluster that admits only clients with the token stored in the home folder."""
     with tempfile.TemporaryDirectory(prefix="r") as folder:  # a short path: Ray's sockets lie below it
         environment = {**os.environ, "HOME": folder, "RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
         for name in ("RAY_ADDRESS", "RAY_AUTH_MODE"):

@@ -1,4 +1,4 @@
-"""Nothing of a corpus is written, read or removed outside the folder of its outputs, whatever names say."""
+"""A corpus run writes, reads and removes nothing outside its output folder, whatever names contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which videos words stand for, and what their outputs are called after."""
+"""The videos that command-line words select, and the names of their outputs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_files_that_differ_in_their_endings_or_in_case_alone_get_their_endings(t
 
 
 def test_a_name_that_was_given_stays_whatever_else_is_there(tree: Path) -> None:
-    """Of a video that comes later, too, which would have taken it."""
+    """Also of a later video, which would have taken the name."""
     source = str(tree / "day1" / "cam1.mp4")
     taken = {source: "day1/cam1"}
     assert names("day1/cam1.mp4", taken=taken) == ["day1/cam1"]

@@ -1,4 +1,4 @@
-"""A corpus in a store: an S3 server of the test's own on this machine, by the libraries that talk to the real one."""
+"""A corpus in a store: a local S3 server, accessed by the libraries used with the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmarks/covered.py: what it covers, and where it says that it did."""
+"""benchmarks/covered.py: the area it covers, and the area it reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The dense CRF against its definition, worked out pixel pair by pixel pair, and on pictures with a plain answer."""
+"""The dense CRF compared with its definition, computed for every pair of pixels, and on images with an obvious
+result."""
 
 from __future__ import annotations
 

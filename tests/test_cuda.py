@@ -1,4 +1,4 @@
-"""Engines, built, executed and compared for real with whatever TensorRT there is: `pytest -m cuda` on a GPU."""
+"""Real engines, built, executed and compared with the installed TensorRT: `pytest -m cuda` on a GPU."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shipped() -> Bundle:
 
 @pytest.fixture(scope="module")
 def frames(shipped: Bundle) -> np.ndarray:
-    """Of the example video, and black and white ones."""
+    """Frames of the example video, and black and white ones."""
     pytest.importorskip("av", reason="PyAV is not installed")
     from streamparts.parity.sample_frames import sample_frames
 

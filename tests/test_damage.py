@@ -1,4 +1,4 @@
-"""Pictures of which something was lost are marked, each way it can be lost; the others are not."""
+"""Damaged frames are marked, for each kind of loss; others are not."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -54,7 +54,7 @@ def wrong_unmarked(seen: Sequence[tuple[int, bool, ByteArray]], sound: dict[int,
 
 @cache
 def sound_pictures(num_frames: int) -> dict[int, ByteArray]:
-    """What was sent, by number."""
+    """Sent images, by number."""
     decoder = av.CodecContext.create("h264", "r")
     packets = [av.Packet(unit) for unit in units(num_frames)]
     images = [image for packet in [*packets, None] for image in decoder.decode(packet)]  # type: ignore[attr-defined]

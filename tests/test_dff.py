@@ -1,4 +1,4 @@
-"""Factorised features: of invented networks whose factors are known, and the command on a few drawn pictures."""
+"""Factorised features: synthetic networks with known factors, and the command on a few drawn images."""
 
 from __future__ import annotations
 

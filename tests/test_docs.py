@@ -1,4 +1,4 @@
-"""The documentation does what it says: its code runs, its commands are understood, its links lead somewhere."""
+"""The documentation is correct: its code runs, its commands parse, its links resolve."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tests.pages import PAGES, SHELL, Block, anchors, blocks, headings, inline_c
 
 CLIPS = ("dance.mp4", "clip.mp4", "left.mp4", "right.mp4", "other.mp4", "mouse.mp4")
 MODELS = ("my.onnx", "mouse.onnx", "dancer.onnx", "arm.onnx")
-"""Names that pages use for a video of theirs and a model of theirs: here the example, and the model that ships."""
+"""Names that pages use for a user's video and model; here the example and the bundled model."""
 TRACKS = {"docs/formats.md": "dance.jsonl", "docs/outputs.md": "dance.jsonl"}
-"""Pages that begin with tracks, and what they call them."""
+"""Pages that start from tracks, and the name they use for them."""
 
 
 def page_name(page: Path) -> str:
@@ -87,7 +87,7 @@ def run_block(block: Block, namespace: dict[str, Any]) -> None:
 
 
 def run_python(block: Block, namespace: dict[str, Any]) -> str:
-    """What it prints."""
+    """Captured output."""
     name = page_name(block.page)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
@@ -119,7 +119,7 @@ def run_command(where: str, words: list[str], error: str | None) -> None:
 
 
 def same_text(printed: str, shown: str) -> bool:
-    """Whether the text is the same up to a last line of "..."; numbers with a point may be off by 0.2."""
+    """True if the texts are equal up to a last line of "..."; decimal numbers may differ by 0.2."""
     begin, ellipsis, _ = shown.partition("\n...")
     got, want = printed.strip().split("\n"), begin.strip().split("\n")
     got = got[: len(want)] if ellipsis else got
@@ -145,7 +145,7 @@ def understood(where: str, parse: Callable[[], Any]) -> Any:
 
 
 def parse_flags_of(module: str, words: list[str]) -> Any:
-    """By the parser of `python -m MODULE`; None where that has none of its own."""
+    """Parsed by the parser of `python -m MODULE`; None if it has none."""
     loaded = import_module(module if (ROOT / f"{module.replace('.', '/')}.py").is_file() else f"{module}.__main__")
     if module == "train.assembly":
         return loaded.parse_config(words, None, module)
@@ -156,7 +156,7 @@ def parse_flags_of(module: str, words: list[str]) -> Any:
 
 
 def check_command(where: str, words: list[str]) -> None:
-    """That the command could be given like this; a bare name is only looked up."""
+    """Check that the command is valid; a bare name is only looked up."""
     match words:
         case ["streamparts", command]:
             assert command.startswith("-") or command in _parser().format_help(), f"{where}: no command {command}"
@@ -257,7 +257,7 @@ def form_of(card: str) -> list[str]:
 
 
 def test_troubleshooting_quotes_messages_that_exist() -> None:
-    """Those in quotation marks; the ones below commands are compared with what the commands say."""
+    """Messages in quotation marks; those below commands are compared with the commands' output."""
     text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     code = [path for folder in ("streamparts", "train") for path in sorted((ROOT / folder).rglob("*.py"))]
     source = "".join(path.read_text(encoding="utf-8") for path in code)

@@ -1,4 +1,4 @@
-"""`streamparts doctor`: what it finds here, and that nothing it looks at can stop it."""
+"""`streamparts doctor`: its findings on this machine, and its robustness."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_only_what_every_run_needs_makes_a_failure() -> None:
 
 
 def test_what_a_probe_leaves_is_cleared_up_when_nobody_wants_the_rest() -> None:
-    """As when the reader of the output leaves, or at Ctrl-C."""
+    """As if the reader of the output exits, or at Ctrl-C."""
     topics = [Topic("well", f"{ILL}:well"), Topic("stuck", f"{ILL}:leaves_files", seconds=600)]
     before = set(threading.enumerate())
     examination = examine(topics)
@@ -223,7 +223,7 @@ def tracks_of(lines: list[str], path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def run_output(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int]:
-    """What a short self-test writes: overlay, tracks, number of frames."""
+    """Results of a short self-test: overlay, tracks, number of frames."""
     folder = tmp_path_factory.mktemp("self-test")
     overlay, tracks = folder / "overlay.mp4", folder / "tracks.jsonl"
     summary = streamparts.run(self_test.SOURCE.replace("3600", "0.3"), overlay=overlay, tracks=tracks)

@@ -1,4 +1,4 @@
-"""Who encodes the overlay."""
+"""The choice of the overlay's encoder."""
 
 from pathlib import Path
 
@@ -42,8 +42,8 @@ def test_without_a_gpu_the_reason_is_ffmpegs_own() -> None:
     ("name", "message"),
     [
         ("h265", "no encoder called 'h265'; it has auto, libx264"),
-        ("libsvtav1", "makes av1; overlays are H.264"),
-        ("png", "makes png; overlays are H.264"),
+        ("libsvtav1", "writes av1; overlays are H.264"),
+        ("png", "writes png; overlays are H.264"),
     ],
 )
 def test_what_makes_no_h264_is_refused(name: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The cache of engines: what is built once, whom it trusts, and what reaches the builder. The GPU is a fake one."""
+"""The cache of engines: builds, trust, and inputs of the builder. The GPU is fake."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Engine files: who may load them, and when they are built again. The GPU is a fake one."""
+"""Engine files: permission to load them, and rebuilding. The GPU is fake."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="modes and links of P
 
 
 def forget(fake_gpu: FakeGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the engines had been built by somebody else."""
+    """As if another user had built the engines."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
 
 

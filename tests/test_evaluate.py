@@ -1,4 +1,4 @@
-"""The metrics on cases worked out by hand, and the command that gives them all."""
+"""The metrics on hand-computed cases, and the command that reports them."""
 
 from __future__ import annotations
 

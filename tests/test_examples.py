@@ -1,4 +1,4 @@
-"""The programs in examples/ do what their docstrings say. Those that receive messages: test_message_examples.py."""
+"""The programs in examples/ match their docstrings. For those that receive messages, see test_message_examples.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHORT = ("webcam.py", "robot_arm.py", "animal_lab.py", "service.py", "follow_a_p
 
 
 def example(name: str, **variables: object) -> SimpleNamespace:
-    """What the module defines."""
+    """Names defined by the module."""
     return SimpleNamespace(**runpy.run_path(str(EXAMPLES / name), init_globals=variables or None))
 
 
@@ -82,7 +82,7 @@ def test_webcam_without_a_source_says_so_in_one_line() -> None:
 
 @pytest.mark.parametrize("elbow_degrees", [-70.0, 10.0])
 def test_robot_arm_closes_the_loop(elbow_degrees: float, capsys: pytest.CaptureFixture[str]) -> None:
-    """Against a simulated robot that turns as it is told: the elbow comes to rest at the target, from both sides."""
+    """Against a simulated robot that turns as commanded: the elbow stops at the target, from both sides."""
     pytest.importorskip("tyro")  # the puppet is drawn by train/
     from tests.puppet_robot import PuppetRobot, turned
 
@@ -217,7 +217,7 @@ def test_service_tracks_each_session_by_itself() -> None:
 
 
 def test_service_refuses_a_small_file_that_claims_to_be_a_huge_picture(tmp_path: Path) -> None:
-    """In a process of its own: OpenCV reads the limit when it is loaded."""
+    """In a separate process, because OpenCV reads the limit when it is loaded."""
     pytest.importorskip("fastapi")
     import cv2
 

@@ -1,4 +1,4 @@
-"""What is exported: the network's own names, only operators that every engine has, and the evidence of each part."""
+"""Exported models: names of the network, only operators that every engine has, and the evidence of each part."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.rtx import TARGETS, build_engine  # noqa: E402
 
 SIZE = (64, 64)
 UNSUPPORTED = {"ScatterElements", "ScatterND", "NonZero", "Unique", "GlobalAveragePool"}
-"""By TensorRT, one form or another of them."""
+"""Operators that TensorRT does not support in some form."""
 EXPORTED = ["nano", "small", "base", "scops fast", "teacher"]
 GROUPS = PartGroups(((1, 0), (3,), (2,)), ((0.1, 0.0),) * 3, (0.3, 0.0, 0.1), ((1.0, 1.2),) * 3)
 

@@ -1,4 +1,4 @@
-"""The labels of a followed subject are the subject's own."""
+"""The labels of a followed subject contain only the subject."""
 
 from __future__ import annotations
 

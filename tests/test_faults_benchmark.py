@@ -1,4 +1,4 @@
-"""benchmarks.faults counts what came of each trial, and a process that dies or hangs is counted too."""
+"""benchmarks.faults counts the outcomes of each trial, including processes that die or hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What belongs to a folder: nothing hidden, nothing that we wrote, linked folders too; what is left out is said."""
+"""The content of a folder: no hidden files, no overlays of ours, but linked folders; skipped files are reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 
 def overlay(path: Path) -> Path:
-    """As much of an mp4 file as says that we wrote it."""
+    """The part of an mp4 file that marks it as written by us."""
     path.write_bytes(box(b"ftyp", b"isom") + box(b"mdat", bytes(99)) + box(b"moov", b"cmt" + OWN_MARK.encode()))
     return path
 

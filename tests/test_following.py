@@ -1,4 +1,4 @@
-"""One subject, followed through large pictures."""
+"""Following one subject through large frames."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_of_a_video_without_the_subject_little_more_is_looked_at_than_its_frames
 
 
 class _Counting:
-    """Counts the pictures that go through the network."""
+    """Counts the images processed by the network."""
 
     name = "onnxruntime"
 

@@ -1,4 +1,4 @@
-"""Several subjects of one kind: who is who, and what of it goes where."""
+"""Following several subjects of one kind: identities, and the outputs that have them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def source(first: Square, second: Square, num_frames: int) -> SceneSource:
 
 
 def identities(tracks: Sequence[Tracks], places: Sequence[Place], numbers: Sequence[int]) -> set[tuple[int, ...]]:
-    """For each of the frames: which of the places each subject is at."""
+    """For each frame, the place of each subject."""
     out = set()
     for number in numbers:
         centers = [one.centers[0] for one in tracks[number].subjects]

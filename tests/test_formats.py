@@ -1,4 +1,4 @@
-"""`streamparts convert`: which format is meant, what may be overwritten, what is said, and what is left behind."""
+"""`streamparts convert`: choice of the format, overwriting, messages, and leftovers."""
 
 import importlib
 import random

@@ -1,4 +1,4 @@
-"""What formats take on request: joints in metres, a SLEAP project's video and edges, COCO data sets, schemas."""
+"""Optional content of formats: joints in metres, a SLEAP project's video and edges, COCO data sets, schemas."""
 
 from __future__ import annotations
 

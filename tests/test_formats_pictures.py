@@ -1,4 +1,4 @@
-"""COCO results, MCAP, Rerun and supervision: what is drawn, read by pycocotools, mcap, rerun and supervision."""
+"""COCO results, MCAP, Rerun and supervision, read by pycocotools, mcap, rerun and supervision."""
 
 import contextlib
 import io
@@ -36,7 +36,7 @@ from tests.test_data import make_tracks
 from tests.test_jsonl import random_mask, special_masks
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-"""Of pycocotools."""
+"""The warning is raised by pycocotools."""
 
 
 @pytest.fixture(params=["puppet", "awkward", "awkward without masks"])
@@ -255,7 +255,7 @@ def filmed(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> tuple[
 
 
 def numbers_in(units: Iterable[bytes]) -> list[int]:
-    """Burnt into the pictures of H.264 access units, each decoded before the next one is there."""
+    """Numbers in the images of H.264 access units, each decoded before the next one arrives."""
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
     images = [decoder.decode(av.Packet(unit)) for unit in units]  # type: ignore[attr-defined]

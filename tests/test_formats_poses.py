@@ -35,7 +35,7 @@ from tests.media import numbered_video, picture, write_video
 
 POSE_FILES = [("t.csv", "dlc"), ("t.h5", "dlc"), ("t.analysis.h5", None), ("t.slp", None)]
 PIXEL_CENTER = 0.5
-"""DeepLabCut and SLEAP call the centre of the first pixel 0, 0."""
+"""DeepLabCut and SLEAP use 0, 0 for the centre of the first pixel."""
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_a_file_without_times_takes_them_from_its_video(tmp_path: Path) -> None:
     assert (source["name"], source["height"], source["width"]) == ("v.mkv", 96, 128)
     assert places(tmp_path / "back.jsonl") == pytest.approx(places(tracks), abs=1e-3)
     short = numbered_video(tmp_path / "short.mp4", 3)
-    with pytest.raises(TracksError, match=r"has 6 frames, but .*short.mp4 only 3"):
+    with pytest.raises(TracksError, match=r"has 6 frames, but .*short.mp4 has only 3"):
         convert(tmp_path / "t.csv", tmp_path / "other.jsonl", video=short)
 
 
@@ -297,7 +297,7 @@ def test_names_that_are_empty_or_used_twice_become_unique_and_that_is_said(tmp_p
     done = convert(even_tracks(tmp_path / "t.jsonl", 2, ("a", "a", "")), tmp_path / "t.csv", "dlc")
     table = pandas.read_csv(done.path, header=[0, 1, 2], index_col=0)
     assert table.columns.get_level_values(1).unique().tolist() == ["a", "a_1", "part2"]
-    assert [note.split(",")[0] for note in done.notes] == ["part 1 is called 'a_1'", "part 2 is called 'part2'"]
+    assert [note.split(",")[0] for note in done.notes] == ["part 1 is renamed to 'a_1'", "part 2 is renamed to 'part2'"]
 
 
 def test_openpose_is_a_file_for_every_frame_number(tracks: Path, tmp_path: Path) -> None:

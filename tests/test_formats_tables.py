@@ -1,4 +1,4 @@
-"""CSV, Parquet and pandas: what other readers find in them, and what comes back."""
+"""CSV, Parquet and pandas: read by other libraries, and converted back."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_the_size_and_the_clock_are_those_of_the_segment(tmp_path: Path) -> None
 
 
 def comparable(line: dict, without: tuple[str, ...] = ()) -> dict:
-    """A line without what a format leaves out."""
+    """A line without the data that a format loses."""
     if line["type"] == "frame":
         parts = [part for part in line["parts"] if part["visible"]]
         line = {**line, "parts": [{k: v for k, v in part.items() if k not in without} for part in parts]}
@@ -100,7 +100,7 @@ def test_what_was_not_seen_comes_back_as_not_seen(tmp_path: Path) -> None:
 
 
 def test_a_table_of_another_origin_is_read(tmp_path: Path) -> None:
-    """Columns in another order, one more, the rows of a part that is not there left out."""
+    """Columns in another order, one extra column, no rows for an absent part."""
     convert(awkward_tracks(tmp_path / "t.jsonl"), tmp_path / "t.csv")
     table = pandas.read_csv(tmp_path / "t.csv")
     kept = table[(table.part != 1) | (table.frame != 2)].iloc[:, ::-1].assign(mine=1)
@@ -160,7 +160,7 @@ def test_tracks_without_parts_make_an_empty_table(tmp_path: Path) -> None:
 
 
 def test_many_frames_are_written_in_pieces(tmp_path: Path) -> None:
-    """More rows than one piece holds; nothing is lost at the seams."""
+    """More rows than one chunk has; nothing is lost between chunks."""
     tracks = even_tracks(tmp_path / "t.jsonl", 25_000)
     convert(tracks, tmp_path / "t.parquet")
     assert parquet.ParquetFile(tmp_path / "t.parquet").num_row_groups > 1

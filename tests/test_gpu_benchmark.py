@@ -1,4 +1,4 @@
-"""benchmarks.gpu is rehearsed on a fake GPU and without any: the figures mean nothing, the report must be whole."""
+"""benchmarks.gpu with a fake GPU and without one: the figures are meaningless, but the report must be complete."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Several sinks, of which each may fail alone."""
+"""Several sinks, each of which may fail without affecting the others."""
 
 import threading
 from collections.abc import Callable
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_threads_left")
 
 
 class Probe:
-    """Counts, and fails from frame `fail_at` on, or when closed."""
+    """Counts frames, and fails from frame `fail_at` on, or when closed."""
 
     def __init__(self, fail_at: int | None = None, fails_closing: bool = False) -> None:
         self.num_written = self.num_closed = 0
@@ -106,7 +106,7 @@ def test_a_failed_preview_costs_no_file() -> None:
 
 
 def test_all_are_closed_at_the_same_time() -> None:
-    """Each waits for the other: one after the other they would wait until the barrier breaks."""
+    """Both wait for a barrier, which breaks if they are called one after the other."""
     barrier = threading.Barrier(2, timeout=20)
 
     class Waiting(Probe):

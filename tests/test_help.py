@@ -1,4 +1,4 @@
-"""What `--help` says: a description, examples that can be typed, and a word on every flag with its default."""
+"""`--help`: a description, valid examples, and a help text with the default for every flag."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODULES = (
 )
 """Programs with a parser of argparse."""
 TRAINERS = ("train.assembly", "train.scops")
-"""Programs whose flags are made from dataclasses."""
+"""Programs whose flags are generated from dataclasses."""
 
 each_command = pytest.mark.parametrize("name", COMMANDS)
 
@@ -42,7 +42,7 @@ def parser_of(module: str) -> argparse.ArgumentParser:
 
 
 def complaints(parser: argparse.ArgumentParser) -> list[str]:
-    """What is missing in a help text, one line for each thing."""
+    """Missing elements of a help text, one line each."""
     found = [] if parser.description else ["no description"]
     if not examples(parser.epilog or parser.description or ""):
         found.append("no example")
@@ -114,7 +114,7 @@ def test_a_program_of_the_checkout_does_the_same(module: str) -> None:
 
 @pytest.mark.parametrize("module", TRAINERS)
 def test_a_trainer_does_the_same(module: str) -> None:
-    """Its flags get their words from the fields of dataclasses, whose defaults are shown by themselves."""
+    """Its flags are generated from the fields of dataclasses, with their defaults."""
     pytest.importorskip("tyro")
     text = help_of(module)
     commands = examples(import_module(module).__doc__ or "")

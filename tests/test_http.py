@@ -1,4 +1,4 @@
-"""Films on web servers end where they end; broadcasts over HTTP are live."""
+"""Video files on web servers have an end; broadcasts over HTTP are live."""
 
 from collections.abc import Iterator
 from pathlib import Path

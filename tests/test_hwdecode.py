@@ -1,4 +1,4 @@
-"""Hardware decoding: chosen where it works, explained where not. No device is needed: the one that works is a fake."""
+"""Hardware decoding: used if it works, with a reason if not. No device is needed: the working one is fake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamparts.sources.hwdecode import KINDS, Decoder, choose, probe
 
 
 class FakeAccelerator:
-    """Stands in for PyAV's HWAccel; `create` does what the test wants."""
+    """Replaces PyAV's HWAccel; `create` does what the test sets."""
 
     create_error: Exception | None = None
 

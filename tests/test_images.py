@@ -1,4 +1,4 @@
-"""The picture collection: odd files, boxes, maps, and what is drawn."""
+"""The image collection: odd files, boxes, maps, and the drawn samples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write(path: Path, image: np.ndarray) -> Path:
 
 
 def turned_jpeg(path: Path, image: np.ndarray) -> Path:
-    """A JPEG whose EXIF asks for a quarter turn clockwise (orientation 6)."""
+    """A JPEG whose EXIF requests a rotation by 90 degrees clockwise (orientation 6)."""
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     plain = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
     path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:])

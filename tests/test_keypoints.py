@@ -1,4 +1,4 @@
-"""Keypoints and the parts under them, on cases worked out by hand."""
+"""Keypoints and the parts at their positions, on hand-computed cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label readers on small files made here, and on the real ones where they are present."""
+"""Label readers on small generated files, and on real ones if available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few bytes may claim any size: what is too large is refused before memory is asked for."""
+"""Small files that declare huge sizes are refused before memory is allocated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GIF_PICTURE = (
 
 
 def gif(path: Path, side: int) -> Path:
-    """Twelve pictures of `side` squared, in a few hundred bytes."""
+    """Twelve square images with sides of `side`, in a few hundred bytes."""
     head = b"GIF89a" + struct.pack("<HHBBB", side, side, 0x80, 0, 0) + bytes(6)
     path.write_bytes(head + 12 * GIF_PICTURE + b"\x3b")
     return path

@@ -1,4 +1,4 @@
-"""What loads what, and no circles. Who may import whom stands in pyproject.toml under [tool.importlinter]."""
+"""Imports: lazy modules, and no cycles. The allowed imports are in pyproject.toml under [tool.importlinter]."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_command_line_shows_its_help_without_loading_anything_heavy() -> Non
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_no_backend_reports_to_its_maker(backend: str, model_path: Path, tmp_path: Path) -> None:
-    """What they would report, over the network, they gather in the home folder; on CI machines some keep quiet."""
+    """Libraries that report usage over the network store it in the home folder first; on CI machines some do not."""
     pytest.importorskip(backend)
     code = f"import streamparts\nstreamparts.Tracker({str(model_path)!r}, backend={backend!r})"
     quiet = ("ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "JENKINS_URL")

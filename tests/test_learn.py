@@ -105,4 +105,4 @@ def test_the_flags_are_train_assembly_s_own() -> None:
 
     words = ["clips", "--out", "run", "--preset", "quick", *learning._steps_for(10)]
     config = parse_config(words, None, "x")
-    assert (config.steps, config.student_steps, config.gate_steps) == (1000, 400, 150)
+    assert (config.steps, config.student_steps, config.gate_steps) == (1000, 800, 150)

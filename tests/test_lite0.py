@@ -1,4 +1,4 @@
-"""The encoder that has seen ImageNet: its shape, and its weights where the package that ships them is installed."""
+"""The encoder pretrained on ImageNet: its shape, and its weights if their package is installed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_each_weight_of_the_package_that_the_encoder_needs_is_in_its_place(whole
 
 
 def test_padding_at_stride_two_is_tensorflows(whole: EfficientNetLite0) -> None:
-    """A picture whose only bright pixel is the first: with one row of padding at the end only, it meets the first
-    column of the kernel at the first output."""
+    """An image in which only the first pixel is bright: with one row of padding at the end only, the first output has
+    it in the kernel's first column."""
     network = EfficientNetLite0()
     convolution = next(layer for layer in network.stem if isinstance(layer, torch.nn.Conv2d))
     picture = torch.zeros(1, 3, 8, 8)

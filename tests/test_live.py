@@ -1,4 +1,4 @@
-"""What happens to sources on real sockets when they break off, each way there is."""
+"""Sources on real sockets that break off, in each possible way."""
 
 import io
 import itertools
@@ -59,8 +59,8 @@ def in_time(work: Callable[[], object]) -> None:
 
 
 def read(source: LiveSource, enough: int | None = None) -> list[Numbered]:
-    """The first `enough` frames, or all up to the first gap and the one after it, with the numbers in their pictures;
-    then the source is closed."""
+    """Return the first `enough` frames, or all up to the first gap and the one after it, with the numbers in their
+    images; then close the source."""
     seen: list[Numbered] = []
     rescaler = Rescaler()
 

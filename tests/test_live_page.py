@@ -1,4 +1,4 @@
-"""docs/live.md says what is; test_docs.py runs its code."""
+"""Facts in docs/live.md; test_docs.py runs its code."""
 
 from __future__ import annotations
 

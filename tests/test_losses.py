@@ -1,4 +1,4 @@
-"""Each equation on values worked out by hand."""
+"""Each equation on hand-computed values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages over the Lab Streaming Layer, received by pylsl. Needs the library liblsl, which pylsl's wheels bring."""
+"""Messages over the Lab Streaming Layer, received by pylsl. Needs the library liblsl, which pylsl's wheels contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several sources at once, with one model."""
+"""Several sources in parallel, with one model."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_network_that_hangs_leaves_complete_outputs_of_all(tmp_path: Path, bun
     for outcome in outcomes:
         assert num_lines(tmp_path / f"{outcome.source}.tracks.jsonl") == 1 + outcome.summary.num_frames
     warnings = [line for outcome in outcomes for line in outcome.summary.warnings]
-    assert any("the network did not end" in line for line in warnings), "of those who were in it, maybe not all"
+    assert any("the network did not" in line for line in warnings), "of those who were in it, maybe not all"
     backend.release.set()
     wait_for_threads()
 

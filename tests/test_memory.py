@@ -1,4 +1,4 @@
-"""No sink remembers frames: memory stays flat over 20,000 of them."""
+"""No sink keeps frames: memory is constant over 20,000 of them."""
 
 import gc
 import mmap
@@ -26,7 +26,7 @@ from tests.sound import sound_video
 from tests.test_overlay import tracks_of_square
 
 SPAN = 4_000
-"""Frames between two looks at the memory."""
+"""Frames between two measurements of the memory."""
 NUM_FRAMES = 5 * SPAN
 STYLE = OverlayStyle.drawing(DRAWABLE, trail_seconds=3)
 

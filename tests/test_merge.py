@@ -1,4 +1,4 @@
-"""Slots that move as one become one part; slots on two bones do not."""
+"""Slots that move together become one part; slots on two bones do not."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_threads_left")
 
 @contextmanager
 def running(example: str, word: object, **variables: str) -> Iterator[list[str]]:
-    """Lines of what `python examples/EXAMPLE WORD` says, as they come."""
+    """Output lines of `python examples/EXAMPLE WORD`, as they arrive."""
     process = subprocess.Popen(
         [sys.executable, ROOT / "examples" / example, str(word)],
         stdout=subprocess.PIPE,
@@ -54,7 +54,7 @@ def running(example: str, word: object, **variables: str) -> Iterator[list[str]]
 
 
 def send_until(sink: MessageSink, lines: list[str], *wanted: str) -> None:
-    """Frames, until the example has said all that is wanted."""
+    """Send frames until the example has printed all expected lines."""
     number = iter(range(10**9))
 
     def said() -> bool:

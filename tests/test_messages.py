@@ -1,4 +1,4 @@
-"""Live messages, whatever the protocol: addresses, the sink that waits for nobody, and whole runs with --send."""
+"""Live messages of all protocols: addresses, the sink, which never waits for receivers, and whole runs with --send."""
 
 from __future__ import annotations
 

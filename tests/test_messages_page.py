@@ -1,4 +1,4 @@
-"""docs/messages.md says what is; test_docs.py runs its code."""
+"""Facts in docs/messages.md; test_docs.py runs its code."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""streamparts/models/layers.py: short cuts that must give what the long way gives."""
+"""streamparts/models/layers.py: fast forms that must equal the direct ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_squared_norms_are_those_of_the_transformed_points() -> None:
 
 
 def test_squared_norms_of_a_thin_ellipse_are_exact_enough_in_float32() -> None:
-    """A part of a thirtieth of the picture, at its rim: terms of thousands cancel to about one."""
+    """A part with a thirtieth of the image, at its border: terms of thousands cancel to about one."""
     matrix = Affine(
         torch.tensor([[[0.6, 0.8]]]), torch.tensor([[[0.03, 0.03]]]), torch.tensor([[[0.9, -0.9]]])
     ).inverse_matrix()

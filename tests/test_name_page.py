@@ -1,4 +1,4 @@
-"""The page on which parts are named: what it shows and stores, and whom it answers."""
+"""The page for naming parts: its content, its storage, and its access control."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Stored = list[tuple[dict[int, str], list[Pair]]]
 
 @pytest.fixture
 def stored() -> Stored:
-    """What was saved."""
+    """Saved input."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Names and mirror partners, stored with a model and nowhere else."""
+"""Part names and mirror partners, which are stored with a model only."""
 
 from __future__ import annotations
 

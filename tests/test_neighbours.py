@@ -1,4 +1,4 @@
-"""What streamparts is compared with does the same job, and who cannot be had stops nobody."""
+"""Programs compared with streamparts do the same task; unavailable ones are skipped."""
 
 import json
 from pathlib import Path

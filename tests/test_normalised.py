@@ -1,4 +1,4 @@
-"""Landmark errors in units of the picture's own: cases worked out by hand, and both forms of the regression."""
+"""Landmark errors in units of the image: hand-computed cases, and both forms of the regression."""
 
 from __future__ import annotations
 

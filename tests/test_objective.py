@@ -1,4 +1,4 @@
-"""The objective looks only at what is known of a pair's background."""
+"""The objective uses only the known background of a pair."""
 
 from __future__ import annotations
 

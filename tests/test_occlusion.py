@@ -1,4 +1,4 @@
-"""Parts that are hidden, placed by the skeleton."""
+"""Hidden parts placed by the skeleton."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.test_swaps import LETTERBOX, as_parts
 
 RATE, FRAME_SECONDS = 25.0, Fraction(1, 30)
 FIRST, LAST = 100, 110
-"""Frames in which parts are hidden."""
+"""Frames with hidden parts."""
 
 
 def human() -> tuple[np.ndarray, Skeleton]:

@@ -1,4 +1,4 @@
-"""What a model file must not hold is refused by name, before ONNX Runtime sees it."""
+"""Forbidden content of model files is refused by name, before ONNX Runtime reads it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ GREY = 128
 
 
 def tracks_of_square(hw: tuple[int, int] = (96, 128), index: int = 0, **changes: object) -> Tracks:
-    """One part in the middle of a grey picture: a square of 28 of 64 model pixels."""
+    """One part in the middle of a grey image: a square of 28 of 64 model pixels."""
     image = np.full((*hw, 3), GREY, np.uint8)
     labels = np.zeros((64, 64), np.uint8)
     labels[18:46, 18:46] = 1

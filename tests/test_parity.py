@@ -1,4 +1,4 @@
-"""What an export's comparison says and leaves behind when it does not like what it sees."""
+"""The report and the files of an export whose comparison fails."""
 
 from __future__ import annotations
 

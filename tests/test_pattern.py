@@ -1,4 +1,4 @@
-"""The test pattern: its counter can be read back, it moves, it is paced and can be closed."""
+"""The test pattern: its counter is readable, it moves, it is paced and can be closed."""
 
 import threading
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The perceptual term: values worked out by hand on a tiny network, every kind of file, one line for every fault."""
+"""The perceptual term: hand-computed values on a tiny network, every type of file, one line for every error."""
 
 from __future__ import annotations
 

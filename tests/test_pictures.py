@@ -1,4 +1,4 @@
-"""Pictures as a video: their order, times, sizes and what is wrong with some."""
+"""Images as a video: order, times, sizes and errors."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.media import picture, picture_file, read_number, write_video
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with twelve pictures in shots."""
+    """The current folder, with twelve images in shots/."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shots").mkdir()
     for number in range(12):

@@ -1,4 +1,4 @@
-"""What happens when frames come faster than they are taken."""
+"""Policies for frames that arrive faster than they are processed."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_a_maximal_rate_leaves_out_frames_evenly_and_counts_them(
 
 
 class RoundedSource(ArraySource):
-    """Times in whole milliseconds; the stream breaks off after six frames, and begins anew at a time of its own."""
+    """Times in whole milliseconds; the stream breaks off after six frames and restarts at another time."""
 
     time_base = Fraction(1, 1000)
 

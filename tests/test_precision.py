@@ -1,4 +1,4 @@
-"""Coarser arithmetic inside, the same contract outside, and nearly the same answers."""
+"""Lower precision inside, the same interface, and nearly the same outputs."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
-"""Whether a frame shows the subject at all, fitted on frames with and without it."""
+"""Detection of the subject's presence, fitted on frames with and without it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from streamparts.bundle.spec import SubjectSpec
+from streamparts.data import Parts
 from streamparts.errors import StreampartsError
+from streamparts.tracking.presence import presence_features, subject_score
 from train.presence import calibrate, scores
 
 
@@ -47,3 +50,32 @@ def test_frames_of_one_kind_only_are_refused() -> None:
     features, present = frames(10, seed=4)
     with pytest.raises(StreampartsError, match="both with and without"):
         calibrate(features[present > 0.5], present[present > 0.5])
+
+
+def parts_of(*shares: float) -> Parts:
+    """Ten parts of which the first ones have these shares of the picture, all of them quite sure."""
+    evidence = np.zeros((10, 2), np.float32)
+    for row, share in zip(evidence, shares, strict=False):
+        row[:] = share, 0.9
+    affines = np.zeros((10, 2, 3), np.float32)
+    return Parts(np.zeros((8, 8), np.uint8), affines, np.full(10, 0.8, np.float32), evidence)
+
+
+def test_features_are_area_certainty_and_how_many_parts_share_it() -> None:
+    assert presence_features(parts_of(0.05, 0.05, 0.05, 0.05)) == pytest.approx([np.log10(0.2001), 0.8, 0.4])
+    assert presence_features(parts_of(0.2)) == pytest.approx([np.log10(0.2001), 0.8, 0.1])
+    assert presence_features(parts_of()) == pytest.approx([-4, 0, 0])
+
+
+def test_a_model_with_three_slopes_doubts_a_subject_of_one_part_and_one_with_two_does_not() -> None:
+    one, many = parts_of(0.2), parts_of(*[0.02] * 10)
+    three = SubjectSpec(slope=(1.0, 1.0, 6.0), offset=-2.5, source="drawn")
+    two = SubjectSpec(slope=(1.0, 1.0), offset=0.4, source="drawn")
+    assert subject_score(one, three) < 0.2 and subject_score(many, three) > 0.9
+    assert subject_score(one, two) == pytest.approx(subject_score(many, two), abs=1e-3)
+
+
+@pytest.mark.parametrize("slope", [(1.0,), (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, float("nan"))])
+def test_a_slope_that_no_score_is_made_of_is_refused(slope: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="slope"):
+        SubjectSpec(slope=slope, offset=0.0, source="drawn")

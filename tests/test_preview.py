@@ -1,4 +1,4 @@
-"""The live preview: what it shows, who may see it, and that it costs nothing."""
+"""The live preview: its content, its access control, and its negligible cost."""
 
 import re
 import socket

@@ -47,7 +47,7 @@ def class_lines(name: str, kind: type) -> list[str]:
 
 
 def methods(kind: type) -> Iterator[tuple[str, FunctionType | property]]:
-    """Those that are public, in the order of the source; __init__ where it is written out."""
+    """Public members in the order of the source; __init__ if it is written out."""
     for name, value in vars(kind).items():
         function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         written = not name.startswith("_") or (name == "__init__" and not is_dataclass(kind))
@@ -84,7 +84,7 @@ def annotations(function: object) -> dict[str, object]:
 
 
 def documented(value: object) -> bool:
-    """Whether there is a docstring: dataclasses have their signature where there is none."""
+    """True if there is a docstring: dataclasses without one have their signature instead."""
     if inspect.isclass(value):
         text = vars(value).get("__doc__") or ""
         return bool(text) and not text.startswith(f"{value.__name__}(")

@@ -1,4 +1,4 @@
-"""Puppet clips: the same seed gives the same pixels, and the truth is the truth."""
+"""Puppet clips: the same seed gives the same pixels, and the ground truth is correct."""
 
 from pathlib import Path
 

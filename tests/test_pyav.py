@@ -1,4 +1,4 @@
-"""What differs between the versions of PyAV that are in use: 18 and, from Python 3.12 on, 19."""
+"""Differences between the supported versions of PyAV: 18 and, from Python 3.12 on, 19."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streamparts.sources.reader import _announced
 
 @dataclass(frozen=True)
 class Ratio:
-    """What PyAV 19 gives, without its arithmetic: code that uses any fails."""
+    """A value of PyAV 19, without its arithmetic: code that uses any fails."""
 
     numerator: int
     denominator: int
@@ -57,7 +57,7 @@ def test_the_number_of_frames_is_estimated_from_either_kind() -> None:
 
 @pytest.mark.parametrize("size", [None, -1, 0])
 def test_a_stream_whose_size_is_not_known_has_no_end(size: int | None) -> None:
-    """PyAV 19 says None where 18 says -1."""
+    """PyAV 19 returns None where 18 returns -1."""
     codec = SimpleNamespace(name="h264")
     stream = SimpleNamespace(
         average_rate=Ratio(30, 1),

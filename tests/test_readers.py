@@ -1,4 +1,4 @@
-"""What the sampler takes as a clip: videos and folders of pictures, awkward ones among them."""
+"""Clips accepted by the sampler: videos and folders of images, including awkward ones."""
 
 from __future__ import annotations
 

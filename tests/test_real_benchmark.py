@@ -1,4 +1,4 @@
-"""`python -m benchmarks.real` on small sets made here: clips, labels, models, trainings, table."""
+"""`python -m benchmarks.real` on small generated sets: clips, labels, models, trainings, table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every awkward video from the wild: all its frames at their own times, or one clear line."""
+"""Awkward real videos: all frames at their own times, or one clear line."""
 
 import csv
 import re
@@ -19,7 +19,7 @@ from tests.conftest import REAL_VIDEOS
 FILES = sorted(str(p.relative_to(REAL_VIDEOS)) for p in REAL_VIDEOS.rglob("*") if p.is_file())
 UNREADABLE = {"dash_video_init.mp4", "flac.mp4", "derived/bikes_truncated60.mp4"}
 REPAIRED = {"avc.avi": 1}
-"""Frames whose time in the file goes back."""
+"""Frames whose time in the file decreases."""
 PARAMETERS = FILES or ["none"]
 
 
@@ -30,7 +30,7 @@ def stated_counts(real_videos: Path) -> dict[str, str]:
 
 
 def packet_times(path: Path, stream_index: int) -> list[Fraction]:
-    """What the packets state, which no decoder has touched, in display order."""
+    """Times in the packets, independent of any decoder, in display order."""
     with av.open(str(path)) as container:
         packets = container.demux(container.streams[stream_index])
         return sorted(

@@ -1,4 +1,4 @@
-"""The report of the benchmarks: what it makes of given figures, how it goes on, and that README says the same."""
+"""The benchmark report: rendering of given figures, continuation, and consistency with the README."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 
 MACHINE = {"processor": "Abacus 3000", "cores": 2, "system": "Linux", "python": "3.11.7"}
 KEPT = report.records(ROOT / "benchmarks")
-"""What is committed."""
+"""Committed results."""
 NUMBER = re.compile(r"(?<![\w.-])\d*\.?\d+")
 
 
@@ -220,7 +220,7 @@ def test_the_results_are_what_their_files_say(tmp_path: Path) -> None:
 
 
 def test_every_other_figure_of_the_readme_stands_in_the_results() -> None:
-    """Those with a decimal point, in running text: what is measured, not what is chosen."""
+    """Numbers with a decimal point in running text: measured ones, not settings."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", " ", readme, flags=re.DOTALL)
     stated = {float(word) for word in NUMBER.findall(prose) if "." in word}

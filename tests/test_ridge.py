@@ -1,4 +1,4 @@
-"""Ridge regression of landmarks, with whole groups of frames left out."""
+"""Ridge regression of landmarks, with whole groups of frames held out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_weights_are_those_of_scikit_learns_ridge_on_standardised_features()
 
 
 def test_each_clip_is_predicted_by_the_others_alone() -> None:
-    """In three clips y = x; the fourth says y = x + 100 and cannot know."""
+    """In three clips y = x; in the fourth y = x + 100, which cannot be predicted."""
     clips = np.repeat(np.arange(4), 10)
     x = np.tile(np.arange(10.0), 4)[:, None]
     truth = x + 100 * (clips == 3)[:, None]

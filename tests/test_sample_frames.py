@@ -1,4 +1,4 @@
-"""Frames to try a model on: spread over what there is, at the model's size, and what no one films."""
+"""Frames for trying a model: spread over the input, at the model's size, plus generated ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HW = (64, 64)
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Nine pictures, each of one grey."""
+    """Nine images, each of one grey."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(9):

@@ -1,4 +1,4 @@
-"""The background of every frame: still cameras are recognised, moving ones followed, hopeless ones reported."""
+"""The background of every frame: still cameras are recognised, moving ones tracked, failures reported."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_motion_of_the_camera_is_found_to_a_fraction_of_a_pixel() -> None:
 
 
 def shifted(matrix: np.ndarray, offset: int) -> np.ndarray:
-    """The same motion in a picture that begins `offset` pixels earlier."""
+    """The same motion in an image that starts `offset` pixels earlier."""
     move = np.array([[1, 0, offset], [0, 1, offset], [0, 0, 1]])
     return move @ matrix @ np.linalg.inv(move)
 

@@ -1,4 +1,4 @@
-"""Each equation of SCOPS on values worked out by hand."""
+"""Each equation of SCOPS on hand-computed values."""
 
 from __future__ import annotations
 

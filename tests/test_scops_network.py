@@ -1,4 +1,4 @@
-"""SCOPS: the paper's network to the parameter, its rule for labels, poses from masks, the way to a streamed clip."""
+"""SCOPS: the parameter count of the paper's network, its label rule, poses from masks, and a streamed clip."""
 
 from __future__ import annotations
 
@@ -463,7 +463,7 @@ def test_bad_sources_are_told_in_one_line(deeplab: Scops, tmp_path: Path, monkey
 
 
 class OnePixel(torch.nn.Module):
-    """A part that owns a single pixel, of every picture."""
+    """A part with a single pixel in every image."""
 
     config = ScopsConfig(num_parts=1, image_size=64)
 

@@ -1,4 +1,4 @@
-"""SCOPS from a folder of pictures to tracks, at a tiny size."""
+"""SCOPS from a folder of images to tracks, at a tiny size."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tiny(images: Path, out: Path, **changes: object) -> ScopsTrainingConfig:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four puppets, each another: three pictures and a video; and a file that is none."""
+    """Four different puppets: three images and a video; and a file that is no image."""
     folder = tmp_path_factory.mktemp("images")
     for seed in range(3):
         frame = render_clip("human", seed, num_frames=2, size_hw=(96, 96)).frames[0]

@@ -108,7 +108,7 @@ def test_numbers_that_are_not_finite_are_a_model_error(bundle: Bundle) -> None:
 
 
 class TellingBackend:
-    """Says what the test wants to be said of one picture."""
+    """Returns the outputs set by the test, for one image."""
 
     name = "telling"
 

@@ -1,4 +1,4 @@
-"""The features V: which layers, on which grid, and that nothing trains them."""
+"""The features V: their layers and grid; they are not trained."""
 
 from __future__ import annotations
 

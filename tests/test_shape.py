@@ -1,4 +1,4 @@
-"""Parts told by their shape: the terms beside those of SCOPS, and the preset that uses them."""
+"""Parts distinguished by shape: the terms added to those of SCOPS, and the preset that uses them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def drawn(ellipses: Affine) -> torch.Tensor:
 
 
 def two_ellipses() -> Affine:
-    """One lies, the other stands beside it."""
+    """One is horizontal, the other upright beside it."""
     return Affine(
         torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]),
         torch.tensor([[[0.4, 0.15], [0.4, 0.15]]]),
@@ -54,7 +54,7 @@ def two_ellipses() -> Affine:
 
 
 def example() -> Shapes:
-    """A picture whose parts lie where the ellipses are, and the same warped."""
+    """An image whose parts are at the ellipses, and the same image warped."""
     plain = two_ellipses()
     both = Affine(*(torch.cat(pair) for pair in zip(plain, moved(plain, TURN), strict=True)))
     masks = drawn(both)

@@ -1,4 +1,4 @@
-"""One network for several threads."""
+"""One network shared by several threads."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def num_waiting(shared: SharedBackend) -> int:
 
 
 def ask_while_busy(shared: SharedBackend, backend: GatedBackend, sizes: list[int]) -> Callers:
-    """One caller is in the network, then one with each number of pictures queues up, in order."""
+    """One caller is in the network; then callers with the given numbers of images queue up, in order."""
     callers = Callers(shared.run)
     callers.ask(0, images(0))
     wait_until(backend.entered.is_set, "the first caller was in the network")

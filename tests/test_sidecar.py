@@ -1,4 +1,4 @@
-"""The JSON beside a model tells what the model is, and whether it is still the same file."""
+"""The sidecar of a model has its description, and its hash to detect changes."""
 
 from __future__ import annotations
 

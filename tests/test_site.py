@@ -1,4 +1,4 @@
-"""The documentation as a site: every exported name has its entry, the order is the index's, links fit."""
+"""The documentation site: every exported name has an entry, in the order of the index, and links resolve."""
 
 from __future__ import annotations
 

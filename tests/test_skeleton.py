@@ -282,7 +282,7 @@ def test_the_spanning_tree_is_the_cheapest() -> None:
 
 
 def tracks_file(path: Path, num_frames: int = 250) -> tuple[Path, set[frozenset[int]]]:
-    """What a run would write of an arm, and the pairs of parts that share a joint."""
+    """Tracks of an arm as a run would write them, and the pairs of parts that share a joint."""
     affines, joints, names = tracked("arm", 0, num_frames=num_frames)
     source = {"name": "arm.mp4", "height": 256, "width": 256, "time_base": [1, 25], "rate": None}
     model = {"name": "arm", "method": "assembly", "sha256": "0" * 64, "parts": names}

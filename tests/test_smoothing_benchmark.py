@@ -1,4 +1,4 @@
-"""benchmarks/smoothing.py: its tracks, its plain filters, what it counts."""
+"""benchmarks/smoothing.py: its tracks, its reference filters, its figures."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_real_awkward_files_give_all_their_frames(real_videos: Path, name: str, 
 
 
 def damaged(path: Path, video: Path) -> Path:
-    """A copy with the middle of its picture data overwritten."""
+    """A copy with overwritten bytes in the middle of its image data."""
     data = bytearray(video.read_bytes())
     start = data.find(b"mdat")
     middle = start + (data.find(b"moov", start) - start) // 2
@@ -269,7 +269,7 @@ def test_arrays_are_scaled_as_decoded_frames_are() -> None:
 
 
 def yuv_to_rgb(planes: np.ndarray, height: int, matrix: str, full_range: bool) -> np.ndarray:
-    """The textbook conversion of a flat 4:2:0 picture's mean colour."""
+    """Textbook conversion of a uniform 4:2:0 image's mean colour."""
     luma = planes[:height].mean()
     chroma = planes[height:].reshape(2, -1).mean(axis=1) - 128
     if not full_range:

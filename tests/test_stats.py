@@ -1,4 +1,4 @@
-"""Ages, rates and drops: of late, of the whole run, and as JSON lines."""
+"""Ages, rates and drops: recent ones, those of the whole run, and as JSON lines."""
 
 from __future__ import annotations
 

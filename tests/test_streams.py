@@ -1,4 +1,4 @@
-"""Standard streams that are closed, are no terminal, or are where the tracks go."""
+"""Standard streams that are closed, are no terminal, or receive the tracks."""
 
 from __future__ import annotations
 

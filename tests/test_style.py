@@ -1,4 +1,4 @@
-"""What the overlay shows, option by option."""
+"""Elements of the overlay, option by option."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The subject of raw clips, found from what moves, from a mask network, or taken from another tool's masks."""
+"""The subject of raw clips, found by motion, by a mask network, or in masks from another tool."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def overlap(subjects: list[SubjectClip], truth: NDArray[np.bool_]) -> float:
 
 
 class Found:
-    """What was found in a folder of two puppets, one before a moving camera."""
+    """Result for a folder of two puppets, one with a moving camera."""
 
     def __init__(self, folder: Path) -> None:
         self.clips, self.cache, self.said = folder / "clips", folder / "cache", list[str]()

@@ -1,4 +1,4 @@
-"""Pieces of the search for the subject that need no network."""
+"""Components of the subject search that need no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Followed subjects against labelled ones."""
+"""Comparison of followed subjects with labelled ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning parts from pictures whose truth is known."""
+"""Training on images with ground truth."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from export.trained import load_trained
 from streamparts.models.checkpoint import read_metadata
 from streamparts.models.layers import Affine
 from streamparts.models.student import Student, StudentConfig, StudentOutput
@@ -115,7 +116,7 @@ def test_poses_of_several_people_are_not_trusted() -> None:
 
 
 def as_said(truth: Truth, confusion: dict[int, int], sure: float = 20.0) -> Said:
-    """What a student says that sees everything right but takes some labels for others."""
+    """Outputs of a student that is perfect except for confusing some labels."""
     labels = truth.labels.clone()
     for one, other in confusion.items():
         labels[truth.labels == one] = other
@@ -169,6 +170,7 @@ def test_a_run_leaves_a_student_with_names_and_goes_on_where_it_stopped(tmp_path
     assert read_metadata(run / "student.safetensors")[0] == 2
     assert (run / "names.txt").read_text().split() == list(PARTS)
     assert (run / "parts.png").exists()
+    assert load_trained(run).method == "supervised"
     train(replace(config, steps=4, resume=True))
     assert read_metadata(run / "student.safetensors")[0] == 4
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""What a killed run and a full disk leave behind."""
+"""Outputs after a killed run and with a full disk."""
 
 import os
 import random
@@ -31,7 +31,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 
 
 def killed_at(line: int, video: Path, model: Path, folder: Path) -> None:
-    """Run in a process of its own, which is killed once the tracks have `line` lines."""
+    """Run in a separate process, which is killed when the tracks have `line` lines."""
     tracks = folder / "t.jsonl"
     words = ["-m", "streamparts", "run", video, "--model", model, "--overlay", folder / "o.mp4", "--tracks", tracks]
     with subprocess.Popen(
@@ -72,7 +72,7 @@ def test_killed_at_any_moment_a_run_leaves_whole_lines_and_a_playable_overlay_th
 
 
 def overlay_numbers(path: Path) -> list[int]:
-    """Of the frames that can be played; none where the run was killed before the third was encoded."""
+    """Numbers of the playable frames; none if the run was killed before the third was encoded."""
     if not path.exists() or path.stat().st_size < 100:
         return []
     return [read_number(image) for image, _ in decode(path)]

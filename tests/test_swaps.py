@@ -20,7 +20,7 @@ LETTERBOX = Letterbox.fit((SIDE, SIDE), (SIDE, SIDE))
 
 
 def crossing(num_frames: int) -> np.ndarray:
-    """(F, 2, 2) two parts that swing past each other, as the legs of one who walks."""
+    """(F, 2, 2) two parts that swing past each other, like the legs of a walking person."""
     time = np.arange(num_frames) / 30
     x = 32 + 18 * np.stack([np.sin(3 * time), -np.sin(3 * time)], axis=1)
     return np.stack([x, np.tile([40.0, 40.0], (num_frames, 1))], axis=2)

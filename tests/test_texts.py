@@ -1,4 +1,4 @@
-"""Text files of other systems are read, and every text file of ours says how it is encoded."""
+"""Text files from other systems are readable, and all of ours are written with an explicit encoding."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_any_bytes_are_text_or_one_line_that_says_where_not() -> None:
 
 
 def opened_as_text(tree: ast.AST) -> Iterator[ast.Call]:
-    """Calls that open a file as text and do not say how it is encoded."""
+    """Calls that open a text file without an encoding."""
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         if not isinstance(call.func, ast.Attribute) or any(word.arg == "encoding" for word in call.keywords):
             continue

@@ -1,4 +1,4 @@
-"""The pieces that threads meet in: channel, prefetch, background sink, meters."""
+"""Components shared between threads: channel, prefetch, background sink, meters."""
 
 import itertools
 import time
@@ -60,7 +60,7 @@ def test_a_channel_that_replaces_has_as_little_room_for_heavy_items() -> None:
 
 
 def test_of_huge_pictures_only_one_waits_for_each_stage(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a limit that a single picture passes, in place of pictures that large."""
+    """With a limit below the size of a single image, instead of huge images."""
 
     def most_ahead() -> int:
         source, ahead = ArraySource(30), []

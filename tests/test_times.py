@@ -1,4 +1,4 @@
-"""Times that are wrong or missing: a bad stamp costs its own frame's time, and what has no clock says so."""
+"""Wrong or missing times: a bad timestamp affects only its own frame, and a stream without a clock is reported."""
 
 from __future__ import annotations
 
@@ -259,18 +259,18 @@ def test_a_rate_for_a_file_that_states_its_times_is_refused(video: Path) -> None
 
 @pytest.fixture(scope="module")
 def jpeg(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A small JPEG picture with a comment of 256 kB: FFmpeg examines few of them, and they are quickly decoded."""
+    """A small JPEG image with a comment of 256 kB: FFmpeg probes only a few of them, and they decode quickly."""
     path = tmp_path_factory.mktemp("jpeg") / "a.jpg"
     data = write_video(path, [picture(0)], codec="mjpeg", pix_fmt="yuvj420p").read_bytes()
     return data[:2] + 4 * (b"\xff\xfe\xff\xff" + bytes(65533)) + data[2:]
 
 
 EXAMINED, SLOW = 24, 14
-"""Pictures that are sent at once, more than FFmpeg examines before it gives the first one, and those sent slowly."""
+"""Images sent at once, more than FFmpeg probes before it returns the first one, and images sent slowly."""
 
 
 def camera(jpeg: bytes, send: Callable[[bytes], object]) -> None:
-    """MJPEG as a camera sends it that has been running for a while: ten pictures a second."""
+    """MJPEG as sent by a camera that has been running for a while: ten images per second."""
     send(EXAMINED * jpeg)
     for _ in range(SLOW):
         time.sleep(0.1)

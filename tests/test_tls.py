@@ -1,4 +1,4 @@
-"""Encrypted addresses are read only from who they name, and nobody else is told a password."""
+"""Encrypted addresses are read only from the named host, and no other host receives a password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the torch backend has: a network built from a description, and the bytes of its CUDA graphs."""
+"""Features of the torch backend only: a network built from a description, and the memory of its CUDA graphs."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tracks files read back, checked against the published schema, and resumed."""
+"""Tracks files: reading, validation against the published schema, and resuming."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.tiny_model import tiny_spec, write_tiny_model
 
 @pytest.fixture
 def tracks_path(tmp_path: Path, bundle: Bundle, video: Path) -> Path:
-    """Of the 40 frames of `video`."""
+    """Lines of the 40 frames of `video`."""
     run(video, bundle, tracks=tmp_path / "t.jsonl")
     return tmp_path / "t.jsonl"
 

@@ -1,4 +1,4 @@
-"""The whole line at a tiny size: raw clips -> teacher -> parts -> student -> ONNX -> tracks."""
+"""The whole process at a tiny size: raw clips -> teacher -> parts -> student -> ONNX -> tracks."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
         patch.setattr("train.assembly.RunLog.add", stop_at_7)
         patch.setattr("train.assembly.parse_config", lambda *_: tiny(clips, out))
         assert main([]) == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM at step 7; go on with --resume" in capsys.readouterr().err
+    assert "stopped by SIGTERM at step 7; continue with --resume" in capsys.readouterr().err
     assert read_metadata(out / "teacher.safetensors")[0] == 7
     train(tiny(clips, out, resume=True, student_steps=2))
     resumed, whole = (load_file(folder / "teacher.safetensors") for folder in (out, run))
@@ -179,7 +179,7 @@ def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
 
 
 class Screen(io.StringIO):
-    """A standard error that is a terminal, or is none."""
+    """A standard error that is or is not a terminal."""
 
     def __init__(self, is_terminal: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""--start, --end, --every, --max-fps, checked by the numbers in the pictures."""
+"""--start, --end, --every, --max-fps, checked by the numbers in the images."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.stub_library import stub_library
 
 VERSIONS = ("10.13.3.9", "10.16.1.11", "11.4.0.106")
-"""Of the wheels of tensorrt-cu13-bindings: the oldest that is supported, the last 10, the newest."""
+"""Versions of tensorrt-cu13-bindings: the oldest supported one, the last 10, the newest."""
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 FUNCTIONS = (
     "createInferBuilder_INTERNAL",
@@ -34,7 +34,7 @@ FUNCTIONS = (
     "getPluginRegistry",
     "initLibNvInferPlugins",
 )
-"""All that the bindings want of those libraries when they are loaded."""
+"""Functions that the bindings need from those libraries when they are loaded."""
 
 TENSORRT = ROOT / "streamparts" / "backends" / "tensorrt"
 SOURCES = [TENSORRT / name for name in ("library.py", "backend.py", "plan.py", "one_pass.py", "cuda.py")]
@@ -52,7 +52,7 @@ TENSORRT_NAMES: dict[str, tuple[str, ...]] = {
     "engine": ("ICudaEngine",),
     "context": ("IExecutionContext",),
 }
-"""What the variables of our source are."""
+"""Types of the variables in our source."""
 MUST_BE_FOUND = {
     ("Builder",),
     ("Builder", "build_serialized_network"),
@@ -68,7 +68,7 @@ MUST_BE_FOUND = {
     ("IExecutionContext", "set_tensor_address"),
     ("IExecutionContext", "execute_async_v3"),
 }
-"""If these are missing, the collector has gone blind."""
+"""Calls that the collector must find."""
 
 
 def tensorrt_uses(*, rtx: bool) -> list[Use]:

@@ -1,4 +1,5 @@
-"""The runner of engines, on a fake TensorRT and a fake GPU: no engine is executed here. See test_cuda.py for those."""
+"""The backend for engines, on a fake TensorRT and a fake GPU: no engine is executed here. See test_cuda.py for
+those."""
 
 import gc
 import logging

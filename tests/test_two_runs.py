@@ -1,4 +1,4 @@
-"""Two runs that want the same file: one writes it, the other is refused, and nothing is lost."""
+"""Two runs with the same output: one writes it, the other is refused, and nothing is lost."""
 
 from __future__ import annotations
 

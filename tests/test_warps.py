@@ -1,4 +1,4 @@
-"""The perturbations of Eq. 3: pictures and points must move alike."""
+"""The perturbations of Eq. 3: images and points must be warped alike."""
 
 from __future__ import annotations
 

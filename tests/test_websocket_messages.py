@@ -1,4 +1,4 @@
-"""Messages over websockets, received by the library's own client, and by sockets that behave badly."""
+"""Messages over websockets, received by the library's own client, and by misbehaving sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words of the command line stand for, and that no credential is ever shown."""
+"""Command-line words for sources; credentials are never shown."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.media import numbered_video, picture_file
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: two videos, one of them below, twelve pictures, and a list."""
+    """The current folder: two videos, one of them in a subfolder, twelve images, and a list."""
     monkeypatch.chdir(tmp_path)
     numbered_video(tmp_path / "b.mp4", 3)
     (tmp_path / "below").mkdir()

@@ -1,4 +1,4 @@
-"""Pairs drawn in worker processes, however these are started, and for as long as one likes."""
+"""Pairs drawn in worker processes, for each start method, without an end."""
 
 from __future__ import annotations
 

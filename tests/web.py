@@ -1,4 +1,4 @@
-"""A web server for films and broadcasts, that can be told to cut its answers short."""
+"""A web server for videos and broadcasts that can cut its responses short."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Web:
-    """What is served, and how."""
+    """Served content and its form."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -20,7 +20,7 @@ class Web:
         self.endless: dict[str, list[bytes]] = {}
         """Path to what each visitor after the other gets, without a length, before the connection is closed."""
         self.cut_after: int | None = None
-        """Bytes after which answers break off; then nobody is answered any more."""
+        """Number of bytes after which responses break off; later requests are not answered."""
         self.is_dead = False
         self.requests: list[str] = []
 

@@ -44,7 +44,7 @@ from train.loop import adam, channels_last, cosine_rate, descend, exit_code, lau
 from train.own_answers import OwnAnswers
 from train.own_subject import close_ups_of, own_subjects, with_masks
 from train.report import TILE, contact_sheet, write_png
-from train.run_folder import RunLog, StopRequest, open_run, require_finite
+from train.run_folder import CONFIG, RunLog, StopRequest, open_run, require_finite
 from train.spread import spread
 from train.student import StudentLoss, prepare_view_lesson, student_loss
 
@@ -57,6 +57,10 @@ AREA = (0.6, 1.7)
 """Limits of the foreground after, as a multiple of before; beyond them, parts vanished or spread."""
 ENCODER_SHARE = 0.3
 MAX_NORM = 8.0
+
+
+ANSWERS_ALONE = StudentLoss(translation=0.5, shape=0.25, silhouette=0.0, edges=0.0, appearance=0.0)
+"""The answers are sharp already; terms that draw parts to edges and colours would take sleeves for the trunk."""
 
 
 class WorseError(StreampartsError):
@@ -77,7 +81,7 @@ class AdaptConfig:
     """Approximate minutes of training, in addition to a minute or two of following."""
     batch_size: int = 12
     """Frames per step."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     """Peak learning rate of Adam, which decays to zero along half a cosine."""
     seed: int = 0
     """Seed of the drawn frames and the augmentation."""
@@ -87,7 +91,7 @@ class AdaptConfig:
     """CPU threads; 0 for torch's default."""
     cache: Path | None = None
     """Folder of the crops; by default beside the clips, or in the run folder if that is not writable."""
-    loss: StudentLoss = field(default_factory=lambda: StudentLoss(translation=0.5, shape=0.25, appearance=0.3))
+    loss: StudentLoss = field(default_factory=lambda: ANSWERS_ALONE)
 
 
 def adapt(config: AdaptConfig) -> None:
@@ -102,6 +106,8 @@ def adapt(config: AdaptConfig) -> None:
     fabric = launch(config.device, "32-true")
     student.to(fabric.device)
     open_run(config.out, config, resume=False)
+    saved = config.out / CONFIG
+    saved.write_text(json.dumps({**json.loads(saved.read_text()), "method": spec.method}, indent=2), encoding="utf-8")
     subjects = own_subjects(find_model(config.model), config.clips, say)
     folder = close_ups_of(subjects, student.config.image_size, cache_place(config.clips, config.cache, config.out))
     answers = OwnAnswers(student, spec.parts, folder)

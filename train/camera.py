@@ -122,7 +122,7 @@ def follow_camera(frames: Sequence[ByteArray]) -> NDArray[np.float64]:
 
 
 class Found(NamedTuple):
-    """The motion of a picture between two frames."""
+    """Motion of the image between two frames."""
 
     motion: Matrix
     """(3, 3) similarity from the first frame to the second."""

@@ -31,7 +31,7 @@ def write_subject(path: Path, student: Student, folder: ClipFolder, source: str,
 
 
 def observed_views(student: Student, folder: ClipFolder, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (N, 2) presence features of views, and (N,) 1 for those that show the subject."""
+    """Return (N, 3) presence features of views, and (N,) 1 for those that show the subject."""
     network = ExportedStudent(student).eval()
     sampler = PairSampler(folder, TOGETHER, seed)
     features, present = [], []

@@ -105,7 +105,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         "a first model in some five minutes",
         {
             "steps": 500,
-            "student_steps": 200,
+            "student_steps": 400,
             "batch_size": 4,
             "bootstrap_steps": 150,
             "gate_steps": 75,

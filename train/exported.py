@@ -17,7 +17,7 @@ from streamparts.errors import ModelError
 from streamparts.models.student import Student, StudentConfig
 
 PREFIX = "student."
-"""Of the student's weights in the graph."""
+"""Prefix of the student's weights in the graph."""
 
 
 def read_student(model: str) -> tuple[Student, ModelSpec]:
@@ -93,7 +93,7 @@ def norms_from(student: Student, images: Tensor) -> None:
 
 
 def _inputs(student: Student, modules: list[nn.BatchNorm2d], images: Tensor) -> list[Tensor]:
-    """What `modules` are given when the student sees `images`."""
+    """Return the inputs of `modules` when the student processes `images`."""
     seen: dict[nn.Module, Tensor] = {}
 
     def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:

@@ -22,7 +22,7 @@ from train.close_ups import NEAR_REACH
 from train.student import ASKED_TOGETHER, MAX_KEPT, moved_poses
 from train.views import seen_through
 
-VIEWS = ((0.0, 1.0), (10.0, 0.85), (-10.0, 1.15))
+VIEWS = ((0.0, 1.0), (5.0, 1.1), (-5.0, 1.0))
 """Rotation in degrees and scale of each view; each is also mirrored if the part names distinguish sides."""
 
 

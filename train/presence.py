@@ -17,20 +17,20 @@ ROUNDS = 50
 
 
 def features_of(read: Readout) -> FloatArray:
-    """(B, 2) features of a batch, as in the runtime. Raises ValueError without the output `evidence`."""
+    """(B, 3) features of a batch, as in the runtime. Raises ValueError without the output `evidence`."""
     if read.evidence is None:
         raise ValueError("presence needs the output `evidence`")
     arrays = [x.cpu().numpy() for x in (read.labels, read.affines, read.scores, read.evidence)]
     return np.stack([presence_features(Parts(*one)) for one in zip(*arrays, strict=True)])
 
 
-def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, float], float]:
-    """Fit `features` (N, 2), from streamparts.tracking.presence.presence_features, to `present` (N,) 0 or 1. Returns
+def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, ...], float]:
+    """Fit `features` (N, C), from streamparts.tracking.presence.presence_features, to `present` (N,) 0 or 1. Returns
     slope and offset of subject_score = sigmoid(slope . features + offset). Both kinds have the same total weight.
     Raises StreampartsError unless there are both.
     """
-    if features.ndim != 2 or features.shape[1] != 2 or len(features) != len(present):
-        raise ValueError(f"need features (N, 2) and present (N,), got {features.shape} and {np.shape(present)}")
+    if features.ndim != 2 or len(features) != len(present):
+        raise ValueError(f"need features (N, C) and present (N,), got {features.shape} and {np.shape(present)}")
     there = np.asarray(present, np.float64) > 0.5
     if there.all() or not there.any():
         raise StreampartsError("frames both with and without the subject are needed to distinguish them")
@@ -38,8 +38,8 @@ def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, flo
     inputs = np.column_stack([(features - middle) / spread, np.ones(len(features))])
     weights = np.where(there, 0.5 / there.sum(), 0.5 / (~there).sum())
     found = _newton(inputs, there.astype(np.float64), weights)
-    slope = found[:2] / spread
-    return (float(slope[0]), float(slope[1])), float(found[2] - slope @ middle)
+    slope = found[:-1] / spread
+    return tuple(slope.tolist()), float(found[-1] - slope @ middle)
 
 
 def _newton(inputs: FloatLike, targets: FloatLike, weights: FloatLike) -> FloatLike:
@@ -62,6 +62,6 @@ def chance(logit: FloatLike) -> FloatLike:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(logit, np.float64))))
 
 
-def scores(features: FloatLike, slope: tuple[float, float], offset: float) -> FloatArray:
+def scores(features: FloatLike, slope: tuple[float, ...], offset: float) -> FloatArray:
     """(N,) subject scores of the runtime for such features."""
     return np.asarray(chance(features @ np.array(slope) + offset), np.float32)

@@ -68,7 +68,7 @@ def open_run(folder: Path, config: DataclassInstance, resume: bool) -> None:
     saved = folder / CONFIG
     wanted = json.dumps(asdict(config), indent=2, default=str)
     if saved.exists() and not resume:
-        raise StreampartsError(f"{folder} holds a run; go on with --resume or choose another --out")
+        raise StreampartsError(f"{folder} holds a run; continue with --resume or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     saved.write_text(wanted + "\n", encoding="utf-8")
 

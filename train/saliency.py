@@ -21,7 +21,7 @@ NUM_SUPERPIXELS = 200
 SIGMA_COLOR = 10.0
 """sigma_clr: Lab distance from which two colours count as different."""
 SIGMA_SPACE = 0.25
-"""sigma_spa, as a share of the picture's sides."""
+"""sigma_spa, as a share of the image's sides."""
 MU = 0.1
 """Minimum smoothness between neighbours, however different they are."""
 FLAT = 1.0
@@ -45,7 +45,7 @@ class Regions:
     neighbours: IntArray
     """(E, 2) pairs that share a border; each pair once."""
     on_border: NDArray[np.bool_]
-    """(N,) touches the border of the picture."""
+    """(N,) True if it touches the image border."""
 
 
 def saliency_map(image: ByteArray) -> FloatArray:

@@ -63,7 +63,7 @@ class Learned(NamedTuple):
     decoded: Tensor | None
     """(B, 3, S, S), from the baseline's decoder."""
     ellipses: Affine | None
-    """Of both images, (2B, K)."""
+    """Ellipses of both images, (2B, K)."""
 
 
 class Learner(nn.Module):

@@ -55,7 +55,7 @@ def _between(limits: tuple[float, float], share: Tensor) -> Tensor:
 
 
 def seen_through(pictures: Tensor, transform: Tensor, reach: float, side: int) -> Tensor:
-    """Views (B, C, side, side) of `pictures` that are `reach` times as wide as the crops; 0 outside."""
+    """Views (B, C, side, side) of `pictures`, which are `reach` times as wide as the crops; 0 outside."""
     inverse = invert(transform) / reach
     grid = F.affine_grid(inverse, [len(pictures), pictures.shape[1], side, side], align_corners=False)
     return F.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
@@ -94,8 +94,8 @@ def sharpened(masks: Tensor, subject: Tensor, known: Tensor) -> Tensor:
 
 
 def box_mean(pictures: Tensor, side: int) -> Tensor:
-    """(B, C, h, w) means over squares of an odd `side`, as far as they lie within the picture; from running sums, so
-    that the side costs nothing."""
+    """(B, C, h, w) means over squares of an odd `side`, within the image; from running sums, so the cost is independent
+    of the side."""
     for axis in (-1, -2):
         length, reach = pictures.shape[axis], side // 2
         sums = F.pad(pictures.transpose(axis, -1).cumsum(-1), (1, 0))

@@ -24,7 +24,7 @@ def _size(text: str) -> tuple[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=TRIALS, default=list(TRIALS), help="these trials (default: all)")
-    parser.add_argument("--size", nargs="+", type=_size, default=[], metavar="NAME=N", help="how often, in place of:")
+    parser.add_argument("--size", nargs="+", type=_size, default=[], metavar="NAME=N", help="repetitions of a trial")
     args = parser.parse_args()
     sizes = {name: count for name, (_, count, _) in TRIALS.items()} | dict(args.size)
     rows = []
@@ -34,7 +34,7 @@ def main() -> None:
         rows.append((name, f"{sizes[name]} {what}", came, f"{time.monotonic() - start:.0f} s"))
         print(" | ".join(rows[-1]), flush=True)
     print()
-    print(table(("trial", "what", "what came of it", "took"), rows))
+    print(table(("trial", "size", "outcome", "time"), rows))
     print(f"\nCommit {commit()}; {', '.join(f'{key} {value}' for key, value in machine().items())}.")
 
 

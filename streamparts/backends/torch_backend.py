@@ -89,7 +89,7 @@ class TorchBackend:
             raise ModelError(f"{self._bundle.path.name} failed on {self.name}: {one_line(error)}") from error
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
-        """As many outputs as the ONNX graph, which may omit the last one."""
+        """Return as many outputs as the ONNX graph, which may omit the last one."""
         return [tensor for tensor in self._network(images) if tensor is not None][: self._num_outputs]
 
 

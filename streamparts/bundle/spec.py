@@ -34,24 +34,28 @@ COORDINATES = (
 
 NetworkValue = int | float | str | bool | list[int | float]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Method = Literal["assembly", "scops", "supervised"]
 
 
 class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to crop a subject and to compute its score, so that it can be followed. Raises ValueError with a one-line
-    message for invalid values."""
+    """Parameters to crop a subject and to compute its score, so that it can be followed. Raises ValueError with a
+    one-line message for invalid values."""
 
     margin: float = 0.25
     """Margin of the training crops around the subject's box, on every side, as a share of the box's longer side."""
-    slope: tuple[float, float]
-    """subject_score = sigmoid(slope[0] * f0 + slope[1] * f1 + offset), f0 and f1 as in tracking/presence.py."""
+    slope: tuple[float, ...]
+    """subject_score = sigmoid(slope . features + offset), with the first two or all three features of
+    tracking/presence.py."""
     offset: float
     """See `slope`."""
     source: str
-    """How the subject was found in training, as text: "motion", "rendered bodies"."""
+    """Method by which the subject was found in training, as text: "motion", "rendered bodies"."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= MAX_MARGIN:
             raise ValueError(f"the subject's margin must be 0 to {MAX_MARGIN}, got {short(self.margin)}")
+        if not 2 <= len(self.slope) <= 3:
+            raise ValueError(f"the subject's slope must be two or three numbers, got {len(self.slope)}")
         numbers = [*self.slope, self.offset]
         if not all(math.isfinite(value) and abs(value) <= MAX_NUMBER for value in numbers):
             raise ValueError(f"the subject's slope and offset must be finite, sensible numbers, got {short(numbers)}")
@@ -66,8 +70,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Version of this description."""
     name: str
     """Short name, as given to --model."""
-    method: Literal["assembly", "scops"]
-    """Training method of the model."""
+    method: Method
+    """Training method of the model: one of the two label-free methods, or supervised by rendered bodies."""
     parts: tuple[str, ...]
     """(K,) one name per part, in the order of the labels, without background."""
     pairs: tuple[tuple[str, str], ...] = ()
@@ -77,7 +81,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     coordinates: str = COORDINATES
     """Coordinate convention of the affines, in words."""
     description: str = ""
-    """What the model finds, in a sentence."""
+    """Description of the parts in one sentence."""
     training: str = ""
     """Data, commit and command of the training."""
     license: str = ""
@@ -91,7 +95,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     versions: dict[str, str] = {}
     """Versions of the packages that made the file."""
     subject: SubjectSpec | None = None
-    """How to follow the subject; None for models that only see whole frames."""
+    """Parameters for following the subject; None for models that only see whole frames."""
 
     def __post_init__(self) -> None:
         if self.schema not in (SCHEMA, *OLDER_SCHEMAS):

@@ -15,7 +15,7 @@ from streamparts.cli.build import add_build
 from streamparts.cli.completion import add_completion
 from streamparts.cli.convert import add_convert
 from streamparts.cli.doctor import add_doctor
-from streamparts.cli.info import add_bench, add_info, add_schema
+from streamparts.cli.info import add_bench, add_info, add_models, add_schema
 from streamparts.cli.learn import add_learn
 from streamparts.cli.name import add_name
 from streamparts.cli.output_flags import with_show_kind
@@ -80,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"streamparts {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
-        add_run, add_learn, add_info, add_build, add_bench, add_name, add_skeleton, add_convert, add_schema, add_doctor
+        add_run, add_learn, add_models, add_info, add_build, add_bench, add_name, add_skeleton, add_convert, add_schema,
+        add_doctor,
     ):  # fmt: skip
         add(commands)
     add_completion(commands, _parser)

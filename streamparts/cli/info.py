@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamparts.backends.choice import BACKENDS, find_backends
 from streamparts.cli.build import describe_engine, pairs_text
@@ -47,6 +47,19 @@ def add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     info.set_defaults(command=_info)
 
 
+def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the others."""
+    models = commands.add_parser(
+        "models",
+        help="list the bundled models",
+        description="List the bundled models with their parts, size and measured quality. `--model NAME` takes them.",
+        allow_abbrev=False,
+    )
+    models.add_argument("--json", action="store_true", help="print JSON instead of text")
+    models.add_argument("--debug", action="store_true", help="show a traceback on errors")
+    models.set_defaults(command=_models)
+
+
 def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the others."""
     bench = commands.add_parser(
@@ -84,6 +97,44 @@ def _bench(args: argparse.Namespace) -> int:
     )
     print(report.to_json() if args.json else report.to_text())
     return 0 if report.rows else 1
+
+
+def _models(args: argparse.Namespace) -> int:
+    import json
+
+    from streamparts.backends.loading import load_model
+    from streamparts.bundle.load import DEFAULT_MODEL, model_names
+
+    rows = []
+    for name in model_names():
+        bundle = load_model(name)
+        spec = bundle.spec
+        rows.append(
+            {
+                "name": name,
+                "default": name == DEFAULT_MODEL,
+                "description": spec.description,
+                "parts": list(spec.parts),
+                "input": list(spec.input_hw),
+                "megabytes": round(bundle.path.stat().st_size / 1e6, 1),
+                "license": spec.license,
+                "metrics": spec.metrics,
+                "card": str(bundle.path.with_suffix(".md")),
+            }
+        )
+    print(json.dumps(rows, indent=2) if args.json else "\n\n".join(_model_text(row) for row in rows))
+    return 0
+
+
+def _model_text(row: dict[str, Any]) -> str:
+    lines = {
+        row["name"]: row["description"] + (" (default)" if row["default"] else ""),
+        "  parts": f"{len(row['parts'])}: {', '.join(row['parts'])}",
+        "  input": f"{row['input'][1]}x{row['input'][0]} pixels, {row['megabytes']} MB, {row['license']}",
+        "  metrics": ", ".join(f"{name} {value:.3g}" for name, value in row["metrics"].items()),
+        "  card": row["card"],
+    }
+    return "\n".join(f"{key:<14}{value}" for key, value in lines.items() if value)
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         metavar="NAME",
         default="auto",
-        help="encoder of the overlay: small (libx264, half the size for twice the time), libx264, h264_nvenc, "
+        help="encoder of the overlay: small (libx264, half the size, lower quality), libx264, h264_nvenc, "
         "h264_qsv, h264_videotoolbox, ... (default: auto, libx264)",
     )
     group.add_argument("--no-audio", action="store_true", help="omit the source's audio from the overlay")

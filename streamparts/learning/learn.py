@@ -18,7 +18,7 @@ from streamparts.sources import open_source
 
 QUICK_MINUTES = 5.0
 """Minutes that `train.assembly --preset quick` takes on two cores."""
-QUICK_STEPS = {"steps": 500, "student-steps": 200, "bootstrap-steps": 150, "gate-steps": 75}
+QUICK_STEPS = {"steps": 500, "student-steps": 400, "bootstrap-steps": 150, "gate-steps": 75}
 RECORD_SECONDS = 60.0
 MODEL, RUN, CLIPS = "model.onnx", "run", "clips"
 

@@ -15,7 +15,7 @@ ROUNDNESS = 1e-5
 
 
 class Moments(NamedTuple):
-    """Of (B, K, h, w) masks, in normalised coordinates: Eq. 10 and 11 of Gao et al. 2021."""
+    """Moments of (B, K, h, w) masks, in normalised coordinates: Eq. 10 and 11 of Gao et al. 2021."""
 
     mass: Tensor
     """(B, K) sum of the mask."""

@@ -25,7 +25,7 @@ LIGHT: tuple[Backbone, ...] = ("fast", "squeezenet")
 FAST_WIDTHS = (24, 48, 80, 128, 160)
 """Channels of the fast form at strides 2, 4, 8, 16, 32."""
 FAST_FEATURES = 64
-"""Of the fast form at stride 4."""
+"""Channels of the fast form at stride 4."""
 
 BACKGROUND_LEVEL = 0.1
 """A pixel belongs to a part if the part exceeds this share of its own peak there; the release's value."""

@@ -42,7 +42,7 @@ class SqueezeNet(nn.Module):
     """
 
     out_channels = 2 * WIDTHS[9][1]
-    """Of the last scale."""
+    """Channels of the last scale."""
     mean: Tensor
     std: Tensor
 

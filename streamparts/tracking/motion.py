@@ -28,7 +28,7 @@ class BoxMotion:
 
     @property
     def box(self) -> Box:
-        """As of the last update."""
+        """Box at the last update."""
         return self._around(self._center)
 
     def expected(self, seconds: float) -> Box:

@@ -19,17 +19,23 @@ VANISH_SCORE = 0.25
 
 
 def presence_features(parts: Parts) -> FloatArray:
-    """(2,): log10 of 1e-4 plus the parts' share of the image, and the mean of their scores weighted by their shares; 0
-    without any. Without the network's `evidence`, shares are those of the hard labels."""
-    mass = _shares(parts)
+    """(3,): log10 of 1e-4 plus the parts' share of the image; the mean of their scores weighted by their shares; and
+    the effective number of parts, the exponential of the entropy of their shares, divided by the number of all
+    parts. The last two are 0 without any part. Without the network's `evidence`, shares are those of the hard labels.
+    """
+    mass = _shares(parts).astype(np.float64)
     total = float(mass.sum())
-    mean_score = float(mass @ parts.scores) / total if total > 0 else 0.0
-    return np.array([math.log10(LEAST_MASS + total), mean_score], np.float32)
+    if total <= 0:
+        return np.array([math.log10(LEAST_MASS), 0, 0], np.float32)
+    share = mass / total
+    spread = math.exp(-float(share @ np.log(np.maximum(share, 1e-12)))) / len(share)
+    return np.array([math.log10(LEAST_MASS + total), float(share @ parts.scores), spread], np.float32)
 
 
 def subject_score(parts: Parts, spec: SubjectSpec) -> float:
     """In [0, 1]: probability that the image shows the subject."""
-    value = float(presence_features(parts) @ np.array(spec.slope, np.float32)) + spec.offset
+    slope = np.array(spec.slope, np.float32)
+    value = float(presence_features(parts)[: len(slope)] @ slope) + spec.offset
     return 1 / (1 + math.exp(-min(max(value, -60.0), 60.0)))
 
 

@@ -87,8 +87,8 @@ class Follower:
         return [self._seen(subject, frame) for subject in self._subjects]
 
     def _look_only(self, frame: Frame) -> None:
-        """Look at all subjects where they are expected and learn nothing: what a damaged picture shows may be grey, or
-        lie where it lay before. Who is followed stays so, and who is lost is not searched for."""
+        """Look at all subjects where they are expected, without learning from the damaged frame: its image may be grey,
+        or show earlier content. Followed subjects stay followed; lost ones are not searched for."""
         seconds, hw = frame.pts_seconds, (frame.height, frame.width)
         followed = [subject for subject in self._subjects if subject.motion is not None]
         regions = [subject.region(seconds, self._spec.margin, hw, self._model_hw) for subject in followed]

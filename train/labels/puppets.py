@@ -25,7 +25,7 @@ class PuppetOptions:
 
     num_clips: int = 8
     num_frames: int = 48
-    """Of each clip."""
+    """Length of each clip, in frames."""
     size: int = 256
     """Side in pixels."""
 

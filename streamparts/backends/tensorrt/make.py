@@ -57,7 +57,7 @@ class Disagreement(ModelError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to build."""
+    """Settings of a build."""
 
     bundle: Bundle
     """An .onnx model."""

@@ -23,8 +23,8 @@ HARDWARE = ("h264_nvenc", "h264_qsv", "h264_amf", "h264_videotoolbox", "h264_v4l
 """Names worth trying; their availability depends on the machine and FFmpeg."""
 
 SMALL = "small"
-"""x264 at a slower preset: less than half the file size at the same quality, for twice the processor time. 90 frames of
-examples/puppet.mp4, one core: auto 744 kB, 48.2 dB, 3.4 ms per frame; small 333 kB, 48.5 dB, 6.4 ms."""
+"""x264 at a slower preset and a lower quality: less than half the file size, for twice the processor time. At equal
+quality, slower presets are 1.6 to 1.8 times smaller: see benchmarks/encoders.py."""
 
 _OPTIONS = {
     "libx264": {
