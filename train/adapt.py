@@ -61,7 +61,8 @@ MAX_NORM = 8.0
 
 
 ANSWERS_ALONE = StudentLoss(translation=0.5, shape=0.25, silhouette=0.0, edges=0.0, appearance=0.0)
-"""The answers are sharp already; terms that draw parts to edges and colours would take sleeves for the trunk."""
+"""The averaged predictions are already sharp; terms that attract parts to edges and colours would assign sleeves to the
+trunk."""
 
 
 class WorseError(StreampartsError):

@@ -197,7 +197,7 @@ def _warn_of_strangers(args: argparse.Namespace, sources: Sequence[str]) -> None
 
     for word in sources if args.insecure else ():
         if "://" in word:
-            tell(f"{redact(word)}: who sends it is not verified (--insecure)")
+            tell(f"{redact(word)}: the sender is not verified (--insecure)")
 
 
 def _warn_of_clashes(args: argparse.Namespace) -> None:
