@@ -22,7 +22,7 @@ import onnx
 from benchmarks.live import resident_mb
 from streamparts.bundle.load import check_model
 from streamparts.errors import ModelError, VideoError
-from streamparts.runtime.job import Progress
+from streamparts.runtime.stats import Progress
 from streamparts.runtime.stream import run
 from streamparts.sources.network import open_address
 from streamparts.tracksfile.reading import read_tracks
