@@ -31,6 +31,7 @@ from streamparts.bundle.load import find_model
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_out
+from streamparts.models.run_files import CONFIG
 from streamparts.models.student import LiteUNet, Student
 from streamparts.texts import readable
 from train import losses
@@ -44,7 +45,7 @@ from train.loop import adam, channels_last, cosine_rate, descend, exit_code, lau
 from train.own_answers import OwnAnswers
 from train.own_subject import close_ups_of, own_subjects, with_masks
 from train.report import TILE, contact_sheet, write_png
-from train.run_folder import CONFIG, RunLog, StopRequest, open_run, require_finite
+from train.run_folder import RunLog, StopRequest, open_run, require_finite
 from train.spread import spread
 from train.student import StudentLoss, prepare_view_lesson, student_loss
 
