@@ -6,9 +6,13 @@ RUN apt-get update \
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY streamparts streamparts
-# More optional packages: docker build --build-arg EXTRAS=openvino,messages,formats ...
+COPY locks locks
+# More optional packages, which are in no lock: docker build --build-arg EXTRAS=openvino,messages,formats ...
 ARG EXTRAS=openvino,messages
+# Every file as locks/image.txt has it, by its hash; for what it holds nothing more is fetched after that.
 RUN python3 -m venv --without-pip /opt/streamparts \
+    && python3 -m pip --python /opt/streamparts/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \
+        --requirement locks/image.txt \
     && python3 -m pip --python /opt/streamparts/bin/python install --no-cache-dir --no-compile ".[${EXTRAS}]"
 
 FROM debian:bookworm-slim

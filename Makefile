@@ -1,10 +1,12 @@
 # `make demo`: see parts tracked in a video, without torch. `make test`: everything that CI checks.
 # `make bench`: measures everything anew, twenty minutes, and writes benchmarks/RESULTS.md and the README's table.
 # `make docs`: the documentation as a site, in build/docs.
+# `make lock`: the files of locks/ anew, after pyproject.toml or constraints.txt changed; UPGRADE=--upgrade takes newer
+# versions of all that is not in constraints.txt.
 PYTHON ?= python3
 CLIP := examples/people.mp4
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs lock clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/streamparts run $(CLIP) --overlay overlay.mp4 --tracks tracks.jsonl --force
@@ -26,6 +28,19 @@ docs: .venv/ready
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
 	@echo "the documentation is in build/docs; begin with build/docs/index.html"
 
+# torch is in no lock: the one for CPUs comes from another place, and is another file, than the one for GPUs.
+LOCK := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
+	--constraint constraints.txt --excludes locks/excluded.txt $(UPGRADE)
+lock: .venv-lock/ready
+	$(LOCK) pyproject.toml --extra dev --output-file locks/dev.txt
+	$(LOCK) pyproject.toml --extra openvino --extra messages --constraint locks/dev.txt --output-file locks/image.txt
+	$(LOCK) locks/cuda.in --constraint locks/dev.txt --output-file locks/cuda.txt
+
+.venv-lock/ready:
+	$(PYTHON) -m venv --without-pip .venv-lock
+	$(PYTHON) -m pip --python .venv-lock/bin/python install --quiet "uv>=0.9"
+	touch $@
+
 # Made anew when the dependencies change; both environments see the checkout itself. The pip that is there installs
 # into them from outside: a bare Debian has no ensurepip.
 .venv-demo/ready: pyproject.toml
@@ -33,10 +48,11 @@ docs: .venv/ready
 	$(PYTHON) -m pip --python .venv-demo/bin/python install --quiet --editable .
 	touch $@
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml constraints.txt locks/dev.txt
 	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python .venv/bin/python install --quiet --no-deps --require-hashes --requirement locks/dev.txt
 	$(PYTHON) -m pip --python .venv/bin/python install --quiet --editable ".[dev]" --constraint constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-neighbours build overlay.mp4 tracks.jsonl
+	rm -rf .venv .venv-demo .venv-lock .venv-neighbours build overlay.mp4 tracks.jsonl

@@ -27,8 +27,7 @@ from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Outputs
-from streamparts.runtime.job import Progress
-from streamparts.runtime.stats import Stats
+from streamparts.runtime.stats import Progress, Stats
 
 RATE = 30
 HEIGHT, WIDTH = 720, 1280

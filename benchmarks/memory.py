@@ -20,7 +20,7 @@ import numpy as np
 import streamparts
 from benchmarks.live import SleepingBackend, resident_mb
 from streamparts.data import Frame
-from streamparts.runtime.job import Progress
+from streamparts.runtime.stats import Progress
 from streamparts.tracking.smoothing import Smoothing
 
 SIDE = 64

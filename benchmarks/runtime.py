@@ -26,7 +26,8 @@ from benchmarks.inputs import puppet_clip
 from streamparts.backends.choice import choose_backend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Tracks
-from streamparts.runtime.stream import Summary, run
+from streamparts.runtime.stream import run
+from streamparts.runtime.summary import Summary
 from streamparts.sinks.overlay.canvas import yuv_canvas
 from streamparts.sinks.overlay.drawing import draw_tracks
 from streamparts.sinks.overlay.mp4 import Mp4Writer

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from streamparts.bundle.spec import Method, NetworkValue
 from streamparts.errors import ModelError
 from streamparts.models.assembly import AssemblyConfig
-from streamparts.models.checkpoint import load_weights, read_config, read_metadata
-from streamparts.models.groups import PartGroups
+from streamparts.models.checkpoint import read_metadata
 from streamparts.models.readout import Exported, ExportedScops, ExportedStudent, ExportedTeacher
-from streamparts.models.scops import Scops, ScopsConfig
-from streamparts.models.student import Student, StudentConfig
-from streamparts.models.teacher import load_teacher
+from streamparts.models.run_files import CONFIG, NAMES, PARTS, SCOPS, STUDENT, TEACHER
+from streamparts.models.scops import Scops
+from streamparts.models.student import Student
+from streamparts.models.trained import load_scops, load_student, load_teacher, read_groups
 from streamparts.texts import read_text
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def load_trained(run: Path, teacher: bool = False, evidence: bool = True) -> Tra
     teacher. Raises ModelError if there is none."""
     if teacher:
         return trained_teacher(run, evidence)
-    if (run / "scops.safetensors").exists():
-        scops = load_scops(run)
+    if (run / SCOPS).exists():
+        scops = scops_of(run)
         network, shape = ExportedScops(scops, evidence).eval(), network_shape("scops", scops.config)
         return Trained(network, "scops", scops.config.num_parts, scops.config.image_size, shape)
-    student = load_student(run)
+    student = student_of(run)
     config = student.config
     exported = ExportedStudent(student, evidence).eval()
     return Trained(exported, method_of(run), config.num_parts, config.image_size, network_shape("student", config))
@@ -63,19 +63,15 @@ def method_of(run: Path) -> Method:
 def trained_teacher(run: Path, evidence: bool = True) -> Trained:
     """Load the trained teacher of a run folder, with its slots joined to the parts of parts.json. Raises ModelError
     without one."""
-    checkpoint = run / "teacher.safetensors"
+    checkpoint = run / TEACHER
     require_finished(run, checkpoint, "steps")
     teacher = load_teacher(checkpoint)
-    try:
-        groups = PartGroups.from_json((run / "parts.json").read_text(encoding="utf-8"))
-        gate = float(json.loads((run / "config.json").read_text(encoding="utf-8"))["gate"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{run} lacks the parts.json and config.json of its teacher ({error})") from error
+    groups, gate = read_groups(checkpoint)
     config = teacher.config
     try:
         groups.require_slots(config.num_parts)
     except ValueError as error:
-        raise ModelError(f"{run / 'parts.json'}: {error}") from error
+        raise ModelError(f"{run / PARTS}: {error}") from error
     form = "fast" if isinstance(config, AssemblyConfig) else "paper"
     shape = network_shape("teacher", config, form=form, gate=gate, groups=groups.to_json())  # type: ignore[arg-type]
     network = ExportedTeacher(teacher, groups, gate, evidence).eval()
@@ -88,25 +84,25 @@ def network_shape(kind: str, config: DataclassInstance, **more: NetworkValue) ->
     return {"kind": kind, **fields, **more}
 
 
-def load_student(run: Path) -> Student:
+def student_of(run: Path) -> Student:
     """Load the trained student of a run folder. Raises ModelError without one."""
-    checkpoint = run / "student.safetensors"
+    checkpoint = run / STUDENT
     require_finished(run, checkpoint, "student_steps")
-    return load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
+    return load_student(checkpoint)
 
 
-def load_scops(run: Path) -> Scops:
+def scops_of(run: Path) -> Scops:
     """Load the trained SCOPS network of a run folder. Raises ModelError without one."""
-    checkpoint = run / "scops.safetensors"
+    checkpoint = run / SCOPS
     require_finished(run, checkpoint, "steps")
-    return load_weights(checkpoint, Scops(read_config(checkpoint, ScopsConfig))).eval()
+    return load_scops(checkpoint)
 
 
 def require_finished(run: Path, checkpoint: Path, steps: str) -> None:
     """Raise ModelError unless the checkpoint has as many steps as `steps` in the run's config.json, if that exists,
     requires."""
     step, _ = read_metadata(checkpoint)
-    wanted = json.loads((run / "config.json").read_text(encoding="utf-8")).get(steps, step)
+    wanted = json.loads((run / CONFIG).read_text(encoding="utf-8")).get(steps, step)
     if step < wanted:
         raise ModelError(f"{run} stopped at step {step} of {wanted}; finish it with --resume first")
 
@@ -115,7 +111,7 @@ def given_names(flag: str, run: Path) -> tuple[str, ...]:
     """Return the comma-separated names of --parts, or else those in the run's names.txt, if any."""
     if flag:
         return tuple(name.strip() for name in flag.split(","))
-    path = run / "names.txt"
+    path = run / NAMES
     lines = read_text(path).splitlines() if path.exists() else []
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
@@ -131,7 +127,7 @@ def part_names(given: tuple[str, ...], num_parts: int) -> tuple[str, ...]:
 def training_clips(run: Path) -> Path:
     """Return the folder of clips that a run was trained on. Raises ModelError if it no longer exists."""
     try:
-        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
         clips = Path(config["images"] if "images" in config else config["clips"])
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{run} is not the folder of a training run (no readable config.json)") from error

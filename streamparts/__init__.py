@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from streamparts.learning.learn import learn as learn
     from streamparts.runtime.asynchronous import atrack as atrack
     from streamparts.runtime.embedding import Tracker as Tracker
+    from streamparts.runtime.loop import track as track
     from streamparts.runtime.stream import run as run
     from streamparts.runtime.stream import run_many as run_many
-    from streamparts.runtime.stream import track as track
     from streamparts.sources import open_source as open_source
     from streamparts.tracking.skeleton import Skeleton as Skeleton
     from streamparts.tracking.skeleton_file import load_skeleton as load_skeleton
@@ -86,7 +86,7 @@ _HOME_OF = {
     "run_corpus": "streamparts.corpus.run",
     "run_many": "streamparts.runtime.stream",
     "to_pandas": "streamparts.formats.pandas_table",
-    "track": "streamparts.runtime.stream",
+    "track": "streamparts.runtime.loop",
 }
 
 

@@ -1,7 +1,7 @@
-"""Damages model files and loads them, in a process of its own: python -m tests.damage FILE FIRST LAST
+"""Damages model files and loads them in a separate process: python -m tests.damage FILE FIRST LAST
 
-A crash of that process ends it with the seed as its last line; anything but a sound model that runs or one line of
-ModelError is reported as "bad".
+If that process crashes, its last line has the seed. Anything except a working model or one line of ModelError is
+reported as "bad".
 """
 
 from __future__ import annotations

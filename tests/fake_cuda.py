@@ -1,6 +1,7 @@
-"""A fake CUDA runtime for tests: memory is the host's, and what is put on a stream happens when somebody waits for it.
+"""A fake CUDA runtime for tests: memory is the host's, and work on a stream is executed when it is waited for.
 
-So a result read too early is the old one, and memory freed twice or never is seen. It says nothing about real GPUs.
+Thus a result that is read too early is the old one, and memory freed twice or never is detected. It does not test real
+GPUs.
 """
 
 from __future__ import annotations

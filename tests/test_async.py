@@ -15,8 +15,8 @@ import streamparts
 from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
+from streamparts.runtime.loop import track
 from streamparts.runtime.options import Policy
-from streamparts.runtime.stream import track
 from tests.live import GatedBackend, HandSource, wait_for_threads, within_patience
 from tests.media import ArraySource
 from tests.test_stream import Broken, BrokenBackend

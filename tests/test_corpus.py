@@ -60,6 +60,18 @@ def test_every_video_is_done_by_processes_and_a_broken_one_stops_no_other(
     assert seen[-1].total == 4 and (seen[-1].done, seen[-1].failed, seen[-1].frames) == (3, 1, 27)
 
 
+def test_videos_of_too_many_pixels_fail_and_pass_with_a_higher_limit(
+    tmp_path: Path, corpus: Path, model_path: Path
+) -> None:
+    (refused,) = run_corpus(corpus / "a" / "x.mp4", model_path, out_dir=tmp_path, workers=1, max_pixels=10, **QUICK)
+    assert refused.status == "failed" and refused.error is not None and "--max-pixels" in refused.error
+    assert refused.attempts == 1, "another attempt would not help"
+    (done,) = run_corpus(corpus / "a" / "x.mp4", model_path, out_dir=tmp_path, workers=1, **QUICK)
+    assert (done.status, done.frames) == ("done", 8)
+    with pytest.raises(ValueError, match="max_pixels must be positive, got 0"):
+        run_corpus(corpus / "a" / "x.mp4", model_path, out_dir=tmp_path, max_pixels=0, **QUICK)
+
+
 def test_the_outputs_are_those_of_a_plain_run(tmp_path: Path, corpus: Path, model_path: Path) -> None:
     from streamparts import run
 

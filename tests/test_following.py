@@ -16,9 +16,10 @@ from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from streamparts.errors import ModelError, TracksError, VideoError
 from streamparts.geometry import Region
+from streamparts.runtime.loop import track
 from streamparts.runtime.options import Tracking
 from streamparts.runtime.pipeline import Pipeline
-from streamparts.runtime.stream import run, track
+from streamparts.runtime.stream import run
 from streamparts.tracking.roi import Following
 from streamparts.tracking.subject import MOST_CREDIT, SPARE
 from tests.scenes import PINK, SceneSource, Square, along, background, scene, square_bundle

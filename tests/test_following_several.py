@@ -13,7 +13,8 @@ import streamparts
 from streamparts.bundle.load import Bundle
 from streamparts.data import Tracks
 from streamparts.formats import convert
-from streamparts.runtime.stream import run, track
+from streamparts.runtime.loop import track
+from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.canvas import rgb_canvas
 from streamparts.sinks.overlay.drawing import Painter
 from streamparts.tracking.assignment import assign

@@ -116,7 +116,7 @@ def test_hardware_that_fails_at_the_file_gives_way_to_software(
             raise av.error.PermissionError(1, "no device")
         return opened(*args, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr("streamparts.sources.files.av.open", failing)
+    monkeypatch.setattr("streamparts.sources.container.av.open", failing)
     with open_source(video, hwaccel="auto") as source:
         assert "decoding in software: cuda: " in source.description
         assert len(list(source)) == 40
@@ -125,7 +125,9 @@ def test_hardware_that_fails_at_the_file_gives_way_to_software(
 def test_hardware_that_works_is_named(video: Path, fake: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     fake(["cuda"])
     opened = av.open
-    monkeypatch.setattr("streamparts.sources.files.av.open", lambda *args, hwaccel=None, **more: opened(*args, **more))
+    monkeypatch.setattr(
+        "streamparts.sources.container.av.open", lambda *args, hwaccel=None, **more: opened(*args, **more)
+    )
     with open_source(video, hwaccel="cuda") as source:
         assert "decoded by cuda" in source.description
         assert len(list(source)) == 40

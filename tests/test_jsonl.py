@@ -12,7 +12,8 @@ import streamparts
 from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.runtime.stream import run, track
+from streamparts.runtime.loop import track
+from streamparts.runtime.stream import run
 from streamparts.tracksfile.records import FrameRecord
 from streamparts.tracksfile.rle import encode_mask, run_lengths
 from streamparts.tracksfile.writing import JsonlSink

@@ -12,8 +12,9 @@ from streamparts.bundle.load import Bundle
 from streamparts.cli import main
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
-from streamparts.runtime.job import Progress
-from streamparts.runtime.stream import run_many, track
+from streamparts.runtime.loop import track
+from streamparts.runtime.stats import Progress
+from streamparts.runtime.stream import run_many
 from streamparts.sources import output_stems
 from tests.live import GatedBackend, HandSource, wait_for_threads, within_patience
 from tests.media import ArraySource, decode, numbered_video, picture, read_number, write_video

@@ -15,10 +15,11 @@ from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
 from streamparts.channel import Channel
 from streamparts.data import Frame, Gap, Outputs, Tracks, standing_for
+from streamparts.runtime.loop import track
 from streamparts.runtime.options import Policy, Tracking, default_policy
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import RunMeter
-from streamparts.runtime.stream import run, track
+from streamparts.runtime.stream import run
 from streamparts.tracksfile.writing import JsonlSink
 from tests.live import HandSource, within_patience
 from tests.media import ArraySource

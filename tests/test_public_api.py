@@ -1,5 +1,5 @@
-"""What `streamparts` exports, as tests/public_api.txt has it. A change that is meant is written there by
-`python -m tests.test_public_api > tests/public_api.txt`, and seen in the diff."""
+"""The public API of `streamparts` equals tests/public_api.txt. After an intended change, update that file with
+`python -m tests.test_public_api > tests/public_api.txt`; the diff shows the change."""
 
 from __future__ import annotations
 

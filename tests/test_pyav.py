@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from streamparts.sources import open_source
-from streamparts.sources.files import estimate_num_frames
+from streamparts.sources.container import estimate_num_frames
 from streamparts.sources.rational import exact
 from streamparts.sources.reader import _announced
 

@@ -1,6 +1,6 @@
-"""What users of neighbouring tools reported, tried here: the log of the cases, each with where it was reported.
+"""Bugs reported by users of similar tools, tested here; each case names its report.
 
-None of these ten was wrong here when it was tried; the tests keep it so.
+None of these ten affected streamparts when first tested; the tests prevent regressions.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ import streamparts  # noqa: E402
 from export import onnx_model  # noqa: E402
 from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.models.checkpoint import read_config  # noqa: E402
+from streamparts.models.run_files import SCOPS  # noqa: E402
 from streamparts.models.scops import ScopsConfig  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
 from train.config import parse_flags  # noqa: E402
 from train.finding import open_finder  # noqa: E402
-from train.found import SCOPS  # noqa: E402
 from train.images import ImageFolder, ImageSampler  # noqa: E402
 from train.puppets import render_clip, write_clip  # noqa: E402
 from train.run_folder import RunLog, Stopped  # noqa: E402

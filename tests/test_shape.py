@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch")
 
 from streamparts.models.checkpoint import read_config  # noqa: E402
 from streamparts.models.layers import Affine, image_grid, transform_points  # noqa: E402
+from streamparts.models.run_files import SCOPS  # noqa: E402
 from streamparts.models.scops import Scops, ScopsConfig, part_labels, part_shares  # noqa: E402
 from train.augment import similarity  # noqa: E402
 from train.config import parse_flags  # noqa: E402
-from train.found import SCOPS  # noqa: E402
 from train.puppets import render_clip, write_clip  # noqa: E402
 from train.scops import LEARNER, build_learner, build_optimiser, train  # noqa: E402
 from train.scops_config import PRESETS, ScopsTrainingConfig  # noqa: E402

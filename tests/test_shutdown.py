@@ -13,8 +13,11 @@ import pytest
 from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.runtime import callback
+from streamparts.runtime.loop import track
 from streamparts.runtime.options import Policy
-from streamparts.runtime.stream import Progress, Summary, run, track
+from streamparts.runtime.stats import Progress
+from streamparts.runtime.stream import run
+from streamparts.runtime.summary import Summary
 from streamparts.tracksfile.writing import JsonlSink
 from tests.live import DeafSource, GatedBackend, HandSource, wait_for_threads, wait_until, within_patience
 from tests.media import ArraySource, decode, read_number

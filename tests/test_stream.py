@@ -18,7 +18,8 @@ from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Outputs
 from streamparts.errors import ModelError, VideoError
-from streamparts.runtime.stream import run, track
+from streamparts.runtime.loop import track
+from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.sink import OverlaySink
 from streamparts.sources.rescale import Rescaler
 from streamparts.tracksfile.writing import JsonlSink
@@ -221,7 +222,7 @@ def resident_bytes() -> int:
 def test_memory_stays_flat_over_thousands_of_frames(tmp_path: Path, bundle: Bundle) -> None:
     sizes = []
 
-    def watch(progress: streamparts.runtime.stream.Progress) -> None:
+    def watch(progress: streamparts.runtime.stats.Progress) -> None:
         if progress.num_frames in (500, 2500):
             sizes.append(resident_bytes())
 

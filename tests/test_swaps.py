@@ -9,8 +9,8 @@ from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec, pairs_by_name
 from streamparts.data import Frame, Parts
 from streamparts.geometry import Letterbox
+from streamparts.runtime.loop import track
 from streamparts.runtime.pipeline import part_tracker
-from streamparts.runtime.stream import track
 from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracking.swaps import SwapResolver
 from streamparts.tracking.tracker import PartTracker

@@ -10,7 +10,7 @@ from streamparts.bundle.load import Bundle
 from streamparts.channel import Channel, Prefetch
 from streamparts.data import Tracks
 from streamparts.meter import AgeMeter, StageClock
-from streamparts.runtime.stream import track
+from streamparts.runtime.loop import track
 from streamparts.sinks.background import BackgroundSink
 from tests.media import ArraySource
 from tests.test_data import make_tracks

@@ -1,7 +1,7 @@
-"""A model small enough to be written by hand: part 0 is what is reddish, part 1 what is greenish.
+"""A minimal hand-written model: part 0 is reddish, part 1 is greenish.
 
-Same contract as a trained model, built with the onnx package only: uint8 pictures in; labels, affines and
-scores out; moments by matrix products.
+It has the interface of a trained model, built with the onnx package only: uint8 images in; labels, affines and scores
+out; moments by matrix products.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from streamparts.bundle.spec import SubjectSpec
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_out
+from streamparts.models.run_files import CONFIG
 from streamparts.models.student import LiteUNet, Student
 from train import losses
 from train.augment import Draws, subject_share, to_images
@@ -45,7 +46,7 @@ from train.loop import adam, channels_last, cosine_rate, descend, exit_code, lau
 from train.own_answers import OwnAnswers
 from train.own_subject import close_ups_of, own_subjects, with_masks
 from train.report import TILE, contact_sheet, write_png
-from train.run_folder import CONFIG, RunLog, StopRequest, open_run, require_finite
+from train.run_folder import RunLog, StopRequest, open_run, require_finite
 from train.spread import spread
 from train.student import StudentLoss, prepare_view_lesson, student_loss
 
@@ -61,7 +62,8 @@ MAX_NORM = 8.0
 
 
 ANSWERS_ALONE = StudentLoss(translation=0.5, shape=0.25, silhouette=0.0, edges=0.0, appearance=0.0)
-"""The answers are sharp already; terms that draw parts to edges and colours would take sleeves for the trunk."""
+"""The averaged predictions are already sharp; terms that attract parts to edges and colours would assign sleeves to the
+trunk."""
 
 
 class WorseError(StreampartsError):

@@ -23,8 +23,9 @@ from tqdm import tqdm
 from streamparts.errors import StreampartsError
 from streamparts.models.assembly import PartNetwork
 from streamparts.models.groups import PartGroups
+from streamparts.models.run_files import NAMES, PARTS, STUDENT, TEACHER
 from streamparts.models.student import LiteUNet, Student, student_config
-from streamparts.models.teacher import build_teacher
+from streamparts.models.trained import build_teacher
 from train import losses
 from train.augment import Draws, prepare_pair, random_similarity, subject_share
 from train.cache import cache_place
@@ -46,7 +47,6 @@ ENCODER_SHARE = 0.3
 STUDENT_NORM = 8.0
 """Of clips seen close, gradients of the student are clipped to this norm: those of its poses, large at first, would
 leave nothing to its masks."""
-TEACHER, STUDENT, PARTS, NAMES = "teacher.safetensors", "student.safetensors", "parts.json", "names.txt"
 
 
 def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, stop: StopRequest) -> PartNetwork:

@@ -9,8 +9,8 @@ from pathlib import Path
 from streamparts.arrays import ByteArray
 from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.errors import ModelError
-from train.found import FACTORS, SCOPS, Finder, RawParts
+from streamparts.models.run_files import CONFIG, SCOPS, STUDENT
+from train.found import FACTORS, Finder, RawParts
 
 
 def open_finder(model: str) -> Finder:
@@ -44,14 +44,14 @@ def open_student(folder: Path) -> Finder:
     """Load the student of the last checkpoint, finished or not."""
     import torch
 
-    from streamparts.models.checkpoint import load_weights, read_config, read_metadata
+    from streamparts.models.checkpoint import read_metadata
     from streamparts.models.readout import read_out
-    from streamparts.models.student import Student, StudentConfig
+    from streamparts.models.trained import load_student
 
-    checkpoint = folder / "student.safetensors"
+    checkpoint = folder / STUDENT
     step, _ = read_metadata(checkpoint)
-    config = read_config(checkpoint, StudentConfig)
-    student = load_weights(checkpoint, Student(config)).eval()
+    student = load_student(checkpoint)
+    config = student.config
 
     @torch.inference_mode()
     def run(image: ByteArray) -> RawParts:
@@ -69,15 +69,16 @@ def open_scops(folder: Path) -> Finder:
     import torch
     from torch.nn import functional as F
 
-    from streamparts.models.checkpoint import load_weights, read_config, read_metadata
+    from streamparts.models.checkpoint import read_metadata
     from streamparts.models.readout import read_masks
-    from streamparts.models.scops import Scops, ScopsConfig, part_shares
+    from streamparts.models.scops import part_shares
+    from streamparts.models.trained import load_scops
     from train.augment import to_images
 
     checkpoint = folder / SCOPS
     step, _ = read_metadata(checkpoint)
-    config = read_config(checkpoint, ScopsConfig)
-    network = load_weights(checkpoint, Scops(config)).eval()
+    network = load_scops(checkpoint)
+    config = network.config
 
     @torch.inference_mode()
     def run(image: ByteArray) -> RawParts:
@@ -98,18 +99,12 @@ def open_teacher(checkpoint: Path) -> Finder:
     import torch
 
     from streamparts.models.checkpoint import read_metadata
-    from streamparts.models.groups import PartGroups
-    from streamparts.models.teacher import load_teacher
-    from train.assembly import PARTS
+    from streamparts.models.trained import load_teacher, read_groups
     from train.augment import to_images
 
     step, _ = read_metadata(checkpoint)
     teacher = load_teacher(checkpoint)
-    try:
-        groups = PartGroups.from_json((checkpoint.parent / PARTS).read_text(encoding="utf-8"))
-        gate = float(json.loads((checkpoint.parent / "config.json").read_text(encoding="utf-8"))["gate"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{checkpoint}: {PARTS} and config.json of its run are missing beside it ({error})") from error
+    groups, gate = read_groups(checkpoint)
 
     @torch.inference_mode()
     def run(image: ByteArray) -> RawParts:
@@ -124,6 +119,6 @@ def open_teacher(checkpoint: Path) -> Finder:
 
 def _wanted_steps(folder: Path) -> object:
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("student_steps")
+        return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("student_steps")
     except (OSError, ValueError):
         return None

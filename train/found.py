@@ -20,8 +20,7 @@ from train.metrics import mask_centers
 CERTAIN_BACKGROUND = 0.8
 """Probability above which Gao et al. count a pixel as background, in evaluation only."""
 FACTORS = "factors.json"
-SCOPS = "scops.safetensors"
-"""Files that identify a folder of train.dff and of train.scops."""
+"""The file that identifies a folder of train.dff."""
 
 
 class RawParts(NamedTuple):

@@ -21,12 +21,12 @@ from streamparts.bundle.spec import pairs_by_name
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_weights, read_config
 from streamparts.models.readout import ExportedStudent, Readout
+from streamparts.models.run_files import STUDENT
 from streamparts.models.student import Student, StudentConfig
 from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, read_shards
 from train.presence import calibrate, features_of, scores
 from train.rendered import moved, take
-from train.supervised import STUDENT
 
 SUBJECT, FIGURES = "subject.json", "held-out.json"
 MARGIN = 0.25

@@ -24,11 +24,10 @@ from streamparts.arrays import ByteArray
 from streamparts.cli.streams import PlainLines
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata
+from streamparts.models.run_files import CONFIG
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-CONFIG = "config.json"
 
 
 class Stopped(Exception):

@@ -26,12 +26,12 @@ from tqdm import tqdm
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.layers import Affine, PoseHead
 from streamparts.models.readout import read_masks
+from streamparts.models.run_files import NAMES, SCOPS
 from streamparts.models.scops import Scops, part_labels
 from train.augment import Draws, to_images
 from train.backbone import load_backbone
 from train.cache import cache_place
 from train.config import parse_flags
-from train.found import SCOPS
 from train.images import ImageBatch, ImageFolder, ImageSampler
 from train.loop import channels_last, descend, exit_code, keep, launch, ramp, tell_unusual
 from train.report import contact_sheet, write_names, write_png
@@ -44,7 +44,7 @@ from train.spread import spread
 from train.uld import UldDecoder, pooled_features
 from train.warps import Warp, perturb_colours, random_warp
 
-LEARNER, NAMES = "learner.safetensors", "names.txt"
+LEARNER = "learner.safetensors"
 CANDIDATE_LEVELS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 """Candidate levels of `calibrated_level`."""
 NUM_FACTORISED = 200

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from streamparts.errors import ModelError
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_out
+from streamparts.models.run_files import NAMES, STUDENT
 from streamparts.models.student import LiteUNet, Student, StudentConfig, StudentOutput, student_config
 from train.bodies.mesh import PARTS
 from train.bodies.shards import read_shards
@@ -40,7 +41,7 @@ from train.supervised_losses import Said, SupervisedLoss, supervised_loss
 
 NORM_PICTURES = 128
 """Whose statistics the norms of a model that is trained on begin with."""
-STUDENT, LEARNER = "student.safetensors", "learner.safetensors"
+LEARNER = "learner.safetensors"
 NETWORK = student_config(len(PARTS), 128, "lite0", "small")
 
 
@@ -165,7 +166,7 @@ def train(config: SupervisedConfig) -> None:
     restore_average(config.out / STUDENT, average)
     module, optimiser_ = fabric.setup(learner, optimiser)
     log = RunLog(config.out, "supervised", start, config.steps, config.checkpoint_every, fabric)
-    write_part_names(config.out / "names.txt")
+    write_part_names(config.out / NAMES)
     with StopRequest().listening() as stop:
         for step in range(start, config.steps):
             truth = lessons.batch(step, config.batch_size)

@@ -33,7 +33,7 @@ from streamparts.models.groups import PartGroups
 from streamparts.models.readout import ExportedScops, ExportedStudent, ExportedTeacher
 from streamparts.models.scops import Scops, ScopsConfig
 from streamparts.models.student import Student, StudentConfig
-from streamparts.models.teacher import build_teacher
+from streamparts.models.trained import build_teacher
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -32,7 +32,6 @@ _NOT_OF_A_CORPUS = {
     "stats": "--stats works with up to 16 sources tracked in parallel, not with a corpus",
     "policy": "--policy applies to live sources only: every frame of a file is tracked",
     "idle": "--idle applies to live sources only",
-    "max_pixels": "--max-pixels works with up to 16 sources tracked in parallel, not with a corpus",
     "login": "--login applies to streamed addresses only",
     "insecure": "--insecure applies to streamed addresses only",
     "max_retries": "--max-retries applies to live sources only; --retries sets how often a video is tried again",
@@ -123,6 +122,7 @@ def _arguments(args: argparse.Namespace) -> dict[str, Any]:
 
     given = {
         "gpus_per_task": args.gpus_per_task,
+        "max_pixels": args.max_pixels,
         "retries": args.retries,
         "max_fps": None if args.max_fps is None else float(args.max_fps),
     }

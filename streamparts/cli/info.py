@@ -52,7 +52,7 @@ def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     models = commands.add_parser(
         "models",
         help="list the bundled models",
-        description="List the bundled models with their parts, size and measured quality. `--model NAME` takes them.",
+        description="List the bundled models with their parts, size and measured quality; use one with `--model NAME`.",
         allow_abbrev=False,
     )
     models.add_argument("--json", action="store_true", help="print JSON instead of text")

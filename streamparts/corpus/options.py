@@ -10,13 +10,14 @@ import msgspec
 
 from streamparts.bundle.load import Bundle
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.sources.base import MAX_PIXELS
 from streamparts.sources.reading import Reading
 from streamparts.tracking.roi import Roi
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracksfile.records import SCHEMA as TRACKS_SCHEMA
 
-_HOW = ("hwaccel",)
+_HOW = ("hwaccel", "max_pixels")
 """Fields that affect the processing, not the results."""
 _OF_OVERLAY = ("style", "encoder", "audio")
 
@@ -59,6 +60,8 @@ class Options:
     """Number of subjects to follow."""
     damaged: str = "keep"
     """Damaged frames: "keep" or "drop"."""
+    max_pixels: int = MAX_PIXELS
+    """Refuse larger frames."""
 
     def __post_init__(self) -> None:
         if not (self.overlay or self.tracks):
@@ -76,6 +79,7 @@ class Options:
             damaged=self.damaged,
             fps=self.fps,
             hwaccel=self.hwaccel,
+            max_pixels=self.max_pixels,
         )
 
     @property

@@ -28,6 +28,7 @@ from streamparts.corpus.work import open_folder
 from streamparts.errors import VideoError
 from streamparts.files import locked
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
+from streamparts.sources.base import MAX_PIXELS
 from streamparts.tracking.roi import Following, Roi
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.skeleton_file import skeleton_for
@@ -54,6 +55,7 @@ def run_corpus(
     max_fps: float | None = None,
     hwaccel: str = "none",
     damaged: str = "keep",
+    max_pixels: int = MAX_PIXELS,
     smoothing: Smoothing | None = None,
     skeleton: Skeleton | str | Path | None = None,
     roi: Roi | None = None,
@@ -83,6 +85,7 @@ def run_corpus(
         every: use every N-th frame of each video.
         fps: frame rate of image sequences.
         damaged: "drop" leaves out damaged frames.
+        max_pixels: videos with larger frames fail.
         workers: number of processes; None for as many as this machine has room for.
         cluster: run on Ray: "auto" for the cluster found here or else a new one, or an address.
         cpus_per_task: CPUs of a worker on the cluster.
@@ -115,6 +118,7 @@ def run_corpus(
         roi=roi,
         subjects=subjects,
         damaged=damaged,
+        max_pixels=max_pixels,
     )
     _check(options, backend, workers, threads, retries, cluster, cpus_per_task, gpus_per_task)
     words = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -155,6 +159,8 @@ def _check(
         raise ValueError(f"no backend called {backend!r}; there are {AUTO}, {', '.join(BACKENDS)}")
     if options.damaged not in ("keep", "drop"):
         raise ValueError(f"damaged must be keep or drop, got {options.damaged!r}")
+    if options.max_pixels < 1:
+        raise ValueError(f"max_pixels must be positive, got {options.max_pixels}")
     if retries < 0 or (workers is not None and workers < 1) or (threads is not None and threads < 1):
         raise ValueError(
             f"retries {retries}, workers {workers}, threads {threads}: give 0 or more, 1 or more, 1 or more"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from streamparts.doctor.finding import Finding
 
 if TYPE_CHECKING:
-    from streamparts.runtime.job import Progress
+    from streamparts.runtime.stats import Progress
     from streamparts.runtime.summary import Summary
     from streamparts.tracksfile.records import FrameRecord
 

@@ -17,9 +17,9 @@ from streamparts.bundle.load import Bundle
 from streamparts.channel import GRACE_SECONDS
 from streamparts.data import Backend, Tracks
 from streamparts.meter import StageClock
+from streamparts.runtime.loop import chosen_backend, open_pipeline
 from streamparts.runtime.options import Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
-from streamparts.runtime.stream import chosen_backend, open_pipeline
 from streamparts.sources import Source
 from streamparts.tracking.roi import Roi
 from streamparts.tracking.skeleton import Skeleton

@@ -20,7 +20,7 @@ from streamparts.data import Backend, Tracks
 from streamparts.runtime.callback import CallbackThread
 from streamparts.runtime.options import Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
-from streamparts.runtime.stats import RunMeter, Stats
+from streamparts.runtime.stats import Progress, RunMeter
 from streamparts.sinks.group import SinkGroup
 from streamparts.sources import Source, open_source
 from streamparts.sources.base import details
@@ -32,29 +32,6 @@ LOOP_SECONDS = 1.0
 _OUTPUT_SECONDS = 1.5  # share of the grace period by which the outputs are closed, or abandoned ...
 _SOURCE_SECONDS = 1.85  # ... and by which the source is
 _LAST_SECONDS = 1.95
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Progress of a run of one source."""
-
-    num_frames: int
-    """Frames so far."""
-    total: int | None
-    """Estimated number of frames; None if unknown, as for live sources."""
-    meter: RunMeter
-    """Live measurements of the source."""
-
-    @property
-    def stats(self) -> Stats:
-        """Statistics of the last five seconds, at most a tenth of a second old."""
-        return self.meter.recent()
-
-    @property
-    def age_p50_ms(self) -> float:
-        """Median latency over the last five seconds; nan without results."""
-        ages = self.stats.age_ms
-        return ages.p50 if ages else float("nan")
 
 
 @dataclass(frozen=True, slots=True)

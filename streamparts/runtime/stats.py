@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -247,3 +248,26 @@ class StatsFile:
     def close(self) -> None:
         if self._file:
             self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Progress of a run of one source."""
+
+    num_frames: int
+    """Frames so far."""
+    total: int | None
+    """Estimated number of frames; None if unknown, as for live sources."""
+    meter: RunMeter
+    """Live measurements of the source."""
+
+    @property
+    def stats(self) -> Stats:
+        """Statistics of the last five seconds, at most a tenth of a second old."""
+        return self.meter.recent()
+
+    @property
+    def age_p50_ms(self) -> float:
+        """Median latency over the last five seconds; nan without results."""
+        ages = self.stats.age_ms
+        return ages.p50 if ages else float("nan")

@@ -6,8 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from streamparts.sources.base import MAX_PIXELS, OpenedSource, Source
-from streamparts.sources.files import FileSource, find_videos
-from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from streamparts.sources.files import FileSource
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
 from streamparts.sources.kinds import Options, kind_of, open_path
 from streamparts.sources.login import read_login, with_login
 from streamparts.sources.redact import redact

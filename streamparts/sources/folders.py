@@ -146,3 +146,13 @@ def _index(path: Path) -> bytes:
 def _some(files: tuple[Path, ...]) -> str:
     names = ", ".join(path.name for path in files[:3])
     return f"{len(files)} ({names}{', ...' if len(files) > 3 else ''})"
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Return all videos in and below `folder`, sorted, except our own overlays, see folders.py. Raises VideoError
+    without any."""
+    content = content_of(folder)
+    if not content.videos:
+        own = f", except {len(content.own)} written by streamparts" if content.own else ""
+        raise VideoError(f"no video in {folder}{own} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+    return list(content.videos)

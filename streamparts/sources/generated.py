@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.sources.base import Closing
-from streamparts.sources.files import ticks_at
+from streamparts.sources.container import ticks_at
 from streamparts.sources.pattern import Puppet, burn_number
 
 DEFAULTS = {"size": "640x360", "fps": "30", "seconds": "10", "seed": "0", "live": "0"}

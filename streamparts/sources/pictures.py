@@ -14,7 +14,7 @@ from av import VideoFrame
 from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, Closing, Timeline, quarter_turns
-from streamparts.sources.files import ticks_at
+from streamparts.sources.container import ticks_at
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
 from streamparts.sources.levels import levels_note
 from streamparts.texts import readable

@@ -19,14 +19,14 @@ from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, reason_of
-from streamparts.sources.damage import TOO_LARGE, DamageWatch
-from streamparts.sources.files import (
+from streamparts.sources.container import (
     announced_rate,
     counted_before,
     displayed_aspect,
     estimate_num_frames,
     video_stream,
 )
+from streamparts.sources.damage import TOO_LARGE, DamageWatch
 from streamparts.sources.rational import exact
 from streamparts.sources.redact import redact
 from streamparts.sources.timed import states_times

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
 from streamparts.sources.base import Closing, OpenedSource, Source, details
-from streamparts.sources.files import ticks_at
+from streamparts.sources.container import ticks_at
 
 
 @runtime_checkable

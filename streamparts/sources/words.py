@@ -11,8 +11,7 @@ from urllib.parse import unquote, urlsplit
 from streamparts.errors import VideoError
 from streamparts.sources.base import Source
 from streamparts.sources.devices import CAMERA, SCREEN
-from streamparts.sources.files import find_videos
-from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, content_of, files_below, is_own
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, content_of, files_below, find_videos, is_own
 from streamparts.sources.network import ADDRESS
 from streamparts.sources.pictures import NUMBERED, natural_order, pictures_in
 from streamparts.sources.redact import redact

@@ -23,17 +23,21 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import FloatArray
 from streamparts.tracking.occlusion import Hanging
+from streamparts.tracking.pose_state import (
+    ANGLE,
+    GROUP,
+    NUM_AXES,
+    Array,
+    by_axis,
+    mean_squares,
+    to_affines,
+    to_state,
+    wrapped_angle,
+)
 from streamparts.tracking.skeleton import Skeleton
-
-Array = NDArray[np.float64]
 
 REFERENCE_PX = 256
 """The shorter side of a frame in the filter's units."""
-_SCALES, _ANGLE = slice(2, 4), 4
-_GROUP = np.array([0, 0, 1, 1, 2])
-"""Groups of the state's columns: x, y; log sx, log sy; angle. Columns of a group have the same variances."""
-_NUM_AXES = np.array([2, 2, 2, 2, 1])
-_MEANS = (_GROUP[:, None] == _GROUP) / _NUM_AXES
 
 _LEANING_KEPT = 0.7
 """Decay per measurement of the mean innovation, which thus covers the last few."""
@@ -54,7 +58,7 @@ _PLACED_HZ = 3.0
 """Minimum cut-off frequency of the One-Euro filter for parts placed by the skeleton, which are already smooth."""
 _QUIET = 0.25
 """Quantile of the squared second differences that estimates the noise; larger ones contain motion."""
-_QUIET_SHARE = np.array([0.288, 0.288, 0.102])[_GROUP] * 6
+_QUIET_SHARE = np.array([0.288, 0.288, 0.102])[GROUP] * 6
 """That quantile relative to the variance of a measurement: of chi-square divided by its 2, 2 and 1 degrees of freedom,
 where a second difference has 6 times the variance."""
 
@@ -118,9 +122,9 @@ class PoseFilter:
         """(K,) hidden parts that the skeleton placed in the last update."""
         self._placed = self.filled  # and of those moved by it because of their low confidence
         options = self._options = smoothing or Smoothing()
-        self._agility, self._slow = _columns(options.agility), np.square(_columns(options.slow))
-        self._cutoff, self._cutoff_gain = _columns(options.cutoff_hz), _columns(options.cutoff_gain)
-        start = np.square(_columns(options.noise))
+        self._agility, self._slow = by_axis(options.agility), np.square(by_axis(options.slow))
+        self._cutoff, self._cutoff_gain = by_axis(options.cutoff_hz), by_axis(options.cutoff_gain)
+        start = np.square(by_axis(options.noise))
         low, high = np.square(options.noise_range)
         self._noise_bounds = start * low, start * high
         self._noise = np.tile(start, (num_parts, 1))
@@ -156,7 +160,7 @@ class PoseFilter:
         step = 0.0 if self._seconds is None else seconds - self._seconds
         self._seconds = seconds
         unit = REFERENCE_PX / side_px
-        measured = _to_state(affines, unit)
+        measured = to_state(affines, unit)
         sure = np.minimum(np.maximum(confidence, _LEAST_CONFIDENCE, dtype=np.float64), 1)
         # (K,) each: confidence c divides the noise, so the variance grows by 1 / c^2
         doubt, half_seen = 1 / np.square(sure), _HALF_SEEN * (1 - sure)
@@ -178,7 +182,7 @@ class PoseFilter:
         ahead = self._calm + self._velocity * self._options.predict_seconds
         if not self._known.all():
             ahead[~self._known] = measured[~self._known]
-        return _to_affines(ahead, unit)
+        return to_affines(ahead, unit)
 
     def expected(self, seconds: float, side_px: float) -> tuple[Array, Array]:
         """Predicted positions at `seconds`: centers (K, 2) in pixels, nan for parts never visible, and the standard
@@ -196,7 +200,7 @@ class PoseFilter:
         (last, doubt_then), (before, doubt_before) = self._last, self._before
         # (K, 5): constant velocity cancels, noise of variance v gives 1^2 + 2^2 + 1^2 = 6 v
         second = measured - 2 * last + before
-        second[:, _ANGLE] = _wrapped(second[:, _ANGLE])
+        second[:, ANGLE] = wrapped_angle(second[:, ANGLE])
         self._run = (self._run + 1) * seen
         heard = self._run > 2
         self._num_heard += heard
@@ -204,7 +208,7 @@ class PoseFilter:
         # _QUIET of the second differences is below it. Steps shrink from 1/5 to 1/50.
         pace = heard / np.minimum(self._num_heard + 4, 50)
         widened = (doubt + 4 * doubt_then + doubt_before) / 6
-        quiet = _mean_squares(second) < self._noise * (_QUIET_SHARE * widened[:, None])
+        quiet = mean_squares(second) < self._noise * (_QUIET_SHARE * widened[:, None])
         self._noise *= np.exp(pace[:, None] * (_QUIET - quiet))
         self._noise = np.minimum(np.maximum(self._noise, self._noise_bounds[0]), self._noise_bounds[1])
         self._last, self._before = (measured, doubt), self._last
@@ -214,7 +218,7 @@ class PoseFilter:
         self._value = self._value + self._velocity * step
         rest = self._options.rest_agility
         position, cross, velocity = self._covariance
-        leaning = self._options.leaning_gain * np.maximum(_mean_squares(self._leaning) - _UPRIGHT, 0)
+        leaning = self._options.leaning_gain * np.maximum(mean_squares(self._leaning) - _UPRIGHT, 0)
         agility = self._agility * (
             rest + (1 - rest) * np.maximum(self._moving(self._squared_speeds), half_seen[:, None]) + leaning
         )
@@ -231,12 +235,12 @@ class PoseFilter:
     def _correct(self, measured: Array, doubt: Array, known: NDArray[np.bool_], step: float) -> None:
         """Apply the Kalman update to the `known` parts; `doubt` (K,) widens the variance of their measurements."""
         surprise = measured - self._value
-        surprise[:, _ANGLE] = _wrapped(surprise[:, _ANGLE])
+        surprise[:, ANGLE] = wrapped_angle(surprise[:, ANGLE])
         noise = self._noise * doubt[:, None]
         position, cross, velocity = self._covariance
         expected = position + noise
         # (K, 5) squared distance in units of the outlier limit; beyond 1, its square multiplies the noise variance
-        far = _mean_squares(surprise) / (expected * self._options.outlier_sigmas**2)
+        far = mean_squares(surprise) / (expected * self._options.outlier_sigmas**2)
         stretch = np.maximum(1.0, far)
         self._average_residuals(surprise / np.sqrt(expected * stretch), known)
         # Gains k = [P_xx, P_xv] / (P_xx + R); the covariance shrinks by k times its first row.
@@ -290,50 +294,15 @@ class PoseFilter:
     def _follow(self, step: float) -> None:
         """Apply the One-Euro filter, with its speed from the Kalman filter; in motion it moves with the velocity."""
         # E[v^2] = v^2 + variance, so the variance of the estimate is subtracted
-        squares = _mean_squares(self._velocity)
+        squares = mean_squares(self._velocity)
         self._squared_speeds = np.maximum(squares - self._covariance[2], 0)
         cutoff = self._cutoff
         if self._placed.any():
             cutoff = np.where(self._placed[:, None], np.maximum(cutoff, _PLACED_HZ), cutoff)
-        turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * np.sqrt(self._squared_speeds * _NUM_AXES))
+        turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * np.sqrt(self._squared_speeds * NUM_AXES))
         # In motion, the filtered value first moves with the velocity, so that the low-pass adds no lag.
         self._calm += self._velocity * (step * self._moving(squares))
         behind = self._value - self._calm
-        behind[:, _ANGLE] = _wrapped(behind[:, _ANGLE])
+        behind[:, ANGLE] = wrapped_angle(behind[:, ANGLE])
         # first-order low-pass: alpha = 2 pi f dt / (1 + 2 pi f dt)
         self._calm += behind * (turn / (1 + turn))
-
-
-def _columns(triple: tuple[float, float, float]) -> Array:
-    """Expands values for translation, log scale and angle to the (5,) columns."""
-    each: Array = np.array(triple, np.float64)[_GROUP]
-    return each
-
-
-def _mean_squares(state: Array) -> Array:
-    """(K, 5), averaged over the axes of each group, so that one limit fits groups of one and of two axes."""
-    means: Array = np.square(state) @ _MEANS
-    return means
-
-
-def _to_state(affines: FloatArray, unit: float) -> Array:
-    """(K, 2, 3) -> (K, 5): x, y, log sx, log sy, angle; lengths times `unit`."""
-    values = affines.astype(np.float64)
-    scales = np.maximum(np.hypot(values[:, 0, :2], values[:, 1, :2]), 1e-6)
-    angle = np.arctan2(values[:, 1, 0], values[:, 0, 0])
-    return np.concatenate([values[:, :, 2] * unit, np.log(scales * unit), angle[:, None]], axis=1)
-
-
-def _to_affines(state: Array, unit: float) -> FloatArray:
-    scales, angle = np.exp(state[:, _SCALES]) / unit, state[:, _ANGLE]
-    cos, sin = np.cos(angle), np.sin(angle)
-    out = np.empty((len(state), 2, 3), np.float32)
-    out[:, 0, 0], out[:, 1, 0] = cos * scales[:, 0], sin * scales[:, 0]
-    out[:, 0, 1], out[:, 1, 1] = -sin * scales[:, 1], cos * scales[:, 1]
-    out[:, :, 2] = state[:, :2] / unit
-    return out
-
-
-def _wrapped(radians: Array) -> Array:
-    """Into [-pi, pi)."""
-    return (radians + math.pi) % (2 * math.pi) - math.pi

@@ -75,18 +75,18 @@ def frame_record(tracks: Tracks, masks: bool, captured: float | None = None) -> 
     subjects = [_subject_record(each, masks) for each in tracks.subjects]
     first = subjects[0]
     return FrameRecord(
-        frame.index,
-        frame.pts,
-        _seconds(frame),
-        first.parts,
-        frame.segment,
-        frame.dropped,
-        captured,
-        first.joints,
-        first.score,
-        first.region,
-        subjects if len(subjects) > 1 else [],
-        frame.damaged,
+        frame=frame.index,
+        pts=frame.pts,
+        pts_seconds=_seconds(frame),
+        parts=first.parts,
+        segment=frame.segment,
+        dropped=frame.dropped,
+        captured_unix_seconds=captured,
+        joints=first.joints,
+        subject_score=first.score,
+        region=first.region,
+        subjects=subjects if len(subjects) > 1 else [],
+        damaged=frame.damaged,
     )
 
 

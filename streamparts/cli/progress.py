@@ -1,0 +1,114 @@
+"""Terminal output of `streamparts run`: a progress bar, and a summary at the end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from streamparts.cli.streams import is_watched
+
+if TYPE_CHECKING:
+    from streamparts.runtime.stats import Progress, Stats
+    from streamparts.runtime.summary import Summary
+
+
+def tell(line: str) -> None:
+    print(f"streamparts: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress], None] | None]:
+    """Return a progress callback with one bar per source on stderr, or a line every half minute if that is no terminal;
+    None if quiet. A separate thread draws the bars, so that a blocked terminal blocks nothing else."""
+    if args.quiet or args.stats == "-":
+        yield None
+        return
+    if not is_watched():
+        yield _plain_progress()
+        return
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm] = {}
+    latest: dict[str, Progress] = {}
+    ended = threading.Event()
+
+    def draw(final: bool = False) -> None:
+        for name, progress in latest.copy().items():
+            if name not in bars:
+                bars[name] = tqdm(desc=name, unit=" frames", dynamic_ncols=True, position=len(bars))
+            bars[name].total = progress.total
+            bars[name].set_postfix_str(_progress_text(progress.meter.stats() if final else progress.stats), False)
+            bars[name].update(progress.num_frames - bars[name].n)
+            bars[name].refresh()
+
+    def draw_now_and_then() -> None:
+        while not ended.wait(0.1):
+            draw()
+        draw(final=True)
+        for bar in bars.values():
+            bar.close()
+
+    thread = threading.Thread(target=draw_now_and_then, name="streamparts-bars", daemon=True)
+    thread.start()
+    try:
+        yield latest.__setitem__
+    finally:
+        ended.set()
+        thread.join(0.5)
+
+
+def _plain_progress() -> Callable[[str, Progress], None]:
+    from streamparts.cli.streams import PlainLines
+
+    lines: dict[str, PlainLines] = {}
+
+    def note(name: str, now: Progress) -> None:
+        line = lines.setdefault(name, PlainLines(tell))
+        if line.is_due():
+            total = f" of about {now.total}" if now.total else ""
+            line.say(f"{name}: {now.num_frames}{total} frames, {_progress_text(now.stats)}")
+
+    return note
+
+
+def _progress_text(stats: Stats) -> str:
+    ages = stats.age_ms
+    text = f"latency {ages.p50:.0f}/{ages.p95:.0f}/{ages.p99:.0f} ms" if ages else "no result yet"
+    text += f", in {stats.fps_in:.0f} out {stats.fps_out:.0f} fps"
+    for number, what in ((stats.dropped, "dropped"), (stats.skipped, "skipped"), (stats.gaps, "gaps")):
+        text += f", {number} {what}" if number else ""
+    return text
+
+
+def summary_text(summary: Summary) -> str:
+    lines = [
+        f"{summary.num_frames} frames in {summary.seconds:.1f} s: {summary.fps:.1f} fps, latency p50 "
+        f"{summary.age_p50_ms:.0f} ms, p95 {summary.age_p95_ms:.0f} ms, p99 {summary.age_p99_ms:.0f} ms",
+        "ms per frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_ms.items()),
+        f"backend {summary.backend}: {summary.why_backend}",
+        "95 % within: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_p95_ms.items()),
+    ]
+    if summary.num_dropped:
+        lines.append(f"{summary.num_dropped} frames were dropped: newer ones arrived before they could be tracked")
+    if summary.num_skipped:
+        lines.append(f"{summary.num_skipped} frames were skipped because of --max-fps")
+    if summary.num_segments > 1:
+        lines.append(f"the stream has {summary.num_segments} segments and {summary.num_gaps} gaps")
+    if summary.decode_errors:
+        lines.append(f"{summary.decode_errors} corrupt packets of the video were skipped")
+    if summary.packets_lost:
+        lines.append(f"{summary.packets_lost} packets of the video were lost")
+    if summary.num_damaged:
+        lines.append(f"{summary.num_damaged} frames are damaged: some of their data was lost")
+    if summary.repaired_times:
+        lines.append(f"{summary.repaired_times} frames had no usable timestamp; their times were estimated")
+    if summary.mismatch:
+        lines.append(summary.mismatch)
+    lines += summary.notes
+    if summary.interrupted:
+        lines.append("interrupted: the outputs are complete up to the last tracked frame")
+    return "\n".join([*lines, *(f"wrote {path}" for path in summary.outputs if str(path) != "-")])

@@ -1,0 +1,10 @@
+"""Names of the files in a run folder."""
+
+CONFIG = "config.json"
+"""The trainer's configuration."""
+STUDENT, TEACHER, SCOPS = "student.safetensors", "teacher.safetensors", "scops.safetensors"
+"""Checkpoints of the networks."""
+PARTS = "parts.json"
+"""Assignment of the teacher's slots to parts."""
+NAMES = "names.txt"
+"""Names of the parts, one per line, for the export."""

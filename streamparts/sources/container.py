@@ -1,0 +1,105 @@
+"""Metadata of an opened container: the video stream, its rate, its length and the aspect ratio of its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av import VideoFrame
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from streamparts.errors import VideoError
+from streamparts.machine import decoder_threads
+from streamparts.sources.base import (
+    BROKEN,
+    MAX_PIXELS,
+    reason_of,
+)
+from streamparts.sources.rational import exact
+
+
+def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIXELS) -> VideoStream:
+    """The file's default video stream, else the first; cover images only if there is nothing else. Raises VideoError if
+    none can be decoded."""
+    videos = moving_streams(container)
+    if not videos:
+        raise VideoError(f"{name}: has no video stream")
+    videos = [stream for stream in videos if stream.codec_context is not None]  # None where no decoder knows it
+    if not videos:
+        raise VideoError(f"{name}: its video is of a kind that this FFmpeg cannot decode, or its header is damaged")
+    stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
+    stream.thread_type = "SLICE"  # as fast as frame threads here, without their delay
+    stream.codec_context.thread_count = decoder_threads()
+    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    return stream
+
+
+def moving_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams without cover images; only these if there is nothing else."""
+    videos = list(container.streams.video)
+    return [stream for stream in videos if not stream.disposition & Disposition.attached_pic] or videos
+
+
+def displayed_aspect(stream: VideoStream, rotation: int) -> Fraction:
+    """Displayed width of a pixel relative to its height, after rotation by `rotation` degrees; 1 without a valid
+    value."""
+    stored = exact(stream.sample_aspect_ratio) or exact(stream.codec_context.sample_aspect_ratio) or Fraction(1)
+    stored = stored if Fraction(1, 10) < stored < 10 else Fraction(1)
+    return stored if rotation % 180 == 0 else 1 / stored
+
+
+def announced_rate(stream: VideoStream, counted: bool) -> Fraction | None:
+    """Nominal frame rate; for video without timestamps (`counted`), the rate in the codec's header."""
+    return (exact(stream.guessed_rate) if counted else None) or exact(stream.average_rate)
+
+
+def ticks_at(seconds: float, time_base: Fraction) -> int:
+    """The first tick at or after `seconds`; a number with up to six decimals is taken as exact."""
+    return -(-Fraction(seconds).limit_denominator(1_000_000) // time_base)
+
+
+def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fraction | None) -> int | None:
+    """Estimate for progress bars, from the container's metadata."""
+    if stream.frames:
+        return stream.frames
+    if not rate:
+        return None
+    if stream.duration and (time_base := exact(stream.time_base)):
+        return round(stream.duration * time_base * rate) or None
+    if not container.duration:
+        return None
+    return round(Fraction(container.duration - counted_before(container), av.time_base) * rate) or None
+
+
+def counted_before(container: InputContainer) -> int:
+    """Microseconds of the announced length before the first frame: Matroska counts from time 0, and its clock may be
+    the time of day, or start in 1970."""
+    start = container.start_time or 0
+    measured_from_zero = "matroska" in container.format.name and 0 < start < (container.duration or 0)
+    return start if measured_from_zero else 0
+
+
+def open_container(path: Path, accelerator: HWAccel | None = None, max_pixels: int = MAX_PIXELS) -> InputContainer:
+    if path.is_dir():
+        raise VideoError(f"{path}: is a folder, not a video file")
+    if not path.exists():
+        raise VideoError(f"{path}: no such file")
+    try:
+        # The prefix prevents names such as "rtsp:x" or "concat:y" from being read as protocols.
+        options = {"max_pixels": str(max_pixels)}  # of data decoded to probe the file
+        return av.open(f"file:{path}", mode="r", hwaccel=accelerator, options=options)
+    except PermissionError as error:
+        raise VideoError(f"{path}: no permission to read this file") from error
+    except BROKEN as error:
+        raise VideoError(
+            f"{path}: not a readable video file ({reason_of(error)}); it may be truncated or of another type"
+        ) from error
+
+
+def nothing() -> Generator[VideoFrame]:
+    yield from ()
