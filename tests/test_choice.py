@@ -100,7 +100,7 @@ def test_when_all_fail_the_first_failure_is_told(bundle: Bundle, table: Callable
 
 def test_a_backend_asked_for_is_never_replaced(bundle: Bundle, table: Callable[..., None]) -> None:
     table(one=fake("one", "cpu"), two=Entry(lambda bundle: None, fails, "cpu"))
-    assert choose_backend(bundle, "one").why == "asked for"
+    assert choose_backend(bundle, "one").why == "requested"
     with pytest.raises(BackendError, match="out of order"):
         choose_backend(bundle, "two")
 

@@ -278,7 +278,7 @@ def test_a_backend_and_its_threads_can_be_chosen(
 ) -> None:
     args = ["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "t.jsonl")]
     assert main([*args, "--backend", "onnxruntime", "--threads", "1"]) == 0
-    assert "backend onnxruntime: asked for" in capsys.readouterr().out
+    assert "backend onnxruntime: requested" in capsys.readouterr().out
     assert "torch cannot run it" in refused(capsys, *args, "--force", "--backend", "torch-cpu")
 
 

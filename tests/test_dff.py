@@ -110,7 +110,7 @@ def test_the_command_leaves_a_folder_that_can_be_evaluated(tmp_path: Path, capsy
     features, out = weights_file(tmp_path / "features.npz"), tmp_path / "dff"
     options = ["--num-parts", "2", "--image-size", "64", "--half", "fit"]
     assert main([str(tmp_path / "horses/rgb"), "--out", str(out), "--features", str(features), *options]) == 0
-    assert "2 pictures" in capsys.readouterr().out
+    assert "2 images" in capsys.readouterr().out
     assert open_finder(str(out)).part_names == ("part0", "part1")
     figures = tmp_path / "figures.json"
     assert evaluate([str(out), f"horses:{tmp_path / 'horses'},test", "--crf", "--out", str(figures)]) == 0

@@ -118,9 +118,9 @@ def test_a_folder_is_replaced_only_where_all_of_it_is_openposes(tmp_path: Path, 
     with pytest.raises(VideoError, match="exists already"):
         convert(tracks, folder, "openpose")
     convert(even_tracks(tmp_path / "short.jsonl", 2), folder, "openpose", force=True)
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(folder.glob("*.json"))) == 2
     (folder / "thesis.txt").write_text("mine")
-    with pytest.raises(VideoError, match=r"holds thesis\.txt"):
+    with pytest.raises(VideoError, match=r"contains thesis\.txt"):
         convert(tracks, folder, "openpose", force=True)
     assert (folder / "thesis.txt").read_text() == "mine"
 

@@ -140,7 +140,7 @@ def test_a_table_that_is_damaged_says_where(tmp_path: Path, old: str, new: str, 
 def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
     for suffix in (".csv", ".parquet"):
         (tmp_path / f"bad{suffix}").write_bytes(bytes(range(256)))
-        with pytest.raises(TracksError, match="is no "):
+        with pytest.raises(TracksError, match="is not a "):
             convert(tmp_path / f"bad{suffix}", tmp_path / "back.jsonl")
 
 

@@ -136,7 +136,7 @@ def loss(folder: Path, count: int) -> str:
             in_vain = sum(sign and not bad for bad, sign in zip(wrong, marked, strict=True))
             said.append(
                 f"{100 * share:g} % over {'UDP' if udp else 'TCP'}: {len(seen)} frames given, {sum(wrong)} damaged, "
-                f"{missed} of them not marked, {sum(marked)} marked, {in_vain} in vain"
+                f"{missed} of them not marked, {sum(marked)} marked, {in_vain} wrongly"
             )
     return "; ".join(said)
 

@@ -1,4 +1,4 @@
-"""What `streamparts run` shows: a bar while it runs, a summary at its end."""
+"""Terminal output of `streamparts run`: a progress bar, and a summary at the end."""
 
 from __future__ import annotations
 

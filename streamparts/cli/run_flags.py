@@ -1,4 +1,4 @@
-"""The flags of `streamparts run` that concern sources and the run itself."""
+"""Flags of `streamparts run` for sources and for the run itself."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The names of the files in a run folder."""
+"""Names of the files in a run folder."""
 
 CONFIG = "config.json"
 """The trainer's configuration."""
 STUDENT, TEACHER, SCOPS = "student.safetensors", "teacher.safetensors", "scops.safetensors"
 """Checkpoints of the networks."""
 PARTS = "parts.json"
-"""Which slots of the teacher make which part."""
+"""Assignment of the teacher's slots to parts."""
 NAMES = "names.txt"
-"""Names of the parts, one a line, for the export."""
+"""Names of the parts, one per line, for the export."""

@@ -16,12 +16,12 @@ from streamparts.models.student import Student, StudentConfig
 
 
 def build_teacher(config: AssemblyConfig | PaperAssemblyConfig) -> PartNetwork:
-    """Build the network with the shape `config`."""
+    """Build the network with the given configuration."""
     return PaperAssembly(config) if isinstance(config, PaperAssemblyConfig) else Assembly(config)
 
 
 def read_teacher_config(checkpoint: Path) -> AssemblyConfig | PaperAssemblyConfig:
-    """Read the shape of the teacher in a checkpoint. Raises ModelError."""
+    """Read the configuration of the teacher in a checkpoint. Raises ModelError."""
     if "decoder_width" in read_metadata(checkpoint)[1]:
         return read_config(checkpoint, AssemblyConfig)
     return read_config(checkpoint, PaperAssemblyConfig)
@@ -33,7 +33,8 @@ def load_teacher(checkpoint: Path) -> PartNetwork:
 
 
 def read_groups(checkpoint: Path) -> tuple[PartGroups, float]:
-    """Read which slots make each part, and the gate, in the files beside a teacher's checkpoint. Raises ModelError."""
+    """Read the assignment of slots to parts, and the gate, from the files beside a teacher's checkpoint. Raises
+    ModelError."""
     try:
         groups = PartGroups.from_json((checkpoint.parent / PARTS).read_text(encoding="utf-8"))
         return groups, float(json.loads((checkpoint.parent / CONFIG).read_text(encoding="utf-8"))["gate"])

@@ -1,4 +1,4 @@
-"""The loop of a Python program: frames in, tracks out."""
+"""The loop for Python programs: frames in, tracks out."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def track(
 def open_pipeline(
     source: str | Path | Source, bundle: Bundle, backend: Backend, tracking: Tracking, clock: StageClock | None
 ) -> tuple[Pipeline, ExitStack]:
-    """Return the iterator of `track`, and what must be closed after it."""
+    """Return the iterator of `track`, and the resources to close after it."""
     with ExitStack() as stack:
         frames = opened(source, stack)
         return Pipeline(frames, bundle, backend, tracking, RunMeter(frames.name, clock)), stack.pop_all()

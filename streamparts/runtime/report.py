@@ -1,4 +1,4 @@
-"""What a run reports: statistics every second, and a summary at its end."""
+"""Reports of a run: statistics every second, and a summary at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an opened container says of its video: the stream, its rate, its length and its pixels' shape."""
+"""Metadata of an opened container: the video stream, its rate, its length and the aspect ratio of its pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A part's pose as the state that is filtered: x, y, the logarithms of both scales, and the angle."""
+"""The pose of a part as the filtered state: x, y, the logarithms of both scales, and the angle."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def to_affines(state: Array, unit: float) -> FloatArray:
 
 
 def wrapped_angle(radians: Array) -> Array:
-    """Into [-pi, pi)."""
+    """Wrap an angle to [-pi, pi)."""
     return (radians + math.pi) % (2 * math.pi) - math.pi
