@@ -42,5 +42,5 @@ def test_the_numbers_of_a_part_stand_in_their_order() -> None:
     assert f"| `/streamparts/part/NAME` | `{'f' * len(COLUMNS)}` | {', '.join(COLUMNS)} |" in PAGE
     positions = [PAGE.index(f"`NAME.{column}`") for column in COLUMNS]
     assert positions == sorted(positions)
-    assert DEPTH == 8, "eight frames may wait"
-    assert "eight frames may wait" in PAGE
+    assert DEPTH == 8, "up to eight frames are queued"
+    assert "up to eight frames are queued" in PAGE

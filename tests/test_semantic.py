@@ -79,7 +79,7 @@ def test_without_network_or_file_one_line_says_how_to_get_the_features(
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
     for source, words in (
         ("torchvision", r"put https://.*\.npz"),
-        (tmp_path / "missing.npz", r"no file.*missing\.npz"),
+        (tmp_path / "missing.npz", r"no features file at .*missing\.npz"),
     ):
         with pytest.raises(StreampartsError, match=words) as caught:
             load_semantic(source)

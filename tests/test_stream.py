@@ -232,7 +232,7 @@ def test_memory_stays_flat_over_thousands_of_frames(tmp_path: Path, bundle: Bund
 
 def test_a_backend_goes_by_its_name_and_the_summary_says_which_it_was(tmp_path: Path, bundle: Bundle) -> None:
     summary = run(ArraySource(3), bundle, backend="onnxruntime", threads=1, tracks=tmp_path / "t.jsonl")
-    assert (summary.backend, summary.why_backend) == ("onnxruntime", "asked for")
+    assert (summary.backend, summary.why_backend) == ("onnxruntime", "requested")
     own = OnnxRuntimeBackend(bundle)
     summary = run(ArraySource(3), bundle, backend=own, tracks=tmp_path / "t.jsonl", force=True)
     assert (summary.backend, summary.why_backend) == ("onnxruntime", "given")

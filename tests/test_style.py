@@ -236,7 +236,7 @@ def test_a_skeleton_of_parts_that_the_model_lacks_is_told_in_one_line(
     words = ["run", video, "--model", model_path, "--overlay", tmp_path / "o.mp4", "--skeleton", "0-7"]
     assert main([*map(str, words)]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("streamparts: error: the overlay cannot be drawn, tiny has other parts")
+    assert err.startswith("streamparts: error: the overlay cannot be drawn, because tiny has other parts")
     assert "part 7 is outside 0..1" in err
     assert not (tmp_path / "o.mp4").exists()
 

@@ -238,7 +238,7 @@ def test_what_does_not_agree_is_refused_in_one_line_and_nothing_is_touched(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(OLD, "older streamparts.tracks/1"), (b"precious", "line 1 is not the header of a tracks file")],
+    [(OLD, "older schema streamparts.tracks/1"), (b"precious", "line 1 is not the header of a tracks file")],
 )
 def test_a_file_that_cannot_be_resumed_stays_as_it_is(
     tmp_path: Path, bundle: Bundle, video: Path, content: bytes, message: str

@@ -110,7 +110,9 @@ def adapt(config: AdaptConfig) -> None:
     student.to(fabric.device)
     open_run(config.out, config, resume=False)
     saved = config.out / CONFIG
-    saved.write_text(json.dumps({**json.loads(saved.read_text()), "method": spec.method}, indent=2), encoding="utf-8")
+    saved.write_text(
+        json.dumps({**json.loads(saved.read_text(encoding="utf-8")), "method": spec.method}, indent=2), encoding="utf-8"
+    )
     subjects = own_subjects(find_model(config.model), config.clips, say)
     folder = close_ups_of(subjects, student.config.image_size, cache_place(config.clips, config.cache, config.out))
     answers = OwnAnswers(student, spec.parts, folder)

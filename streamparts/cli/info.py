@@ -22,6 +22,10 @@ INFO_EXAMPLES = """examples:
   streamparts info dance.mp4
   streamparts info webcam
 """
+MODELS_EXAMPLES = """examples:
+  streamparts models
+  streamparts models --json
+"""
 BENCH_EXAMPLES = """examples:
   streamparts bench puppet-human
   streamparts bench my.onnx --backend onnxruntime openvino --batch 1 --video dance.mp4 --json
@@ -53,6 +57,8 @@ def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "models",
         help="list the bundled models",
         description="List the bundled models with their parts, size and measured quality; use one with `--model NAME`.",
+        epilog=MODELS_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     models.add_argument("--json", action="store_true", help="print JSON instead of text")
