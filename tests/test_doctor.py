@@ -226,7 +226,8 @@ def run_output(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, in
     """Results of a short self-test: overlay, tracks, number of frames."""
     folder = tmp_path_factory.mktemp("self-test")
     overlay, tracks = folder / "overlay.mp4", folder / "tracks.jsonl"
-    summary = streamparts.run(self_test.SOURCE.replace("3600", "0.3"), overlay=overlay, tracks=tracks)
+    source = self_test.SOURCE.replace("3600", "0.3")
+    summary = streamparts.run(source, self_test.MODEL, overlay=overlay, tracks=tracks)
     return overlay, tracks, summary.num_frames
 
 

@@ -23,7 +23,7 @@ import streamparts  # noqa: E402
 from benchmarks.ablation import VARIANTS, row  # noqa: E402
 from export import onnx_model  # noqa: E402
 from export.parity import TOLERANCES  # noqa: E402
-from export.trained import given_names, load_student, part_names  # noqa: E402
+from export.trained import given_names, part_names  # noqa: E402
 from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.bundle.agreement import Tolerance  # noqa: E402
 from streamparts.errors import ModelError, StreampartsError, VideoError  # noqa: E402
@@ -33,6 +33,7 @@ from streamparts.models.assembly_paper import PaperAssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
 from streamparts.models.layers import has_bfloat16  # noqa: E402
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
+from streamparts.models.trained import load_student  # noqa: E402
 from streamparts.sources.rescale import Rescaler  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
@@ -217,7 +218,7 @@ def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> Non
         "equivariance",
         "canonical_concentration",
     }
-    assert load_student(tmp_path / "paper").config.image_size == 64
+    assert load_student(tmp_path / "paper" / "student.safetensors").config.image_size == 64
 
 
 def test_triplets_of_frames_train_to_the_end(clips: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ RUN_EXAMPLES = """examples:
       writes only the tracks, with a mask for every part
   streamparts run rtsp://user:password@camera/stream --max-fps 15
       tracks a camera, and reconnects if it is lost; the password is never displayed
-  streamparts run test:// --start 2 --end 0:05
+  streamparts run test:// --model puppet-human --start 2 --end 0:05
       a moving test pattern: needs no camera
   streamparts run left.mp4 right.mp4 --out-dir out --stats
       tracks both in parallel with one model, and prints statistics on stderr every second

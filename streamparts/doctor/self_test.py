@@ -20,6 +20,8 @@ SECONDS = 3.0
 """Seconds of tracking. Loading and reading back included, it takes about five."""
 RATE = 30
 SOURCE = f"test://?size=1280x720&fps={RATE}&seconds=3600"
+MODEL = "puppet-human"
+"""The model of what the test pattern draws."""
 _TICK = 1e-3
 """Tolerance of a frame's time, in seconds."""
 
@@ -31,7 +33,7 @@ def self_test() -> Iterator[Finding]:
         summary = _run(overlay, tracks)
         yield Finding(
             "run",
-            f"{summary.num_frames} synthetic frames of 1280x720 with the bundled model on {summary.backend}: "
+            f"{summary.num_frames} synthetic frames of 1280x720 with {MODEL} on {summary.backend}: "
             f"{summary.fps:.0f} fps",
             data={"num_frames": summary.num_frames, "fps": round(summary.fps, 2), "backend": summary.backend},
         )
@@ -52,7 +54,7 @@ def _run(overlay: Path, tracks: Path) -> Summary:
         if began[-1] - began[0] >= SECONDS:
             stop.set()
 
-    return run(SOURCE, overlay=overlay, tracks=tracks, progress=watch, stop=stop)
+    return run(SOURCE, MODEL, overlay=overlay, tracks=tracks, progress=watch, stop=stop)
 
 
 def _judged(name: str, problem: str | None, right: str) -> Finding:
