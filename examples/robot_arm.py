@@ -22,8 +22,7 @@ LATENCY = 0.05  # seconds from capture to motion; poses are predicted so far ahe
 
 
 def joint_angle(tracks: streamparts.Tracks, parts: tuple[str, str]) -> float | None:
-    """Return degrees in [-180, 180) from the direction of the first part to that of the second; None if one is
-    hidden."""
+    """Degrees in [-180, 180) from the direction of the first part to that of the second; None if one is hidden."""
     first, second = map(tracks.names.index, parts)
     if not (tracks.visible[first] and tracks.visible[second]):
         return None
