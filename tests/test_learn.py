@@ -103,6 +103,9 @@ def test_the_flags_are_train_assembly_s_own() -> None:
     pytest.importorskip("torch")
     from train.config import parse_config
 
-    words = ["clips", "--out", "run", "--preset", "quick", *learning._steps_for(10)]
+    quick = ["clips", "--out", "run", "--preset", "quick"]
+    same = parse_config([*quick, *learning._steps_for(learning.QUICK_MINUTES)], None, "x")
+    assert same == parse_config(quick, None, "x"), "the preset's own steps at its own minutes"
+    words = [*quick, *learning._steps_for(10)]
     config = parse_config(words, None, "x")
     assert (config.steps, config.student_steps, config.gate_steps) == (1000, 800, 150)

@@ -36,6 +36,7 @@ from streamparts.models.readout import read_out
 from streamparts.models.run_files import CONFIG
 from streamparts.models.student import LiteUNet, Student
 from train import losses
+from train.assembly import ENCODER_SHARE, STUDENT_NORM
 from train.augment import Draws, subject_share, to_images
 from train.cache import cache_place
 from train.clips import ClipFolder, PairSampler
@@ -57,8 +58,6 @@ WORSE = 0.02
 """Maximum decrease of a steadiness figure."""
 AREA = (0.6, 1.7)
 """Limits of the foreground after, as a multiple of before; beyond them, parts vanished or spread."""
-ENCODER_SHARE = 0.3
-MAX_NORM = 8.0
 
 
 ANSWERS_ALONE = StudentLoss(translation=0.5, shape=0.25, silhouette=0.0, edges=0.0, appearance=0.0)
@@ -159,7 +158,7 @@ def learn(
         lesson = prepare_view_lesson(sampler.frames(step), answers, Draws(config.seed, step, config.batch_size))
         terms = student_loss(forward(lesson.images), lesson, config.loss, emphasis)
         set_rate(optimiser, cosine_rate(step, max(steps, 2 * TIMED_STEPS), config.learning_rate, warmup=20))
-        descend(fabric, forward, stepper, require_finite("adapt", step, terms), max_norm=MAX_NORM)
+        descend(fabric, forward, stepper, require_finite("adapt", step, terms), max_norm=STUDENT_NORM)
         step += 1
         if step == TIMED_STEPS and log is None:
             each = (time.monotonic() - began) / TIMED_STEPS

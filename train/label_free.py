@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.models.layers import invert
 from streamparts.models.student import Student
-from train.augment import similarity, to_images
+from train.augment import similarity, to_images, warp_images
 from train.clips import open_clip
 from train.spread import spread
 from train.subject.crops import each_crop
@@ -72,7 +71,7 @@ def steadiness(student: Student, pairs: ByteArray) -> Steadiness:
     first, second = (student(x).logits.argmax(1) for x in images)
     angle = torch.full((len(pairs),), math.radians(TURN), device=device)
     transform = similarity(angle, torch.full_like(angle, SCALE), angle.new_zeros(len(pairs), 2))
-    turned = _warp(student(_warp(images[0], transform)).logits.softmax(1), invert(transform)).argmax(1)
+    turned = warp_images(student(warp_images(images[0], transform)).logits.softmax(1), invert(transform)).argmax(1)
     labels = [x.cpu().numpy().astype(np.uint8) for x in (first, second, turned)]
     flows = [_flow(*pair) for pair in pairs]
     explained = [_explained(flow, label) for flow, label in zip(flows, labels[0], strict=True)]
@@ -83,11 +82,6 @@ def steadiness(student: Student, pairs: ByteArray) -> Steadiness:
         explained_motion=float(np.mean(moving)) if moving else None,
         foreground=float((labels[0] > 0).mean()),
     )
-
-
-def _warp(pictures: torch.Tensor, transform: torch.Tensor) -> torch.Tensor:
-    grid = F.affine_grid(invert(transform), list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
 def _flow(first: ByteArray, second: ByteArray) -> FloatArray:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from streamparts.backends.choice import choose_backend
 from streamparts.backends.loading import load_model
 from streamparts.bundle.load import model_names
 from streamparts.parity.sample_frames import frames_spread_over
@@ -31,8 +32,9 @@ def best_model(clips: Path, say: Callable[[str], None]) -> str:
 
 def share_found(name: str, clips: Path) -> float:
     """Share of some frames in which the subject score is high enough."""
-    rescaler, found = Rescaler(), []
+    bundle, rescaler, found = load_model(name), Rescaler(), []
+    backend = choose_backend(bundle).backend
     for _, frame in frames_spread_over(clips, NUM_FRAMES):
-        tracks = Tracker(name).update(rescaler.rgb(frame), 0.0)
+        tracks = Tracker(bundle, backend=backend).update(rescaler.rgb(frame), 0.0)
         found.append((tracks.subject_score or 0.0) >= SCORE)
     return float(np.mean(found))
