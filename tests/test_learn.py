@@ -73,7 +73,9 @@ def test_clips_that_no_model_knows_are_learned_from_scratch(
 def test_clips_that_a_model_knows_adapt_it(tmp_path: Path, steps: list[tuple[str, ...]]) -> None:
     made = streamparts.learn(PEOPLE, tmp_path / "people", minutes=1, say=lambda line: None)
     assert made.began_as == "person" and made.model == tmp_path / "people" / "model.onnx"
-    assert steps[0] == ("train.adapt", "person", str(PEOPLE), "--out", str(made.run), "--minutes", "1")
+    clips = tmp_path / "people" / "clips"
+    assert steps[0] == ("train.adapt", "person", str(clips), "--out", str(made.run), "--minutes", "1")
+    assert [clip.name for clip in clips.iterdir()] == [PEOPLE.name], "the trainers take folders"
 
 
 def test_a_folder_in_use_and_missing_trainers_are_refused_before_anything(

@@ -76,7 +76,7 @@ class AdaptConfig:
     model: Annotated[str, tyro.conf.Positional]
     """Name of a bundled model, or an exported .onnx file."""
     clips: Annotated[Path, tyro.conf.Positional]
-    """Folder of raw clips of the same kind of subject, or one clip."""
+    """Folder of raw clips of the same kind of subject."""
     out: Path
     """Folder of the run: student.safetensors, report.json, before-after.png."""
     minutes: float = 5.0

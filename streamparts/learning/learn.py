@@ -4,6 +4,7 @@ separate process; all files are in one folder, and the model can be trained furt
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,14 +66,20 @@ def learn(
     if folder.exists() and any(folder.iterdir()):
         raise ModelError(f"{folder} is not empty; choose a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    clips = Path(source) if Path(source).exists() else _recorded(str(source), folder / CLIPS, record_seconds, say)
+    clips = Path(source)
+    if clips.is_file():
+        clips = folder / CLIPS
+        clips.mkdir()
+        shutil.copy(source, clips)
+    elif not clips.exists():
+        clips = _recorded(str(source), folder / CLIPS, record_seconds, say)
     known = best_model(clips, say) if begin == "auto" else "" if begin == "scratch" else begin
     run, model = folder / RUN, folder / MODEL
     if known:
         say(f"adapting {known} for {minutes:g} minutes")
         _step("train.adapt", known, str(clips), "--out", str(run), "--minutes", f"{minutes:g}")
     else:
-        say(f"training parts from scratch for about {minutes:g} minutes; {run / 'parts.png'} shows them at any time")
+        say(f"training parts from scratch for about {minutes:g} minutes; then see {run / 'parts.png'}")
         _step("train.assembly", str(clips), "--out", str(run), "--preset", "quick", *_steps_for(minutes))
     _step("export.onnx_model", str(run), "-o", str(model), "--name", folder.name)
     return Learned(model, run, known)
