@@ -14,14 +14,14 @@ from pathlib import Path
 
 import streamparts
 from streamparts.sources.rescale import Rescaler
+from train.drawing.puppet_clips import load_truth, write_clips
+from train.drawing.puppet_figures import FIGURES
 from train.evaluate import rounded
-from train.found import Found
+from train.judging.found import Found
+from train.judging.observation import observe
+from train.judging.sections import parts_section, pose_section
 from train.labels import LabelledFrame
 from train.labels.puppets import UNSEEN_SEED, labelled
-from train.observation import observe
-from train.puppet_figures import FIGURES
-from train.puppets import load_truth, write_clips
-from train.sections import parts_section, pose_section
 
 
 def stream(model: str | None, clips: list[Path]) -> Iterator[tuple[LabelledFrame, Found]]:

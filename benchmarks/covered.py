@@ -23,8 +23,8 @@ from streamparts.sources.rescale import Rescaler
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.skeleton_finding import find_skeleton
 from streamparts.tracking.smoothing import Smoothing
+from train.drawing.puppet_clips import load_truth, write_clips
 from train.labels.puppets import UNSEEN_SEED
-from train.puppets import load_truth, write_clips
 
 FIRST_SEED = UNSEEN_SEED + 10_000
 SIDE, NUM_FRAMES, FPS = 256, 250, 30

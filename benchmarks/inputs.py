@@ -13,7 +13,7 @@ import av
 from streamparts.backends.loading import load_model
 from streamparts.bundle.load import Bundle, check_model
 from streamparts.bundle.spec import ModelSpec
-from train.puppets import render_clip, write_clip, write_clips
+from train.drawing.puppet_clips import render_clip, write_clip, write_clips
 
 if TYPE_CHECKING:
     from streamparts.models.student import StudentSize

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.geometry import normalised_grid
+from train.inputs.saliency import saliency_map
 from train.labels import KINDS, EvaluationSet, PuppetOptions, open_set
-from train.saliency import saliency_map
 
 BETA_SQUARED = 0.3
 

@@ -27,11 +27,13 @@ from av.video.reformatter import VideoReformatter
 
 from streamparts.arrays import ByteArray
 from streamparts.geometry import Letterbox
-from train.augment import Draws, prepare_pair
-from train.clips import Clip, ClipFolder, PairSampler
-from train.puppets import write_clips
-from train.readers import find_clips
-from train.spread import spread
+from train.drawing.puppet_clips import write_clips
+from train.frames.clips import Clip, ClipFolder
+from train.frames.readers import find_clips
+from train.frames.spread import spread
+from train.frames.transforms import Draws
+from train.inputs.augment import prepare_pair
+from train.inputs.pairs import PairSampler
 
 BATCH = 6
 """Pairs per step, as in training."""

@@ -18,9 +18,9 @@ import streamparts
 from streamparts.bundle.load import Bundle
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.skeleton_finding import find_skeleton
+from train.drawing.puppet_clips import PuppetTruth, load_truth, write_clips
+from train.drawing.puppet_figures import FIGURES
 from train.labels.puppets import UNSEEN_SEED
-from train.puppet_figures import FIGURES
-from train.puppets import PuppetTruth, load_truth, write_clips
 
 
 def tracked(clip: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:

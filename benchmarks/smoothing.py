@@ -29,8 +29,8 @@ from benchmarks.plain_filters import one_euro, robust_kalman
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.skeleton_finding import find_skeleton
 from streamparts.tracking.smoothing import PoseFilter, Smoothing
-from train.puppet_figures import FIGURES
-from train.puppet_motion import animate
+from train.drawing.puppet_figures import FIGURES
+from train.drawing.puppet_motion import animate
 
 SIDE = 256
 PACE = 1.2

@@ -18,16 +18,17 @@ import msgspec
 import torch
 
 import streamparts
-from export.graph import to_onnx
-from export.parity import bundle_of, compare_frames, network_runner, tolerance_of
-from export.report import require_parity, said
-from export.trained import Trained, given_names, load_trained, part_names, training_clips
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.sidecar import write_model
 from streamparts.bundle.spec import ModelSpec, SubjectSpec, error_line
 from streamparts.errors import ModelError, StreampartsError
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.parity.sample_frames import sample_frames, with_odd_frames
+
+from .graph import to_onnx
+from .parity import bundle_of, compare_frames, network_runner, tolerance_of
+from .report import require_parity, said
+from .trained import Trained, given_names, load_trained, part_names, training_clips
 
 
 def export_run(run: Path, output: Path, media: Path, args: argparse.Namespace) -> str:

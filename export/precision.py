@@ -13,9 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from export.onnx_model import require_place
-from export.parity import bundle_of, compare_frames, tolerance_of
-from export.report import require_parity, said
 from streamparts.arrays import ByteArray
 from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
@@ -23,6 +20,10 @@ from streamparts.bundle.sidecar import write_model
 from streamparts.errors import StreampartsError
 from streamparts.graph.precision import convert
 from streamparts.parity.sample_frames import FrameSet, sample_frames, with_odd_frames
+
+from .onnx_model import require_place
+from .parity import bundle_of, compare_frames, tolerance_of
+from .report import require_parity, said
 
 
 def convert_file(args: argparse.Namespace) -> str:

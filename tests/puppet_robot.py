@@ -10,9 +10,9 @@ import numpy as np
 
 from streamparts.data import Frame
 from tests.media import ArraySource
-from train.puppet_figures import HUMAN
-from train.puppet_motion import kinematics
-from train.puppet_paint import Canvas, backgrounds, colours, paint
+from train.drawing.puppet_figures import HUMAN
+from train.drawing.puppet_motion import kinematics
+from train.drawing.puppet_paint import Canvas, backgrounds, colours, paint
 
 SIDE = 256
 

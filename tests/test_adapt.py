@@ -20,10 +20,10 @@ from streamparts.models.layers import Affine  # noqa: E402
 from streamparts.models.readout import ExportedStudent  # noqa: E402
 from streamparts.models.student import Student, StudentConfig  # noqa: E402
 from train import adapt  # noqa: E402
-from train.exported import norms_from, read_student  # noqa: E402
-from train.label_free import Steadiness, steadiness  # noqa: E402
-from train.own_answers import OwnAnswers, mean_poses, mirror_images  # noqa: E402
-from train.views import box_mean  # noqa: E402
+from train.inputs.views import box_mean  # noqa: E402
+from train.judging.label_free import Steadiness, steadiness  # noqa: E402
+from train.pretrained.exported import norms_from, read_student  # noqa: E402
+from train.students.own_answers import OwnAnswers, mean_poses, mirror_images  # noqa: E402
 
 PEOPLE = Path(__file__).parent.parent / "examples" / "people.mp4"
 
@@ -124,7 +124,7 @@ def test_steadiness_sees_flicker(person: Student) -> None:
 
 def _frames(clip: Path, count: int) -> list[np.ndarray]:
     from tests.media import decode
-    from train.readers import letterboxed
+    from train.frames.readers import letterboxed
 
     return [letterboxed(image, 128) for image, _ in list(decode(clip))[:count]]
 
@@ -135,7 +135,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "clips").mkdir()
     shutil.copy(PEOPLE, folder / "clips")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.own_subject.MOST_FRAMES", 40)
+        patch.setattr("train.students.own_subject.MOST_FRAMES", 40)
         words = [
             "person",
             str(folder / "clips"),

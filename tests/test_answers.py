@@ -10,11 +10,12 @@ pytest.importorskip("decord")
 
 from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
 from streamparts.models.groups import PartGroups  # noqa: E402
-from train import student  # noqa: E402
-from train.augment import Draws  # noqa: E402
-from train.clips import Clip, ClipFolder, PairSampler  # noqa: E402
-from train.scenery import Scenery  # noqa: E402
-from train.student import Answers, prepare_lesson  # noqa: E402
+from train.frames.clips import Clip, ClipFolder  # noqa: E402
+from train.frames.scenery import Scenery  # noqa: E402
+from train.frames.transforms import Draws  # noqa: E402
+from train.inputs.pairs import PairSampler  # noqa: E402
+from train.students import student  # noqa: E402
+from train.students.student import Answers, prepare_lesson  # noqa: E402
 
 TINY = AssemblyConfig(num_parts=3, image_size=32, widths=(8, 8, 8, 8, 8), feature_channels=8, decoder_width=8)
 GROUPS = PartGroups(((0,), (1, 2)), ((0.0, 0.0),) * 2, (0.0, 0.3), ((1.0, 1.0),) * 2)

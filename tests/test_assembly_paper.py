@@ -13,12 +13,14 @@ from streamparts.models.assembly import Decoding  # noqa: E402
 from streamparts.models.assembly_paper import PaperAssembly, PaperAssemblyConfig, ScaleMap  # noqa: E402
 from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
-from train.augment import Draws, Pair  # noqa: E402
-from train.clips import Clip, ClipFolder, FrameBatch  # noqa: E402
-from train.merge import observe, whole_shapes  # noqa: E402
-from train.objective import PAPER_WEIGHTS, Fades, forward_pair, identity_like, objective, paper_transform  # noqa: E402
-from train.scenery import Scenery  # noqa: E402
-from train.student import Answers, prepare_lesson  # noqa: E402
+from train.frames.clips import Clip, ClipFolder  # noqa: E402
+from train.frames.scenery import Scenery  # noqa: E402
+from train.frames.transforms import Draws  # noqa: E402
+from train.inputs.augment import Pair  # noqa: E402
+from train.inputs.pairs import FrameBatch  # noqa: E402
+from train.students.merge import observe, whole_shapes  # noqa: E402
+from train.students.student import Answers, prepare_lesson  # noqa: E402
+from train.terms.objective import PAPER_WEIGHTS, Fades, forward_pair, identity_like, objective, paper_transform  # noqa: E402
 
 TINY = PaperAssemblyConfig(
     num_parts=3, image_size=32, latent_channels=4, stem_widths=(4, 6, 8), hourglass_widths=(8, 8, 8),

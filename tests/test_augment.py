@@ -8,19 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("decord")
 
-from train.augment import (  # noqa: E402
-    Draws,
-    Pair,
-    jitter_hue,
-    prepare_pair,
-    random_similarity,
-    silhouette,
-    to_images,
-    turned,
-    warp_images,
-)
-from train.clips import PairBatch  # noqa: E402
-from train.puppets import render_clip  # noqa: E402
+from train.drawing.puppet_clips import render_clip  # noqa: E402
+from train.frames.transforms import Draws, jitter_hue, random_similarity, to_images, warp_images  # noqa: E402
+from train.inputs.augment import Pair, prepare_pair, silhouette, turned  # noqa: E402
+from train.inputs.pairs import PairBatch  # noqa: E402
 
 CPU = torch.device("cpu")
 

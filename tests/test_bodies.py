@@ -23,7 +23,7 @@ from train.bodies.pose import is_possible, place_joints, turn
 from train.bodies.raster import rasterise
 from train.bodies.scene import Photos
 from train.bodies.shards import read_shards
-from train.puppets import load_truth, write_clip
+from train.drawing.puppet_clips import load_truth, write_clip
 
 SIZE = 96
 

@@ -13,8 +13,8 @@ import pytest
 
 from streamparts.errors import VideoError
 from tests.media import numbered_video
-from train.cache import FOLDER, cache_place, reserve, sweep
-from train.clips import ClipFolder, decode_clip
+from train.frames.cache import FOLDER, cache_place, reserve, sweep
+from train.frames.clips import ClipFolder, decode_clip
 
 
 def test_the_cache_is_beside_the_clips_or_where_it_is_wanted_or_in_the_run(tmp_path: Path) -> None:

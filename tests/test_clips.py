@@ -13,9 +13,10 @@ import pytest
 pytest.importorskip("decord")
 
 from streamparts.errors import VideoError
-from train.clips import Clip, ClipFolder, PairBatch, PairSampler, cache_key, decode_clip, load_clip
-from train.puppets import render_clip, write_clip
-from train.scenery import Scenery
+from train.drawing.puppet_clips import render_clip, write_clip
+from train.frames.clips import Clip, ClipFolder, cache_key, decode_clip, load_clip
+from train.frames.scenery import Scenery
+from train.inputs.pairs import PairBatch, PairSampler
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from streamparts.models.checkpoint import read_config, read_metadata  # noqa: E4
 from streamparts.models.student import StudentConfig  # noqa: E402
 from tests.test_training import tiny  # noqa: E402
 from train.assembly import train  # noqa: E402
-from train.puppets import write_clips  # noqa: E402
+from train.drawing.puppet_clips import write_clips  # noqa: E402
 from train.subject.find import Effort  # noqa: E402
 
 LITTLE = Effort(keys=24, steps=12, rounds=2, again=6, batch_size=4, side=64)

@@ -8,11 +8,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from streamparts.models.layers import Affine  # noqa: E402
-from train.augment import Draws, prepare_pair, subject_share  # noqa: E402
-from train.clips import Clip, ClipFolder, PairSampler, Views  # noqa: E402
-from train.close_ups import CloseUp, Middle, filled, widened  # noqa: E402
-from train.scenery import Scenery  # noqa: E402
-from train.views import instead_of_nothing, lesson_transforms, seen_through, sharpened  # noqa: E402
+from train.frames.clips import Clip, ClipFolder  # noqa: E402
+from train.frames.close_ups import CloseUp, Middle, filled, widened  # noqa: E402
+from train.frames.scenery import Scenery  # noqa: E402
+from train.frames.transforms import Draws  # noqa: E402
+from train.inputs.augment import prepare_pair, subject_share  # noqa: E402
+from train.inputs.pairs import PairSampler, Views  # noqa: E402
+from train.inputs.views import instead_of_nothing, lesson_transforms, seen_through, sharpened  # noqa: E402
 
 SIDE, MASK_SIDE, COUNT = 32, 64, 6
 
@@ -149,7 +151,7 @@ def test_what_the_teacher_missed_of_the_subject_goes_to_the_part_nearby() -> Non
 
 
 def test_an_affine_of_a_part_moves_with_the_view() -> None:
-    from train.student import moved_poses
+    from train.students.student import moved_poses
 
     transform, _ = lesson_transforms(Draws(0, 0, 5))
     pose = Affine(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.2, 0.1]]]), torch.tensor([[[0.1, -0.3]]]))

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("scipy")
 
 from tests.media import GREY, RED
-from train.crf import (
+from train.judging.crf import (
     CONFIDENCE,
     RELEASED,
     CrfConfig,
@@ -19,7 +19,7 @@ from train.crf import (
     smoothness_mean,
     unary_of_labels,
 )
-from train.found import Found
+from train.judging.found import Found
 
 
 def square(side: int = 32) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,11 @@ import torch
 
 from streamparts.errors import StreampartsError
 from tests.media import GREEN, GREY, RED
-from train.dff import DffConfig, coarse_features, fit, main, open_features, read_parts, soft_masks
+from train.dff import main
 from train.evaluate import main as evaluate
-from train.finding import open_finder
-from train.perceptual import FeatureNetwork, random_vgg
+from train.judging.factors import DffConfig, coarse_features, fit, open_features, read_parts, soft_masks
+from train.judging.finding import open_finder
+from train.pretrained.perceptual import FeatureNetwork, random_vgg
 
 SIDE = 128
 COLOURS = np.array([RED, GREEN, GREY], np.float32)

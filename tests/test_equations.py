@@ -22,14 +22,10 @@ from streamparts.models.layers import (  # noqa: E402
     transform_points,
     warp,
 )
-from train import losses, objective  # noqa: E402
-from train.augment import (  # noqa: E402
-    Draws,
-    Pair,
-    random_similarity,
-    warp_images,
-)
-from train.objective import PAPER_WEIGHTS, Fades, LossWeights, forward_pair, paper_transform  # noqa: E402
+from train.frames.transforms import Draws, random_similarity, warp_images  # noqa: E402
+from train.inputs.augment import Pair  # noqa: E402
+from train.terms import losses, objective  # noqa: E402
+from train.terms.objective import PAPER_WEIGHTS, Fades, LossWeights, forward_pair, paper_transform  # noqa: E402
 
 TINY = PaperAssemblyConfig(
     num_parts=3, image_size=32, latent_channels=4, stem_widths=(4, 6, 8), hourglass_widths=(8, 8, 8),

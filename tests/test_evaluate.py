@@ -17,10 +17,10 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from tests.media import GREEN, GREY, RED
 from train.evaluate import main, rounded, table
-from train.finding import open_finder
-from train.found import Found
-from train.landmarks import constant, landmark_errors, regress, score_landmarks, split_frames
-from train.metrics import (
+from train.judging.finding import open_finder
+from train.judging.found import Found
+from train.judging.landmarks import constant, landmark_errors, regress, score_landmarks, split_frames
+from train.judging.metrics import (
     Confusion,
     adjusted_rand_index,
     angle_errors,

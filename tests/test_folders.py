@@ -131,7 +131,7 @@ def test_brackets_in_a_folders_name_are_no_wildcard(tmp_path: Path) -> None:
 
 
 def test_training_finds_what_a_run_finds(tmp_path: Path) -> None:
-    from train.readers import find_clips
+    from train.frames.readers import find_clips
 
     touch(tmp_path, "disk/deep/a.mp4", "corpus/._b.mp4", "corpus/b.mp4", "corpus/.old/c.mp4", "corpus/shots/1.png")
     touch(tmp_path, "corpus/shots/._1.png")
@@ -154,8 +154,8 @@ def test_a_file_whose_name_is_no_utf8_is_read_and_its_name_can_be_written(tmp_pa
 def test_such_a_name_gets_a_place_in_a_corpus_and_in_training(tmp_path: Path) -> None:
     from streamparts.corpus.places import sha256_of
     from streamparts.corpus.plan import plan
-    from train.clips import cache_key
-    from train.readers import open_reader
+    from train.frames.clips import cache_key
+    from train.frames.readers import open_reader
 
     paths = [tmp_path / os.fsdecode(name) for name in (b"caf\xe9.mp4", b"caf\xe8.mp4")]
     for path in paths:

@@ -15,9 +15,9 @@ pytest.importorskip("decord")
 
 from streamparts.errors import StreampartsError
 from tests.media import numbered_video, picture
-from train import maps
-from train.images import ImageFolder, ImageSampler
-from train.pictures import PictureError, read_rgb
+from train.frames.pictures import PictureError, read_rgb
+from train.inputs import maps
+from train.inputs.images import ImageFolder, ImageSampler
 
 
 def write(path: Path, image: np.ndarray) -> Path:

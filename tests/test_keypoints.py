@@ -12,8 +12,15 @@ pytest.importorskip("sklearn")
 
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from train.body_points import COCO_17, MEDIAPIPE_33, PERSON_PARTS, body_groups, own_parts
-from train.keypoints import NOTHING, keypoint_table, keypoints_section, labels_under, numbered, own_section
+from train.judging.keypoints import (
+    NOTHING,
+    keypoint_table,
+    keypoints_section,
+    labels_under,
+    numbered,
+    own_section,
+)
+from train.labels.body_points import COCO_17, MEDIAPIPE_33, PERSON_PARTS, body_groups, own_parts
 
 PARTS = (
     "torso", "right_thigh", "left_thigh", "head", "right_shin", "left_shin",

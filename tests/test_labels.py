@@ -14,11 +14,11 @@ pytest.importorskip("scipy")
 from streamparts.errors import MissingExtraError
 from tests.conftest import ROOT
 from tests.media import numbered_video, read_number, red_center
+from train.drawing.puppet_clips import load_truth, write_clips
+from train.frames.spread import spread
 from train.labels import LabelledFrame, LabelsError, PuppetOptions, open_set
 from train.labels.dlc import read_dlc_csv
 from train.labels.values import EvaluationSet
-from train.puppets import load_truth, write_clips
-from train.spread import spread
 
 REAL = ROOT.parent / "shared" / "data"
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Container, Iterator
 from graphlib import TopologicalSorter
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from tests.made_tracks import even_tracks
 HEAVY = ("torch", "cv2", "onnxruntime", "openvino", "msgspec", "tqdm")
 FORMAT_LIBRARIES = {"pandas", "pyarrow", "h5py", "tables", "sleap_io", "mcap", "rerun", "supervision", "google"}
 MOST_IN_ROOT = 12
+RENAMED_IN_THE_WHEEL = {"train", "export"}
+"""Packages that import their own modules relatively, since the wheel contains them under another name."""
 
 
 def module_name(path: Path) -> str:
@@ -32,16 +35,20 @@ def imports_in(package: str) -> dict[str, set[str]]:
 
 
 def imported(name: str, path: Path, modules: Container[str]) -> Iterator[str]:
+    own = name.split(".")[0]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name}: relative imports hide the layers"
-            wanted = [f"{node.module}.{alias.name}" for alias in node.names]
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            inside = module.split(".")[0] == own
+            assert bool(node.level) == (inside and own in RENAMED_IN_THE_WHEEL), f"{name}: how {module} is imported"
+            wanted = [f"{module}.{alias.name}" for alias in node.names]
         else:
             continue
         for full in wanted:
-            if full.split(".")[0] == name.split(".")[0]:
+            if full.split(".")[0] == own:
                 found = full if full in modules else full.rpartition(".")[0]
                 assert found in modules, f"{name} imports {full}, which is not there"
                 yield found
@@ -56,6 +63,12 @@ def test_no_module_imports_itself_over_others(package: str) -> None:
     list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
+def test_the_root_of_train_holds_commands() -> None:
+    files = {path.stem for path in (ROOT / "train").glob("*.py")} - {"__init__"}
+    commands = {name for name in files if "__main__" in (ROOT / "train" / f"{name}.py").read_text(encoding="utf-8")}
+    assert files == commands
+
+
 def test_the_root_holds_few_files() -> None:
     files = [path.name for path in (ROOT / "streamparts").iterdir() if path.is_file()]
     assert len(files) <= MOST_IN_ROOT, files
@@ -65,7 +78,9 @@ def test_the_root_holds_few_files() -> None:
 def test_the_picture_of_the_rooms_is_true() -> None:
     """Every room is in CONTRIBUTING.md, and the files that it sends people to are there, three a line at most."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rooms = {path.parent.name for path in (ROOT / "streamparts").glob("*/__init__.py")}
+    rooms = {
+        path.parent.name for package in ("streamparts", "train") for path in (ROOT / package).glob("*/__init__.py")
+    }
     assert set(re.findall(r"^  (\w+)/ ", page, re.MULTILINE)) == rooms
     rows = re.findall(r"^\| (?:add|change) .*$", page, re.MULTILINE)
     assert len(rows) == 5

@@ -103,7 +103,7 @@ def test_a_step_that_fails_ends_with_its_own_words(capfd: pytest.CaptureFixture[
 
 def test_the_flags_are_train_assembly_s_own() -> None:
     pytest.importorskip("torch")
-    from train.config import parse_config
+    from train.presets.assembly import parse_config
 
     quick = ["clips", "--out", "run", "--preset", "quick"]
     same = parse_config([*quick, *learning._steps_for(learning.QUICK_MINUTES)], None, "x")

@@ -8,8 +8,8 @@ import torch
 from streamparts.errors import MissingExtraError, StreampartsError
 from streamparts.models.efficientnet import ALL_BLOCKS, EfficientNetLite0
 from streamparts.models.student import LITE0_SIZES, Student, StudentSize, student_config
-from train import lite0
-from train.lite0 import load_lite0
+from train.pretrained import lite0
+from train.pretrained.lite0 import load_lite0
 
 
 @pytest.fixture(scope="module")

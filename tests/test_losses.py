@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 
 from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
 from streamparts.models.layers import Affine, carry, compose, transform_points  # noqa: E402
-from train import losses  # noqa: E402
-from train.augment import Draws, random_similarity  # noqa: E402
-from train.student import moved_poses  # noqa: E402
+from train.frames.transforms import Draws, random_similarity  # noqa: E402
+from train.students.student import moved_poses  # noqa: E402
+from train.terms import losses  # noqa: E402
 
 
 def box_mask(size: int, rows: slice, columns: slice) -> torch.Tensor:

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
 from streamparts.models.groups import PartGroups  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
-from train.merge import SlotPoses, find_parts, fit_ellipse, living_slots, weld, weld_residual, whole_shapes  # noqa: E402
-from train.puppets import render_clip  # noqa: E402
+from train.drawing.puppet_clips import render_clip  # noqa: E402
+from train.students.merge import SlotPoses, find_parts, fit_ellipse, living_slots, weld, weld_residual, whole_shapes  # noqa: E402
 
 
 def rotation(angle: np.ndarray) -> np.ndarray:

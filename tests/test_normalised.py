@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from train.landmarks import (
+from train.judging.landmarks import (
     Normaliser,
     constant,
     normalised_percent,

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 
 from streamparts.errors import StreampartsError  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
-from train import perceptual  # noqa: E402
-from train.perceptual import STRIDE_WEIGHTS, load_features, load_perceptual  # noqa: E402
+from train.pretrained import perceptual  # noqa: E402
+from train.pretrained.perceptual import STRIDE_WEIGHTS, load_features, load_perceptual  # noqa: E402
 
 SHARED = ROOT.parent / "shared" / "data"
 REAL_VGG = "vgg19_normalised_conv1_1-conv3_1_fp16.npz"

@@ -9,7 +9,7 @@ from streamparts.bundle.spec import SubjectSpec
 from streamparts.data import Parts
 from streamparts.errors import StreampartsError
 from streamparts.tracking.presence import presence_features, subject_score
-from train.presence import calibrate, scores
+from train.students.presence import calibrate, scores
 
 
 def frames(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,8 @@ import pytest
 
 from streamparts.geometry import CANONICAL_SIGMAS, mask_moments, pixels_to_normalised
 from train import puppets
-from train.puppets import FIGURES, PuppetClip, load_truth, render_clip, write_clip, write_clips
+from train.drawing.puppet_clips import PuppetClip, load_truth, render_clip, write_clip, write_clips
+from train.drawing.puppet_figures import FIGURES
 
 KINDS = tuple(FIGURES)
 

@@ -14,8 +14,8 @@ pytest.importorskip("decord")
 
 from streamparts.errors import VideoError
 from tests.media import numbered_video, picture, read_number
-from train.clips import ClipFolder, load_clip
-from train.readers import find_clips, open_reader
+from train.frames.clips import ClipFolder, load_clip
+from train.frames.readers import find_clips, open_reader
 
 DAVIS = Path(__file__).parents[2] / "shared" / "data" / "quadruped" / "davis" / "dog" / "frames"
 

@@ -28,11 +28,11 @@ from streamparts.data import Frame, Tracks
 from streamparts.errors import StreampartsError
 from streamparts.geometry import Letterbox
 from tests.media import decode, numbered_video, picture, picture_file, red_center, write_video
-from train.body_points import COCO_17
-from train.config import PRESETS, TrainingConfig
-from train.found import labels_over_frame
+from train.judging.found import labels_over_frame
+from train.judging.subjects import SubjectMatcher
 from train.labels import EvaluationSet, LabelledFrame
-from train.subjects import SubjectMatcher
+from train.labels.body_points import COCO_17
+from train.presets.assembly import PRESETS, TrainingConfig
 
 SIDE = 96
 

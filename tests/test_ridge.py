@@ -9,7 +9,7 @@ pytest.importorskip("sklearn")
 
 from sklearn.linear_model import Ridge
 
-from train.ridge import (
+from train.judging.ridge import (
     STRENGTHS,
     Folds,
     Sums,

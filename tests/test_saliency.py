@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from train.saliency import saliency_map
-from train.superpixels import CELL, superpixels
+from train.inputs.saliency import saliency_map
+from train.inputs.superpixels import CELL, superpixels
 
 
 def disc(center_x: int, height: int = 150, width: int = 200) -> tuple[np.ndarray, np.ndarray]:

@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("decord")
 
-from train.camera import follow_camera, grey, motion_between
-from train.clips import ClipFolder, load_clip
-from train.puppets import render_clip, write_clip
-from train.readers import letterboxed
-from train.scenery import Scenery, find_scenery
+from train.drawing.puppet_clips import render_clip, write_clip
+from train.frames.camera import follow_camera, grey, motion_between
+from train.frames.clips import ClipFolder, load_clip
+from train.frames.readers import letterboxed
+from train.frames.scenery import Scenery, find_scenery
 
 Frames = np.ndarray
 
@@ -128,7 +128,7 @@ def test_the_scenery_is_found_once_and_then_read_from_the_cache(
 ) -> None:
     write_clip(render_clip("arm", 1, 48, (128, 128), moving_camera=True), tmp_path / "a.mp4")
     first = load_clip(tmp_path / "a.mp4", 64, tmp_path)
-    monkeypatch.setattr("train.clips.find_scenery", None)
+    monkeypatch.setattr("train.frames.clips.find_scenery", None)
     again = load_clip(tmp_path / "a.mp4", 64, tmp_path)
     assert first.scenery.moves and again.notes == first.notes == (
         "the camera moves; the background is known for 48 of 48 frames",

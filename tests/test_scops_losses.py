@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("decord")
 
-from train import scops_losses as losses  # noqa: E402
-from train.augment import Draws  # noqa: E402
-from train.scops_losses import ABLATIONS, PartBasis, ScopsResult, ScopsWeights, scops_objective  # noqa: E402
-from train.uld import UldDecoder, gaussian_maps, pooled_features  # noqa: E402
-from train.warps import Warp, random_warp  # noqa: E402
+from train.frames.transforms import Draws  # noqa: E402
+from train.inputs.warps import Warp, random_warp  # noqa: E402
+from train.terms import scops_losses as losses  # noqa: E402
+from train.terms.scops_losses import ABLATIONS, PartBasis, ScopsResult, ScopsWeights, scops_objective  # noqa: E402
+from train.terms.uld import UldDecoder, gaussian_maps, pooled_features  # noqa: E402
 
 STILL = Warp(torch.eye(2, 3).unsqueeze(0))
 

@@ -37,8 +37,8 @@ from streamparts.parity.sample_frames import FrameSet  # noqa: E402
 from streamparts.sources import open_source  # noqa: E402
 from streamparts.tracking.segment import PartSegmenter  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
-from train.backbone import load_backbone  # noqa: E402
-from train.perceptual import load_features, open_network  # noqa: E402
+from train.pretrained.backbone import load_backbone  # noqa: E402
+from train.pretrained.perceptual import load_features, open_network  # noqa: E402
 
 RESNET = ROOT.parent / "shared" / "data" / "features" / "resnet50_pruned80_bnfolded_to_layer3_fp16.npz"
 SQUEEZENET = RESNET.with_name("squeezenet1_1_caffe_fp16.npz")

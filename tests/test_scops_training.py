@@ -24,11 +24,12 @@ from streamparts.models.run_files import SCOPS  # noqa: E402
 from streamparts.models.scops import ScopsConfig  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
-from train.config import parse_flags  # noqa: E402
-from train.finding import open_finder  # noqa: E402
-from train.images import ImageFolder, ImageSampler  # noqa: E402
-from train.puppets import render_clip, write_clip  # noqa: E402
-from train.run_folder import RunLog, Stopped  # noqa: E402
+from train.drawing.puppet_clips import render_clip, write_clip  # noqa: E402
+from train.inputs.images import ImageFolder, ImageSampler  # noqa: E402
+from train.judging.finding import open_finder  # noqa: E402
+from train.presets.flags import parse_flags  # noqa: E402
+from train.presets.scops import PRESETS, ScopsTrainingConfig  # noqa: E402
+from train.running.run_folder import RunLog, Stopped  # noqa: E402
 from train.scops import (  # noqa: E402
     CANDIDATE_LEVELS,
     LEARNER,
@@ -38,8 +39,7 @@ from train.scops import (  # noqa: E402
     main,
     train,
 )
-from train.scops_config import PRESETS, ScopsTrainingConfig  # noqa: E402
-from train.scops_losses import ABLATIONS  # noqa: E402
+from train.terms.scops_losses import ABLATIONS  # noqa: E402
 
 
 def tiny(images: Path, out: Path, **changes: object) -> ScopsTrainingConfig:

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch")
 
 from streamparts.errors import StreampartsError  # noqa: E402
 from tests.test_perceptual import REAL_VGG, RESNET, SLIM_VGG, SQUEEZENET, saved, shared_file, tiny_vgg  # noqa: E402
-from train import perceptual  # noqa: E402
-from train.images import ImageFolder  # noqa: E402
-from train.semantic import CollectionFeatures, SemanticFeatures, factorised_basis, load_semantic  # noqa: E402
+from train.inputs.images import ImageFolder  # noqa: E402
+from train.pretrained import perceptual  # noqa: E402
+from train.terms.semantic import CollectionFeatures, SemanticFeatures, factorised_basis, load_semantic  # noqa: E402
 
 NARROW = (4, 4, 4, 4, 4)
 

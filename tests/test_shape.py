@@ -13,13 +13,13 @@ from streamparts.models.checkpoint import read_config  # noqa: E402
 from streamparts.models.layers import Affine, image_grid, transform_points  # noqa: E402
 from streamparts.models.run_files import SCOPS  # noqa: E402
 from streamparts.models.scops import Scops, ScopsConfig, part_labels, part_shares  # noqa: E402
-from train.augment import similarity  # noqa: E402
-from train.config import parse_flags  # noqa: E402
-from train.puppets import render_clip, write_clip  # noqa: E402
+from train.drawing.puppet_clips import render_clip, write_clip  # noqa: E402
+from train.frames.transforms import similarity  # noqa: E402
+from train.inputs.warps import Warp  # noqa: E402
+from train.presets.flags import parse_flags  # noqa: E402
+from train.presets.scops import PRESETS, ScopsTrainingConfig  # noqa: E402
 from train.scops import LEARNER, build_learner, build_optimiser, train  # noqa: E402
-from train.scops_config import PRESETS, ScopsTrainingConfig  # noqa: E402
-from train.shape import SHAPE_WEIGHTS, Shapes, ShapeWeights, shape_terms  # noqa: E402
-from train.warps import Warp  # noqa: E402
+from train.terms.shape import SHAPE_WEIGHTS, Shapes, ShapeWeights, shape_terms  # noqa: E402
 
 SIZE = 32
 TURN = similarity(torch.tensor([math.pi / 6]), torch.tensor([0.8]), torch.tensor([[0.1, -0.05]]))

@@ -17,8 +17,8 @@ from streamparts.tracking.skeleton_file import load_skeleton
 from streamparts.tracking.skeleton_finding import find_skeleton, fit_pair, spanning_tree
 from streamparts.tracksfile.reading import read_tracks
 from tests.damage import KINDS, damaged
-from train.puppet_figures import FIGURES
-from train.puppet_motion import animate
+from train.drawing.puppet_figures import FIGURES
+from train.drawing.puppet_motion import animate
 
 
 def tracked(kind: str, seed: int, noise: float = 0.0, degrees: float = 0.0, num_frames: int = 250) -> tuple:

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 
 from streamparts.errors import ModelError, VideoError
 from tests.media import write_video
-from train.puppets import render_clip, write_clip
+from train.drawing.puppet_clips import render_clip, write_clip
 from train.subject import Effort, SubjectClip, crop_frames, find_subjects
 from train.subject.__main__ import main
 from train.subject.cutting import paste

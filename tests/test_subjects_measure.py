@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from train.subjects import LOST, SubjectMatcher, middle_and_size
+from train.judging.subjects import LOST, SubjectMatcher, middle_and_size
 
 LIMIT = np.array([10.0, 10.0])
 

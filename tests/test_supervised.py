@@ -14,14 +14,14 @@ from export.trained import load_trained
 from streamparts.models.checkpoint import read_metadata
 from streamparts.models.layers import Affine
 from streamparts.models.student import Student, StudentConfig, StudentOutput
-from train import rendered
 from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, write_shard
 from train.held_out import from_confusion, judge
-from train.rendered import PAIRS, Lessons, Sample, Truth, mirrored, moved, stack
-from train.run_folder import Stopped
+from train.inputs import rendered
+from train.inputs.rendered import PAIRS, Lessons, Sample, Truth, mirrored, moved, stack
+from train.running.run_folder import Stopped
 from train.supervised import SupervisedConfig, main, rate_share, train
-from train.supervised_losses import Said, SupervisedLoss, mask_terms, supervised_loss
+from train.terms.supervised_losses import Said, SupervisedLoss, mask_terms, supervised_loss
 
 SMALL = StudentConfig(len(PARTS), 32, widths=(8, 8, 8, 8, 8), feature_channels=8, mask_channels=8)
 

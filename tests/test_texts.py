@@ -61,7 +61,7 @@ def test_names_are_readable_whatever_bytes_they_have() -> None:
 
 
 def test_boxes_and_tables_from_windows_are_read(tmp_path: Path) -> None:
-    from train.boxes import read_boxes
+    from train.inputs.boxes import read_boxes
 
     path = tmp_path / "boxes.csv"
     path.write_bytes("name,x,y,width,height\r\nmüll.png,1,2,3,4\r\n".encode("cp1252"))

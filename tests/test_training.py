@@ -38,10 +38,10 @@ from streamparts.sources.rescale import Rescaler  # noqa: E402
 from tests.two_processes import train_in_one_and_two  # noqa: E402
 from train import evaluate  # noqa: E402
 from train.assembly import main, train  # noqa: E402
-from train.config import TrainingConfig, parse_config  # noqa: E402
-from train.finding import open_finder  # noqa: E402
-from train.puppets import write_clips  # noqa: E402
-from train.run_folder import RunLog, require_finite  # noqa: E402
+from train.drawing.puppet_clips import write_clips  # noqa: E402
+from train.judging.finding import open_finder  # noqa: E402
+from train.presets.assembly import TrainingConfig, parse_config  # noqa: E402
+from train.running.run_folder import RunLog, require_finite  # noqa: E402
 
 SMALL = AssemblyConfig(
     num_parts=5, latent_channels=6, widths=(8, 12, 16, 24, 24), feature_channels=24, decoder_width=12
@@ -196,7 +196,7 @@ def test_training_says_a_line_every_so_often_where_standard_error_is_no_terminal
 ) -> None:
     screen = Screen(is_terminal)
     monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setattr("train.run_folder.PlainLines.is_due", lambda lines: True)
+    monkeypatch.setattr("train.running.run_folder.PlainLines.is_due", lambda lines: True)
     log = RunLog(tmp_path, "teacher", 3, 10, 5, Fabric(accelerator="cpu", devices=1))
     for step in (3, 4):
         log.add(step, {"loss": torch.tensor(1.0)})
@@ -258,7 +258,7 @@ def test_a_run_too_short_to_find_parts_says_so_in_one_line(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for area in ("MIN_AREA", "THIN_AREA"):
-        monkeypatch.setattr(f"train.merge.{area}", 2.0)  # more than any slot has
+        monkeypatch.setattr(f"train.students.merge.{area}", 2.0)  # more than any slot has
     words = [str(clips), "--out", str(tmp_path / "run"), "--steps", "1", "--batch-size", "1", "--device", "cpu"]
     assert main([*words, "--subject", "background"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("train.assembly: error: no part found: nothing moves")

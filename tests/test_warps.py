@@ -8,9 +8,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("decord")
 
 from streamparts.models.layers import image_grid, invert  # noqa: E402
-from train.augment import Draws, random_similarity, warp_images  # noqa: E402
-from train.losses import mask_moments  # noqa: E402
-from train.warps import (  # noqa: E402
+from train.frames.transforms import Draws, random_similarity, warp_images  # noqa: E402
+from train.inputs.warps import (  # noqa: E402
     MAX_JITTER,
     Warp,
     control_points,
@@ -19,6 +18,7 @@ from train.warps import (  # noqa: E402
     random_warp,
     spline_basis,
 )
+from train.terms.losses import mask_moments  # noqa: E402
 
 
 def dots(centres: torch.Tensor, side: int, radius: float = 0.03) -> torch.Tensor:

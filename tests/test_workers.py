@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("decord")
 
-from train.clips import ClipFolder, PairBatch, PairSampler
-from train.puppets import render_clip, write_clip
+from train.drawing.puppet_clips import render_clip, write_clip
+from train.frames.clips import ClipFolder
+from train.inputs.pairs import PairBatch, PairSampler
 
 
 @pytest.fixture(scope="module")

@@ -35,21 +35,24 @@ from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_out
 from streamparts.models.run_files import CONFIG
 from streamparts.models.student import LiteUNet, Student
-from train import losses
-from train.assembly import ENCODER_SHARE, STUDENT_NORM
-from train.augment import Draws, subject_share, to_images
-from train.cache import cache_place
-from train.clips import ClipFolder, PairSampler
-from train.close_presence import SUBJECT, write_subject
-from train.exported import norms_from, read_student
-from train.label_free import Steadiness, neighbouring_frames, steadiness
-from train.loop import adam, channels_last, cosine_rate, descend, exit_code, launch, set_rate
-from train.own_answers import OwnAnswers
-from train.own_subject import close_ups_of, own_subjects, with_masks
-from train.report import TILE, contact_sheet, write_png
-from train.run_folder import RunLog, StopRequest, open_run, require_finite
-from train.spread import spread
-from train.student import StudentLoss, prepare_view_lesson, student_loss
+
+from .drawing.png import write_png
+from .frames.cache import cache_place
+from .frames.clips import ClipFolder
+from .frames.spread import spread
+from .frames.transforms import Draws, to_images
+from .inputs.augment import subject_share
+from .inputs.pairs import PairSampler
+from .judging.label_free import Steadiness, neighbouring_frames, steadiness
+from .judging.sheets import TILE, contact_sheet
+from .pretrained.exported import norms_from, read_student
+from .running.loop import adam, channels_last, cosine_rate, descend, exit_code, launch, set_rate
+from .running.run_folder import RunLog, StopRequest, open_run, require_finite
+from .students.close_presence import SUBJECT, write_subject
+from .students.own_answers import OwnAnswers
+from .students.own_subject import close_ups_of, own_subjects, with_masks
+from .students.student import ENCODER_SHARE, STUDENT_NORM, StudentLoss, prepare_view_lesson, student_loss
+from .terms import losses
 
 STUDENT, NAMES, REPORT, SHEET = "student.safetensors", "names.txt", "report.json", "before-after.png"
 TIMED_STEPS = 5

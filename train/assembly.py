@@ -26,27 +26,42 @@ from streamparts.models.groups import PartGroups
 from streamparts.models.run_files import NAMES, PARTS, STUDENT, TEACHER
 from streamparts.models.student import LiteUNet, Student, student_config
 from streamparts.models.trained import build_teacher
-from train import losses
-from train.augment import Draws, prepare_pair, random_similarity, subject_share
-from train.cache import cache_place
-from train.clips import ClipFolder, PairSampler
-from train.close_folder import BACKGROUND, open_close_ups
-from train.close_presence import SUBJECT, write_subject
-from train.config import TrainingConfig, parse_config
-from train.lite0 import load_lite0
-from train.loop import adam, channels_last, cosine_rate, descend, exit_code, keep, launch, ramp, set_rate, tell_unusual
-from train.merge import find_parts
-from train.objective import Fades, PairForward, objective, paper_transform
-from train.perceptual import load_perceptual
-from train.report import reconstruction_sheet, write_contact_sheet, write_names
-from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
-from train.student import Answers, prepare_lesson, prepare_view_lesson, student_loss
 
-ENCODER_SHARE = 0.3
-"""Of the student's rate, for an encoder that has learned already."""
-STUDENT_NORM = 8.0
-"""Of clips seen close, gradients of the student are clipped to this norm: those of its poses, large at first, would
-leave nothing to its masks."""
+from .frames.cache import cache_place
+from .frames.clips import ClipFolder
+from .frames.transforms import Draws, random_similarity
+from .inputs.augment import prepare_pair, subject_share
+from .inputs.close_folder import BACKGROUND, open_close_ups
+from .inputs.pairs import PairSampler
+from .judging.sheets import reconstruction_sheet, write_contact_sheet, write_names
+from .presets.assembly import TrainingConfig, parse_config
+from .pretrained.lite0 import load_lite0
+from .pretrained.perceptual import load_perceptual
+from .running.loop import (
+    adam,
+    channels_last,
+    cosine_rate,
+    descend,
+    exit_code,
+    keep,
+    launch,
+    ramp,
+    set_rate,
+    tell_unusual,
+)
+from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
+from .students.close_presence import SUBJECT, write_subject
+from .students.merge import find_parts
+from .students.student import (
+    ENCODER_SHARE,
+    STUDENT_NORM,
+    Answers,
+    prepare_lesson,
+    prepare_view_lesson,
+    student_loss,
+)
+from .terms import losses
+from .terms.objective import Fades, PairForward, objective, paper_transform
 
 
 def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, stop: StopRequest) -> PartNetwork:

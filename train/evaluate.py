@@ -24,15 +24,16 @@ from tqdm import tqdm
 
 from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
-from train.crf import refine_found
-from train.finding import open_finder
-from train.found import Found
-from train.labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
-from train.landmarks import LandmarkScore, Normaliser, split_frames
-from train.observation import observe
-from train.sections import Section, landmark_scores, report
-from train.side_by_side import Sample, write_sheet
-from train.spread import spread
+
+from .frames.spread import spread
+from .judging.crf import refine_found
+from .judging.finding import open_finder
+from .judging.found import Found
+from .judging.landmarks import LandmarkScore, Normaliser, split_frames
+from .judging.observation import observe
+from .judging.sections import Section, landmark_scores, report
+from .judging.side_by_side import Sample, write_sheet
+from .labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
 
 NUM_PICTURES = 12
 """Number of frames on a sheet, spread over the set."""

@@ -23,10 +23,11 @@ from streamparts.models.checkpoint import load_weights, read_config
 from streamparts.models.readout import ExportedStudent, Readout
 from streamparts.models.run_files import STUDENT
 from streamparts.models.student import Student, StudentConfig
-from train.bodies.mesh import PARTS
-from train.bodies.shards import Shard, read_shards
-from train.presence import calibrate, features_of, scores
-from train.rendered import moved, take
+
+from .bodies.mesh import PARTS
+from .bodies.shards import Shard, read_shards
+from .inputs.rendered import moved, take
+from .students.presence import calibrate, features_of, scores
 
 SUBJECT, FIGURES = "subject.json", "held-out.json"
 MARGIN = 0.25

@@ -28,21 +28,23 @@ from streamparts.models.layers import Affine, PoseHead
 from streamparts.models.readout import read_masks
 from streamparts.models.run_files import NAMES, SCOPS
 from streamparts.models.scops import Scops, part_labels
-from train.augment import Draws, to_images
-from train.backbone import load_backbone
-from train.cache import cache_place
-from train.config import parse_flags
-from train.images import ImageBatch, ImageFolder, ImageSampler
-from train.loop import channels_last, descend, exit_code, keep, launch, ramp, tell_unusual
-from train.report import contact_sheet, write_names, write_png
-from train.run_folder import RunLog, StopRequest, open_run, require_finite, restore
-from train.scops_config import PRESETS, ScopsTrainingConfig
-from train.scops_losses import PartBasis, ScopsResult, part_centres, scops_objective, to_cells
-from train.semantic import CollectionFeatures, factorised_basis, load_semantic
-from train.shape import Shapes, shape_terms
-from train.spread import spread
-from train.uld import UldDecoder, pooled_features
-from train.warps import Warp, perturb_colours, random_warp
+
+from .drawing.png import write_png
+from .frames.cache import cache_place
+from .frames.spread import spread
+from .frames.transforms import Draws, to_images
+from .inputs.images import ImageBatch, ImageFolder, ImageSampler
+from .inputs.warps import Warp, perturb_colours, random_warp
+from .judging.sheets import contact_sheet, write_names
+from .presets.flags import parse_flags
+from .presets.scops import PRESETS, ScopsTrainingConfig
+from .pretrained.backbone import load_backbone
+from .running.loop import channels_last, descend, exit_code, keep, launch, ramp, tell_unusual
+from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
+from .terms.scops_losses import PartBasis, ScopsResult, part_centres, scops_objective, to_cells
+from .terms.semantic import CollectionFeatures, factorised_basis, load_semantic
+from .terms.shape import Shapes, shape_terms
+from .terms.uld import UldDecoder, pooled_features
 
 LEARNER = "learner.safetensors"
 CANDIDATE_LEVELS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)

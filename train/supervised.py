@@ -29,15 +29,17 @@ from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.readout import read_out
 from streamparts.models.run_files import NAMES, STUDENT
 from streamparts.models.student import LiteUNet, Student, StudentConfig, StudentOutput, student_config
-from train.bodies.mesh import PARTS
-from train.bodies.shards import read_shards
-from train.exported import norms_from, read_student
-from train.lite0 import load_lite0
-from train.loop import anyone, channels_last, exit_code, launch, ramp
-from train.rendered import Lessons
-from train.report import contact_sheet, write_png
-from train.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
-from train.supervised_losses import Said, SupervisedLoss, supervised_loss
+
+from .bodies.mesh import PARTS
+from .bodies.shards import read_shards
+from .drawing.png import write_png
+from .inputs.rendered import Lessons
+from .judging.sheets import contact_sheet
+from .pretrained.exported import norms_from, read_student
+from .pretrained.lite0 import load_lite0
+from .running.loop import anyone, channels_last, exit_code, launch, ramp
+from .running.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
+from .terms.supervised_losses import Said, SupervisedLoss, supervised_loss
 
 NORM_PICTURES = 128
 """Whose statistics the norms of a model that is trained on begin with."""

@@ -28,8 +28,8 @@ from benchmarks.real.measuring import MAX_FRAMES, Asked, Rows, default_cache, me
 from benchmarks.real.sets import DATA, SETS
 from benchmarks.real.tables import tables
 from streamparts.errors import StreampartsError
-from train.config import PRESETS
 from train.evaluate import rounded
+from train.presets.assembly import PRESETS
 
 
 def parser() -> argparse.ArgumentParser:

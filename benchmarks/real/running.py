@@ -18,15 +18,15 @@ from streamparts.backends.choice import open_backend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Frame, Tracks
 from streamparts.tracking.roi import Roi
-from train.finding import open_finder
-from train.found import Found
+from train.frames.spread import spread
+from train.judging.finding import open_finder
+from train.judging.found import Found
+from train.judging.landmarks import split_frames
+from train.judging.observation import observe
+from train.judging.sections import Section, landmark_scores, report
+from train.judging.side_by_side import Sample, write_sheet
+from train.judging.subjects import SubjectMatcher
 from train.labels import EvaluationSet, LabelledFrame
-from train.landmarks import split_frames
-from train.observation import observe
-from train.sections import Section, landmark_scores, report
-from train.side_by_side import Sample, write_sheet
-from train.spread import spread
-from train.subjects import SubjectMatcher
 
 NUM_PICTURES = 12
 CPU_BACKEND = "onnxruntime"

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import Tracks
-from train.found import Found
+from train.judging.found import Found
+from train.judging.subjects import LOST, SubjectMatcher, middle_and_size
 from train.labels import LabelledFrame
-from train.subjects import LOST, SubjectMatcher, middle_and_size
 
 
 def by_subject(

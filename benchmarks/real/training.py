@@ -14,7 +14,7 @@ from benchmarks.place import ROOT
 from benchmarks.real.clips import gather
 from benchmarks.real.sets import Case
 from streamparts.errors import StreampartsError
-from train.config import PRESETS, TrainingConfig
+from train.presets.assembly import PRESETS, TrainingConfig
 
 SCALED = ("steps", "student_steps", "bootstrap_steps", "gate_steps")
 """What --steps-scale scales."""

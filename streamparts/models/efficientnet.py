@@ -1,5 +1,5 @@
 """EfficientNet-lite0 (Tan and Le 2019, in the "lite" form without squeeze-and-excitation, ReLU6 throughout): an encoder
-pretrained on ImageNet. train/lite0.py loads the weights."""
+pretrained on ImageNet. train/pretrained/lite0.py loads the weights."""
 
 from __future__ import annotations
 

@@ -12,12 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from streamparts.errors import StreampartsError
-from train.bodies.clips import write_clips
-from train.bodies.mesh import load_bodies
-from train.bodies.picture import EMPTY, draw_picture
-from train.bodies.scene import Photos
-from train.bodies.shards import sheet, write_pictures
-from train.report import write_png
+
+from ..drawing.png import write_png
+from .clips import write_clips
+from .mesh import load_bodies
+from .picture import EMPTY, draw_picture
+from .scene import Photos
+from .shards import sheet, write_pictures
 
 EXAMPLES = """examples:
   python -m train.bodies person --out pictures/people --num-pictures 9000 --photos ~/rooms

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from train.bodies.figure import Figure
-from train.bodies.mesh import PARTS, Array
-from train.bodies.pose import unit
+from .figure import Figure
+from .mesh import PARTS, Array
+from .pose import unit
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation, Slerp
 
-from train.bodies.camera import Camera, draw_light, horizon, look_at
-from train.bodies.figure import Figure, dress
-from train.bodies.mesh import JOINTS, PARTS, Array, Bodies
-from train.bodies.outfit import Outfit, draw_outfit
-from train.bodies.picture import compose, paint_person, part_poses
-from train.bodies.pose import draw_pose, turn
-from train.bodies.scene import Photos, draw_background
-from train.puppets import PuppetClip, write_clip
+from ..drawing.puppet_clips import PuppetClip, write_clip
+from .camera import Camera, draw_light, horizon, look_at
+from .figure import Figure, dress
+from .mesh import JOINTS, PARTS, Array, Bodies
+from .outfit import Outfit, draw_outfit
+from .picture import compose, paint_person, part_poses
+from .pose import draw_pose, turn
+from .scene import Photos, draw_background
 
 SECONDS_A_POSE = 0.9
 MARGIN = 1.25

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from train.bodies.mesh import JOINTS, PARTS, Array, Bodies
-from train.bodies.outfit import BODY, HAIR, HAT, SKIRT, Outfit
-from train.bodies.pose import place_joints, unit
-from train.bodies.raster import Ints, skin, vertex_normals
+from .mesh import JOINTS, PARTS, Array, Bodies
+from .outfit import BODY, HAIR, HAT, SKIRT, Outfit
+from .pose import place_joints, unit
+from .raster import Ints, skin, vertex_normals
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray
 from streamparts.geometry import CANONICAL_SIGMAS
-from train.bodies.camera import Camera, Light, draw_light, frame_it, horizon, look_at
-from train.bodies.figure import Figure, dress
-from train.bodies.mesh import JOINTS, PARTS, Array, Bodies
-from train.bodies.outfit import Outfit, any_colour, draw_outfit
-from train.bodies.pose import draw_pose, unit
-from train.bodies.raster import interpolate, nearest_value, rasterise, triangle_areas
-from train.bodies.scene import Photos, draw_background, paste_cutout
-from train.bodies.things import add_thing
+
+from .camera import Camera, Light, draw_light, frame_it, horizon, look_at
+from .figure import Figure, dress
+from .mesh import JOINTS, PARTS, Array, Bodies
+from .outfit import Outfit, any_colour, draw_outfit
+from .pose import draw_pose, unit
+from .raster import interpolate, nearest_value, rasterise, triangle_areas
+from .scene import Photos, draw_background, paste_cutout
+from .things import add_thing
 
 AXES = {
     "torso": ("pelvis", "neck"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from train.bodies.mesh import JOINTS, PARENTS, Array
+from .mesh import JOINTS, PARENTS, Array
 
 LEFT, RIGHT = 1, -1
 ARMS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float], float]] = {

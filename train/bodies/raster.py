@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from train.bodies.mesh import Array
+from .mesh import Array
 
 Ints = NDArray[np.int32]
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.random import Generator
 
 from streamparts.arrays import ByteArray
-from train.bodies.mesh import Array
-from train.bodies.outfit import any_colour
-from train.bodies.things import add_thing, noise, ramp
+
+from .mesh import Array
+from .outfit import any_colour
+from .things import add_thing, noise, ramp
 
 PHOTO_PIXELS = 640
 """Longer side of photographs in memory."""

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
-from train.bodies.mesh import Array, Bodies
-from train.bodies.picture import Picture, draw_picture
-from train.bodies.scene import Photos
+
+from .mesh import Array, Bodies
+from .picture import Picture, draw_picture
+from .scene import Photos
 
 PER_SHARD = 250
 STEPS_PER_HEIGHT = 200

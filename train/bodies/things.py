@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from train.bodies.mesh import Array
-from train.bodies.outfit import SKINS, any_colour
+from .mesh import Array
+from .outfit import SKINS, any_colour
 
 
 def noise(rng: Generator, size: int, cells: int) -> Array:

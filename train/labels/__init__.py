@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from train.labels.badja import open_badja
-from train.labels.davis import open_davis
-from train.labels.dlc import open_dlc
-from train.labels.horses import open_horses
-from train.labels.keypoints_json import open_keypoints
-from train.labels.points import open_points
-from train.labels.puppets import PuppetOptions, open_folder, open_rendered
-from train.labels.sleap import open_sleap
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError
+from .badja import open_badja
+from .davis import open_davis
+from .dlc import open_dlc
+from .horses import open_horses
+from .keypoints_json import open_keypoints
+from .points import open_points
+from .puppets import PuppetOptions, open_folder, open_rendered
+from .sleap import open_sleap
+from .values import EvaluationSet, LabelledFrame, LabelsError
 
 __all__ = ["KINDS", "EvaluationSet", "LabelledFrame", "LabelsError", "PuppetOptions", "open_set"]
 

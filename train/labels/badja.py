@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from streamparts.arrays import FloatArray
-from train.labels.pictures import list_images, read_mask, read_rgb, video_frames
-from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
-from train.spread import spread
+
+from ..frames.spread import spread
+from .pictures import list_images, read_mask, read_rgb, video_frames
+from .values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 
 LABELLED_WH = (1920, 1080)
 JOINTS = {

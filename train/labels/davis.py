@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from train.labels.pictures import list_images, read_mask, read_rgb
-from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
-from train.spread import spread
+from ..frames.spread import spread
+from .pictures import list_images, read_mask, read_rgb
+from .values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 
 
 def open_davis(folder: Path, max_frames: int) -> EvaluationSet:

@@ -16,9 +16,10 @@ import numpy as np
 
 from streamparts.arrays import FloatArray
 from streamparts.texts import encoding_of
-from train.labels.pictures import read_rgb
-from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
-from train.spread import spread
+
+from ..frames.spread import spread
+from .pictures import read_rgb
+from .values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 
 HEADER = ("scorer", "bodyparts", "coords")
 PIXEL_CENTER = 0.5

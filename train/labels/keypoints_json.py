@@ -16,10 +16,11 @@ import numpy as np
 
 from streamparts.arrays import FloatArray
 from streamparts.sources import VIDEO_SUFFIXES
-from train.body_points import HAND_21
-from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, pseudo, set_name
-from train.spread import spread
+
+from ..frames.spread import spread
+from .body_points import HAND_21
+from .pictures import video_frames
+from .values import EvaluationSet, LabelledFrame, LabelsError, pseudo, set_name
 
 
 def open_keypoints(labels: Path, video: Path | None, max_frames: int) -> EvaluationSet:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray
 from streamparts.sources import IMAGE_SUFFIXES, open_source
 from streamparts.sources.rescale import Rescaler
-from train import pictures
-from train.labels.values import LabelsError
+
+from ..frames import pictures
+from .values import LabelsError
 
 HALVES = {"fit": 0, "test": 1}
 """Halves of a collection without its own split: every second image in order of names, from the first or the second."""

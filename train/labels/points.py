@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.sources import find_videos
-from train.body_points import MEDIAPIPE_33
-from train.labels.pictures import video_frames
-from train.labels.values import EvaluationSet, LabelledFrame, LabelsError, pseudo, set_name
-from train.spread import spread
+
+from ..frames.spread import spread
+from .body_points import MEDIAPIPE_33
+from .pictures import video_frames
+from .values import EvaluationSet, LabelledFrame, LabelsError, pseudo, set_name
 
 MIN_SCORE = 0.5
 """Keypoints with a lower score count as missing."""

@@ -10,10 +10,11 @@ import numpy as np
 
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.sources import find_videos
-from train.labels.pictures import video_frames
-from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
-from train.puppet_figures import FIGURES
-from train.puppets import PuppetTruth, load_truth, render_clip
+
+from ..drawing.puppet_clips import PuppetTruth, load_truth, render_clip
+from ..drawing.puppet_figures import FIGURES
+from .pictures import video_frames
+from .values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 
 UNSEEN_SEED = 700_000
 """First seed: training uses seeds from 0, development of methods used seeds from 100,000."""

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from streamparts.arrays import FloatArray
 from streamparts.errors import MissingExtraError
 from streamparts.sources import VIDEO_SUFFIXES
-from train.labels.pictures import video_frames
-from train.labels.values import TRUE, EvaluationSet, LabelledFrame, LabelsError, Truth, pseudo, set_name
-from train.spread import spread
+
+from ..frames.spread import spread
+from .pictures import video_frames
+from .values import TRUE, EvaluationSet, LabelledFrame, LabelsError, Truth, pseudo, set_name
 
 PIXEL_CENTER = 0.5
 """Offset from whole numbers at pixel centres to continuous pixels."""

@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from train.loop import exit_code
-from train.report import write_png
-from train.subject.find import find_subjects
-from train.subject.sheet import contact_sheet
-from train.subject.values import SubjectSource
+from ..drawing.png import write_png
+from ..running.loop import exit_code
+from .find import find_subjects
+from .sheet import contact_sheet
+from .values import SubjectSource
 
 
 def parse_source(text: str) -> SubjectSource:

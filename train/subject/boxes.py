@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from streamparts.arrays import ByteArray, FloatArray
-from train.subject.values import BoolArray
+
+from .values import BoolArray
 
 LEVEL = 127
 """Of 255: masks above are the subject."""

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from streamparts.arrays import ByteArray
-from train.subject.evidence import BACKGROUND, SUBJECT, UNKNOWN, disc
+
+from .evidence import BACKGROUND, SUBJECT, UNKNOWN, disc
 
 SIDE = 96
 """Pixels of the longer side of the frames that are laid side by side."""

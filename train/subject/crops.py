@@ -12,11 +12,12 @@ import numpy as np
 from streamparts.arrays import ByteArray, FloatArray, require_shape
 from streamparts.errors import VideoError
 from streamparts.texts import readable
-from train.cache import new_array
-from train.clips import cache_key, open_clip
-from train.readers import READING_ERRORS, reason_of
-from train.subject.cutting import cut
-from train.subject.values import IntArray
+
+from ..frames.cache import new_array
+from ..frames.clips import cache_key, open_clip
+from ..frames.readers import READING_ERRORS, reason_of
+from .cutting import cut
+from .values import IntArray
 
 
 def crop_frames(clip: Path, rows: IntArray, regions: FloatArray, pixels: int, cache: Path) -> ByteArray:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray, FloatArray
-from train.camera import MEDIAN_FRAMES
-from train.spread import spread
-from train.subject.footage import Shot, key_rows, read_key
-from train.subject.motion import motion_evidence
-from train.subject.values import BoolArray
+
+from ..frames.camera import MEDIAN_FRAMES
+from ..frames.spread import spread
+from .footage import Shot, key_rows, read_key
+from .motion import motion_evidence
+from .values import BoolArray
 
 BACKGROUND, SUBJECT, UNKNOWN = 0, 255, 128
 """Values of a trimap."""

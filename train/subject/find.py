@@ -14,20 +14,21 @@ from tqdm import tqdm
 from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.models.fuse import fuse_batch_norms
-from train.clips import cache_key
-from train.readers import find_clips
-from train.subject.boxes import Followed
-from train.subject.evidence import MaskOf, ShotEvidence, gather
-from train.subject.footage import Shot, open_footage
-from train.subject.given import given_subjects
-from train.subject.kept import keep, read_kept
-from train.subject.learning import Example, answers, train_network
-from train.subject.masking import find_in_shot, look_again, moved, of_others, trusted
-from train.subject.motion import LOST
-from train.subject.network import SubjectNetwork, build_network
-from train.subject.networks import load_network, load_saliency, saliency_file
-from train.subject.rounds import own_examples
-from train.subject.values import SubjectClip, SubjectSource, square_around
+
+from ..frames.clips import cache_key
+from ..frames.readers import find_clips
+from .boxes import Followed
+from .evidence import MaskOf, ShotEvidence, gather
+from .footage import Shot, open_footage
+from .given import given_subjects
+from .kept import keep, read_kept
+from .learning import Example, answers, train_network
+from .masking import find_in_shot, look_again, moved, of_others, trusted
+from .motion import LOST
+from .network import SubjectNetwork, build_network
+from .networks import load_network, load_saliency, saliency_file
+from .rounds import own_examples
+from .values import SubjectClip, SubjectSource, square_around
 
 VERSION = 1
 """Of what is computed; another one is computed anew."""

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from train.camera import Box, grey
-from train.clips import cache_key, decode_clip, open_clip
-from train.readers import READING_ERRORS, find_clips, reason_of
-from train.spread import spread
-from train.subject.values import BoolArray, IntArray
+
+from ..frames.camera import Box, grey
+from ..frames.clips import cache_key, decode_clip, open_clip
+from ..frames.readers import READING_ERRORS, find_clips, reason_of
+from ..frames.spread import spread
+from .values import BoolArray, IntArray
 
 SMALL_SIDE = 160
 """Longer side of the frames in which the subject is looked for."""

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 from streamparts.arrays import ByteArray
-from train.clips import open_clip
-from train.subject.boxes import Followed, follow
-from train.subject.cutting import cut
-from train.subject.footage import Shot, open_footage
-from train.subject.masking import of_others, trusted
-from train.subject.masks_folder import FrameMasks, MasksOfAnotherTool
-from train.subject.values import MASK_SIDE, BoolArray, SubjectClip, square_around
+
+from ..frames.clips import open_clip
+from .boxes import Followed, follow
+from .cutting import cut
+from .footage import Shot, open_footage
+from .masking import of_others, trusted
+from .masks_folder import FrameMasks, MasksOfAnotherTool
+from .values import MASK_SIDE, BoolArray, SubjectClip, square_around
 
 
 def given_subjects(clips: Path, folder: Path, cache: Path, say: Callable[[str], None]) -> Iterator[SubjectClip]:

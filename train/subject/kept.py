@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.subject.values import SubjectClip
+from .values import SubjectClip
 
 INDEX = "index.json"
 

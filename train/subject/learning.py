@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from streamparts.arrays import ByteArray
-from train.augment import to_images
-from train.loop import cosine_rate
-from train.subject.cutting import cut
-from train.subject.evidence import BACKGROUND, SUBJECT, UNKNOWN
-from train.subject.network import SubjectNetwork
+
+from ..frames.transforms import to_images
+from ..running.loop import cosine_rate
+from .cutting import cut
+from .evidence import BACKGROUND, SUBJECT, UNKNOWN
+from .network import SubjectNetwork
 
 RATE, BACKBONE_RATE = 2e-3, 4e-4
 """Peak learning rates of the new layers and of the backbone."""

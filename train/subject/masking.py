@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 
 from streamparts.arrays import ByteArray, FloatArray
-from train.subject.boxes import LEVEL, Followed, follow, smoothed
-from train.subject.crops import each_crop
-from train.subject.cutting import cut
-from train.subject.footage import SMALL_SIDE, Shot
-from train.subject.values import MASK_SIDE, BoolArray, square_around
+
+from .boxes import LEVEL, Followed, follow, smoothed
+from .crops import each_crop
+from .cutting import cut
+from .footage import SMALL_SIDE, Shot
+from .values import MASK_SIDE, BoolArray, square_around
 
 WIDE = 0.4
 """Margin of the crop in which the network looks again, wider than the one kept: for what the first look missed."""

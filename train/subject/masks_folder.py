@@ -9,8 +9,9 @@ import numpy as np
 from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
-from train.pictures import PictureError, read_grey
-from train.readers import natural_key
+
+from ..frames.pictures import PictureError, read_grey
+from ..frames.readers import natural_key
 
 
 class MasksOfAnotherTool:

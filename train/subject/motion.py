@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray, FloatArray
-from train.camera import grey
-from train.subject.footage import Shot
+
+from ..frames.camera import grey
+from .footage import Shot
 
 SPANS = (4, 10, 20, 40, 80, 140)
 """Frames of the file by which the pictures of a pair lie apart, in both directions."""

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from streamparts.models.efficientnet import EfficientNetLite0
 from streamparts.models.layers import ConvBlock, UNet
-from train.lite0 import lite0_file, load_lite0
-from train.loop import channels_last
+
+from ..pretrained.lite0 import lite0_file, load_lite0
+from ..running.loop import channels_last
 
 WIDTH = 32
 """Channels of the lateral layers."""

@@ -8,15 +8,16 @@ import cv2
 import numpy as np
 
 from streamparts.arrays import ByteArray, FloatArray
-from train.readers import letterboxed
-from train.subject.boxes import COMPARABLE, components, union
-from train.subject.colours import refined
-from train.subject.cutting import cut, turned_square
-from train.subject.evidence import BACKGROUND, UNKNOWN, ShotEvidence
-from train.subject.footage import Shot
-from train.subject.learning import Example
-from train.subject.masking import Answers, wide_regions, without_rest
-from train.subject.values import MASK_SIDE
+
+from ..frames.readers import letterboxed
+from .boxes import COMPARABLE, components, union
+from .colours import refined
+from .cutting import cut, turned_square
+from .evidence import BACKGROUND, UNKNOWN, ShotEvidence
+from .footage import Shot
+from .learning import Example
+from .masking import Answers, wide_regions, without_rest
+from .values import MASK_SIDE
 
 
 def own_examples(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], answers: Answers) -> list[Example]:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray
 from streamparts.bundle.colours import part_color
-from train.clips import open_clip
-from train.spread import spread
-from train.subject.cutting import paste
-from train.subject.values import SubjectClip
+
+from ..frames.clips import open_clip
+from ..frames.spread import spread
+from .cutting import paste
+from .values import SubjectClip
 
 HEIGHT = 128
 """Pixels of a row of frames."""

@@ -1,0 +1,1 @@
+"""Rendered puppets, and PNG files."""

@@ -1,0 +1,1 @@
+"""From frames to batches: pairs, crops that follow the subject, images with saliency maps, augmentation."""

@@ -1,0 +1,1 @@
+"""Measures of found parts, and sheets that show them."""

@@ -1,0 +1,1 @@
+"""The configuration of each trainer, its presets, and the flags made from both."""

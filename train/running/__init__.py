@@ -1,0 +1,1 @@
+"""A run: processes, the optimiser's step, log, checkpoints."""

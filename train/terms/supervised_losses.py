@@ -1,0 +1,99 @@
+"""Losses of the supervised student: masks, sides, poses, positions on the body, facing direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from streamparts.models.layers import Affine
+from streamparts.models.student import StudentOutput
+
+from ..inputs.rendered import CELLS, PAIRS, Truth
+
+
+@dataclass(frozen=True)
+class SupervisedLoss:
+    """One weight per term."""
+
+    joined: float = 3.0
+    """Cross-entropy of the masks with left and right merged."""
+    body: float = 3.0
+    """Weight of a part's pixel in it, relative to the background."""
+    side: float = 0.5
+    """Cross-entropy of left against right, on pixels of limbs."""
+    dice: float = 2.0
+    """1 - the soft Dice of each part over the batch."""
+    translation: float = 0.5
+    """L1 between centres in normalised units, weighted by each part's visible share."""
+    shape: float = 0.25
+    """L1 between the entries of A."""
+    canonical: float = 1.0
+    """L1 between positions on the body, in body heights."""
+    facing: float = 0.2
+    """1 - the cosine between the true and the predicted direction of the chest."""
+
+
+class Said(NamedTuple):
+    """Predictions of the student and the training heads."""
+
+    output: StudentOutput
+    canonical: Tensor
+    """(B, 3, S/4, S/4)"""
+    facing: Tensor
+    """(B, 3)"""
+
+
+def supervised_loss(said: Said, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
+    """The weighted terms by name."""
+    log_masks = said.output.logits.log_softmax(dim=1)
+    joined, side = mask_terms(log_masks, truth.labels, weights.body)
+    cells = truth.labels[:, CELLS // 2 :: CELLS, CELLS // 2 :: CELLS]
+    body = (cells > 0)[:, None].float()
+    places = ((said.canonical - truth.canonical).abs() * body).sum() / body.sum().clamp(min=1) / 3
+    known = truth.facing.norm(dim=1)
+    cosine = F.cosine_similarity(said.facing, truth.facing, dim=1)
+    return {
+        "joined": weights.joined * joined,
+        "side": weights.side * side,
+        "dice": weights.dice * dice_loss(log_masks.exp(), truth.labels),
+        **pose_terms(said.output.affine, truth, weights),
+        "canonical": weights.canonical * places,
+        "facing": weights.facing * ((1 - cosine) * known).sum() / known.sum().clamp(min=1),
+    }
+
+
+def mask_terms(log_masks: Tensor, labels: Tensor, body: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy with both sides of each pair merged and, over the pixels of limbs, that of the side."""
+    whole = log_masks.gather(1, labels[:, None])[:, 0]
+    together = whole
+    for one, other in PAIRS:
+        of_pair = (labels == one + 1) | (labels == other + 1)
+        both = torch.logaddexp(log_masks[:, one + 1], log_masks[:, other + 1])
+        together = torch.where(of_pair, both, together)
+    limbs = sum(((labels == part + 1).float() for pair in PAIRS for part in pair), torch.zeros_like(whole))
+    side = ((together - whole) * limbs).sum() / limbs.sum().clamp(min=1)
+    return -(together * (1 + (body - 1) * (labels > 0))).mean(), side
+
+
+def dice_loss(masks: Tensor, labels: Tensor) -> Tensor:
+    """1 - Dice of every part in the batch, over the batch."""
+    truth = F.one_hot(labels, masks.shape[1]).permute(0, 3, 1, 2)[:, 1:].float()
+    guess = masks[:, 1:]
+    shared, total = (guess * truth).sum((0, 2, 3)), (guess + truth).sum((0, 2, 3))
+    there = (truth.sum((0, 2, 3)) > 0).float()
+    return ((1 - 2 * shared / (total + 1)) * there).sum() / there.sum().clamp(min=1)
+
+
+def pose_terms(affine: Affine, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
+    """L1 of centres and shapes of parts with known poses."""
+    trusted = truth.trust.sum().clamp(min=1)
+    centres = (affine.translation - truth.centres).abs().sum(-1)
+    shapes = (affine.matrix()[..., :2] - truth.shapes).abs().sum((-1, -2))
+    return {
+        "translation": weights.translation * (centres * truth.trust).sum() / trusted,
+        "shape": weights.shape * (shapes * truth.trust).sum() / trusted,
+    }
