@@ -8,6 +8,7 @@ import pytest
 
 from streamparts.geometry import CANONICAL_SIGMAS, mask_moments, pixels_to_normalised
 from train import puppets
+from train.drawing import puppet_clips
 from train.drawing.puppet_clips import PuppetClip, load_truth, render_clip, write_clip, write_clips
 from train.drawing.puppet_figures import FIGURES
 
@@ -24,7 +25,7 @@ def lone_clip(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
     """A large clip in which only the figure's bone `request.param` is painted, at its usual place."""
     kind, name = request.param
     k = [bone.name for bone in FIGURES[kind].bones].index(name)
-    monkeypatch.setattr(puppets, "_depth_order", lambda bones, rng: [k])
+    monkeypatch.setattr(puppet_clips, "_depth_order", lambda bones, rng: [k])
     return render_clip(kind, seed=1, num_frames=20, size_hw=(512, 512))
 
 
