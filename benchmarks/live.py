@@ -109,7 +109,7 @@ def run_live(bundle: Bundle, seconds: float, network_seconds: float) -> dict[str
     return {
         "seconds": round(summary.seconds, 1),
         "network ms": round(1e3 * network_seconds, 1),
-        "frames done, dropped": [summary.num_frames, summary.num_dropped],
+        "frames done, dropped": [summary.num_frames, summary.counts.dropped],
         "age p50, p95, p99 ms": [round(age, 1) for age in (summary.age_p50_ms, summary.age_p95_ms, summary.age_p99_ms)],
         "frame period and network ms": round(1e3 * (1 / RATE + network_seconds), 1),
         "age p50 ms at the beginning, at the end": [stats.age_ms and stats.age_ms.p50 for stats in (begin, end)],

@@ -93,5 +93,5 @@ def inline_pools(monkeypatch: pytest.MonkeyPatch) -> Pools:
         pools.append(InlinePool(settings, pools.dies))
         return pools[-1]
 
-    monkeypatch.setattr("streamparts.corpus.run._pool", pool)
+    monkeypatch.setattr("streamparts.corpus.processing._pool", pool)
     return pools

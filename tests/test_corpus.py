@@ -15,7 +15,7 @@ import pytest
 
 from streamparts import __version__, load_model, run_corpus
 from streamparts.corpus.driver import CorpusProgress
-from streamparts.corpus.options import Options, Settings
+from streamparts.corpus.options import CorpusOptions, Settings
 from streamparts.corpus.places import TOKEN, LocalFolder, token_file
 from streamparts.corpus.pool import LocalPool
 from streamparts.errors import ModelError, StreampartsError, VideoError
@@ -192,7 +192,7 @@ def test_stop_while_the_workers_still_load_ends_them(tmp_path: Path, corpus: Pat
 def test_workers_take_turns_with_the_gpus(tmp_path: Path, model_path: Path) -> None:
     """A restarted worker replaces the lost one."""
     LocalFolder(tmp_path).write(TOKEN, token_file("token", "this test", 0))
-    settings = Settings(load_model(model_path), Options(), "onnxruntime", 1, str(tmp_path), "token", __version__)
+    settings = Settings(load_model(model_path), CorpusOptions(), "onnxruntime", 1, str(tmp_path), "token", __version__)
     pool = LocalPool(settings, 4, ("2", "5"))
     try:
         pool.want(4)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import pytest
 from streamparts import Smoothing, __version__, load_model, run_corpus
 from streamparts.cli import main
 from streamparts.corpus.manifest import Manifest
-from streamparts.corpus.options import Options, Settings
+from streamparts.corpus.options import BOTH, CorpusOptions, Settings
 from streamparts.corpus.places import LocalFolder
 from streamparts.corpus.records import CorpusResult
 from streamparts.corpus.work import Worker
 from streamparts.errors import StreampartsError, VideoError
+from streamparts.runtime.options import Tracking
+from streamparts.sinks.outputs import Outputs
+from streamparts.sources.reading import Reading
 from tests.conftest import ROOT
 from tests.corpora import NAMES, Pools, files_in, frame_numbers, inline_pools, manifest_lines, write_corpus
 from tests.media import decode, numbered_video, picture_file, read_number
@@ -118,11 +122,35 @@ def test_another_model_or_other_options_do_all_again_and_say_so(tmp_path: Path, 
 
 
 def test_the_options_that_count_are_those_that_change_the_outputs() -> None:
-    plain = Options(overlay=False)
-    same = [Options(overlay=False, encoder="h264_nvenc", audio=False), Options(overlay=False, hwaccel="cuda")]
-    other = [Options(), Options(overlay=False, masks=True), Options(overlay=False, every=2), Options(tracks=False)]
+    tracks = Outputs(tracks=Path("tracks.jsonl"))
+    plain = CorpusOptions(outputs=tracks)
+    same = [
+        CorpusOptions(outputs=replace(tracks, encoder="h264_nvenc", audio=False)),
+        CorpusOptions(outputs=tracks, reading=Reading(hwaccel="cuda")),
+    ]
+    other = [
+        CorpusOptions(),
+        CorpusOptions(outputs=replace(tracks, masks=True)),
+        CorpusOptions(outputs=tracks, reading=Reading(every=2)),
+        CorpusOptions(outputs=tracks, tracking=Tracking(max_fps=2)),
+        CorpusOptions(outputs=replace(BOTH, tracks=None)),
+        CorpusOptions(outputs=replace(BOTH, encoder="x")),
+    ]
     assert {options.sha256 for options in same} == {plain.sha256}
-    assert len({options.sha256 for options in (plain, *other, Options(encoder="x"))}) == 6
+    assert len({options.sha256 for options in (plain, *other)}) == 7
+
+
+def test_options_have_the_sums_of_earlier_versions() -> None:
+    """Otherwise whole corpora would be processed again after an update."""
+    region = Tracking(smoothing=Smoothing(), roi=(1.0, 2.0, 3.0, 4.0), max_fps=3.0)
+    part = Reading(damaged="drop", start=1.0, end=2.5, every=3)
+    made = (
+        CorpusOptions(),
+        CorpusOptions(outputs=replace(BOTH, overlay=None)),
+        CorpusOptions(tracking=region, reading=Reading(fps=Fraction(25))),
+        CorpusOptions(outputs=replace(BOTH, masks=True), reading=part),
+    )
+    assert [options.sha256[:8] for options in made] == ["21703f2b", "499a371b", "7104a1b3", "d8afbcf0"]
 
 
 def test_outputs_that_are_gone_or_were_changed_are_made_again(tmp_path: Path, corpus: Path, model: Path) -> None:
@@ -259,7 +287,7 @@ def test_a_kill_at_the_end_loses_nothing_and_does_nothing_twice(
         with pytest.raises(Killed):
             go(corpus / "a" / "x.mp4", model, out)
     runs = []
-    monkeypatch.setattr("streamparts.corpus.work.run", lambda *args, **options: runs.append(args))
+    monkeypatch.setattr("streamparts.corpus.work.run_one", lambda *args, **options: runs.append(args))
     results = go(corpus / "a" / "x.mp4", model, out)
     assert runs == []
     assert [(result.status, result.frames) for result in results.values()] == [
@@ -286,14 +314,14 @@ def test_a_video_that_changes_while_it_is_read_fails(
 ) -> None:
     from streamparts.corpus import work
 
-    run = work.run
+    run = work.run_one
 
     def touching(path: Path, *args: Any, **options: Any) -> object:
         summary = run(path, *args, **options)
         os.utime(path, ns=(7, 7))
         return summary
 
-    monkeypatch.setattr(work, "run", touching)
+    monkeypatch.setattr(work, "run_one", touching)
     (result,) = go(corpus / "a" / "x.mp4", model, tmp_path / "out").values()
     assert (result.status, result.attempts) == ("failed", 1)
     assert "was changed while it was read" in (result.error or "")
@@ -352,7 +380,7 @@ def test_arguments_that_make_no_sense_are_value_errors(
 
 
 def test_a_worker_refuses_another_version_and_another_disk(tmp_path: Path, model: Path) -> None:
-    settings = Settings(load_model(model), Options(), "onnxruntime", 1, str(tmp_path), "token", "0.0.1")
+    settings = Settings(load_model(model), CorpusOptions(), "onnxruntime", 1, str(tmp_path), "token", "0.0.1")
     with pytest.raises(StreampartsError, match=r"the run was started by 0\.0\.1; install the same version"):
         Worker(settings)
     with pytest.raises(VideoError, match="give one on a disk that all machines share"):

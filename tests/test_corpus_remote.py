@@ -137,13 +137,13 @@ def test_a_kill_before_the_manifest_was_put_does_nothing_twice(
             go(model)
     monkeypatch.setattr("streamparts.corpus.manifest.PUT_SECONDS", 0)
     runs: list[str] = []
-    run = work.run
+    run = work.run_one
 
     def counted(path: Path, *args: Any, **options: Any) -> object:
         runs.append(path.name)
         return run(path, *args, **options)
 
-    monkeypatch.setattr(work, "run", counted)
+    monkeypatch.setattr(work, "run_one", counted)
     assert {result.status for result in go(model).values()} == {"done"}
     assert len(runs) == 1, "two of three were complete: the next one is begun before the line is written"
     assert not any(name.startswith(".streamparts") for name in names_in(bucket, "clips/out"))

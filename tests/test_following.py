@@ -20,7 +20,6 @@ from streamparts.runtime.loop import track
 from streamparts.runtime.options import Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stream import run
-from streamparts.tracking.roi import Following
 from streamparts.tracking.subject import MOST_CREDIT, SPARE
 from tests.scenes import PINK, SceneSource, Square, along, background, scene, square_bundle
 
@@ -118,7 +117,7 @@ def test_in_damaged_frames_the_subject_is_hidden_and_afterwards_it_is_where_it_w
 def test_a_lost_subject_is_not_looked_for_in_damaged_frames(squares: Bundle) -> None:
     rest = Square(along((200, 150), (0, 0)))
     source = SceneSource(pictures(rest, range(20)), damaged=range(10))
-    pipeline = Pipeline(source, squares, backend := _Counting(squares), tracking=Tracking(following=Following(1)))
+    pipeline = Pipeline(source, squares, backend := _Counting(squares), tracking=Tracking(roi="auto"))
     results = iter(pipeline)
     assert seen([next(results) for _ in range(10)]) == "." * 10 and backend.num_pictures == 0
     assert seen(list(results)) == "x" * 10 and pipeline.close()
@@ -135,7 +134,7 @@ def test_a_subject_that_jumps_is_found_in_the_same_frame(squares: Bundle, begins
 def test_of_a_video_without_the_subject_little_more_is_looked_at_than_its_frames(squares: Bundle) -> None:
     for subject, numbers in ((WALK, range(80)), (Square(along((-900, 0), (0, 0))), range(200))):
         with_it = SceneSource(pictures(subject, numbers))
-        pipeline = Pipeline(with_it, squares, backend := _Counting(squares), Tracking(following=Following(1)))
+        pipeline = Pipeline(with_it, squares, backend := _Counting(squares), Tracking(roi="auto"))
         assert len(list(pipeline)) == len(numbers) and pipeline.close()
         assert backend.num_pictures <= (1 + SPARE) * len(numbers) + MOST_CREDIT
 

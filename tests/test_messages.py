@@ -205,7 +205,7 @@ def test_messages_are_the_records_of_the_tracks_file(
     records, lines = receiver.until_frame(19), lines_of(path)
     assert records[0] == lines[0], "the header comes first"
     assert [record for record in records if record["type"] != "header"] == lines[1:]
-    assert (summary.num_frames, summary.num_messages_lost) == (20, 0)
+    assert (summary.num_frames, summary.counts.messages_lost) == (20, 0)
     assert summary.notes == (f"udp://127.0.0.1:{receiver.port}: 20 frames sent",)
 
 
@@ -248,7 +248,7 @@ def test_what_was_lost_is_in_the_stats_and_the_summary(
 ) -> None:
     monkeypatch.setattr("streamparts.sinks.messages.datagrams.MAX_BYTES", 10)
     summary = run(CalmSource(10), bundle, send="udp://127.0.0.1:9", stats=tmp_path / "s.jsonl")
-    assert summary.num_messages_lost == 10
+    assert summary.counts.messages_lost == 10
     assert summary.notes == ("udp://127.0.0.1:9: 0 frames sent; 10 not sent: larger than a datagram",)
     last = msgspec.json.decode((tmp_path / "s.jsonl").read_bytes().splitlines()[-1], type=Stats)
     assert (last.final, last.messages_lost) == (True, 10)

@@ -13,13 +13,13 @@ import pytest
 from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.channel import Channel
 from streamparts.data import Frame, Gap, Outputs, Tracks, standing_for
 from streamparts.runtime.loop import track
 from streamparts.runtime.options import Policy, Tracking, default_policy
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import RunMeter
 from streamparts.runtime.stream import run
+from streamparts.threads import Channel
 from streamparts.tracksfile.writing import JsonlSink
 from tests.live import HandSource, within_patience
 from tests.media import ArraySource
@@ -103,7 +103,7 @@ def test_a_network_that_is_twice_too_slow_costs_frames_and_results_stay_two_fram
     assert pipeline.close()
     assert len(ages) == 200
     assert max(ages) <= 2
-    assert sum(dropped) == meter.dropped == source.num_given - len(ages)
+    assert sum(dropped) == meter.counts.dropped == source.num_given - len(ages)
 
 
 def test_an_output_that_is_twice_too_slow_costs_frames_and_what_it_writes_gets_no_older(
@@ -122,7 +122,7 @@ def test_an_output_that_is_twice_too_slow_costs_frames_and_what_it_writes_gets_n
     monkeypatch.setattr(JsonlSink, "write", slow_write)
     source.give(1)
     summary = within_patience(lambda: run(source, bundle, tracks=tmp_path / "t.jsonl"))
-    assert summary.num_frames + summary.num_dropped == source.num_given
+    assert summary.num_frames + summary.counts.dropped == source.num_given
     assert len(ages) == summary.num_frames > 100
     assert max(ages) <= 8, "written, waiting to be written, just done: two frames each, and the two that come meanwhile"
 
@@ -195,7 +195,7 @@ def test_a_maximal_rate_leaves_out_frames_evenly_and_counts_them(
 ) -> None:
     indices, meter = processed(ArraySource(12), bundle, max_fps)
     assert indices == list(expected)
-    assert (meter.skipped, meter.dropped) == (12 - len(indices), 0)
+    assert (meter.counts.skipped, meter.counts.dropped) == (12 - len(indices), 0)
 
 
 class RoundedSource(ArraySource):
@@ -235,7 +235,7 @@ def test_frames_before_the_first_index_are_read_and_left_out(bundle: Bundle, pol
         ArraySource(20), bundle, first_index=15, policy=policy, on_tracks=lambda tracks: seen.append(tracks.index)
     )
     assert min(seen) >= 15
-    assert summary.num_frames + summary.num_dropped == 5
+    assert summary.num_frames + summary.counts.dropped == 5
     with pytest.raises(ValueError, match="first_index"):
         run(ArraySource(3), bundle, first_index=-1)
 
@@ -253,5 +253,5 @@ def test_the_summary_counts_what_the_frames_say(bundle: Bundle) -> None:
     backend = Slow(bundle, source, 10)
     summary = within_patience(lambda: run(source, bundle, backend=backend))
     assert summary.num_frames == 10
-    assert summary.num_dropped == source.num_given - 10
-    assert (summary.num_segments, summary.num_gaps, summary.num_skipped) == (2, 1, 0)
+    assert summary.counts.dropped == source.num_given - 10
+    assert (summary.counts.segments, summary.counts.gaps, summary.counts.skipped) == (2, 1, 0)

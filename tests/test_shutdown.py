@@ -249,9 +249,9 @@ def test_a_stuck_callback_costs_its_own_results_only(
     monkeypatch.setattr(callback, "STUCK_SECONDS", 0.2)
     stuck, path = Stuck(), tmp_path / "t.jsonl"
     summary = within_patience(lambda: run(ArraySource(40), bundle, tracks=path, on_tracks=stuck, policy=policy))
-    assert num_lines(path) == 1 + summary.num_frames == 1 + 40 - summary.num_dropped
+    assert num_lines(path) == 1 + summary.num_frames == 1 + 40 - summary.counts.dropped
     assert len(stuck.seen) == 1
-    assert summary.num_callback_lost == summary.num_frames - 1
+    assert summary.counts.callback_lost == summary.num_frames - 1
     assert any("callback did not return" in line for line in summary.warnings)
     stuck.release.set()
     wait_for_threads()
@@ -288,14 +288,14 @@ def test_a_slow_callback_gets_the_newest_result_of_a_live_source(bundle: Bundle)
     source.give(1)
     summary = within_patience(lambda: run(source, bundle, on_tracks=slow, progress=progress))
     assert slow.seen == [0, 5]
-    assert (summary.num_frames, summary.num_callback_lost) == (6, 4)
+    assert (summary.num_frames, summary.counts.callback_lost) == (6, 4)
 
 
 def test_a_callback_sees_every_result_of_a_file_in_order(bundle: Bundle) -> None:
     seen: list[int] = []
     summary = run(ArraySource(100), bundle, on_tracks=lambda tracks: seen.append(tracks.index))
     assert seen == list(range(100))
-    assert (summary.num_callback_lost, summary.warnings) == (0, ())
+    assert (summary.counts.callback_lost, summary.warnings) == (0, ())
 
 
 class StubbornSource(HandSource):

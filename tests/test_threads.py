@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from streamparts.bundle.load import Bundle
-from streamparts.channel import Channel, Prefetch
 from streamparts.data import Tracks
 from streamparts.meter import AgeMeter, StageClock
 from streamparts.runtime.loop import track
 from streamparts.sinks.background import BackgroundSink
+from streamparts.threads import Channel, Prefetch
 from tests.media import ArraySource
 from tests.test_data import make_tracks
 
@@ -70,7 +70,7 @@ def test_of_huge_pictures_only_one_waits_for_each_stage(bundle: Bundle, monkeypa
         return max(ahead[:20])
 
     usual = most_ahead()
-    monkeypatch.setattr("streamparts.channel.MOST_BYTES", 1)
+    monkeypatch.setattr("streamparts.threads.MOST_BYTES", 1)
     assert most_ahead() == usual - 1
 
 

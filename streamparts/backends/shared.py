@@ -11,6 +11,7 @@ import numpy as np
 from streamparts.arrays import ByteArray
 from streamparts.data import Backend, Outputs
 from streamparts.errors import ModelError
+from streamparts.threads import DaemonThread
 
 MAX_BATCH = 8
 
@@ -48,8 +49,7 @@ class SharedBackend:
         self._running: list[_Call] = []
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="streamparts-network", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("network", self._work)
 
     def run(self, images: ByteArray) -> Outputs:
         """See Backend.run. Raises the backend's error for the batch that contains `images`, and ModelError after
@@ -75,8 +75,7 @@ class SharedBackend:
             self._changed.notify_all()
         for call in left:
             call.done.set()
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._thread.ends(seconds)
 
     def _work(self) -> None:
         while True:

@@ -9,15 +9,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from streamparts.cli.output_flags import outputs_of
+from streamparts.cli.run_flags import network_of, reading_of, tracking_of
 from streamparts.cli.signals import stop_on_signals
 from streamparts.cli.streams import PlainLines, is_watched
 from streamparts.cli.types import count, share
+from streamparts.threads import DaemonThread
 
 if TYPE_CHECKING:
     from streamparts.corpus.driver import CorpusProgress
+    from streamparts.corpus.options import CorpusOptions, Crew
     from streamparts.corpus.records import CorpusResult
 
 MOST_AT_ONCE = 16
@@ -83,7 +88,7 @@ def is_corpus(args: argparse.Namespace, sources: Sequence[str] | None = None) ->
 
 def run_as_corpus(args: argparse.Namespace) -> int:
     """Run the corpus and return the exit code."""
-    from streamparts.corpus.run import run_corpus
+    from streamparts.corpus.processing import process
 
     for flag, line in _NOT_OF_A_CORPUS.items():
         if getattr(args, flag) not in (None, False) and not (flag == "policy" and args.policy == "all"):
@@ -95,14 +100,15 @@ def run_as_corpus(args: argparse.Namespace) -> int:
     out_dir = args.out_dir or Path()
     began = time.monotonic()
     with stop_on_signals() as (stop, caught), _bar(args) as progress:
-        results = run_corpus(
+        results = process(
             args.sources,
-            args.model,
-            out_dir=out_dir,
+            out_dir,
+            network_of(args),
+            _options(args),
+            _crew(args),
             say=lambda line: _say(args, line),
             stop=stop,
             progress=progress,
-            **_arguments(args),
         )
     if not args.quiet:
         print(_summary(results, time.monotonic() - began))
@@ -116,41 +122,25 @@ def run_as_corpus(args: argparse.Namespace) -> int:
     return int(any(result.status == "failed" for result in results))
 
 
-def _arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """Convert flags to arguments of run_corpus."""
-    from streamparts.tracking.smoothing import Smoothing
+def _options(args: argparse.Namespace) -> CorpusOptions:
+    from streamparts.corpus.options import BOTH, CorpusOptions
 
-    given = {
-        "gpus_per_task": args.gpus_per_task,
-        "max_pixels": args.max_pixels,
-        "retries": args.retries,
-        "max_fps": None if args.max_fps is None else float(args.max_fps),
-    }
-    return {
-        "overlay": not args.no_overlay,
-        "masks": args.masks,
-        "style": args.style,
-        "encoder": args.encoder,
-        "audio": not args.no_audio,
-        "start": args.start,
-        "end": args.end,
-        "every": args.every,
-        "fps": args.fps,
-        "hwaccel": args.hwaccel,
-        "damaged": args.damaged,
-        "smoothing": Smoothing() if args.smooth else None,
-        "roi": args.roi,
-        "subjects": args.subjects,
-        "skeleton": args.skeleton if isinstance(args.skeleton, Path) else None,
-        "force": args.force,
-        "trust_engine": args.trust_engine,
-        "backend": args.backend,
-        "threads": args.threads,
-        "workers": args.workers,
-        "cluster": args.cluster,
-        "cpus_per_task": args.cpus_per_task,
-        **{name: value for name, value in given.items() if value is not None},
-    }
+    outputs = outputs_of(args, None if args.no_overlay else BOTH.overlay, BOTH.tracks)
+    return CorpusOptions(
+        outputs=outputs, tracking=replace(tracking_of(args), policy="all"), reading=reading_of(args, one_source=False)
+    )
+
+
+def _crew(args: argparse.Namespace) -> Crew:
+    from streamparts.corpus.options import RETRIES, Crew
+
+    return Crew(
+        workers=args.workers,
+        cluster=args.cluster,
+        cpus_per_task=args.cpus_per_task,
+        gpus_per_task=args.gpus_per_task or 0,
+        retries=RETRIES if args.retries is None else args.retries,
+    )
 
 
 def _say(args: argparse.Namespace, line: str) -> None:
@@ -208,13 +198,12 @@ def _bar(args: argparse.Namespace) -> Iterator[Callable[[CorpusProgress], None] 
     def note(progress: CorpusProgress) -> None:
         latest[:] = [progress]
 
-    thread = threading.Thread(target=draw, name="streamparts-bars", daemon=True)
-    thread.start()
+    thread = DaemonThread("bars", draw)
     try:
         yield note
     finally:
         ended.set()
-        thread.join(0.5)
+        thread.ends(0.5)
 
 
 def _plain_progress(args: argparse.Namespace) -> Callable[[CorpusProgress], None]:

@@ -6,8 +6,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamparts.sinks.overlay.style import DRAWABLE, OverlayStyle
+
+if TYPE_CHECKING:
+    from streamparts.sinks.outputs import Outputs
 
 SHOW = ("auto", "window", "page")
 """Kinds of preview."""
@@ -91,6 +95,26 @@ def style_of(args: argparse.Namespace) -> OverlayStyle:
         "side_by_side": args.side_by_side,
     }
     return replace(style, **{name: value for name, value in changes.items() if value is not None})
+
+
+def outputs_of(args: argparse.Namespace, overlay: Path | None, tracks: Path | None) -> Outputs:
+    """The outputs of a run; the files are the caller's choice."""
+    from streamparts.sinks.messages import parse_addresses
+    from streamparts.sinks.outputs import Outputs
+
+    return Outputs(
+        overlay,
+        tracks,
+        args.masks,
+        args.style,
+        args.encoder,
+        not args.no_audio,
+        args.show,
+        args.show_port,
+        parse_addresses(args.send or ()),
+        force=args.force,
+        resume=args.resume,
+    )
 
 
 def with_show_kind(argv: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from streamparts.cli.streams import is_watched
+from streamparts.threads import DaemonThread
 
 if TYPE_CHECKING:
     from streamparts.runtime.stats import Progress, Stats
@@ -52,13 +53,12 @@ def progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress]
         for bar in bars.values():
             bar.close()
 
-    thread = threading.Thread(target=draw_now_and_then, name="streamparts-bars", daemon=True)
-    thread.start()
+    thread = DaemonThread("bars", draw_now_and_then)
     try:
         yield latest.__setitem__
     finally:
         ended.set()
-        thread.join(0.5)
+        thread.ends(0.5)
 
 
 def _plain_progress() -> Callable[[str, Progress], None]:
@@ -92,20 +92,7 @@ def summary_text(summary: Summary) -> str:
         f"backend {summary.backend}: {summary.why_backend}",
         "95 % within: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in summary.stage_p95_ms.items()),
     ]
-    if summary.num_dropped:
-        lines.append(f"{summary.num_dropped} frames were dropped: newer ones arrived before they could be tracked")
-    if summary.num_skipped:
-        lines.append(f"{summary.num_skipped} frames were skipped because of --max-fps")
-    if summary.num_segments > 1:
-        lines.append(f"the stream has {summary.num_segments} segments and {summary.num_gaps} gaps")
-    if summary.decode_errors:
-        lines.append(f"{summary.decode_errors} corrupt packets of the video were skipped")
-    if summary.packets_lost:
-        lines.append(f"{summary.packets_lost} packets of the video were lost")
-    if summary.num_damaged:
-        lines.append(f"{summary.num_damaged} frames are damaged: some of their data was lost")
-    if summary.repaired_times:
-        lines.append(f"{summary.repaired_times} frames had no usable timestamp; their times were estimated")
+    lines += summary.counts.lines()
     if summary.mismatch:
         lines.append(summary.mismatch)
     lines += summary.notes

@@ -1,25 +1,36 @@
-"""`streamparts run`: each flag is an argument of streamparts.run."""
+"""`streamparts run`: each flag is an argument of streamparts.run, and goes into the same values."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamparts.backends.choice import BACKENDS
 from streamparts.cli.corpus import add_corpus_flags, is_corpus, run_as_corpus
 from streamparts.cli.fitting import require_fitting
-from streamparts.cli.output_flags import add_output_flags, style_of
+from streamparts.cli.output_flags import add_output_flags, outputs_of, style_of
 from streamparts.cli.progress import progress_bars, summary_text, tell
-from streamparts.cli.run_flags import RUN_EXAMPLES, SOURCE_HELP, add_runtime_flags, add_source_flags, reading_of
+from streamparts.cli.run_flags import (
+    RUN_EXAMPLES,
+    SOURCE_HELP,
+    add_runtime_flags,
+    add_source_flags,
+    network_of,
+    reading_of,
+    tracking_of,
+)
 from streamparts.cli.signals import stop_on_signals
 from streamparts.cli.types import add_backend, count, mp4, one_line, region
 
 if TYPE_CHECKING:
+    from streamparts.runtime.options import Hooks
+    from streamparts.runtime.stats import Progress
     from streamparts.runtime.summary import Summary
 
 
@@ -116,7 +127,7 @@ def _names_files(args: argparse.Namespace) -> bool:
 
 
 def _run_one(args: argparse.Namespace, source: str) -> int:
-    from streamparts.runtime.stream import run
+    from streamparts.runtime.runs import run_one
     from streamparts.sources import output_stems
 
     if _names_files(args):
@@ -126,36 +137,19 @@ def _run_one(args: argparse.Namespace, source: str) -> int:
     elif args.out_dir is not None:
         args.usage_error("--out-dir is for outputs without a name: leave out --overlay and --tracks")
     with stop_on_signals() as (stop, caught), progress_bars(args) as progress:
-        summary = run(
-            source,
-            args.model,
-            overlay=args.overlay,
-            tracks=args.tracks,
-            resume=args.resume,
-            show=args.show,
-            show_port=args.show_port,
-            send=args.send or (),
-            stop=stop,
-            progress=progress and (lambda now: progress(now.stats.source, now)),
-            **_common(args),
-        )
+        outputs = outputs_of(args, args.overlay, args.tracks)
+        summary = run_one(source, network_of(args), outputs, tracking_of(args), _hooks(args, stop, progress))
     _say(args, summary)
     return 128 + caught[0] if caught else 0
 
 
 def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
-    from streamparts.runtime.stream import run_many
+    from streamparts.runtime.runs import run_each
 
     with stop_on_signals() as (stop, caught), progress_bars(args) as progress:
-        outcomes = run_many(
-            sources,
-            args.model,
-            out_dir=args.out_dir or Path(),
-            overlay=not args.no_overlay,
-            stop=stop,
-            progress=progress,
-            **_common(args),
-        )
+        outputs = outputs_of(args, None if args.no_overlay else Path("overlay.mp4"), Path("tracks.jsonl"))
+        hooks = _hooks(args, stop, progress)
+        outcomes = run_each(sources, network_of(args), outputs, args.out_dir or Path(), tracking_of(args), hooks)
     for outcome in outcomes:
         if outcome.error is None or outcome.summary.num_frames:
             _say(args, outcome.summary, f"{outcome.source}: ")
@@ -166,30 +160,12 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
     return int(any(outcome.error is not None for outcome in outcomes))
 
 
-def _common(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments shared by a run of one source and of several."""
+def _hooks(args: argparse.Namespace, stop: threading.Event, progress: Callable[[str, Progress], None] | None) -> Hooks:
+    from streamparts.runtime.options import Hooks
     from streamparts.sources.reading import open_reading
-    from streamparts.tracking.smoothing import Smoothing
 
-    return {
-        "masks": args.masks,
-        "style": args.style,
-        "encoder": args.encoder,
-        "audio": not args.no_audio,
-        "say": tell,
-        "force": args.force,
-        "trust_engine": args.trust_engine,
-        "backend": args.backend,
-        "threads": args.threads,
-        "policy": args.policy,
-        "max_fps": None if args.max_fps is None else float(args.max_fps),
-        "stats": args.stats,
-        "smoothing": Smoothing() if args.smooth else None,
-        "skeleton": args.skeleton if isinstance(args.skeleton, Path) else None,
-        "roi": args.roi,
-        "subjects": args.subjects,
-        "opener": partial(open_reading, reading=reading_of(args), say=None if args.quiet else tell),
-    }
+    opener = partial(open_reading, reading=reading_of(args, args.one_source), say=None if args.quiet else tell)
+    return Hooks(opener=opener, stats=args.stats, progress=progress, say=tell, stop=stop)
 
 
 def _warn_of_strangers(args: argparse.Namespace, sources: Sequence[str]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamparts.cli.types import count, jsonl, moment, place, rate
 
 if TYPE_CHECKING:
+    from streamparts.runtime.options import Network, Tracking
     from streamparts.sources.reading import Reading
 
 
@@ -107,8 +109,8 @@ def add_runtime_flags(run: argparse.ArgumentParser) -> None:
     )
 
 
-def reading_of(args: argparse.Namespace) -> Reading:
-    """Options of `add_source_flags` for reading a source."""
+def reading_of(args: argparse.Namespace, one_source: bool) -> Reading:
+    """Options of `add_source_flags` for reading a source; --fps must fit if there is just one."""
     from streamparts.sources.base import MAX_PIXELS
     from streamparts.sources.reading import Reading
 
@@ -118,7 +120,7 @@ def reading_of(args: argparse.Namespace) -> Reading:
         every=args.every,
         damaged=args.damaged,
         fps=args.fps,
-        fps_for_all=args.one_source,
+        fps_for_all=one_source,
         idle_seconds=None if args.idle is None else float(args.idle),
         max_retries=args.max_retries,
         hwaccel=args.hwaccel,
@@ -126,3 +128,25 @@ def reading_of(args: argparse.Namespace) -> Reading:
         max_pixels=args.max_pixels or MAX_PIXELS,
         login=args.login,
     )
+
+
+def tracking_of(args: argparse.Namespace) -> Tracking:
+    """The options that determine the tracks."""
+    from streamparts.runtime.options import Tracking
+    from streamparts.tracking.smoothing import Smoothing
+
+    return Tracking(
+        policy=args.policy,
+        max_fps=None if args.max_fps is None else float(args.max_fps),
+        smoothing=Smoothing() if args.smooth else None,
+        skeleton=args.skeleton if isinstance(args.skeleton, Path) else None,
+        roi=args.roi,
+        subjects=args.subjects,
+    )
+
+
+def network_of(args: argparse.Namespace) -> Network:
+    """The model, and how it is run."""
+    from streamparts.runtime.options import Network
+
+    return Network(args.model, args.backend, args.threads, args.trust_engine)

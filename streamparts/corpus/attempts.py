@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from streamparts.corpus.options import Options
+from streamparts.corpus.options import CorpusOptions
 from streamparts.corpus.places import OWN, Folder, LocalFolder, is_inside
 from streamparts.corpus.records import CorpusResult
 from streamparts.sinks.overlay.followers import existing_followers
@@ -28,10 +28,9 @@ def work_folder(name: str) -> str:
     return f"{OWN}/work/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
 
 
-def output_names(name: str, options: Options) -> list[str]:
+def output_names(name: str, options: CorpusOptions) -> list[str]:
     """The files that every result has."""
-    kinds = [kind for kind, wanted in (("overlay.mp4", options.overlay), ("tracks.jsonl", options.tracks)) if wanted]
-    return [f"{name}.{kind}" for kind in kinds]
+    return [f"{name}.{path.name}" for path in options.outputs.paths]
 
 
 def is_begun(folder: Folder, name: str) -> bool:
@@ -62,7 +61,7 @@ def finish(folder: Folder, name: str, identity: str) -> CorpusResult | None:
     return finished.result if complete else None
 
 
-def take_over(work: Path, scratch: Path, identity: str, options: Options) -> None:
+def take_over(work: Path, scratch: Path, identity: str, options: CorpusOptions) -> None:
     """Start with the longest tracks that an attempt at the same video left. They are copied: a machine assumed lost may
     still be writing. An overlay cannot be continued in one file, and starts over."""
     before = [
@@ -74,7 +73,7 @@ def take_over(work: Path, scratch: Path, identity: str, options: Options) -> Non
         and (folder / "identity").read_text(encoding="utf-8") == identity
         and (folder / "tracks.jsonl").is_file()
     ]
-    if before and options.tracks and not options.overlay:
+    if before and options.outputs.tracks and not options.outputs.overlay:
         longest = max(before, key=lambda path: path.stat().st_size)
         shutil.copyfile(longest, scratch / "tracks.jsonl")
 

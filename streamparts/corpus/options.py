@@ -4,93 +4,87 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from fractions import Fraction
+from pathlib import Path
 
 import msgspec
 
 from streamparts.bundle.load import Bundle
-from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
-from streamparts.sources.base import MAX_PIXELS
-from streamparts.sources.reading import Reading
-from streamparts.tracking.roi import Roi
-from streamparts.tracking.skeleton import Skeleton
-from streamparts.tracking.smoothing import Smoothing
+from streamparts.runtime.options import TRACKING, Tracking
+from streamparts.sinks.outputs import Outputs
+from streamparts.sources.reading import READING, Reading
 from streamparts.tracksfile.records import SCHEMA as TRACKS_SCHEMA
 
-_HOW = ("hwaccel", "max_pixels")
-"""Fields that affect the processing, not the results."""
-_OF_OVERLAY = ("style", "encoder", "audio")
+RETRIES = 2
+"""Further attempts at a video, by default."""
+BOTH = Outputs(Path("overlay.mp4"), Path("tracks.jsonl"))
+"""The outputs of each video, under these names behind its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Options for reading each video and writing its outputs."""
+class CorpusOptions:
+    """Options for reading and tracking each video, and for writing its outputs."""
 
-    overlay: bool = True
-    """Write an overlay video."""
-    tracks: bool = True
-    """Write tracks."""
-    masks: bool = False
-    """Add a mask for every part to the tracks."""
-    style: OverlayStyle = DEFAULT_STYLE
-    """Style of the overlay."""
-    encoder: str = "auto"
-    """Encoder of the overlay."""
-    audio: bool = True
-    """Copy the video's audio into the overlay."""
-    smoothing: Smoothing | None = None
-    """Filter the poses over time."""
-    skeleton: Skeleton | None = None
-    """Skeleton that adds joints and places hidden parts."""
-    start: float | None = None
-    """Start time in each video, in seconds."""
-    end: float | None = None
-    """End time in each video, in seconds."""
-    every: int = 1
-    """Use every N-th frame."""
-    fps: Fraction | None = None
-    """Frame rate of image sequences."""
-    max_fps: float | None = None
-    """Maximum frames per second of video."""
-    hwaccel: str = "none"
-    """Decoder."""
-    roi: Roi | None = None
-    """Region that the network sees."""
-    subjects: int = 1
-    """Number of subjects to follow."""
-    damaged: str = "keep"
-    """Damaged frames: "keep" or "drop"."""
-    max_pixels: int = MAX_PIXELS
-    """Refuse larger frames."""
+    outputs: Outputs = BOTH
+    """Files are wanted or not; each video has its own names for them."""
+    tracking: Tracking = TRACKING
+    reading: Reading = READING
 
     def __post_init__(self) -> None:
-        if not (self.overlay or self.tracks):
+        if not self.outputs.paths:
             raise ValueError("a corpus run writes overlays, tracks or both; neither was requested")
-        if self.masks and not self.tracks:
+        if self.outputs.masks and self.outputs.tracks is None:
             raise ValueError("masks go into the tracks, which were not requested")
-
-    @property
-    def reading(self) -> Reading:
-        """Options for reading each video."""
-        return Reading(
-            start=self.start,
-            end=self.end,
-            every=self.every,
-            damaged=self.damaged,
-            fps=self.fps,
-            hwaccel=self.hwaccel,
-            max_pixels=self.max_pixels,
-        )
+        reading = self.reading
+        if reading.damaged not in ("keep", "drop"):
+            raise ValueError(f"damaged must be keep or drop, got {reading.damaged!r}")
+        if reading.max_pixels < 1:
+            raise ValueError(f"max_pixels must be positive, got {reading.max_pixels}")
+        start, end = reading.start or 0, reading.end
+        if start < 0 or (end is not None and end <= start) or reading.every < 1:
+            raise ValueError(
+                f"start {reading.start}, end {end}, every {reading.every}: give 0 <= start < end and every >= 1"
+            )
 
     @property
     def sha256(self) -> str:
-        """SHA-256, in hexadecimal, of everything that affects the outputs, including the schema of the tracks."""
-        left_out = _HOW if self.overlay else (*_HOW, *_OF_OVERLAY)
-        values = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
-        if self.damaged == "keep":  # results from before this option existed stay valid
-            del values["damaged"]
-        values |= {"schema": TRACKS_SCHEMA, "fps": None if self.fps is None else str(self.fps)}
+        """SHA-256, in hexadecimal, of everything that affects the outputs, including the schema of the tracks. How a
+        video is decoded does not."""
+        outputs, tracking, reading = self.outputs, self.tracking, self.reading
+        values = {name: getattr(tracking, name) for name in ("max_fps", "smoothing", "skeleton", "roi", "subjects")}
+        values |= {name: getattr(reading, name) for name in ("start", "end", "every")}
+        values |= {"overlay": outputs.overlay is not None, "tracks": outputs.tracks is not None, "masks": outputs.masks}
+        if outputs.overlay is not None:
+            values |= {name: getattr(outputs, name) for name in ("style", "encoder", "audio")}
+        if reading.damaged != "keep":  # results from before this option existed stay valid
+            values["damaged"] = reading.damaged
+        values |= {"schema": TRACKS_SCHEMA, "fps": None if reading.fps is None else str(reading.fps)}
         return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """The workers of a corpus run, as given by the user. Raises ValueError for invalid numbers."""
+
+    workers: int | None = None
+    """Number of processes; None for as many as there is room for."""
+    cluster: str | None = None
+    """Ray cluster: "auto" or an address; None for this machine."""
+    cpus_per_task: float | None = None
+    """CPUs of a worker on the cluster."""
+    gpus_per_task: float = 0
+    """GPUs of a worker on the cluster."""
+    retries: int = RETRIES
+    """Further attempts after a failure that may be temporary."""
+
+    def __post_init__(self) -> None:
+        if self.retries < 0 or (self.workers is not None and self.workers < 1):
+            raise ValueError(f"retries {self.retries}, workers {self.workers}: give 0 or more, 1 or more")
+        if self.cluster is None and (self.cpus_per_task is not None or self.gpus_per_task):
+            raise ValueError("cpus_per_task and gpus_per_task are for clusters: also give cluster")
+        if (self.cpus_per_task is not None and self.cpus_per_task < 0) or self.gpus_per_task < 0:
+            raise ValueError(
+                f"cpus_per_task {self.cpus_per_task} and gpus_per_task {self.gpus_per_task} must not be negative"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +92,7 @@ class Settings:
     """Settings sent to a worker once."""
 
     bundle: Bundle
-    options: Options
+    options: CorpusOptions
     backend: str
     """A name for backends.choice.choose_backend."""
     threads: int | None

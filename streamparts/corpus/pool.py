@@ -11,12 +11,12 @@ import pickle
 import queue
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -25,6 +25,7 @@ from streamparts.corpus.messages import Counted, Ready, Stop, Unable, receive, s
 from streamparts.corpus.options import Settings, Task
 from streamparts.corpus.work import Answer
 from streamparts.errors import StreampartsError
+from streamparts.threads import DaemonThread
 
 MOST_FAILED_STARTS = 3
 """Failures in a row after which a worker is not restarted."""
@@ -116,6 +117,7 @@ class LocalPool:
         self._devices = devices
         self._events: queue.Queue[tuple[_Process, Any]] = queue.Queue()
         self._workers: list[_Process] = []
+        self._readers: list[DaemonThread] = []
         self._wanted = 0
         self._failed_starts = 0
         self._stopping = False
@@ -180,9 +182,8 @@ class LocalPool:
                 worker.popen.kill()
                 worker.popen.wait()
             worker.hang_up()
-        for thread in threading.enumerate():
-            if thread.name == _READER and thread is not threading.current_thread():
-                thread.join(1)
+        for reader in self._readers:
+            reader.ends(1)
 
     def _start(self) -> None:
         used = [worker.device for worker in self._workers]
@@ -197,8 +198,9 @@ class LocalPool:
         )
         worker = _Process(popen, device)
         self._workers.append(worker)
-        for target in (self._read, self._read_errors):
-            threading.Thread(target=target, args=(worker,), name=_READER, daemon=True).start()
+        self._readers = [reader for reader in self._readers if reader.is_alive()]
+        for read in (self._read, self._read_errors):
+            self._readers.append(DaemonThread("worker-reader", partial(read, worker)))
 
     def _read(self, worker: _Process) -> None:
         """Runs in its own thread: yields the worker's messages, then None. Sending the model fills the pipe until the
@@ -247,7 +249,6 @@ class LocalPool:
         return []
 
 
-_READER = "streamparts-worker-reader"
 _APART: dict[str, Any] = (
     {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)} if os.name == "nt" else {"process_group": 0}
 )

@@ -18,6 +18,7 @@ from streamparts.corpus.places import OWN, TOKEN, Version, is_inside, require_in
 from streamparts.errors import MissingExtraError, StreampartsError, VideoError
 from streamparts.sources.folders import VIDEO_SUFFIXES, is_hidden
 from streamparts.sources.redact import redact
+from streamparts.threads import DaemonThread
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -141,13 +142,12 @@ def held(folder: RemoteFolder, token: str) -> Iterator[None]:
             except StreampartsError:
                 continue  # retried at the next interval, or the run finds that the store is gone
 
-    thread = threading.Thread(target=renew, name="streamparts-hold", daemon=True)
-    thread.start()
+    thread = DaemonThread("hold", renew)
     try:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.ends()
         folder.remove(TOKEN)
 
 

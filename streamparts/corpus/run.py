@@ -1,40 +1,27 @@
-"""run_corpus: tracks many videos on many processes, here or on a cluster."""
+"""run_corpus: tracks many videos on many processes, here or on a cluster. It has the public signature; processing.py
+does the work."""
 
 from __future__ import annotations
 
-import os
-import platform
-import secrets
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from streamparts import __version__
-from streamparts.backends.choice import AUTO, BACKENDS
-from streamparts.backends.loading import load_model
+from streamparts.backends.choice import AUTO
 from streamparts.bundle.load import Bundle
-from streamparts.corpus.driver import CorpusProgress, Driver, Todo, sort_out
-from streamparts.corpus.manifest import Manifest, read_manifest
-from streamparts.corpus.options import Options, Settings
-from streamparts.corpus.places import OWN, TOKEN, Folder, LocalFolder, token_file
-from streamparts.corpus.plan import is_remote, plan
-from streamparts.corpus.pool import LocalPool, Pool
+from streamparts.corpus.driver import CorpusProgress
+from streamparts.corpus.options import BOTH, RETRIES, CorpusOptions, Crew
+from streamparts.corpus.processing import process
 from streamparts.corpus.records import CorpusResult
-from streamparts.corpus.shares import shares
-from streamparts.corpus.work import open_folder
-from streamparts.errors import VideoError
-from streamparts.files import locked
+from streamparts.runtime.options import Network, Tracking
+from streamparts.sinks.outputs import Outputs
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources.base import MAX_PIXELS
-from streamparts.tracking.roi import Following, Roi
+from streamparts.sources.reading import Reading
+from streamparts.tracking.roi import Roi
 from streamparts.tracking.skeleton import Skeleton
-from streamparts.tracking.skeleton_file import skeleton_for
 from streamparts.tracking.smoothing import Smoothing
-
-RETRIES = 2
 
 
 def run_corpus(
@@ -101,144 +88,27 @@ def run_corpus(
     Raises VideoError, ModelError, SkeletonError, BackendError or MissingExtraError if nothing can start, ValueError for
     invalid arguments. Later failures are in the results, which are in the order of the videos.
     """
-    options = Options(
-        overlay=overlay,
-        tracks=tracks,
-        masks=masks,
-        style=style,
-        encoder=encoder,
-        audio=audio,
-        smoothing=smoothing,
-        start=start,
-        end=end,
-        every=every,
-        fps=None if fps is None else Fraction(fps).limit_denominator(1001),
-        max_fps=max_fps,
-        hwaccel=hwaccel,
-        roi=roi,
-        subjects=subjects,
-        damaged=damaged,
-        max_pixels=max_pixels,
-    )
-    _check(options, backend, workers, threads, retries, cluster, cpus_per_task, gpus_per_task)
-    words = [sources] if isinstance(sources, str | Path) else list(sources)
-    place = str(out_dir) if is_remote(str(out_dir)) else os.path.abspath(out_dir)  # noqa: PTH100
-    folder = open_folder(place)
-    names = {result.source: name for name, result in read_manifest(folder).items()}
-    items = plan(words, names, say or (lambda line: None))
-    bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
-    options = _with_skeleton(options, bundle, skeleton)
-    if (note := Following.of(bundle.spec, roi, subjects).note) and say:
-        say(note)
-    token = secrets.token_hex(16)
-    settings = Settings(bundle, options, backend, threads, place, token, __version__)
-    with _held(folder, token):
-        manifest = Manifest(folder)
-        try:
-            todo = sort_out(items, manifest, folder, settings, force=force)
-            _say_what(say, items, todo)
-            driver = Driver(items, manifest, folder, settings, retries, stop, progress, say)
-            pool = _pool(settings, todo, workers, cluster, cpus_per_task, gpus_per_task, say) if todo.tasks else None
-            return driver.run(todo, pool)
-        finally:
-            manifest.close()
-
-
-def _check(
-    options: Options,
-    backend: str,
-    workers: int | None,
-    threads: int | None,
-    retries: int,
-    cluster: str | None,
-    cpus_per_task: float | None,
-    gpus_per_task: float,
-) -> None:
-    """Raises ValueError."""
-    if backend not in (AUTO, *BACKENDS):
-        raise ValueError(f"no backend called {backend!r}; there are {AUTO}, {', '.join(BACKENDS)}")
-    if options.damaged not in ("keep", "drop"):
-        raise ValueError(f"damaged must be keep or drop, got {options.damaged!r}")
-    if options.max_pixels < 1:
-        raise ValueError(f"max_pixels must be positive, got {options.max_pixels}")
-    if retries < 0 or (workers is not None and workers < 1) or (threads is not None and threads < 1):
-        raise ValueError(
-            f"retries {retries}, workers {workers}, threads {threads}: give 0 or more, 1 or more, 1 or more"
-        )
-    if cluster is None and (cpus_per_task is not None or gpus_per_task):
-        raise ValueError("cpus_per_task and gpus_per_task are for clusters: also give cluster")
-    if (cpus_per_task is not None and cpus_per_task < 0) or gpus_per_task < 0:
-        raise ValueError(f"cpus_per_task {cpus_per_task} and gpus_per_task {gpus_per_task} must not be negative")
-    start, end = options.start or 0, options.end
-    if start < 0 or (end is not None and end <= start) or options.every < 1:
-        raise ValueError(
-            f"start {options.start}, end {end}, every {options.every}: give 0 <= start < end and every >= 1"
-        )
-
-
-def _with_skeleton(options: Options, bundle: Bundle, skeleton: Skeleton | str | Path | None) -> Options:
-    """Raise SkeletonError, or VideoError if the style names parts that the model does not have."""
-    from dataclasses import replace
-
-    try:
-        options.style.check_parts(bundle.spec.num_parts)
-    except ValueError as error:
-        raise VideoError(f"the overlay cannot be drawn, because {bundle.spec.name} has other parts: {error}") from error
-    return replace(options, skeleton=skeleton_for(bundle.spec.parts, skeleton))
-
-
-@contextmanager
-def _held(folder: Folder, token: str) -> Iterator[None]:
-    """Create the output folder if missing, and lock it for this run."""
-    if not isinstance(folder, LocalFolder):
-        from streamparts.corpus.remote import RemoteFolder, held
-
-        assert isinstance(folder, RemoteFolder)
-        with held(folder, token):
-            yield
-        return
-    own = folder.path / OWN
-    try:
-        (own / "work").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VideoError(f"{folder.path}: cannot be used as output folder ({error.strerror})") from error
-    who = f"process {os.getpid()} on {platform.node()}"
-    try:
-        with locked(own / "lock", who):
-            folder.write(TOKEN, token_file(token, who, time.time()))
-            try:
-                yield
-            finally:
-                folder.remove(TOKEN)
-    finally:
-        for path in (own / "work", own):  # only if nothing is unfinished, and no other run is working
-            with suppress(OSError):
-                path.rmdir()
-
-
-def _pool(
-    settings: Settings,
-    todo: Todo,
-    workers: int | None,
-    cluster: str | None,
-    cpus_per_task: float | None,
-    gpus_per_task: float,
-    say: Callable[[str], None] | None,
-) -> Pool:
-    from dataclasses import replace
-
-    if cluster is not None:
-        from streamparts.corpus.ray_pool import RayPool
-
-        return RayPool(settings, cluster, workers, cpus_per_task, gpus_per_task, say)
-    share = shares(len(todo.tasks), settings.backend, workers, settings.threads)
-    return LocalPool(replace(settings, threads=share.threads), share.num_workers, share.devices)
-
-
-def _say_what(say: Callable[[str], None] | None, items: Sequence[object], todo: Todo) -> None:
-    if say is None:
-        return
-    if todo.skipped:
-        say(f"{len(todo.skipped)} of {len(items)} videos are done already")
-    for reason, count in todo.again.items():
-        say(f"{count} {'is' if count == 1 else 'are'} processed again: {reason}")
+    return process(
+        sources,
+        out_dir,
+        Network(model, backend, threads, trust_engine),
+        CorpusOptions(
+            outputs=Outputs(
+                BOTH.overlay if overlay else None, BOTH.tracks if tracks else None, masks, style, encoder, audio,
+                force=force,
+            ),
+            tracking=Tracking(
+                policy="all", max_fps=max_fps, smoothing=smoothing, skeleton=skeleton, roi=roi, subjects=subjects
+            ),
+            reading=Reading(
+                start=start, end=end, every=every, damaged=damaged, hwaccel=hwaccel, max_pixels=max_pixels,
+                fps=None if fps is None else Fraction(fps).limit_denominator(1001),
+            ),
+        ),
+        Crew(
+            workers=workers, cluster=cluster, cpus_per_task=cpus_per_task, gpus_per_task=gpus_per_task, retries=retries
+        ),
+        say=say,
+        stop=stop,
+        progress=progress,
+    )  # fmt: skip

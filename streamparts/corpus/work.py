@@ -14,7 +14,7 @@ import platform
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,12 +31,12 @@ from streamparts.corpus.places import Folder, LocalFolder, Version, has_token, s
 from streamparts.corpus.records import CorpusResult, OutputFile
 from streamparts.errors import StreampartsError, TracksError, VideoError
 from streamparts.machine import share_machine
-from streamparts.runtime.stream import run
+from streamparts.runtime.options import Hooks, Network
+from streamparts.runtime.runs import run_one
 from streamparts.sinks.overlay.encoders import choose_encoder
 from streamparts.sources.reading import open_reading
 from streamparts.sources.redact import redact
 from streamparts.texts import readable
-from streamparts.tracking.roi import Following
 from streamparts.tracksfile.resume import resume_point
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class Worker:
             )
         if settings.threads is not None:
             share_machine(settings.threads)
-        if settings.options.overlay:
-            choose_encoder(settings.options.encoder)
+        if settings.options.outputs.overlay:
+            choose_encoder(settings.options.outputs.encoder)
         self.chosen = choose_backend(self._bundle, settings.backend, settings.threads)
 
     def do(self, task: Task, stop: threading.Event | None = None, count: FrameCount | None = None) -> Answer:
@@ -195,10 +195,10 @@ class _Job:
     def _taken_over(self, tracks: Path) -> tuple[int | None, int]:
         """Return the first frame that is not in the tracks of an earlier attempt, and the number that is; (None, 0)
         without any. Files that cannot be continued are removed."""
+        options, bundle = self._settings.options, self._settings.bundle
         try:
-            options, bundle = self._settings.options, self._settings.bundle
-            following = Following.of(bundle.spec, options.roi, options.subjects)
-            point = resume_point(tracks, bundle, masks=options.masks, following=following)
+            following = options.tracking.following(bundle.spec)
+            point = resume_point(tracks, bundle, masks=options.outputs.masks, following=following)
         except TracksError:
             tracks.unlink()
             return None, 0
@@ -210,28 +210,18 @@ class _Job:
         return point.next_index, num_frames
 
     def _run(self, path: Path, scratch: Path) -> Summary:
-        options, worker, count = self._settings.options, self._worker, self._count
-        return run(
+        options, count = self._settings.options, self._count
+        outputs = options.outputs.named(scratch)
+        return run_one(
             path,
-            self._settings.bundle,
-            overlay=scratch / "overlay.mp4" if options.overlay else None,
-            tracks=scratch / "tracks.jsonl" if options.tracks else None,
-            masks=options.masks,
-            style=options.style,
-            encoder=options.encoder,
-            audio=options.audio,
-            force=True,
-            resume=options.tracks and not options.overlay,
-            backend=worker.chosen.backend,
-            opener=partial(open_reading, reading=options.reading),
-            policy="all",
-            max_fps=options.max_fps,
-            smoothing=options.smoothing,
-            skeleton=options.skeleton,
-            roi=options.roi,
-            subjects=options.subjects,
-            stop=self._stop,
-            progress=None if count is None else lambda now: count(now.num_frames),
+            Network(self._settings.bundle, self._worker.chosen.backend),
+            replace(outputs, force=True, resume=outputs.tracks is not None and outputs.overlay is None),
+            options.tracking,
+            Hooks(
+                opener=partial(open_reading, reading=options.reading),
+                stop=self._stop,
+                progress=None if count is None else lambda _, now: count(now.num_frames),
+            ),
         )
 
 
@@ -267,10 +257,7 @@ def _identity(file_name: str, content: str, settings: Settings) -> str:
 
 def _notes(summary: Summary, scratch: Path) -> tuple[str, ...]:
     notes = [note.replace(f"{scratch}/", "") for note in (*summary.notes, *summary.warnings)]
-    if summary.decode_errors:
-        notes.append(f"{summary.decode_errors} corrupt packets of the video were skipped")
-    if summary.num_damaged:
-        notes.append(f"{summary.num_damaged} frames are damaged: some of their data was lost")
+    notes += summary.counts.lines()
     return (*notes, summary.mismatch) if summary.mismatch else tuple(notes)
 
 

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from streamparts.corpus.messages import Counted, Ready, Stop, Unable, receive, send
 from streamparts.corpus.options import Task
 from streamparts.errors import StreampartsError
+from streamparts.threads import DaemonThread
 
 if TYPE_CHECKING:
     from streamparts.corpus.work import Worker
@@ -37,7 +38,7 @@ class _Driver:
         self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         """None marks the end."""
         self.stop = threading.Event()
-        threading.Thread(target=self._listen, name="streamparts-driver", daemon=True).start()
+        DaemonThread("driver", self._listen)
 
     def say(self, message: object) -> None:
         with self._lock:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import threading
 import warnings
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from streamparts.backends.choice import AUTO
-from streamparts.backends.loading import load_model
 from streamparts.bundle.load import Bundle
-from streamparts.channel import GRACE_SECONDS
 from streamparts.data import Backend, Tracks
 from streamparts.meter import StageClock
-from streamparts.runtime.loop import chosen_backend, open_pipeline
-from streamparts.runtime.options import Policy, Tracking
+from streamparts.runtime.loop import open_pipeline
+from streamparts.runtime.options import Network, Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.sources import Source
+from streamparts.threads import GRACE_SECONDS, DaemonThread
 from streamparts.tracking.roi import Roi
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.smoothing import Smoothing
@@ -47,20 +46,10 @@ async def atrack(
     supplies no frame. A hanging network cannot be ended: then its thread is abandoned, with a RuntimeWarning.
     """
 
-    def opened() -> tuple[Pipeline, ExitStack]:
-        bundle = model if isinstance(model, Bundle) else load_model(model)
-        tracking = Tracking.of(
-            bundle.spec,
-            policy=policy,
-            max_fps=max_fps,
-            smoothing=smoothing,
-            skeleton=skeleton,
-            roi=roi,
-            subjects=subjects,
-        )
-        return open_pipeline(source, bundle, chosen_backend(bundle, backend, threads).backend, tracking, clock)
-
-    session = _Session(opened)
+    tracking = Tracking(
+        policy=policy, max_fps=max_fps, smoothing=smoothing, skeleton=skeleton, roi=roi, subjects=subjects
+    )
+    session = _Session(partial(open_pipeline, source, Network(model, backend, threads), tracking, clock))
     worker = _Worker(asyncio.get_running_loop())
     try:
         while (tracks := await worker.call(session.next)) is not None:
@@ -113,7 +102,7 @@ class _Worker:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name="streamparts-async", daemon=True).start()
+        DaemonThread("async", self._work)
 
     def call(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
-from streamparts.channel import Channel
 from streamparts.data import Tracks, picture_bytes
 from streamparts.runtime.options import Policy
+from streamparts.threads import Channel, DaemonThread
 
 STUCK_SECONDS = 5.0
 """A callback that takes no result for this long counts as stuck, until it takes one again."""
@@ -30,8 +29,7 @@ class CallbackThread:
         self._channel: Channel[Tracks] = Channel(depth, replaced, lambda tracks: picture_bytes(tracks.frame))
         self._num_put = self._num_taken = self._num_returned = 0
         self._moved_at = time.monotonic()
-        self._thread = threading.Thread(target=self._work, name="streamparts-callback", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("callback", self._work)
 
     def put(self, tracks: Tracks) -> None:
         """Queue one result, or count it as lost."""
@@ -43,17 +41,17 @@ class CallbackThread:
     def close(self, seconds: Callable[[], float | None]) -> bool:
         """Wait until all queued results were taken, unless the callback is stuck or `seconds`, queried repeatedly, have
         passed (None: no limit). Returns False if its thread was abandoned; then the remaining results are lost."""
+
+        def left() -> float:
+            given = seconds()
+            return self._patience() if given is None else min(given, self._patience())
+
         self._channel.finish()
-        while self._thread.is_alive():
-            left = seconds()
-            patience = self._patience() if left is None else min(left, self._patience())
-            if patience <= 0:
-                break
-            self._thread.join(min(0.05, patience))
+        self._thread.ends(left)
         self._channel.cancel()
-        self._thread.join(0.05)
+        has_ended = self._thread.ends(0.05)
         self.num_lost += self._num_put - self._num_taken
-        return not self._thread.is_alive()
+        return has_ended
 
     def _patience(self) -> float:
         idle = self._num_returned >= self._num_put

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from streamparts.arrays import ByteArray, require_shape
-from streamparts.backends.choice import AUTO, choose_backend
-from streamparts.backends.loading import load_model
+from streamparts.backends.choice import AUTO
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Frame, Tracks
 from streamparts.meter import StageClock
+from streamparts.runtime.options import Network
 from streamparts.runtime.pipeline import part_tracker
 from streamparts.tracking.looking import FixedTracks, FollowedTracks
 from streamparts.tracking.roi import Following, Roi
@@ -53,13 +53,13 @@ class Tracker:
 
         Raises ModelError, SkeletonError, BackendError or MissingExtraError.
         """
-        bundle = model if isinstance(model, Bundle) else load_model(model, trust_engine)
+        network = Network(model, backend, threads, trust_engine)
+        bundle = network.load()
         self.names = bundle.spec.parts
         """(K,) names of the parts, in the order of every array."""
         found = skeleton_for(bundle.spec.parts, skeleton)
         following = Following.of(bundle.spec, roi, subjects)
-        opened = choose_backend(bundle, backend, threads).backend if isinstance(backend, str) else backend
-        self._segmenter, self._region = PartSegmenter(bundle, opened), following.region
+        self._segmenter, self._region = PartSegmenter(bundle, network.open(bundle).backend), following.region
         new_tracker, clock = partial(part_tracker, bundle.spec, smoothing, found), StageClock()
         self._fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), clock)
         self._followed: FollowedTracks | None = None

@@ -12,19 +12,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from streamparts.bundle.load import Bundle
-from streamparts.channel import GRACE_SECONDS
 from streamparts.data import Backend, Tracks
 from streamparts.runtime.callback import CallbackThread
-from streamparts.runtime.options import Policy, Tracking
+from streamparts.runtime.options import Hooks, Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import Progress, RunMeter
-from streamparts.sinks.group import SinkGroup
+from streamparts.sinks.group import Member, SinkGroup
+from streamparts.sinks.outputs import Outputs, RunContext, open_outputs
 from streamparts.sources import Source, open_source
 from streamparts.sources.base import details
+from streamparts.threads import GRACE_SECONDS, DaemonThread
 from streamparts.tracking.presence import APPEAR_SCORE
+from streamparts.tracksfile.resume import ResumePoint
 
 LOOP_SECONDS = 1.0
 """Share of the grace period for finishing the current frame; then its outputs are closed without it."""
@@ -35,29 +38,25 @@ _LAST_SECONDS = 1.95
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class JobOptions:
     """Work to do for one source."""
 
     source: str | Path | Source
     bundle: Bundle
     backend: Backend
-    open_outputs: Callable[[Source, Policy, Job], SinkGroup]
-    """Opens the outputs once the source is open."""
+    outputs: Outputs
     tracking: Tracking
-    progress: Callable[[Progress], None] | None = None
-    """Called after each frame, in the loop's thread."""
-    on_tracks: Callable[[Tracks], None] | None = None
-    """Called with each frame's tracks, in a separate thread."""
-    opener: Callable[[str | Path], Source] | None = None
-    """Opens a source given as a path or word; None is open_source."""
+    hooks: Hooks
+    resume: ResumePoint | None = None
+    """Position in the tracks file after which it continues."""
 
 
 class Job:
     """The loop, in a thread."""
 
-    def __init__(self, task: Task, name: str = "", stop: threading.Event | None = None) -> None:
-        """Nothing happens before `start`. `name` is the source's name in the statistics; "" is its own. Setting `stop`
-        is equivalent to calling `end`."""
+    def __init__(self, options: JobOptions, name: str = "") -> None:
+        """Nothing happens before `start`. `name` is the source's name in the statistics and for the hooks; "" is its
+        own. Setting the hooks' `stop` is equivalent to calling `end`."""
         self.meter = RunMeter(name)
         self.num_frames = 0
         self._num_scored = self._num_with_subject = 0
@@ -66,8 +65,7 @@ class Job:
         self.began = False
         """True once the outputs were opened."""
         self.done = threading.Event()
-        self._task = task
-        self._stop = stop
+        self.options = options
         self._lock = threading.Lock()
         self._told_at: float | None = None
         self._is_closing = False
@@ -76,10 +74,9 @@ class Job:
         self._callback: CallbackThread | None = None
         self.outputs = SinkGroup(())
         """The outputs, once they are open."""
-        self._thread = threading.Thread(target=self._work, name="streamparts-loop", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        DaemonThread("loop", self._work)
 
     def end(self) -> None:
         """Finish the current frame, then the outputs. From any thread; returns at once."""
@@ -112,14 +109,15 @@ class Job:
         over = 0.0 if self._told_at is None else time.monotonic() - self._told_at
         if over > LOOP_SECONDS and self._begin_closing():
             self.warnings.append(f"{self._doing} did not end within {LOOP_SECONDS:.0f} s; its thread was abandoned")
-            threading.Thread(target=self._close_without_loop, name="streamparts-closer", daemon=True).start()
+            DaemonThread("closer", self._close_without_loop)
         elif over > _LAST_SECONDS and not self.done.is_set():
             self.warnings.append(f"{self._doing} did not stop in time; its thread was abandoned")
             self._finish()
 
     def _look(self) -> bool:
         """True if it must end."""
-        if self._stop and self._stop.is_set():
+        stop = self.options.hooks.stop
+        if stop and stop.is_set():
             self.end()
         return self._told_at is not None
 
@@ -139,14 +137,13 @@ class Job:
         self._finish()
 
     def _loop(self, stack: ExitStack) -> None:
-        task = self._task
-        source = opened(task.source, stack, task.opener)
+        source = opened(self.options.source, stack, self.options.hooks.opener)
         if self._look():
             return
         pipeline = self._begin(source)
         stack.callback(self._close_pipeline, pipeline, stack)
         self._doing, self.began = "opening an output", True
-        self.outputs = task.open_outputs(source, pipeline.policy, self)
+        self.outputs = self._open_outputs(source, pipeline.policy)
         if self._is_closing:  # it took so long that the job is over
             self.outputs.close()
         self.meter.ages.set_num_sinks(self.outputs.num_files)
@@ -168,16 +165,38 @@ class Job:
         self._finish()
 
     def _begin(self, source: Source) -> Pipeline:
-        task, meter = self._task, self.meter
+        options, meter = self.options, self.meter
         meter.name, meter.total = meter.name or source.name, source.num_frames
-        pipeline = Pipeline(source, task.bundle, task.backend, task.tracking, meter)
+        pipeline = Pipeline(source, options.bundle, options.backend, options.tracking, meter)
         with self._lock:
             self._pipeline, told = pipeline, self._told_at is not None
         if told:
             pipeline.end()
-        if task.on_tracks:
-            self._callback = CallbackThread(task.on_tracks, pipeline.policy, self.fail)
+        if options.hooks.on_tracks:
+            self._callback = CallbackThread(partial(options.hooks.on_tracks, meter.name), pipeline.policy, self.fail)
         return pipeline
+
+    def _open_outputs(self, source: Source, policy: Policy) -> SinkGroup:
+        """Open the outputs, which report each frame written, and their failures."""
+        options, ages, say = self.options, self.meter.ages, self.options.hooks.say
+
+        def failed(member: Member, error: Exception) -> None:
+            ages.set_num_sinks(self.outputs.num_files)
+            if say and self.outputs.num_files:
+                say(f"{member.name} ends here, the other outputs continue: {error}")
+
+        context = RunContext(
+            source=source,
+            bundle=options.bundle,
+            clock=self.meter.clock,
+            policy=policy,
+            resume=options.resume,
+            replace=options.outputs.force,
+            written=lambda tracks: ages.written(tracks.index, tracks.frame.decoded_at),
+            say=say,
+            on_closed=self.end,
+        )
+        return open_outputs(options.outputs, context, failed)
 
     def _hand_out(self, tracks: Tracks) -> None:
         self._doing = "an output"
@@ -185,22 +204,22 @@ class Job:
         if self._callback:
             self._doing = "passing results to the callback"
             self._callback.put(tracks)
-            self.meter.callback_lost = self._callback.num_lost
+            self.meter.counts.callback_lost = self._callback.num_lost
         if not self.outputs.num_files:
             self.meter.ages.written(tracks.index, tracks.frame.decoded_at)
         self.num_frames += 1
         scores = [each.subject_score for each in tracks.subjects if each.subject_score is not None]
         self._num_scored += bool(scores)
         self._num_with_subject += max(scores, default=0.0) >= APPEAR_SCORE
-        if self._task.progress:
+        if self.options.hooks.progress:
             self._doing = "the progress callback"
-            self._task.progress(Progress(self.num_frames, self.meter.total, self.meter))
+            self.options.hooks.progress(self.meter.name, Progress(self.num_frames, self.meter.total, self.meter))
 
     def _note(self, source: Source) -> None:
-        self.meter.messages_lost = self.outputs.num_lost
-        self.meter.decode_errors, self.meter.repaired_times = source.decode_errors, source.repaired_times
-        known = details(source)
-        self.meter.packets_lost, self.meter.damaged_left_out = known.packets_lost, known.damaged_left_out
+        counts, known = self.meter.counts, details(source)
+        counts.messages_lost = self.outputs.num_lost
+        counts.decode_errors, counts.repaired_times = source.decode_errors, source.repaired_times
+        counts.packets_lost, self.meter.damaged_left_out = known.packets_lost, known.damaged_left_out
 
     def _close_pipeline(self, pipeline: Pipeline, stack: ExitStack) -> None:
         """End the decoding thread, or abandon it with the objects it uses."""
@@ -219,19 +238,16 @@ class Job:
         """Write queued results and close all outputs in parallel. Waits as long as that takes, but not beyond the grace
         period once the job was asked to end."""
         self._doing = "closing the outputs"
-        errors: list[BaseException] = []
-        closer = _closer(self.outputs, errors)
+        closer = DaemonThread("closer", self.outputs.close, keeps_error=True)
         if self._callback:
             if not self._callback.close(self._left_for_outputs):
                 self.warnings.append("the callback did not return; its thread was abandoned")
-            self.meter.callback_lost = self._callback.num_lost
-        while closer.is_alive() and self._left_for_outputs() != 0:
-            closer.join(0.05)
-        self.meter.messages_lost = self.outputs.num_lost
-        for error in errors:
-            with self._lock:
-                self.error = self.error or error
-        if closer.is_alive():
+            self.meter.counts.callback_lost = self._callback.num_lost
+        have_closed = closer.ends(self._left_for_outputs)
+        self.meter.counts.messages_lost = self.outputs.num_lost
+        with self._lock:
+            self.error = self.error or closer.error
+        if not have_closed:
             stuck = ", ".join(member.name for member in self.outputs.unfinished)
             self.warnings.append(f"{stuck} did not stop in time and may be incomplete")
         self.meter.end()
@@ -246,18 +262,6 @@ class Job:
     def _finish(self) -> None:
         self.meter.end()
         self.done.set()
-
-
-def _closer(outputs: SinkGroup, errors: list[BaseException]) -> threading.Thread:
-    def close() -> None:
-        try:
-            outputs.close()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=close, name="streamparts-closer", daemon=True)
-    thread.start()
-    return thread
 
 
 def opened(

@@ -7,13 +7,12 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 
-from streamparts.backends.choice import AUTO, Chosen, choose_backend
-from streamparts.backends.loading import load_model
+from streamparts.backends.choice import AUTO
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Tracks
 from streamparts.meter import StageClock
 from streamparts.runtime.job import opened
-from streamparts.runtime.options import Policy, Tracking
+from streamparts.runtime.options import Network, Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import RunMeter
 from streamparts.sources import Source
@@ -56,23 +55,19 @@ def track(
     Raises VideoError, ModelError, SkeletonError, BackendError or MissingExtraError: at once if the start fails,
     otherwise at the failing frame, after the tracks before it.
     """
-    bundle = model if isinstance(model, Bundle) else load_model(model)
-    tracking = Tracking.of(
-        bundle.spec,
-        policy=policy,
-        max_fps=max_fps,
-        smoothing=smoothing,
-        skeleton=skeleton,
-        roi=roi,
-        subjects=subjects,
+    tracking = Tracking(
+        policy=policy, max_fps=max_fps, smoothing=smoothing, skeleton=skeleton, roi=roi, subjects=subjects
     )
-    return _tracks(*open_pipeline(source, bundle, chosen_backend(bundle, backend, threads).backend, tracking, clock))
+    return _tracks(*open_pipeline(source, Network(model, backend, threads), tracking, clock))
 
 
 def open_pipeline(
-    source: str | Path | Source, bundle: Bundle, backend: Backend, tracking: Tracking, clock: StageClock | None
+    source: str | Path | Source, network: Network, tracking: Tracking, clock: StageClock | None
 ) -> tuple[Pipeline, ExitStack]:
     """Return the iterator of `track`, and the resources to close after it."""
+    bundle = network.load()
+    tracking = tracking.fitted(bundle.spec)
+    backend = network.open(bundle).backend
     with ExitStack() as stack:
         frames = opened(source, stack)
         return Pipeline(frames, bundle, backend, tracking, RunMeter(frames.name, clock)), stack.pop_all()
@@ -86,11 +81,3 @@ def _tracks(pipeline: Pipeline, stack: ExitStack) -> Generator[Tracks]:
             if not pipeline.close():
                 stack.pop_all()
                 warnings.warn("the source did not stop in time; its thread is abandoned", RuntimeWarning, 2)
-
-
-def chosen_backend(bundle: Bundle, backend: Backend | str, threads: int | None) -> Chosen:
-    if isinstance(backend, str):
-        return choose_backend(bundle, backend, threads)
-    if threads is not None:
-        raise ValueError("threads apply to a backend given by name; this one is already open")
-    return Chosen(backend, "given")

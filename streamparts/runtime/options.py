@@ -1,14 +1,21 @@
-"""Tracking options shared by track, run and related functions, as one value."""
+"""The options of track, run and related functions as values, which flow unchanged from the caller to the loop."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from streamparts.backends.choice import AUTO, Chosen, choose_backend
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
+from streamparts.data import Backend, Tracks
+from streamparts.runtime.stats import Progress, Stats
 from streamparts.sources import Source
-from streamparts.tracking.roi import WHOLE_PICTURE, Following, Roi
+from streamparts.tracking.roi import Following, Roi
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.skeleton_file import skeleton_for
 from streamparts.tracking.smoothing import Smoothing
@@ -29,10 +36,12 @@ class Tracking:
     """Earlier frames are read and skipped."""
     smoothing: Smoothing | None = None
     """Filters the poses over time and keeps mirrored parts apart; None leaves them unfiltered."""
-    skeleton: Skeleton | None = None
-    """Adds joints, and places hidden parts."""
-    following: Following = WHOLE_PICTURE
-    """Region that the network sees in each frame."""
+    skeleton: Skeleton | str | Path | None = None
+    """Adds joints, and places hidden parts; a skeleton or its file."""
+    roi: Roi | None = None
+    """Region that the network sees in each frame; None is "auto"."""
+    subjects: int = 1
+    """Number of subjects to follow."""
 
     def __post_init__(self) -> None:
         if self.policy not in (None, *POLICIES):
@@ -42,32 +51,67 @@ class Tracking:
         if self.max_fps is not None and not 0 < self.max_fps < float("inf"):
             raise ValueError(f"max_fps must be a positive number, got {self.max_fps}")
 
-    @staticmethod
-    def of(
-        spec: ModelSpec,
-        *,
-        policy: Policy | None = None,
-        max_fps: float | None = None,
-        first_index: int = 0,
-        smoothing: Smoothing | None = None,
-        skeleton: Skeleton | str | Path | None = None,
-        roi: Roi | None = None,
-        subjects: int = 1,
-    ) -> Tracking:
-        """Convert users' arguments for one model. Raises ValueError; SkeletonError for a skeleton of other parts;
-        ModelError for several subjects if the model has no `subject`."""
-        return Tracking(
-            policy=policy,
-            max_fps=max_fps,
-            first_index=first_index,
-            smoothing=smoothing,
-            skeleton=skeleton_for(spec.parts, skeleton),
-            following=Following.of(spec, roi, subjects),
-        )
+    def following(self, spec: ModelSpec) -> Following:
+        """What the network of a model sees. Raises ValueError for an invalid region; ModelError for several subjects if
+        the model has no `subject`."""
+        return Following.of(spec, self.roi, self.subjects)
+
+    def fitted(self, spec: ModelSpec) -> Tracking:
+        """Return the same options with the skeleton read from its file. Raises as `following` does; SkeletonError for a
+        skeleton of other parts."""
+        self.following(spec)
+        return replace(self, skeleton=skeleton_for(spec.parts, self.skeleton))
 
 
 TRACKING = Tracking()
 """Default: all frames, without filtering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The network of a run, as given by the user."""
+
+    model: str | Path | Bundle | None = None
+    """Path or name of a model, or a bundle; None is the default model."""
+    backend: Backend | str = AUTO
+    """An open backend, or a name for backends.choice.choose_backend."""
+    threads: int | None = None
+    """Threads of a CPU backend."""
+    trust_engine: bool = False
+    """Load a TensorRT engine that was not built here."""
+
+    def load(self) -> Bundle:
+        """Raises ModelError."""
+        return self.model if isinstance(self.model, Bundle) else load_model(self.model, self.trust_engine)
+
+    def open(self, bundle: Bundle) -> Chosen:
+        """Open the backend for the loaded model. Raises BackendError, or ValueError for threads of an open one."""
+        if isinstance(self.backend, str):
+            return choose_backend(bundle, self.backend, self.threads)
+        if self.threads is not None:
+            raise ValueError("threads apply to a backend given by name; this one is already open")
+        return Chosen(self.backend, "given")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The caller's functions, and its signal to stop. `on_tracks` and `progress` get the source's name first."""
+
+    opener: Callable[[str | Path], Source] | None = None
+    """Opens a source given as a path or word; None is open_source."""
+    stats: str | Path | Callable[[Stats], None] | None = None
+    """Receives the statistics: a file, "-" for stderr, or a function."""
+    on_tracks: Callable[[str, Tracks], None] | None = None
+    """Called with each frame's tracks, in a separate thread."""
+    progress: Callable[[str, Progress], None] | None = None
+    """Called after each frame, in the loop's thread."""
+    say: Callable[[str], None] | None = None
+    """Receives lines for the user."""
+    stop: threading.Event | None = None
+    """Ends the run after the current frame once it is set."""
+
+
+NO_HOOKS = Hooks()
 
 
 def default_policy(source: Source) -> Policy:

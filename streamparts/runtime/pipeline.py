@@ -12,16 +12,17 @@ from functools import partial
 
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
-from streamparts.channel import GRACE_SECONDS, Prefetch
 from streamparts.data import Backend, Frame, Tracks, picture_bytes, standing_for
 from streamparts.errors import VideoError
 from streamparts.geometry import Region
 from streamparts.runtime.options import TRACKING, Policy, Tracking, default_policy
 from streamparts.runtime.stats import RunMeter
 from streamparts.sources import Source
+from streamparts.threads import GRACE_SECONDS, Prefetch
 from streamparts.tracking.looking import FixedTracks, FollowedTracks
 from streamparts.tracking.segment import PartSegmenter, Prepared
 from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_file import skeleton_for
 from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracking.tracker import PartTracker
 
@@ -52,7 +53,7 @@ class Pipeline:
         meter: RunMeter | None = None,
     ) -> None:
         """Raises SkeletonError for a skeleton of other parts, VideoError for a region outside the frame."""
-        following = tracking.following
+        following, skeleton = tracking.following(bundle.spec), skeleton_for(bundle.spec.parts, tracking.skeleton)
         self.policy: Policy = tracking.policy or default_policy(source)
         self._source = source
         self._meter = meter or RunMeter(source.name)
@@ -62,7 +63,7 @@ class Pipeline:
         self._region = following.region
         if self._region is not None:
             require_region(source.name, (source.height, source.width), self._region)
-        new_tracker = partial(part_tracker, bundle.spec, tracking.smoothing, tracking.skeleton)
+        new_tracker = partial(part_tracker, bundle.spec, tracking.smoothing, skeleton)
         interrupt = source.close if source.live else None
         depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
@@ -106,7 +107,7 @@ class Pipeline:
             if left_out is not None:
                 frame = standing_for(left_out, frame, num_dropped=0)
             if self._pace and not self._pace.takes(frame):
-                self._meter.skipped += 1
+                self._meter.counts.skipped += 1
                 left_out = frame
             else:
                 left_out = None
@@ -114,7 +115,7 @@ class Pipeline:
             del frame  # otherwise this generator would keep one frame alive while it waits
 
     def _replaced(self, waiting: Frame, newer: Frame) -> Frame:
-        self._meter.dropped += 1
+        self._meter.counts.dropped += 1
         return standing_for(waiting, newer, num_dropped=1)
 
     def _prepared(self, frames: Iterator[Frame]) -> Iterator[Prepared]:

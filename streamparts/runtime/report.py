@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from streamparts.backends.choice import Chosen
-from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
 from streamparts.runtime.job import Job
 from streamparts.runtime.stats import Stats, StatsFile, StatsLines
 from streamparts.runtime.summary import Summary
 
 
-def run_summary(job: Job, stop: threading.Event | None, chosen: Chosen, bundle: Bundle) -> Summary:
-    clock, ages, meter = job.meter.clock, job.meter.ages, job.meter
+def run_summary(job: Job, chosen: Chosen) -> Summary:
+    clock, ages, meter, stop = job.meter.clock, job.meter.ages, job.meter, job.options.hooks.stop
     return Summary(
         num_frames=job.num_frames,
         seconds=meter.seconds,
@@ -26,20 +24,11 @@ def run_summary(job: Job, stop: threading.Event | None, chosen: Chosen, bundle: 
         fps_in=clock.stage("decode").count / meter.seconds,
         stage_ms=clock.mean_ms(),
         stage_p95_ms=clock.p95_ms(),
-        num_dropped=meter.dropped,
-        num_skipped=meter.skipped,
-        num_gaps=meter.gaps,
-        num_segments=meter.segments,
-        num_callback_lost=meter.callback_lost,
-        num_messages_lost=meter.messages_lost,
-        decode_errors=meter.decode_errors,
-        packets_lost=meter.packets_lost,
-        num_damaged=meter.damaged + meter.damaged_left_out,
-        repaired_times=meter.repaired_times,
+        counts=meter.totals(),
         outputs=job.outputs.paths,
         notes=job.outputs.notes,
         subject_share=job.subject_share,
-        model=bundle.spec.name,
+        model=job.options.bundle.spec.name,
         interrupted=job.was_ended or bool(stop and stop.is_set()),
         backend=chosen.backend.name,
         why_backend=chosen.why,

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from streamparts.data import Frame
 from streamparts.files import make_new
 from streamparts.meter import AgeMeter, Durations, StageClock
+from streamparts.runtime.counts import Counts
+from streamparts.threads import DaemonThread
 
 SCHEMA = "streamparts.stats/1"
 PERIOD_SECONDS = 1.0
@@ -38,12 +40,10 @@ class Stage(msgspec.Struct, frozen=True):
     p95: float
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of --stats. Rates, ages and stages cover the last five seconds; in the final line, the whole run. Counts
-    are totals since the start of the run."""
+class Stats(Counts, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):  # type: ignore[misc]  # for msgspec it may be frozen
+    """One line of --stats, with its schema. Rates, ages and stages cover the last five seconds; in the final line, the
+    whole run. Counts are totals since the start of the run."""
 
-    schema: str = SCHEMA
-    """Version of this line."""
     source: str
     """Short name of the source."""
     seconds: float
@@ -60,63 +60,33 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Latency; null without results."""
     stages_ms: dict[str, Stage]
     """By stage. "decode" includes waiting for the source; stages in different threads overlap."""
-    dropped: int
-    """Frames replaced by a newer one before they were tracked."""
-    skipped: int
-    """Frames left out because of max_fps."""
-    segments: int
-    """Unbroken stretches of the stream so far."""
-    gaps: int
-    """Number of times the source was lost and came back."""
-    gap_seconds: float
-    """Total wall time of the gaps."""
-    decode_errors: int
-    """Packets that could not be decoded."""
-    packets_lost: int
-    """Packets known to be lost in transit, or missing from a file."""
-    damaged: int
-    """Damaged frames, marked or left out."""
-    repaired_times: int
-    """Frames whose time was missing or not increasing, and was repaired."""
-    callback_lost: int
-    """Results that a slow callback missed."""
-    messages_lost: int
-    """Results that were not sent or that a slow receiver missed, as far as known; over all addresses."""
     final: bool
     """True in the source's last line, which covers the whole run."""
 
 
 class RunMeter:
-    """Counters and timers of one source. Each is written by one thread and may be read by any."""
+    """Counts and timers of one source. Each is written by one thread and may be read by any."""
 
     def __init__(self, name: str = "", clock: StageClock | None = None) -> None:
         self.name = name
         self.clock = clock or StageClock()
         self.ages = AgeMeter(num_sinks=0)
         self.total: int | None = None
-        self.dropped = 0
-        self.skipped = 0
-        self.segments = 0
-        self.gaps = 0
-        self.gap_seconds = 0.0
-        self.decode_errors = 0
-        self.packets_lost = 0
-        self.damaged = 0
+        self.counts = Counts()
         self.damaged_left_out = 0
-        self.repaired_times = 0
-        self.callback_lost = 0
-        self.messages_lost = 0
+        """Damaged frames that the source left out; `counts` has those that arrived."""
         self._started = time.perf_counter()
         self._ended: float | None = None
         self._recent: tuple[float, Stats] | None = None
 
     def saw(self, frame: Frame) -> None:
         """Count `frame` from the source."""
-        self.segments = max(self.segments, frame.segment + 1)
-        self.damaged += frame.damaged
+        counts = self.counts
+        counts.segments = max(counts.segments, frame.segment + 1)
+        counts.damaged += frame.damaged
         if frame.gap:
-            self.gaps += 1
-            self.gap_seconds += frame.gap.seconds
+            counts.gaps += 1
+            counts.gap_seconds += frame.gap.seconds
 
     def start(self) -> None:
         """Start: the first frame was requested."""
@@ -134,6 +104,11 @@ class RunMeter:
     def seconds(self) -> float:
         """From `start` to `end`, or to now."""
         return (self._ended or time.perf_counter()) - self._started
+
+    def totals(self) -> Counts:
+        """Return the counts so far."""
+        damaged = self.counts.damaged + self.damaged_left_out
+        return msgspec.structs.replace(self.counts, damaged=damaged, gap_seconds=round(self.counts.gap_seconds, 3))
 
     def recent(self, max_age_seconds: float = 0.1) -> Stats:
         """Recent statistics, at most this old."""
@@ -154,17 +129,7 @@ class RunMeter:
             fps_out=round(ages.count / seconds if final else ages.recent_rate(), 2),
             age_ms=_ages(ages, final),
             stages_ms=_stages(self.clock, final),
-            dropped=self.dropped,
-            skipped=self.skipped,
-            segments=self.segments,
-            gaps=self.gaps,
-            gap_seconds=round(self.gap_seconds, 3),
-            decode_errors=self.decode_errors,
-            packets_lost=self.packets_lost,
-            damaged=self.damaged + self.damaged_left_out,
-            repaired_times=self.repaired_times,
-            callback_lost=self.callback_lost,
-            messages_lost=self.messages_lost,
+            **msgspec.structs.asdict(self.totals()),
             final=final,
         )
 
@@ -196,26 +161,21 @@ class StatsLines:
     def __init__(self, meters: Sequence[RunMeter], take: Callable[[Stats], None]) -> None:
         self._meters, self._take = meters, take
         self._ended = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="streamparts-stats", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("stats", self._work, keeps_error=True)
 
     def close(self, seconds: float = 0.5) -> str | None:
         """Write the final lines. Returns an error in one line, or None."""
         self._ended.set()
-        self._thread.join(seconds)
-        if self._thread.is_alive():
+        if not self._thread.ends(seconds):
             return "the statistics could not be written: the reader does not take them"
-        return f"the statistics could not be written: {self._error}" if self._error else None
+        error = self._thread.error
+        return f"the statistics could not be written: {error}" if error else None
 
     def _work(self) -> None:
-        try:
-            finished: set[int] = set()
-            while not self._ended.wait(PERIOD_SECONDS):
-                self._write(finished)
-            self._write(finished, last=True)
-        except Exception as error:
-            self._error = error
+        finished: set[int] = set()
+        while not self._ended.wait(PERIOD_SECONDS):
+            self._write(finished)
+        self._write(finished, last=True)
 
     def _write(self, finished: set[int], last: bool = False) -> None:
         for number, meter in enumerate(self._meters):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from streamparts.runtime.counts import Counts
+
 FEW = 0.03
 """Share of frames with the subject below which the detections may be false."""
 FEWEST_FRAMES = 10
@@ -33,31 +35,12 @@ class Summary:
     source."""
     stage_p95_ms: dict[str, float]
     """95th percentiles of the same."""
-    num_dropped: int
-    """Frames of a live source replaced by a newer one before they were tracked."""
-    num_skipped: int
-    """Frames left out because of max_fps."""
-    num_gaps: int
-    """Number of times the source was lost and came back."""
-    num_segments: int
-    """Unbroken stretches of the stream: one, unless it was lost or changed its size."""
-    num_callback_lost: int
-    """Results that a slow `on_tracks` missed."""
-    num_messages_lost: int
-    """Results that were not sent or that a slow receiver missed, as far as known; over all addresses. `notes` has the
-    reasons."""
-    decode_errors: int
-    """Packets of the source that could not be decoded."""
-    packets_lost: int
-    """Packets of the source known to be lost in transit, or missing from a file."""
-    num_damaged: int
-    """Damaged frames, marked or left out."""
-    repaired_times: int
-    """Frames whose time was missing or not increasing, and was repaired."""
+    counts: Counts
+    """Frames dropped, skipped, damaged and so on; results that were lost."""
     outputs: tuple[Path, ...]
     """Files written."""
     notes: tuple[str, ...]
-    """Remarks about the outputs, in sentences."""
+    """Remarks about the outputs, such as the reasons for lost messages, in sentences."""
     interrupted: bool
     """True if `stop`, or closing the preview, ended the run."""
     backend: str

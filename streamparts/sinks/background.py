@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from streamparts.channel import Channel
 from streamparts.sinks import Sink
+from streamparts.threads import Channel, DaemonThread
 
 Item = TypeVar("Item")
 
@@ -31,8 +30,7 @@ class BackgroundSink(Generic[Item]):
         self._written = written
         self._channel: Channel[Item] = Channel(depth, weigh=weigh)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="streamparts-sink", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("sink", self._work)
 
     def write(self, item: Item) -> None:
         """Queue one frame; raises the sink's error if it has failed."""
@@ -42,7 +40,7 @@ class BackgroundSink(Generic[Item]):
     def close(self) -> None:
         """Write queued frames, close the sink and wait for it. Raises the sink's error, once."""
         self._channel.finish()
-        self._thread.join()
+        self._thread.ends()
         error, self._error = self._error, None
         if error is not None:
             raise error

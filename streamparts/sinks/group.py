@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Self
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.sinks import Sink
+from streamparts.threads import DaemonThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class SinkGroup:
         self._failed = failed
         self._failures: list[tuple[Member, Exception]] = []
         self._told = False
-        self._closers: list[tuple[Member, _Closer]] = []
+        self._closers: list[tuple[Member, DaemonThread]] = []
         self._had_files = any(member.is_file for member in self.members)
 
     @property
@@ -100,10 +100,12 @@ class SinkGroup:
         """Finish all outputs in parallel, then raise the errors since the start, unless `write` has raised them.
 
         Safe to call again."""
-        self._closers = [(member, _Closer(member.sink)) for member in self._alive]
+        self._closers = [
+            (member, DaemonThread("sink-closer", member.sink.close, keeps_error=True)) for member in self._alive
+        ]
         for member, closer in self._closers:
-            closer.join()
-            if closer.error is not None:
+            closer.ends()
+            if isinstance(closer.error, Exception):
                 self._note_failure(member, closer.error)
         self._alive.clear()
         if self._failures and not self._told:
@@ -143,19 +145,3 @@ class SinkGroup:
         if len(errors) == 1:
             raise errors[0]
         raise VideoError(f"{len(errors)} outputs failed: " + "; ".join(map(str, errors))) from errors[0]
-
-
-class _Closer(threading.Thread):
-    """Closes a sink in parallel."""
-
-    def __init__(self, sink: Sink[Tracks]) -> None:
-        super().__init__(name="streamparts-sink-closer", daemon=True)
-        self._sink = sink
-        self.error: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._sink.close()
-        except Exception as error:
-            self.error = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -54,11 +54,23 @@ class Outputs:
     """Addresses of live messages."""
     following: Following = WHOLE_PICTURE
     """Region that the network sees, for the headers of tracks and messages."""
+    force: bool = False
+    """Replace existing files."""
+    resume: bool = False
+    """Continue after the last frame in `tracks`, if that file exists."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """The files to write."""
         return tuple(path for path in (self.overlay, self.tracks) if path is not None)
+
+    def named(self, folder: Path, stem: str = "") -> Outputs:
+        """Return the same outputs with their files in `folder`; a stem goes before each file's name, with a dot."""
+        overlay, tracks = (
+            None if path is None else folder / (f"{stem}.{path.name}" if stem else path.name)
+            for path in (self.overlay, self.tracks)
+        )
+        return replace(self, overlay=overlay, tracks=tracks)
 
 
 def check_followers(overlay: Path, force: bool) -> None:

@@ -30,6 +30,7 @@ from streamparts.sources.damage import TOO_LARGE, DamageWatch
 from streamparts.sources.rational import exact
 from streamparts.sources.redact import redact
 from streamparts.sources.timed import states_times
+from streamparts.threads import DaemonThread
 
 ENDED = "the stream ended"
 """Reason for a loss if the sender closed the connection, or reached its end."""
@@ -109,8 +110,7 @@ class Reader:
         self._picture: Picture | None = None
         self._lost: Lost | None = None
         self._cancelled = False
-        self._thread = threading.Thread(target=self._work, name="streamparts-reader", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("reader", self._work)
 
     def take(self, seconds: float) -> Picture | None:
         """Return the next image, or None if none arrives within `seconds` or the reader was cancelled. Raises Lost
@@ -128,7 +128,7 @@ class Reader:
         with self._changed:
             self._cancelled = True
             self._changed.notify_all()
-        self._thread.join(patience)
+        self._thread.ends(patience)
 
     @property
     def heard_at(self) -> float:

@@ -38,6 +38,10 @@ class Reading:
     """Location of user and password for addresses without them, see read_login."""
 
 
+READING = Reading()
+"""Default: all frames, decoded in software."""
+
+
 def open_reading(word: str | Path, reading: Reading, say: Callable[[str], object] | None = None) -> OpenedSource:
     """Open `word`. `say` receives lines about estimated times or the decoder. Raises VideoError."""
     wants_fps = reading.fps is not None and (reading.fps_for_all or may_lack_times(word))

@@ -13,6 +13,7 @@ import numpy as np
 from streamparts.data import Tracks, standing_for
 from streamparts.sinks.group import Report
 from streamparts.sinks.messages.backlog import Backlog
+from streamparts.threads import DaemonThread
 
 DEPTH = 8
 """Maximum number of frames queued for sending, without their images."""
@@ -50,12 +51,10 @@ class MessageSink:
         self._backlog: Backlog[Tracks] = Backlog(DEPTH, _standing_for)
         self._changed = threading.Condition()
         self._ending = False
-        self._error: BaseException | None = None
         self.num_sent = 0
         """Frames sent so far."""
         self._unsent: Counter[str] = Counter()
-        self._thread = threading.Thread(target=self._work, name="streamparts-messages", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("messages", self._work, keeps_error=True)
 
     @property
     def address(self) -> str:
@@ -79,15 +78,15 @@ class MessageSink:
             if not self._ending:
                 self._backlog.put(waiting)
                 self._changed.notify_all()
-        self._raise_error()
+        self._thread.raise_error()
 
     def close(self) -> None:
         """Send queued frames, and end; a thread that does not end is abandoned after 1.3 s."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
-        self._thread.join(_CLOSE_SECONDS)
-        self._raise_error()
+        self._thread.ends(_CLOSE_SECONDS)
+        self._thread.raise_error()
 
     def report(self) -> Report:
         """Report sent and missed frames."""
@@ -97,21 +96,13 @@ class MessageSink:
             words.append(f"{self._sender.num_missed} missed by slow receivers")
         return Report(notes=(f"{self.address}: {'; '.join(words)}",))
 
-    def _raise_error(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
     def _work(self) -> None:
         try:
-            try:
-                self._send_until_the_end()
-            finally:
-                with self._changed:
-                    self._ending = True
-                self._sender.close()
-        except BaseException as error:
-            self._error = error
+            self._send_until_the_end()
+        finally:
+            with self._changed:
+                self._ending = True
+            self._sender.close()
 
     def _send_until_the_end(self) -> None:
         due = time.monotonic()

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import os
 import socket
-import threading
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -20,6 +20,7 @@ from streamparts.errors import VideoError
 from streamparts.sinks.messages.address import Address, resolved
 from streamparts.sinks.messages.backlog import Backlog
 from streamparts.sinks.messages.encoding import Encoding, Message
+from streamparts.threads import DaemonThread
 from streamparts.tracksfile.recording import Recording
 
 DEPTH = 8
@@ -52,8 +53,7 @@ class WebsocketSender:
         self.address = address.at(listener.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._ending = asyncio.Event()
-        self._thread = threading.Thread(target=self._work, args=(listener,), name="streamparts-websocket", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("websocket", partial(self._work, listener))
 
     @property
     def num_missed(self) -> int:
@@ -71,7 +71,7 @@ class WebsocketSender:
     def close(self) -> None:
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._ending.set)
-        self._thread.join()
+        self._thread.ends()
 
     # The methods below run in the loop's thread.
 

@@ -19,6 +19,7 @@ from streamparts.sinks.overlay.canvas import rgb_canvas
 from streamparts.sinks.overlay.drawing import Painter
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources.rescale import Rescaler
+from streamparts.threads import DaemonThread
 
 MAX_RATE = 30.0
 """Maximum frame rate."""
@@ -70,38 +71,29 @@ class PreviewSink:
         self._newest: Tracks | None = None
         self._changed = threading.Condition()
         self._ending = False
-        self._error: BaseException | None = None
         self._shown_at: deque[float] = deque(maxlen=31)
         self.num_shown = 0
         """Images drawn so far."""
-        self._thread = threading.Thread(target=self._work, name="streamparts-preview", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("preview", self._work, keeps_error=True)
 
     def write(self, tracks: Tracks) -> None:
         """Store the frame for the viewer; unseen frames are replaced. Raises the viewer's error."""
         with self._changed:
             self._newest = None if self._ending else tracks
             self._changed.notify_all()
-        self._raise_error()
+        self._thread.raise_error()
 
     def close(self) -> None:
         """End the preview; a viewer that hangs is abandoned after a second. Raises the viewer's error, once."""
         with self._changed:
             self._ending, self._newest = True, None
             self._changed.notify_all()
-        self._thread.join(_CLOSE_SECONDS)
-        self._raise_error()
-
-    def _raise_error(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        self._thread.ends(_CLOSE_SECONDS)
+        self._thread.raise_error()
 
     def _work(self) -> None:
         try:
             self._show_until_the_end()
-        except BaseException as error:
-            self._error = error
         finally:
             with self._changed:
                 self._ending, self._newest = True, None

@@ -1,4 +1,4 @@
-"""A bounded queue between two threads that either can end at once, and prefetching built on it."""
+"""Threads that can be ended with patience, a bounded queue between two of them, and prefetching built on both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,7 +18,56 @@ MOST_BYTES = 2**28
 the memory of a small machine. One item always fits."""
 
 _PATIENCE_SECONDS = 0.25  # time for a thread to end with its next item
-_LOOK_SECONDS = 0.2  # no longer wait at a time: some systems deliver Ctrl-C only between waits
+_LOOK_SECONDS = 0.2
+"""Longest wait at a time: some systems deliver Ctrl-C only between waits."""
+_JOIN_SECONDS = 0.05
+"""The same for the end of a thread."""
+
+
+class DaemonThread(threading.Thread):
+    """A thread of the library, running from its creation. If it hangs in a driver or a file system, it is abandoned; as
+    a daemon, it does not keep the process from ending."""
+
+    def __init__(self, name: str, work: Callable[[], object], keeps_error: bool = False) -> None:
+        """With `keeps_error`, an exception of `work` is the creator's to look for; otherwise Python prints it."""
+        super().__init__(name=f"streamparts-{name}", daemon=True)
+        self._work, self._keeps_error = work, keeps_error
+        self.error: BaseException | None = None
+        """Exception that ended it."""
+        self.start()
+
+    def run(self) -> None:
+        """Do the work."""
+        try:
+            self._work()
+        except BaseException as error:
+            self.error = error
+            if not self._keeps_error:
+                raise
+
+    def ends(self, patience: float | Callable[[], float | None] | None = None) -> bool:
+        """Wait for a thread that was asked to end. `patience` is the number of seconds to wait, or a function that is
+        called again and again for the seconds left; None is as long as it takes. Returns False if it has not ended:
+        then the caller abandons it, with whatever it works on."""
+        left = patience if callable(patience) else countdown(patience)
+        while self.is_alive():
+            seconds = left()
+            if seconds is not None and seconds <= 0:
+                break
+            self.join(_JOIN_SECONDS if seconds is None else min(_JOIN_SECONDS, seconds))
+        return not self.is_alive()
+
+    def raise_error(self) -> None:
+        """Raise the exception that ended it, once."""
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+
+def countdown(seconds: float | None) -> Callable[[], float | None]:
+    """Return a function that gives the seconds left of `seconds` from now on, down to 0; of None, None."""
+    until = None if seconds is None else time.monotonic() + seconds
+    return lambda: None if until is None else max(0.0, until - time.monotonic())
 
 
 class Channel(Generic[T]):
@@ -125,11 +173,10 @@ class Prefetch(Generic[T]):
         self._items = items
         self._channel: Channel[T] = Channel(depth, replace, weigh)
         self._interrupt = interrupt
-        self._thread: threading.Thread | None = None
+        self._thread: DaemonThread | None = None
 
     def __iter__(self) -> Iterator[T]:
-        self._thread = threading.Thread(target=self._fill, name="streamparts-prefetch", daemon=True)
-        self._thread.start()
+        self._thread = DaemonThread("prefetch", self._fill)
         yield from self._channel
 
     def end(self) -> None:
@@ -140,22 +187,13 @@ class Prefetch(Generic[T]):
         """End the thread. Returns False if it did not end within `seconds`: then it is abandoned, with whatever it
         works on. An item in progress is finished if that is quick, else interrupted."""
         self.end()
-        thread, until = self._thread, time.monotonic() + seconds
-        if thread is None:
+        thread, left = self._thread, countdown(seconds)
+        if thread is None or thread.ends(min(_PATIENCE_SECONDS, seconds) if self._interrupt else seconds):
             return True
-        thread.join(min(_PATIENCE_SECONDS, seconds) if self._interrupt else seconds)
-        if thread.is_alive() and self._interrupt:
-            breaker = threading.Thread(target=self._break_off, name="streamparts-interrupt", daemon=True)
-            breaker.start()
-            for one in (thread, breaker):
-                one.join(max(0.0, until - time.monotonic()))
-            return not (thread.is_alive() or breaker.is_alive())
-        return not thread.is_alive()
-
-    def _break_off(self) -> None:
-        if self._interrupt:
-            with suppress(Exception):  # the consumer is gone, so errors do not matter
-                self._interrupt()
+        if self._interrupt is None:
+            return False
+        breaker = DaemonThread("interrupt", self._interrupt, keeps_error=True)  # nobody needs it: the consumer is gone
+        return thread.ends(left) and breaker.ends(left)
 
     def _fill(self) -> None:
         try:
