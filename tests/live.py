@@ -1,4 +1,4 @@
-"""Sources that a test controls step by step, and limits for tests that would hang."""
+"""Sources that a test controls step by step, and waits that end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeVar
 
 from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
@@ -15,28 +14,7 @@ from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Gap, Outputs
 from tests.media import ArraySource, picture
 
-T = TypeVar("T")
 PATIENCE_SECONDS = 20.0
-
-
-def within_patience(function: Callable[[], T]) -> T:
-    """Return what `function` returns, or raise what it raises; fails the test if it does not end."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(PATIENCE_SECONDS)
-    assert not thread.is_alive(), "it should have ended long ago, and hangs"
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

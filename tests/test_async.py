@@ -17,11 +17,12 @@ from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.runtime.loop import track
 from streamparts.runtime.options import Policy
-from tests.live import GatedBackend, HandSource, wait_for_threads, within_patience
+from tests.live import GatedBackend, HandSource, wait_for_threads
 from tests.media import ArraySource
 from tests.test_stream import Broken, BrokenBackend
 
 T = TypeVar("T")
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def all_threads_end() -> Iterator[None]:
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
-    return within_patience(lambda: asyncio.run(main))
+    return asyncio.run(main)
 
 
 async def collect(results: AsyncGenerator[Tracks], seen: list[Tracks]) -> None:

@@ -16,11 +16,11 @@ from streamparts.runtime.loop import track
 from streamparts.runtime.stats import Progress
 from streamparts.runtime.stream import run_many
 from streamparts.sources import output_stems
-from tests.live import GatedBackend, HandSource, wait_for_threads, within_patience
+from tests.live import GatedBackend, HandSource, wait_for_threads
 from tests.media import ArraySource, decode, numbered_video, picture, read_number, write_video
 from tests.test_stream import Broken, BrokenBackend, num_lines
 
-pytestmark = pytest.mark.usefixtures("no_threads_left")
+pytestmark = [pytest.mark.usefixtures("no_threads_left"), pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_several_files_give_the_same_tracks_as_each_alone(tmp_path: Path, bundle: Bundle, videos: list[Path]) -> None:
     seen: dict[str, list[Tracks]] = {"a": [], "b": [], "a-2": []}
-    outcomes = within_patience(
-        lambda: run_many(videos, bundle, out_dir=tmp_path, on_tracks=lambda name, tracks: seen[name].append(tracks))
-    )
+    outcomes = run_many(videos, bundle, out_dir=tmp_path, on_tracks=lambda name, tracks: seen[name].append(tracks))
     assert [outcome.source for outcome in outcomes] == list(seen)
     for video, outcome, together in zip(videos, outcomes, seen.values(), strict=True):
         alone = list(track(video, bundle))
@@ -54,7 +52,7 @@ def test_several_files_give_the_same_tracks_as_each_alone(tmp_path: Path, bundle
 
 
 def test_each_source_has_outputs_of_its_own(tmp_path: Path, bundle: Bundle, videos: list[Path]) -> None:
-    outcomes = within_patience(lambda: run_many(videos, bundle, out_dir=tmp_path))
+    outcomes = run_many(videos, bundle, out_dir=tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted(f"{stem}.{kind}" for stem in ("a", "a-2", "b") for kind in ("overlay.mp4", "tracks.jsonl"))
     assert num_lines(tmp_path / "a-2.tracks.jsonl") == 1 + 40
@@ -77,7 +75,7 @@ def test_outputs_are_called_after_their_source_without_credentials(sources: list
 
 def test_the_death_of_one_source_ends_no_other(tmp_path: Path, bundle: Bundle, videos: list[Path]) -> None:
     sources = [videos[0], ArraySource(100, fail_at=7, error=Broken("camera")), tmp_path / "none.mp4"]
-    outcomes = within_patience(lambda: run_many(sources, bundle, out_dir=tmp_path, overlay=False))
+    outcomes = run_many(sources, bundle, out_dir=tmp_path, overlay=False)
     assert [outcome.source for outcome in outcomes] == ["a", "arrays", "none"]
     assert [type(outcome.error) for outcome in outcomes] == [type(None), Broken, VideoError]
     assert num_lines(tmp_path / "a.tracks.jsonl") == 1 + 50
@@ -88,7 +86,7 @@ def test_the_death_of_one_source_ends_no_other(tmp_path: Path, bundle: Bundle, v
 def test_an_error_of_the_network_ends_those_who_were_in_it(tmp_path: Path, bundle: Bundle) -> None:
     sources = [ArraySource(100_000), ArraySource(100_000)]
     backend = BrokenBackend(bundle, 0)
-    outcomes = within_patience(lambda: run_many(sources, bundle, out_dir=tmp_path, backend=backend))
+    outcomes = run_many(sources, bundle, out_dir=tmp_path, backend=backend)
     assert [type(outcome.error) for outcome in outcomes] == [Broken, Broken]
 
 
@@ -99,10 +97,8 @@ def test_a_source_that_gives_nothing_holds_up_no_other(tmp_path: Path, bundle: B
         if name == "arrays" and now.num_frames == 60:
             stop.set()
 
-    outcomes = within_patience(
-        lambda: run_many(
-            [silent, ArraySource(60)], bundle, out_dir=tmp_path, overlay=False, stop=stop, progress=progress
-        )
+    outcomes = run_many(
+        [silent, ArraySource(60)], bundle, out_dir=tmp_path, overlay=False, stop=stop, progress=progress
     )
     assert [outcome.summary.num_frames for outcome in outcomes] == [0, 60]
     assert all(outcome.summary.interrupted for outcome in outcomes)
@@ -117,7 +113,7 @@ def test_a_network_that_hangs_leaves_complete_outputs_of_all(tmp_path: Path, bun
 
     threading.Thread(target=stop_when_stuck, daemon=True).start()
     sources = [ArraySource(100_000), ArraySource(100_000)]
-    outcomes = within_patience(lambda: run_many(sources, bundle, out_dir=tmp_path, backend=backend, stop=stop))
+    outcomes = run_many(sources, bundle, out_dir=tmp_path, backend=backend, stop=stop)
     for outcome in outcomes:
         assert num_lines(tmp_path / f"{outcome.source}.tracks.jsonl") == 1 + outcome.summary.num_frames
     warnings = [line for outcome in outcomes for line in outcome.summary.warnings]

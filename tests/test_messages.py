@@ -25,11 +25,11 @@ from streamparts.runtime.stream import run, run_many
 from streamparts.sinks.messages import PROTOCOLS, parse_addresses
 from streamparts.sinks.messages.backlog import Backlog
 from streamparts.sinks.messages.sink import DEPTH, MessageSink
-from tests.live import HandSource, wait_for_threads, wait_until, within_patience
+from tests.live import HandSource, wait_for_threads, wait_until
 from tests.media import ArraySource
 from tests.receivers import DatagramReceiver, tracks_of
 
-pytestmark = pytest.mark.usefixtures("no_threads_left")
+pytestmark = [pytest.mark.usefixtures("no_threads_left"), pytest.mark.timeout(120)]
 
 
 @pytest.fixture
@@ -159,9 +159,7 @@ def test_writing_waits_for_nothing_and_what_was_left_out_is_counted() -> None:
     sink.write(tracks_of(0))
     sender.entered.wait()
     gap = Gap("closed", 2.5)
-    within_patience(
-        lambda: [sink.write(tracks_of(n, gap=gap if n == 3 else None, dropped=int(n == 5))) for n in range(1, 101)]
-    )
+    [sink.write(tracks_of(n, gap=gap if n == 3 else None, dropped=int(n == 5))) for n in range(1, 101)]
     assert sink.num_lost == 100 - DEPTH
     sender.release.set()
     sink.close()
@@ -179,7 +177,7 @@ def test_a_sender_that_hangs_is_left_behind() -> None:
     sink = MessageSink(sender)
     sink.write(tracks_of(0))
     sender.entered.wait()
-    within_patience(sink.close)
+    sink.close()
     assert sender.num_closed == 0
     sender.release.set()
     wait_for_threads()

@@ -21,15 +21,15 @@ from streamparts.runtime.stats import RunMeter
 from streamparts.runtime.stream import run
 from streamparts.threads import Channel
 from streamparts.tracksfile.writing import JsonlSink
-from tests.live import HandSource, within_patience
+from tests.live import HandSource
 from tests.media import ArraySource
 
-pytestmark = pytest.mark.usefixtures("no_threads_left")
+pytestmark = [pytest.mark.usefixtures("no_threads_left"), pytest.mark.timeout(120)]
 
 
 def test_a_full_channel_that_replaces_never_makes_the_putter_wait() -> None:
     channel: Channel[int] = Channel(1, lambda waiting, newer: newer + 100 * waiting)
-    assert within_patience(lambda: [channel.put(number) for number in (1, 2, 3)]) == [True] * 3
+    assert [channel.put(number) for number in (1, 2, 3)] == [True] * 3
     channel.finish()
     assert list(channel) == [3 + 100 * (2 + 100 * 1)], "the newest is left, made from all that it replaced"
 
@@ -37,7 +37,7 @@ def test_a_full_channel_that_replaces_never_makes_the_putter_wait() -> None:
 def test_a_channel_without_room_gives_up_in_time() -> None:
     channel: Channel[int] = Channel(1)
     channel.put(1)
-    assert within_patience(lambda: channel.put(2, timeout=0.01)) is False
+    assert channel.put(2, timeout=0.01) is False
     channel.finish()
     assert list(channel) == [1]
 
@@ -47,7 +47,7 @@ def test_a_cancelled_channel_ends_its_taker_and_forgets_the_error() -> None:
     channel.put(1)
     channel.cancel()
     channel.finish(ValueError("too late"))
-    assert within_patience(lambda: list(channel)) == []
+    assert list(channel) == []
 
 
 def test_live_sources_default_to_the_latest_frame_and_files_to_all() -> None:
@@ -70,7 +70,7 @@ def test_a_live_consumer_always_gets_the_newest_frame_with_the_number_of_those_d
             source.finish()
             seen.extend(results)
 
-    within_patience(consume)
+    consume()
     assert [tracks.index for tracks in seen] == [0, 2, 4, 5, 10, 12, 14, 17]
     assert [tracks.frame.dropped for tracks in seen] == [0, 1, 1, 0, 4, 1, 1, 2]
     assert sum(tracks.frame.dropped for tracks in seen) + len(seen) == source.num_given
@@ -97,9 +97,7 @@ def test_a_network_that_is_twice_too_slow_costs_frames_and_results_stay_two_fram
     source, meter = HandSource(), RunMeter()
     pipeline = Pipeline(source, bundle, SlowBackend(bundle, source, 200), meter=meter)
     source.give(1)
-    ages, dropped = within_patience(
-        lambda: zip(*[(source.num_given - 1 - t.index, t.frame.dropped) for t in pipeline], strict=True)
-    )
+    ages, dropped = zip(*[(source.num_given - 1 - t.index, t.frame.dropped) for t in pipeline], strict=True)
     assert pipeline.close()
     assert len(ages) == 200
     assert max(ages) <= 2
@@ -121,7 +119,7 @@ def test_an_output_that_is_twice_too_slow_costs_frames_and_what_it_writes_gets_n
 
     monkeypatch.setattr(JsonlSink, "write", slow_write)
     source.give(1)
-    summary = within_patience(lambda: run(source, bundle, tracks=tmp_path / "t.jsonl"))
+    summary = run(source, bundle, tracks=tmp_path / "t.jsonl")
     assert summary.num_frames + summary.counts.dropped == source.num_given
     assert len(ages) == summary.num_frames > 100
     assert max(ages) <= 8, "written, waiting to be written, just done: two frames each, and the two that come meanwhile"
@@ -141,7 +139,7 @@ def test_what_a_dropped_frame_would_have_told_is_told_by_the_next_one(bundle: Bu
             source.give_and_wait(1, segment=3, gap=Gap("silent", 3.0))
             seen.append(next(results))
 
-    within_patience(consume)
+    consume()
     assert [tracks.frame.segment for tracks in seen] == [0, 1, 3]
     assert [tracks.frame.gap for tracks in seen] == [None, Gap("closed", 2.0), Gap("closed; silent", 4.0)]
 
@@ -161,7 +159,7 @@ def test_of_a_file_nothing_is_dropped_however_slow_the_consumer(bundle: Bundle) 
 
 
 def test_a_file_may_be_played_with_the_policy_of_live_sources(bundle: Bundle) -> None:
-    seen = within_patience(lambda: list(track(ArraySource(300), bundle, policy="latest")))
+    seen = list(track(ArraySource(300), bundle, policy="latest"))
     assert seen[-1].index == 299, "the last frame is never dropped"
     assert len(seen) + sum(tracks.frame.dropped for tracks in seen) == 300
 
@@ -251,7 +249,7 @@ def test_the_summary_counts_what_the_frames_say(bundle: Bundle) -> None:
             return super().run(images)
 
     backend = Slow(bundle, source, 10)
-    summary = within_patience(lambda: run(source, bundle, backend=backend))
+    summary = run(source, bundle, backend=backend)
     assert summary.num_frames == 10
     assert summary.counts.dropped == source.num_given - 10
     assert (summary.counts.segments, summary.counts.gaps, summary.counts.skipped) == (2, 1, 0)

@@ -14,10 +14,10 @@ from streamparts.backends.shared import SharedBackend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Outputs
 from streamparts.errors import ModelError
-from tests.live import GatedBackend, wait_for_threads, wait_until, within_patience
+from tests.live import GatedBackend, wait_for_threads, wait_until
 from tests.media import picture
 
-pytestmark = pytest.mark.usefixtures("no_threads_left")
+pytestmark = [pytest.mark.usefixtures("no_threads_left"), pytest.mark.timeout(120)]
 
 
 def images(number: int, count: int = 1) -> ByteArray:
@@ -47,7 +47,7 @@ class Callers:
             for thread in self._threads:
                 thread.join()
 
-        within_patience(join)
+        join()
 
 
 def num_waiting(shared: SharedBackend) -> int:
@@ -98,7 +98,7 @@ def test_a_batch_is_no_larger_than_allowed_unless_one_caller_wants_it(
 def test_one_caller_does_not_wait_for_others(bundle: Bundle) -> None:
     backend = GatedBackend(bundle, stuck_at=100)
     shared = SharedBackend(backend)
-    within_patience(lambda: [shared.run(images(number)) for number in range(5)])
+    [shared.run(images(number)) for number in range(5)]
     assert shared.close()
     assert backend.batches == [1] * 5
 
@@ -127,7 +127,7 @@ def test_closing_ends_all_who_wait_also_where_the_network_hangs(bundle: Bundle) 
     backend = GatedBackend(bundle)
     shared = SharedBackend(backend)
     callers = ask_while_busy(shared, backend, [1, 1])
-    assert not within_patience(shared.close), "the network hangs, its thread is left behind"
+    assert not shared.close(), "the network hangs, its thread is left behind"
     callers.wait()
     assert all(isinstance(result, ModelError) for result in callers.results.values())
     with pytest.raises(ModelError, match="was closed"):

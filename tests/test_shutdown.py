@@ -19,11 +19,11 @@ from streamparts.runtime.stats import Progress
 from streamparts.runtime.stream import run
 from streamparts.runtime.summary import Summary
 from streamparts.tracksfile.writing import JsonlSink
-from tests.live import DeafSource, GatedBackend, HandSource, wait_for_threads, wait_until, within_patience
+from tests.live import DeafSource, GatedBackend, HandSource, wait_for_threads, wait_until
 from tests.media import ArraySource, decode, read_number
 from tests.test_stream import Broken, BrokenBackend, num_lines
 
-pytestmark = pytest.mark.usefixtures("no_threads_left")
+pytestmark = [pytest.mark.usefixtures("no_threads_left"), pytest.mark.timeout(120)]
 POLICIES = pytest.mark.parametrize("policy", ["all", "latest"])
 
 
@@ -44,7 +44,7 @@ def stopped_after(num_frames: int, work: Callable[[threading.Event, Callable[[Pr
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
-    return within_patience(lambda: work(stop, progress))
+    return work(stop, progress)
 
 
 def test_a_run_whose_live_source_gives_nothing_ends_when_told_to(tmp_path: Path, bundle: Bundle) -> None:
@@ -135,7 +135,7 @@ def test_an_output_that_hangs_and_a_source_that_is_silent_are_told_apart(
 
     source.give(1)
     threading.Thread(target=stop_when_stuck, daemon=True).start()
-    summary = within_patience(lambda: run(source, bundle, tracks=path, progress=progress, stop=stop))
+    summary = run(source, bundle, tracks=path, progress=progress, stop=stop)
     (warning,) = summary.warnings
     assert "t.jsonl did not stop in time" in warning
     assert source.closed
@@ -149,7 +149,7 @@ def test_an_error_ends_the_run_although_an_output_hangs(
     release, _ = stuck_tracks(monkeypatch)
     source = ArraySource(100, fail_at=4, error=Broken("source"))
     with pytest.raises(Broken, match="source") as caught:
-        within_patience(lambda: run(source, bundle, tracks=tmp_path / "t.jsonl"))
+        run(source, bundle, tracks=tmp_path / "t.jsonl")
     assert any("t.jsonl did not stop" in note for note in caught.value.__notes__)
     release.set()
     wait_for_threads()
@@ -164,7 +164,7 @@ def test_ctrl_c_in_the_waiting_thread_ends_the_run(bundle: Bundle, monkeypatch: 
 
     monkeypatch.setattr("streamparts.runtime.job.Job.watch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        within_patience(lambda: run(source, bundle))
+        run(source, bundle)
 
 
 @POLICIES
@@ -176,7 +176,7 @@ def test_leaving_the_loop_ends_a_live_source_that_gives_nothing(bundle: Bundle, 
             source.give(1)
             assert next(results).index == 0
 
-    within_patience(leave)
+    leave()
     assert source.closed
 
 
@@ -188,7 +188,7 @@ def test_leaving_the_loop_of_a_source_that_hangs_warns_of_the_thread_left_behind
             next(results)
 
     with pytest.warns(RuntimeWarning, match="source did not stop in time"):
-        within_patience(leave)
+        leave()
     source.release.set()
     wait_for_threads()
 
@@ -205,16 +205,14 @@ def test_an_error_in_any_stage_ends_the_run_with_it(
         monkeypatch.setattr(JsonlSink, "write", fail)
     source = ArraySource(100_000, fail_at=5 if stage == "source" else None, error=Broken(stage))
     with pytest.raises(Broken, match=stage):
-        within_patience(
-            lambda: run(
-                source,
-                bundle,
-                policy=policy,
-                backend=BrokenBackend(bundle, 3) if stage == "backend" else "onnxruntime",
-                tracks=tmp_path / "t.jsonl",
-                on_tracks=fail if stage == "on_tracks" else None,
-                progress=fail if stage == "progress" else None,
-            )
+        run(
+            source,
+            bundle,
+            policy=policy,
+            backend=BrokenBackend(bundle, 3) if stage == "backend" else "onnxruntime",
+            tracks=tmp_path / "t.jsonl",
+            on_tracks=fail if stage == "on_tracks" else None,
+            progress=fail if stage == "progress" else None,
         )
     assert (tmp_path / "t.jsonl").read_bytes().endswith(b"\n")
 
@@ -227,7 +225,7 @@ def test_an_error_of_the_callback_ends_a_run_whose_source_gives_nothing(bundle: 
         raise Broken("callback")
 
     with pytest.raises(Broken, match="callback"):
-        within_patience(lambda: run(source, bundle, on_tracks=fail))
+        run(source, bundle, on_tracks=fail)
 
 
 class Stuck:
@@ -248,7 +246,7 @@ def test_a_stuck_callback_costs_its_own_results_only(
 ) -> None:
     monkeypatch.setattr(callback, "STUCK_SECONDS", 0.2)
     stuck, path = Stuck(), tmp_path / "t.jsonl"
-    summary = within_patience(lambda: run(ArraySource(40), bundle, tracks=path, on_tracks=stuck, policy=policy))
+    summary = run(ArraySource(40), bundle, tracks=path, on_tracks=stuck, policy=policy)
     assert num_lines(path) == 1 + summary.num_frames == 1 + 40 - summary.counts.dropped
     assert len(stuck.seen) == 1
     assert summary.counts.callback_lost == summary.num_frames - 1
@@ -264,7 +262,7 @@ def test_a_callback_that_is_stuck_in_the_last_result_is_left_behind(
     """Nothing waits for it any more, but it has not returned either."""
     monkeypatch.setattr(callback, "STUCK_SECONDS", 0.2)
     stuck = Stuck()
-    summary = within_patience(lambda: run(ArraySource(1), bundle, on_tracks=stuck, policy=policy))
+    summary = run(ArraySource(1), bundle, on_tracks=stuck, policy=policy)
     assert (summary.num_frames, stuck.seen) == (1, [0])
     assert any("callback did not return" in line for line in summary.warnings)
     stuck.release.set()
@@ -286,7 +284,7 @@ def test_a_slow_callback_gets_the_newest_result_of_a_live_source(bundle: Bundle)
             source.give(1)
 
     source.give(1)
-    summary = within_patience(lambda: run(source, bundle, on_tracks=slow, progress=progress))
+    summary = run(source, bundle, on_tracks=slow, progress=progress)
     assert slow.seen == [0, 5]
     assert (summary.num_frames, summary.counts.callback_lost) == (6, 4)
 
@@ -344,4 +342,4 @@ class ClosingSource(ArraySource):
 def test_an_error_while_the_source_is_closed_is_raised(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamparts.runtime.job.open_source", lambda path: ClosingSource(3))
     with pytest.raises(Broken, match="close"):
-        within_patience(lambda: run("any", bundle))
+        run("any", bundle)

@@ -23,11 +23,11 @@ from streamparts.meter import AgeMeter, Durations, StageClock
 from streamparts.runtime import stats
 from streamparts.runtime.stats import RunMeter, Stats, StatsLines
 from streamparts.runtime.stream import run, run_many
-from tests.live import wait_for_threads, wait_until, within_patience
+from tests.live import wait_for_threads, wait_until
 from tests.media import ArraySource
 from tests.test_stream import Broken
 
-pytestmark = pytest.mark.usefixtures("no_threads_left")
+pytestmark = [pytest.mark.usefixtures("no_threads_left"), pytest.mark.timeout(120)]
 
 
 class Time:
@@ -182,7 +182,7 @@ def test_stats_that_cannot_be_written_are_a_warning_and_no_error(bundle: Bundle)
 
 def test_stats_that_nobody_takes_do_not_hold_up_the_run(bundle: Bundle) -> None:
     release = threading.Event()
-    summary = within_patience(lambda: run(ArraySource(7), bundle, stats=lambda line: release.wait() and None))
+    summary = run(ArraySource(7), bundle, stats=lambda line: release.wait() and None)
     assert summary.num_frames == 7
     assert summary.warnings == ("the statistics could not be written: the reader does not take them",)
     release.set()

@@ -12,11 +12,11 @@ import pytest
 
 from streamparts.bundle.load import Bundle
 from streamparts.sinks.messages.sink import MessageSink
-from tests.live import PATIENCE_SECONDS, wait_until, within_patience
+from tests.live import PATIENCE_SECONDS, wait_until
 from tests.receivers import opened, port_of, send, sending, tracks_of
 
 zmq = pytest.importorskip("zmq")
-pytestmark = pytest.mark.usefixtures("no_threads_left")
+pytestmark = [pytest.mark.usefixtures("no_threads_left"), pytest.mark.timeout(120)]
 
 
 class Subscribers:
@@ -110,7 +110,7 @@ def test_the_end_waits_for_no_subscriber(bundle: Bundle, context: Subscribers, a
     stuck = subscriber(context, sink, high_water_mark=1)
     assert stuck.recv_multipart()[0] == b"header"
     send(sink, (tracks_of(number, noise_hw=(400, 400)) for number in range(60)))
-    within_patience(sink.close)
+    sink.close()
 
 
 def test_the_last_frame_arrives_though_the_run_ends_at_once(
