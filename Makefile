@@ -1,5 +1,5 @@
 # `make demo`: see parts tracked in a video, without torch. `make test`: everything that CI checks.
-# `make bench`: measures everything anew, twenty minutes, and writes benchmarks/RESULTS.md and the README's table.
+# `make bench`: measures everything anew, twenty minutes, and writes benchmarks/RESULTS.md.
 # `make docs`: the documentation as a site, in build/docs.
 # `make lock`: the files of locks/ anew, after pyproject.toml or constraints.txt changed; UPGRADE=--upgrade takes newer
 # versions of all that is not in constraints.txt.
@@ -21,7 +21,8 @@ lint: .venv/ready
 	.venv/bin/mypy
 
 bench: .venv/ready
-	.venv/bin/python -m benchmarks.report
+	.venv/bin/python -m benchmarks.sections all
+	.venv/bin/python -m benchmarks.report > benchmarks/RESULTS.md
 
 # Strict: a warning is an error. The variable silences a notice on the future of MkDocs, which is no warning of ours.
 docs: .venv/ready

@@ -16,11 +16,3 @@ def _cell(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
     return ", ".join(map(_cell, value)) if isinstance(value, list | tuple) else str(value).replace("|", "\\|")
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def bullets(reasons: dict[str, str]) -> str:
-    return "\n".join(f"- {name}: {reason}" for name, reason in reasons.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -15,8 +14,8 @@ from streamparts.machine import processor_name, usable_cores
 from streamparts.runtime.bench import installed_versions
 
 ROOT = Path(__file__).parents[1]
-MADE = ("benchmarks/results", "benchmarks/pictures", "benchmarks/RESULTS.md", "README.md")
-"""Files written by the report itself, which do not count as changes."""
+MADE = ("benchmarks/results", "benchmarks/RESULTS.md")
+"""Files that measuring writes, which do not count as changes."""
 BUSY_CORES = 0.15
 """Maximum mean load from other programs on an idle machine."""
 _MEASURED = ("--", ".", *(f":(exclude){path}" for path in MADE))
@@ -48,15 +47,9 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 
 
 def commit() -> str:
-    """Commit of the checkout, followed by "+" if files other than the report's were changed; "unknown" without git."""
+    """Commit of the checkout, followed by "+" if other files than the results were changed; "unknown" without git."""
     head = _git("rev-parse", "--short=7", "HEAD").strip()
     return (head + ("+" if _changes() else "")) if head else "unknown"
-
-
-def changes_digest() -> str:
-    """Distinguishes changed checkouts; "" without changes."""
-    changes = _changes()
-    return hashlib.sha256((changes + _git("diff", "HEAD", *_MEASURED)).encode()).hexdigest()[:12] if changes else ""
 
 
 def python_with_pip() -> str:

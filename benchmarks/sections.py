@@ -1,27 +1,34 @@
-"""The sections of the report: python -m benchmarks.sections NAME --out NAME.json [--quick]
+"""Measures sections of the report: python -m benchmarks.sections all | SECTION ... [--quick --out FOLDER]
 
-`benchmarks.report` runs each in a separate process. With --quick, everything runs once and short, as a rehearsal
-without meaningful figures.
+The figures of each, with machine, commit and the load from other programs, are written to
+benchmarks/results/SECTION.json; `benchmarks.report` prints them. With --quick, everything runs once and short, as a
+rehearsal without meaningful figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.place import ROOT
+from benchmarks.place import ROOT, Others, commit, machine, versions
 
 Figures = dict[str, Any]
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options of all sections."""
+class SectionOptions:
+    """SectionOptions of all sections."""
 
     quick: bool = False
     memory_frames: int = 100_000
@@ -30,7 +37,7 @@ class Options:
     """A video of a person for the neighbours section, skipped if missing."""
 
 
-def runtime(options: Options) -> Figures:
+def runtime(options: SectionOptions) -> Figures:
     """The bundled model at three sizes, other models at 1280x720."""
     import streamparts
     from benchmarks import inputs
@@ -61,13 +68,13 @@ def runtime(options: Options) -> Figures:
     return {"frames": frames, "repeats": repeats, "rows": rows}
 
 
-def engines(options: Options) -> Figures:
+def engines(options: SectionOptions) -> Figures:
     from benchmarks.engines import measure
 
     return measure((1, 4, 16), 0.02 if options.quick else 1.5)
 
 
-def scaling(options: Options) -> Figures:
+def scaling(options: SectionOptions) -> Figures:
     from benchmarks.scaling import FRAMES, PARTS, SIZES, SOURCES, measure
 
     if options.quick:
@@ -75,14 +82,14 @@ def scaling(options: Options) -> Figures:
     return measure(120, FRAMES, SIZES, PARTS, SOURCES, 3, 1.0)
 
 
-def accuracy(options: Options) -> Figures:
+def accuracy(options: SectionOptions) -> Figures:
     from benchmarks.accuracy import measure
 
     clips, frames = (2, 8) if options.quick else (20, 48)
     return {"clips": clips, **measure(None, "human", clips, frames, 256)}
 
 
-def real(options: Options) -> Figures:
+def real(options: SectionOptions) -> Figures:
     """A single line if the real clips are missing."""
     from benchmarks.real.measuring import shipped
     from train.evaluate import rounded
@@ -91,19 +98,19 @@ def real(options: Options) -> Figures:
     return {**figures, "rows": [rounded(row) for row in figures["rows"]]}
 
 
-def memory(options: Options) -> Figures:
+def memory(options: SectionOptions) -> Figures:
     from benchmarks.memory import measure
 
     return measure(500 if options.quick else options.memory_frames)
 
 
-def startup(options: Options) -> Figures:
+def startup(options: SectionOptions) -> Figures:
     from benchmarks.startup import demo, measure
 
     return measure(None, 1) if options.quick else demo(7)
 
 
-def neighbours(options: Options) -> Figures:
+def neighbours(options: SectionOptions) -> Figures:
     from benchmarks.neighbours import measure
 
     people = {"a person dancing, 406x720": options.people} if options.people.is_file() and not options.quick else {}
@@ -111,7 +118,7 @@ def neighbours(options: Options) -> Figures:
     return measure(people, frames, repeats)
 
 
-def smoothing(options: Options) -> Figures:
+def smoothing(options: SectionOptions) -> Figures:
     from benchmarks.smoothing import cost_us, table
 
     seeds = (0,) if options.quick else (0, 1, 2, 3)
@@ -120,20 +127,20 @@ def smoothing(options: Options) -> Figures:
     return {"seeds": len(seeds), "tables": tables, "us a part and frame": cost_us()}
 
 
-def skeleton(options: Options) -> Figures:
+def skeleton(options: SectionOptions) -> Figures:
     from benchmarks.skeleton import measure
 
     clips, frames = (1, 60) if options.quick else (20, 250)
     return {"clips": clips, "frames": frames, **measure(None, "human", clips, frames, 256)}
 
 
-def messages(options: Options) -> Figures:
+def messages(options: SectionOptions) -> Figures:
     from benchmarks.messages import measure
 
     return measure(str(ROOT / "examples" / "puppet.mp4"), 20 if options.quick else 500)
 
 
-def live(options: Options) -> Figures:
+def live(options: SectionOptions) -> Figures:
     import streamparts
     from benchmarks.live import RATE, run_live
 
@@ -145,14 +152,14 @@ def live(options: Options) -> Figures:
     }
 
 
-def counter(options: Options) -> Figures:
+def counter(options: SectionOptions) -> Figures:
     from benchmarks.counter import check
 
     with tempfile.TemporaryDirectory() as folder:
         return check(50 if options.quick else 10_000, None, Path(folder))
 
 
-def corpus(options: Options) -> Figures:
+def corpus(options: SectionOptions) -> Figures:
     """Without Ray, whose processes would count as other programs."""
     from benchmarks.corpus import measure
 
@@ -160,7 +167,7 @@ def corpus(options: Options) -> Figures:
     return measure(videos, 10, turns, overlay=False, ray=False)
 
 
-SECTIONS: dict[str, Callable[[Options], Figures]] = {
+SECTIONS: dict[str, Callable[[SectionOptions], Figures]] = {
     function.__name__: function
     for function in (
         runtime, engines, scaling, accuracy, real, memory, startup, neighbours, live, counter, corpus, messages,
@@ -170,32 +177,58 @@ SECTIONS: dict[str, Callable[[Options], Figures]] = {
 """Available measurements, in the report's order."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    default = Options()
-    parser.add_argument("--quick", action="store_true", help="test run of a few minutes; its figures are meaningless")
-    frames, people = default.memory_frames, default.people
-    parser.add_argument(
-        "--memory-frames", type=int, default=frames, help="frames of section memory (default: %(default)s)"
-    )
-    parser.add_argument("--people", type=Path, default=people, help="video of a person for section neighbours")
-
-
-def options_of(args: argparse.Namespace) -> Options:
-    return Options(args.quick, args.memory_frames, args.people)
+def measure(name: str, options: SectionOptions) -> Figures:
+    """Measure a section; its figures and their context are a record of the report."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    began, others = time.monotonic(), Others()
+    figures = SECTIONS[name](options)
+    cores = others.cores()
+    return {
+        "section": name,
+        "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": round(time.monotonic() - began, 1),
+        "other programs, cores": None if cores is None else round(cores, 2),
+        "load before": load and round(load, 2),
+        "commit": commit(),
+        "machine": machine(),
+        "options": {"quick": options.quick},
+        "versions": versions(),
+        "figures": figures,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=SECTIONS)
-    parser.add_argument("--out", type=Path, help="JSON file for the figures, instead of printing them")
-    add_options(parser)
+    """Return 1 if a section failed; the others are measured all the same."""
+    default = SectionOptions()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sections",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"sections: {', '.join(SECTIONS)}",
+    )
+    parser.add_argument("names", nargs="+", choices=[*SECTIONS, "all"], metavar="SECTION")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="test run of a few minutes; its figures are meaningless")
+    parser.add_argument(
+        "--memory-frames", type=int, default=default.memory_frames, help="of section memory (default: %(default)s)"
+    )
+    parser.add_argument("--people", type=Path, default=default.people, help="video of a person for section neighbours")
     args = parser.parse_args(argv)
-    text = json.dumps(SECTIONS[args.name](options_of(args)), indent=2)
-    if args.out:
-        args.out.write_text(text + "\n", encoding="utf-8")
-    else:
-        print(text)
+    if len(args.names) > 1 or "all" in args.names:
+        return _one_by_one(SECTIONS if "all" in args.names else args.names, sys.argv[1:] if argv is None else argv)
+    (name,) = args.names
+    record = measure(name, SectionOptions(args.quick, args.memory_frames, args.people))
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"{name}: {record['seconds']} s, others used {record['other programs, cores']} cores", flush=True)
     return 0
+
+
+def _one_by_one(names: Iterable[str], argv: Sequence[str]) -> int:
+    """Each in a process of its own, so that none starts with the memory and the threads of another."""
+    flags = [word for word in argv if word not in (*SECTIONS, "all")]
+    codes = [subprocess.run([sys.executable, "-m", "benchmarks.sections", name, *flags]).returncode for name in names]
+    return int(any(codes))
 
 
 if __name__ == "__main__":
