@@ -47,7 +47,7 @@ def page(found: dict[str, Figures], learning: Figures) -> Iterator[str]:
             yield "**A rehearsal (--quick), not a measurement: ignore these figures.**"
         if (record.get("other programs, cores") or 0) > BUSY_CORES:
             yield "**Other programs kept the machine busy**, so times are too long and vary from row to row."
-        figures = record.get("figures", record.get("parts", {}))
+        figures: Figures = record["figures"] if "figures" in record else record["parts"]
         yield from [real_tables(figures["rows"], figures["missing"])] if name == "real" else tables(figures)
     yield "## learning"
     yield learning["about"]
@@ -57,9 +57,8 @@ def page(found: dict[str, Figures], learning: Figures) -> Iterator[str]:
 
 def tables(figures: Figures) -> Iterator[str]:
     """Yield figures as tables: single ones in the first, then one for each list or group of rows."""
-    groups = {key: value for key, value in figures.items() if isinstance(value, dict | list) and value}
-    rows_by_name = bool(groups) and len(groups) == len(figures) and all(isinstance(x, dict) for x in groups.values())
-    if rows_by_name and all(groups.values()) and not any(_is_group(value) for value in groups.values()):
+    groups: dict[str, Any] = {key: value for key, value in figures.items() if isinstance(value, dict | list) and value}
+    if groups and len(groups) == len(figures) and all(map(_is_row, groups.values())):
         yield _rows([{"": key, **_flat(value)} for key, value in groups.items()])
         return
     single = {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
@@ -73,8 +72,12 @@ def tables(figures: Figures) -> Iterator[str]:
             yield _rows([_flat(row) if isinstance(row, dict) else {"": row} for row in value])
 
 
+def _is_row(value: Any) -> bool:
+    """True for figures by name that are not all groups themselves."""
+    return isinstance(value, dict) and not _is_group(value)
+
+
 def _is_group(value: Figures) -> bool:
-    """True if the values are rows themselves."""
     return all(isinstance(each, dict) for each in value.values())
 
 

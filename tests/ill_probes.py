@@ -17,6 +17,10 @@ def well() -> Iterator[Finding]:
     yield Finding("two", "is not", "absent")
 
 
+def process() -> Iterator[Finding]:
+    yield Finding("process", str(os.getpid()))
+
+
 def hangs() -> Iterator[Finding]:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     yield Finding("first", "was quick")

@@ -124,6 +124,15 @@ def test_a_probe_that_fails_says_with_what(probe: str, reason: str) -> None:
     assert findings_of(Topic("bad", probe))["examination"].text == reason
 
 
+def test_a_probe_that_only_reads_files_runs_here_and_its_failure_is_a_finding_too() -> None:
+    """The process number stands for where it ran."""
+    found = findings_of(Topic("bad", f"{ILL}:raises", may_crash=False))
+    assert (found["first"].text, found["examination"].state) == ("was fine", "warning")
+    assert found["examination"].text == "RuntimeError: the driver is of another kernel"
+    pids = [findings_of(Topic("", f"{ILL}:process", may_crash=apart))["process"].text for apart in (False, True)]
+    assert pids[0] == str(os.getpid()) != pids[1]
+
+
 def test_only_what_every_run_needs_makes_a_failure() -> None:
     aside = list(examine([Topic("aside", f"{ILL}:raises")]))
     needed = list(examine([Topic("needed", f"{ILL}:raises", needed=True)]))

@@ -1,7 +1,7 @@
 """`streamparts doctor`: what this machine has, what of it works, and whether a run works.
 
-Each topic is checked in its own process with a time limit: a hanging driver, or a library that crashes the process, is
-a finding like any other.
+Each topic that loads libraries or asks drivers is checked in its own process with a time limit: a hanging driver, or a
+library that crashes the process, is a finding like any other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamparts.doctor.finding import Finding
-from streamparts.doctor.isolated import Child
+from streamparts.doctor.isolated import Child, Here
 
 AT_ONCE = 3
 """Number of topics checked in parallel; the self-test runs alone."""
@@ -32,6 +32,8 @@ class Topic:
     """Time limit. Loading a library from a cold disk can take ten seconds."""
     alone: bool = False
     """True if it starts only after everything before it, because it measures time."""
+    may_crash: bool = True
+    """False if it only reads files: then it needs no process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,14 @@ class Examined:
 _PROBES = "streamparts.doctor.probes"
 TOPICS = (
     Topic("versions", "streamparts.doctor.packages:versions", needed=True),
-    Topic("machine", "streamparts.doctor.machine:machine"),
-    Topic("optional packages", "streamparts.doctor.packages:extras"),
+    Topic("machine", "streamparts.doctor.machine:machine", may_crash=False),
+    Topic("optional packages", "streamparts.doctor.packages:extras", may_crash=False),
     Topic("backends", f"{_PROBES}:backends"),
     Topic("GPU", f"{_PROBES}:gpu"),
     Topic("cameras", f"{_PROBES}:cameras"),
     Topic("hardware decoders", f"{_PROBES}:decoders"),
     Topic("overlay encoders", f"{_PROBES}:encoders"),
-    Topic("engine cache", f"{_PROBES}:engine_cache"),
+    Topic("engine cache", f"{_PROBES}:engine_cache", may_crash=False),
     Topic("live preview", f"{_PROBES}:preview"),
     Topic("self-test", "streamparts.doctor.self_test:self_test", needed=True, seconds=120.0, alone=True),
 )
@@ -63,7 +65,10 @@ def examine(topics: Sequence[Topic] | None = None) -> Generator[Examined]:
     closing the iterator ends running checks."""
     topics = TOPICS if topics is None else topics
     with tempfile.TemporaryDirectory(prefix="streamparts-doctor-", ignore_cleanup_errors=True) as folder:
-        children = [Child(topic.probe, Path(folder) / str(number)) for number, topic in enumerate(topics)]
+        children = [
+            Child(topic.probe, Path(folder) / str(number)) if topic.may_crash else Here(topic.probe)
+            for number, topic in enumerate(topics)
+        ]
         pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="doctor")
         try:
             pending = {
