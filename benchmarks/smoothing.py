@@ -26,9 +26,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from benchmarks.plain_filters import one_euro, robust_kalman
+from streamparts.tracking.pose_filter import PoseFilter
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.skeleton_finding import find_skeleton
-from streamparts.tracking.smoothing import PoseFilter, Smoothing
+from streamparts.tracking.smoothing import Smoothing
 from train.drawing.puppet_figures import FIGURES
 from train.drawing.puppet_motion import animate
 

@@ -22,7 +22,7 @@ from streamparts.backends.tensorrt.info import sidecar_path, this_machine
 from streamparts.backends.tensorrt.make import Request, make_engine
 from streamparts.bundle.engine import BuildOptions
 from streamparts.bundle.load import Bundle
-from streamparts.bundle.scan import with_metadata
+from streamparts.bundle.metadata import with_metadata
 from streamparts.errors import ModelError
 from streamparts.graph.byte_casts import cast_bytes_last
 from streamparts.naming.names import store_names

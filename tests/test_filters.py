@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from streamparts.tracking.smoothing import PoseFilter, Smoothing
+from streamparts.tracking.pose_filter import PoseFilter
+from streamparts.tracking.smoothing import Smoothing
 
 SIDE = 256
 

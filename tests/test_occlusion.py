@@ -10,9 +10,10 @@ import pytest
 
 from streamparts.data import Frame
 from streamparts.tracking.occlusion import Hanging
+from streamparts.tracking.pose_filter import PoseFilter
 from streamparts.tracking.skeleton import Joint, Skeleton, place
 from streamparts.tracking.skeleton_finding import find_skeleton
-from streamparts.tracking.smoothing import PoseFilter, Smoothing
+from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracking.tracker import PartTracker
 from tests.test_skeleton import seen as all_seen
 from tests.test_skeleton import tracked

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from streamparts.models.checkpoint import save_checkpoint
-from streamparts.models.layers import Affine, PoseHead
+from streamparts.models.layers import Affine
+from streamparts.models.pose_head import PoseHead
 from streamparts.models.readout import read_masks
 from streamparts.models.run_files import NAMES, SCOPS
 from streamparts.models.scops import Scops, part_labels

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streamparts.bundle.engine import EngineInfo
-from streamparts.bundle.scan import digest_without_metadata, scan
+from streamparts.bundle.metadata import digest_without_metadata
+from streamparts.bundle.scan import scan
 from streamparts.bundle.sidecar import (
     read_sidecar,
     require_same_description,

@@ -18,7 +18,6 @@ from streamparts.models.layers import (
     Affine,
     ConvBlock,
     DoublingConv,
-    PoseHead,
     UNet,
     assemble_image,
     enlarge,
@@ -29,6 +28,7 @@ from streamparts.models.layers import (
     squared_norms,
     warp,
 )
+from streamparts.models.pose_head import PoseHead
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamparts.models.efficientnet import ALL_BLOCKS, EfficientNetLite0
-from streamparts.models.layers import Affine, ConvBlock, PoseHead, UNet
+from streamparts.models.layers import Affine, ConvBlock, UNet
+from streamparts.models.pose_head import PoseHead
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from streamparts.backends.tensorrt.cache import write_atomically
 from streamparts.backends.tensorrt.info import encode_info, read_info
 from streamparts.backends.tensorrt.info import sidecar_path as engine_sidecar_path
 from streamparts.bundle.load import ASSETS, METADATA_KEY, check_model
-from streamparts.bundle.scan import with_metadata
+from streamparts.bundle.metadata import with_metadata
 from streamparts.bundle.sidecar import sidecar_path, write_model
 from streamparts.bundle.spec import ModelSpec, pairs_by_name, require_part_names, short
 from streamparts.errors import ModelError

@@ -155,3 +155,9 @@ def _will_do(region: Region, wanted: Region) -> bool:
     )
     steady = bool((np.abs(off) <= STEADY_PLACE * np.array([region[2], region[3]])).all())
     return steady and 1 / STEADY_SIZE <= ratio <= STEADY_SIZE
+
+
+def nothing(model_hw: tuple[int, int], num_parts: int) -> Parts:
+    """State of a frame in which no subject was searched."""
+    affines = np.zeros((num_parts, 2, 3), np.float32)
+    return Parts(np.zeros(model_hw, np.uint8), affines, np.zeros(num_parts, np.float32))

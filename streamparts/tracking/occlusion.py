@@ -8,7 +8,7 @@ its computed place when last visible fades out.
 A visible part with low confidence has an unreliable measurement. Its joints are then additional measurements of a
 Kalman filter, of the position that centre and angle together imply.
 
-States are rows of filters.PoseFilter: x, y, log sx, log sy, angle, with lengths in 1/256 of the frame's shorter side.
+States are rows of PoseFilter: x, y, log sx, log sy, angle, with lengths in 1/256 of the frame's shorter side.
 Points are complex numbers here, x + iy, which for a few hidden parts is many times faster than arrays.
 """
 

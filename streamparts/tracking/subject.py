@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from streamparts.bundle.spec import ModelSpec, SubjectSpec
-from streamparts.data import Frame, Parts
+from streamparts.data import Frame
 from streamparts.geometry import Letterbox, Region
 from streamparts.meter import StageClock
 from streamparts.tracking.assignment import assign
@@ -24,7 +24,7 @@ from streamparts.tracking.cuts import CutDetector
 from streamparts.tracking.extent import Extent, foreground, own_extent, without_scatter
 from streamparts.tracking.finder import Find, SearchPlan, finds_in, rounds
 from streamparts.tracking.looks import Look, Looks, Retouch
-from streamparts.tracking.memory import Seen, Sighting, Subject, cost_of
+from streamparts.tracking.memory import Seen, Sighting, Subject, cost_of, nothing
 from streamparts.tracking.presence import APPEAR_SCORE, subject_score
 from streamparts.tracking.segment import PartSegmenter, Prepared
 
@@ -293,12 +293,6 @@ class Follower:
 
     def _whole(self, frame: Frame) -> Region:
         return whole_region((frame.height, frame.width), self._model_hw)
-
-
-def nothing(model_hw: tuple[int, int], num_parts: int) -> Parts:
-    """State of a frame in which no subject was searched."""
-    affines = np.zeros((num_parts, 2, 3), np.float32)
-    return Parts(np.zeros(model_hw, np.uint8), affines, np.zeros(num_parts, np.float32))
 
 
 def _is_among(box: Box, others: Sequence[Box]) -> bool:

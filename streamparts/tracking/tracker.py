@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray, FloatArray, require_shape
 from streamparts.data import Frame, Parts, Tracks
 from streamparts.geometry import Letterbox
+from streamparts.tracking.pose_filter import PoseFilter
 from streamparts.tracking.skeleton import Skeleton
-from streamparts.tracking.smoothing import PoseFilter, Smoothing
+from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracking.swaps import SwapResolver
 
 MEDIAN_PACE = 0.03
