@@ -9,8 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.live import resident_mb
 from streamparts.bundle.load import ASSETS, METADATA_KEY, check_model
 from streamparts.bundle.scan import MAX_NODES, scan
+from streamparts.bundle.trial import open_session, try_out
 from streamparts.errors import ModelError
 from tests.tiny_model import tiny_graph, tiny_spec
 
@@ -128,6 +130,68 @@ def huge_border(model: onnx.ModelProto) -> None:
     model.graph.node.append(node)
 
 
+def size_of_the_image(model: onnx.ModelProto) -> None:
+    """As many rows as the image is bright."""
+    model.graph.node.append(helper.make_node("Cast", ["floats"], ["counts"], to=TensorProto.INT64))
+    model.graph.node.append(helper.make_node("ReduceMax", ["counts"], ["most"], keepdims=0))
+    model.graph.initializer.append(_numbers("unit", [1]))
+    model.graph.node.append(helper.make_node("Mul", ["most", "unit"], ["sizes"]))
+    model.graph.node.append(helper.make_node("Expand", ["floats", "sizes"], ["more"]))
+
+
+def _computed(model: onnx.ModelProto, operator: str, first: list[int], second: list[int], place: int = 1) -> None:
+    """Sizes that the graph multiplies; no single number in the file is suspicious."""
+    model.graph.initializer.extend([_numbers("factor0", first), _numbers("factor1", second)])
+    model.graph.node.append(helper.make_node("Mul", ["factor0", "factor1"], ["sizes"]))
+    model.graph.node.append(helper.make_node(operator, ["floats", *[""] * (place - 1), "sizes"], ["more"]))
+
+
+def computed_expand(model: onnx.ModelProto) -> None:
+    _computed(model, "Expand", [1, 2**10, 1, 1, 1, 1], [2**10, 2**10, 1, 1, 1, 1])
+
+
+def computed_pad(model: onnx.ModelProto) -> None:
+    _computed(model, "Pad", [0, 3000, 3000, 0, 0, 0, 0, 0], [1, 10, 10, 1, 1, 1, 1, 1])
+
+
+def computed_resize(model: onnx.ModelProto) -> None:
+    _computed(model, "Resize", [1, 2000, 2000, 3], [1, 20, 20, 1], place=3)
+
+
+def expand_by_shapes(model: onnx.ModelProto) -> None:
+    """The image's size, squared twice."""
+    model.graph.node.append(helper.make_node("Shape", ["floats"], ["size0"]))
+    for n in range(2):
+        model.graph.node.append(helper.make_node("Mul", [f"size{n}", f"size{n}"], [f"size{n + 1}"]))
+    model.graph.initializer.append(_numbers("single", [1.0]))
+    model.graph.node.append(helper.make_node("Expand", ["single", "size2"], ["more"]))
+
+
+def outer_product(model: onnx.ModelProto) -> None:
+    """A megabyte in the file, a hundred gigabytes in memory."""
+    model.graph.initializer.append(_numbers("row", [1.0] * 200_000))
+    model.graph.initializer.append(_numbers("upright", [-1, 1]))
+    model.graph.node.append(helper.make_node("Reshape", ["row", "upright"], ["column"]))
+    model.graph.node.append(helper.make_node("Mul", ["row", "column"], ["more"]))
+
+
+def doubling(model: onnx.ModelProto) -> None:
+    last = "floats"
+    for n in range(24):
+        model.graph.node.append(helper.make_node("Concat", [last, last], [f"twice{n}"], axis=1))
+        last = f"twice{n}"
+
+
+TOO_MUCH: list[Callable[[onnx.ModelProto], None]] = [
+    computed_expand,
+    computed_pad,
+    computed_resize,
+    expand_by_shapes,
+    outer_product,
+    doubling,
+]
+"""Changes that no number in the file shows: the model is refused when it is tried."""
+
 REFUSED: dict[Callable[[onnx.ModelProto], None], str] = {
     custom_operator: "domain 'org.example'",
     custom_opset: "domain 'org.example'",
@@ -151,6 +215,7 @@ REFUSED: dict[Callable[[onnx.ModelProto], None], str] = {
     endless_resize: "lets Resize make",
     huge_resize_by_sizes: "lets Resize make",
     huge_border: r"lets Conv make \[30000, 30000, 0, 0\]",
+    size_of_the_image: "lets Expand make sizes that depend on the image",
 }
 
 
@@ -162,6 +227,51 @@ def test_what_no_model_of_ours_has_is_refused_by_name(change: Callable[[onnx.Mod
         with pytest.raises(ModelError, match=REFUSED[change]) as caught:
             check(model.SerializeToString())
         assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("change", TOO_MUCH, ids=lambda change: change.__name__)
+def test_what_needs_gigabytes_is_refused_when_it_is_tried(change: Callable[[onnx.ModelProto], None]) -> None:
+    model = sound()
+    change(model)
+    data = model.SerializeToString()
+    assert scan(data) != {}, "nothing in the file shows it"
+    with pytest.raises(ModelError, match="needs more than 768 MB for one image") as caught:
+        check_model(data)
+    assert str(caught.value).isprintable()
+
+
+def test_what_computes_for_hours_is_refused_after_seconds() -> None:
+    model = sound()
+    model.graph.initializer.extend([_numbers("row", [1.0] * 2000), _numbers("upright", [-1, 1])])
+    model.graph.node.append(helper.make_node("Reshape", ["row", "upright"], ["column"]))
+    model.graph.node.append(helper.make_node("Mul", ["row", "column"], ["square0"]))
+    for n in range(MAX_NODES - 100):
+        model.graph.node.append(helper.make_node("MatMul", [f"square{n}", f"square{n}"], [f"square{n + 1}"]))
+    session = open_session(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"takes longer than 0\.2 s for one image"):
+        try_out(session, (16, 16), seconds=0.2)
+
+
+def test_sizes_that_come_from_shapes_pass() -> None:
+    """As exporters write upsampling to the image's size."""
+    model = sound()
+    model.graph.node.append(helper.make_node("Shape", ["floats"], ["size"]))
+    model.graph.node.append(helper.make_node("Resize", ["floats", "", "", "size"], ["again"]))
+    assert check_model(model.SerializeToString()).num_parts == 2
+
+
+def test_trials_leave_no_memory_behind() -> None:
+    """The hundredth needs no more than the tenth: what a trial used is returned."""
+    model = sound()
+    model.graph.initializer.append(_numbers("row", [1.0] * 4000))
+    model.graph.initializer.append(_numbers("upright", [-1, 1]))
+    model.graph.node.append(helper.make_node("Reshape", ["row", "upright"], ["column"]))
+    model.graph.node.append(helper.make_node("Mul", ["row", "column"], ["more"]))  # 64 MB
+    data, used = model.SerializeToString(), []
+    for _ in range(12):
+        check_model(data)
+        used.append(resident_mb() or 0.0)
+    assert used[-1] - used[2] < 64
 
 
 def test_a_sound_model_passes_and_gives_its_metadata() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,10 +18,8 @@ from streamparts.bundle.sidecar import (
     sidecar_path,
 )
 from streamparts.bundle.spec import ModelSpec, error_line, short
+from streamparts.bundle.trial import open_session, try_out
 from streamparts.errors import ModelError
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 METADATA_KEY = "streamparts"
 """Key of the ONNX metadata entry with the ModelSpec as JSON."""
@@ -91,9 +88,10 @@ def model_names() -> list[str]:
 
 
 def check_model(data: bytes) -> ModelSpec:
-    """Return the description of a model given as bytes. Raises ModelError unless the graph agrees with it."""
+    """Return the description of a model given as bytes. Raises ModelError unless the graph agrees with it
+    and runs, on one black image, within limits of memory and time."""
     spec = _read_spec(scan(data))
-    session = _open_session(data)
+    session = open_session(data)
     (height, width), num_parts = spec.input_hw, spec.num_parts
     _check_tensors("input", session.get_inputs(), {"image": ("uint8", (None, height, width, 3))})
     outputs = {
@@ -105,6 +103,7 @@ def check_model(data: bytes) -> ModelSpec:
     if any(tensor.name == "evidence" for tensor in given):
         outputs["evidence"] = ("float", (None, num_parts, 2))
     _check_tensors("output", given, outputs)
+    try_out(session, spec.input_hw)
     return spec
 
 
@@ -126,18 +125,6 @@ def _read(path: Path) -> bytes:
     if not data:
         raise ModelError(f"{path}: the model file is empty; copy or export it again")
     return data
-
-
-def _open_session(data: bytes) -> InferenceSession:
-    from streamparts.bundle.ort import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4  # its parser raises many kinds of exceptions
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the only common base of onnxruntime's errors
-        raise ModelError(f"not a usable ONNX model ({error_line(error)}); copy or export it again") from error
 
 
 def _read_spec(metadata: dict[str, str]) -> ModelSpec:

@@ -1,7 +1,8 @@
 """Scans the bytes of an ONNX file before ONNX Runtime reads it.
 
 The file is parsed as protobuf, without the onnx package. Content that no model of this library has is refused with its
-name: external data, custom operators, control flow, shapes that do not fit the data, sizes beyond any image.
+name: external data, custom operators, control flow, shapes that do not fit the data, sizes beyond any image, and
+sizes that depend on the image's values. Those that the graph computes from its own numbers show in trial.py.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import struct
 from typing import NamedTuple
 
+from streamparts.bundle.flow import depending
 from streamparts.bundle.protobuf import BYTES, NOTHING, DamagedError, fields, last, limited_fields, packed, text_of
 from streamparts.bundle.spec import short
 from streamparts.errors import ModelError
@@ -96,6 +98,7 @@ def _model(message: memoryview) -> dict[str, str]:
 
 def _graph(message: memoryview) -> None:
     nodes, known = list[_Node](), dict[bytes, list[float]]()
+    given, stored = set[bytes](), set[bytes]()
     for number, _, _, data in fields(message, "graph"):
         if number == 1:
             if len(nodes) == MAX_NODES:
@@ -104,16 +107,23 @@ def _graph(message: memoryview) -> None:
                 )
             nodes.append(_node(data))
         elif number == 5:
+            stored.add(bytes(last(data, 8)))
             if (numbers := _tensor(data)) is not None:
                 known[bytes(last(data, 8))] = numbers
         elif number in (11, 12, 13):
             _value(data)
+            given |= {bytes(last(data, 1))} if number == 11 else set()
         elif number == 15:
             raise ModelError("has sparse tensors, which no model of streamparts has; export it again")
     known |= {node.outputs[0]: node.constant for node in nodes if node.outputs and node.constant is not None}
+    varying = depending(nodes, given - stored)
     for node in nodes:
         for place, is_multiple in SIZES.get(node.operator, {}).items():
             if place < len(node.inputs):
+                if node.inputs[place] in varying:
+                    raise ModelError(
+                        f"lets {node.operator.decode()} make sizes that depend on the image; export it again"
+                    )
                 most = MOST_SCALE if is_multiple else MOST_MADE
                 _require_small(node.operator, known.get(node.inputs[place], []), most)
 
