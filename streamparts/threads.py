@@ -17,6 +17,9 @@ MOST_BYTES = 2**28
 """Maximum bytes queued in one channel whose items are weighed: without it, a few frames of 64 million pixels would fill
 the memory of a small machine. One item always fits."""
 
+HEAVY_BYTES = MOST_BYTES // 4
+"""An item of more bytes does not wait in the channel: it is added once the consumer asks for it."""
+
 _PATIENCE_SECONDS = 0.25  # time for a thread to end with its next item
 _LOOK_SECONDS = 0.2
 """Longest wait at a time: some systems deliver Ctrl-C only between waits."""
@@ -78,7 +81,7 @@ class Channel(Generic[T]):
     ) -> None:
         """With `replace`, put never waits: if there is no room, the last queued item and the new one become
         `replace(waiting, new)`. `weigh` returns an item's bytes; there is room for `depth` items of at most MOST_BYTES
-        together."""
+        together, and without `replace` for one above HEAVY_BYTES only when the consumer asks."""
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self._depth = depth
@@ -86,6 +89,7 @@ class Channel(Generic[T]):
         self._weigh = weigh or (lambda item: 0)
         self._items: deque[tuple[T, int]] = deque()
         self._num_bytes = 0
+        self._is_asked = False
         self._changed = threading.Condition()
         self._finished = False
         self._cancelled = False
@@ -110,6 +114,8 @@ class Channel(Generic[T]):
             return not self._cancelled
 
     def _is_full(self, weight: int) -> bool:
+        if weight > HEAVY_BYTES and not self._replace:
+            return bool(self._items) or not self._is_asked
         return len(self._items) >= self._depth or (bool(self._items) and self._num_bytes + weight > MOST_BYTES)
 
     def _taken(self, entry: tuple[T, int]) -> T:
@@ -135,10 +141,13 @@ class Channel(Generic[T]):
         """Yield items until the end; raises the error given to `finish`, unless the channel was cancelled."""
         while True:
             with self._changed:
+                self._is_asked = True
+                self._changed.notify_all()
                 while not (self._items or self._finished or self._cancelled):
                     self._wait(None)
                 if not self._items:
                     break
+                self._is_asked = False
                 item = self._taken(self._items.popleft())
                 self._changed.notify_all()
             yield item

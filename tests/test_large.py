@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from streamparts.cli.types import one_line
 from streamparts.errors import VideoError
-from streamparts.sources import open_source
-from tests.media import numbered_video, picture_file
+from streamparts.runtime import turns
+from streamparts.runtime.stream import run, run_many
+from streamparts.sinks.overlay import mp4
+from streamparts.sources import heavy, open_source, timed
+from streamparts.sources.base import Timeline
+from streamparts.sources.rescale import Rescaler
+from streamparts.tracksfile.reading import read_tracks
+from tests.media import numbered_video, picture_file, write_video
 
 GIF_PICTURE = (
     b"\x21\xf9\x04\x00\x05\x00\x00\x00" + b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
@@ -38,6 +47,74 @@ def test_the_limit_can_be_set_for_videos_and_pictures(tmp_path: Path) -> None:
             assert next(iter(source)).width == 128
         with pytest.raises(VideoError, match="max-pixels"):
             open_source(path, max_pixels=96 * 128 - 1)
+
+
+def test_a_large_image_is_kept_with_few_bytes_per_pixel_upright_and_in_its_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.zeros((96, 128, 3), np.uint8)
+    image[:48], image[48:] = (200, 40, 60), (30, 160, 90)
+    for rotation in (0, 90):
+        path = write_video(tmp_path / "film.mp4", [image] * 3, codec="libx264rgb", pix_fmt="rgb24", rotation=rotation)
+        frames = []
+        for limit in (2**26, 10_000):
+            monkeypatch.setattr(heavy, "HEAVY_BYTES", limit)
+            with open_source(path) as source:
+                frames.append(next(iter(source)))
+        plain, lean = frames
+        assert (plain.image.format.name, lean.image.format.name) == ("gbrp", "yuv420p")
+        assert (lean.rotation, lean.height, lean.width) == (plain.rotation, plain.height, plain.width)
+        before, after = (Rescaler().rgb(each).astype(int) for each in frames)
+        assert np.abs(before - after)[[10, -10]][:, [10, -10]].max() <= 4, rotation
+
+
+def test_few_large_images_are_looked_at_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timestamps in a hopeless order would otherwise keep sixteen images in memory."""
+    path = numbered_video(tmp_path / "film.mkv", 40)
+    ahead: list[int] = []
+    monkeypatch.setattr(timed, "AHEAD_BYTES", 0)
+    monkeypatch.setattr(Timeline, "needs_more", lambda self, stated: ahead.append(len(stated)) or True)
+    with open_source(path) as source:
+        frames = [frame.index for frame in source]
+    assert frames == list(range(40))
+    assert max(ahead) == 0, "no other image is decoded before one is given"
+
+
+def test_files_with_large_frames_are_read_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path
+) -> None:
+    monkeypatch.setattr(turns, "LARGE_PIXELS", 96 * 128 - 1)
+    films = [numbered_video(tmp_path / f"{name}.mp4", 12) for name in "abc"]
+    small = numbered_video(tmp_path / "small.mp4", 12, 48, 64)
+    seen: list[str] = []
+    done = run_many([*films, small], model_path, overlay=False, out_dir=tmp_path, on_tracks=lambda n, _: seen.append(n))
+    assert [one.error for one in done] == [None] * 4
+    large = [name for name in seen if name != "small"]
+    assert len(large) == 36
+    assert len(list(itertools.groupby(large))) == 3, "no two at the same time"
+
+
+def test_a_run_that_waits_for_its_turn_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path
+) -> None:
+    monkeypatch.setattr(turns, "LARGE_PIXELS", 1)
+    film, stop, other = numbered_video(tmp_path / "film.mp4", 12), threading.Event(), turns.Turn()
+    assert other.take()
+    threading.Timer(0.3, stop.set).start()
+    assert run(film, model_path, tracks=tmp_path / "t.jsonl", stop=stop).num_frames == 0
+    other.give_back()
+    assert run(film, model_path, tracks=tmp_path / "u.jsonl").num_frames == 12
+
+
+def test_frames_larger_than_h264_allows_end_the_overlay_and_not_the_tracks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path
+) -> None:
+    monkeypatch.setattr(mp4, "MOST_PIXELS", 96 * 128 - 1)
+    film, said = numbered_video(tmp_path / "film.mp4", 12), list[str]()
+    with pytest.raises(VideoError, match=r"o\.mp4: frames of 128x96 exceed the largest image of H\.264"):
+        run(film, model_path, overlay=tmp_path / "o.mp4", tracks=tmp_path / "t.jsonl", say=said.append)
+    assert len(list(read_tracks(tmp_path / "t.jsonl").frames())) == 12
+    assert any("the other outputs continue" in line for line in said)
 
 
 def test_too_little_memory_is_one_line() -> None:

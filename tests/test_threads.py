@@ -1,6 +1,7 @@
 """Components shared between threads: channel, prefetch, background sink, meters."""
 
 import itertools
+import threading
 import time
 
 import numpy as np
@@ -42,14 +43,24 @@ def test_a_channel_without_room_is_refused() -> None:
         Channel(0)
 
 
-def test_of_heavy_items_fewer_wait_but_one_always_may() -> None:
+def test_of_larger_items_fewer_wait() -> None:
+    channel: Channel[int] = Channel(9, weigh=lambda mb: mb << 20)
+    assert [channel.put(mb, timeout=0.01) for mb in (60, 60, 60, 60, 60, 16)] == [True] * 4 + [False, True]
+    assert next(iter(channel)) == 60
+    assert [channel.put(mb, timeout=0.01) for mb in (61, 60, 0)] == [False, True, True]
+
+
+def test_a_heavy_item_is_handed_over_and_never_waits() -> None:
     channel: Channel[int] = Channel(4, weigh=lambda mb: mb << 20)
-    assert channel.put(1000)
-    assert not channel.put(1, timeout=0.01)
-    assert next(iter(channel)) == 1000
-    assert [channel.put(mb, timeout=0.01) for mb in (100, 100, 100, 56)] == [True, True, False, True]
-    assert next(iter(channel)) == 100
-    assert [channel.put(mb, timeout=0.01) for mb in (101, 100, 0, 0)] == [False, True, True, False]
+    assert not channel.put(1000, timeout=0.05), "nobody asks"
+    taken: list[int] = []
+    taker = threading.Thread(target=lambda: taken.extend(itertools.islice(channel, 2)))
+    taker.start()
+    assert channel.put(1000, timeout=30)
+    assert channel.put(1001, timeout=30)
+    taker.join(30)
+    assert taken == [1000, 1001]
+    assert not channel.put(1002, timeout=0.05), "the consumer has left"
 
 
 def test_a_channel_that_replaces_has_as_little_room_for_heavy_items() -> None:

@@ -21,6 +21,7 @@ from streamparts.runtime.callback import CallbackThread
 from streamparts.runtime.options import Hooks, Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import Progress, RunMeter
+from streamparts.runtime.turns import Turn, needs_turn
 from streamparts.sinks.group import Member, SinkGroup
 from streamparts.sinks.outputs import Outputs, RunContext, open_outputs
 from streamparts.sources import Source, open_source
@@ -72,6 +73,7 @@ class Job:
         self._doing = "opening the source"
         self._pipeline: Pipeline | None = None
         self._callback: CallbackThread | None = None
+        self._turn = Turn()
         self.outputs = SinkGroup(())
         """The outputs, once they are open."""
 
@@ -137,6 +139,7 @@ class Job:
         self._finish()
 
     def _loop(self, stack: ExitStack) -> None:
+from streamparts.runtime.turns import Turn, needs_turn
         source = opened(self.options.source, stack, self.options.hooks.opener)
         if self._look():
             return
@@ -260,6 +263,7 @@ class Job:
         return None if self._told_at is None else max(0.0, self._told_at + seconds - time.monotonic())
 
     def _finish(self) -> None:
+        self._turn.give_back()
         self.meter.end()
         self.done.set()
 

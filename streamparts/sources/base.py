@@ -15,6 +15,7 @@ import av
 from av import VideoFrame
 
 from streamparts.data import Frame, Gap
+from streamparts.sources.heavy import slim
 from streamparts.sources.stamps import WINDOW, Pace, Stamps, is_orderly, mended, needs_more
 
 FALLBACK_RATE = Fraction(25)
@@ -186,7 +187,7 @@ class Timeline:
             index=self.index,
             pts=pts,
             time_base=self.time_base,
-            image=image,
+            image=slim(image),
             rotation=self._rotation,
             height=height,
             width=width,

@@ -83,9 +83,9 @@ class FileSource(Closing):
         except BaseException:
             self.close()
             raise
-        self.rotation = quarter_turns(self._first)
+        self.rotation = quarter_turns(self._first[0])
         self.pixel_aspect = displayed_aspect(self._stream, self.rotation)
-        stored_wh = (self._first.width, self._first.height)
+        stored_wh = (self._first[0].width, self._first[0].height)
         self.width, self.height = stored_wh[:: -1 if self.rotation % 180 else 1]
         self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
         self.description = self._describe()
@@ -101,7 +101,7 @@ class FileSource(Closing):
         if self._counted:
             self.rate = rate or self.rate or FALLBACK_RATE
             self.time_base, self.notes = 1 / self.rate, (counted_note(self.rate, rate is not None),)
-        if note := levels_note(self._first):
+        if note := levels_note(self._first[0]):
             self.notes = (*self.notes, note)
         if not self._counted and rate is not None:
             raise VideoError(f"{self.name}: has its own timestamps; leave --fps out")
@@ -110,7 +110,7 @@ class FileSource(Closing):
         """Decode the first frame, in hardware if that was chosen and works."""
         if self._decoder.kind == "none":
             self._images = self._decode()
-            self._first = self._next_image()
+            self._first = [self._next_image()]
             return
         try:
             self._reopen()
@@ -141,7 +141,7 @@ class FileSource(Closing):
         if self._iterated:
             raise ValueError(f"{self.name} was already read; open it again to read it again")
         self._iterated = True
-        return self._frames(chain([self._first], self._images)) if self._left is None else self._left
+        return self._frames(self._all_images()) if self._left is None else self._left
 
     def start_at(self, seconds: float) -> None:
         """Begin with the first frame at or after `seconds` of the file's time, decoding from the keyframe before it.
@@ -153,7 +153,7 @@ class FileSource(Closing):
         target = ticks_at(seconds, self.time_base)
         before, wanted = (0, None) if self._counted else self._count_before(target)
         if wanted is not None:
-            if self._first.pts is not None and target <= self._first.pts:
+            if self._first[0].pts is not None and target <= self._first[0].pts:
                 return
             self._container.seek(target, stream=self._stream)
             self._images = self._decode()
@@ -163,7 +163,7 @@ class FileSource(Closing):
                 self._left = chain([replace(first, index=before)], self._left or ())
                 return
             self._reopen()
-        first = self._skip_to(target, chain([self._first], self._images))
+        first = self._skip_to(target, self._all_images())
         if first is None:
             raise VideoError(f"{self.name}: has no frame at or after {seconds:g} s; start earlier")
         self._left = chain([first], self._left or ())
@@ -175,7 +175,12 @@ class FileSource(Closing):
         return next((frame for frame in self._left if frame.pts >= target), None)
 
     def _frames(self, images: Iterator[VideoFrame]) -> Iterator[Frame]:
-        return timed_frames((self._as_stated(image) for image in images), self._timeline)
+        return timed_frames(map(self._as_stated, images), self._timeline)
+
+    def _all_images(self) -> Iterator[VideoFrame]:
+        """Keeps none of them: they may be large."""
+        yield self._first.pop()
+        yield from self._images
 
     def _as_stated(self, image: VideoFrame) -> Timed:
         return Timed(image, None if self._counted else image.pts, damaged=self._is_damaged(image))
@@ -191,7 +196,7 @@ class FileSource(Closing):
         self._container = self._open()
         self._stream = video_stream(self._container, str(self.path), self._max_pixels)
         self._images = self._decode()
-        self._first = self._next_image()
+        self._first = [self._next_image()]
 
     def _count_before(self, target: int) -> tuple[int, int | None]:
         """Number of frames before `target` according to the packets, and the time of the first one after them; None if
@@ -248,7 +253,8 @@ class FileSource(Closing):
                     raise VideoError(f"{self.path}: {TOO_LARGE.format(watch.too_large)}") from None
                 self.decode_errors += 1
                 continue
-            yield from images
+            while images:
+                yield images.pop(0)
 
     def _open(self) -> InputContainer:
         return open_container(self.path, self._decoder.accelerator(), self._max_pixels)
@@ -268,7 +274,7 @@ class FileSource(Closing):
             notes.append(f"decoded by {self._decoder.kind}")
         if self._decoder.reason:
             notes.append(self._decoder.reason)
-        if self._first.interlaced_frame:
+        if self._first[0].interlaced_frame:
             notes.append("interlaced (used as decoded)")
         videos = list(moving_streams(self._container))
         if len(videos) > 1:

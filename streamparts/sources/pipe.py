@@ -41,7 +41,7 @@ class PipeSource(FileSource):
         super().__init__("stdin", rate=rate, max_pixels=max_pixels)
         if self._counted:
             self._clock = Clock(self.time_base, self.rate, False, rate)
-            self._early = self._clock.begin(self._timed(self._first), self._more)
+            self._early = self._clock.begin(self._timed(self._first[0]), self._more)
             self.rate, self.time_base, self.notes = self._clock.rate, self._clock.time_base, self._clock.notes
             self.description = self._describe()
             self._timeline = Timeline(self.time_base, self.rate)

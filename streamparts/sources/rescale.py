@@ -9,6 +9,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from streamparts.arrays import ByteArray, require_shape
 from streamparts.data import Frame
 from streamparts.geometry import Region
+from streamparts.sources.heavy import to_bt709
 from streamparts.sources.picture_window import Window, cut_out
 
 
@@ -50,7 +51,7 @@ class Rescaler:
         """
         image = frame.image if isinstance(frame.image, VideoFrame) else VideoFrame.from_ndarray(frame.image, "rgb24")
         plain = image.format.name == "yuv420p" and image.color_range != ColorRange.JPEG
-        source = image if plain else self._to_bt709(image)
+        source = image if plain else to_bt709(image, self._reformatter)
         picture = VideoFrame(frame.width + frame.width % 2, frame.height + frame.height % 2, "yuv420p")
         for old, new in zip(plane_arrays(source), plane_arrays(picture), strict=True):
             upright = np.rot90(old, frame.rotation // 90)
@@ -63,17 +64,6 @@ class Rescaler:
         picture.color_trc = image.color_trc if plain else int(ColorTrc.BT709)
         picture.color_range = int(ColorRange.MPEG)
         return picture
-
-    def _to_bt709(self, image: VideoFrame) -> VideoFrame:
-        is_rgb = image.format.is_rgb
-        return self._reformatter.reformat(
-            image,
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            src_color_range=None if is_rgb else int(image.color_range),
-            threads=1,
-        )
 
     def _convert(self, image: VideoFrame, size_hw: tuple[int, int], rotation: int) -> ByteArray:
         height, width = size_hw if rotation % 180 == 0 else size_hw[::-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from av.container import InputContainer
 from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.sources.base import Timeline
+from streamparts.sources.heavy import AHEAD_BYTES, image_bytes
 
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of FFmpeg
 
@@ -49,7 +50,7 @@ def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Fram
     waiting: deque[Timed] = deque()
     ended: VideoError | StopIteration | None = None
     while True:
-        while ended is None and timeline.needs_more([picture.pts for picture in waiting]):
+        while ended is None and _has_room(waiting) and timeline.needs_more([picture.pts for picture in waiting]):
             try:
                 waiting.append(next(pictures))
             except (VideoError, StopIteration) as error:
@@ -63,6 +64,10 @@ def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Fram
         del frame  # otherwise this generator would keep it alive while it waits
     if isinstance(ended, VideoError):
         raise ended
+
+
+def _has_room(waiting: Sequence[Timed]) -> bool:
+    return not waiting or sum(image_bytes(picture.image) for picture in waiting) <= AHEAD_BYTES
 
 
 def _stated_after(image: VideoFrame, others: Iterable[Timed]) -> list[int | None]:

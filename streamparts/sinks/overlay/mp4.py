@@ -23,6 +23,10 @@ from streamparts.sources.folders import OWN_MARK
 FRAGMENT_SECONDS = 0.5
 """Duration of a fragment: a killed process leaves a file that is playable up to the last complete one."""
 
+MOST_PIXELS = 139_264 * 256
+"""Pixels of an image at the highest level of H.264, 6.2: players need not take more, and the encoder's memory is ten
+images."""
+
 _HYBRID_SINCE = (61, 7, 100)
 """libavformat of FFmpeg 7.1: from this version, a fragmented file becomes an ordinary one when it is closed."""
 
@@ -119,6 +123,12 @@ class Mp4Writer:
         with suppress(OSError):
             if self.path.is_file():
                 os.truncate(self.path, whole_fragments_end(self.path))
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raise VideoError for an image that is larger than H.264 allows."""
+    if width * height > MOST_PIXELS:
+        raise VideoError(f"{path}: frames of {width}x{height} exceed the largest image of H.264, {MOST_PIXELS} pixels")
 
 
 def whole_fragments_end(path: Path) -> int:

@@ -18,7 +18,7 @@ from streamparts.sinks.overlay.canvas import doubled, yuv_canvas
 from streamparts.sinks.overlay.drawing import Painter
 from streamparts.sinks.overlay.encoders import AUTO, Encoder, choose_encoder
 from streamparts.sinks.overlay.followers import following_names
-from streamparts.sinks.overlay.mp4 import Mp4Writer
+from streamparts.sinks.overlay.mp4 import Mp4Writer, check_size
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources.rescale import Rescaler
 from streamparts.tracksfile.timeline import Timeline
@@ -109,6 +109,8 @@ class OverlaySink:
     def write(self, tracks: Tracks) -> None:
         """Draw one frame and pass it to the encoder. Raises VideoError if writing has failed."""
         with self._clock.time("draw"):
+            sides = 2 if self._painter.style.side_by_side else 1
+            check_size(self._files.paths[-1], sides * tracks.frame.width, tracks.frame.height)
             picture = self._rescaler.yuv(tracks.frame)
             left = picture.width if self._painter.style.side_by_side else 0
             picture = doubled(picture) if left else picture
