@@ -101,10 +101,10 @@ def main() -> None:
         victim.write_bytes(harm(sound, seed))
         signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)  # SIGPROF, when it comes, ends the process
         print(outcome(read, victim).replace("\n", " "), flush=True)
-    print("peak", _peak_mb(), flush=True)
+    print("peak", peak_mb(), flush=True)
 
 
-def _peak_mb() -> int:
+def peak_mb() -> int:
     """Peak memory of this process alone: getrusage starts with the value of its parent."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) // 1024

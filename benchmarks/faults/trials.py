@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from benchmarks.faults.harm import peak_mb
 from benchmarks.live import resident_mb
 from streamparts.bundle.load import check_model
 from streamparts.errors import ModelError, VideoError
@@ -26,7 +27,7 @@ from streamparts.runtime.stats import Progress
 from streamparts.runtime.stream import run
 from streamparts.sources.network import open_address
 from streamparts.tracksfile.reading import read_tracks
-from tests import servers, test_damage, test_onnx_scan
+from tests import servers, test_damage, test_large, test_onnx_scan
 from tests.made_tracks import awkward_tracks, even_tracks
 from tests.media import numbered_video, write_video
 from tests.tiny_model import write_tiny_model
@@ -34,6 +35,8 @@ from tests.tiny_model import write_tiny_model
 SILENT_SECONDS = 300
 """A process without output for this long is hung, even if it uses no processor time."""
 PAIR_FRAMES = 60
+SOAK_LOOKS = 60
+UNITS = ("MB", "handles", "threads")
 FILMS = {
     "a.mp4": "libx264",
     "a.mkv": "libx264",
@@ -68,15 +71,27 @@ def models(folder: Path, count: int) -> str:
 
 def hostile(folder: Path, count: int) -> str:
     """Each kind once, whatever `count` is."""
+    kinds = [*test_onnx_scan.REFUSED, *test_onnx_scan.TOO_MUCH]
     refused = 0
-    for change in test_onnx_scan.REFUSED:
+    for change in kinds:
         model: onnx.ModelProto = test_onnx_scan.sound()
         change(model)
         with suppress(ModelError):
             check_model(model.SerializeToString())
             continue
         refused += 1
-    return f"{refused} of {len(test_onnx_scan.REFUSED)} kinds refused by name before an engine reads them"
+    return f"{refused} of {len(kinds)} kinds refused, at most {peak_mb()} MB"
+
+
+def huge(folder: Path, count: int) -> str:
+    """`count` GIFs of 296 bytes, each of twelve images of 63.8 million pixels, tracked by one run."""
+    (folder / "out").mkdir()
+    words = [sys.executable, "-m", "benchmarks.faults.peak", "--no-overlay", "--out-dir", str(folder / "out")]
+    names = [str(test_large.gif(folder / f"{number}.gif", 7990)) for number in range(count)]
+    model = write_tiny_model(folder / "tiny.onnx")
+    done = subprocess.run([*words, "--model", str(model), *names], capture_output=True, text=True)
+    num_frames = sum(len(list(read_tracks(path).frames())) for path in (folder / "out").glob("*.jsonl"))
+    return f"exit {done.returncode}, {num_frames} frames, {done.stdout.split()[-1]} MB at most"
 
 
 def pairs(folder: Path, count: int) -> str:
@@ -142,19 +157,19 @@ def loss(folder: Path, count: int) -> str:
 
 
 def soak(folder: Path, count: int) -> str:
-    """A live source with tracks and overlay, for `count` seconds."""
-    stop, seen = threading.Event(), list[tuple[float | None, int, int]]()
+    """A live source of ten frames per second, with tracks and overlay, for `count` seconds; sixty looks at the process.
+    The slow pace leaves the machine to others; faults of memory grow with frames and with time alike."""
+    stop, seen = threading.Event(), list[tuple[float, int, int]]()
     timer = threading.Timer(count, stop.set)
 
     def look(now: Progress) -> None:
-        if now.stats.seconds >= count * (1 + len(seen)) / 5 and len(seen) < 4:
+        if now.stats.seconds >= count * (1 + len(seen)) / SOAK_LOOKS:
             seen.append(_state())
 
     timer.start()
-    model = write_tiny_model(folder / "tiny.onnx")
     summary = run(
-        "test://?live=1&size=640x360",
-        model,
+        "test://?live=1&size=640x360&fps=10",
+        write_tiny_model(folder / "tiny.onnx"),
         tracks=folder / "t.jsonl",
         overlay=folder / "o.mp4",
         masks=True,
@@ -162,13 +177,15 @@ def soak(folder: Path, count: int) -> str:
         progress=look,
     )
     seen = seen or [_state()]
-    texts = [f"{mb or 0:.0f} MB, {handles} handles, {threads} threads" for mb, handles, threads in (seen[0], seen[-1])]
-    return f"{summary.num_frames} frames; after a fifth {texts[0]}; after four fifths {texts[1]}"
+    early, late = seen[len(seen) // 10], seen[-1]
+    texts = [f"{mb:.1f} MB, {handles} handles, {threads} threads" for mb, handles, threads in (early, late)]
+    most = ", ".join(f"{max(values):.0f} {unit}" for values, unit in zip(zip(*seen, strict=True), UNITS, strict=True))
+    return f"{summary.num_frames} frames; after a tenth {texts[0]}; at the end {texts[1]}; at most {most}"
 
 
-def _state() -> tuple[float | None, int, int]:
+def _state() -> tuple[float, int, int]:
     handles = Path("/proc/self/fd")
-    return resident_mb(), len(list(handles.iterdir())) if handles.exists() else 0, threading.active_count()
+    return resident_mb() or 0.0, len(list(handles.iterdir())) if handles.exists() else 0, threading.active_count()
 
 
 def _harm(kind: str, folder: Path) -> list[str]:
@@ -230,6 +247,7 @@ TRIALS: dict[str, tuple[str, int, Trial]] = {
     "tracks": ("damaged tracks files", 1_500, tracks),
     "models": ("damaged models", 2_000, models),
     "hostile": ("hostile models", 1, hostile),
+    "huge": ("files of 296 bytes with images of 63.8 million pixels", 4, huge),
     "soak": ("seconds of a live source, tracks and overlay", 3_600, soak),
 }
 """Trial, its default count, and its function. Pairs fork, so they run before any thread starts."""
