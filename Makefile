@@ -36,6 +36,7 @@ lock: .venv-lock/ready
 	$(LOCK) pyproject.toml --extra dev --output-file locks/dev.txt
 	$(LOCK) pyproject.toml --extra openvino --extra messages --constraint locks/dev.txt --output-file locks/image.txt
 	$(LOCK) locks/cuda.in --constraint locks/dev.txt --output-file locks/cuda.txt
+	$(LOCK) locks/build.in --constraint locks/dev.txt --output-file locks/build.txt
 
 .venv-lock/ready:
 	$(PYTHON) -m venv --without-pip .venv-lock
@@ -49,10 +50,11 @@ lock: .venv-lock/ready
 	$(PYTHON) -m pip --python .venv-demo/bin/python install --quiet --editable .
 	touch $@
 
-.venv/ready: pyproject.toml constraints.txt locks/dev.txt
+.venv/ready: pyproject.toml constraints.txt locks/dev.txt locks/build.txt
 	$(PYTHON) -m venv --without-pip .venv
 	$(PYTHON) -m pip --python .venv/bin/python install --quiet --no-deps --require-hashes --requirement locks/dev.txt
-	$(PYTHON) -m pip --python .venv/bin/python install --quiet --editable ".[dev]" --constraint constraints.txt
+	$(PYTHON) -m pip --python .venv/bin/python install --quiet --no-deps --require-hashes --requirement locks/build.txt
+	$(PYTHON) -m pip --python .venv/bin/python install --quiet --no-build-isolation --editable ".[dev]" --constraint constraints.txt
 	touch $@
 
 clean:

@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 import streamparts
 from streamparts import doctor
 from streamparts.cli import main
+from streamparts.cli.types import one_line
 from streamparts.doctor import TOPICS, Examined, Topic, examine, machine, packages, probes, self_test
 from streamparts.doctor.finding import Finding
 from streamparts.doctor.report import block, is_well, verdict
@@ -196,6 +197,17 @@ def test_json_is_one_object_with_the_same(monkeypatch: pytest.MonkeyPatch, capsy
     assert report["verdict"].startswith("FAILED: raises")
     assert report["topics"]["well"][0] == {"name": "one", "text": "is here", "state": "ok", "data": {"size": 3}}
     assert [finding["state"] for finding in report["topics"]["raises"]] == ["ok", "failed"]
+
+
+def test_an_import_that_fails_with_an_older_package_names_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that another project's pins have changed: every command ends in an ImportError there."""
+    assert one_line(ImportError("cannot import name 'x'")).startswith("unexpected ImportError: cannot import name 'x'")
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "14.2.0" if name == "av" else real(name))
+    bound = next(need.specifier for need in packages.requirements() if need.name == "av")
+    assert one_line(ImportError("cannot import name 'x'")) == (
+        f"av is 14.2.0, but {bound} is required; pip install 'av{bound}'"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes get no such signals there")

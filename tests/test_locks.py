@@ -76,7 +76,7 @@ def test_the_image_has_what_the_tests_ran_with() -> None:
             assert versions <= tested.get(package, versions), f"{name}: {package}"
 
 
-@pytest.mark.parametrize("name", ["image.txt", "cuda.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["image.txt", "cuda.txt", "dev.txt", "build.txt"])
 def test_a_lock_has_a_hash_for_every_package_and_no_address(name: str) -> None:
     package = ""
     hashes: dict[str, int] = {}
@@ -91,16 +91,28 @@ def test_a_lock_has_a_hash_for_every_package_and_no_address(name: str) -> None:
     assert hashes and all(hashes.values()), [package for package, count in hashes.items() if not count]
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda", "Makefile"])
+def test_what_builds_the_wheel_is_locked_and_nothing_else_may_build_it() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]
+    for need in map(Requirement, build["requires"]):
+        assert all(map(need.specifier.contains, locked("build.txt")[plain(need.name)])), f"{need}: make lock"
+    for name in ("Dockerfile", "Dockerfile.cuda", "Makefile", ".ci/run"):
+        text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+        builds = [line for line in text.splitlines() if re.search(r"pip .*( wheel |--editable)", line)]
+        own = [line for line in builds if ".venv-demo" not in line]
+        assert own and all("--no-build-isolation" in line for line in own), name
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda", "Makefile", ".ci/run"])
 def test_the_locks_are_what_images_and_tests_are_made_of(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     used = re.findall(r"--require-hashes(?:\s|\\)+--requirement (locks/\w+\.txt)", text)
     assert (
         used
         == {
-            "Dockerfile": ["locks/image.txt"],
-            "Dockerfile.cuda": ["locks/image.txt", "locks/cuda.txt"],
-            "Makefile": ["locks/dev.txt"],
+            "Dockerfile": ["locks/build.txt", "locks/image.txt"],
+            "Dockerfile.cuda": ["locks/build.txt", "locks/image.txt", "locks/cuda.txt"],
+            "Makefile": ["locks/dev.txt", "locks/build.txt"],
+            ".ci/run": ["locks/image.txt"],
         }[name]
     )
     assert all((ROOT / path).is_file() for path in used)

@@ -15,6 +15,7 @@ import numpy as np
 
 from streamparts.bundle.spec import error_line
 from streamparts.errors import ModelError
+from streamparts.threads import DaemonThread
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -65,8 +66,7 @@ def try_out(session: InferenceSession, input_hw: tuple[int, int], seconds: float
                 late.set()
                 options.terminate = True
 
-    watcher = threading.Thread(target=watch, name="streamparts-trial", daemon=True)
-    watcher.start()
+    watcher = DaemonThread("trial", watch)
     try:
         session.run(None, {"image": np.zeros((1, *input_hw, 3), np.uint8)}, options)
     except Exception as error:

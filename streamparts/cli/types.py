@@ -111,4 +111,9 @@ def one_line(error: BaseException) -> str:
         return text
     if isinstance(error, MemoryError):
         return "not enough memory; use smaller frames or fewer sources, or close other programs"
+    if isinstance(error, ImportError):
+        from streamparts.doctor.packages import unsuitable
+
+        if reason := next(unsuitable(), None):
+            return reason
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it shows"

@@ -72,6 +72,13 @@ def requirements(extra: str = "") -> list[Requirement]:
     return [item for item in every if item.marker and item.marker.evaluate({"extra": extra}) and item not in core]
 
 
+def unsuitable() -> Iterator[str]:
+    """One line, with a remedy, for each installed package of a version that streamparts itself does not take."""
+    for requirement in requirements():
+        if installed(requirement.name) is not None and (reason := problem(requirement)):
+            yield f"{reason}; pip install '{requirement}'"
+
+
 def installed(distribution: str) -> str | None:
     """Installed version; None if it is not installed."""
     try:

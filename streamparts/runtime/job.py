@@ -21,7 +21,7 @@ from streamparts.runtime.callback import CallbackThread
 from streamparts.runtime.options import Hooks, Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import Progress, RunMeter
-from streamparts.runtime.turns import Turn, needs_turn
+from streamparts.runtime.turns import Turn
 from streamparts.sinks.group import Member, SinkGroup
 from streamparts.sinks.outputs import Outputs, RunContext, open_outputs
 from streamparts.sources import Source, open_source
@@ -139,8 +139,8 @@ class Job:
         self._finish()
 
     def _loop(self, stack: ExitStack) -> None:
-from streamparts.runtime.turns import Turn, needs_turn
-        source = opened(self.options.source, stack, self.options.hooks.opener)
+        word = self.options.source
+        source = self._turn.opened(word, stack, lambda: opened(word, stack, self.options.hooks.opener), self._look)
         if self._look():
             return
         pipeline = self._begin(source)

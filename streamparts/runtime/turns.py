@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from streamparts.sources import Source
 
 LARGE_PIXELS = 16_000_000
 """Pixels of a large frame: twice those of 4K, half of those of 8K. A run of one file keeps all cores busy with it."""
+OPENING_SECONDS = 5.0
+"""Files are opened one after another, too, because the first frame is decoded then; if one takes longer than this, the
+next is opened all the same."""
 
-_one = threading.Lock()
+_reading, _opening = threading.Lock(), threading.Lock()
 
 
 class Turn:
@@ -23,25 +27,48 @@ class Turn:
 
     def take(self) -> bool:
         """Returns False if another job has it."""
-        if _one.acquire(blocking=False):
+        if not self._held.is_set() and _reading.acquire(blocking=False):
             self._held.set()
         return self._held.is_set()
 
-    def wait(self, ended: Callable[[], bool]) -> bool:
-        """Wait for it. Returns False if `ended` became true instead."""
-        while not self.take():
-            if ended():
-                return False
-            threading.Event().wait(0.1)
-        return True
+    def opened(
+        self, word: str | Path | Source, stack: ExitStack, open_it: Callable[[], Source], ended: Callable[[], bool]
+    ) -> Source:
+        """Return the source that `open_it` opens and `stack` closes. One with large frames is closed again until its
+        turn comes, or until `ended` becomes true."""
+        with _one_at_a_time(word):
+            source = open_it()
+            if not needs_turn(word, source) or self.take():
+                return source
+            stack.close()
+        while not self.take() and not ended():
+            time.sleep(0.1)
+        return open_it()
 
     def give_back(self) -> None:
         if self._held.is_set():
             self._held.clear()
             with suppress(RuntimeError):  # given back by two threads at once
-                _one.release()
+                _reading.release()
 
 
 def needs_turn(word: str | Path | Source, source: Source) -> bool:
     """True for a file with large frames that can be closed and opened again."""
     return isinstance(word, str | Path) and not source.live and source.height * source.width > LARGE_PIXELS
+
+
+@contextmanager
+def _one_at_a_time(word: str | Path | Source) -> Iterator[None]:
+    held = _is_file(word) and _opening.acquire(timeout=OPENING_SECONDS)
+    try:
+        yield
+    finally:
+        if held:
+            _opening.release()
+
+
+def _is_file(word: str | Path | Source) -> bool:
+    try:
+        return isinstance(word, str | Path) and Path(word).is_file()
+    except OSError:  # such as a name that is too long
+        return False
