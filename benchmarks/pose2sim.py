@@ -85,7 +85,9 @@ def write_view(path: Path, angle: float) -> None:
     for number in range(NUM_FRAMES):
         places = arm(number / RATE)
         middles = seen((places[1:] + places[:-1]) / 2, angle)
-        parts = [part_line(k, name, *middles[k].tolist(), True) for k, name in enumerate(NAMES)]
+        parts = [
+            part_line(k, name, x, y, True) for k, (name, (x, y)) in enumerate(zip(NAMES, middles.tolist(), strict=True))
+        ]
         joints = [
             {"name": f"{NAMES[k]}-{NAMES[k + 1]}", "parts": [k, k + 1], "x": x, "y": y, "confidence": 0.9}
             for k, (x, y) in enumerate(seen(places[1:-1], angle).tolist())
