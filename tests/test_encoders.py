@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from streamparts.cli import main
 from streamparts.errors import VideoError
+from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.encoders import HARDWARE, SOFTWARE, choose_encoder
+from tests.media import decode
 
 
 def test_auto_is_x264_in_what_browsers_play() -> None:
@@ -55,6 +58,28 @@ def test_the_name_of_the_format_takes_an_encoder_with_its_own_options() -> None:
     encoder = choose_encoder("h264")
     assert encoder == choose_encoder(encoder.name)
     assert encoder.name != "h264"
+
+
+@pytest.mark.skipif("libsvtav1" not in av.codecs_available, reason="this FFmpeg was built without SVT-AV1")
+def test_av1_keeps_every_picture_and_time_in_less_than_half_the_bytes(
+    tmp_path: Path, video: Path, model_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("auto", "av1"):
+        run(video, model_path, overlay=tmp_path / f"{name}.mp4", encoder=name)
+    assert capfd.readouterr().err == "", "the library itself prints its settings"
+    pictures = {name: list(decode(tmp_path / f"{name}.mp4")) for name in ("auto", "av1")}
+    assert [time for _, time in pictures["av1"]] == [time for _, time in pictures["auto"]]
+    assert len(pictures["av1"]) == 40
+    for (one, _), (other, _) in zip(pictures["av1"], pictures["auto"], strict=True):
+        assert np.abs(one.astype(int) - other).mean() < 4
+    with av.open(str(tmp_path / "av1.mp4")) as container:
+        assert container.streams.video[0].codec_context.name in ("libdav1d", "av1")
+
+
+def test_an_ffmpeg_without_av1_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libsvtav1"})
+    with pytest.raises(VideoError, match="this FFmpeg has no libsvtav1, which writes AV1; leave --encoder out"):
+        choose_encoder("av1")
 
 
 def test_an_encoder_that_is_not_there_ends_the_run_before_it_begins(

@@ -41,6 +41,7 @@ class Turn:
             if not needs_turn(word, source) or self.take():
                 return source
             stack.close()
+            del source  # with its first image
         while not self.take() and not ended():
             time.sleep(0.1)
         return open_it()

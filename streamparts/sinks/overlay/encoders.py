@@ -1,7 +1,8 @@
-"""Selects the overlay's H.264 encoder: x264, or hardware if requested and available."""
+"""Selects the overlay's encoder: x264; on request H.264 in hardware, or SVT-AV1."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,16 @@ HARDWARE = ("h264_nvenc", "h264_qsv", "h264_amf", "h264_videotoolbox", "h264_v4l
 
 SMALL = "small"
 """x264 at a slower preset and a lower quality: less than half the file size, for twice the processor time. At equal
-quality, slower presets are 1.6 to 1.8 times smaller: see benchmarks/encoders.py."""
+quality, slower presets are 1.4 to 1.9 times smaller: see benchmarks/encoders.py."""
+
+AV1 = "av1"
+"""SVT-AV1 at the default's quality: less than half the file size, for 24 times the processor time, and up to three
+seconds of frames are lost with a killed process. Recent browsers and players show it."""
+_AV1_CODEC = "libsvtav1"
+_AV1_KEY_SECONDS = 4
+"""Seconds between keyframes, which cost more here than in H.264."""
+_MOST_LEVELS = 6
+"""Highest level of parallelism of SVT-AV1; each uses about one core more."""
 
 _OPTIONS = {
     "libx264": {
@@ -44,10 +54,11 @@ _OPTIONS = {
         "forced-idr": "1",
     },
     "h264_qsv": {"preset": "veryfast", "global_quality": "21", "bf": "0", "async_depth": "1", "forced_idr": "1"},
+    _AV1_CODEC: {"preset": "5", "crf": "28"},
     "h264_amf": {"usage": "lowlatency", "quality": "speed", "bf": "0", "forced_idr": "1"},
     "h264_videotoolbox": {"realtime": "1", "bf": "0"},
 }
-_OWN_QUALITY = ("libx264", "h264_nvenc", "h264_qsv")
+_OWN_QUALITY = ("libx264", "h264_nvenc", "h264_qsv", _AV1_CODEC)
 """Encoders with a quality setting; the others get a bit rate."""
 _BITS_PER_PIXEL = 0.12
 _PROBE_SIDE = 256  # hardware rejects very small frames
@@ -62,14 +73,15 @@ class Encoder:
     pix_fmt: str
     """Its input format, yuv420p or nv12; players read both as yuv420p."""
     options: dict[str, str] = field(default_factory=dict)
-    """FFmpeg options, all for low delay: frames inside an encoder are lost with the process."""
+    """FFmpeg options, for low delay except with AV1: frames inside an encoder are lost with the process."""
 
     def configure(self, codec: VideoCodecContext, height: int, width: int, rate: Fraction) -> None:
-        """Set size and pixel format, a bit rate if the encoder has no quality setting, and one keyframe per second."""
+        """Set size and pixel format, a bit rate if the encoder has no quality setting, and the distance of keyframes:
+        a second, with AV1 four."""
         codec.height, codec.width, codec.pix_fmt = height, width, self.pix_fmt
         if self.name == SOFTWARE:
             codec.thread_count = encoder_threads()
-        codec.gop_size = max(1, round(rate))
+        codec.gop_size = max(1, round(rate * (_AV1_KEY_SECONDS if self.name == _AV1_CODEC else 1)))
         if self.name not in _OWN_QUALITY:
             codec.bit_rate = round(_BITS_PER_PIXEL * height * width * rate)
 
@@ -86,11 +98,25 @@ def choose_encoder(name: str = AUTO) -> Encoder:
     """
     if name == SMALL:
         return SMALL_ENCODER
+    if name == AV1:
+        return _svt_av1()
     codec = _find(SOFTWARE if name == AUTO else name)
     name = codec.name  # "h264" is a format, for which FFmpeg would choose an encoder
     encoder = Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {}))
     if name != SOFTWARE and (reason := _refusal(encoder)):
         raise VideoError(f"the encoder {name} does not work here ({reason}); leave --encoder out for {SOFTWARE}")
+    return encoder
+
+
+def _svt_av1() -> Encoder:
+    """Raises VideoError where it is missing."""
+    os.environ.setdefault("SVT_LOG", "1")  # otherwise it prints its settings on standard error
+    levels = min(_MOST_LEVELS, encoder_threads())
+    encoder = Encoder(_AV1_CODEC, "yuv420p", _OPTIONS[_AV1_CODEC] | {"svtav1-params": f"lp={levels}"})
+    if _AV1_CODEC not in av.codecs_available:
+        raise VideoError(f"this FFmpeg has no {_AV1_CODEC}, which writes AV1; leave --encoder out for {SOFTWARE}")
+    if reason := _refusal(encoder):
+        raise VideoError(f"{_AV1_CODEC} does not work here ({reason}); leave --encoder out for {SOFTWARE}")
     return encoder
 
 
@@ -121,7 +147,7 @@ def _find(name: str) -> av.Codec:
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:  # includes PyAV's UnknownCodecError
-        known = ", ".join([AUTO, SOFTWARE, SMALL, *_hardware_names()])
+        known = ", ".join([AUTO, SOFTWARE, SMALL, AV1, *_hardware_names()])
         raise VideoError(f"this FFmpeg has no encoder called {name!r}; it has {known}") from error
     if codec.canonical_name != "h264":
         raise VideoError(f"the encoder {name} writes {codec.canonical_name}; overlays are H.264, which browsers play")
