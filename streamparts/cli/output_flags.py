@@ -43,8 +43,8 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         metavar="NAME",
         default="auto",
-        help="encoder of the overlay: small (libx264, half the size, lower quality), av1 (half the size, slow), libx264,"
-        " h264_nvenc, h264_qsv, h264_videotoolbox, ... (default: auto, libx264)",
+        help="encoder of the overlay: small (libx264, half the size, lower quality), av1 (half the size, slow), "
+        "libx264, h264_nvenc, h264_qsv, h264_videotoolbox, ... (default: auto, libx264)",
     )
     group.add_argument("--no-audio", action="store_true", help="omit the source's audio from the overlay")
     group.add_argument("--resume", action="store_true", help="continue after the last frame in the tracks file")
