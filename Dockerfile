@@ -6,6 +6,8 @@ RUN apt-get update \
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY streamparts streamparts
+COPY train train
+COPY export export
 COPY locks locks
 # What builds the wheel has its hashes, too, and stays out of the image.
 RUN python3 -m venv --without-pip /opt/build \

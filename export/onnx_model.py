@@ -1,4 +1,4 @@
-"""Export a training run: python -m export.onnx_model runs/x -o x.onnx
+"""Export a training run as a model.
 
 The graph takes uint8 RGB at the model's size and returns labels, affines, scores and evidence. It is first compared
 with the network on real frames; if a difference exceeds the tolerance, nothing is written. The sidecar x.onnx.json
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,8 @@ import streamparts
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.sidecar import write_model
 from streamparts.bundle.spec import ModelSpec, SubjectSpec, error_line
-from streamparts.errors import ModelError, StreampartsError
+from streamparts.errors import ModelError
+from streamparts.learning.trainers import exit_code, trainer_parser
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.parity.sample_frames import sample_frames, with_odd_frames
 
@@ -94,19 +94,14 @@ def require_place(output: Path, force: bool) -> None:
 
 
 EXAMPLES = """examples:
-  python -m export.onnx_model runs/mouse -o mouse.onnx
-  python -m export.onnx_model runs/mouse -o mouse.onnx --parts nose,body,tail --license CC-BY-4.0 --report mouse.json
+  streamparts export runs/mouse -o mouse.onnx
+  streamparts export runs/mouse -o mouse.onnx --parts nose,body,tail --license CC-BY-4.0 --report mouse.json
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
-        prog="python -m export.onnx_model",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    out.add_argument("run", type=Path, help="folder of a finished training run")
+    out = trainer_parser("export", __doc__ or "", EXAMPLES)
+    out.add_argument("run", metavar="RUN", type=Path, help="folder of a finished training run")
     out.add_argument("-o", "--output", type=Path, required=True, help=".onnx file to write")
     out.add_argument("--teacher", action="store_true", help="export the run's Assembly teacher instead of its student")
     out.add_argument(
@@ -136,18 +131,18 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
+def run(args: argparse.Namespace) -> None:
+    """Export the run and print the model's size."""
+    require_place(args.output, args.force)
+    compared = export_run(args.run, args.output, args.frames or training_clips(args.run), args)
+    size = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {size:.1f} MB, agrees with the network on {compared}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = parser().parse_args(argv)
-    try:
-        require_place(args.output, args.force)
-        compared = export_run(args.run, args.output, args.frames or training_clips(args.run), args)
-    except (StreampartsError, OSError, ValueError) as error:
-        print(f"export: error: {error}", file=sys.stderr)
-        return 1
-    size = args.output.stat().st_size / 1e6
-    print(f"{args.output}: {size:.1f} MB, agrees with the network on {compared}")
-    return 0
+    return exit_code(lambda: run(args), args.debug)
 
 
 if __name__ == "__main__":

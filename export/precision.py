@@ -1,13 +1,12 @@
-"""Convert a model to lower precision: python -m export.precision x.onnx -o y.onnx --precision int8 --frames CLIPS
+"""Convert a model to lower precision.
 
 The result is compared with the fp32 model, on frames that were not used for calibration if there are enough. If a
-difference exceeds the tolerance (export/parity.py), nothing is written.
+difference exceeds the tolerance, nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from streamparts.arrays import ByteArray
 from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.sidecar import write_model
-from streamparts.errors import StreampartsError
 from streamparts.graph.precision import convert
+from streamparts.learning.trainers import exit_code, trainer_parser
 from streamparts.parity.sample_frames import FrameSet, sample_frames, with_odd_frames
 
 from .onnx_model import require_place
@@ -52,19 +51,14 @@ def halves(frames: FrameSet) -> tuple[ByteArray, FrameSet]:
 
 
 EXAMPLES = """examples:
-  python -m export.precision mouse.onnx -o mouse-int8.onnx --precision int8 --frames clips/mouse
-  python -m export.precision mouse.onnx -o mouse-fp16.onnx --precision fp16 --target tensorrt --frames clips/mouse
+  streamparts export-precision mouse.onnx -o mouse-int8.onnx --precision int8 --frames clips/mouse
+  streamparts export-precision mouse.onnx -o mouse-fp16.onnx --precision fp16 --target tensorrt --frames clips/mouse
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
-        prog="python -m export.precision",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    out.add_argument("model", type=Path, help="an .onnx model in fp32, or the name of a bundled one")
+    out = trainer_parser("export-precision", __doc__ or "", EXAMPLES)
+    out.add_argument("model", metavar="MODEL", type=Path, help="an .onnx model in fp32, or the name of a bundled one")
     out.add_argument("-o", "--output", type=Path, required=True, help=".onnx file to write")
     out.add_argument(
         "--precision", choices=("fp16", "bf16", "int8"), required=True, help="precision of the computation"
@@ -92,20 +86,20 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
+def run(args: argparse.Namespace) -> None:
+    """Convert the model and print its size."""
+    require_place(args.output, args.force)
+    compared = convert_file(args)
+    size = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {size:.1f} MB, {args.precision} compared with fp32 on {compared}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = parser().parse_args(argv)
     if args.num_frames < 1:
         parser().error("--num-frames must be at least 1")
-    try:
-        require_place(args.output, args.force)
-        compared = convert_file(args)
-    except (StreampartsError, OSError, ValueError) as error:
-        print(f"export: error: {error}", file=sys.stderr)
-        return 1
-    size = args.output.stat().st_size / 1e6
-    print(f"{args.output}: {size:.1f} MB, {args.precision} compared with fp32 on {compared}")
-    return 0
+    return exit_code(lambda: run(args), args.debug)
 
 
 if __name__ == "__main__":

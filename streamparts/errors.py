@@ -39,3 +39,13 @@ def need(module: str, what: str, extra: str = "formats") -> Any:
     except ImportError as error:
         package = module.split(".")[0]
         raise MissingExtraError(f"{what} needs {package} ({error}); pip install 'streamparts[{extra}]'") from error
+
+
+def message_of(error: BaseException) -> str:
+    """Return an error's message for users."""
+    text = " ".join(str(error).split())
+    if isinstance(error, StreampartsError):
+        return text
+    if isinstance(error, MemoryError):
+        return "not enough memory; use smaller frames or fewer sources, or close other programs"
+    return f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it shows"

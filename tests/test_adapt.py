@@ -177,6 +177,6 @@ def test_clips_without_the_subject_and_wrong_flags_end_with_one_line(
 
     write_video(tmp_path / "grey.mp4", [np.full((64, 64, 3), 90, np.uint8)] * 12)
     assert adapt.main(["person", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("train.adapt: error: ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("streamparts: error: ")
     assert adapt.main(["person", str(tmp_path), "--out", str(tmp_path / "other"), "--minutes", "0"]) == 1
     assert "--minutes" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from streamparts.bundle.load import find_model
 from streamparts.cli import _parser, main
 from streamparts.cli.output_flags import with_show_kind
 from streamparts.errors import MissingExtraError
+from streamparts.learning.trainers import TRAINERS
 from tests.conftest import ROOT
 from tests.media import first_frames
 from tests.pages import PAGES, SHELL, Block, anchors, blocks, headings, inline_commands, links, place
@@ -82,7 +83,7 @@ def run_block(block: Block, namespace: dict[str, Any]) -> None:
         if block.output is not None:
             assert same_text(printed, block.output), f"{block.place}: prints\n{printed}\nnot\n{block.output}"
     for line, words in block.commands():
-        if words[0] == "streamparts":
+        if words[0] == "streamparts" and words[1] not in TRAINERS:  # those take minutes; their flags are checked
             run_command(place(block.page, line), words[1:], block.error_below(line))
 
 
@@ -145,14 +146,12 @@ def understood(where: str, parse: Callable[[], Any]) -> Any:
 
 
 def parse_flags_of(module: str, words: list[str]) -> Any:
-    """Parsed by the parser of `python -m MODULE`; None if it has none."""
-    loaded = import_module(module if (ROOT / f"{module.replace('.', '/')}.py").is_file() else f"{module}.__main__")
-    if module == "train.assembly":
-        return loaded.parse_config(words, None, module)
-    if module == "train.scops":
-        return loaded.parse_flags(words, loaded.ScopsTrainingConfig, loaded.PRESETS, "fast", None, module)
-    make = getattr(loaded, "parser", None) or getattr(loaded, "_parser", None)
-    return make().parse_args(words) if make else None
+    """Parsed by the module of a trainer."""
+    loaded = import_module(module)
+    if hasattr(loaded, "parse_config"):
+        return loaded.parse_config(words)
+    make = getattr(loaded, "parser", None) or loaded._parser
+    return make().parse_args(words)
 
 
 def check_command(where: str, words: list[str]) -> None:
@@ -160,6 +159,9 @@ def check_command(where: str, words: list[str]) -> None:
     match words:
         case ["streamparts", command]:
             assert command.startswith("-") or command in _parser().format_help(), f"{where}: no command {command}"
+        case ["streamparts", command, *rest] if command in TRAINERS:
+            pytest.importorskip("tyro")
+            understood(where, lambda: parse_flags_of(TRAINERS[command].module, rest))
         case ["streamparts", *rest]:
             parsed(where, rest)
         case ["python" | "python3", "-m", module, *rest]:
@@ -168,12 +170,14 @@ def check_command(where: str, words: list[str]) -> None:
             assert is_there, f"{where}: no module {module}"
             if rest and module.split(".")[0] in ("train", "export"):
                 pytest.importorskip("tyro")
-                understood(where, lambda: parse_flags_of(module, rest))
+                file = module if (ROOT / f"{path}.py").is_file() else f"{module}.__main__"
+                understood(where, lambda: parse_flags_of(file, rest))
         case ["torchrun", *rest]:
             launcher = pytest.importorskip("torch.distributed.run").get_args_parser()
             given = understood(where, lambda: launcher.parse_args(rest))
             assert given.module, f"{where}: -m is missing"
-            check_command(where, ["python", "-m", given.training_script, *given.training_script_args])
+            program = [given.training_script, *given.training_script_args]
+            check_command(where, program if program[0] == "streamparts" else ["python", "-m", *program])
         case ["python" | "python3", script, *_] if script.endswith(".py"):
             assert (ROOT / script).is_file(), f"{where}: no file {script}"
         case ["make", target]:
@@ -345,6 +349,8 @@ def test_a_failure_names_page_and_line() -> None:
     for words, reason in (
         ("streamparts run a.mp4 --no-such-flag", "unrecognized arguments: --no-such-flag"),
         ("streamparts dance", "no command dance"),
+        ("streamparts render-puppets human --no-such-flag", "the following arguments are required: --out"),
+        ("streamparts train clips --out run --no-such-flag", "--no-such-flag"),
         ("python -m train.puppets human --no-such-flag", "the following arguments are required: --out"),
         ("python -m train.nothing", "no module train.nothing"),
         ("python examples/nothing.py", "no file examples/nothing.py"),

@@ -344,7 +344,7 @@ def test_what_is_wrong_is_said_in_one_line(
     assert main([model or str(model_path), *sets]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("train.evaluate: error: ")
+    assert err.startswith("streamparts: error: ")
     assert expected in err
     assert err.count("\n") == 1
 

@@ -11,32 +11,25 @@ from importlib import import_module
 
 import pytest
 
-from streamparts.cli import _parser
+from streamparts.cli import _parser, main
 from streamparts.cli.output_flags import with_show_kind
+from streamparts.learning.trainers import TRAINERS
 from tests.test_docs import check_command
 
 PARSER = _parser()
 (SUBPARSERS,) = (action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
 COMMANDS: dict[str, argparse.ArgumentParser] = dict(SUBPARSERS.choices)
-MODULES = (
-    "train.puppets",
-    "train.evaluate",
-    "train.dff",
-    "train.subject.__main__",
-    "export.onnx_model",
-    "export.precision",
-)
-"""Programs with a parser of argparse."""
-TRAINERS = ("train.assembly", "train.scops")
-"""Programs whose flags are generated from dataclasses."""
+GENERATED = {"train", "train-scops", "train-supervised", "adapt"}
+"""Commands whose flags are generated from dataclasses."""
 
-each_command = pytest.mark.parametrize("name", COMMANDS)
+each_command = pytest.mark.parametrize("name", COMMANDS.keys() - TRAINERS.keys())
 
 
-def parser_of(module: str) -> argparse.ArgumentParser:
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a trainer's command."""
     pytest.importorskip("torch")
     pytest.importorskip("tyro")
-    loaded = import_module(module)
+    loaded = import_module(TRAINERS[command].module)
     make = getattr(loaded, "parser", None) or loaded._parser
     return make()  # type: ignore[no-any-return]
 
@@ -101,36 +94,61 @@ def test_the_first_help_lists_every_command_with_a_word() -> None:
     assert "streamparts COMMAND --help" in text
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_program_of_the_checkout_does_the_same(module: str) -> None:
-    parser = parser_of(module)
+@pytest.mark.parametrize("command", TRAINERS.keys() - GENERATED)
+def test_a_trainers_command_does_the_same(command: str) -> None:
+    parser = parser_of(command)
     assert complaints(parser) == []
-    program = module.removesuffix(".__main__")
-    assert parser.prog == f"python -m {program}"
+    assert parser.prog == f"streamparts {command}"
+    assert "--debug" in parser.format_help()
     for words in examples(parser.epilog or ""):
-        assert words[:3] == ["python", "-m", program]
-        check_command(f"{module} --help", words)
+        assert words[:2] == ["streamparts", command]
+        check_command(f"{command} --help", words)
 
 
-@pytest.mark.parametrize("module", TRAINERS)
-def test_a_trainer_does_the_same(module: str) -> None:
-    """Its flags are generated from the fields of dataclasses, with their defaults."""
+@pytest.mark.parametrize("command", sorted(GENERATED))
+def test_generated_flags_are_shown_in_the_same_form(command: str) -> None:
+    """tyro makes the flags; train/presets/flags.py prints them with argparse."""
     pytest.importorskip("tyro")
-    text = help_of(module)
-    commands = examples(import_module(module).__doc__ or "")
-    assert commands
-    for words in commands:
-        assert words[:3] == ["python", "-m", module]
-        check_command(f"{module} --help", words)
-        assert shlex.join(words) in text, "not shown, or not in one line"
-    silent = re.findall(r"^│ (--[\w.-]+)[^│\n]*│\n│ {20,}\(default", text, re.MULTILINE)
+    text = help_of(command)
+    shown = examples(text)
+    assert shown
+    for words in shown:
+        assert words[:2] == ["streamparts", command]
+        check_command(f"{command} --help", words)
+    assert re.match(rf"usage: streamparts {command} \[-h\] \[OPTIONS\] \w+", text)
+    silent = re.findall(r"^  (--\S+(?: \S+)*)(?:\n {20,}|  +)\(default", text, re.MULTILINE)
     assert silent == [], "a default is all that is said of these"
-    assert text.count("(default: ") > 20
+    config = import_module(TRAINERS[command].module)
+    flags = set(re.findall(r"(?<=  )--[\w.-]+(?=[ ,\n])", text))
+    assert {"--debug", "--out", "--resume" if command != "adapt" else "--minutes"} <= flags
+    assert text.count("(default: ") > 5
+    assert hasattr(config, "parse_config")
 
 
-def help_of(module: str) -> str:
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "--out"),
+        (["clips", "--out", "run", "--steps", "many"], "--steps"),
+        (["clips", "--out", "run", "--stepss", "3"], "--stepss"),
+        (["clips", "--out", "run", "--schedule", "none"], "--schedule"),
+        (["clips", "--out", "run", "--preset", "none"], "--preset"),
+    ],
+)
+def test_wrong_flags_of_a_trainer_are_one_line(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tyro")
+    with pytest.raises(SystemExit) as end:
+        main(["train", *words])
+    usage, *lines = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and usage.startswith("usage: streamparts train")
+    assert lines[-1].startswith("streamparts train: error: ") and reason in lines[-1]
+
+
+def help_of(command: str) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit) as end:
-        import_module(module).main(["--help"])
+        main([command, "--help"])
     assert not end.value.code
     return said.getvalue()
 

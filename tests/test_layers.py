@@ -83,7 +83,7 @@ def test_the_picture_of_the_rooms_is_true() -> None:
     }
     assert set(re.findall(r"^  (\w+)/ ", page, re.MULTILINE)) == rooms
     rows = re.findall(r"^\| (?:add|change) .*$", page, re.MULTILINE)
-    assert len(rows) == 5
+    assert len(rows) == 6
     for row in rows:
         names = re.findall(r"[\w/]+\.py", row)
         assert 0 < len(names) <= 3

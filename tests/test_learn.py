@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The trainers' commands, which are not run; the export leaves a model."""
     seen: list[tuple[str, ...]] = []
 
-    def step(module: str, *words: str) -> None:
-        seen.append((module, *words))
-        if module == "export.onnx_model":
+    def step(command: str, *words: str) -> None:
+        seen.append((command, *words))
+        if command == "export":
             shutil.copy(Path(streamparts.__file__).parent / "assets" / "person.onnx", words[2])
 
     monkeypatch.setattr(learning, "_step", step)
@@ -63,9 +64,9 @@ def test_clips_that_no_model_knows_are_learned_from_scratch(
     words = ["test://?size=64x64&fps=10&seconds=3", "--out", str(tmp_path / "arm"), "--record", "1", "--minutes", "2.5"]
     assert main(["learn", *words, "--begin", "scratch", "--no-show"]) == 0
     folder = tmp_path / "arm"
-    assert steps[0][:3] == ("train.assembly", str(folder / "clips"), "--out")
+    assert steps[0][:3] == ("train", str(folder / "clips"), "--out")
     assert "--preset" in steps[0] and steps[0][steps[0].index("--steps") + 1] == "250"
-    assert steps[1][0] == "export.onnx_model" and (folder / "clips" / "recorded.mp4").exists()
+    assert steps[1][0] == "export" and (folder / "clips" / "recorded.mp4").exists()
     out = capsys.readouterr()
     assert out.out == f"{folder / 'model.onnx'}\n" and "--show" in out.err
 
@@ -74,7 +75,7 @@ def test_clips_that_a_model_knows_adapt_it(tmp_path: Path, steps: list[tuple[str
     made = streamparts.learn(PEOPLE, tmp_path / "people", minutes=1, say=lambda line: None)
     assert made.began_as == "person" and made.model == tmp_path / "people" / "model.onnx"
     clips = tmp_path / "people" / "clips"
-    assert steps[0] == ("train.adapt", "person", str(clips), "--out", str(made.run), "--minutes", "1")
+    assert steps[0] == ("adapt", "person", str(clips), "--out", str(made.run), "--minutes", "1")
     assert [clip.name for clip in clips.iterdir()] == [PEOPLE.name], "the trainers take folders"
 
 
@@ -84,7 +85,7 @@ def test_a_folder_in_use_and_missing_trainers_are_refused_before_anything(
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ModelError, match="not empty"):
         streamparts.learn(PEOPLE, tmp_path)
-    monkeypatch.setattr(learning.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="train"):
         streamparts.learn(PEOPLE, tmp_path / "new")
     assert not steps and not (tmp_path / "new").exists()
@@ -92,22 +93,21 @@ def test_a_folder_in_use_and_missing_trainers_are_refused_before_anything(
 
 def test_a_step_that_fails_ends_with_its_own_words(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
-    broken.write_text("import sys; sys.exit('train.x: error: nothing moves in these clips; film it moving')")
+    broken.write_text("import sys; sys.exit('streamparts: error: nothing moves in these clips; film it moving')")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(tmp_path))
-        patch.setenv("PYTHONPATH", str(tmp_path))
+        patch.setattr(learning, "PROGRAM", (sys.executable, str(broken)))
         with pytest.raises(VideoError, match=r"^nothing moves in these clips"):
-            learning._step("broken")
+            learning._step("train")
     assert "nothing moves" in capfd.readouterr().err
 
 
-def test_the_flags_are_train_assembly_s_own() -> None:
+def test_the_flags_are_those_of_the_quick_preset() -> None:
     pytest.importorskip("torch")
     from train.presets.assembly import parse_config
 
     quick = ["clips", "--out", "run", "--preset", "quick"]
-    same = parse_config([*quick, *learning._steps_for(learning.QUICK_MINUTES)], None, "x")
-    assert same == parse_config(quick, None, "x"), "the preset's own steps at its own minutes"
+    same = parse_config([*quick, *learning._steps_for(learning.QUICK_MINUTES)])
+    assert same == parse_config(quick), "the preset's own steps at its own minutes"
     words = [*quick, *learning._steps_for(10)]
-    config = parse_config(words, None, "x")
+    config = parse_config(words)
     assert (config.steps, config.student_steps, config.gate_steps) == (1000, 800, 150)

@@ -136,8 +136,11 @@ def test_it_is_annotated_in_full(name: str) -> None:
 
 def test_the_wheel_says_that_it_is_typed() -> None:
     """`.ci/run` looks into the installed wheel as well."""
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
-    assert wheel == {"wheel": {"packages": ["streamparts"]}}, "everything in the folder that git does not ignore"
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    wheel = build["wheel"]
+    assert wheel["packages"] == ["streamparts", "train", "export"], "everything in them that git does not ignore"
+    assert wheel["sources"] == {name: f"streamparts/{name}" for name in ("train", "export")}
+    assert wheel["exclude"] == ["train/LOG.md"]
     assert (ROOT / "streamparts" / "py.typed").is_file()
     if (ROOT / ".git").exists():
         ignored = subprocess.run(["git", "check-ignore", "-q", "streamparts/py.typed"], cwd=ROOT, check=False)

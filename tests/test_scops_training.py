@@ -27,8 +27,7 @@ from train import evaluate  # noqa: E402
 from train.drawing.puppet_clips import render_clip, write_clip  # noqa: E402
 from train.inputs.images import ImageFolder, ImageSampler  # noqa: E402
 from train.judging.finding import open_finder  # noqa: E402
-from train.presets.flags import parse_flags  # noqa: E402
-from train.presets.scops import PRESETS, ScopsTrainingConfig  # noqa: E402
+from train.presets.scops import ScopsTrainingConfig  # noqa: E402
 from train.running.run_folder import RunLog, Stopped  # noqa: E402
 from train.scops import (  # noqa: E402
     CANDIDATE_LEVELS,
@@ -37,6 +36,7 @@ from train.scops import (  # noqa: E402
     build_optimiser,
     calibrated_level,
     main,
+    parse_config,
     train,
 )
 from train.terms.scops_losses import ABLATIONS  # noqa: E402
@@ -118,7 +118,7 @@ def test_every_ablation_of_the_paper_trains(images: Path, tmp_path: Path, name: 
 
 def test_the_paper_preset_has_the_releases_groups_and_rates(images: Path, tmp_path: Path) -> None:
     words = [str(images), "--out", str(tmp_path), "--preset", "paper", "--backbone-weights", "scratch"]
-    config = parse_flags(words, ScopsTrainingConfig, PRESETS, "fast", "", "")
+    config = parse_config(words)
     learner = build_learner(config, channels=8)
     optimiser = build_optimiser(config, learner)
     assert [group["lr"] for group in optimiser.param_groups] == [1e-5, pytest.approx(1e-4), 1e-2]
@@ -131,9 +131,7 @@ def test_the_fast_preset_trains_chooses_its_level_and_resumes_to_the_same(
 ) -> None:
     words = ["--backbone-weights", "scratch", "--features", "random", "--network.image-size", "64", "--steps", "6"]
     words += ["--network.num-parts", "3", "--checkpoint-every", "3", "--batch-size", "2", "--threads", "1"]
-    config = parse_flags(
-        [str(images), "--out", str(tmp_path / "a"), *words], ScopsTrainingConfig, PRESETS, "fast", "", ""
-    )
+    config = parse_config([str(images), "--out", str(tmp_path / "a"), *words])
     assert (config.network.backbone, config.basis, config.calibrate) == ("squeezenet", "factorised", True)
     train(config)
     assert "foreground" in log_of(config.out)[-1]

@@ -16,9 +16,8 @@ from streamparts.models.scops import Scops, ScopsConfig, part_labels, part_share
 from train.drawing.puppet_clips import render_clip, write_clip  # noqa: E402
 from train.frames.transforms import similarity  # noqa: E402
 from train.inputs.warps import Warp  # noqa: E402
-from train.presets.flags import parse_flags  # noqa: E402
-from train.presets.scops import PRESETS, ScopsTrainingConfig  # noqa: E402
-from train.scops import LEARNER, build_learner, build_optimiser, train  # noqa: E402
+from train.presets.scops import ScopsTrainingConfig  # noqa: E402
+from train.scops import LEARNER, build_learner, build_optimiser, parse_config, train  # noqa: E402
 from train.terms.shape import SHAPE_WEIGHTS, Shapes, ShapeWeights, shape_terms  # noqa: E402
 
 SIZE = 32
@@ -147,7 +146,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ScopsTrainingConfig:
     words = [str(folder), "--out", str(folder / "run"), "--preset", "shape", "--steps", "4", "--checkpoint-every", "2"]
     words += ["--network.num-parts", "3", "--batch-size", "2", "--threads", "1", "--device", "cpu"]
     words += ["--subject", "contrast"]
-    return parse_flags(words, ScopsTrainingConfig, PRESETS, "fast", "", "")
+    return parse_config(words)
 
 
 def test_the_shape_preset_needs_no_features_and_trains(config: ScopsTrainingConfig) -> None:

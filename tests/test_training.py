@@ -110,7 +110,7 @@ def test_each_addition_can_be_left_out(clips: Path, tmp_path: Path, change: dict
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_each_variant_of_the_ablation_changes_the_run(variant: str) -> None:
-    default, changed = (parse_config(["x", "--out", "y", *VARIANTS[name]], "", "") for name in ("default", variant))
+    default, changed = (parse_config(["x", "--out", "y", *VARIANTS[name]]) for name in ("default", variant))
     assert (changed == default) == (variant == "default")
 
 
@@ -209,7 +209,7 @@ def test_training_says_a_line_every_so_often_where_standard_error_is_no_terminal
 
 def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> None:
     words = [str(clips), "--out", str(tmp_path / "paper"), "--preset", "paper", "--features", "random"]
-    preset = parse_config([*words, "--device", "cpu"], "", "t")
+    preset = parse_config([*words, "--device", "cpu"])
     out = replace(preset, network=SMALL_PAPER, steps=3, student_steps=2, student_pixels=64, checkpoint_every=2)
     train(out)
     assert log_of(tmp_path / "paper", "teacher")[-1].keys() >= {
@@ -261,7 +261,7 @@ def test_a_run_too_short_to_find_parts_says_so_in_one_line(
         monkeypatch.setattr(f"train.students.merge.{area}", 2.0)  # more than any slot has
     words = [str(clips), "--out", str(tmp_path / "run"), "--steps", "1", "--batch-size", "1", "--device", "cpu"]
     assert main([*words, "--subject", "background"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("train.assembly: error: no part found: nothing moves")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("streamparts: error: no part found: nothing moves")
     assert (tmp_path / "run" / "teacher.safetensors").exists() and not (tmp_path / "run" / "parts.json").exists()
 
 
@@ -272,10 +272,10 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step() -> None:
 
 
 def test_a_preset_changes_the_defaults_and_flags_change_the_preset(tmp_path: Path) -> None:
-    cpu = parse_config([str(tmp_path), "--out", "x"], "", "t")
-    gpu = parse_config([str(tmp_path), "--out", "x", "--preset", "gpu", "--steps", "7"], "", "t")
+    cpu = parse_config([str(tmp_path), "--out", "x"])
+    gpu = parse_config([str(tmp_path), "--out", "x", "--preset", "gpu", "--steps", "7"])
     assert cpu == TrainingConfig(tmp_path, Path("x"))
-    paper = parse_config([str(tmp_path), "--out", "x", "--preset", "paper", "--network.num-parts", "6"], "", "t")
+    paper = parse_config([str(tmp_path), "--out", "x", "--preset", "paper", "--network.num-parts", "6"])
     assert (paper.network, paper.gate) == (PaperAssemblyConfig(num_parts=6), 0)
     assert (gpu.steps, gpu.batch_size, gpu.network.image_size) == (7, 32, 128)
 

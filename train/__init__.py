@@ -1,1 +1,1 @@
-"""Training tools, run from the checkout with python -m train.<module>. They are not part of the installed package."""
+"""The trainers: streamparts.train in the wheel. In a checkout, `python -m train.assembly` is `streamparts train`."""

@@ -1,13 +1,13 @@
-"""Adapt a model to your own clips, without labels: python -m train.adapt person clips/mine --out runs/mine
+"""Adapt a model to your own clips, without labels.
 
 The model follows its subject through the clips. Its predictions for each frame are averaged over rotated, scaled and
 mirrored views; it is then trained to predict the average from a single augmented view, before other backgrounds. Names,
-sides and number of the parts stay. Finally, its steadiness before and after is compared (label_free.py); a model that
-got worse is refused. Works for bundled models and for your own .onnx files.
+sides and number of the parts stay. Finally, its steadiness before and after is compared; a model that got worse is
+refused. Works for bundled models and for your own .onnx files.
 
 examples:
-  python -m train.adapt person clips/dancer --out runs/dancer
-  python -m train.adapt mouse.onnx clips/new-arena --out runs/new-arena --minutes 10
+  streamparts adapt person clips/dancer --out runs/dancer
+  streamparts adapt mouse.onnx clips/new-arena --out runs/new-arena --minutes 10
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ from .inputs.augment import subject_share
 from .inputs.pairs import PairSampler
 from .judging.label_free import Steadiness, neighbouring_frames, steadiness
 from .judging.sheets import TILE, contact_sheet
+from .presets.flags import parse_flags
 from .pretrained.exported import norms_from, read_student
-from .running.loop import adam, channels_last, cosine_rate, descend, exit_code, launch, set_rate
+from .running.loop import adam, channels_last, cosine_rate, descend, launch, set_rate, trainer_exit_code
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite
 from .students.close_presence import SUBJECT, write_subject
 from .students.own_answers import OwnAnswers
@@ -133,7 +134,7 @@ def adapt(config: AdaptConfig) -> None:
     save_checkpoint(config.out / STUDENT, network, None, 1, asdict(network.config))
     (config.out / NAMES).write_text("\n".join(spec.parts) + "\n", encoding="utf-8")
     keep_subject(config, spec.subject, network, folder)
-    say(f"look at {config.out / SHEET}, then: python -m export.onnx_model {config.out} -o {config.out.name}.onnx")
+    say(f"look at {config.out / SHEET}, then: streamparts export {config.out} -o {config.out.name}.onnx")
 
 
 def learn(
@@ -226,10 +227,16 @@ def say(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
+def parse_config(args: Sequence[str]) -> AdaptConfig:
+    """Parse the command's flags; see `parse_flags`."""
+    return parse_flags(args, AdaptConfig, __doc__, "adapt")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return 0, 1 with one line on the error, or 2 for wrong usage."""
-    config = tyro.cli(AdaptConfig, args=argv, description=__doc__, prog="python -m train.adapt")
-    return exit_code("train.adapt", lambda: adapt(config))
+    """Return the exit code: 0, 1 with a one-line error, 2 for wrong usage, or 128 + signal if stopped."""
+    words = sys.argv[1:] if argv is None else argv
+    config = parse_config(words)
+    return trainer_exit_code(lambda: adapt(config), "--debug" in words)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""Learn parts from raw clips: python -m train.assembly CLIPS_FOLDER --out runs/x [--preset cpu|gpu|paper]
+"""Train parts on raw clips, without labels.
 
-Two loops that read top to bottom: the teacher (Assembly) discovers the parts, then the student learns to give them
-in one pass. What they minimise is in objective.py, losses.py and student.py, the networks in streamparts/models.
-Several processes: torchrun --nproc-per-node N -m train.assembly ...; each takes `batch_size` pairs a step.
+The teacher (Assembly) discovers the parts; then the student learns to predict them in one pass. Only the student is
+exported. With several processes, each takes --batch-size pairs per step: torchrun --nproc-per-node N -m streamparts
+train CLIPS ...
 
 examples:
-  python -m train.assembly clips/mouse --out runs/mouse
-  python -m train.assembly clips/mouse --out runs/mouse --resume
-  python -m train.assembly clips/mouse --out runs/mouse-large --preset gpu --network.num-parts 8
+  streamparts train clips/mouse --out runs/mouse
+  streamparts train clips/mouse --out runs/mouse --resume
+  streamparts train clips/mouse --out runs/mouse-large --preset gpu --network.num-parts 8
 """
+
+# The losses are in terms/losses.py and weighed in terms/objective.py, the student's in students/student.py; the
+# networks are in streamparts/models.
 
 from __future__ import annotations
 
@@ -42,12 +45,12 @@ from .running.loop import (
     channels_last,
     cosine_rate,
     descend,
-    exit_code,
     keep,
     launch,
     ramp,
     set_rate,
     tell_unusual,
+    trainer_exit_code,
 )
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from .students.close_presence import SUBJECT, write_subject
@@ -170,7 +173,7 @@ def train(config: TrainingConfig) -> None:
         write_contact_sheet(config.out / "parts.png", student, large)
         tqdm.write(
             f"{groups.num_parts} parts; look at {config.out / 'parts.png'}, name them in {config.out / NAMES}, then: "
-            f"python -m export.onnx_model {config.out} -o {config.out.name}.onnx",
+            f"streamparts export {config.out} -o {config.out.name}.onnx",
             file=sys.stderr,
         )
 
@@ -199,9 +202,11 @@ def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: Cli
     return groups
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    config = parse_config(sys.argv[1:] if args is None else args, __doc__, "python -m train.assembly")
-    return exit_code("train.assembly", lambda: train(config))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0, 1 with a one-line error, 2 for wrong usage, or 128 + signal if stopped."""
+    words = sys.argv[1:] if argv is None else argv
+    config = parse_config(words, __doc__)
+    return trainer_exit_code(lambda: train(config), "--debug" in words)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Deep feature factorisation, the baseline of SCOPS: Collins, Achanta and Suesstrunk, "Deep feature factorization for
-concept discovery", ECCV 2018. python -m train.dff IMAGES --out FOLDER --features FILE [FILE ...]
+concept discovery", ECCV 2018.
 
 The coarse features V (cells of all images, C) of a trained network are non-negative, and V = A H with few factors
 (non-negative matrix factorisation) makes each row of H a concept and each column of A its heat in every cell. The parts
@@ -14,20 +14,19 @@ all: the foreground is the union of the parts above the threshold.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from streamparts.errors import StreampartsError
+from streamparts.learning.trainers import exit_code, trainer_parser
 
 from .judging.factors import DffConfig, fit, open_features, save
 from .labels.pictures import half_of, list_images, read_rgb
 
 EXAMPLES = """examples:
-  python -m train.dff pictures/horses --out runs/horse-dff --features squeezenet.npz
+  streamparts train-dff pictures/horses --out runs/horse-dff --features squeezenet.npz
 """
 _MEANINGS = {
     "num_parts": "number of parts",
@@ -40,12 +39,7 @@ _MEANINGS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(
-        prog="python -m train.dff",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    out = trainer_parser("train-dff", __doc__ or "", EXAMPLES)
     out.add_argument("images", metavar="IMAGES", type=Path, help="folder of images, and of folders of them")
     out.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the factors")
     out.add_argument(
@@ -54,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="weights of the pretrained network: .npz, see perceptual.py",
+        help="weights of the pretrained network: .npz, see docs/train.md",
     )
     out.add_argument("--half", default="", help="fit: only every second image by name, as in horses:FOLDER,fit")
     for name, value in asdict(DffConfig()).items():
@@ -76,12 +70,7 @@ def run(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = parser().parse_args(argv)
-    try:
-        run(args)
-    except (StreampartsError, OSError, ValueError) as error:
-        print(f"train.dff: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(args), args.debug)
 
 
 if __name__ == "__main__":

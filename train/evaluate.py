@@ -1,21 +1,21 @@
-"""Evaluate a model on labelled sets: python -m train.evaluate MODEL SET [SET ...]
+"""Evaluate a model on labelled sets.
 
 MODEL is an .onnx file, the name of a bundled model, the folder of a training run (its student), the teacher.safetensors
-in that folder, or a folder of train.dff. Figures are printed and, with --out, written to a JSON file; --pictures writes
-a contact sheet per set. metrics.py, keypoints.py, ridge.py, landmarks.py and sections.py define the figures. The
-papers' foreground IoU (background only above a probability of 0.8) needs soft masks: it is available for runs, not for
-.onnx files, which give hard labels.
+in that folder, or a folder of train-dff. Figures are printed and, with --out, written to a JSON file; --pictures writes
+a contact sheet per set. The papers' foreground IoU (background only above a probability of 0.8) needs soft masks: it is
+available for runs, not for .onnx files, which give hard labels.
 
-With --crf each set has a second column: the same after a dense CRF (crf.py) that uses the image. It starts from the
-soft masks; for an .onnx file, each label is assumed to have a probability of 0.9.
+With --crf each set has a second column: the same after a dense CRF that uses the image. It starts from the soft masks;
+for an .onnx file, each label is assumed to have a probability of 0.9.
 """
+
+# judging/ defines the figures (metrics.py, keypoints.py, ridge.py, landmarks.py, sections.py) and the CRF (crf.py).
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from streamparts.arrays import ByteArray
-from streamparts.errors import StreampartsError
+from streamparts.learning.trainers import exit_code, trainer_parser
 
 from .frames.spread import spread
 from .judging.crf import refine_found
@@ -186,20 +186,15 @@ def _normaliser(text: str | None, labelled: EvaluationSet) -> Normaliser | None:
 
 
 EXAMPLES = """examples:
-  python -m train.evaluate puppet-human puppets
-  python -m train.evaluate mouse.onnx dlc:labels/mouse --pictures sheets --out figures.json
-  python -m train.evaluate runs/horse horses:pictures/horses,test --crf
+  streamparts evaluate puppet-human puppets
+  streamparts evaluate mouse.onnx dlc:labels/mouse --pictures sheets --out figures.json
+  streamparts evaluate runs/horse horses:pictures/horses,test --crf
 """
 
 
 def parser() -> argparse.ArgumentParser:
     kinds = "\n".join(f"  {text}" for text in KINDS.values())
-    out = argparse.ArgumentParser(
-        prog="python -m train.evaluate",
-        description=__doc__,
-        epilog=f"sets:\n{kinds}\n\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    out = trainer_parser("evaluate", __doc__ or "", f"sets:\n{kinds}\n\n{EXAMPLES}")
     out.add_argument(
         "model", metavar="MODEL", help=".onnx file, name of a bundled model, folder or teacher.safetensors of a run"
     )
@@ -258,12 +253,7 @@ def run(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = parser().parse_args(argv)
-    try:
-        run(args)
-    except (StreampartsError, OSError, ValueError) as error:
-        print(f"train.evaluate: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(args), args.debug)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Evaluates a student on held-out rendered images, and calibrates its subject score.
+"""Evaluate a student on held-out rendered images, and calibrate its subject score.
 
-python -m train.held_out runs/person PICTURES prints the figures and writes held-out.json and the calibrated
-subject.json into the run folder. PICTURES must be rendered with another --seed than the training images.
+Prints the figures, and writes held-out.json and the calibrated subject.json into the run folder. The images must be
+rendered with another --seed than those it was trained on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray
 from streamparts.bundle.spec import pairs_by_name
-from streamparts.errors import StreampartsError
+from streamparts.learning.trainers import exit_code, trainer_parser
 from streamparts.models.checkpoint import load_weights, read_config
 from streamparts.models.readout import ExportedStudent, Readout
 from streamparts.models.run_files import STUDENT
@@ -106,23 +105,32 @@ def from_confusion(confusion: NDArray[np.int64]) -> dict[str, float]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
-    parser = argparse.ArgumentParser("python -m train.held_out", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of a run of train.supervised")
-    parser.add_argument("pictures", type=Path, help="folder of images rendered with another seed")
-    args = parser.parse_args(argv)
-    try:
-        checkpoint = args.run / STUDENT
-        student = load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
-        figures, subject = judge(student, read_shards(args.pictures))
-    except (StreampartsError, OSError) as error:
-        print(f"held_out: error: {error}", file=sys.stderr)
-        return 1
+EXAMPLES = """examples:
+  streamparts evaluate-rendered runs/person pictures/held-out
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    out = trainer_parser("evaluate-rendered", __doc__ or "", EXAMPLES)
+    out.add_argument("run", metavar="RUN", type=Path, help="run folder of train-supervised")
+    out.add_argument("pictures", metavar="PICTURES", type=Path, help="folder of images rendered with another seed")
+    return out
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate the run's student; write and print the figures."""
+    checkpoint = args.run / STUDENT
+    student = load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
+    figures, subject = judge(student, read_shards(args.pictures))
     (args.run / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     (args.run / SUBJECT).write_text(json.dumps(subject, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({**figures, **subject}, indent=2))
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
+    args = parser().parse_args(argv)
+    return exit_code(lambda: run(args), args.debug)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,30 @@
-"""Renders puppets to video with exact ground truth: `python -m train.puppets`; drawing/puppet_clips.py draws them."""
+"""Render clips of textured, jointed, moving figures with exact ground truth. drawing/puppet_clips.py draws them."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import av
 
+from streamparts.learning.trainers import exit_code, trainer_parser
+
 from .drawing.puppet_clips import write_clips
 from .drawing.puppet_figures import FIGURES
 
+ERRORS = (ValueError, OSError, av.FFmpegError)
+"""Errors of wrong values, and of folders that cannot be written."""
 EXAMPLES = """examples:
-  python -m train.puppets human --out clips/human --num-clips 96 --size 256
-  python -m train.puppets arm --out clips/arm --width 640 --height 360 --camera moving
+  streamparts render-puppets human --out clips/human --num-clips 96 --size 256
+  streamparts render-puppets arm --out clips/arm --width 640 --height 360 --camera moving
 """
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m train.puppets",
-        description="Render clips of textured, jointed, moving figures with exact ground truth.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("kind", help=f"kind of figure: {', '.join(FIGURES)}")
+    what = "Render clips of textured, jointed, moving figures with exact ground truth."
+    parser = trainer_parser("render-puppets", what, EXAMPLES)
+    parser.add_argument("kind", metavar="KIND", help=f"kind of figure: {', '.join(FIGURES)}")
     parser.add_argument("--out", type=Path, required=True, help="folder for clip_0000.mp4, clip_0000.npz, ...")
     numbers = {
         "num-clips": (48, "number of clips"),
@@ -48,12 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     height, width = (args.size if side is None else side for side in (args.height, args.width))
     looks = {"moving_camera": args.camera == "moving", "fps": args.fps}
-    try:
-        write_clips(args.out, args.kind, args.num_clips, args.seed, args.num_frames, (height, width), **looks)
-    except (ValueError, OSError, av.FFmpegError) as error:
-        print(f"puppets: {error}", file=sys.stderr)
-        return 1
-    return 0
+    numbers = (args.num_clips, args.seed, args.num_frames)
+    return exit_code(lambda: write_clips(args.out, args.kind, *numbers, (height, width), **looks), args.debug, ERRORS)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Learn the parts of a category from images: python -m train.scops IMAGES_FOLDER --out runs/x [--preset fast|paper]
+"""Train the parts of a category on images, without labels.
 
-The folder contains images, videos or both, of different horses, faces, birds. The loop reads top to bottom; the losses
-are in scops_losses.py, the perturbations of images in warps.py, the network in streamparts/models/scops.py. Several
-processes: torchrun --nproc-per-node N -m train.scops ...; each takes `batch_size` images per step.
+The folder contains images, videos or both, of different horses, faces or birds. With several processes, each takes
+--batch-size images per step: torchrun --nproc-per-node N -m streamparts train-scops IMAGES ...
 
 examples:
-  python -m train.scops pictures/horses --out runs/horse --network.num-parts 4
-  python -m train.scops pictures/horses --out runs/horse --resume
+  streamparts train-scops pictures/horses --out runs/horse --network.num-parts 4
+  streamparts train-scops pictures/horses --out runs/horse --resume
 """
+
+# The losses are in terms/scops_losses.py, the perturbations of images in inputs/warps.py, the network in
+# streamparts/models/scops.py.
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ from .judging.sheets import contact_sheet, write_names
 from .presets.flags import parse_flags
 from .presets.scops import PRESETS, ScopsTrainingConfig
 from .pretrained.backbone import load_backbone
-from .running.loop import channels_last, descend, exit_code, keep, launch, ramp, tell_unusual
+from .running.loop import channels_last, descend, keep, launch, ramp, tell_unusual, trainer_exit_code
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from .terms.scops_losses import PartBasis, ScopsResult, part_centres, scops_objective, to_cells
 from .terms.semantic import CollectionFeatures, factorised_basis, load_semantic
@@ -280,17 +282,22 @@ def train(config: ScopsTrainingConfig) -> None:
         write_png(config.out / "parts.png", sheet(network, folder, 10))
         write_names(config.out / NAMES, config.network.num_parts)
         tqdm.write(
-            f"check {config.out / 'parts.png'}, name the parts in {config.out / NAMES}, then run: python -m "
-            f"export.onnx_model {config.out} -o {config.out.name}.onnx",
+            f"check {config.out / 'parts.png'}, name the parts in {config.out / NAMES}, then run: "
+            f"streamparts export {config.out} -o {config.out.name}.onnx",
             file=sys.stderr,
         )
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def parse_config(args: Sequence[str]) -> ScopsTrainingConfig:
+    """Parse the command's flags; see `parse_flags`."""
+    return parse_flags(args, ScopsTrainingConfig, __doc__, "train-scops", PRESETS, "fast")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 with a one-line error, 2 for wrong usage, or 128 + signal if stopped."""
-    words = sys.argv[1:] if args is None else args
-    config = parse_flags(words, ScopsTrainingConfig, PRESETS, "fast", __doc__, "python -m train.scops")
-    return exit_code("train.scops", lambda: train(config))
+    words = sys.argv[1:] if argv is None else argv
+    config = parse_config(words)
+    return trainer_exit_code(lambda: train(config), "--debug" in words)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Learn parts from rendered pictures whose truth is known: python -m train.supervised PICTURES --out runs/person
+"""Train parts on rendered images whose parts are known.
 
-PICTURES is what python -m train.bodies leaves; shards that appear while training goes on are taken in. The student is
-the one of the label-free trainers, and so are its export and its use. Two more heads learn, in training only, where on
-the body a pixel lies and where the chest faces: that tells left from right.
+PICTURES is a folder of `streamparts render-people`; images that appear in it during training are used too. The student
+is that of the label-free trainers and is exported like it. Two more heads, used only in training, predict the position
+of a pixel on the body and the direction of the chest, which distinguishes left from right.
 
 examples:
-  python -m train.supervised pictures/people --out runs/person
-  python -m train.supervised pictures/people --out runs/person --resume
+  streamparts train-supervised pictures/people --out runs/person
+  streamparts train-supervised pictures/people --out runs/person --resume
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from .bodies.shards import read_shards
 from .drawing.png import write_png
 from .inputs.rendered import Lessons
 from .judging.sheets import contact_sheet
+from .presets.flags import parse_flags
 from .pretrained.exported import norms_from, read_student
 from .pretrained.lite0 import load_lite0
-from .running.loop import anyone, channels_last, exit_code, launch, ramp
+from .running.loop import anyone, channels_last, launch, ramp, trainer_exit_code
 from .running.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
 from .terms.supervised_losses import Said, SupervisedLoss, supervised_loss
 
@@ -52,7 +53,7 @@ class SupervisedConfig:
     """Everything that a run depends on; saved as config.json in its folder."""
 
     images: Annotated[Path, tyro.conf.Positional]
-    """Folder of rendered pictures, see train.bodies."""
+    """Folder of rendered pictures, made by `streamparts render-people`."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, names.txt."""
     resume: bool = False
@@ -230,10 +231,16 @@ def show(path: Path, student: Student, lessons: Lessons, columns: int = 12) -> N
     write_png(path, contact_sheet(lambda images: read_out(*student(images)), np.ascontiguousarray(frames), device))
 
 
+def parse_config(args: Sequence[str]) -> SupervisedConfig:
+    """Parse the command's flags; see `parse_flags`."""
+    return parse_flags(args, SupervisedConfig, __doc__, "train-supervised")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 128 + signal when stopped."""
-    config = tyro.cli(SupervisedConfig, args=argv, description=__doc__, prog="python -m train.supervised")
-    return exit_code("train.supervised", lambda: train(config))
+    """Return the exit code: 0, 1 with a one-line error, 2 for wrong usage, or 128 + signal if stopped."""
+    words = sys.argv[1:] if argv is None else argv
+    config = parse_config(words)
+    return trainer_exit_code(lambda: train(config), "--debug" in words)
 
 
 if __name__ == "__main__":

@@ -240,5 +240,5 @@ def _require_plain_domain(domain: memoryview) -> None:
     if domain not in PLAIN_DOMAINS:
         raise ModelError(
             f"needs operators of the domain {short(bytes(domain[:64]).decode(errors='replace'))}, not ONNX's own; "
-            "export it again with python -m export.onnx_model"
+            "export it again with streamparts export"
         )

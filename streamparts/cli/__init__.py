@@ -22,6 +22,7 @@ from streamparts.cli.output_flags import with_show_kind
 from streamparts.cli.run import add_run
 from streamparts.cli.skeleton import add_skeleton
 from streamparts.cli.streams import provide_streams
+from streamparts.cli.trainers import add_trainers
 from streamparts.cli.types import one_line
 
 DOCUMENTATION = """examples and all flags: streamparts COMMAND --help
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         add_run, add_learn, add_models, add_info, add_build, add_bench, add_name, add_skeleton, add_convert, add_schema,
-        add_doctor,
+        add_doctor, add_trainers,
     ):  # fmt: skip
         add(commands)
     add_completion(commands, _parser)

@@ -7,7 +7,7 @@ import math
 from fractions import Fraction
 from pathlib import Path
 
-from streamparts.errors import StreampartsError
+from streamparts.errors import StreampartsError, message_of
 
 
 def count(text: str) -> int:
@@ -105,15 +105,10 @@ def add_backend(parser: argparse.ArgumentParser, default: str | None, **options:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message for users."""
-    text = " ".join(str(error).split())
-    if isinstance(error, StreampartsError):
-        return text
-    if isinstance(error, MemoryError):
-        return "not enough memory; use smaller frames or fewer sources, or close other programs"
-    if isinstance(error, ImportError):
+    """Return an error's message for users; for an import that fails with an unsuitable package, that package's line."""
+    if isinstance(error, ImportError) and not isinstance(error, StreampartsError):
         from streamparts.doctor.packages import unsuitable
 
         if reason := next(unsuitable(), None):
             return reason
-    return f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it shows"
+    return message_of(error)

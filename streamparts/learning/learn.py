@@ -1,9 +1,8 @@
-"""Train a model from a camera or raw clips: record, adapt or train, export. Each step is a command of the trainers in a
-separate process; all files are in one folder, and the model can be trained further."""
+"""Train a model from a camera or raw clips: record, adapt or train, export. Each step is a command in a process of its
+own; all files are in one folder, and the model can be trained further."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -15,12 +14,16 @@ from pathlib import Path
 from streamparts.errors import MissingExtraError, ModelError, StreampartsError, VideoError
 from streamparts.learning.fitting import best_model
 from streamparts.learning.record import record
+from streamparts.learning.trainers import TRAINERS, locate
+from streamparts.machine import missing_package
 from streamparts.sources import open_source
 
 QUICK_MINUTES = 5.0
-"""Minutes that `train.assembly --preset quick` takes on two cores."""
+"""Minutes that `streamparts train --preset quick` takes on two cores."""
 QUICK_STEPS = {"steps": 500, "student-steps": 400, "bootstrap-steps": 150, "gate-steps": 75}
 RECORD_SECONDS = 60.0
+PROGRAM = (sys.executable, "-m", "streamparts")
+"""Command line that runs a command in a separate process."""
 MODEL, RUN, CLIPS = "model.onnx", "run", "clips"
 
 Say = Callable[[str], None]
@@ -77,22 +80,21 @@ def learn(
     run, model = folder / RUN, folder / MODEL
     if known:
         say(f"adapting {known} for {minutes:g} minutes")
-        _step("train.adapt", known, str(clips), "--out", str(run), "--minutes", f"{minutes:g}")
+        _step("adapt", known, str(clips), "--out", str(run), "--minutes", f"{minutes:g}")
     else:
         say(f"training parts from scratch for about {minutes:g} minutes; then see {run / 'parts.png'}")
-        _step("train.assembly", str(clips), "--out", str(run), "--preset", "quick", *_steps_for(minutes))
-    _step("export.onnx_model", str(run), "-o", str(model), "--name", folder.name)
+        _step("train", str(clips), "--out", str(run), "--preset", "quick", *_steps_for(minutes))
+    _step("export", str(run), "-o", str(model), "--name", folder.name)
     return Learned(model, run, known)
 
 
 def require_trainers() -> None:
     """Raise MissingExtraError unless torch and the trainers are installed."""
-    missing = [name for name in ("torch", "train", "export") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"training needs the trainers ({', '.join(missing)} not found); run it from a checkout with "
-            "pip install -e '.[train]'"
-        )
+    for package in ("torch", "tyro", "onnxscript"):
+        if reason := missing_package(package, "train"):
+            raise MissingExtraError(f"training needs the trainers: {reason}")
+    for command in ("train", "adapt", "export"):
+        locate(TRAINERS[command].module)
 
 
 def _recorded(word: str, folder: Path, seconds: float, say: Say) -> Path:
@@ -110,11 +112,11 @@ def _steps_for(minutes: float) -> list[str]:
     return flags
 
 
-def _step(module: str, *words: str) -> None:
+def _step(command: str, *words: str) -> None:
     """Run one command of the trainers with its progress on the terminal. Raises VideoError or ModelError with its last
     line."""
-    command = [sys.executable, "-m", module, *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+    line = [*PROGRAM, command, *words]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
         last = ""
         assert process.stderr is not None
         while piece := process.stderr.read(1):
@@ -122,11 +124,11 @@ def _step(module: str, *words: str) -> None:
             sys.stderr.flush()
             last = piece if last.endswith(("\n", "\r")) else last + piece
     if process.returncode:
-        raise _error_of(module, last.strip(), process.returncode)
+        raise _error_of(command, last.strip(), process.returncode)
 
 
-def _error_of(module: str, line: str, code: int) -> StreampartsError:
+def _error_of(command: str, line: str, code: int) -> StreampartsError:
     said = line.partition("error: ")[2]
     if (said and "subject" in said) or "moves" in said:
         return VideoError(said)
-    return ModelError(said or f"python -m {module} exited with code {code}")
+    return ModelError(said or f"streamparts {command} exited with code {code}")

@@ -1,9 +1,8 @@
-"""Rendered people with exact parts: `python -m train.bodies person --out FOLDER`."""
+"""Render people with exact parts: the command `streamparts render-people`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from streamparts.errors import StreampartsError
+from streamparts.learning.trainers import exit_code, trainer_parser
 
 from ..drawing.png import write_png
 from .clips import write_clips
@@ -21,45 +20,52 @@ from .scene import Photos
 from .shards import sheet, write_pictures
 
 EXAMPLES = """examples:
-  python -m train.bodies person --out pictures/people --num-pictures 9000 --photos ~/rooms
-  python -m train.bodies person --out clips/people --num-clips 60
+  streamparts render-people person --out pictures/people --num-pictures 9000 --photos ~/rooms
+  streamparts render-people person --out clips/people --num-clips 60
 """
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m train.bodies",
-        description="Render people of many builds, poses, clothes and places, with exact truth beside each picture.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    what = "Render people of many builds, poses, clothes and places, with the exact parts of each image."
+    parser = trainer_parser("render-people", what, EXAMPLES)
     parser.add_argument("kind", choices=("person",), help="what to render")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the pictures; those that are there stay")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the images; existing ones are kept"
+    )
     numbers = {
-        "num-pictures": (0, "single pictures, none like another, for train.supervised"),
-        "num-clips": (0, "clips of one moving person each, as train.puppets writes them"),
-        "num-frames": (96, "frames of a clip"),
-        "size": (192, "pixels of a side"),
-        "seed": (0, "draws everything"),
-        "num-bodies": (300, "different builds"),
+        "num-pictures": (0, "single images, all different, for train-supervised"),
+        "num-clips": (0, "clips of one moving person each, as of render-puppets"),
+        "num-frames": (96, "frames per clip"),
+        "size": (192, "side in pixels"),
+        "seed": (0, "seed of all random choices"),
+        "num-bodies": (300, "number of different builds"),
     }
     for flag, (value, what) in numbers.items():
         parser.add_argument(f"--{flag}", type=int, default=value, help=f"{what} (default: {value})")
     parser.add_argument(
-        "--photos", type=Path, nargs="*", default=[], help="folders of photographs without people, as backgrounds"
+        "--photos",
+        metavar="DIR",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders of photos without people, as backgrounds",
     )
     parser.add_argument(
         "--cutouts", type=Path, nargs="*", default=[],
-        help="folders with frames/ and masks/ of animals and things, to be put into pictures as what is no person",
+        metavar="DIR", help="folders with frames/ and masks/ of animals and things to add to images",
     )  # fmt: skip
     parser.add_argument(
-        "--empty", type=float, default=EMPTY, help="share of the pictures that show nobody (default: %(default)s)"
+        "--empty", type=float, default=EMPTY, help="share of images without a person (default: %(default)s)"
     )
     return parser
 
 
 def render(args: argparse.Namespace) -> None:
-    """Pictures, then clips, each with a bar; first of all a sheet of pictures to look at."""
+    """Render a contact sheet, then images, then clips, with progress bars. Raises ValueError for wrong numbers."""
+    if min(args.num_pictures, args.num_clips, args.seed) < 0 or args.num_pictures + args.num_clips < 1:
+        raise ValueError("nothing to render; give --num-pictures or --num-clips, and a --seed from 0")
+    if min(args.num_bodies, args.num_frames) < 1 or args.size < 32 or args.size % 2:
+        raise ValueError("need at least one body and frame, and an even --size from 32")
     bodies = load_bodies(args.out / "bodies", args.num_bodies, args.seed)
     photos = Photos.load(tuple(args.photos), tuple(args.cutouts))
     first = [
@@ -79,19 +85,10 @@ def render(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     args = _parser().parse_args(argv)
     cv2.setNumThreads(1)
-    try:
-        if min(args.num_pictures, args.num_clips, args.seed) < 0 or args.num_pictures + args.num_clips < 1:
-            raise ValueError("nothing to render; give --num-pictures or --num-clips, and a --seed from 0")
-        if min(args.num_bodies, args.num_frames) < 1 or args.size < 32 or args.size % 2:
-            raise ValueError("need at least one body and frame, and an even --size from 32")
-        render(args)
-    except (StreampartsError, ValueError, OSError) as error:
-        print(f"bodies: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: render(args), args.debug)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def read_shards(folder: Path) -> list[Shard]:
     """All complete shards of a folder, memory-mapped, in order. Raises StreampartsError without any."""
     places = sorted(place for place in folder.glob("pictures_*") if place.is_dir())
     if not places:
-        raise StreampartsError(f"{folder} holds no rendered pictures; make some: python -m train.bodies person --help")
+        raise StreampartsError(f"{folder} contains no rendered images; make some with streamparts render-people")
     return [_read(place) for place in places]
 
 

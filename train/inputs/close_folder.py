@@ -48,7 +48,7 @@ def open_close_ups(
     found = find_subjects(folder, source_of(subject), cache, say=say)
     usable = [clip for clip in found if clip.found.sum() >= MIN_FRAMES]
     if not usable:
-        raise VideoError(f"no subject was found in {folder}; check it with python -m train.subject {folder}")
+        raise VideoError(f"no subject was found in {folder}; check it with streamparts find-subject {folder}")
     per_shot = Counter(clip.name.partition("@")[0] for clip in found)
     small = [small_clip(clip, teacher_side, cache) for clip in usable]
     large = [large_clip(clip, student_side, cache, per_shot[clip.name.partition("@")[0]] == 1) for clip in usable]

@@ -160,7 +160,7 @@ def open_factors(folder: Path) -> Finder:
         with np.load(folder / BASIS, allow_pickle=False) as stored:
             factors = Factors(stored["basis"], stored["heats"], stored["border_shares"])
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{folder} contains no factors of train.dff ({error})") from error
+        raise ModelError(f"{folder} contains no factors of train-dff ({error})") from error
     features, side = open_features(files), config.image_size
 
     def run(image: ByteArray) -> RawParts:

@@ -158,6 +158,6 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
 """Name -> what it costs, and what it changes of TrainingConfig's defaults."""
 
 
-def parse_config(args: Sequence[str], description: str | None, prog: str) -> TrainingConfig:
-    """The flags of train.assembly, see `parse_flags`."""
-    return parse_flags(args, TrainingConfig, PRESETS, "cpu", description, prog)
+def parse_config(args: Sequence[str], doc: str | None = None) -> TrainingConfig:
+    """Parse the flags of `streamparts train`; see `parse_flags`."""
+    return parse_flags(args, TrainingConfig, doc, "train", PRESETS, "cpu")

@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from streamparts.errors import StreampartsError
+from streamparts.learning.trainers import exit_code
 from streamparts.models.checkpoint import save_checkpoint
 
 from .run_folder import RunLog, Stopped, StopRequest
@@ -149,17 +150,13 @@ def channels_last(network: Module) -> Module:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def exit_code(program: str, work: Callable[[], None]) -> int:
+def trainer_exit_code(work: Callable[[], None], debug: bool) -> int:
     """Return the exit code of a trainer's command: 0, 1 with a one-line error, or 128 + signal if it was stopped."""
     try:
-        work()
-    except StreampartsError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
-        return 1
+        code = exit_code(work, debug, expected=(StreampartsError,))
     except Stopped as stopped:
         print(f"\n{stopped}; continue with --resume", file=sys.stderr)
         return 128 + stopped.signum
-    except KeyboardInterrupt:
+    if code == 130:
         print("\nstopped; continue with --resume", file=sys.stderr)
-        return 130
-    return 0
+    return code

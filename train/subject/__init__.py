@@ -1,4 +1,4 @@
-"""The subject of raw clips, found without labels: python -m train.subject CLIPS."""
+"""The subject of raw clips, found without labels."""
 
 from .crops import crop_frames
 from .find import Effort, find_subjects

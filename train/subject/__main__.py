@@ -1,12 +1,12 @@
-"""See what is taken for the subject before training: python -m train.subject CLIPS_FOLDER [--out sheet.png]
+"""Show the subject that training would use.
 
-Finds the subject in raw clips, without labels, and draws it over frames of every clip. The trainers do the same by
-themselves, and take from the cache what was found here.
+Finds the subject in raw clips, without labels, and draws it over frames of every clip. The trainers do the same and
+reuse the result from the cache.
 
 examples:
-  python -m train.subject clips/dance
-  python -m train.subject clips/mouse --subject motion --out mouse.png
-  python -m train.subject clips/cars --subject my_masks.onnx
+  streamparts find-subject clips/dance
+  streamparts find-subject clips/mouse --subject motion --out mouse.png
+  streamparts find-subject clips/cars --subject my_masks.onnx
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from streamparts.learning.trainers import trainer_parser
+
 from ..drawing.png import write_png
-from ..running.loop import exit_code
+from ..running.loop import trainer_exit_code
 from .find import find_subjects
 from .sheet import contact_sheet
 from .values import SubjectSource
@@ -34,29 +36,24 @@ def parse_source(text: str) -> SubjectSource:
 
 def _parser() -> argparse.ArgumentParser:
     words, _, examples = (__doc__ or "").partition("examples:")
-    parser = argparse.ArgumentParser(
-        "python -m train.subject",
-        description=words,
-        epilog=f"examples:{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("clips", type=Path, help="folder of videos, or of folders of pictures")
+    parser = trainer_parser("find-subject", words.strip(), f"examples:{examples}")
+    parser.add_argument("clips", metavar="CLIPS", type=Path, help="folder of videos, or of folders of pictures")
     parser.add_argument(
         "--subject",
         type=parse_source,
         default="auto",
         metavar="SOURCE",
-        help="auto: motion, and saliency where it is installed; motion; saliency; a mask network of your own as .onnx; "
-        "a folder of masks of another tool (default: %(default)s)",
+        help="auto: motion, and saliency if it is installed; motion; saliency; your own mask network as an .onnx file; "
+        "a folder of another tool's masks (default: %(default)s)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("subject.png"), help="the contact sheet (default: %(default)s)"
+        "--out", metavar="FILE.png", type=Path, default=Path("subject.png"), help="contact sheet (default: %(default)s)"
     )
     parser.add_argument(
-        "--cache", type=Path, help="where masks and crops are kept (default: .streamparts-cache in CLIPS)"
+        "--cache", metavar="DIR", type=Path, help="folder of masks and crops (default: .streamparts-cache in CLIPS)"
     )
     parser.add_argument(
-        "--threads", type=int, default=0, help="CPU threads, 0 for torch's choice (default: %(default)s)"
+        "--threads", metavar="N", type=int, default=0, help="CPU threads, 0 for torch's choice (default: %(default)s)"
     )
     return parser
 
@@ -70,9 +67,10 @@ def run(options: argparse.Namespace) -> None:
     print(f"look at {options.out}", file=sys.stderr)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(args)
-    return exit_code("train.subject", lambda: run(options))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
+    options = _parser().parse_args(argv)
+    return trainer_exit_code(lambda: run(options), options.debug)
 
 
 if __name__ == "__main__":
