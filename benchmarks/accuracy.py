@@ -17,20 +17,20 @@ from streamparts.sources.rescale import Rescaler
 from train.drawing.puppet_clips import load_truth, write_clips
 from train.drawing.puppet_figures import FIGURES
 from train.evaluate import rounded
-from train.judging.found import Found
+from train.judging.found import FoundParts
 from train.judging.observation import observe
 from train.judging.sections import parts_section, pose_section
 from train.labels import LabelledFrame
 from train.labels.puppets import UNSEEN_SEED, labelled
 
 
-def stream(model: str | None, clips: list[Path]) -> Iterator[tuple[LabelledFrame, Found]]:
+def stream(model: str | None, clips: list[Path]) -> Iterator[tuple[LabelledFrame, FoundParts]]:
     """Yield every frame as streamed by the runtime, with its truth."""
     rescaler = Rescaler()
     for number, path in enumerate(clips):
         truth = load_truth(path)
         for index, tracks in enumerate(streamparts.track(str(path), model=model)):
-            yield labelled(rescaler.rgb(tracks.frame), truth, index, number), Found.of_tracks(tracks)
+            yield labelled(rescaler.rgb(tracks.frame), truth, index, number), FoundParts.of_tracks(tracks)
 
 
 def measure(model: str | None, kind: str, num_clips: int, num_frames: int, size: int) -> dict[str, object]:

@@ -29,7 +29,7 @@ from streamparts.corpus.driver import CorpusProgress
 BACKEND = "onnxruntime"
 
 
-class Clock:
+class CorpusClock:
     """Seconds of a corpus run from the first ready worker to the last video."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def measure(num_videos: int, num_frames: int, turns: int, overlay: bool, ray: bo
 
         def corpus(share: Sequence[Path], kind: str) -> float:
             """Return the quotient."""
-            clock = Clock()
+            clock = CorpusClock()
             results = run_corpus(
                 share,
                 bundle,

@@ -22,7 +22,7 @@ import streamparts
 from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Outputs, Tracks
+from streamparts.data import NetworkOutputs, Tracks
 from streamparts.sources.rescale import Rescaler
 
 NUM_BITS = 16
@@ -78,7 +78,7 @@ class Blind:
     def __init__(self, bundle: Bundle) -> None:
         self._inner = OnnxRuntimeBackend(bundle)
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         outputs = self._inner.run(images)
         return outputs._replace(scores=np.zeros_like(outputs.scores))
 

@@ -21,7 +21,7 @@ BACKENDS = ("onnxruntime", "openvino", "torch-cpu")
 
 
 def measure(batches: Sequence[int], seconds: float) -> dict[str, object]:
-    """Rows as in streamparts.bench.Report, each with its model, and reasons for missing ones."""
+    """Rows as in streamparts.runtime.bench.BenchReport, each with its model, and reasons for missing ones."""
     rows, not_timed = list[dict[str, object]](), dict[str, str]()
     threads: str | int | float = 1
     with tempfile.TemporaryDirectory() as folder:

@@ -44,7 +44,7 @@ Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Job:
+class GpuInput:
     """Input of the measurements."""
 
     bundle: Bundle
@@ -79,7 +79,7 @@ def summary(part: Report) -> str:
     return ", ".join(words) or json.dumps(part)
 
 
-def latency(backend: Backend, job: Job) -> dict[str, float]:
+def latency(backend: Backend, job: GpuInput) -> dict[str, float]:
     """Milliseconds from image to results, one at a time."""
     image = job.images(1)
     times = [1e3 * value for value in timed(lambda: backend.run(image), job.seconds)]
@@ -99,13 +99,13 @@ def timed(work: Callable[[], object], seconds: float) -> list[float]:
     return times
 
 
-def throughput(backend: Backend, job: Job, batch: int) -> float:
+def throughput(backend: Backend, job: GpuInput, batch: int) -> float:
     """Frames per second in batches of this size, one after the other."""
     images = job.images(batch)
     return batch / statistics.fmean(timed(lambda: backend.run(images), job.seconds))
 
 
-def overlapped(backend: TensorRtBackend, job: Job, batch: int) -> float:
+def overlapped(backend: TensorRtBackend, job: GpuInput, batch: int) -> float:
     """The same with the next batch being uploaded while one is computed."""
     images = job.images(batch)
     backend.submit(images)
@@ -119,7 +119,7 @@ def overlapped(backend: TensorRtBackend, job: Job, batch: int) -> float:
     return batch / statistics.fmean(times)
 
 
-def tensorrt_part(job: Job, precision: Precision) -> Report:
+def tensorrt_part(job: GpuInput, precision: Precision) -> Report:
     """Engines for single images and for each batch size, built or from the cache."""
     calibration = None if precision == "fp32" else job.frames
     report: Report = {"frames_per_second": {}, "frames_per_second_overlapped": {}, "build_seconds": {}}
@@ -141,7 +141,7 @@ def tensorrt_part(job: Job, precision: Precision) -> Report:
     return report
 
 
-def backend_part(job: Job, name: str) -> Report:
+def backend_part(job: GpuInput, name: str) -> Report:
     """A backend by its name, for those that take batches of any size."""
     from streamparts.backends.choice import open_backend  # type: ignore[import,unused-ignore]
 
@@ -150,7 +150,7 @@ def backend_part(job: Job, name: str) -> Report:
     return {"latency_ms": latency(backend, job), "frames_per_second": rates}
 
 
-def eager_part(job: Job) -> Report:
+def eager_part(job: GpuInput) -> Report:
     """torch without graphs: every kernel launched by Python, copies from pageable memory."""
     import torch
 
@@ -212,7 +212,7 @@ def chosen_frames(path: Path | None, bundle: Bundle, num_frames: int) -> ByteArr
     return sample_frames(path, bundle.spec.input_hw, num_frames).images
 
 
-def measure(job: Job, precisions: Sequence[Precision]) -> Report:
+def measure(job: GpuInput, precisions: Sequence[Precision]) -> Report:
     parts: Report = {}
     attempt(parts, "gpu", gpu_part)
     attempt(parts, "driver", driver_part)
@@ -251,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     bundle = load_model(args.model)
     frames = chosen_frames(args.frames, bundle, args.num_frames)
-    job = Job(bundle, frames, not args.frames, tuple(args.batches), args.seconds)
+    job = GpuInput(bundle, frames, not args.frames, tuple(args.batches), args.seconds)
     parts = measure(job, args.precisions)
     report = {
         "model": bundle.spec.name,

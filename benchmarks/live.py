@@ -26,7 +26,7 @@ import streamparts
 from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Frame, Outputs
+from streamparts.data import Frame, NetworkOutputs
 from streamparts.runtime.stats import Progress, Stats
 
 RATE = 30
@@ -72,7 +72,7 @@ class SleepingBackend:
         self._seconds = seconds
         self._outputs = OnnxRuntimeBackend(bundle).run(np.zeros((1, *bundle.spec.input_hw, 3), np.uint8))
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         time.sleep(self._seconds)
         return self._outputs
 

@@ -12,7 +12,7 @@ from streamparts.arrays import ByteArray
 from streamparts.bundle.agreement import Tolerance
 from streamparts.bundle.load import Bundle, check_model
 from streamparts.bundle.spec import ModelSpec, Precision
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import ModelError
 from streamparts.parity.agreement import Comparison, Runner, compare, in_turn
 from streamparts.parity.sample_frames import FrameSet
@@ -48,8 +48,10 @@ def network_runner(network: nn.Module) -> Runner:
     """Return a network that gives a Readout as a runner."""
 
     @torch.no_grad()
-    def run(images: ByteArray) -> Outputs:
+    def run(images: ByteArray) -> NetworkOutputs:
         labels, affines, scores, evidence = network(torch.from_numpy(images))
-        return Outputs(labels.numpy(), affines.numpy(), scores.numpy(), None if evidence is None else evidence.numpy())
+        return NetworkOutputs(
+            labels.numpy(), affines.numpy(), scores.numpy(), None if evidence is None else evidence.numpy()
+        )
 
     return run

@@ -84,7 +84,7 @@ def _joined(first: Gap | None, second: Gap | None) -> Gap | None:
     return Gap(first.reason if same else f"{first.reason}; {second.reason}", first.seconds + second.seconds)
 
 
-class Outputs(NamedTuple):
+class NetworkOutputs(NamedTuple):
     """Output of a network for N images."""
 
     labels: ByteArray
@@ -105,7 +105,7 @@ class Backend(Protocol):
         """Name for --backend."""
         ...
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         """(N, H, W, 3) uint8 RGB at the model's input size -> Outputs, whose arrays the caller owns: later calls do not
         change them. Raises ModelError for other images, and if the network fails."""
         ...

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streamparts.corpus.options import Settings, Task
-from streamparts.corpus.pool import Lost
+from streamparts.corpus.pool import LostTask
 from streamparts.corpus.work import Answer, Worker
 from tests.media import numbered_video
 
@@ -48,7 +48,7 @@ class InlinePool:
     def __init__(self, settings: Settings, dies: Callable[[Task], bool] = lambda task: False) -> None:
         self._worker = Worker(settings)
         self._dies = dies
-        self._events: deque[Answer | Lost] = deque()
+        self._events: deque[Answer | LostTask] = deque()
         self.asked: list[tuple[str, int]] = []
         """(name, attempt) of every task."""
         self.num_workers, self.frames_begun = 1, 0
@@ -62,9 +62,9 @@ class InlinePool:
 
     def submit(self, task: Task) -> None:
         self.asked.append((task.name, task.attempt))
-        self._events.append(Lost(task, "it died") if self._dies(task) else self._worker.do(task))
+        self._events.append(LostTask(task, "it died") if self._dies(task) else self._worker.do(task))
 
-    def wait(self, seconds: float) -> list[Answer | Lost]:
+    def wait(self, seconds: float) -> list[Answer | LostTask]:
         return [self._events.popleft()] if self._events else []
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Frame, Gap, Outputs
+from streamparts.data import Frame, Gap, NetworkOutputs
 from tests.media import ArraySource, picture
 
 PATIENCE_SECONDS = 20.0
@@ -101,7 +101,7 @@ class GatedBackend:
         self.entered = threading.Event()
         self.batches: list[int] = []
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         self.batches.append(len(images))
         if self._left == 0:
             self.entered.set()

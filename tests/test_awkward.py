@@ -10,7 +10,7 @@ import pytest
 from av.stream import Disposition
 
 from streamparts.sources import FileSource, trimmed
-from streamparts.sources.base import Timeline
+from streamparts.sources.base import FrameTimes
 from streamparts.sources.rescale import Rescaler
 from tests.media import numbered_video, picture, read_number, write_video
 
@@ -81,7 +81,7 @@ def test_what_an_edit_list_cuts_away_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_times_before_zero_are_kept_and_only_bad_ones_are_continued() -> None:
-    timeline = Timeline(Fraction(1, 30), Fraction(30))
+    timeline = FrameTimes(Fraction(1, 30), Fraction(30))
     image = av.VideoFrame.from_ndarray(picture(0), "rgb24")
     times = [timeline.frame(image, pts).pts for pts in (-5, -4, None, -2, -2, 0, 100, 99, 101)]
     assert times == [-5, -4, -3, -2, -1, 0, 100, 101, 102]

@@ -18,7 +18,7 @@ from train.bodies.clips import render_person
 from train.bodies.figure import dress
 from train.bodies.mesh import JOINTS, PARTS, Bodies, load_bodies, make_bodies
 from train.bodies.outfit import draw_outfit
-from train.bodies.picture import Picture, draw_picture, paint_person, part_poses
+from train.bodies.picture import BodyPicture, draw_picture, paint_person, part_poses
 from train.bodies.pose import is_possible, place_joints, turn
 from train.bodies.raster import rasterise
 from train.bodies.scene import Photos
@@ -34,11 +34,11 @@ def bodies() -> Bodies:
 
 
 @pytest.fixture(scope="module")
-def pictures(bodies: Bodies) -> list[Picture]:
+def pictures(bodies: Bodies) -> list[BodyPicture]:
     return [draw_picture(np.random.default_rng([7, i]), bodies, Photos(), SIZE) for i in range(40)]
 
 
-def standing(bodies: Bodies, around: float) -> tuple[Picture, Camera]:
+def standing(bodies: Bodies, around: float) -> tuple[BodyPicture, Camera]:
     """Somebody upright with the arms at rest, seen from `around` degrees to the left of the front, wholly."""
     rng = np.random.default_rng(3)
     outfit = replace(draw_outfit(rng), skirt=0.0, on_head=())
@@ -55,12 +55,12 @@ def standing(bodies: Bodies, around: float) -> tuple[Picture, Camera]:
     affines, seen = part_poses(figure, camera, labels)
     joints = camera.project(figure.joints)[:, :2]
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
-    return Picture(
+    return BodyPicture(
         image, labels, layer.canonical[1::2, 1::2], affines, seen, camera.turned @ figure.facing, joints, 1
     ), camera
 
 
-def middle_of(picture: Picture, part: str) -> tuple[float, float]:
+def middle_of(picture: BodyPicture, part: str) -> tuple[float, float]:
     y, x = np.nonzero(picture.labels == PARTS.index(part) + 1)
     return float(x.mean()), float(y.mean())
 
@@ -119,21 +119,21 @@ def test_canonical_coordinates_tell_the_sides_of_the_body(bodies: Bodies) -> Non
         assert (np.sign(front.canonical[mine][:, 0]) == sign).mean() > 0.95
 
 
-def test_equal_seeds_give_equal_pictures(bodies: Bodies, pictures: list[Picture]) -> None:
+def test_equal_seeds_give_equal_pictures(bodies: Bodies, pictures: list[BodyPicture]) -> None:
     again = draw_picture(np.random.default_rng([7, 4]), bodies, Photos(), SIZE)
-    for field in fields(Picture):
+    for field in fields(BodyPicture):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(pictures[4], field.name))
     assert not np.array_equal(pictures[4].image, pictures[5].image)
 
 
-def test_some_pictures_show_nobody_and_nobody_has_no_parts(pictures: list[Picture]) -> None:
+def test_some_pictures_show_nobody_and_nobody_has_no_parts(pictures: list[BodyPicture]) -> None:
     empty = [picture for picture in pictures if picture.people == 0]
     assert 0 < len(empty) < len(pictures) / 2
     assert all(not picture.labels.any() and not picture.seen.any() for picture in empty)
     assert all(picture.image.std() > 1 for picture in empty)
 
 
-def test_every_part_is_seen_in_some_picture(pictures: list[Picture]) -> None:
+def test_every_part_is_seen_in_some_picture(pictures: list[BodyPicture]) -> None:
     found = set(np.unique(np.stack([picture.labels for picture in pictures])))
     assert found == set(range(len(PARTS) + 1))
 

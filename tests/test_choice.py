@@ -9,7 +9,7 @@ from streamparts.arrays import ByteArray
 from streamparts.backends import choice
 from streamparts.backends.choice import BACKENDS, Entry, choose_backend, find_backends, open_backend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Backend, Outputs
+from streamparts.data import Backend, NetworkOutputs
 from streamparts.errors import BackendError, ModelError
 
 
@@ -20,10 +20,10 @@ class FakeBackend:
         self.name = name
         self.num_runs = 0
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         self.num_runs += 1
         empty = np.zeros(0, np.float32)
-        return Outputs(empty.astype(np.uint8), empty, empty)
+        return NetworkOutputs(empty.astype(np.uint8), empty, empty)
 
 
 def fails(bundle: Bundle, threads: int | None) -> Backend:

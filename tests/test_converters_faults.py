@@ -33,7 +33,7 @@ def tracks_of(affine: float = 1.0, score: float = 0.5) -> Tracks:
 @pytest.mark.parametrize("wrong", [{"affine": np.inf}, {"affine": np.nan}, {"score": 1e30}, {"score": -0.1}])
 def test_numbers_that_the_schema_refuses_are_never_written(wrong: dict[str, float]) -> None:
     frame_record(tracks_of(), masks=False)
-    with pytest.raises(TracksError, match="frame 0: has numbers that are not finite, or scores outside 0 to 1"):
+    with pytest.raises(TracksError, match=r"frame 0.*0 to 1"):
         frame_record(tracks_of(**wrong), masks=False)
 
 

@@ -381,9 +381,9 @@ def test_arguments_that_make_no_sense_are_value_errors(
 
 def test_a_worker_refuses_another_version_and_another_disk(tmp_path: Path, model: Path) -> None:
     settings = Settings(load_model(model), CorpusOptions(), "onnxruntime", 1, str(tmp_path), "token", "0.0.1")
-    with pytest.raises(StreampartsError, match=r"the run was started by 0\.0\.1; install the same version"):
+    with pytest.raises(StreampartsError, match=r"started by 0\.0\.1"):
         Worker(settings)
-    with pytest.raises(VideoError, match="give one on a disk that all machines share"):
+    with pytest.raises(VideoError, match=r"machines.*share"):
         Worker(replace(settings, version=__version__))
 
 

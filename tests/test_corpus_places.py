@@ -27,11 +27,11 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_by_everything_that_takes
     assert not is_inside(name)
     for folder in (LocalFolder(out), RemoteFolder("memory://out")):
         for use in (folder.read, folder.remove, folder.size):
-            with pytest.raises(VideoError, match="outside the output folder"):
+            with pytest.raises(VideoError, match=r"outside.*output"):
                 use(name)
-        with pytest.raises(VideoError, match="outside the output folder"):
+        with pytest.raises(VideoError, match=r"outside.*output"):
             folder.write(name, b"mine")
-        with pytest.raises(VideoError, match="outside the output folder"):
+        with pytest.raises(VideoError, match=r"outside.*output"):
             folder.put(tmp_path / "new", name)
     assert (tmp_path / "x").read_text() == "of somebody else"
 
@@ -40,7 +40,7 @@ def test_a_link_in_the_folder_does_not_lead_out_of_it(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out" / "day").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(VideoError, match="a link points outside"):
+    with pytest.raises(VideoError, match=r"points.*outside"):
         LocalFolder(tmp_path / "out").write("day/x.tracks.jsonl", b"mine")
     assert not list((tmp_path / "elsewhere").iterdir())
 

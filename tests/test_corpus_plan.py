@@ -82,7 +82,7 @@ def test_a_folder_of_pictures_is_one_video(tree: Path) -> None:
 
 @pytest.mark.parametrize("word", ["webcam", "rtsp://me:secret@host/x", "http://host/film.mp4", "test://", "-"])
 def test_what_is_no_file_is_refused_in_a_line(tree: Path, word: str) -> None:
-    with pytest.raises(VideoError, match="a corpus consists of video files") as caught:
+    with pytest.raises(VideoError, match=r"corpus.*consists") as caught:
         plan(["day1", word])
     assert "secret" not in str(caught.value)
 

@@ -19,7 +19,7 @@ from train.judging.crf import (
     smoothness_mean,
     unary_of_labels,
 )
-from train.judging.found import Found
+from train.judging.found import FoundParts
 
 
 def square(side: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ def test_hard_labels_are_taken_as_certain_to_nine_tenths() -> None:
 def test_found_parts_are_refined_at_the_size_of_the_picture_and_keep_their_poses() -> None:
     image, mask = square(64)
     affines = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
-    coarse = Found((64, 64), np.roll(mask[::4, ::4], 1, 0).astype(np.uint8), affines)
+    coarse = FoundParts((64, 64), np.roll(mask[::4, ::4], 1, 0).astype(np.uint8), affines)
     refined = refine_found(coarse, image)
     assert refined.masks is not None
     assert refined.masks.shape == (2, 64, 64)

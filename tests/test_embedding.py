@@ -48,5 +48,5 @@ def test_what_is_no_picture_is_refused(bundle: Bundle, image: np.ndarray) -> Non
 
 
 def test_a_model_that_is_none_is_refused_at_once() -> None:
-    with pytest.raises(ModelError, match="no such model file"):
+    with pytest.raises(ModelError, match=r"such.*model"):
         Tracker("none.onnx")

@@ -108,9 +108,7 @@ def test_an_engine_that_says_something_else_is_neither_cached_nor_written(
     bundle: Bundle, model: Path, fake_gpu: FakeGpu, tmp_path: Path
 ) -> None:
     fake_gpu.spoil = lambda outputs: outputs.update(labels=np.zeros_like(outputs["labels"]))
-    with pytest.raises(
-        ModelError, match=r"differs from the model: on 18 frames labels agree on .* nothing was written"
-    ):
+    with pytest.raises(ModelError, match=r"on 18.*nothing was written"):
         engine_for(bundle)
     assert not list(cache_folder().glob("*.engine")) and not list(cache_folder().glob("*.built"))
     out = tmp_path / "out"
@@ -137,7 +135,7 @@ def test_poses_and_scores_are_compared_too(bundle: Bundle, fake_gpu: FakeGpu, sp
         outputs[name] = outputs[name] + np.float32("nan" if spoiled == "nan" else 0.01)
 
     fake_gpu.spoil = spoil
-    with pytest.raises(ModelError, match="differs from the model"):
+    with pytest.raises(ModelError, match=r"differs.*model"):
         engine_for(bundle)
 
 
@@ -196,7 +194,7 @@ def test_a_cache_that_others_may_write_to_vouches_for_nothing(
     folder = cache_folder() if which == "engines" else cache_folder().parent
     folder.chmod(mode)
     for use in (lambda: load_engine(built), lambda: engine_for(bundle)):
-        with pytest.raises(ModelError, match=r"users can write there.*XDG_CACHE_HOME") as caught:
+        with pytest.raises(ModelError, match=r"XDG_CACHE_HOME") as caught:
             use()
         one_line(caught)
 
@@ -206,7 +204,7 @@ def test_a_link_in_place_of_the_cache_is_refused(built: Path, tmp_path: Path) ->
     folder = cache_folder()
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ModelError, match="must be a folder, not a link"):
+    with pytest.raises(ModelError, match=r"folder.*link"):
         load_engine(built)
 
 
@@ -236,7 +234,7 @@ def test_a_record_that_is_not_the_users_own_file_vouches_for_nothing(built: Path
 @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can give files away")
 def test_a_cache_of_another_user_is_refused(built: Path) -> None:
     os.chown(cache_folder(), 12345, -1)
-    with pytest.raises(ModelError, match="users can write there"):
+    with pytest.raises(ModelError, match=r"users.*write"):
         load_engine(built)
 
 
@@ -249,7 +247,7 @@ def test_an_engine_reached_through_a_link_is_judged_by_its_bytes(built: Path, mo
     assert load_engine(link).data == built.read_bytes()
     link.unlink()
     link.write_bytes(built.read_bytes()[::-1])
-    with pytest.raises(ModelError, match="damaged, truncated or replaced"):
+    with pytest.raises(ModelError, match=r"truncated.*replaced"):
         load_engine(link)
 
 
@@ -263,7 +261,7 @@ def test_writing_follows_no_link_that_was_laid_out(bundle: Bundle, fake_gpu: Fak
     cache.write(path, b"old")
     path.unlink()
     path.symlink_to(victim)
-    with pytest.raises(ModelError, match="not a plain file of the engine cache"):
+    with pytest.raises(ModelError, match=r"plain.*engine"):
         engine_for(bundle)
     cache.write(path, b"new")
     assert victim.read_text() == "precious" and path.read_bytes() == b"new" and not path.is_symlink()
@@ -279,7 +277,7 @@ def test_a_cache_that_cannot_be_made_is_told_in_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(ModelError, match="engine cache cannot be created"):
+    with pytest.raises(ModelError, match=r"engine.*created"):
         engine_for(bundle)
 
 
@@ -336,7 +334,7 @@ def test_what_a_crash_leaves_behind_is_never_half_an_engine(bundle: Bundle, fake
     shutil.copy(sidecar_path(path), path.with_suffix(".old"))
     save_engine(newer, path)
     shutil.copy(path.with_suffix(".old"), sidecar_path(path))  # as if the second file had not been written
-    with pytest.raises(ModelError, match="damaged, truncated or replaced"):
+    with pytest.raises(ModelError, match=r"truncated.*replaced"):
         load_engine(path)
     assert [name for name in path.parent.iterdir() if name.name.startswith(".")] == []
 

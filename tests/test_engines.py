@@ -78,7 +78,7 @@ def test_an_engine_whose_bytes_changed_is_not_loaded_even_when_trusted(built: Pa
     for changed in (bytes(plan), bytes(plan[: len(plan) // 2]), b"", plan + b"more"):
         built.write_bytes(changed)
         for trust in (False, True):
-            with pytest.raises(ModelError, match="damaged, truncated or replaced") as caught:
+            with pytest.raises(ModelError, match=r"truncated.*replaced") as caught:
                 load_engine(built, trust)
             one_line(caught)
 
@@ -251,7 +251,7 @@ def test_an_engine_built_without_a_gpu_that_is_wrong_is_never_used(built: Path, 
     edit_info(built, verified=False)
     fake_gpu.spoil = lambda outputs: outputs.update(affines=outputs["affines"] + 1)
     for _ in range(2):
-        with pytest.raises(ModelError, match="differs from the model"):
+        with pytest.raises(ModelError, match=r"differs.*model"):
             load_engine(built)
 
 

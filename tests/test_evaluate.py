@@ -18,7 +18,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tests.media import GREEN, GREY, RED
 from train.evaluate import main, rounded, table
 from train.judging.finding import open_finder
-from train.judging.found import Found
+from train.judging.found import FoundParts
 from train.judging.landmarks import constant, landmark_errors, regress, score_landmarks, split_frames
 from train.judging.metrics import (
     Confusion,
@@ -104,18 +104,18 @@ def test_hard_centers_are_means_of_pixel_centres_and_a_missing_part_is_at_the_im
     assert present.tolist() == [True, True, False]
     assert centers.tolist() == pytest.approx(np.array([[0, 0], [0.75, 0], [0, 0]]))
     affines = np.zeros((3, 2, 3), np.float32)
-    assert Found((20, 80), TRUTH, affines).hard_centers().tolist() == [[40, 10], [70, 10], [40, 10]]
+    assert FoundParts((20, 80), TRUTH, affines).hard_centers().tolist() == [[40, 10], [70, 10], [40, 10]]
 
 
 def test_the_rule_of_eight_tenths_adds_what_is_hardly_background() -> None:
     labels, affines = np.array([[0, 1], [0, 0]], np.uint8), np.zeros((1, 2, 3), np.float32)
     background = np.array([[0.7, 0.1], [0.9, 0.8]], np.float32)
-    found = Found((2, 2), labels, affines, np.stack([background, 1 - background]))
+    found = FoundParts((2, 2), labels, affines, np.stack([background, 1 - background]))
     assert found.foreground().tolist() == [[0, 1], [0, 0]]
     uncertain = found.uncertain_foreground()
     assert uncertain is not None
     assert uncertain.tolist() == [[1, 1], [0, 1]]
-    assert Found((2, 2), labels, affines).uncertain_foreground() is None
+    assert FoundParts((2, 2), labels, affines).uncertain_foreground() is None
 
 
 def test_center_errors_are_fractions_of_the_image_side_of_the_seen_parts() -> None:
@@ -290,10 +290,10 @@ def test_soft_centres_are_centres_of_mass_in_the_frames_pixels() -> None:
     labels, affines = np.zeros((2, 4), np.uint8), np.zeros((2, 2, 3), np.float32)
     masks = np.zeros((3, 2, 4), np.float32)
     masks[1, :, 0], masks[1, :, 1] = 0.75, 0.25
-    centers = Found((20, 80), labels, affines, masks).soft_centers()
+    centers = FoundParts((20, 80), labels, affines, masks).soft_centers()
     assert centers is not None
     assert centers.tolist() == [[15, 10], [40, 10]]  # an empty part is at the frame's centre
-    assert Found((20, 80), labels, affines).soft_centers() is None
+    assert FoundParts((20, 80), labels, affines).soft_centers() is None
 
 
 def test_landmark_distances_are_normalised_where_a_set_has_landmarks(

@@ -205,7 +205,7 @@ def test_a_model_that_knows_no_subject_is_not_followed_and_says_so_where_asked(t
     )
     assert said == ["tiny has no subject, so it sees the whole frame"]
     assert summary.subject_share is None and summary.mismatch is None
-    with pytest.raises(ModelError, match="has no subject, so it cannot follow several"):
+    with pytest.raises(ModelError, match=r"subject.*several"):
         track(SceneSource(pictures(WALK, range(3))), bundle, subjects=2)
 
 
@@ -227,7 +227,7 @@ def test_a_followed_run_goes_on_by_searching_anew(tmp_path: Path, squares: Bundl
     assert [one.frame for one in frames] == list(range(40))
     assert all(one.parts[0].visible and one.region is not None for one in frames)
     before = path.read_bytes()
-    with pytest.raises(TracksError, match=r"what the network sees \(--roi\) was auto and is now off"):
+    with pytest.raises(TracksError, match=r"\(--roi\)"):
         run(SceneSource(everything), squares, tracks=path, resume=True, roi="off")
     assert path.read_bytes() == before
 

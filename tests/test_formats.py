@@ -95,7 +95,7 @@ def test_a_file_is_never_its_own_output(tmp_path: Path, tracks: Path) -> None:
     before = (tmp_path / "t.csv").read_bytes()
     with pytest.raises(VideoError, match="also an input"):
         convert(tmp_path / "t.csv", tmp_path / "t.csv", force=True)
-    with pytest.raises(TracksError, match="no format has this suffix"):
+    with pytest.raises(TracksError, match=r"format.*suffix"):
         convert(tracks, tracks, force=True)
     assert (tmp_path / "t.csv").read_bytes() == before
 
@@ -268,7 +268,7 @@ def test_frames_out_of_order_are_refused(tmp_path: Path, tracks: Path) -> None:
 def test_only_formats_that_carry_enough_become_tracks(tmp_path: Path, tracks: Path) -> None:
     for name in ("t.json", "t.trc"):
         convert(tracks, tmp_path / name)
-        with pytest.raises(TracksError, match=r"does not contain enough.*: csv, parquet, mcap, dlc"):
+        with pytest.raises(TracksError, match=r"contain.*enough.*parquet.*mcap"):
             convert(tmp_path / name, tmp_path / "back.jsonl")
     with pytest.raises(TracksError, match="cannot be read"):
         convert(tmp_path / "none.csv", tmp_path / "back.jsonl")

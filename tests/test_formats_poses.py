@@ -202,7 +202,7 @@ def test_a_file_without_times_takes_them_from_its_video(tmp_path: Path) -> None:
 def test_a_file_without_times_takes_what_the_user_says_and_nothing_else(tmp_path: Path) -> None:
     convert(even_tracks(tmp_path / "t.jsonl"), tmp_path / "t.csv", "dlc")
     for known in ({}, {"rate": 25}, {"size": (48, 64)}):
-        with pytest.raises(TracksError, match="no times and no frame size; give --video VIDEO, or --rate"):
+        with pytest.raises(TracksError, match="give --video VIDEO, or --rate"):
             convert(tmp_path / "t.csv", tmp_path / "back.jsonl", **known)
     convert(tmp_path / "t.csv", tmp_path / "back.jsonl", rate=25, size=(48, 64))
     assert [frame["pts_seconds"] for frame in frames_of(tmp_path / "back.jsonl")] == [n / 25 for n in range(30)]
@@ -267,7 +267,7 @@ def test_other_columns_than_one_subjects_predictions_are_refused(tmp_path: Path)
 def test_names_are_read_from_pickles_without_unpickling(protocol: int) -> None:
     value = [("ü b", "x"), {"k": [1, 2.5, -3, None, True, 10**20]}, (), (1,), (1, 2, 3, 4)]
     assert literal(pickle.dumps(value, protocol)) == value
-    with pytest.raises(ValueError, match="not a pickled literal"):
+    with pytest.raises(ValueError, match=r"pickled.*literal"):
         literal(pickle.dumps([os.getcwd], protocol))
 
 
@@ -278,7 +278,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_does_not(tmp_path: Pat
     with h5py.File(tmp_path / "t.h5", "a") as file:
         evil = f"cos\nmkdir\n(V{tmp_path / 'pwned'}\ntR.".encode()
         file["df_with_missing/table"].attrs["values_block_0_kind"] = np.bytes_(evil)
-    with pytest.raises(TracksError, match="not a pickled literal"):
+    with pytest.raises(TracksError, match=r"pickled.*literal"):
         convert(tmp_path / "t.h5", tmp_path / "back.jsonl")
     assert not (tmp_path / "pwned").exists()
 
@@ -481,7 +481,7 @@ def test_a_frame_number_out_of_this_world_does_not_fill_the_disk(tmp_path: Path,
     pytest.importorskip("h5py", reason="h5py is not installed (extra formats)")
     lines = lines_of(even_tracks(tmp_path / "t.jsonl", 2))
     lines[2]["frame"] = 1 << 40
-    with pytest.raises(TracksError, match="would be mostly empty: use csv"):
+    with pytest.raises(TracksError, match=r"would.*mostly.*use csv"):
         convert(write_lines(tmp_path / "t.jsonl", lines), tmp_path / name, kind)
 
 
@@ -497,5 +497,5 @@ def test_many_frames_are_written_and_read_in_pieces(tmp_path: Path, name: str) -
 def test_a_header_of_other_parts_is_refused(tmp_path: Path) -> None:
     line = frames_of(even_tracks(tmp_path / "t.jsonl", 1))[0]
     tracks = write_lines(tmp_path / "t.jsonl", [header_line(("a",), (1, 25)), line])
-    with pytest.raises(TracksError, match="frame 0 has a part 1, but the header has 1 parts"):
+    with pytest.raises(TracksError, match=r"frame 0 has a part 1.*1 parts"):
         convert(tracks, tmp_path / "t.trc")

@@ -9,7 +9,7 @@ import pytest
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.sinks.background import BackgroundSink
-from streamparts.sinks.group import Member, Report, SinkGroup
+from streamparts.sinks.group import Member, SinkGroup, SinkReport
 from tests.test_data import make_tracks
 
 pytestmark = pytest.mark.usefixtures("no_threads_left")
@@ -118,7 +118,7 @@ def test_all_are_closed_at_the_same_time() -> None:
 
 
 def test_the_reports_of_all_are_put_together(tmp_path: Path) -> None:
-    reports = [Report((tmp_path / "a",), ("note",)), Report((tmp_path / "b", tmp_path / "c"))]
+    reports = [SinkReport((tmp_path / "a",), ("note",)), SinkReport((tmp_path / "b", tmp_path / "c"))]
     group = SinkGroup([Member("x", Probe(), lambda report=report: report) for report in reports])
     assert group.paths == (tmp_path / "a", tmp_path / "b", tmp_path / "c")
     assert group.notes == ("note",)

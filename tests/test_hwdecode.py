@@ -9,7 +9,7 @@ import av
 import pytest
 
 from streamparts.sources import hwdecode, open_source
-from streamparts.sources.hwdecode import KINDS, Decoder, choose, probe
+from streamparts.sources.hwdecode import KINDS, HardwareDecoder, choose, probe
 
 
 class FakeAccelerator:
@@ -40,24 +40,24 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], Exception | No
 def test_this_machine_either_has_the_device_or_says_why_not(kind: str) -> None:
     reason = probe(kind)
     if reason is None:
-        assert choose(kind) == Decoder(kind, None)
+        assert choose(kind) == HardwareDecoder(kind, None)
     else:
         assert reason.startswith(f"{kind}: ")
         assert "\n" not in reason
         chosen = choose(kind)
-        assert chosen == Decoder("none", f"decoding in software: {reason}")
+        assert chosen == HardwareDecoder("none", f"decoding in software: {reason}")
         assert chosen.accelerator() is None
 
 
 def test_none_asks_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hwdecode, "probe", lambda *_: pytest.fail("a device was asked"))
-    assert choose("none") == Decoder("none", None)
+    assert choose("none") == HardwareDecoder("none", None)
 
 
 def test_a_device_that_works_is_taken(fake: Callable[..., None]) -> None:
     fake(["qsv", "drm"])
-    assert choose("qsv") == Decoder("qsv", None)
-    assert choose("auto") == Decoder("qsv", None), "the first that works"
+    assert choose("qsv") == HardwareDecoder("qsv", None)
+    assert choose("auto") == HardwareDecoder("qsv", None), "the first that works"
     accelerator = choose("auto").accelerator()
     assert isinstance(accelerator, FakeAccelerator)
     assert accelerator.kind == "qsv"

@@ -97,10 +97,10 @@ def test_what_cannot_be_used_is_one_line_and_the_rest_is_used(tmp_path: Path) ->
 
 
 def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(StreampartsError, match=r"no image and no video in .*\.jpg"):
+    with pytest.raises(StreampartsError, match=r"image.*video.*\.jpg"):
         ImageFolder.open(tmp_path, 32)
     (tmp_path / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(PictureError, match=r"no usable image in .*a\.jpg"):
+    with pytest.raises(PictureError, match=r"usable.*image.*a\.jpg"):
         ImageFolder.open(tmp_path, 32)
 
 
@@ -163,7 +163,7 @@ def test_maps_of_another_tool_are_taken_and_missing_ones_named(tmp_path: Path) -
     assert [line.partition(" in ")[0] for line in images.failures] == [
         "1.png: no saliency map 1.*", "v.mp4#0: no saliency map v/0.*",
     ]  # fmt: skip
-    with pytest.raises(PictureError, match="no such folder of saliency maps"):
+    with pytest.raises(PictureError, match=r"folder.*saliency"):
         ImageFolder.open(folder, 32, saliency=tmp_path / "nowhere")
 
 

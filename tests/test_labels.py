@@ -111,7 +111,7 @@ def test_a_missing_or_damaged_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match=r"img1\.png: cannot be read"):
         list(labelled.read())
     write_image(tmp_path / "img1.png", plain(1))
-    with pytest.raises(LabelsError, match=r"img2\.png: not a readable image"):
+    with pytest.raises(LabelsError, match=r"img2\.png"):
         list(labelled.read())
 
 
@@ -146,7 +146,7 @@ def test_horses_are_halved_by_every_second_name(tmp_path: Path) -> None:
         labelled = opened(f"horses:{tmp_path}{half}")
         assert [frame.image[0, 0, 0] for frame in labelled.read()] == numbers
         assert labelled.name.endswith(half)
-    with pytest.raises(LabelsError, match="not a half of a set"):
+    with pytest.raises(LabelsError, match=r"half.*set"):
         opened(f"horses:{tmp_path},best")
 
 
@@ -218,7 +218,7 @@ def test_a_folder_of_puppets_gives_the_first_frames_of_every_clip(tmp_path: Path
     assert labelled.part_names == load_truth(paths[0]).part_names
     assert (frames[4].labels == load_truth(paths[1]).labels[1]).all()
     paths[1].with_suffix(".npz").write_text("damaged")
-    with pytest.raises(LabelsError, match="no readable truth beside it"):
+    with pytest.raises(LabelsError, match=r"readable.*beside"):
         opened(f"puppets:{tmp_path}")
 
 
@@ -273,7 +273,7 @@ def test_without_tracks_a_persons_instance_counts_before_the_best_prediction(tmp
     write_slp(tmp_path / "v.slp", [(1, -1, 0.9), (0, -1, np.nan), (1, -1, 0.2), (1, -1, 0.7)], [], format_id=1.0)
     numbered_video(tmp_path / "other.mp4", 6)
     labels = tmp_path / "v.slp"
-    with pytest.raises(LabelsError, match=r"its video .* is missing beside it"):
+    with pytest.raises(LabelsError, match=r"its video.*missing.*beside"):
         opened(f"sleap:{labels}")
     labelled = opened(f"sleap:{labels},{tmp_path / 'other.mp4'}")
     assert labelled.landmark_names == ("nose", "tail")
@@ -310,7 +310,7 @@ def test_a_file_that_is_not_sleaps_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "y.h5", "w") as file:
         file["something"] = [1]
     for name in ("x.slp", "y.h5", "missing.slp"):
-        with pytest.raises(LabelsError, match="cannot be read as SLEAP's"):
+        with pytest.raises(LabelsError, match="SLEAP's"):
             opened(f"sleap:{tmp_path / name}")
 
 
@@ -449,7 +449,7 @@ def test_badjas_joints_of_a_video_and_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match="has no clip"):
         opened(f"badja:{path}")
     path.write_text("[]")
-    with pytest.raises(LabelsError, match="cannot be read as BADJA's joints"):
+    with pytest.raises(LabelsError, match="BADJA's joints"):
         opened(f"badja:{path},{tmp_path / 'cat.mp4'}")
 
 

@@ -69,6 +69,18 @@ def test_the_root_of_train_holds_commands() -> None:
     assert files == commands
 
 
+def test_no_two_classes_have_one_name() -> None:
+    """The networks of two frameworks are the exception: train has ImageNet's, frozen, beside those that are trained."""
+    homes: dict[str, list[str]] = {}
+    for package in ("streamparts", "train", "export", "benchmarks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    homes.setdefault(node.name, []).append(module_name(path))
+    assert len(homes) > 300
+    assert {name for name, modules in homes.items() if len(modules) > 1} <= {"ResNet50", "SqueezeNet"}
+
+
 def test_the_root_holds_few_files() -> None:
     files = [path.name for path in (ROOT / "streamparts").iterdir() if path.is_file()]
     assert len(files) <= MOST_IN_ROOT, files

@@ -18,7 +18,7 @@ from export.report import require_parity, said
 from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import ModelError
 from streamparts.parity.agreement import Comparison
 from streamparts.parity.sample_frames import FrameSet, sample_frames, with_odd_frames
@@ -30,7 +30,7 @@ def compared(bundle: Bundle, video: Path, spoil: str) -> tuple[FrameSet, Compari
     """The tiny model against itself, spoiled on the frames that are white in the middle."""
     backend = OnnxRuntimeBackend(bundle)
 
-    def other(images: ByteArray) -> Outputs:
+    def other(images: ByteArray) -> NetworkOutputs:
         out = backend.run(images)
         rows = images[:, 20:44, 20:44].min((1, 2, 3)) == 255
         labels, affines, scores = out.labels.copy(), out.affines.copy(), out.scores.copy()
@@ -41,7 +41,7 @@ def compared(bundle: Bundle, video: Path, spoil: str) -> tuple[FrameSet, Compari
                 affines[rows] = np.nan
             case "scores":
                 scores[rows] += 0.01
-        return Outputs(labels, affines, scores)
+        return NetworkOutputs(labels, affines, scores)
 
     frames = with_odd_frames(sample_frames(video, bundle.spec.input_hw, 5))
     return frames, compare_frames(backend.run, other, frames, bundle.spec)

@@ -76,7 +76,7 @@ def test_grey_alpha_and_deep_pictures_keep_their_brightness(tmp_path: Path) -> N
 
 def test_a_folder_without_a_readable_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(VideoError, match="no image could be read"):
+    with pytest.raises(VideoError, match=r"image.*could"):
         open_source(tmp_path)
     with pytest.raises(VideoError, match="no such images"):
         open_source(str(tmp_path / "none_%d.png"))

@@ -13,7 +13,7 @@ import pytest
 from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Frame, Gap, Outputs, Tracks, standing_for
+from streamparts.data import Frame, Gap, NetworkOutputs, Tracks, standing_for
 from streamparts.runtime.loop import track
 from streamparts.runtime.options import Policy, Tracking, default_policy
 from streamparts.runtime.pipeline import Pipeline
@@ -84,7 +84,7 @@ class SlowBackend:
     def __init__(self, bundle: Bundle, source: HandSource, num_calls: int) -> None:
         self._inner, self._source, self._left = OnnxRuntimeBackend(bundle, threads=1), source, num_calls
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         self._left -= 1
         if self._left > 0:
             self._source.give_and_wait(2)
@@ -243,7 +243,7 @@ def test_the_summary_counts_what_the_frames_say(bundle: Bundle) -> None:
     source.give(1)
 
     class Slow(SlowBackend):
-        def run(self, images: ByteArray) -> Outputs:
+        def run(self, images: ByteArray) -> NetworkOutputs:
             if self._left == 5:
                 source.give_and_wait(1, segment=1, gap=Gap("closed", 2.0))
             return super().run(images)

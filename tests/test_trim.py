@@ -77,7 +77,7 @@ def test_what_is_no_file_is_trimmed_the_same_way(tmp_path: Path, word: str) -> N
 
 def test_a_start_after_the_end_of_the_video_says_so(videos: dict[str, Path]) -> None:
     for kind in ("mp4", "ts", "h264"):
-        with FileSource(videos[kind]) as source, pytest.raises(VideoError, match="no frame at or after 50 s"):
+        with FileSource(videos[kind]) as source, pytest.raises(VideoError, match="50 s"):
             trimmed(source, start=50)
 
 

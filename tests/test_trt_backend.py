@@ -20,7 +20,7 @@ from streamparts.backends.tensorrt.make import Request, make_engine
 from streamparts.backends.tensorrt.one_pass import ALIGNMENT, MAX_GRAPHS, Interface, block_bytes
 from streamparts.bundle.engine import BuildOptions
 from streamparts.bundle.load import Bundle
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import MissingExtraError, ModelError
 from streamparts.parity.patterns import pattern_frames
 from tests.fake_cuda import Error
@@ -47,7 +47,7 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
     return pattern_frames((64, 64), count, seed)
 
 
-def same(one: Outputs, other: Outputs) -> bool:
+def same(one: NetworkOutputs, other: NetworkOutputs) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
 
 
@@ -149,7 +149,7 @@ def test_pictures_that_are_views_are_read_as_they_look(backend: TensorRtBackend,
 @pytest.mark.parametrize(("batch", "evidence"), [(1, False), (3, True), (8, True)])
 def test_outputs_lie_aligned_and_apart_in_their_block(batch: int, evidence: bool) -> None:
     fields = Interface((65, 63), 5, 8, evidence).fields(batch)
-    assert [item.name for item in fields] == list(Outputs._fields[: 4 if evidence else 3])
+    assert [item.name for item in fields] == list(NetworkOutputs._fields[: 4 if evidence else 3])
     assert all(item.offset % ALIGNMENT == 0 for item in fields)
     ends = [item.offset + item.num_bytes for item in fields]
     assert all(end <= item.offset for end, item in zip(ends, fields[1:], strict=False))

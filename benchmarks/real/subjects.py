@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.data import Tracks
-from train.judging.found import Found
+from train.judging.found import FoundParts
 from train.judging.subjects import LOST, SubjectMatcher, middle_and_size
 from train.labels import LabelledFrame
 
 
 def by_subject(
     pairs: Iterable[tuple[LabelledFrame, tuple[Tracks, ...]]], num_subjects: int, matcher: SubjectMatcher
-) -> Iterator[tuple[LabelledFrame, Found]]:
+) -> Iterator[tuple[LabelledFrame, FoundParts]]:
     """One row for each labelled subject of each frame, with its share of the landmarks, and as clips the subjects.
 
     Where several are followed, the row has the parts of the one that is matched, or nothing where none is; a model that
@@ -49,10 +49,10 @@ def _of(followed: tuple[Tracks, ...], identity: int) -> Tracks | None:
     return None if identity == LOST else next(tracks for tracks in followed if tracks.subject == identity)
 
 
-def _found(chosen: Tracks | None, other: Tracks) -> Found:
+def _found(chosen: Tracks | None, other: Tracks) -> FoundParts:
     if chosen is not None:
-        return Found.of_tracks(chosen)
+        return FoundParts.of_tracks(chosen)
     hw = (other.frame.height, other.frame.width)
     middle = np.zeros_like(other.affines)
     middle[:, :, 2] = np.array(hw[::-1], np.float32) / 2
-    return Found(hw, np.zeros_like(other.labels), middle)
+    return FoundParts(hw, np.zeros_like(other.labels), middle)

@@ -47,7 +47,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Availability:
     """Availability of a backend."""
 
     name: str
@@ -156,9 +156,9 @@ _names_chosen: dict[tuple[str, int | None], tuple[str, str]] = {}
 """Choices of "auto" in this process with reasons, by the model's hash and the number of threads."""
 
 
-def find_backends(bundle: Bundle | None = None) -> list[Found]:
+def find_backends(bundle: Bundle | None = None) -> list[Availability]:
     """Return every backend, with the reason why it cannot run here: any model, or the given one."""
-    return [Found(name, missing(name, bundle)) for name in BACKENDS]
+    return [Availability(name, missing(name, bundle)) for name in BACKENDS]
 
 
 def missing(name: str, bundle: Bundle | None = None) -> str | None:

@@ -8,7 +8,7 @@ from streamparts.arrays import ByteArray
 from streamparts.backends.checks import one_line, require_images
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.ort import onnxruntime
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import BackendError, MissingExtraError, ModelError
 from streamparts.machine import missing_gpu, num_threads
 
@@ -44,7 +44,7 @@ class OnnxRuntimeBackend:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = self._open(options, device)
         given = {tensor.name for tensor in self._session.get_outputs()}
-        self._outputs = [output for output in Outputs._fields if output in given]
+        self._outputs = [output for output in NetworkOutputs._fields if output in given]
 
     def _open(self, options: onnxruntime.SessionOptions, device: Device) -> onnxruntime.InferenceSession:
         provider, _ = _PROVIDERS[device][0]
@@ -60,11 +60,11 @@ class OnnxRuntimeBackend:
             raise BackendError(f"{self.name} cannot be used: {provider} does not start ({reason})")
         return session
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         """See Backend.run."""
         images = require_images(images, self._bundle)
         try:
-            return Outputs(*self._session.run(self._outputs, {"image": images}))
+            return NetworkOutputs(*self._session.run(self._outputs, {"image": images}))
         except Exception as error:
             raise ModelError(f"{self._bundle.path.name} failed on {self.name}: {one_line(error)}") from error
 

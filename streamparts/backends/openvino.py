@@ -11,7 +11,7 @@ import numpy as np
 from streamparts.arrays import ByteArray
 from streamparts.backends.checks import one_line, require_images
 from streamparts.bundle.load import Bundle
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import MissingExtraError, ModelError
 from streamparts.machine import missing_package, num_threads
 
@@ -79,13 +79,13 @@ class OpenVinoBackend:
         except Exception as error:  # openvino raises RuntimeError and others without a common base
             raise ModelError(f"{bundle.path}: openvino: {one_line(error)}") from error
         given = {port.get_any_name(): port for port in compiled.outputs}
-        self._outputs = [given[name] for name in Outputs._fields if name in given]
+        self._outputs = [given[name] for name in NetworkOutputs._fields if name in given]
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         """See Backend.run."""
         images = require_images(images, self._bundle)
         try:
             self._request.infer({"image": images}, share_inputs=True, share_outputs=True)
         except Exception as error:
             raise ModelError(f"{self._bundle.path.name} failed on openvino: {one_line(error)}") from error
-        return Outputs(*(np.array(self._request.get_tensor(port).data) for port in self._outputs))
+        return NetworkOutputs(*(np.array(self._request.get_tensor(port).data) for port in self._outputs))

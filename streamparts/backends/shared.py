@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamparts.arrays import ByteArray
-from streamparts.data import Backend, Outputs
+from streamparts.data import Backend, NetworkOutputs
 from streamparts.errors import ModelError
 from streamparts.threads import DaemonThread
 
@@ -21,11 +21,11 @@ class _Call:
     """A call that waits for the network."""
 
     images: ByteArray
-    outputs: Outputs | None = None
+    outputs: NetworkOutputs | None = None
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
-    def result(self, outputs: Outputs | None, error: BaseException | None) -> None:
+    def result(self, outputs: NetworkOutputs | None, error: BaseException | None) -> None:
         self.outputs, self.error = outputs, error
         self.done.set()
 
@@ -51,7 +51,7 @@ class SharedBackend:
         self._closed = False
         self._thread = DaemonThread("network", self._work)
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         """See Backend.run. Raises the backend's error for the batch that contains `images`, and ModelError after
         `close`."""
         call = _Call(images)
@@ -111,10 +111,10 @@ class SharedBackend:
             call.result(_slice(outputs, start, start := start + len(call.images)), None)
 
 
-def _slice(outputs: Outputs, start: int, end: int) -> Outputs:
+def _slice(outputs: NetworkOutputs, start: int, end: int) -> NetworkOutputs:
     labels, affines, scores, evidence = outputs
     part = slice(start, end)
-    return Outputs(labels[part], affines[part], scores[part], None if evidence is None else evidence[part])
+    return NetworkOutputs(labels[part], affines[part], scores[part], None if evidence is None else evidence[part])
 
 
 def _closed() -> ModelError:

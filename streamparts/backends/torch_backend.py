@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 from streamparts.arrays import ByteArray
 from streamparts.backends.checks import one_line, require_images, unbuildable
 from streamparts.bundle.load import Bundle
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import BackendError, MissingExtraError, ModelError
 from streamparts.machine import missing_gpu, missing_package, num_threads
 
@@ -73,18 +73,18 @@ class TorchBackend:
             torch.set_num_threads(num_threads(threads))
         self._graphs = GraphRunner(self._outputs, self._device) if self._device.type == "cuda" else None
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         """See Backend.run. On CUDA, the first call with a batch size takes longer, because it captures the graph."""
         images = require_images(images, self._bundle)
         try:
             if self._graphs is not None:
-                return Outputs(*self._graphs.run(images))
+                return NetworkOutputs(*self._graphs.run(images))
             if not images.flags.writeable:  # a tensor cannot share it
                 images = images.copy()
             with torch.inference_mode():
                 outputs = self._outputs(torch.from_numpy(images).to(self._device))
             # numpy() shares memory with the tensor, which nothing else keeps alive.
-            return Outputs(*(tensor.cpu().contiguous().numpy() for tensor in outputs))
+            return NetworkOutputs(*(tensor.cpu().contiguous().numpy() for tensor in outputs))
         except RuntimeError as error:
             raise ModelError(f"{self._bundle.path.name} failed on {self.name}: {one_line(error)}") from error
 

@@ -16,7 +16,7 @@ from streamparts.corpus.manifest import Manifest
 from streamparts.corpus.options import Settings, Task
 from streamparts.corpus.places import Folder, Version
 from streamparts.corpus.plan import Item
-from streamparts.corpus.pool import Lost, Pool
+from streamparts.corpus.pool import LostTask, Pool
 from streamparts.corpus.records import CorpusResult
 from streamparts.corpus.work import Answer
 from streamparts.errors import VideoError
@@ -138,15 +138,15 @@ class Driver:
                     tasks.append(again)
             self._tell(pool)
 
-    def _take(self, event: Answer | Lost) -> Task | None:
+    def _take(self, event: Answer | LostTask) -> Task | None:
         """Record the outcome of a task; return the task if it should be retried."""
         task = event.task
-        lost = isinstance(event, Lost)
+        lost = isinstance(event, LostTask)
         if task.attempt <= self._retries and (lost or event.may_retry) and not self._stop.is_set():  # type: ignore[union-attr]
-            reason = event.reason if isinstance(event, Lost) else event.result.error
+            reason = event.reason if isinstance(event, LostTask) else event.result.error
             self._say(f"{task.name}: {reason}; it is tried again")
             return replace(task, attempt=task.attempt + 1)
-        if isinstance(event, Lost):
+        if isinstance(event, LostTask):
             if self._stop.is_set():
                 return None
             result = self._blank(task.number, "failed", error=event.reason, attempts=task.attempt)

@@ -33,7 +33,7 @@ _TAIL_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostTask:
     """A worker died during a task."""
 
     task: Task
@@ -68,7 +68,7 @@ class Pool(Protocol):
         """Give a task to a free worker."""
         ...
 
-    def wait(self, seconds: float) -> list[Answer | Lost]:
+    def wait(self, seconds: float) -> list[Answer | LostTask]:
         """Wait for events and return them. Raises StreampartsError if no worker can work."""
         ...
 
@@ -145,8 +145,8 @@ class LocalPool:
         worker.task, worker.frames = task, 0
         worker.tell(task)
 
-    def wait(self, seconds: float) -> list[Answer | Lost]:
-        found: list[Answer | Lost] = []
+    def wait(self, seconds: float) -> list[Answer | LostTask]:
+        found: list[Answer | LostTask] = []
         deadline = time.monotonic() + seconds
         while not found:
             try:
@@ -220,7 +220,7 @@ class LocalPool:
             for line in stream:
                 worker.tail.append(line.decode(errors="replace").strip())
 
-    def _take(self, worker: _Process, message: object) -> list[Answer | Lost]:
+    def _take(self, worker: _Process, message: object) -> list[Answer | LostTask]:
         match message:
             case Answer():
                 worker.task = None
@@ -236,12 +236,12 @@ class LocalPool:
                 return self._bury(worker)
         return []
 
-    def _bury(self, worker: _Process) -> list[Answer | Lost]:
+    def _bury(self, worker: _Process) -> list[Answer | LostTask]:
         self._workers.remove(worker)
         worker.hang_up()
         reason = _reason(worker)
         if worker.task is not None:
-            return [Lost(worker.task, reason)]
+            return [LostTask(worker.task, reason)]
         if not worker.is_ready and not self._stopping:
             self._failed_starts += 1
             if self._failed_starts >= MOST_FAILED_STARTS:

@@ -15,7 +15,7 @@ from typing import Any
 from streamparts import __version__
 from streamparts.corpus.messages import Ready, Unable
 from streamparts.corpus.options import Settings, Task
-from streamparts.corpus.pool import MOST_FAILED_STARTS, Lost
+from streamparts.corpus.pool import MOST_FAILED_STARTS, LostTask
 from streamparts.corpus.ray_cluster import connect, load_ray
 from streamparts.corpus.work import Answer
 from streamparts.errors import StreampartsError
@@ -139,7 +139,7 @@ class RayPool:
         hand.task, hand.frames, hand.count = task, 0, None
         hand.waiting = hand.actor.do.remote(task)
 
-    def wait(self, seconds: float) -> list[Answer | Lost]:
+    def wait(self, seconds: float) -> list[Answer | LostTask]:
         asked = {hand.waiting: hand for hand in self._hands if hand.waiting is not None}
         if not asked:
             time.sleep(seconds)
@@ -163,7 +163,7 @@ class RayPool:
         if self._is_ours:
             self._ray.shutdown()
 
-    def _take(self, hand: _Hand) -> Answer | Lost | None:
+    def _take(self, hand: _Hand) -> Answer | LostTask | None:
         try:
             answer = self._ray.get(hand.waiting)
         except Exception as error:  # Ray's errors for an actor, a process or a machine that is gone
@@ -177,14 +177,14 @@ class RayPool:
         assert isinstance(answer, Answer)
         return answer
 
-    def _bury(self, hand: _Hand, error: Exception) -> Lost | None:
+    def _bury(self, hand: _Hand, error: Exception) -> LostTask | None:
         self._hands.remove(hand)
         self._census_at = -math.inf
         with suppress(Exception):
             self._ray.kill(hand.actor)
         reason = _reason(error)
         if hand.task is not None:
-            return Lost(hand.task, reason)
+            return LostTask(hand.task, reason)
         self._failed_starts += 1
         if "No module named" in str(error) or self._failed_starts >= MOST_FAILED_STARTS:
             raise StreampartsError(f"workers of the cluster cannot start: {reason}")

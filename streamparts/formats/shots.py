@@ -24,7 +24,7 @@ from streamparts.tracksfile.records import (
     PartRecord,
     SegmentRecord,
 )
-from streamparts.tracksfile.timeline import Timeline
+from streamparts.tracksfile.timeline import OverlayTimes
 
 FALLBACK_RATE = 30
 """Default frame rate, used only to separate segments that would overlap."""
@@ -135,7 +135,7 @@ def edges_of(tracks: TracksFile) -> list[tuple[int, int]]:
 def growing(tracks: TracksFile, survey: Survey) -> Iterator[tuple[Shot, Fraction]]:
     """Yield all frames with a time in seconds that never decreases: the source's own for a single segment, otherwise
     joined like the overlay's, see tracksfile/timeline.py."""
-    timeline = Timeline(Fraction(survey.rate or FALLBACK_RATE).limit_denominator(1_000_000))
+    timeline = OverlayTimes(Fraction(survey.rate or FALLBACK_RATE).limit_denominator(1_000_000))
     for shot in shots(tracks):
         yield shot, timeline.seconds(shot)
 

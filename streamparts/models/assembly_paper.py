@@ -181,7 +181,7 @@ class PaperDecoder(Decoder):
         return some_channels(self.last, self.layers(latents), slice(3, None)).float()
 
 
-class Encoder(nn.Module):
+class PaperEncoder(nn.Module):
     """(B, 3, S, S) -> latents (B, 1 + K, C, S/4, S/4), background first, and poses."""
 
     def __init__(self, config: PaperAssemblyConfig) -> None:
@@ -214,7 +214,7 @@ class PaperAssembly(PartNetwork):
         if config.slot_channels % 32:
             raise ValueError(f"slot_channels must be a multiple of 32, got {config.slot_channels}")
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = PaperEncoder(config)
         self.decoder = PaperDecoder(config.latent_channels, config.decoder_widths)
 
     def encode(self, images: Tensor) -> Encoding:

@@ -49,7 +49,7 @@ class NamePage:
         self._rows = [jpeg(np.hstack(row)) if row else b"" for row in pictures]
         self._lock, self._is_stored = threading.Lock(), False
         try:
-            self._server = LocalServer(port, partial(_Handler, self), "streamparts-names")
+            self._server = LocalServer(port, partial(_NamesHandler, self), "streamparts-names")
         except OSError as error:
             raise ModelError(f"the page cannot use port {port} ({error.strerror}); give another one") from error
         self._server.start()
@@ -126,7 +126,7 @@ def _partners(spec: ModelSpec) -> list[str]:
     return [stored.get(name, BY_NAME) for name in spec.parts]
 
 
-class _Handler(LocalHandler):
+class _NamesHandler(LocalHandler):
     def __init__(self, page: NamePage, *request: object) -> None:
         self._page = page
         super().__init__(*request)  # type: ignore[arg-type]

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.bundle.agreement import Agreement, Tolerance
 from streamparts.bundle.spec import ModelSpec
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import ModelError
 
 HALF_SIDE = 64
 """From normalised coordinates to pixels of a 128 px image, the unit of poses for every model size."""
 REFERENCE_BATCH = 8
 
-Runner = Callable[[ByteArray], Outputs]
+Runner = Callable[[ByteArray], NetworkOutputs]
 """(N, H, W, 3) uint8 -> a network's output."""
 
 
@@ -99,7 +99,7 @@ def compare(
     labels = truth.labels.copy()
     for batch in rows:
         evidence = None if truth.evidence is None else truth.evidence[batch]
-        wanted = Outputs(truth.labels[batch], truth.affines[batch], truth.scores[batch], evidence)
+        wanted = NetworkOutputs(truth.labels[batch], truth.affines[batch], truth.scores[batch], evidence)
         got = candidate(frames[batch])
         require_same_outputs(wanted, got)
         labels[batch] = got.labels
@@ -126,15 +126,15 @@ def in_each(count: int, sizes: Sequence[int]) -> Iterator[slice]:
         yield from (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def require_same_outputs(wanted: Outputs, got: Outputs) -> None:
+def require_same_outputs(wanted: NetworkOutputs, got: NetworkOutputs) -> None:
     """Raise ModelError if the outputs differ in kind, not in value."""
-    for name, one, other in zip(Outputs._fields, wanted, got, strict=True):
+    for name, one, other in zip(NetworkOutputs._fields, wanted, got, strict=True):
         shapes = ["absent" if x is None else str(x.shape) for x in (one, other)]
         if shapes[0] != shapes[1]:
             raise ModelError(f"the output {name} is {' and '.join(shapes)} in the two networks. Nothing was written")
 
 
-def score_differences(wanted: Outputs, got: Outputs) -> FloatArray:
+def score_differences(wanted: NetworkOutputs, got: NetworkOutputs) -> FloatArray:
     """(B,) largest difference of scores and evidence over parts with the same pixels in both: they are sums over these,
     so one more pixel legitimately changes a score, and the labels are compared separately. Infinity for nan or
     infinity."""
@@ -147,7 +147,7 @@ def score_differences(wanted: Outputs, got: Outputs) -> FloatArray:
     return largest
 
 
-def pose_errors_px(wanted: Outputs, got: Outputs, spec: ModelSpec) -> NDArray[np.float64]:
+def pose_errors_px(wanted: NetworkOutputs, got: NetworkOutputs, spec: ModelSpec) -> NDArray[np.float64]:
     """(B, K) as Comparison.pose_px. A part without pixels in the reference has a meaningless pose."""
     undirected = spec.method == "scops"
     errors = HALF_SIDE * pose_differences(wanted.affines, got.affines, undirected).astype(np.float64)
@@ -174,11 +174,11 @@ def same_pixels(wanted: ByteArray, got: ByteArray, num_parts: int) -> NDArray[np
     return same
 
 
-def _run(runner: Runner, frames: ByteArray) -> Outputs:
+def _run(runner: Runner, frames: ByteArray) -> NetworkOutputs:
     """All frames."""
     batches = [runner(frames[rows]) for rows in in_each(len(frames), [REFERENCE_BATCH])]
     evidence = [said.evidence for said in batches if said.evidence is not None]
-    return Outputs(
+    return NetworkOutputs(
         np.concatenate([said.labels for said in batches]),
         np.concatenate([said.affines for said in batches]),
         np.concatenate([said.scores for said in batches]),

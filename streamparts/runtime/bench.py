@@ -70,7 +70,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BenchReport:
     """Results, environment, and failures."""
 
     model: dict[str, str]
@@ -119,7 +119,7 @@ def bench(
     threads: int | None = None,
     video: str | Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
-) -> Report:
+) -> BenchReport:
     """Time a model on `backends` (None: all that can run it) with each batch size for about twice `seconds`.
 
     The frames are the first ones of `video`, or a synthetic one of 1280x720. A failing backend adds a line to
@@ -128,7 +128,7 @@ def bench(
     bundle = model if isinstance(model, Bundle) else load_model(model)
     frames = _video_frames(video) if video else [drawn_frame()]
     versions = {"Python": platform.python_version(), **installed_versions()}
-    report = Report(_model(bundle), _machine(threads), versions, _what(frames, video))
+    report = BenchReport(_model(bundle), _machine(threads), versions, _what(frames, video))
     for name in backends or [name for name in BACKENDS if name != "torch"]:  # torch resolves to one of torch-...
         try:
             if reason := missing(name, bundle):

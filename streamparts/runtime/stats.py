@@ -33,7 +33,7 @@ class Ages(msgspec.Struct, frozen=True):
     p99: float
 
 
-class Stage(msgspec.Struct, frozen=True):
+class StageTimes(msgspec.Struct, frozen=True):
     """Time that one stage takes per frame, in milliseconds."""
 
     mean: float
@@ -58,7 +58,7 @@ class Stats(Counts, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA): 
     """Results written per second."""
     age_ms: Ages | None
     """Latency; null without results."""
-    stages_ms: dict[str, Stage]
+    stages_ms: dict[str, StageTimes]
     """By stage. "decode" includes waiting for the source; stages in different threads overlap."""
     final: bool
     """True in the source's last line, which covers the whole run."""
@@ -141,16 +141,16 @@ def _ages(ages: Durations, final: bool) -> Ages | None:
     return Ages(*(round(float(value), 2) for value in np.quantile(recent, _SHARES))) if len(recent) else None
 
 
-def _stages(clock: StageClock, final: bool) -> dict[str, Stage]:
+def _stages(clock: StageClock, final: bool) -> dict[str, StageTimes]:
     stages = {name: _stage(durations, durations.recent_ms(), final) for name, durations in clock.stages().items()}
     return {name: stage for name, stage in stages.items() if stage is not None}
 
 
-def _stage(durations: Durations, recent: NDArray[np.float64], final: bool) -> Stage | None:
+def _stage(durations: Durations, recent: NDArray[np.float64], final: bool) -> StageTimes | None:
     if final and durations.count:
-        return Stage(round(durations.mean_ms(), 3), round(durations.quantile_ms(0.95), 3))
+        return StageTimes(round(durations.mean_ms(), 3), round(durations.quantile_ms(0.95), 3))
     if len(recent) and not final:
-        return Stage(round(float(recent.mean()), 3), round(float(np.quantile(recent, 0.95)), 3))
+        return StageTimes(round(float(recent.mean()), 3), round(float(np.quantile(recent, 0.95)), 3))
     return None
 
 

@@ -16,7 +16,7 @@ from streamparts.threads import DaemonThread
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SinkReport:
     """Report of a sink."""
 
     paths: tuple[Path, ...] = ()
@@ -32,7 +32,7 @@ class Member:
     name: str
     """Name for messages: its file, or a description."""
     sink: Sink[Tracks]
-    report: Callable[[], Report] = Report
+    report: Callable[[], SinkReport] = SinkReport
     """Called at any time."""
     is_file: bool = True
     """True if it writes files."""

@@ -14,7 +14,7 @@ from streamparts.data import Tracks, picture_bytes
 from streamparts.errors import VideoError
 from streamparts.meter import StageClock
 from streamparts.sinks.background import BackgroundSink
-from streamparts.sinks.group import Member, Report, SinkGroup
+from streamparts.sinks.group import Member, SinkGroup, SinkReport
 from streamparts.sinks.overlay.followers import existing_followers
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources import Source
@@ -164,7 +164,7 @@ def _overlay(outputs: Outputs, path: Path, run: RunContext) -> Member:
         endless=run.source.live,
         pixel_aspect=details(run.source).pixel_aspect,
     )
-    return Member(str(path), BackgroundSink(sink, run.depth, weigh=_weight), lambda: Report(sink.paths, sink.notes))
+    return Member(str(path), BackgroundSink(sink, run.depth, weigh=_weight), lambda: SinkReport(sink.paths, sink.notes))
 
 
 def _tracks(outputs: Outputs, path: Path, run: RunContext) -> Member:
@@ -181,7 +181,7 @@ def _tracks(outputs: Outputs, path: Path, run: RunContext) -> Member:
         resume=run.resume,
     )
     notes = (f"{path}: resumed at frame {run.resume.next_index}",) if run.resume else ()
-    return Member(str(path), BackgroundSink(sink, run.depth, run.written, _weight), lambda: Report((path,), notes))
+    return Member(str(path), BackgroundSink(sink, run.depth, run.written, _weight), lambda: SinkReport((path,), notes))
 
 
 def _weight(tracks: Tracks) -> int:
@@ -217,11 +217,11 @@ def open_viewer(show: Show, port: int = 0) -> tuple[Viewer, str]:
     Raises VideoError if a requested window is not possible, or the port is in use.
     """
     from streamparts.sinks.preview.page import Page
-    from streamparts.sinks.preview.window import Window, window_problem
+    from streamparts.sinks.preview.window import PreviewWindow, window_problem
 
     problem = None if show == "page" else window_problem()
     if show != "page" and problem is None:
-        return Window(), "preview: in a window; close it, or press q in it, to end the run"
+        return PreviewWindow(), "preview: in a window; close it, or press q in it, to end the run"
     if show == "window":
         raise VideoError(f"no preview window: {problem}; --show page works without")
     page = Page(port)

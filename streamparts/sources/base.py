@@ -132,7 +132,7 @@ class Closing:
         self.close()
 
 
-class Timeline:
+class FrameTimes:
     """Converts images in display order to Frames: counts them, repairs times, starts segments."""
 
     def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:

@@ -10,7 +10,7 @@ from statistics import median
 
 from streamparts.errors import VideoError
 from streamparts.sources.base import FALLBACK_RATE
-from streamparts.sources.timed import Timed, counted_note
+from streamparts.sources.timed import TimedImage, counted_note
 
 ARRIVAL_TIME_BASE = Fraction(1, 90_000)
 """Seconds per tick of arrival times."""
@@ -39,7 +39,7 @@ class Clock:
         self._asked = asked
         self._arrivals: Arrivals | None = None
 
-    def begin(self, first: Timed, more: Callable[[float], Timed | None]) -> list[Timed]:
+    def begin(self, first: TimedImage, more: Callable[[float], TimedImage | None]) -> list[TimedImage]:
         """Return the first images with their times: one, or those used to measure the rate. `more` returns the next one
         within so many seconds, None if none arrives."""
         if self.is_senders:
@@ -60,9 +60,11 @@ class Clock:
             return pts
         return None if self._arrivals is None else self._arrivals.ticks(arrived)
 
-    def _measure(self, first: Timed, more: Callable[[float], Timed | None]) -> tuple[list[Timed], list[int] | None]:
+    def _measure(
+        self, first: TimedImage, more: Callable[[float], TimedImage | None]
+    ) -> tuple[list[TimedImage], list[int] | None]:
         arrivals, pictures = Arrivals(), [first]
-        picture: Timed | None = first
+        picture: TimedImage | None = first
         while picture is not None and arrivals.note(_arrived(picture), picture.waited):
             picture = more(arrivals.left(time.perf_counter()))
             pictures += [picture] if picture else []
@@ -73,7 +75,7 @@ class Clock:
         return pictures, settled[0]
 
 
-def _arrived(picture: Timed) -> float:
+def _arrived(picture: TimedImage) -> float:
     return time.perf_counter() if picture.decoded_at is None else picture.decoded_at
 
 

@@ -19,7 +19,7 @@ from streamparts.sources.base import (
     FALLBACK_RATE,
     MAX_PIXELS,
     Closing,
-    Timeline,
+    FrameTimes,
     quarter_turns,
     reason_of,
 )
@@ -34,11 +34,11 @@ from streamparts.sources.container import (
     video_stream,
 )
 from streamparts.sources.damage import TOO_LARGE, DamageWatch
-from streamparts.sources.hwdecode import Decoder, choose
+from streamparts.sources.hwdecode import HardwareDecoder, choose
 from streamparts.sources.levels import levels_note
 from streamparts.sources.rational import exact
 from streamparts.sources.stamps import WINDOW
-from streamparts.sources.timed import Timed, counted_note, states_times, timed_frames
+from streamparts.sources.timed import TimedImage, counted_note, states_times, timed_frames
 from streamparts.texts import readable
 
 
@@ -72,7 +72,7 @@ class FileSource(Closing):
         self._left: Iterator[Frame] | None = None
         self._watch = DamageWatch()
         self._images: Generator[VideoFrame] = nothing()
-        self._decoder = Decoder("none", None)
+        self._decoder = HardwareDecoder("none", None)
         self._container = self._open()
         try:
             self._stream = video_stream(self._container, str(self.path), self._max_pixels)
@@ -89,7 +89,7 @@ class FileSource(Closing):
         self.width, self.height = stored_wh[:: -1 if self.rotation % 180 else 1]
         self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
         self.description = self._describe()
-        self._timeline = Timeline(self.time_base, self.rate)
+        self._timeline = FrameTimes(self.time_base, self.rate)
 
     def _set_clock(self, rate: Fraction | None) -> None:
         """Use the file's clock or, without timestamps, `rate` frames per second; otherwise raise VideoError for a
@@ -115,7 +115,7 @@ class FileSource(Closing):
         try:
             self._reopen()
         except VideoError as error:
-            self._decoder = Decoder("none", f"decoding in software: {self._decoder.kind}: {error}")
+            self._decoder = HardwareDecoder("none", f"decoding in software: {self._decoder.kind}: {error}")
             self._reopen()
 
     @property
@@ -170,7 +170,7 @@ class FileSource(Closing):
 
     def _skip_to(self, target: int, images: Iterator[VideoFrame]) -> Frame | None:
         """Return the first remaining frame that is not before `target`; those after it remain."""
-        self._timeline = Timeline(self.time_base, self.rate)
+        self._timeline = FrameTimes(self.time_base, self.rate)
         self._left = self._frames(images)
         return next((frame for frame in self._left if frame.pts >= target), None)
 
@@ -182,8 +182,8 @@ class FileSource(Closing):
         yield self._first.pop()
         yield from self._images
 
-    def _as_stated(self, image: VideoFrame) -> Timed:
-        return Timed(image, None if self._counted else image.pts, damaged=self._is_damaged(image))
+    def _as_stated(self, image: VideoFrame) -> TimedImage:
+        return TimedImage(image, None if self._counted else image.pts, damaged=self._is_damaged(image))
 
     def _is_damaged(self, image: VideoFrame) -> bool:
         """Call it once per frame, in order."""

@@ -15,7 +15,7 @@ CHOICES = ("none", "auto", *KINDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Decoder:
+class HardwareDecoder:
     """The selected decoder."""
 
     kind: str
@@ -29,7 +29,7 @@ class Decoder:
         return None if self.kind == "none" else HWAccel(self.kind)
 
 
-def choose(wanted: str, codec: str = "h264") -> Decoder:
+def choose(wanted: str, codec: str = "h264") -> HardwareDecoder:
     """Return the requested decoder if it works for `codec` (FFmpeg's name), else software with the reason.
 
     `wanted` is one of CHOICES. Raises ValueError otherwise.
@@ -37,14 +37,14 @@ def choose(wanted: str, codec: str = "h264") -> Decoder:
     if wanted not in CHOICES:
         raise ValueError(f"hwaccel must be one of {', '.join(CHOICES)}, got {wanted!r}")
     if wanted == "none":
-        return Decoder("none", None)
+        return HardwareDecoder("none", None)
     reasons = []
     for kind in KINDS if wanted == "auto" else (wanted,):
         reason = probe(kind, codec)
         if reason is None:
-            return Decoder(kind, None)
+            return HardwareDecoder(kind, None)
         reasons.append(reason)
-    return Decoder("none", f"decoding in software: {'; '.join(reasons)}")
+    return HardwareDecoder("none", f"decoding in software: {'; '.join(reasons)}")
 
 
 def probe(kind: str, codec: str = "h264") -> str | None:

@@ -12,10 +12,10 @@ from av.container import InputContainer
 
 from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
-from streamparts.sources.base import FALLBACK_RATE, MAX_PIXELS, Closing, Timeline, quarter_turns
+from streamparts.sources.base import FALLBACK_RATE, MAX_PIXELS, Closing, FrameTimes, quarter_turns
 from streamparts.sources.clock import Clock
 from streamparts.sources.reader import ENDED, SILENT, Announced, Lost, Picture, Reader
-from streamparts.sources.timed import Timed, timed_frames
+from streamparts.sources.timed import TimedImage, timed_frames
 
 IDLE_SECONDS = 5.0
 """A live source is lost after this many seconds without a frame."""
@@ -90,7 +90,7 @@ class LiveSource(Closing):
         self.width, self.height = (width, height) if self.rotation % 180 == 0 else (height, width)
         rate = f"{float(self.rate):.4g} fps" if self.rate else "unknown rate"
         self.description = f"{self.width}x{self.height} {announced.codec}, {rate}" + (", live" if self.live else "")
-        self._timeline = Timeline(self.time_base, self.rate)
+        self._timeline = FrameTimes(self.time_base, self.rate)
 
     def _clock_for(self, announced: Announced, frame_rate: Fraction | None) -> Clock:
         try:
@@ -99,15 +99,15 @@ class LiveSource(Closing):
             self._reader.cancel()
             raise VideoError(f"{self.name}: {error}") from None
 
-    def _timed(self, picture: Picture) -> Timed:
+    def _timed(self, picture: Picture) -> TimedImage:
         """With its time in ticks of this source's time base."""
         announced, pts = self._reader.announced, picture.pts
         if announced is not None and pts is not None and self._clock.is_senders:
             pts = round(pts * announced.time_base / self._clock.time_base)
         ticks = self._clock.ticks(pts, picture.decoded_at)
-        return Timed(picture.image, ticks, picture.decoded_at, picture.waited, picture.damaged)
+        return TimedImage(picture.image, ticks, picture.decoded_at, picture.waited, picture.damaged)
 
-    def _more(self, seconds: float) -> Timed | None:
+    def _more(self, seconds: float) -> TimedImage | None:
         """The next image, if it arrives in time."""
         try:
             picture = self._reader.take(seconds)
@@ -147,8 +147,8 @@ class LiveSource(Closing):
         if not self._closed.is_set():
             self._check_complete()
 
-    def _film_pictures(self) -> Iterator[Timed]:
-        timed: Timed | None = self._early.popleft()
+    def _film_pictures(self) -> Iterator[TimedImage]:
+        timed: TimedImage | None = self._early.popleft()
         while timed is not None and not self._closed.is_set():
             yield timed
             timed = None  # otherwise this generator would keep it alive while it waits
@@ -164,7 +164,7 @@ class LiveSource(Closing):
         return VideoError(f"{self.name}: was lost: {lost}{hint}")
 
     def _frames(self) -> Iterator[Frame]:
-        timed: Timed | None = self._with_time(self._early.popleft())
+        timed: TimedImage | None = self._with_time(self._early.popleft())
         ahead = None if self._clock.is_senders else ()  # the following times are unknown; estimated ones are in order
         while timed is not None and not self._closed.is_set():
             taken_at, decoded_at = time.perf_counter(), timed.decoded_at
@@ -185,7 +185,7 @@ class LiveSource(Closing):
                     self._timeline.broke_off(Gap(reason, picture.decoded_at - heard_at))
                     timed = self._with_time(self._timed(picture))
 
-    def _with_time(self, first: Timed) -> Timed:
+    def _with_time(self, first: TimedImage) -> TimedImage:
         """The first image of a connection; if it has no time, as with RTSP, it is placed one frame interval before the
         next."""
         if first.pts is not None or not self._clock.is_senders:
@@ -201,7 +201,7 @@ class LiveSource(Closing):
         rate = (announced and announced.rate) or FALLBACK_RATE
         return first._replace(pts=second.pts - max(1, round(1 / rate / self.time_base)))
 
-    def _next_timed(self, taken_at: float) -> Timed | None:
+    def _next_timed(self, taken_at: float) -> TimedImage | None:
         picture = self._next_picture(taken_at)
         return None if picture is None else self._timed(picture)
 

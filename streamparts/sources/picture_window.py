@@ -33,7 +33,7 @@ _LAYOUTS |= {f"yuvj{kind}": _LAYOUTS[f"yuv{kind}"] for kind in ("420p", "422p", 
 _LAYOUTS |= dict.fromkeys(("rgba", "bgra", "argb", "abgr", "rgb0", "bgr0", "0rgb", "0bgr"), ((0, 0, 4),))
 
 
-class Window(NamedTuple):
+class PixelWindow(NamedTuple):
     """Whole pixels from `left` and `top` to, but excluding, `right` and `bottom`."""
 
     left: int
@@ -49,20 +49,20 @@ class Window(NamedTuple):
     def slices(self) -> tuple[slice, slice]:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def before_rotation(self, rotation: int, height: int, width: int) -> Window:
+    def before_rotation(self, rotation: int, height: int, width: int) -> PixelWindow:
         """Position in the stored image, which is rotated by `rotation` degrees counter-clockwise to give one of
         (height, width)."""
         left, top, right, bottom = self
         if rotation == 90:
-            return Window(height - bottom, left, height - top, right)
+            return PixelWindow(height - bottom, left, height - top, right)
         if rotation == 180:
-            return Window(width - right, height - bottom, width - left, height - top)
+            return PixelWindow(width - right, height - bottom, width - left, height - top)
         if rotation == 270:
-            return Window(top, width - right, bottom, width - left)
+            return PixelWindow(top, width - right, bottom, width - left)
         return self
 
 
-def cut_out(image: VideoFrame, window: Window) -> VideoFrame | None:
+def cut_out(image: VideoFrame, window: PixelWindow) -> VideoFrame | None:
     """Crop an image in its own format and colours; None for an unknown layout.
 
     If the window starts at an odd pixel, half-resolution chroma is shifted by one pixel.

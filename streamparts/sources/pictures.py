@@ -13,7 +13,7 @@ from av import VideoFrame
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, Closing, Timeline, quarter_turns
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, Closing, FrameTimes, quarter_turns
 from streamparts.sources.container import ticks_at
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
 from streamparts.sources.levels import levels_note
@@ -45,7 +45,7 @@ class PictureSource(Closing):
         self.decode_errors = 0
         self._pictures, self._max_pixels = list(pictures), max_pixels
         self.num_frames = len(self._pictures)
-        self._timeline = Timeline(self.time_base, self.rate)
+        self._timeline = FrameTimes(self.time_base, self.rate)
         self._closed = False
         first = next((image for _, path in self._pictures if (image := _read(path, max_pixels)) is not None), None)
         if first is None:

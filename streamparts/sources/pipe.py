@@ -16,10 +16,10 @@ from av.container import InputContainer
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.sources.base import BROKEN, MAX_PIXELS, Timeline, reason_of
+from streamparts.sources.base import BROKEN, MAX_PIXELS, FrameTimes, reason_of
 from streamparts.sources.clock import Clock
 from streamparts.sources.files import FileSource
-from streamparts.sources.timed import Timed
+from streamparts.sources.timed import TimedImage
 
 POLL_SECONDS = 0.25
 
@@ -44,12 +44,12 @@ class PipeSource(FileSource):
             self._early = self._clock.begin(self._timed(self._first[0]), self._more)
             self.rate, self.time_base, self.notes = self._clock.rate, self._clock.time_base, self._clock.notes
             self.description = self._describe()
-            self._timeline = Timeline(self.time_base, self.rate)
+            self._timeline = FrameTimes(self.time_base, self.rate)
 
-    def _timed(self, image: VideoFrame) -> Timed:
-        return Timed(image, None, time.perf_counter(), self._waited, self._is_damaged(image))
+    def _timed(self, image: VideoFrame) -> TimedImage:
+        return TimedImage(image, None, time.perf_counter(), self._waited, self._is_damaged(image))
 
-    def _more(self, seconds: float) -> Timed | None:
+    def _more(self, seconds: float) -> TimedImage | None:
         try:
             return self._timed(next(self._images)) if seconds > 0 else None
         except (StopIteration, VideoError):
@@ -62,9 +62,9 @@ class PipeSource(FileSource):
         late = (self._arrived(image) for image in self._images)
         return (self._timeline.frame(*timed[:3], (), timed.damaged) for timed in chain(early, late))
 
-    def _arrived(self, image: VideoFrame) -> Timed:
+    def _arrived(self, image: VideoFrame) -> TimedImage:
         now = time.perf_counter()
-        return Timed(image, self._clock.ticks(None, now), now, damaged=self._is_damaged(image))
+        return TimedImage(image, self._clock.ticks(None, now), now, damaged=self._is_damaged(image))
 
     def close(self) -> None:
         """The container is freed with its last reference, because the reading thread may still use it."""

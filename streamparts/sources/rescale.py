@@ -10,7 +10,7 @@ from streamparts.arrays import ByteArray, require_shape
 from streamparts.data import Frame
 from streamparts.geometry import Region
 from streamparts.sources.heavy import to_bt709
-from streamparts.sources.picture_window import Window, cut_out
+from streamparts.sources.picture_window import PixelWindow, cut_out
 
 
 class Rescaler:
@@ -81,9 +81,9 @@ class Rescaler:
         return np.ascontiguousarray(np.rot90(upright, rotation // 90)) if rotation else upright
 
 
-def _window(crop: Region) -> Window:
+def _window(crop: Region) -> PixelWindow:
     left, top, width, height = (round(value) for value in crop)
-    return Window(left, top, left + width, top + height)
+    return PixelWindow(left, top, left + width, top + height)
 
 
 def plane_arrays(picture: VideoFrame) -> list[ByteArray]:

@@ -12,13 +12,13 @@ from av.container import InputContainer
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.sources.base import Timeline
+from streamparts.sources.base import FrameTimes
 from streamparts.sources.heavy import AHEAD_BYTES, image_bytes
 
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of FFmpeg
 
 
-class Timed(NamedTuple):
+class TimedImage(NamedTuple):
     """An image with its timestamp."""
 
     image: VideoFrame
@@ -45,9 +45,9 @@ def counted_note(rate: Fraction, asked: bool) -> str:
     return f"has no timestamps: its frames are counted at {float(rate):.4g} fps, {source}"
 
 
-def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Frame]:
+def timed_frames(pictures: Iterator[TimedImage], timeline: FrameTimes) -> Iterator[Frame]:
     """Yield frames in order. A VideoError of `pictures` is raised after the frames before it."""
-    waiting: deque[Timed] = deque()
+    waiting: deque[TimedImage] = deque()
     ended: VideoError | StopIteration | None = None
     while True:
         while ended is None and _has_room(waiting) and timeline.needs_more([picture.pts for picture in waiting]):
@@ -66,11 +66,11 @@ def timed_frames(pictures: Iterator[Timed], timeline: Timeline) -> Iterator[Fram
         raise ended
 
 
-def _has_room(waiting: Sequence[Timed]) -> bool:
+def _has_room(waiting: Sequence[TimedImage]) -> bool:
     return not waiting or sum(image_bytes(picture.image) for picture in waiting) <= AHEAD_BYTES
 
 
-def _stated_after(image: VideoFrame, others: Iterable[Timed]) -> list[int | None]:
+def _stated_after(image: VideoFrame, others: Iterable[TimedImage]) -> list[int | None]:
     """Timestamps of the next images, up to the first of another size, which starts a segment."""
     stated: list[int | None] = []
     for other in others:

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import Backend, Frame, Outputs, Parts
+from streamparts.data import Backend, Frame, NetworkOutputs, Parts
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, Region
 from streamparts.sources.rescale import Rescaler
@@ -71,7 +71,7 @@ class PartSegmenter:
             for i in range(len(prepared))
         ]
 
-    def _checked(self, outputs: Outputs, prepared: Sequence[Prepared]) -> Outputs:
+    def _checked(self, outputs: NetworkOutputs, prepared: Sequence[Prepared]) -> NetworkOutputs:
         labels, affines, scores, evidence = outputs
         num, num_parts = len(prepared), self._num_parts
         if labels.shape != (num, *self._input_hw) or labels.max() > num_parts:
@@ -92,7 +92,7 @@ class PartSegmenter:
         if np.abs(affines).max(initial=0) > _FARTHEST:
             raise self._nonsense("poses far outside the image", prepared[0])
         evidence = None if evidence is None else np.clip(evidence, 0, 1)
-        return Outputs(labels, affines, np.clip(scores, 0, 1), evidence)
+        return NetworkOutputs(labels, affines, np.clip(scores, 0, 1), evidence)
 
     def _nonsense(self, what: str, prepared: Prepared) -> ModelError:
         return ModelError(

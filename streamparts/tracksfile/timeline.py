@@ -11,7 +11,7 @@ class _Lost(Protocol):
     def seconds(self) -> float: ...
 
 
-class Timed(Protocol):
+class HasTimes(Protocol):
     """Properties of a frame that a timeline needs, see data.Frame."""
 
     @property
@@ -24,7 +24,7 @@ class Timed(Protocol):
     def gap(self) -> _Lost | None: ...
 
 
-class Timeline:
+class OverlayTimes:
     """Maps each frame's time to the overlay's, in seconds.
 
     Within a segment, and if a new one simply continues, nothing changes. After a gap, the overlay advances by the lost
@@ -39,7 +39,7 @@ class Timeline:
         self.shift = Fraction(0)
         """Seconds currently added to the source's times."""
 
-    def seconds(self, frame: Timed) -> Fraction:
+    def seconds(self, frame: HasTimes) -> Fraction:
         """Overlay time of the next frame."""
         own = frame.pts * frame.time_base
         if self._segment is not None and frame.segment != self._segment:
@@ -47,7 +47,7 @@ class Timeline:
         self._segment, self._last = frame.segment, own + self.shift
         return self._last
 
-    def _shift_of(self, frame: Timed, own: Fraction) -> Fraction:
+    def _shift_of(self, frame: HasTimes, own: Fraction) -> Fraction:
         if frame.gap is not None:
             ticks = max(1, round(frame.gap.seconds / frame.time_base))
             return self._last + ticks * frame.time_base - own

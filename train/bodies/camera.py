@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from .figure import Figure
+from .figure import BodyFigure
 from .mesh import PARTS, Array
 from .pose import unit
 
@@ -37,7 +37,7 @@ class Camera:
         return Camera(self.turned, self.place, self.focal * times, centre)
 
 
-def look_at(rng: Generator, figure: Figure) -> Camera:
+def look_at(rng: Generator, figure: BodyFigure) -> Camera:
     """From anywhere round a person, most often from before it and from the height of eyes or hips."""
     height = max(0.5, float(np.ptp(figure.vertices[:, 2])))
     middle = np.asarray(figure.vertices.mean(0), np.float32)
@@ -59,7 +59,7 @@ def look_at(rng: Generator, figure: Figure) -> Camera:
     return Camera(np.asarray(turned, np.float32), place)
 
 
-def frame_it(rng: Generator, camera: Camera, figure: Figure, size: int) -> Camera:
+def frame_it(rng: Generator, camera: Camera, figure: BodyFigure, size: int) -> Camera:
     """Choose zoom and place: the tracker's crop with jitter, a wide picture, or close enough to cut the body."""
     seen = camera.project(figure.vertices)[:, :2]
     low, high = seen.min(0), seen.max(0)

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from ..drawing.puppet_clips import PuppetClip, write_clip
 from .camera import Camera, draw_light, horizon, look_at
-from .figure import Figure, dress
+from .figure import BodyFigure, dress
 from .mesh import JOINTS, PARTS, Array, Bodies
 from .outfit import Outfit, draw_outfit
 from .picture import compose, paint_person, part_poses
@@ -39,7 +39,7 @@ def render_person(
 
 
 def _painted(
-    rng: Generator, figures: list[Figure], outfit: Outfit, camera: Camera, background: Array, fps: int
+    rng: Generator, figures: list[BodyFigure], outfit: Outfit, camera: Camera, background: Array, fps: int
 ) -> PuppetClip:
     size, light = len(background), draw_light(rng, camera)
     frames, labels, affines, seen = [], [], [], []
@@ -81,7 +81,7 @@ def smooth_poses(rng: Generator, joints: Array, seconds: Array) -> Array:
     return out
 
 
-def frame_all(camera: Camera, figures: list[Figure], size: int) -> Camera:
+def frame_all(camera: Camera, figures: list[BodyFigure], size: int) -> Camera:
     """Zoomed and placed so that every frame's person fits."""
     seen = [camera.project(figure.vertices[::7])[:, :2] for figure in figures]
     low, high = np.min([s.min(0) for s in seen], 0), np.max([s.max(0) for s in seen], 0)

@@ -15,7 +15,7 @@ from .raster import Ints, skin, vertex_normals
 
 
 @dataclass(frozen=True)
-class Figure:
+class BodyFigure:
     """A mesh in the world: x, y along the floor, z up, metres."""
 
     vertices: Array
@@ -42,7 +42,7 @@ class Figure:
         return np.asarray(self.turned[JOINTS.index("chest")] @ np.array([0, -1, 0], np.float32))
 
 
-def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generator) -> Figure:
+def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generator) -> BodyFigure:
     """The body number `index` in a pose, dressed, its lowest point on the floor."""
     rest, joints = bodies.vertices[index], bodies.joints[index]
     normals = vertex_normals(rest, bodies.faces)
@@ -60,7 +60,7 @@ def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generato
     down = np.array([0, 0, floor], np.float32)
     vertices = vertices - down
     normals = vertex_normals(vertices, faces)
-    return Figure(vertices, normals, faces, parts, where, materials, canonical, places - down, turned)
+    return BodyFigure(vertices, normals, faces, parts, where, materials, canonical, places - down, turned)
 
 
 Piece = tuple[Array, Ints, NDArray[np.uint8], Array, int, Array]

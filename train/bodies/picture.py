@@ -13,7 +13,7 @@ from streamparts.arrays import ByteArray
 from streamparts.geometry import CANONICAL_SIGMAS
 
 from .camera import Camera, Light, draw_light, frame_it, horizon, look_at
-from .figure import Figure, dress
+from .figure import BodyFigure, dress
 from .mesh import JOINTS, PARTS, Array, Bodies
 from .outfit import Outfit, any_colour, draw_outfit
 from .pose import draw_pose, unit
@@ -35,7 +35,7 @@ FINE = 2
 
 
 @dataclass(frozen=True)
-class Picture:
+class BodyPicture:
     """A picture and all that is known of it; poses and facing are those of the first person."""
 
     image: ByteArray
@@ -65,7 +65,7 @@ class Layer:
     canonical: Array
 
 
-def paint_person(figure: Figure, outfit: Outfit, camera: Camera, light: Light, size: int) -> Layer:
+def paint_person(figure: BodyFigure, outfit: Outfit, camera: Camera, light: Light, size: int) -> Layer:
     """Rasterise, paint by place on the body, and shade."""
     fine = size * FINE
     points = camera.finer(FINE).project(figure.vertices)
@@ -107,11 +107,11 @@ EMPTY = 0.165
 """Share of pictures that show nobody."""
 
 
-def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empty: float = EMPTY) -> Picture:
+def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empty: float = EMPTY) -> BodyPicture:
     """One varied picture; a share `empty` of them shows nobody."""
     if rng.random() < empty:
         return nobody(rng, photos, size)
-    figures: list[Figure] = []
+    figures: list[BodyFigure] = []
     outfits: list[Outfit] = []
     for k in range(2 if rng.random() < 0.12 else 1):
         figure, outfit = _person(rng, bodies)
@@ -138,7 +138,7 @@ def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empt
     facing = camera.turned @ figures[0].facing
     affines, seen = part_poses(figures[0], camera, labels)
     whole = np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8)
-    return Picture(whole, labels, canonical, affines, seen, facing, joints, len(figures))
+    return BodyPicture(whole, labels, canonical, affines, seen, facing, joints, len(figures))
 
 
 def _hide(hidden: NDArray[np.bool_], labels: ByteArray, canonical: Array) -> None:
@@ -169,7 +169,7 @@ def _add_caption(rng: Generator, image: Array) -> None:
     image += (mask.astype(np.float32) / 255)[..., None] * (any_colour(rng) - image)
 
 
-def nobody(rng: Generator, photos: Photos, size: int) -> Picture:
+def nobody(rng: Generator, photos: Photos, size: int) -> BodyPicture:
     """A background with more clutter than elsewhere."""
     image = draw_background(rng, size, rng.uniform(0.1, 0.9), photos)
     for _ in range(rng.integers(0, 6)):
@@ -180,7 +180,7 @@ def nobody(rng: Generator, photos: Photos, size: int) -> Picture:
     none = np.zeros((size, size, 3), np.float32)
     poses = np.tile(np.array([[0.1, 0, 0], [0, 0.1, 0]], np.float32), (len(PARTS), 1, 1))
     zeros = np.zeros(len(PARTS), np.float32)
-    return Picture(
+    return BodyPicture(
         whole,
         np.zeros((size, size), np.uint8),
         none,
@@ -192,23 +192,23 @@ def nobody(rng: Generator, photos: Photos, size: int) -> Picture:
     )
 
 
-def _person(rng: Generator, bodies: Bodies) -> tuple[Figure, Outfit]:
+def _person(rng: Generator, bodies: Bodies) -> tuple[BodyFigure, Outfit]:
     index, outfit = int(rng.integers(len(bodies))), draw_outfit(rng)
     return dress(bodies, index, draw_pose(rng, bodies.joints[index]), outfit, rng), outfit
 
 
-def _beside(rng: Generator, figure: Figure, first: Figure) -> Figure:
+def _beside(rng: Generator, figure: BodyFigure, first: BodyFigure) -> BodyFigure:
     angle, apart = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 2.5)
     spin = rng.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(spin), -np.sin(spin), 0], [np.sin(spin), np.cos(spin), 0], [0, 0, 1]], np.float32)
     shift = np.array([apart * np.cos(angle), apart * np.sin(angle), 0], np.float32) + first.vertices.mean(0) * (1, 1, 0)
-    return Figure(
+    return BodyFigure(
         (figure.vertices @ turn.T + shift).astype(np.float32), figure.normals @ turn.T, figure.faces, figure.parts,
         figure.places, figure.materials, figure.rest, figure.joints @ turn.T + shift, turn @ figure.turned,
     )  # fmt: skip
 
 
-def _shadow(rng: Generator, figure: Figure, camera: Camera, light: Light, size: int) -> Array:
+def _shadow(rng: Generator, figure: BodyFigure, camera: Camera, light: Light, size: int) -> Array:
     """(S, S, 1) how dark the floor is."""
     slope = light.towards[:2] / max(light.towards[2], 0.35)
     flat = figure.vertices.copy()
@@ -240,7 +240,7 @@ def compose(background: Array, layers: list[Layer], size: int) -> tuple[Array, B
     return image, np.ascontiguousarray(front.labels[some, some]), np.ascontiguousarray(front.canonical[some, some])
 
 
-def part_poses(figure: Figure, camera: Camera, labels: NDArray[np.uint8]) -> tuple[Array, Array]:
+def part_poses(figure: BodyFigure, camera: Camera, labels: NDArray[np.uint8]) -> tuple[Array, Array]:
     """(K, 2, 3) as PuppetTruth.affines: an ellipse of CANONICAL_SIGMAS round each part as if nothing hid it, its first
     axis along the bone; and (K,) the seen share of each part's silhouette. Every silhouette is covered twice, by what
     is before and what is behind, so that the triangles' moments are its own."""

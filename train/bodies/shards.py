@@ -16,7 +16,7 @@ from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 
 from .mesh import Array, Bodies
-from .picture import Picture, draw_picture
+from .picture import BodyPicture, draw_picture
 from .scene import Photos
 
 PER_SHARD = 250
@@ -47,7 +47,7 @@ class Shard:
         return len(self.images)
 
 
-def pack(pictures: list[Picture]) -> Shard:
+def pack(pictures: list[BodyPicture]) -> Shard:
     """One array of each kind."""
     canonical = np.stack([picture.canonical[::2, ::2] for picture in pictures])
     return Shard(
@@ -107,7 +107,7 @@ def _read(place: Path) -> Shard:
     return Shard(**{name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names})
 
 
-def sheet(pictures: list[Picture], columns: int = 8) -> ByteArray:
+def sheet(pictures: list[BodyPicture], columns: int = 8) -> ByteArray:
     """Pictures in rows, below each the same with its parts coloured."""
     from streamparts.bundle.colours import part_color
 

@@ -43,7 +43,7 @@ class Bone:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PuppetFigure:
     """Bones, each after its parent, and the motion of the whole figure."""
 
     bones: tuple[Bone, ...]
@@ -81,7 +81,7 @@ _FOREARM = Bone("forearm", "upper_arm", "elbow", (10, 0), 10, 5.2, 5, 0, (-110, 
 _THIGH = Bone("thigh", "torso", "hip", (0.6, 3.0), 12, 7.2, 6.2, 180, (-45, 10), depths=(-2, -1.5, -2.5))
 _SHIN = Bone("shin", "thigh", "knee", (12, 0), 12, 6.2, 5.2, 0, (0, 50), "ankle", depths=(0.2, -0.2))
 
-HUMAN = Figure(
+HUMAN = PuppetFigure(
     (
         Bone("torso", None, "pelvis", (0, 2.8), 17, 9.5, 12.5, -90, (-15, 15), corner=4.2),
         Bone("head", "torso", "neck", (16.3, 0), 10.5, 8.5, 10, 0, (-20, 20), "head_top", 4.2, (1, -1)),
@@ -92,7 +92,7 @@ HUMAN = Figure(
     )
 )
 
-QUADRUPED = Figure(
+QUADRUPED = PuppetFigure(
     (
         Bone("body", None, "origin", (-17, -4), 31, 12.5, 13.5, 0, (-6, 6), corner=6),
         Bone("neck", "body", "withers", (28, -3), 11, 9, 6.5, -52, (-22, 22), depths=(0.5,)),
@@ -106,7 +106,7 @@ QUADRUPED = Figure(
     wander=(0.06, 0.05),
 )
 
-ARM = Figure(
+ARM = PuppetFigure(
     (
         Bone("base", None, "floor", (0, 28), 9, 26, 20, -90, (0, 0), corner=3),
         Bone("lower", "base", "swivel", (8, 0), 14, 9.5, 8, 0, (-50, 50), depths=(1, -1)),
@@ -119,4 +119,4 @@ ARM = Figure(
     breathing=0.0,
 )
 
-FIGURES: dict[str, Figure] = {"human": HUMAN, "quadruped": QUADRUPED, "arm": ARM}
+FIGURES: dict[str, PuppetFigure] = {"human": HUMAN, "quadruped": QUADRUPED, "arm": ARM}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .puppet_figures import UNITS, Bone, Figure
+from .puppet_figures import UNITS, Bone, PuppetFigure
 
 Array = NDArray[np.float64]
 Size = tuple[int, int]
@@ -47,7 +47,7 @@ def wave(rng: Generator, seconds: Array, gestures: bool = False) -> Array:
     return np.asarray(np.sin(phase))
 
 
-def animate(figure: Figure, rng: Generator, seconds: Array, size_hw: Size) -> Array:
+def animate(figure: PuppetFigure, rng: Generator, seconds: Array, size_hw: Size) -> Array:
     """(F, K, 3, 3) bone frames -> pixels of a random performance."""
     stride = rng.uniform(0.8, 1.5) * seconds + rng.random()
     motion = np.empty((len(seconds), len(figure.bones)))

@@ -122,7 +122,7 @@ def follow_camera(frames: Sequence[ByteArray]) -> NDArray[np.float64]:
     return path
 
 
-class Found(NamedTuple):
+class CameraMotion(NamedTuple):
     """Motion of the image between two frames."""
 
     motion: Matrix
@@ -131,7 +131,7 @@ class Found(NamedTuple):
     """Share of all points, including lost ones, that follow this motion."""
 
 
-def motion_between(first: ByteArray, second: ByteArray, guess: Matrix) -> Found | None:
+def motion_between(first: ByteArray, second: ByteArray, guess: Matrix) -> CameraMotion | None:
     """Estimate the similarity that most points of the first grey image follow, near `guess`; None if too few agree."""
     side = min(first.shape)
     start = cv2.goodFeaturesToTrack(first, 300, 0.002, max(3.0, side / 18), blockSize=5)
@@ -148,4 +148,4 @@ def motion_between(first: ByteArray, second: ByteArray, guess: Matrix) -> Found 
     affine, inliers = cv2.estimateAffinePartial2D(start[kept], end[kept], ransacReprojThreshold=0.6, maxIters=500)
     if affine is None or inliers.sum() < max(MIN_POINTS, MIN_AGREEING * kept.sum()):
         return None
-    return Found(np.vstack([affine, [0, 0, 1]]), float(inliers.sum() / len(start)))
+    return CameraMotion(np.vstack([affine, [0, 0, 1]]), float(inliers.sum() / len(start)))

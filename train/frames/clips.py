@@ -23,8 +23,8 @@ from .camera import Box
 from .close_ups import CloseUp
 from .readers import (
     READING_ERRORS,
+    ClipReader,
     Frames,
-    Reader,
     SeekingFrames,
     find_clips,
     letterboxed,
@@ -86,7 +86,7 @@ def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> None:
         raise VideoError(f"{target}: cannot be written ({error.strerror})") from error
 
 
-def open_clip(clip: Path) -> Reader:
+def open_clip(clip: Path) -> ClipReader:
     """Open a clip. Raises VideoError unless it has at least two frames."""
     try:
         reader = open_reader(clip)
@@ -98,7 +98,7 @@ def open_clip(clip: Path) -> Reader:
     return reader
 
 
-def decode_frames(clip: Path, reader: Reader, wanted: Sequence[int], out: NDArray[np.uint8]) -> None:
+def decode_frames(clip: Path, reader: ClipReader, wanted: Sequence[int], out: NDArray[np.uint8]) -> None:
     """Decode the selected frames into `out` (F, S, S, 3). Raises VideoError with the reader's reason."""
     try:
         for row, index in enumerate(wanted):
@@ -142,7 +142,7 @@ def read_scenery(path: Path) -> tuple[Scenery, tuple[str, ...]]:
         return scenery, tuple(stored["notes"].tolist())
 
 
-def notes_of(reader: Reader, scenery: Scenery, num_frames: int) -> tuple[str, ...]:
+def notes_of(reader: ClipReader, scenery: Scenery, num_frames: int) -> tuple[str, ...]:
     notes = [*reader.notes]
     if num_frames < len(reader):
         notes.append(f"uses {num_frames} of its {len(reader)} frames")

@@ -26,7 +26,7 @@ FILL = 1 / 8
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenRows:
     """Some rows of an array of frames, in place."""
 
     frames: Frames

@@ -24,7 +24,7 @@ from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_in
 from .pictures import PictureError, read_rgb
 
 
-class Reader(Protocol):
+class ClipReader(Protocol):
     """Random access to the frames of a clip, in display order and as displayed: rotation applied."""
 
     def __len__(self) -> int: ...
@@ -100,7 +100,7 @@ def without_row_padding(image: ByteArray) -> ByteArray:
     return image.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
 
 
-def open_reader(clip: Path) -> Reader:
+def open_reader(clip: Path) -> ClipReader:
     """Open a reader. Raises VideoError, or decord's own errors (see `reason_of`)."""
     return PictureReader(clip) if clip.is_dir() else VideoReader(clip)
 
@@ -148,7 +148,7 @@ def letterboxed(image: ByteArray, size: int) -> ByteArray:
 
 
 @lru_cache(maxsize=16)
-def kept_open(clip: Path) -> Reader:
+def kept_open(clip: Path) -> ClipReader:
     """Return the reader of a clip, which stays open for the next frame."""
     return open_reader(clip)
 

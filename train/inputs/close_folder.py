@@ -16,7 +16,7 @@ from streamparts.errors import VideoError
 
 from ..frames.cache import cache_place
 from ..frames.clips import Clip, ClipFolder
-from ..frames.close_ups import FAR_REACH, NEAR_REACH, Chosen, CloseUp, Middle, widened
+from ..frames.close_ups import FAR_REACH, NEAR_REACH, ChosenRows, CloseUp, Middle, widened
 from ..frames.scenery import Scenery
 from ..frames.spread import spread
 from ..subject.crops import crop_frames
@@ -74,8 +74,8 @@ def close_pictures(
 def small_clip(clip: SubjectClip, side: int, cache: Path) -> Clip:
     """Build the crops for the teacher."""
     rows = np.flatnonzero(clip.found)
-    frames = Chosen(crop_frames(clip.clip, clip.rows, clip.regions, side, cache), rows)
-    close_up = CloseUp(Chosen(clip.masks, rows), Chosen(clip.known, rows))
+    frames = ChosenRows(crop_frames(clip.clip, clip.rows, clip.regions, side, cache), rows)
+    close_up = CloseUp(ChosenRows(clip.masks, rows), ChosenRows(clip.known, rows))
     return Clip(clip.name, frames, _nothing(side), clip.notes, close_up)
 
 
@@ -84,10 +84,10 @@ def large_clip(clip: SubjectClip, side: int, cache: Path, alone: bool) -> Clip:
     rows = np.flatnonzero(clip.found)
     near_side = 2 * round(NEAR_REACH * side / 2)
     near, far = (
-        Chosen(crop_frames(clip.clip, clip.rows, widened(clip.regions, reach), pixels, cache), rows)
+        ChosenRows(crop_frames(clip.clip, clip.rows, widened(clip.regions, reach), pixels, cache), rows)
         for reach, pixels in ((near_side / side, near_side), (FAR_REACH, side))
     )
-    close_up = CloseUp(Chosen(clip.masks, rows), Chosen(clip.known, rows), near, far, alone)
+    close_up = CloseUp(ChosenRows(clip.masks, rows), ChosenRows(clip.known, rows), near, far, alone)
     return Clip(clip.name, Middle(near, side), _nothing(side), clip.notes, close_up)
 
 

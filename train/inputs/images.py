@@ -27,13 +27,13 @@ from ..frames.spread import spread
 from ..subject.networks import load_network, load_saliency, saliency_file
 from .boxes import Rectangle, read_boxes
 from .close_folder import close_pictures
-from .maps import ComputedMaps, MapsOfAnotherTool, Picture
+from .maps import ComputedMaps, MapsOfAnotherTool, PictureFile
 
 Fit = Literal["letterbox", "stretch"]
 """How an image becomes square: letterboxed, as the runtime prepares its frames, so that a rotated subject keeps its
 shape; or stretched, as in SCOPS."""
 
-Maps = Callable[[Picture, ByteArray, Box], ByteArray]
+Maps = Callable[[PictureFile, ByteArray, Box], ByteArray]
 Row = tuple[str, ByteArray, ByteArray]
 """Name, (S, S, 3) image and (S, S) saliency."""
 
@@ -61,11 +61,11 @@ def find_files(folder: Path, apart: Path | None = None) -> list[Path]:
     return files
 
 
-def pictures_of(file: Path, name: str, frames_per_video: int) -> list[Picture]:
+def pictures_of(file: Path, name: str, frames_per_video: int) -> list[PictureFile]:
     """Yield the image of a file, or frames of a video, spread evenly. Raises one of READING_ERRORS."""
     if file.suffix.lower() in IMAGE_SUFFIXES:
-        return [Picture(name, file)]
-    return [Picture(f"{name}#{index}", file, index) for index in spread(len(open_reader(file)), frames_per_video)]
+        return [PictureFile(name, file)]
+    return [PictureFile(f"{name}#{index}", file, index) for index in spread(len(open_reader(file)), frames_per_video)]
 
 
 CONTRAST = "contrast"
@@ -127,7 +127,7 @@ class Preparation:
             some = ", ".join(sorted(unused)[:3])
             self.failures.append(f"{len(unused)} box(es) belong to no image in use: {some}")
 
-    def _prepared(self, picture: Picture, rectangle: Rectangle | None) -> tuple[ByteArray, ByteArray]:
+    def _prepared(self, picture: PictureFile, rectangle: Rectangle | None) -> tuple[ByteArray, ByteArray]:
         image = picture.read()
         hw = image.shape[:2]
         box = rectangle.within(hw) if rectangle else Box(0, hw[0], 0, hw[1])

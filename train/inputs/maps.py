@@ -26,7 +26,7 @@ KEPT_SIDE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureFile:
     """An image file, or one frame of a video."""
 
     name: str
@@ -53,7 +53,7 @@ class ComputedMaps:
     def __init__(self, folder: Path, map_of: Callable[[ByteArray], FloatArray] | None = None, name: str = "") -> None:
         self.folder, self.map_of, self.name = folder, map_of, name
 
-    def __call__(self, picture: Picture, image: ByteArray, box: Box) -> ByteArray:
+    def __call__(self, picture: PictureFile, image: ByteArray, box: Box) -> ByteArray:
         """Compute the map (h, w) of the box, 255 is most salient. The surroundings of the box are included, because a
         subject that fills its box touches the box's borders and would be taken for background."""
         around = with_surroundings(box, image.shape[:2])
@@ -64,7 +64,7 @@ class ComputedMaps:
         top, left = box.top - around.top, box.left - around.left
         return whole[top : top + box.bottom - box.top, left : left + box.right - box.left]
 
-    def _key(self, picture: Picture, around: Box) -> str:
+    def _key(self, picture: PictureFile, around: Box) -> str:
         stat = picture.file.stat()
         about = f"{picture.name}|{stat.st_size}|{stat.st_mtime_ns}|{tuple(around)}|1{self.name}"
         return hashlib.sha256(about.encode()).hexdigest()[:20]
@@ -94,7 +94,7 @@ class MapsOfAnotherTool:
             self._by_path[file.relative_to(folder).with_suffix("").as_posix()].append(file)
             self._by_stem[file.stem].append(file)
 
-    def __call__(self, picture: Picture, image: ByteArray, box: Box) -> ByteArray:
+    def __call__(self, picture: PictureFile, image: ByteArray, box: Box) -> ByteArray:
         """(h, w) of the box, 255 is most salient. Raises PictureError unless there is exactly one map."""
         file = self._file(picture)
         try:
@@ -103,7 +103,7 @@ class MapsOfAnotherTool:
             raise PictureError(f"its saliency map {file.name}: {error}") from error
         return box.crop(np.asarray(cv2.resize(stored, image.shape[1::-1]), np.uint8))
 
-    def _file(self, picture: Picture) -> Path:
+    def _file(self, picture: PictureFile) -> Path:
         name = picture.map_name
         found = self._by_path.get(name) or (self._by_stem.get(Path(name).name, []) if picture.frame is None else [])
         if len(found) != 1:

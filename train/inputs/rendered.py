@@ -71,7 +71,7 @@ class Lessons:
         rng = np.random.default_rng([self.seed, step])
         return stack([self._one(rng, int(rng.integers(len(self)))) for _ in range(count)])
 
-    def _one(self, rng: Generator, index: int) -> Sample:
+    def _one(self, rng: Generator, index: int) -> RenderedImage:
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         sample = take(self.shards[shard], index - int(self.starts[shard]))
         if rng.random() < 0.5:
@@ -80,7 +80,7 @@ class Lessons:
 
 
 @dataclass(frozen=True)
-class Sample:
+class RenderedImage:
     """One image: as Truth but not yet tensors; `image` is (S, S, 3) uint8, canonical (S', S', 3)."""
 
     image: ByteArray
@@ -92,21 +92,21 @@ class Sample:
     people: int
 
 
-def take(shard: Shard, row: int) -> Sample:
+def take(shard: Shard, row: int) -> RenderedImage:
     """Read an image from a shard."""
     canonical = shard.canonical[row].astype(np.float32) / STEPS_PER_HEIGHT
     affines, seen, facing = (np.array(values[row]) for values in (shard.affines, shard.seen, shard.facing))
     image, labels = np.array(shard.images[row]), np.array(shard.labels[row])
-    return Sample(image, labels, canonical, affines, seen, facing, int(shard.people[row]))
+    return RenderedImage(image, labels, canonical, affines, seen, facing, int(shard.people[row]))
 
 
-def mirrored(sample: Sample) -> Sample:
+def mirrored(sample: RenderedImage) -> RenderedImage:
     """Mirror the image and swap the sides of the body."""
     affines = sample.affines[SWAP].copy()
     affines[:, 0] *= -1
     affines[:, :, 1] *= -1  # A stays a rotation times a scaling; the second axis has no direction of its own
     flip = np.array([-1, 1, 1], np.float32)
-    return Sample(
+    return RenderedImage(
         np.ascontiguousarray(sample.image[:, ::-1]),
         SWAP_LABELS[sample.labels[:, ::-1]],
         sample.canonical[:, ::-1] * flip,
@@ -125,7 +125,7 @@ def draw_move(rng: Generator) -> Array:
     return np.array([[cos, -sin, rng.normal(0, 0.08)], [sin, cos, rng.normal(0, 0.08)]], np.float32)
 
 
-def moved(sample: Sample, move: Array, size: int) -> Sample:
+def moved(sample: RenderedImage, move: Array, size: int) -> RenderedImage:
     """Transform truth and image together, to a side of `size`; pixels outside are black, as in a tracker's crop."""
     image = _warp(sample.image, move, size, cv2.INTER_LINEAR)
     labels = _warp(sample.labels, move, size, cv2.INTER_NEAREST)
@@ -134,7 +134,7 @@ def moved(sample: Sample, move: Array, size: int) -> Sample:
     affines[:, :, 2] = sample.affines[:, :, 2] @ move[:, :2].T + move[:, 2]
     facing = sample.facing.copy()
     facing[:2] = move[:, :2] @ facing[:2] / np.hypot(move[0, 0], move[1, 0])
-    return Sample(image, labels, canonical, affines, sample.seen, facing, sample.people)
+    return RenderedImage(image, labels, canonical, affines, sample.seen, facing, sample.people)
 
 
 def _warp(image: Any, move: Array, size: int, how: int) -> Any:
@@ -146,7 +146,7 @@ def _warp(image: Any, move: Array, size: int, how: int) -> Any:
     return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=how))
 
 
-def spoil(rng: Generator, sample: Sample) -> Sample:
+def spoil(rng: Generator, sample: RenderedImage) -> RenderedImage:
     """Degrade an image: colour casts, wrong exposure, blur, low resolution, noise, compression, and holes."""
     image, labels, canonical = sample.image, sample.labels, sample.canonical
     if rng.random() < 0.2:
@@ -222,7 +222,7 @@ def _recoloured(rng: Generator, image: ByteArray) -> ByteArray:
     return np.asarray(np.clip(x, 0, 1) * 255 + 0.5, np.uint8)
 
 
-def stack(samples: list[Sample]) -> Truth:
+def stack(samples: list[RenderedImage]) -> Truth:
     """Stack equal samples into tensors."""
     images = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
     affines = torch.from_numpy(np.stack([s.affines for s in samples]).astype(np.float32))

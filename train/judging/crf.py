@@ -22,7 +22,7 @@ from scipy.sparse import csr_array
 
 from streamparts.arrays import ByteArray, FloatArray, require_shape
 
-from .found import Found
+from .found import FoundParts
 
 SMALLEST = 1e-6
 """Lower bound of probabilities, so that no label is impossible."""
@@ -65,7 +65,7 @@ CONFIDENCE = 0.9
 """Probability of a hard label, for networks without soft masks; the other labels share the rest."""
 
 
-def refine_found(found: Found, image: ByteArray, config: CrfConfig | None = None) -> Found:
+def refine_found(found: FoundParts, image: ByteArray, config: CrfConfig | None = None) -> FoundParts:
     """Refine labels and soft masks with the (H, W, 3) image, at WORKING_SIDE or the image's own size if that is
     smaller. Poses stay unchanged."""
     scale = min(1.0, WORKING_SIDE / max(image.shape[:2]))

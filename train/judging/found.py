@@ -37,7 +37,7 @@ class RawParts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundParts:
     """The parts of one frame."""
 
     frame_hw: tuple[int, int]
@@ -53,7 +53,7 @@ class Found:
             require_shape("masks", self.masks, (1 + len(self.affines), *self.labels.shape))
 
     @classmethod
-    def of_tracks(cls, tracks: Tracks) -> Found:
+    def of_tracks(cls, tracks: Tracks) -> FoundParts:
         """Convert tracks of the runtime, whether the network saw the whole frame or a crop."""
         hw = (tracks.frame.height, tracks.frame.width)
         return cls(hw, labels_over_frame(tracks.labels, tracks.letterbox, hw), tracks.affines)
@@ -119,11 +119,11 @@ class Finder:
     run: Callable[[ByteArray], RawParts]
     """Runs an image of the input's size."""
 
-    def __call__(self, image: ByteArray) -> Found:
+    def __call__(self, image: ByteArray) -> FoundParts:
         """Find the parts of an (H, W, 3) RGB image of any size, letterboxed as in the runtime."""
         hw = height, width = image.shape[:2]
         box = Letterbox.fit(hw, self.input_hw)
         frame = Frame(0, 0, Fraction(1), image, 0, height, width, decoded_at=0.0)
         raw = self.run(box.pad(Rescaler().rgb(frame, box.inner_hw)))
         masks = None if raw.masks is None else raw.masks[:, *box.inner_slices]
-        return Found(hw, raw.labels[box.inner_slices], box.affines_to_frame(raw.affines), masks)
+        return FoundParts(hw, raw.labels[box.inner_slices], box.affines_to_frame(raw.affines), masks)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamparts.arrays import FloatArray
 
 from ..labels.values import LabelledFrame
-from .found import Found
+from .found import FoundParts
 from .keypoints import labels_under
 from .metrics import Confusion, soft_iou
 from .ridge import silhouette_features
@@ -32,7 +32,7 @@ class Observed:
     sizes_wh: NDArray[np.float64]
     """(F, 2) sizes of the frames in pixels."""
     hard_centers: FloatArray
-    """(F, K, 2) pixels, see Found."""
+    """(F, K, 2) pixels, see FoundParts."""
     soft_centers: FloatArray | None
     """The same from soft masks, if available."""
     found_affines: FloatArray
@@ -56,7 +56,7 @@ class Observed:
     """(F, T) the found part with the largest overlap, -1 if none."""
 
 
-def observe(pairs: Iterable[tuple[LabelledFrame, Found]], num_true: int) -> Observed:
+def observe(pairs: Iterable[tuple[LabelledFrame, FoundParts]], num_true: int) -> Observed:
     """Evaluate each frame as it comes; images are not kept. Raises ValueError without any frame."""
     rows = [_Row.of(frame, found, num_true) for frame, found in pairs]
     if not rows:
@@ -108,7 +108,7 @@ class _Row:
     parts: Confusion | None
 
     @classmethod
-    def of(cls, frame: LabelledFrame, found: Found, num_true: int) -> _Row:
+    def of(cls, frame: LabelledFrame, found: FoundParts, num_true: int) -> _Row:
         subject, num_found, labels = frame.foreground, len(found.affines), found.labels_at_frame()
         counts: Confusion | None = None
         parts: Confusion | None = None
@@ -134,6 +134,6 @@ class _Row:
         )
 
 
-def _foreground_iou(subject: NDArray[np.bool_], found: Found) -> tuple[float, float | None]:
+def _foreground_iou(subject: NDArray[np.bool_], found: FoundParts) -> tuple[float, float | None]:
     uncertain = found.uncertain_foreground()
     return soft_iou(subject, found.foreground()), None if uncertain is None else soft_iou(subject, uncertain)

@@ -15,7 +15,7 @@ from streamparts.bundle.colours import part_color
 from streamparts.geometry import Letterbox
 
 from ..labels.values import LabelledFrame
-from .found import Found
+from .found import FoundParts
 
 TILE = 320
 """Side of one tile in pixels."""
@@ -24,19 +24,19 @@ WHITE, YELLOW, CYAN, BLACK = (255, 255, 255), (255, 225, 0), (0, 220, 255), (0, 
 
 
 @dataclass(frozen=True)
-class Sample:
+class SheetFrame:
     """A frame of the sheet."""
 
     frame: LabelledFrame
-    found: Found
+    found: FoundParts
     predicted: NDArray[np.float64] | None = None
     """(L, 2) landmarks in pixels of the frame, as regressed from the parts; None for frames used in the fit."""
 
-    def with_prediction(self, predicted: NDArray[np.float64] | None) -> Sample:
+    def with_prediction(self, predicted: NDArray[np.float64] | None) -> SheetFrame:
         return replace(self, predicted=predicted)
 
 
-def write_sheet(path: Path, samples: Sequence[Sample], match: NDArray[np.int64] | None) -> None:
+def write_sheet(path: Path, samples: Sequence[SheetFrame], match: NDArray[np.int64] | None) -> None:
     """Write all samples as one PNG, COLUMNS pairs per row; `match` (T,) gives true parts the colours of found ones."""
     pairs = [np.concatenate([draw_truth(s, match), draw_found(s)], axis=1) for s in samples]
     blank = np.zeros_like(pairs[0])
@@ -45,7 +45,7 @@ def write_sheet(path: Path, samples: Sequence[Sample], match: NDArray[np.int64] 
     path.write_bytes(cv2.imencode(".png", np.concatenate(rows)[..., ::-1])[1].tobytes())
 
 
-def draw_truth(sample: Sample, match: NDArray[np.int64] | None) -> ByteArray:
+def draw_truth(sample: SheetFrame, match: NDArray[np.int64] | None) -> ByteArray:
     """(TILE, TILE, 3) true parts or the mask's outline, and true landmarks."""
     frame = sample.frame
     tile, box = _tile(frame.image)
@@ -61,7 +61,7 @@ def draw_truth(sample: Sample, match: NDArray[np.int64] | None) -> ByteArray:
     return tile
 
 
-def draw_found(sample: Sample) -> ByteArray:
+def draw_found(sample: SheetFrame) -> ByteArray:
     """(TILE, TILE, 3) found parts with their ellipses, and crosses at the regressed landmarks."""
     found = sample.found
     tile, box = _tile(sample.frame.image)

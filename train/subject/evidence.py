@@ -13,7 +13,7 @@ from streamparts.arrays import ByteArray, FloatArray
 
 from ..frames.camera import MEDIAN_FRAMES
 from ..frames.spread import spread
-from .footage import Shot, key_rows, read_key
+from .footage import ClipShot, key_rows, read_key
 from .motion import motion_evidence
 from .values import BoolArray
 
@@ -68,7 +68,7 @@ class ShotEvidence:
     """Whether the mask network's components move."""
 
 
-def gather(shot: Shot, most_keys: int, mask_of: MaskOf | None, gated: bool = True) -> ShotEvidence:
+def gather(shot: ClipShot, most_keys: int, mask_of: MaskOf | None, gated: bool = True) -> ShotEvidence:
     """Look at `most_keys` frames of a shot by motion, background and, if given, a mask network, of whose components
     those that move are kept, or all if it is not `gated`."""
     rows = key_rows(shot, most_keys)
@@ -132,7 +132,7 @@ def motion_trimap(motion: MotionMap) -> ByteArray:
     return trimap
 
 
-def travelled(shot: Shot, rows: list[int], agreeing: float) -> list[FloatArray] | None:
+def travelled(shot: ClipShot, rows: list[int], agreeing: float) -> list[FloatArray] | None:
     """Of each frame the (h, w) difference to the clip's median, in thresholds; None where it is no background."""
     sample = np.stack([shot.picture(i) for i in spread(len(shot.rows), MEDIAN_FRAMES)])
     median = np.median(sample, axis=0).astype(np.uint8)
@@ -158,7 +158,7 @@ def with_background(motion: MotionMap, different: FloatArray, text: BoolArray) -
     return MotionMap(np.where(text, 0, different), max(motion.threshold, NOTHING_MOVES))
 
 
-def small_mask(shot: Shot, mask: FloatArray) -> FloatArray:
+def small_mask(shot: ClipShot, mask: FloatArray) -> FloatArray:
     """(H, W) of the displayed frame -> (h, w) of the shot's small picture."""
     box = shot.letterbox
     inner = np.asarray(cv2.resize(mask, box.inner_hw[::-1], interpolation=cv2.INTER_AREA), np.float32)

@@ -19,7 +19,7 @@ from ..frames.clips import cache_key
 from ..frames.readers import find_clips
 from .boxes import Followed
 from .evidence import MaskOf, ShotEvidence, gather
-from .footage import Shot, open_footage
+from .footage import ClipShot, open_footage
 from .given import given_subjects
 from .kept import keep, read_kept
 from .learning import Example, answers, train_network
@@ -132,7 +132,7 @@ def search(clips: Path, source: SubjectSource, cache: Path, say: Say, effort: Ef
             yield masked(shot, found, number, network, each, cue)
 
 
-def learn(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], effort: Effort, drawn: bool) -> SubjectNetwork:
+def learn(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], effort: Effort, drawn: bool) -> SubjectNetwork:
     """The mask network of all clips. Raises VideoError where nothing is known of any."""
     examples = [
         Example(key.image, enlarged(shot, key.trimap, key.image.shape[:2]), clip)
@@ -158,7 +158,7 @@ def learn(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], effort: Effor
     return quick
 
 
-def enlarged(shot: Shot, trimap: ByteArray, hw: tuple[int, int]) -> ByteArray:
+def enlarged(shot: ClipShot, trimap: ByteArray, hw: tuple[int, int]) -> ByteArray:
     """(h, w) of the shot's small picture -> (H, W) of the displayed frame; bars are background."""
     whole = np.zeros(shot.letterbox.model_hw, np.uint8)
     whole[shot.box.top : shot.box.bottom, shot.box.left : shot.box.right] = trimap
@@ -167,7 +167,7 @@ def enlarged(shot: Shot, trimap: ByteArray, hw: tuple[int, int]) -> ByteArray:
 
 
 def masked(
-    shot: Shot,
+    shot: ClipShot,
     found: list[Followed],
     number: int,
     network: SubjectNetwork,

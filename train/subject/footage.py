@@ -46,7 +46,7 @@ STEEP = 40.0
 
 
 @dataclass(frozen=True)
-class Shot:
+class ClipShot:
     """A clip, or a part of one between two cuts."""
 
     clip: Path
@@ -78,7 +78,7 @@ class Shot:
         return np.concatenate([corners[:, 0], corners[:, 1] - corners[:, 0]], 1)
 
 
-def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[Shot]:
+def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[ClipShot]:
     """The clip split at its cuts. Raises VideoError where it cannot be read or is too short."""
     reader = open_clip(clip)
     rows = np.array(spread(len(reader), most))
@@ -96,7 +96,7 @@ def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[Shot]:
     notes = (*reader.notes,)
     if len(rows) < len(reader):
         notes += (f"{len(rows)} of its {len(reader)} frames are used",)
-    shots: list[Shot] = []
+    shots: list[ClipShot] = []
     for start, end in pairwise(cuts):
         if end - start < min(SHORTEST, len(frames)):
             continue
@@ -104,11 +104,11 @@ def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[Shot]:
         said = (*notes, f"cut into {len(cuts) - 1} shots") if len(cuts) > 2 else notes
         part = frames[start:end]
         box = picture_box(part, whole)
-        shots.append(Shot(clip, name + number, rows[start:end], part, hw, box, find_text(part, box), said))
+        shots.append(ClipShot(clip, name + number, rows[start:end], part, hw, box, find_text(part, box), said))
     return shots
 
 
-def open_footage(folder: Path, cache: Path, say: Callable[[str], None]) -> list[Shot]:
+def open_footage(folder: Path, cache: Path, say: Callable[[str], None]) -> list[ClipShot]:
     """The shots of all clips of a folder; what cannot be read is said. Raises VideoError where nothing can."""
     clips = find_clips(folder)
     most = max(150, min(MOST_FRAMES, MOST_IN_ALL // len(clips)))
@@ -176,13 +176,13 @@ def find_text(frames: ByteArray, box: Box) -> BoolArray:
     return found if found.mean() < MOST_TEXT else none
 
 
-def key_rows(shot: Shot, most: int) -> list[int]:
+def key_rows(shot: ClipShot, most: int) -> list[int]:
     """A few frames of the shot, at the middles of equal spans of time."""
     count = min(most, len(shot.rows))
     return [int((k + 0.5) * len(shot.rows) / count) for k in range(count)]
 
 
-def read_key(shot: Shot, rows: list[int]) -> list[ByteArray]:
+def read_key(shot: ClipShot, rows: list[int]) -> list[ByteArray]:
     """The frames at full detail, or KEY_SIDE wide."""
     reader = open_clip(shot.clip)
     scale = min(1.0, KEY_SIDE / max(shot.hw))

@@ -13,7 +13,7 @@ from streamparts.arrays import ByteArray
 from ..frames.clips import open_clip
 from .boxes import Followed, follow
 from .cutting import cut
-from .footage import Shot, open_footage
+from .footage import ClipShot, open_footage
 from .masking import of_others, trusted
 from .masks_folder import FrameMasks, MasksOfAnotherTool
 from .values import MASK_SIDE, BoolArray, SubjectClip, square_around
@@ -33,7 +33,7 @@ def given_subjects(clips: Path, folder: Path, cache: Path, say: Callable[[str], 
             yield cut_given(shot, masks, found, number, f"masks of {folder.name}")
 
 
-def follow_given(shot: Shot, masks: FrameMasks) -> list[Followed]:
+def follow_given(shot: ClipShot, masks: FrameMasks) -> list[Followed]:
     """The subjects of a shot, boxes in displayed pixels."""
     scale = max(shot.hw) / MASK_SIDE
     region = (0.0, 0.0, float(max(shot.hw)), float(max(shot.hw)))
@@ -41,7 +41,7 @@ def follow_given(shot: Shot, masks: FrameMasks) -> list[Followed]:
     return [Followed(each.boxes * scale, each.found) for each in follow(small, shot.rows.astype(float))]
 
 
-def frame_mask(shot: Shot, masks: FrameMasks, frame: int) -> ByteArray:
+def frame_mask(shot: ClipShot, masks: FrameMasks, frame: int) -> ByteArray:
     """(H, W) of the displayed frame, whatever size the mask has; empty where there is none."""
     if frame not in masks:
         return np.zeros(shot.hw, np.uint8)
@@ -50,7 +50,7 @@ def frame_mask(shot: Shot, masks: FrameMasks, frame: int) -> ByteArray:
     return mask if same else np.asarray(cv2.resize(mask, shot.hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def cut_given(shot: Shot, masks: FrameMasks, found: list[Followed], number: int, source: str) -> SubjectClip:
+def cut_given(shot: ClipShot, masks: FrameMasks, found: list[Followed], number: int, source: str) -> SubjectClip:
     """One subject, its masks as they were given, at the detail of its crop."""
     subject = found[number]
     regions = square_around(subject.boxes)

@@ -13,7 +13,7 @@ from streamparts.arrays import ByteArray, FloatArray
 from .boxes import LEVEL, Followed, follow, smoothed
 from .crops import each_crop
 from .cutting import cut
-from .footage import SMALL_SIDE, Shot
+from .footage import SMALL_SIDE, ClipShot
 from .values import MASK_SIDE, BoolArray, square_around
 
 WIDE = 0.4
@@ -33,7 +33,7 @@ Answers = Callable[[ByteArray], ByteArray]
 """(N, S, S, 3) -> (N, S, S): 255 is surely the subject."""
 
 
-def find_in_shot(shot: Shot, answers: Answers, stride: int = 1) -> list[Followed]:
+def find_in_shot(shot: ClipShot, answers: Answers, stride: int = 1) -> list[Followed]:
     """The subjects of a shot by the network's view of every `stride`th whole frame, boxes in displayed pixels."""
     rows = np.unique([*range(0, len(shot.rows), stride), len(shot.rows) - 1])
     masks = []
@@ -44,7 +44,7 @@ def find_in_shot(shot: Shot, answers: Answers, stride: int = 1) -> list[Followed
     return [in_all_frames(shot, rows, each) for each in follow(np.concatenate(masks), shot.rows[rows].astype(float))]
 
 
-def without_rest(shot: Shot, masks: ByteArray) -> ByteArray:
+def without_rest(shot: ClipShot, masks: ByteArray) -> ByteArray:
     """(N, S, S) masks of whole frames without letterbox, bars and text."""
     allowed = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint8)
     shot.box.crop(allowed)[~shot.text] = 1
@@ -52,7 +52,7 @@ def without_rest(shot: Shot, masks: ByteArray) -> ByteArray:
     return masks * shown
 
 
-def in_all_frames(shot: Shot, rows: np.ndarray[tuple[int], np.dtype[np.int64]], subject: Followed) -> Followed:
+def in_all_frames(shot: ClipShot, rows: np.ndarray[tuple[int], np.dtype[np.int64]], subject: Followed) -> Followed:
     """Boxes of some rows, in the network's pixels -> of all rows, in displayed pixels."""
     times, known = shot.rows.astype(float), shot.rows[rows].astype(float)
     boxes = np.stack([np.interp(times, known, column) for column in subject.boxes.T], 1).astype(np.float32)
@@ -60,7 +60,7 @@ def in_all_frames(shot: Shot, rows: np.ndarray[tuple[int], np.dtype[np.int64]], 
     return Followed(shot.to_frame(boxes * (SMALL_SIDE / MASK_SIDE)), subject.found[nearest])
 
 
-def look_again(shot: Shot, subject: Followed, answers: Answers) -> tuple[Followed, ByteArray, FloatArray]:
+def look_again(shot: ClipShot, subject: Followed, answers: Answers) -> tuple[Followed, ByteArray, FloatArray]:
     """The subject with boxes by masks of crops; those masks (F, M, M) and the crops' regions (F, 4)."""
     wide = wide_regions(subject.boxes, shot.hw)
     crops = each_crop(shot.clip, shot.rows, wide, LOOK_SIDE)
@@ -95,7 +95,7 @@ def wide_regions(boxes: FloatArray, hw: tuple[int, int]) -> FloatArray:
     return np.where(wide[:, 2:3] > NO_GAIN * side, whole, wide)
 
 
-def picture_area(shot: Shot) -> ByteArray:
+def picture_area(shot: ClipShot) -> ByteArray:
     """(H, W) of the displayed frame: 255 but for bars and text."""
     small = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint8)
     shot.box.crop(small)[~shot.text] = 255

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray, FloatArray
 
 from ..frames.camera import grey
-from .footage import Shot
+from .footage import ClipShot
 
 SPANS = (4, 10, 20, 40, 80, 140)
 """Frames of the file by which the pictures of a pair lie apart, in both directions."""
@@ -63,7 +63,7 @@ def working_picture(picture: ByteArray) -> ByteArray:
     )
 
 
-def motion_evidence(shot: Shot, row: int) -> Evidence:
+def motion_evidence(shot: ClipShot, row: int) -> Evidence:
     """Of the frame `row` of a shot; the score is 0 where no pair of frames has a camera that could be followed."""
     here = working_picture(shot.picture(row))
     scores, agreeing = [], []
@@ -81,7 +81,7 @@ def motion_evidence(shot: Shot, row: int) -> Evidence:
     return Evidence(np.asarray(cv2.resize(score, size), np.float32), float(np.mean(agreeing)))
 
 
-def partners(shot: Shot, row: int) -> list[int]:
+def partners(shot: ClipShot, row: int) -> list[int]:
     """The rows of the frames that lie about SPANS frames before and after, each once."""
     numbers, found = shot.rows, set()
     for span in SPANS:

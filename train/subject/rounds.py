@@ -14,13 +14,13 @@ from .boxes import COMPARABLE, components, union
 from .colours import refined
 from .cutting import cut, turned_square
 from .evidence import BACKGROUND, UNKNOWN, ShotEvidence
-from .footage import Shot
+from .footage import ClipShot
 from .learning import Example
 from .masking import Answers, wide_regions, without_rest
 from .values import MASK_SIDE
 
 
-def own_examples(shots: Sequence[Shot], evidence: Sequence[ShotEvidence], answers: Answers) -> list[Example]:
+def own_examples(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], answers: Answers) -> list[Example]:
     """One of every key frame in which the network finds something."""
     examples = []
     for clip, (shot, each) in enumerate(zip(shots, evidence, strict=True)):

@@ -216,7 +216,7 @@ def gaussians(centres: Tensor, points: Tensor) -> Tensor:
     return (left.mT @ right).clamp_(_FAINT, 0).exp_()
 
 
-class Sample(NamedTuple):
+class PixelSample(NamedTuple):
     """Pixels drawn in proportion to their importance."""
 
     pixel: Tensor
@@ -225,14 +225,14 @@ class Sample(NamedTuple):
     """(B, n) number of pixels that each stands for."""
 
 
-def systematic_sample(importance: Tensor, count: int, offset: float) -> Sample:
+def systematic_sample(importance: Tensor, count: int, offset: float) -> PixelSample:
     """Draw `count` of P pixels from `importance` (B, P) > 0 at even steps of its cumulative sum."""
     running = importance.cumsum(-1)
     total = running[:, -1:]
     steps = (torch.arange(count, device=importance.device) + offset) / count
     index = torch.searchsorted(running, total * steps).clamp(max=importance.shape[1] - 1)
     # a pixel is drawn with probability count * importance / total, so it stands for the inverse
-    return Sample(index, total / (count * importance.gather(1, index)))
+    return PixelSample(index, total / (count * importance.gather(1, index)))
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from streamparts.backends.tensorrt.library import Library, load_library, require
 from streamparts.backends.tensorrt.one_pass import Interface, Slot
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import ModelError
 
 NUM_SLOTS = 2
@@ -55,7 +55,7 @@ class TensorRtBackend:
         """Largest batch of the network; `run` splits larger ones."""
         return self.interface.max_batch
 
-    def run(self, images: ByteArray) -> Outputs:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         """See Backend.run; any number of images; the copies of one batch overlap with the computation of the next."""
         if self._waiting:
             raise ValueError("submitted images wait for collect()")
@@ -80,7 +80,7 @@ class TensorRtBackend:
         slot.submit(images)
         self._waiting.append(self._slots.popleft())
 
-    def collect(self) -> Outputs:
+    def collect(self) -> NetworkOutputs:
         """Wait for the oldest submitted batch that was not collected, and return its outputs. Raises ModelError on
         failure."""
         if not self._waiting:
@@ -99,7 +99,7 @@ class TensorRtBackend:
         with suppress(Exception):  # at interpreter exit, half of the modules may be gone
             self.close()
 
-    def _batches(self, images: ByteArray) -> Iterator[Outputs]:
+    def _batches(self, images: ByteArray) -> Iterator[NetworkOutputs]:
         for start in range(0, len(images), self.max_batch):
             if not self._slots:
                 yield self.collect()
@@ -122,11 +122,11 @@ class TensorRtBackend:
             )
 
 
-def _joined(batches: list[Outputs]) -> Outputs:
+def _joined(batches: list[NetworkOutputs]) -> NetworkOutputs:
     if len(batches) == 1:
         return batches[0]
     columns = zip(*batches, strict=True)
-    return Outputs(*(None if column[0] is None else np.concatenate(column) for column in columns))  # type: ignore[arg-type]
+    return NetworkOutputs(*(None if column[0] is None else np.concatenate(column) for column in columns))  # type: ignore[arg-type]
 
 
 def _deserialise(library: Library, plan: bytes, label: str, host_code: bool, stack: ExitStack) -> Any:

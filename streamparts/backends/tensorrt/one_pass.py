@@ -14,7 +14,7 @@ import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.backends.tensorrt.cuda import checked, copy_async, device_buffer, new_stream, pinned_buffer
-from streamparts.data import Outputs
+from streamparts.data import NetworkOutputs
 from streamparts.errors import ModelError
 
 ALIGNMENT = 256
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class BlockField:
     """Position of an output in the downloaded block."""
 
     name: str
@@ -58,7 +58,7 @@ class Interface:
     def input_shape(self, batch: int) -> tuple[int, ...]:
         return (batch, *self.input_hw, 3)
 
-    def fields(self, batch: int) -> list[Field]:
+    def fields(self, batch: int) -> list[BlockField]:
         """The outputs of a batch in sequence, each aligned, in the order of Outputs."""
         parts = self.num_parts
         shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
@@ -68,15 +68,15 @@ class Interface:
         }
         if self.has_evidence:
             shapes["evidence"] = (np.float32, (parts, 2))
-        fields: list[Field] = []
+        fields: list[BlockField] = []
         offset = 0
         for name, (dtype, shape) in shapes.items():
-            fields.append(Field(name, dtype, (batch, *shape), offset))
+            fields.append(BlockField(name, dtype, (batch, *shape), offset))
             offset += -(-fields[-1].num_bytes // ALIGNMENT) * ALIGNMENT
         return fields
 
 
-def block_bytes(fields: list[Field]) -> int:
+def block_bytes(fields: list[BlockField]) -> int:
     """Size of the block that holds the outputs."""
     return fields[-1].offset + fields[-1].num_bytes
 
@@ -130,12 +130,12 @@ class Slot:
         self._current = self._pass_for(len(images))
         self._current.launch()
 
-    def collect(self) -> Outputs:
+    def collect(self) -> NetworkOutputs:
         """Wait for the submitted batch; returns arrays with their own memory."""
         checked(self._cuda, self._cuda.cudaStreamSynchronize(self._buffers.stream))
         if self._current is None:
             raise ValueError("nothing was submitted")
-        return Outputs(*(field.copy_from(self._buffers.block_host) for field in self._current.fields))
+        return NetworkOutputs(*(field.copy_from(self._buffers.block_host) for field in self._current.fields))
 
     def _pass_for(self, batch: int) -> Pass:
         if batch not in self._passes:

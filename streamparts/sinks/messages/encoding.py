@@ -20,7 +20,7 @@ class Message(NamedTuple):
     data: bytes
 
 
-class Encoding:
+class MessageEncoding:
     """The messages of one run."""
 
     def __init__(self, address: Address, recording: Recording) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from streamparts.data import Tracks, standing_for
-from streamparts.sinks.group import Report
+from streamparts.sinks.group import SinkReport
 from streamparts.sinks.messages.backlog import Backlog
 from streamparts.threads import DaemonThread
 
@@ -88,13 +88,13 @@ class MessageSink:
         self._thread.ends(_CLOSE_SECONDS)
         self._thread.raise_error()
 
-    def report(self) -> Report:
+    def report(self) -> SinkReport:
         """Report sent and missed frames."""
         unsent = self._unsent + Counter({"replaced by newer ones": self._backlog.num_lost})
         words = [f"{self.num_sent} frames sent", *(f"{count} not sent: {why}" for why, count in unsent.items())]
         if self._sender.num_missed:
             words.append(f"{self._sender.num_missed} missed by slow receivers")
-        return Report(notes=(f"{self.address}: {'; '.join(words)}",))
+        return SinkReport(notes=(f"{self.address}: {'; '.join(words)}",))
 
     def _work(self) -> None:
         try:

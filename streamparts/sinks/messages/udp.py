@@ -5,7 +5,7 @@ from __future__ import annotations
 from streamparts.data import Tracks
 from streamparts.sinks.messages.address import Address
 from streamparts.sinks.messages.datagrams import Datagrams
-from streamparts.sinks.messages.encoding import Encoding
+from streamparts.sinks.messages.encoding import MessageEncoding
 from streamparts.tracksfile.recording import Recording
 
 
@@ -18,7 +18,7 @@ class UdpSender:
     def __init__(self, address: Address, recording: Recording) -> None:
         """Raises VideoError if the host is unknown."""
         self.address = str(address)
-        self._encoding = Encoding(address, recording)
+        self._encoding = MessageEncoding(address, recording)
         self._datagrams = Datagrams(address)
 
     def announce(self) -> None:

@@ -19,7 +19,7 @@ from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.sinks.messages.address import Address, resolved
 from streamparts.sinks.messages.backlog import Backlog
-from streamparts.sinks.messages.encoding import Encoding, Message
+from streamparts.sinks.messages.encoding import Message, MessageEncoding
 from streamparts.threads import DaemonThread
 from streamparts.tracksfile.recording import Recording
 
@@ -40,7 +40,7 @@ class WebsocketSender:
 
     def __init__(self, address: Address, recording: Recording) -> None:
         """Raises VideoError if it cannot listen there."""
-        self._encoding = Encoding(address, recording)
+        self._encoding = MessageEncoding(address, recording)
         self._greeting = self._encoding.greeting()
         self._clients: dict[ServerConnection, _Client] = {}
         self._connections: WeakSet[ServerConnection] = WeakSet()  # including those before the handshake

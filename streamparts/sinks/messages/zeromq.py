@@ -7,7 +7,7 @@ import zmq
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.sinks.messages.address import Address, resolved
-from streamparts.sinks.messages.encoding import Encoding, Message
+from streamparts.sinks.messages.encoding import Message, MessageEncoding
 from streamparts.tracksfile.recording import Recording
 
 HIGH_WATER_MARK = 8
@@ -24,7 +24,7 @@ class ZmqSender:
 
     def __init__(self, address: Address, recording: Recording) -> None:
         """Raises VideoError if it cannot listen there."""
-        self._encoding = Encoding(address, recording)
+        self._encoding = MessageEncoding(address, recording)
         _, (host, port, *_) = resolved(address, "tcp")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.PUB)

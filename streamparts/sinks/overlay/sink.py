@@ -21,7 +21,7 @@ from streamparts.sinks.overlay.followers import following_names
 from streamparts.sinks.overlay.mp4 import Mp4Writer, check_size
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources.rescale import Rescaler
-from streamparts.tracksfile.timeline import Timeline
+from streamparts.tracksfile.timeline import OverlayTimes
 
 FALLBACK_RATE = Fraction(30)
 """Nominal frame rate if the source's is unknown."""
@@ -141,7 +141,7 @@ class _Files:
         self._following = following
         self._encoder, self._rate, self._clock, self._endless = encoder, rate, clock, endless
         self._sound = sound
-        self._timeline = Timeline(rate)
+        self._timeline = OverlayTimes(rate)
         self._writer: Mp4Writer | None = None
         self._size_hw = (0, 0)
         self._time_base = Fraction(1, 1)

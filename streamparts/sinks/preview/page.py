@@ -86,7 +86,7 @@ class Page:
         self._asked_at = -WAIT_SECONDS
         self._ending = self._stopped = False
         try:
-            self._server = LocalServer(port, partial(_Handler, self), "streamparts-page")
+            self._server = LocalServer(port, partial(_PreviewHandler, self), "streamparts-page")
         except OSError as error:
             raise VideoError(f"the preview page cannot use port {port} ({error.strerror}); give another one") from error
         self.port = self._server.port
@@ -159,7 +159,7 @@ def _nothing_yet() -> str:
     return json.dumps({"text": "", "parts": []})
 
 
-class _Handler(LocalHandler):
+class _PreviewHandler(LocalHandler):
     def __init__(self, page: Page, *request: object) -> None:
         self._page = page
         super().__init__(*request)  # type: ignore[arg-type]

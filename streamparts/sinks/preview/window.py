@@ -30,7 +30,7 @@ _PROBE_SECONDS = 8.0
 _LEAVING_KEYS = (ord("q"), 27)
 
 
-class Window:
+class PreviewWindow:
     """A Viewer. The window opens with the first image, in the thread that shows it."""
 
     def __init__(self) -> None:
