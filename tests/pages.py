@@ -1,4 +1,8 @@
-"""The documentation as data: pages, their fenced blocks, the commands in them, and their links."""
+"""The documentation as data: pages, their fenced blocks, the commands in them, and their links.
+
+sybil could run the Python blocks; commands with their expected errors, a reason for each block that is not run, inline
+commands and links would remain.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 A worker is `python -m streamparts.corpus.worker` and gets its tasks over standard input. The caller's program needs no
 `if __name__ == "__main__"`, and if the driver is killed, the workers end, because their input ends.
+
+concurrent.futures and loky do not replace it: when a worker dies, their executor fails every task and does not report
+whose worker it was, but here only that one video counts an attempt.
 """
 
 from __future__ import annotations

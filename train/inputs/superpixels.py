@@ -1,5 +1,9 @@
 """Superpixels by local k-means in colour and position (Achanta et al., SLIC, PAMI 2012), on images whose sides are
-multiples of the cell size, so that all cells are clustered at once."""
+multiples of the cell size, so that all cells are clustered at once.
+
+scikit-image's slic does not replace this: the saliency maps of puppets:human and puppets:quadruped then reach an IoU of
+.88 and .90 instead of .91 and .92 (benchmarks.saliency on 384 images of each).
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 The paper's features are relu1_1 to relu5_1 of VGG-19. If its weights are not available, use a .npz file of another
 network: arrays `<layer>.weight` (O, I, h, w) and `<layer>.bias` (O,), with layer names as in the classes below.
+
+torchvision's graphs do not fit such files: a VGG of any width with 1x1 layers around it, Caffe's strides and paddings,
+normalisations folded into convolutions. Nor do they end at the last layer that a loss asks for.
 """
 
 from __future__ import annotations
