@@ -16,7 +16,7 @@ from streamparts.runtime import turns
 from streamparts.runtime.stream import run, run_many
 from streamparts.sinks.overlay import mp4
 from streamparts.sources import heavy, open_source, timed
-from streamparts.sources.base import Timeline
+from streamparts.sources.base import FrameTimes
 from streamparts.sources.rescale import Rescaler
 from streamparts.tracksfile.reading import read_tracks
 from tests.media import numbered_video, picture_file, write_video
@@ -73,7 +73,7 @@ def test_few_large_images_are_looked_at_together(tmp_path: Path, monkeypatch: py
     path = numbered_video(tmp_path / "film.mkv", 40)
     ahead: list[int] = []
     monkeypatch.setattr(timed, "AHEAD_BYTES", 0)
-    monkeypatch.setattr(Timeline, "needs_more", lambda self, stated: ahead.append(len(stated)) or True)
+    monkeypatch.setattr(FrameTimes, "needs_more", lambda self, stated: ahead.append(len(stated)) or True)
     with open_source(path) as source:
         frames = [frame.index for frame in source]
     assert frames == list(range(40))
