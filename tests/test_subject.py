@@ -19,8 +19,9 @@ from train.drawing.puppet_clips import render_clip, write_clip
 from train.subject import Effort, SubjectClip, crop_frames, find_subjects
 from train.subject.__main__ import main
 from train.subject.cutting import paste
-from train.subject.evidence import gather
+from train.subject.evidence import BACKGROUND, SUBJECT, gather
 from train.subject.footage import open_footage
+from train.subject.motion import LOST
 from train.subject.values import square_around
 
 Pictures = NDArray[np.uint8]
@@ -171,6 +172,33 @@ def test_clips_in_which_everything_moves_are_an_error_that_says_so(tmp_path: Pat
     write_video(tmp_path / "water.mp4", np.stack([texture(i, 64, 96) for i in range(16)]).astype(np.uint8))
     with pytest.raises(VideoError, match=r"everything.*moves"):
         find_subjects(tmp_path, "motion", tmp_path / ".cache", say=lambda _: None, effort=QUICK)
+
+
+def disc_mask(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A mask network that sees a disc in the middle of every picture."""
+    y, x = np.indices(image.shape[:2])
+    return ((y - image.shape[0] / 2) ** 2 + (x - image.shape[1] / 2) ** 2 < 15**2).astype(np.float32)
+
+
+def test_with_a_lost_camera_the_mask_network_is_believed(tmp_path: Path) -> None:
+    write_video(tmp_path / "water.mp4", np.stack([texture(i, 64, 96) for i in range(16)]).astype(np.uint8))
+    (shot,) = open_footage(tmp_path, tmp_path / ".cache", lambda _: None)
+    found = gather(shot, 4, disc_mask)
+    assert found.agreeing < LOST and found.believed
+    shown = [(key.trimap == SUBJECT).mean() for key in found.keys]
+    assert shown == pytest.approx([disc_mask(found.keys[0].image).mean()] * len(shown), rel=0.2)
+
+
+def test_ground_that_passes_at_another_speed_is_not_the_subject(tmp_path: Path) -> None:
+    hill, ground = texture(0, 40, 400), texture(1, 56, 400)  # a camera that pans over a far hill and the near ground
+    frames = [np.concatenate([hill[:, 2 * i : 2 * i + 96], ground[:, 8 * i : 8 * i + 96]]) for i in range(30)]
+    write_video(tmp_path / "pan.mp4", np.stack(frames).astype(np.uint8))
+    (shot,) = open_footage(tmp_path, tmp_path / ".cache", lambda _: None)
+    assert gather(shot, 4, None).moves
+    found = gather(shot, 4, disc_mask)
+    assert found.believed
+    outside = [key.trimap[-4:] for key in found.keys]
+    assert all((rows == BACKGROUND).mean() > 0.9 for rows in outside)
 
 
 def test_a_clip_is_split_at_its_cut(tmp_path: Path) -> None:

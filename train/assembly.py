@@ -33,6 +33,7 @@ from streamparts.models.trained import build_teacher
 from .frames.cache import cache_place
 from .frames.clips import ClipFolder
 from .frames.transforms import Draws, random_similarity
+from .inputs.anchors import Anchors, anchored
 from .inputs.augment import prepare_pair, subject_share
 from .inputs.close_folder import BACKGROUND, open_close_ups
 from .inputs.pairs import PairSampler
@@ -67,7 +68,9 @@ from .terms import losses
 from .terms.objective import Fades, PairForward, objective, paper_transform
 
 
-def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, stop: StopRequest) -> PartNetwork:
+def train_teacher(
+    config: TrainingConfig, folder: ClipFolder, fabric: Fabric, stop: StopRequest, anchors: Anchors | None = None
+) -> PartNetwork:
     """Discover the parts: reconstruct one frame of a pair from the parts of the other."""
     torch.manual_seed(config.seed)
     network, emphasis = channels_last(build_teacher(config.network)), losses.emphasis(*subject_share(folder))
@@ -81,9 +84,11 @@ def train_teacher(config: TrainingConfig, folder: ClipFolder, fabric: Fabric, st
     )
     for step in range(start, config.steps):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
+        batch = sampler.batch(step)
         pair = prepare_pair(
-            sampler.batch(step), fabric.device, draws, config.rotation_degrees, config.colour_jitter, config.hue_jitter
+            batch, fabric.device, draws, config.rotation_degrees, config.colour_jitter, config.hue_jitter
         )
+        pair = anchored(pair, batch, anchors)
         transform = (
             paper_transform(draws) if config.warp == "paper" else random_similarity(draws, 45, (0.8, 1.1), 0.1)
         ).to(fabric.device)
@@ -161,7 +166,8 @@ def train(config: TrainingConfig) -> None:
         tell_unusual(small.failures, small.notes)
         tqdm.write(f"{len(small.clips)} clips, {small.num_frames} frames, on {fabric.device}", file=sys.stderr)
     with StopRequest().listening() as stop:
-        teacher = train_teacher(config, small, fabric, stop)
+        anchors = open_anchors(config, large)
+        teacher = train_teacher(config, small, fabric, stop, anchors)
         with fabric.rank_zero_first():
             groups = load_or_find_parts(config, teacher, small)
         if not config.student_steps:
@@ -187,6 +193,15 @@ def open_clips(config: TrainingConfig, cache: Path) -> tuple[ClipFolder, ClipFol
         )
         return small, large
     return open_close_ups(config.clips, config.subject, *sides, cache=cache)
+
+
+def open_anchors(config: TrainingConfig, large: ClipFolder) -> Anchors | None:
+    """What the slots are drawn to; None for whole pictures, and if it has no weight."""
+    if not large.clips[0].close_up or not config.loss.anchors:
+        return None
+    anchors = Anchors(large, config.network.num_parts, config.seed)
+    tqdm.write(f"anchors: {anchors.words}", file=sys.stderr)
+    return anchors
 
 
 def load_or_find_parts(config: TrainingConfig, teacher: PartNetwork, folder: ClipFolder) -> PartGroups:

@@ -79,6 +79,8 @@ def own_extent(mask: Mask, parts: Parts, letterbox: Letterbox, expected: Box) ->
     marks, number = pieces(mask)
     if number == 0:
         return None
+    if number == 1:
+        return extent_of(mask, parts, letterbox)
     inside = np.zeros(mask.shape, np.bool_)
     inside[_slices(expected, letterbox)] = True
     counts = np.bincount(marks.ravel(), minlength=number + 1)
@@ -96,40 +98,53 @@ def without_scatter(parts: Parts, own: Mask) -> Parts:
     spots on the floor and a chair behind the subject are not."""
     import cv2
 
-    near = cv2.dilate(own.astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)) > 0
+    near = cv2.dilate(own.view(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8))
     labels = np.zeros_like(parts.labels)
     for number in np.flatnonzero(np.bincount(parts.labels.ravel())[1:]) + 1:
         whole = (parts.labels == number).view(np.uint8)
         x, y, width, height = cv2.boundingRect(whole)
         box = slice(y, y + height), slice(x, x + width)
-        _, marks = cv2.connectedComponents(np.ascontiguousarray(whole[box]), connectivity=8, ltype=cv2.CV_32S)
+        part = np.ascontiguousarray(whole[box])
+        count, marks = cv2.connectedComponents(part, connectivity=8, ltype=cv2.CV_32S)
+        if count == 2:  # one piece, as in most frames
+            if (near[box] & part).any():
+                labels[box] |= part * np.uint8(number)
+            continue
         sizes = np.bincount(marks.ravel())
         sizes[0] = 0
         largest = int(sizes.argmax())
         kept = sizes >= SPOT * sizes[largest]
         kept &= np.bincount(marks[own[box]], minlength=len(sizes)) > 0
-        kept[largest], kept[0] = bool(near[box][marks == largest].any()), False
+        kept[largest], kept[0] = bool((near[box] & (marks == largest)).any()), False
         labels[box][kept[marks]] = number
     return replace(parts, labels=labels)
 
 
 def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
     """Extent of the pixels of `mask`; None if they are too few."""
-    weights = mask.astype(np.float32)
+    import cv2
+
+    first_x, first_y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    box = slice(first_y, first_y + height), slice(first_x, first_x + width)
+    weights = mask[box].astype(np.float32)
     columns, rows = weights.sum(axis=0), weights.sum(axis=1)
     count = float(rows.sum())
     if count < LEAST_PIXELS:
         return None
-    x, y = (np.arange(len(line), dtype=np.float32) + 0.5 for line in (columns, rows))
+    first = np.array([first_x, first_y], np.float32)
+    x, y = (
+        np.arange(len(line), dtype=np.float32) + start + 0.5 for line, start in zip((columns, rows), first, strict=True)
+    )
     mean = np.array([columns @ x, rows @ y], np.float64) / count
     x, y = x - np.float32(mean[0]), y - np.float32(mean[1])
     cross = float((weights * y[:, None]).sum(axis=0) @ x)  # a matrix product would wake threads
     covariance = np.array([[columns @ (x * x), cross], [cross, rows @ (y * y)]], np.float64) / count
     (left, right), (top, bottom) = _ends(columns, count), _ends(rows, count)
-    points = np.array([[left, top], [right, bottom], mean], np.float64)
+    ends = np.array([[left, top], [right, bottom]], np.float32) + first
+    points = np.concatenate([ends, mean[None]])
     corners = letterbox.model_to_frame(points).astype(np.float64)
     scale = letterbox.scale_xy.astype(np.float64)
-    of_parts = np.bincount(parts.labels[mask], minlength=len(parts.scores) + 1)[1:]
+    of_parts = np.bincount(parts.labels[box][mask[box]], minlength=len(parts.scores) + 1)[1:]
     return Extent(
         box=corners[:2].ravel(),
         mean=corners[2],

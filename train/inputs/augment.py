@@ -37,6 +37,10 @@ class Pair:
     """(B, 3, S, S) frames before and after the target, transformed and recoloured like it, if the sampler draws
     triplets."""
     after: Tensor | None = None
+    turn: Tensor | None = None
+    """(B, 2, 3) the stored frame -> the frame as it is here."""
+    anchors: Tensor | None = None
+    """(2B, K, S, S) of all sources, then all targets: how much a pixel belongs to each anchor if it is the subject."""
     close_up: bool = False
     """True if the images are crops that follow the subject. Their background then carries no information about its
     motion, and need not be learned."""
@@ -85,6 +89,7 @@ def prepare_pair(
         target_known=known[:, 1:],
         before=coloured[:, -2] if num_pictures > num_sides else None,
         after=coloured[:, -1] if num_pictures > num_sides else None,
+        turn=turn,
         close_up=batch.source_maps is not None,
     )
 

@@ -35,6 +35,9 @@ class PairBatch:
     difference from the background."""
     target_maps: ByteArray | None = None
     """The same for the target."""
+    source_index: NDArray[np.int64] | None = None
+    """(B,) indices of the sources in the folder, counted over all clips."""
+    target_index: NDArray[np.int64] | None = None
     before: ByteArray | None = None
     """(B, S, S, 3) frames before and after each target, at equal distance, if the sampler draws triplets; at the ends
     of a clip, the target itself."""
@@ -119,7 +122,10 @@ class PairSampler:
             target_background = source_background
         close_ups = [clip.close_up for clip in chosen]
         maps = [stacked_maps(close_ups, pairs[:, side].tolist(), source.shape[1]) for side in (0, 1)]
-        batch = PairBatch(source, target, source_background, target_background, source_known, target_known, *maps)
+        index = (self._starts[clips] + pairs[:, side] for side in (0, 1))
+        batch = PairBatch(
+            source, target, source_background, target_background, source_known, target_known, *maps, *index
+        )
         if not self.neighbours:
             return batch
         reach = rng.integers(1, self.neighbours + 1, size=self.batch_size * self.world_size)[self._mine]

@@ -87,7 +87,9 @@ class TrainingConfig:
     """Folder of the decoded clips: by default beside them, or in the run folder where they cannot be written to."""
     checkpoint_every: int = 250
     """Steps between checkpoints, log lines and pictures."""
-    network: tyro.conf.AvoidSubcommands[AssemblyConfig | PaperAssemblyConfig] = field(default_factory=AssemblyConfig)
+    network: tyro.conf.AvoidSubcommands[AssemblyConfig | PaperAssemblyConfig] = field(
+        default_factory=lambda: AssemblyConfig(num_parts=12)
+    )
     student_size: StudentSize = "small"
     """The exported network: nano, small or base."""
     student_encoder: StudentEncoder = "lite0"
@@ -117,6 +119,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         "drawn figures before a still background, from scratch; half an hour on two CPU cores",
         {
             "subject": "background",
+            "network": AssemblyConfig(),
             "student_encoder": "unet",
             "steps": 4500,
             "student_steps": 2500,
@@ -128,7 +131,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
     "gpu": (
         "twice the resolution and thirteen times the pairs, for one data-centre GPU",
         {
-            "network": AssemblyConfig(image_size=128),
+            "network": AssemblyConfig(num_parts=12, image_size=128),
             "steps": 12000,
             "student_steps": 6000,
             "batch_size": 32,

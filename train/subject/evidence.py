@@ -14,7 +14,7 @@ from streamparts.arrays import ByteArray, FloatArray
 from ..frames.camera import MEDIAN_FRAMES
 from ..frames.spread import spread
 from .footage import ClipShot, key_rows, read_key
-from .motion import motion_evidence
+from .motion import LOST, motion_evidence
 from .values import BoolArray
 
 BACKGROUND, SUBJECT, UNKNOWN = 0, 255, 128
@@ -32,6 +32,8 @@ MOVING_SHARE = 0.12
 """Share of a salient component that must move for it to be kept."""
 LEAST_RECALL = 0.25
 """Share of what surely moves that the kept components must hold for the mask network to be believed in a clip."""
+ALL_AROUND = 0.35
+"""Share of the picture's border that moves from which motion is parallax of the ground, not the subject's."""
 TRAVELS = 3.0
 """Times the subject's area that it must cover over the clip before the clip's median is its background."""
 
@@ -81,11 +83,13 @@ def gather(shot: ClipShot, most_keys: int, mask_of: MaskOf | None, gated: bool =
     if background is not None:
         maps = [with_background(each, different, shot.text) for each, different in zip(maps, background, strict=True)]
     salient = [small_mask(shot, mask_of(image)) for image in images] if mask_of else []
+    gated = gated and agreeing >= LOST  # with a lost camera, what moves says nothing of what stands out
     kept = [moving_components(mask, each) if gated else mask > 0.5 for mask, each in zip(salient, maps, strict=False)]
-    believed = bool(kept) and (not gated or recall(kept, maps) >= LEAST_RECALL)
+    believed = bool(kept) and (not gated or ground_moves(maps) or recall(kept, maps) >= LEAST_RECALL)
     trimaps = [motion_trimap(each) for each in maps]
     if believed:
-        trimaps = [joined(*args, gated) for args in zip(salient, kept, trimaps, strict=True)]
+        by_motion = gated and not ground_moves(maps)
+        trimaps = [joined(*args, by_motion) for args in zip(salient, kept, trimaps, strict=True)]
     for trimap in trimaps:
         trimap[shot.text] = BACKGROUND
     keys = tuple(
@@ -182,6 +186,12 @@ def recall(kept: list[BoolArray], maps: list[MotionMap]) -> float:
     sure = [each.relative > SURE for each in maps]
     inside = sum(int((k & s).sum()) for k, s in zip(kept, sure, strict=True))
     return inside / max(1, sum(int(s.sum()) for s in sure))
+
+
+def ground_moves(maps: list[MotionMap]) -> bool:
+    """Whether so much of the picture's border moves, on average, that the camera's motion has two depths or more."""
+    rings = [np.concatenate([m[0], m[-1], m[1:-1, 0], m[1:-1, -1]]) for m in (each.moving for each in maps)]
+    return float(np.mean([ring.mean() for ring in rings])) > ALL_AROUND
 
 
 def joined(mask: FloatArray, kept: BoolArray, motion: ByteArray, gated: bool) -> ByteArray:

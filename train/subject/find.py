@@ -30,7 +30,7 @@ from .networks import load_network, load_saliency, saliency_file
 from .rounds import own_examples
 from .values import SubjectClip, SubjectSource, square_around
 
-VERSION = 1
+VERSION = 2
 """Of what is computed; another one is computed anew."""
 MOST_LOOKS = 1500
 """Whole frames, of all clips together, in which the network looks for the subject; boxes in between lie between."""

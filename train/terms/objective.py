@@ -60,6 +60,8 @@ class LossWeights:
     """Fits masks to these ellipses; fades out with them."""
     silhouette: float = 1.0
     """Fits masks to the moving pixels."""
+    anchors: float = 10.0
+    """Draws slots to the clusters of inputs.anchors, in place of the ellipses' first masks; only of crops."""
 
 
 PAPER_WEIGHTS = LossWeights(
@@ -81,6 +83,7 @@ PAPER_WEIGHTS = LossWeights(
     bootstrap=0.0,
     bootstrap_masks=0.0,
     silhouette=0.0,
+    anchors=0.0,
 )
 """The weights that Gao et al. published for TaiChi, K = 10, batch 2, converted to terms that are means over batch and
 parts.
@@ -283,8 +286,12 @@ def objective(
         "silhouette": (emphasis * w.silhouette, lambda: losses.silhouette_loss(masks, silhouette, known)),
         "bootstrap": (emphasis * fades.bootstrap * w.bootstrap, lambda: mixture()[0]),
         "bootstrap_masks": (
-            emphasis * fades.bootstrap * w.bootstrap_masks,
+            0.0 if pair.anchors is not None else emphasis * fades.bootstrap * w.bootstrap_masks,
             lambda: losses.responsibility_loss(masks, silhouette, mixture()[1], known),
+        ),
+        "anchors": (
+            0.0 if pair.anchors is None else emphasis * w.anchors,
+            lambda: losses.responsibility_loss(masks, silhouette, required(pair.anchors), known),
         ),
         "edges": (fades.borders * w.edges, lambda: losses.edge_loss(masks, images)),
         "appearance": (emphasis * fades.borders * w.appearance, appearance),
@@ -292,6 +299,12 @@ def objective(
     # a term of weight 0 is not computed
     weighted = {name: weight * term() for name, (weight, term) in terms.items() if weight}
     return reconstruction_loss(result, pair, weights, features) | weighted
+
+
+def required(anchors: Tensor | None) -> Tensor:
+    if anchors is None:
+        raise ValueError("the pair has no anchors")
+    return anchors
 
 
 def velocity_term(result: PairResult) -> Tensor:
