@@ -116,7 +116,7 @@ def fronts(outline: Outline, evidence: FloatArray, starts: Sequence[int]) -> NDA
 
 
 @dataclass(frozen=True)
-class Joint:
+class PixelSpace:
     """Scales features and place to one space, in which each of both has a total variance of 1."""
 
     directions: FloatArray | None
@@ -126,7 +126,7 @@ class Joint:
     place: tuple[FloatArray, float]
 
     @classmethod
-    def of(cls, features: FloatArray, place: FloatArray, directions: FloatArray | None = None) -> Joint:
+    def of(cls, features: FloatArray, place: FloatArray, directions: FloatArray | None = None) -> PixelSpace:
         """From pixels (N, C) and (N, 2)."""
         kept = features if directions is None else features @ directions
         return cls(directions, statistics(kept), statistics(place))
@@ -216,15 +216,15 @@ class Anchors:
             self._flipped = self._find_fronts(rows, features, inside)
         place = self._place(rows, self._flipped[rows])
         pixels, where = features[inside], place[inside]
-        self._joint = Joint.of(pixels, where)
-        self._means = self._clusters(self._joint(pixels, where), seed)
+        self._space = PixelSpace.of(pixels, where)
+        self._means = self._clusters(self._space(pixels, where), seed)
         if pixels.shape[1] and self.count > 2:
             telling = LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE)
             telling.fit(pixels, self._means.labels_)
             kept = min(DIRECTIONS, self.count - 1)
-            self._joint = Joint.of(pixels, where, np.asarray(telling.scalings_[:, :kept], np.float32))
-            self._means = self._clusters(self._joint(pixels, where), seed)
-        self._unit = max(float(self._distances(self._joint(pixels, where)).min(1).mean()) * SOFTNESS, 1e-6)
+            self._space = PixelSpace.of(pixels, where, np.asarray(telling.scalings_[:, :kept], np.float32))
+            self._means = self._clusters(self._space(pixels, where), seed)
+        self._unit = max(float(self._distances(self._space(pixels, where)).min(1).mean()) * SOFTNESS, 1e-6)
 
     def _clusters(self, pixels: FloatArray, seed: int) -> MiniBatchKMeans:
         return MiniBatchKMeans(self.count, random_state=seed, n_init=6, batch_size=4096).fit(pixels)
@@ -256,7 +256,7 @@ class Anchors:
         missing = [row for row in dict.fromkeys(rows.tolist()) if row not in self._kept]
         if missing:
             distances = self._distances(
-                self._joint(self._features(missing), self._place(missing, self._flipped[missing]))
+                self._space(self._features(missing), self._place(missing, self._flipped[missing]))
             )
             shares = np.exp(-(distances - distances.min(-1, keepdims=True)) / self._unit)
             shares /= shares.sum(-1, keepdims=True)

@@ -121,11 +121,14 @@ class PairSampler:
         if not any(clip.scenery.moves or clip.close_up for clip in chosen):
             target_background = source_background
         close_ups = [clip.close_up for clip in chosen]
-        maps = [stacked_maps(close_ups, pairs[:, side].tolist(), source.shape[1]) for side in (0, 1)]
-        index = (self._starts[clips] + pairs[:, side] for side in (0, 1))
-        batch = PairBatch(
-            source, target, source_background, target_background, source_known, target_known, *maps, *index
+        source_maps, target_maps = (
+            stacked_maps(close_ups, pairs[:, side].tolist(), source.shape[1]) for side in (0, 1)
         )
+        source_index, target_index = (self._starts[clips] + pairs[:, side] for side in (0, 1))
+        batch = PairBatch(
+            source, target, source_background, target_background, source_known, target_known,
+            source_maps, target_maps, source_index, target_index,
+        )  # fmt: skip
         if not self.neighbours:
             return batch
         reach = rng.integers(1, self.neighbours + 1, size=self.batch_size * self.world_size)[self._mine]
