@@ -1,8 +1,10 @@
-"""Handles text from other sources: file names that are not UTF-8, and files from Windows."""
+"""Text from elsewhere, such as file names that are not UTF-8 or files from Windows, and progress lines for logs."""
 
 from __future__ import annotations
 
 import codecs
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 _MARKS = (
@@ -10,6 +12,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+PLAIN_SECONDS = 30.0
+"""Interval of progress lines without a terminal."""
 
 
 def readable(text: str) -> str:
@@ -88,3 +92,19 @@ def _as(data: bytes, encoding: str) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(f"line {line} is not text (a zero byte)")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class PlainLines:
+    """Progress for logs: at most one line per PLAIN_SECONDS."""
+
+    def __init__(self, print_line: Callable[[str], object], seconds: float = PLAIN_SECONDS) -> None:
+        self._print, self._seconds = print_line, seconds
+        self._said_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._said_at >= self._seconds
+
+    def say(self, text: str) -> None:
+        """Print the line, even if it is not due."""
+        self._said_at = time.monotonic()
+        self._print(text)

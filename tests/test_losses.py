@@ -13,7 +13,7 @@ from streamparts.geometry import CANONICAL_SIGMAS  # noqa: E402
 from streamparts.models.layers import Affine, carry, compose, transform_points  # noqa: E402
 from train.frames.transforms import Draws, random_similarity  # noqa: E402
 from train.students.student import moved_poses  # noqa: E402
-from train.terms import losses  # noqa: E402
+from train.terms import appearance, losses  # noqa: E402
 
 
 def box_mask(size: int, rows: slice, columns: slice) -> torch.Tensor:
@@ -159,7 +159,7 @@ def test_each_loss_is_the_mean_of_its_frames() -> None:
             losses.silhouette_loss(masks[rows], silhouette[rows], known[rows]),
             losses.motion_loss(masks[rows], [moved[rows]], image[rows], image[rows], known[rows]),
             losses.edge_loss(masks[rows], image[rows]),
-            losses.appearance_loss(masks[rows].flatten(2), colours[rows], 0.3, samples=(40, 20)),
+            appearance.appearance_loss(masks[rows].flatten(2), colours[rows], 0.3, samples=(40, 20)),
             losses.velocity_loss(poses, poses, Affine(*(2 * value for value in poses)), masks[rows, 1:].sum((2, 3))),
         ]
 
@@ -299,19 +299,19 @@ def strip_of_two_colours(like: bool) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_colours_far_apart_make_no_denormal_numbers() -> None:
     """Which a CPU computes with at a tenth of its speed: black and white are 16 deviations apart in each channel."""
-    least = torch.exp(torch.tensor(losses._FAINT))
+    least = torch.exp(torch.tensor(appearance._FAINT))
     assert least > 1e3 * torch.finfo(torch.float32).tiny
     assert least < 1e-4 * 1e-6, "nothing beside the density that every part has of any colour"
     masks, colours = torch.zeros(1, 3, 64), torch.zeros(1, 3, 64)
     masks[:, 1, :32], masks[:, 2, 32:], colours[:, :, 32:] = 1, 1, 1
-    assert losses.appearance_loss(masks, colours, 0.5) == pytest.approx(0, abs=1e-4)
+    assert appearance.appearance_loss(masks, colours, 0.5) == pytest.approx(0, abs=1e-4)
 
 
 def test_appearance_loss_gives_pixels_to_the_part_with_their_colours_and_leaves_the_background_alone() -> None:
     pulls = {}
     for like in (False, True):
         logits, colours = strip_of_two_colours(like)
-        losses.appearance_loss(logits.softmax(1), colours, 0.5).backward()
+        appearance.appearance_loss(logits.softmax(1), colours, 0.5).backward()
         slope = logits.grad[0]
         pulls[like] = (slope[1] - slope[2])[140:155]  # positive: a step downhill leads from part 1 to part 2
         assert slope[0, :80].abs().max() < 1e-5
@@ -321,7 +321,7 @@ def test_appearance_loss_gives_pixels_to_the_part_with_their_colours_and_leaves_
 
 def test_systematic_samples_fall_where_the_importance_is_and_stand_for_all_pixels() -> None:
     importance = torch.tensor([[1.0] * 60 + [3.0] * 20])
-    drawn = losses.systematic_sample(importance, 40, 0.5)
+    drawn = appearance.systematic_sample(importance, 40, 0.5)
     assert (drawn.pixel >= 60).sum() == 20
     assert drawn.weight.sum().item() == pytest.approx(80)
     assert drawn.weight[0, -1].item() == pytest.approx(1.0)

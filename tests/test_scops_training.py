@@ -30,15 +30,14 @@ from train.judging.finding import open_finder  # noqa: E402
 from train.presets.scops import ScopsTrainingConfig  # noqa: E402
 from train.running.run_folder import RunLog, Stopped  # noqa: E402
 from train.scops import (  # noqa: E402
-    CANDIDATE_LEVELS,
     LEARNER,
     build_learner,
     build_optimiser,
-    calibrated_level,
     main,
     parse_config,
     train,
 )
+from train.students.scops_learner import CANDIDATE_LEVELS, calibrated_level  # noqa: E402
 from train.terms.scops_losses import ABLATIONS  # noqa: E402
 
 

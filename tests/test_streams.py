@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from streamparts.bundle.load import Bundle
-from streamparts.cli.streams import PlainLines
 from streamparts.runtime.embedding import Tracker
+from streamparts.texts import PlainLines
 from tests.conftest import ROOT, environment
 
 
@@ -69,7 +69,7 @@ def test_long_work_says_a_line_where_standard_error_is_no_terminal(
 ) -> None:
     from streamparts.cli import main
 
-    monkeypatch.setattr("streamparts.cli.streams.PlainLines.is_due", lambda lines: True)
+    monkeypatch.setattr("streamparts.texts.PlainLines.is_due", lambda lines: True)
     assert (
         main(["run", str(video), "--model", str(model_path), "--tracks", str(tmp_path / "a.jsonl"), "--end", "1"]) == 0
     )

@@ -47,7 +47,7 @@ from .judging.label_free import Steadiness, neighbouring_frames, steadiness
 from .judging.sheets import TILE, contact_sheet
 from .presets.flags import parse_flags
 from .pretrained.exported import norms_from, read_student
-from .running.loop import adam, channels_last, cosine_rate, descend, launch, set_rate, trainer_exit_code
+from .running.loop import adam, channels_last, cosine_rate, launch, optimiser_step, set_rate, trainer_exit_code
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite
 from .students.close_presence import SUBJECT, write_subject
 from .students.own_answers import OwnAnswers
@@ -162,7 +162,7 @@ def learn(
         lesson = prepare_view_lesson(sampler.frames(step), answers, Draws(config.seed, step, config.batch_size))
         terms = student_loss(forward(lesson.images), lesson, config.loss, emphasis)
         set_rate(optimiser, cosine_rate(step, max(steps, 2 * TIMED_STEPS), config.learning_rate, warmup=20))
-        descend(fabric, forward, stepper, require_finite("adapt", step, terms), max_norm=STUDENT_NORM)
+        optimiser_step(fabric, forward, stepper, require_finite("adapt", step, terms), max_norm=STUDENT_NORM)
         step += 1
         if step == TIMED_STEPS and log is None:
             each = (time.monotonic() - began) / TIMED_STEPS

@@ -39,16 +39,16 @@ from .inputs.close_folder import BACKGROUND, open_close_ups
 from .inputs.pairs import PairSampler
 from .judging.sheets import reconstruction_sheet, write_contact_sheet, write_names
 from .presets.assembly import TrainingConfig, parse_config
+from .presets.schedules import fades_at
 from .pretrained.lite0 import load_lite0
 from .pretrained.perceptual import load_perceptual
 from .running.loop import (
     adam,
     channels_last,
     cosine_rate,
-    descend,
     keep,
     launch,
-    ramp,
+    optimiser_step,
     set_rate,
     tell_unusual,
     trainer_exit_code,
@@ -65,7 +65,8 @@ from .students.student import (
     student_loss,
 )
 from .terms import losses
-from .terms.objective import Fades, PairForward, objective, paper_transform
+from .terms.objective import objective
+from .terms.pair_forward import PairForward, paper_transform
 
 
 def train_teacher(
@@ -92,14 +93,12 @@ def train_teacher(
         transform = (
             paper_transform(draws) if config.warp == "paper" else random_similarity(draws, 45, (0.8, 1.1), 0.1)
         ).to(fabric.device)
-        gate = min(config.gate, 1 + (config.gate - 1) * min(1.0, step / config.gate_steps))
-        age = step / config.bootstrap_steps
-        fades = Fades(bootstrap=1 - ramp(age, 0.5, 1.0), motion=ramp(age, 0.0, 1.0), borders=ramp(age, 1.5, 2.5))
-        result = forward(pair, gate, transform)
+        fades = fades_at(step, config)
+        result = forward(pair, fades.gate, transform)
         terms = objective(result, pair, config.loss, fades, draws.offset(), features, emphasis)
         if config.schedule == "cosine":
             set_rate(optimiser, cosine_rate(step, config.steps, config.learning_rate))
-        descend(fabric, forward, stepper, require_finite("teacher", step, terms))
+        optimiser_step(fabric, forward, stepper, require_finite("teacher", step, terms))
         log.add(step, terms)
         if log.due(step):
             log.picture("reconstruction", reconstruction_sheet(pair, result), step + 1)
@@ -142,7 +141,7 @@ def train_student(
         lesson = prepare(sampler.frames(step), answers, draws)
         terms = student_loss(forward(lesson.images), lesson, config.student_loss, emphasis)
         set_rate(optimiser, cosine_rate(step, steps, config.student_learning_rate))
-        descend(
+        optimiser_step(
             fabric, forward, stepper, require_finite("student", step, terms), max_norm=STUDENT_NORM if close else 1.0
         )
         log.add(step, terms)

@@ -21,8 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from tqdm import tqdm
 
 from streamparts.models.checkpoint import save_checkpoint
@@ -30,7 +29,7 @@ from streamparts.models.layers import Affine
 from streamparts.models.pose_head import PoseHead
 from streamparts.models.readout import read_masks
 from streamparts.models.run_files import NAMES, SCOPS
-from streamparts.models.scops import Scops, part_labels
+from streamparts.models.scops import Scops
 
 from .drawing.png import write_png
 from .frames.cache import cache_place
@@ -40,63 +39,20 @@ from .inputs.images import ImageBatch, ImageFolder, ImageSampler
 from .inputs.warps import Warp, perturb_colours, random_warp
 from .judging.sheets import contact_sheet, write_names
 from .presets.flags import parse_flags
+from .presets.schedules import fades_at
 from .presets.scops import PRESETS, ScopsTrainingConfig
 from .pretrained.backbone import load_backbone
-from .running.loop import channels_last, descend, keep, launch, ramp, tell_unusual, trainer_exit_code
+from .running.loop import channels_last, keep, launch, optimiser_step, tell_unusual, trainer_exit_code
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
-from .terms.scops_losses import PartBasis, ScopsResult, part_centres, scops_objective, to_cells
+from .students.scops_learner import Learner, StepOutput, calibrated_level
+from .terms.scops_losses import PartBasis, ScopsResult, scops_objective, to_cells
 from .terms.semantic import CollectionFeatures, factorised_basis, load_semantic
 from .terms.shape import Shapes, shape_terms
-from .terms.uld import UldDecoder, pooled_features
+from .terms.uld import UldDecoder
 
 LEARNER = "learner.safetensors"
-CANDIDATE_LEVELS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
-"""Candidate levels of `calibrated_level`."""
 NUM_FACTORISED = 200
 """Maximum number of images whose features initialise the part basis."""
-
-
-class StepOutput(NamedTuple):
-    """Output of a step's networks."""
-
-    logits: Tensor
-    """(B, 1 + K, S, S)"""
-    warped_logits: Tensor
-    """(B, 1 + K, S, S)"""
-    basis: Tensor | None
-    """(K, C)"""
-    decoded: Tensor | None
-    """(B, 3, S, S), from the baseline's decoder."""
-    ellipses: Affine | None
-    """Ellipses of both images, (2B, K)."""
-
-
-class Learner(nn.Module):
-    """All trained modules in one call: the network and, if a term needs them, the part basis, the decoder of the
-    baseline and the head that predicts ellipses."""
-
-    def __init__(
-        self,
-        network: Scops,
-        basis: PartBasis | None = None,
-        decoder: UldDecoder | None = None,
-        pose: PoseHead | None = None,
-    ) -> None:
-        super().__init__()
-        self.network, self.basis, self.decoder, self.pose = network, basis, decoder, pose
-
-    def forward(self, images: Tensor, warped: Tensor, features: Tensor | None) -> StepOutput:
-        """Images and warped images (B, 3, S, S), V (B, C, h, w) if a term needs it."""
-        coarse, deepest = self.network.seen(torch.cat([images, warped]))
-        logits, warped_logits = F.interpolate(
-            coarse, size=images.shape[-2:], mode="bilinear", align_corners=False
-        ).chunk(2)
-        decoded = None
-        if self.decoder is not None and features is not None:
-            masks = logits.softmax(dim=1)
-            decoded = self.decoder(part_centres(masks), pooled_features(features, masks))
-        ellipses = self.pose(deepest, deepest.mean((2, 3))) if self.pose else None
-        return StepOutput(logits, warped_logits, self.basis() if self.basis else None, decoded, ellipses)
 
 
 class PerturbedBatch(NamedTuple):
@@ -201,10 +157,10 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
         )  # fmt: skip
         terms = scops_objective(result, config.loss, config.everywhere)
         if learned.ellipses is not None:
-            settled = ramp(step / config.steps, *config.settling)
-            terms |= shape_terms(shapes_of(lesson, learned, learned.ellipses), config.shape, settled, draws.offset())
+            shapes, settled = shapes_of(lesson, learned, learned.ellipses), fades_at(step, config).borders
+            terms |= shape_terms(shapes, config.shape, settled, draws.offset())
         set_poly_rate(config, optimiser, step)
-        descend(fabric, forward, stepper, require_finite("scops", step, terms), max_norm=config.max_norm)
+        optimiser_step(fabric, forward, stepper, require_finite("scops", step, terms), max_norm=config.max_norm)
         log.add(step, terms)
         if log.due(step) and fabric.is_global_zero:
             if config.calibrate:
@@ -228,27 +184,6 @@ def shapes_of(lesson: PerturbedBatch, learned: StepOutput, ellipses: Affine) -> 
         known=torch.cat([torch.ones_like(valid), valid]),
         warp=lesson.warp,
     )
-
-
-@torch.no_grad()
-def calibrated_level(network: Scops, sampler: ImageSampler, num_batches: int = 20) -> float:
-    """Return the background level at which the labels' foreground agrees best with the salient pixels, averaged over
-    images of the collection; it uses no labels. Masks learned in minutes are softer than those for which the release
-    uses 0.1."""
-    training = network.training
-    network.eval()
-    device = next(network.parameters()).device
-    overlaps = []
-    for step in range(min(num_batches, -(-len(sampler.folder) // sampler.batch_size))):
-        batch = sampler.batch(step)
-        masks = network.masks(to_images(torch.from_numpy(batch.images).to(device)))
-        floor = network.config.peak_floor
-        found = torch.stack([part_labels(masks, level, floor) > 0 for level in CANDIDATE_LEVELS])
-        salient = torch.from_numpy(batch.salient).to(device)
-        both, either = ((found & salient).sum((2, 3)), (found | salient).sum((2, 3)))
-        overlaps.append((both / either.clamp(min=1)).T)
-    network.train(training)
-    return CANDIDATE_LEVELS[int(torch.cat(overlaps).mean(0).argmax())]
 
 
 def sheet(network: Scops, folder: ImageFolder, columns: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

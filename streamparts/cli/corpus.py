@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from streamparts.cli.output_flags import outputs_of
 from streamparts.cli.run_flags import network_of, reading_of, tracking_of
 from streamparts.cli.signals import stop_on_signals
-from streamparts.cli.streams import PlainLines, is_watched
+from streamparts.cli.streams import is_watched
 from streamparts.cli.types import count, share
+from streamparts.texts import PlainLines
 from streamparts.threads import DaemonThread
 
 if TYPE_CHECKING:

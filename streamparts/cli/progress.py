@@ -62,7 +62,7 @@ def progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress]
 
 
 def _plain_progress() -> Callable[[str, Progress], None]:
-    from streamparts.cli.streams import PlainLines
+    from streamparts.texts import PlainLines
 
     lines: dict[str, PlainLines] = {}
 

@@ -5,13 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
-
-PLAIN_SECONDS = 30.0
-"""Interval of progress lines without a terminal."""
 
 
 def provide_streams() -> None:
@@ -39,22 +34,6 @@ def provide_streams() -> None:
 def is_watched() -> bool:
     """True if standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
-
-
-class PlainLines:
-    """Progress for logs: at most one line per PLAIN_SECONDS."""
-
-    def __init__(self, print_line: Callable[[str], object], seconds: float = PLAIN_SECONDS) -> None:
-        self._print, self._seconds = print_line, seconds
-        self._said_at = time.monotonic()
-
-    def is_due(self) -> bool:
-        return time.monotonic() - self._said_at >= self._seconds
-
-    def say(self, text: str) -> None:
-        """Print the line, even if it is not due."""
-        self._said_at = time.monotonic()
-        self._print(text)
 
 
 def _nowhere() -> TextIO:

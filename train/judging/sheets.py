@@ -22,7 +22,7 @@ from ..frames.spread import spread
 from ..frames.transforms import to_images
 from ..inputs.augment import Pair
 from ..students.merge import spread_frames
-from ..terms.objective import PairResult
+from ..terms.pair_forward import PairResult
 
 TILE = 128
 

@@ -89,7 +89,7 @@ def adam(
     return torch.optim.Adam(groups, rate, betas=betas, fused=fabric.device.type == "cpu")
 
 
-def descend(
+def optimiser_step(
     fabric: Fabric, module: _FabricModule, optimiser: _FabricOptimizer, loss: Tensor, max_norm: float = 1.0
 ) -> None:
     """Take one optimiser step on `loss`, with gradients clipped by norm."""

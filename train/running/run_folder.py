@@ -21,10 +21,10 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from streamparts.arrays import ByteArray
-from streamparts.cli.streams import PlainLines
 from streamparts.errors import StreampartsError
 from streamparts.models.checkpoint import load_optimiser, load_weights, read_metadata
 from streamparts.models.run_files import CONFIG
+from streamparts.texts import PlainLines
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

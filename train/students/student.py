@@ -38,6 +38,7 @@ from ..inputs.views import (
     view_images,
 )
 from ..terms import losses
+from ..terms.appearance import appearance_loss
 
 BODY = 3.0
 """Of clips seen close, a pixel of the subject counts as many of the background: else the outline is learned long before
@@ -204,7 +205,7 @@ def student_loss(
     counted = torch.ones_like(entropy)
     if lesson.counted is not None:
         counted = lesson.counted * (1 + (BODY - 1) * (1 - lesson.masks[:, :1]))
-    appearance = losses.appearance_loss(masks.flatten(2), lesson.images.flatten(2), lesson.offset)
+    appearance = appearance_loss(masks.flatten(2), lesson.images.flatten(2), lesson.offset)
     return {
         "masks": emphasis * weights.masks * losses.known_mean(entropy, counted),
         "translation": weights.translation * (centres * trust).mean(),

@@ -20,6 +20,7 @@ from streamparts.models.layers import Affine, invert
 
 from ..inputs.warps import Warp
 from . import losses
+from .appearance import appearance_loss
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class ShapeWeights:
     equivariance: float = 0.0
     """Makes ellipses follow the warp of an image, Eq. 12 of Gao et al. 2021."""
     appearance: float = 0.0
-    """Assigns pixels to the part whose colours they have, losses.appearance_loss; fades in, because it would kill
+    """Assigns pixels to the part whose colours they have, appearance_loss; fades in, because it would kill
     weak parts."""
 
     @property
@@ -89,9 +90,7 @@ def shape_terms(shapes: Shapes, weights: ShapeWeights, settled: float, offset: f
         ),
         "appearance": (
             settled * w.appearance,
-            lambda: losses.appearance_loss(
-                shapes.masks.flatten(2), shapes.images.flatten(2), offset, samples=(768, 240)
-            ),
+            lambda: appearance_loss(shapes.masks.flatten(2), shapes.images.flatten(2), offset, samples=(768, 240)),
         ),
     }
     return {name: weight * term() for name, (weight, term) in terms.items() if weight}
