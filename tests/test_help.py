@@ -22,7 +22,7 @@ COMMANDS: dict[str, argparse.ArgumentParser] = dict(SUBPARSERS.choices)
 GENERATED = {"train", "train-scops", "train-supervised", "adapt"}
 """Commands whose flags are generated from dataclasses."""
 
-each_command = pytest.mark.parametrize("name", COMMANDS.keys() - TRAINERS.keys())
+each_command = pytest.mark.parametrize("name", sorted(COMMANDS.keys() - TRAINERS.keys()))
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -94,7 +94,7 @@ def test_the_first_help_lists_every_command_with_a_word() -> None:
     assert "streamparts COMMAND --help" in text
 
 
-@pytest.mark.parametrize("command", TRAINERS.keys() - GENERATED)
+@pytest.mark.parametrize("command", sorted(TRAINERS.keys() - GENERATED))
 def test_a_trainers_command_does_the_same(command: str) -> None:
     parser = parser_of(command)
     assert complaints(parser) == []

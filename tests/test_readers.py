@@ -13,9 +13,10 @@ import pytest
 pytest.importorskip("decord")
 
 from streamparts.errors import VideoError
-from tests.media import numbered_video, picture, read_number
+from tests.media import decode, numbered_video, picture, read_number
 from train.frames.clips import ClipFolder, load_clip
-from train.frames.readers import find_clips, open_reader
+from train.frames.own_reader import OwnReader, agrees
+from train.frames.readers import VideoReader, find_clips, open_reader
 
 DAVIS = Path(__file__).parents[2] / "shared" / "data" / "quadruped" / "davis" / "dog" / "frames"
 
@@ -95,9 +96,48 @@ def test_a_variable_rate_video_gives_every_frame_once_and_is_reported(tmp_path: 
     assert clip.notes == ("variable frame rate",)
 
 
-def test_frames_of_a_video_come_in_any_order(tmp_path: Path) -> None:
-    reader = open_reader(numbered_video(tmp_path / "a.mp4", 30, options={"g": "10", "bf": "2"}))
-    assert [read_number(reader[i]) for i in (29, 3, 17, 0, 16)] == [29, 3, 17, 0, 16]
+OPEN = {"g": "12", "bf": "3", "x264-params": "open-gop=1"}
+"""Frames before a keyframe that need it, and the group of pictures before."""
+
+
+@pytest.mark.parametrize("options", [{"g": "10", "bf": "2"}, OPEN], ids=["closed", "open"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "ts", "avi", "mpg"])
+def test_frames_of_a_video_come_in_any_order(suffix: str, options: dict[str, str], tmp_path: Path) -> None:
+    reader = open_reader(numbered_video(tmp_path / f"a.{suffix}", 30, options=options))
+    assert [read_number(reader[i]) for i in (29, 3, 17, 0, 16, 17, 28)] == [29, 3, 17, 0, 16, 17, 28]
+
+
+def test_a_file_that_decord_misreads_is_read_by_the_runtimes_source_and_reported(tmp_path: Path) -> None:
+    right, wrong = (
+        numbered_video(tmp_path / f"a.{suffix}", 30, options={"g": "10", "bf": "2"}) for suffix in ("mp4", "ts")
+    )
+    assert [type(open_reader(path)) for path in (right, wrong)] == [VideoReader, OwnReader]
+    misread = VideoReader(wrong)
+    assert [read_number(misread[i]) for i in (0, 5)] != [0, 5], "otherwise this test needs another file"
+    assert load_clip(wrong, 128, tmp_path).notes == OwnReader.notes
+    assert load_clip(right, 128, tmp_path).notes == ()
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_a_reader_that_is_one_frame_off_does_not_agree(shift: int, tmp_path: Path) -> None:
+    reader = VideoReader(numbered_video(tmp_path / "a.mp4", 30))
+    assert agrees(tmp_path / "a.mp4", reader.seconds, reader.__getitem__)
+    assert not agrees(tmp_path / "a.mp4", reader.seconds, lambda index: reader[(index + shift) % 30])
+
+
+def test_the_wild_videos_that_decord_misreads_are_known(real_videos: Path) -> None:
+    paths = [
+        real_videos / "nasa_13013.mp4",
+        real_videos / "bikes.mp4",
+        real_videos / "derived" / "bikes_h264_bframes.ts",
+    ]
+    assert [type(open_reader(path)) for path in paths] == [OwnReader, VideoReader, OwnReader]
+    for path in (paths[0], paths[2]):
+        reader = OwnReader(path)
+        frames = {index: reader[index] for index in (len(reader) - 1, 40, 41, 7)}
+        for index, (image, _) in enumerate(decode(path)):
+            if index in frames:
+                assert np.abs(frames[index].astype(int) - image).mean() < 3
 
 
 def test_awkward_videos_from_the_wild_are_used_or_reported(real_videos: Path, tmp_path: Path) -> None:

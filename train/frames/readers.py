@@ -16,11 +16,12 @@ import cv2
 import decord
 import numpy as np
 
-from streamparts.arrays import ByteArray
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
 from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_in, folders_below, is_own
 
+from .own_reader import OwnReader, agrees
 from .pictures import PictureError, read_rgb
 
 
@@ -50,9 +51,14 @@ class VideoReader:
         return without_row_padding(self._reader[index].asnumpy())
 
     @property
+    def seconds(self) -> FloatArray:
+        """(F,) times of the frames."""
+        times: FloatArray = self._reader.get_frame_timestamp(range(len(self)))[:, 0]
+        return times
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        times = self._reader.get_frame_timestamp(range(len(self)))[:, 0]
-        steps = np.diff(times)
+        steps = np.diff(self.seconds)
         varies = len(steps) > 1 and steps.max() > 1.5 * max(float(np.median(steps)), 1e-6)
         return ("variable frame rate",) if varies else ()
 
@@ -101,8 +107,16 @@ def without_row_padding(image: ByteArray) -> ByteArray:
 
 
 def open_reader(clip: Path) -> ClipReader:
-    """Open a reader. Raises VideoError, or decord's own errors (see `reason_of`)."""
-    return PictureReader(clip) if clip.is_dir() else VideoReader(clip)
+    """Open a reader: decord's where its frames are those of the runtime, else the runtime's, with a note. Raises
+    VideoError, or decord's own errors (see `reason_of`)."""
+    if clip.is_dir():
+        return PictureReader(clip)
+    reader = VideoReader(clip)
+    try:
+        is_right = len(reader) < 2 or agrees(clip, reader.seconds, reader.__getitem__)
+    except VideoError:  # the runtime cannot read it: nothing to compare with
+        is_right = True
+    return reader if is_right else OwnReader(clip)
 
 
 READING_ERRORS = (RuntimeError, decord.DECORDError, VideoError)
