@@ -20,7 +20,7 @@ from train.held_out import from_confusion, judge
 from train.inputs import rendered
 from train.inputs.rendered import PAIRS, Lessons, RenderedImage, Truth, mirrored, moved, stack
 from train.supervised import SupervisedConfig, main, rate_share, train
-from train.terms.supervised_losses import Said, SupervisedLoss, mask_terms, supervised_loss
+from train.terms.supervised_losses import Predicted, SupervisedLoss, mask_terms, supervised_loss
 
 SMALL = StudentConfig(len(PARTS), 32, widths=(8, 8, 8, 8, 8), feature_channels=8, mask_channels=8)
 
@@ -114,7 +114,7 @@ def test_poses_of_several_people_are_not_trusted() -> None:
     assert truth.trust[0].max() > 0.5 and not truth.trust[1].any() and not truth.facing[1].any()
 
 
-def as_said(truth: Truth, confusion: dict[int, int], sure: float = 20.0) -> Said:
+def as_said(truth: Truth, confusion: dict[int, int], sure: float = 20.0) -> Predicted:
     """Outputs of a student that is perfect except for confusing some labels."""
     labels = truth.labels.clone()
     for one, other in confusion.items():
@@ -122,7 +122,7 @@ def as_said(truth: Truth, confusion: dict[int, int], sure: float = 20.0) -> Said
     logits = sure * torch.nn.functional.one_hot(labels, len(PARTS) + 1).permute(0, 3, 1, 2).float()
     scale = truth.shapes.norm(dim=2)
     rotation = truth.shapes[..., 0] / scale[..., :1]
-    return Said(StudentOutput(logits, Affine(rotation, scale, truth.centres)), truth.canonical, truth.facing)
+    return Predicted(StudentOutput(logits, Affine(rotation, scale, truth.centres)), truth.canonical, truth.facing)
 
 
 def test_who_says_the_truth_pays_nothing() -> None:

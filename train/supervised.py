@@ -40,61 +40,62 @@ from .pretrained.exported import norms_from, read_student
 from .pretrained.lite0 import load_lite0
 from .running.loop import anyone, channels_last, launch, ramp, trainer_exit_code
 from .running.run_folder import RunLog, Stopped, StopRequest, open_run, require_finite, restore
-from .terms.supervised_losses import Said, SupervisedLoss, supervised_loss
+from .terms.supervised_losses import Predicted, SupervisedLoss, supervised_loss
 
 NORM_PICTURES = 128
-"""Whose statistics the norms of a model that is trained on begin with."""
+"""Number of images whose statistics initialise the norms of an exported model that is trained further."""
 LEARNER = "learner.safetensors"
 NETWORK = student_config(len(PARTS), 128, "lite0", "small")
 
 
 @dataclass(frozen=True)
 class SupervisedConfig:
-    """Everything that a run depends on; saved as config.json in its folder."""
+    """Configuration of a run, saved as config.json in its folder."""
 
     images: Annotated[Path, tyro.conf.Positional]
-    """Folder of rendered pictures, made by `streamparts render-people`."""
+    """Folder of rendered images, made by `streamparts render-people`."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, names.txt."""
     resume: bool = False
-    """Go on with the run in `out`; more --steps lengthen it."""
+    """Continue the run in `out`; a larger --steps extends it."""
     start: str = ""
-    """Begin with the weights of a shipped model, by name, or of an exported .onnx file of the same shape, instead of
-    with ImageNet's alone."""
+    """Initial weights: a bundled model, by name, or an exported .onnx file of the same shape, instead of ImageNet's
+    weights alone."""
     steps: int = 4500
     """Optimiser steps."""
     pixels: int = 0
-    """Side of the pictures that it learns from, a multiple of 32; 0 for the network's own. Begun with smaller ones and
-    resumed with those of its own size, a run gets further in the same time."""
+    """Side of the training images, a multiple of 32; 0 for the network's own. A run that starts with smaller images and
+    is resumed with its own size learns more in the same time."""
     batch_size: int = 16
-    """Pictures a step."""
+    """Images per step."""
     learning_rate: float = 2e-3
-    """Rate of AdamW, held until the end comes near; then it falls to zero."""
+    """Learning rate of AdamW, constant until it falls to zero at the end."""
     falling: float = 0.3
-    """The share of the steps in which it falls. A run can so be lengthened: resume it before it falls, with more
+    """Share of the steps in which the learning rate falls. To extend a run, resume it before that, with a larger
     --steps."""
     encoder_rate: float = 0.3
-    """The pretrained encoder's share of that."""
+    """Learning rate of the pretrained encoder, relative to the rest."""
     average: float = 0.995
-    """How slowly the exported weights follow the trained ones."""
+    """Decay of the moving average of the weights, which is exported."""
     frozen_stages: int = 2
-    """Of the encoder; the first ones, which know edges and textures from real pictures, stay as they are."""
+    """Number of the encoder's first stages that stay frozen; they detect edges and textures, learned from real
+    photos."""
     seed: int = 0
-    """Draws weights, pictures and augmentation; equal seeds on one machine give equal runs."""
+    """Seed of weights, images and augmentation; equal seeds on one machine give equal runs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Device to train on."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Of the network's arithmetic."""
+    """Precision of the network."""
     threads: int = 0
-    """CPU threads, 0 for torch's choice."""
+    """CPU threads; 0 for torch's default."""
     checkpoint_every: int = 100
-    """Steps between checkpoints, log lines and pictures."""
+    """Steps between checkpoints, log lines and images."""
     network: tyro.conf.AvoidSubcommands[StudentConfig] = NETWORK
     loss: SupervisedLoss = field(default_factory=SupervisedLoss)
 
 
 class StudentWithHeads(nn.Module):
-    """The student with two more heads, which are not exported."""
+    """The student with two additional heads, which are not exported."""
 
     def __init__(self, config: StudentConfig, frozen_stages: int) -> None:
         super().__init__()
@@ -113,17 +114,17 @@ class StudentWithHeads(nn.Module):
         lite0 = self.student.encoder.lite0
         return [lite0.stem, *lite0.stages[: self.frozen_stages]]
 
-    def forward(self, images: Tensor) -> Said:
+    def forward(self, images: Tensor) -> Predicted:
         student = self.student
         features, stem, summary = student.encoder(images)
         fine = student.sharpen(torch.cat([student.lift(features), stem], dim=1))
         logits = F.pixel_shuffle(student.mask(fine), 2)
-        return Said(
+        return Predicted(
             StudentOutput(logits, student.pose(features, summary)), self.canonical(features), self.facing(summary)
         )
 
     def groups(self, encoder_rate: float) -> list[dict[str, object]]:
-        """Parameters and rates for the optimiser."""
+        """Return parameter groups with their learning rates' factors."""
         lite0 = getattr(self.student.encoder, "lite0", nn.Module())
         pretrained = {id(p) for p in lite0.parameters()}
         own = [p for p in self.parameters() if p.requires_grad and id(p) not in pretrained]
@@ -132,7 +133,7 @@ class StudentWithHeads(nn.Module):
 
 
 class Average:
-    """Weights that follow those of a network slowly; they are what is exported."""
+    """A moving average of a network's weights, which is exported."""
 
     def __init__(self, network: Student, config: StudentConfig, keep: float) -> None:
         self.network, self.keep, self.count = Student(config), keep, 0
@@ -141,7 +142,7 @@ class Average:
 
     @torch.no_grad()
     def follow(self, network: Student, step: int) -> None:
-        """After a step; the first ones count more."""
+        """Update the average after a step; in the first steps, it follows faster."""
         keep = min(self.keep, (step + 1) / (step + 10))
         for own, new in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
             if own.is_floating_point():
@@ -151,7 +152,7 @@ class Average:
 
 
 def train(config: SupervisedConfig) -> None:
-    """Open or resume the run, learn, and leave the average's checkpoint and pictures."""
+    """Train, or resume a run; write the averaged student and sheets of images."""
     torch.manual_seed(config.seed)
     cv2.setNumThreads(1)
     if config.threads:
@@ -197,7 +198,7 @@ def train(config: SupervisedConfig) -> None:
 
 
 def begin_with(model: str, student: Student, lessons: Lessons) -> None:
-    """Take over the weights of an exported model. Raises ModelError unless it has the student's shape."""
+    """Load the weights of an exported model. Raises ModelError unless it has the student's shape."""
     exported, _ = read_student(model)
     if exported.config != student.config:
         raise ModelError(f"{model} has another shape than the network that is trained: {exported.config}")
@@ -206,7 +207,8 @@ def begin_with(model: str, student: Student, lessons: Lessons) -> None:
 
 
 def rate_share(step: int, steps: int, falling: float, warmup: int = 100) -> float:
-    """Up in a straight line, level, down in a straight line over the last `falling` of the steps."""
+    """Factor of the learning rate: a linear warm-up, constant, then a linear decay over the last `falling` of the
+    steps."""
     return min(1.0, (step + 1) / warmup) * (1 - ramp(step / steps, 1 - falling, 1.0))
 
 
@@ -218,13 +220,13 @@ def restore_average(checkpoint: Path, average: Average) -> None:
 
 
 def write_part_names(path: Path) -> None:
-    """The names are known, for once."""
+    """Write the names of the parts, which are known here."""
     if not path.exists():
         path.write_text("\n".join(PARTS) + "\n", encoding="utf-8")
 
 
 def show(path: Path, student: Student, lessons: Lessons, columns: int = 12) -> None:
-    """A contact sheet of spoilt pictures."""
+    """Write a contact sheet of degraded images."""
     truth = lessons.batch(-1 % 2**31, columns)
     frames = (truth.images.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
     device = next(student.parameters()).device

@@ -1,1 +1,1 @@
-"""Rendered people with exact parts, sides, poses and joints: what `streamparts`' own person model learned from."""
+"""Renders people with exact parts, sides, poses and joints; the bundled model `person` was trained on such images."""

@@ -1,4 +1,4 @@
-"""Where people are looked at from, how the picture is framed, and what light falls on them."""
+"""Camera, framing and light of a rendered image."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .pose import unit
 
 @dataclass(frozen=True)
 class Camera:
-    """Turns the world into pixels: rows are right, down, ahead."""
+    """Projects the world to pixels; the rows of `turned` point right, down and ahead."""
 
     turned: Array
-    """(3, 3)"""
+    """(3, 3) rotation from the world to the camera."""
     place: Array
-    """(3,)"""
+    """(3,) position in metres."""
     focal: float = 1.0
-    """Pixels."""
+    """Focal length in pixels."""
     centre: tuple[float, float] = (0.0, 0.0)
-    """Pixels."""
+    """Principal point in pixels."""
 
     def project(self, points: Array) -> Array:
-        """(M, 3) -> (M, 3): x, y in pixels and metres ahead."""
+        """Project (M, 3) points to (M, 3): x and y in pixels, and the depth in metres."""
         seen = (points - self.place) @ self.turned.T
         ahead = np.maximum(seen[:, 2:], 0.05)
         flat = seen[:, :2] / ahead * self.focal + np.array(self.centre, np.float32)
@@ -38,7 +38,7 @@ class Camera:
 
 
 def look_at(rng: Generator, figure: BodyFigure) -> Camera:
-    """From anywhere round a person, most often from before it and from the height of eyes or hips."""
+    """Place the camera at any angle around a person, most often in front, at the height of the eyes or the hips."""
     height = max(0.5, float(np.ptp(figure.vertices[:, 2])))
     middle = np.asarray(figure.vertices.mean(0), np.float32)
     kind = rng.random()
@@ -60,7 +60,8 @@ def look_at(rng: Generator, figure: BodyFigure) -> Camera:
 
 
 def frame_it(rng: Generator, camera: Camera, figure: BodyFigure, size: int) -> Camera:
-    """Choose zoom and place: the tracker's crop with jitter, a wide picture, or close enough to cut the body."""
+    """Choose zoom and principal point: the tracker's crop with jitter, a wide view, or a view so close that it cuts the
+    body."""
     seen = camera.project(figure.vertices)[:, :2]
     low, high = seen.min(0), seen.max(0)
     kind = rng.random()
@@ -83,10 +84,10 @@ def frame_it(rng: Generator, camera: Camera, figure: BodyFigure, size: int) -> C
 
 @dataclass(frozen=True)
 class Light:
-    """One lamp and what comes from everywhere."""
+    """A lamp and ambient light."""
 
     towards: Array
-    """(3,) unit vector to the lamp, in the world."""
+    """(3,) unit vector to the lamp, in world coordinates."""
     colour: Array
     ambient: Array
 
@@ -102,7 +103,7 @@ def draw_light(rng: Generator, camera: Camera) -> Light:
 
 
 def horizon(camera: Camera, size: int) -> float:
-    """Share of the height at which a level floor would end."""
+    """Return the horizon of a level floor, as a share of the height from the top."""
     forward = camera.turned[2]
     level = unit(forward * (1, 1, 0) + 1e-6)
     seen = camera.turned @ level

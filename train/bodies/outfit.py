@@ -1,4 +1,4 @@
-"""What people wear, and how skin, cloth and hair look: drawn at random, painted by place on the body."""
+"""Clothes, skin and hair: drawn at random, and painted by the place on the body."""
 
 from __future__ import annotations
 
@@ -32,63 +32,63 @@ Ball = tuple[tuple[float, float, float], tuple[float, float, float], str]
 
 @dataclass(frozen=True)
 class Cloth:
-    """A colour and a pattern in a second one."""
+    """A colour, and a pattern in a second colour."""
 
     colour: Array
     accent: Array
     pattern: str
-    """plain, stripes, checks, dots, blotches or a print on the chest."""
+    """One of plain, stripes, checks, dots, blotches, or a print on the chest."""
     period: float
-    """Metres."""
+    """Size of the pattern in metres."""
     turn: float
     wrinkles: float
-    """How uneven it shades."""
+    """Strength of uneven shading."""
 
 
 @dataclass(frozen=True)
 class Outfit:
-    """Everything about a person's looks but the body itself."""
+    """A person's looks, except for the body."""
 
     skin: Array
     hair: Array
     hairline: float
-    """Where the hair begins at the forehead, in distances of the eyes above them; large is bald."""
+    """Height of the hairline above the eyes, in distances between the eyes; a large value is a bald head."""
     beard: bool
     face: bool
-    """Painted brows, eyes and lips; masks and distance make faces without."""
+    """True if brows, eyes and lips are painted; faces behind masks or far away have none."""
     top: Cloth
     bottom: Cloth
     shoes: Array
     socks: Array
     hat: Array
     sleeves: float
-    """Along the arm; 0 is none, 2 to the wrist, 3 is gloves."""
+    """End of the sleeve along the arm: 0 without sleeves, 2 at the wrist, 3 with gloves."""
     trousers: float
-    """Along the leg."""
+    """End of the trouser leg along the leg."""
     waist: float
-    """Height of the top's hem in the trunk."""
+    """Height of the top's hem on the trunk."""
     neckline: float
     shod: float
-    """Along the leg where shoes begin; above 3 is barefoot."""
+    """Start of the shoes along the leg; above 3, the feet are bare."""
     sock: float
-    """Where socks begin."""
+    """Start of the socks along the leg."""
     loose_arms: float
     loose_trunk: float
     loose_legs: float
-    """Metres of cloth off the body."""
+    """Distance of the cloth from the body in metres."""
     skirt: float
-    """Its length along the legs; 0 is none."""
+    """Length of the skirt along the legs; 0 without a skirt."""
     flare: float
     folds: float
     dress: bool
-    """The skirt is of the top's cloth."""
+    """True if the skirt has the cloth of the top."""
     phases: Array
-    """(6,) of wrinkles."""
+    """(6,) parameters of the wrinkles."""
     on_head: tuple[Ball, ...]
-    """Balls of hair and hats in units of the head's box."""
+    """Ellipsoids of hair and hats, in units of the head's box."""
 
     def looseness(self, places: Array, rest: Array) -> Array:
-        """(V,) metres of cloth or hair off the skin."""
+        """(V,) distance of cloth or hair from the skin in metres."""
         arm, leg, height = places[:, 0], places[:, 1], places[:, 2]
         out = np.zeros(len(places), np.float32)
         on_arm = arm > -1
@@ -107,8 +107,8 @@ class Outfit:
         return np.asarray(out + np.where(hairy, 0.012, 0), np.float32)
 
     def paint(self, places: Array, material: Array, rest: Array) -> tuple[Array, Array]:
-        """(M, 8) places, (M,) materials and (M, 3) places at rest -> colours (M, 3) and how far each shades unevenly
-        (M,)."""
+        """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8), materials (M,) and positions at
+        rest (M, 3)."""
         arm, leg, height = places[:, 0], places[:, 1], places[:, 2]
         body = material < 0.5
         colour = np.tile(self.skin, (len(places), 1)).astype(np.float32)
@@ -153,12 +153,12 @@ class Outfit:
 
 
 def is_hair(places: Array, hairline: float) -> NDArray[np.bool_]:
-    """(M,) whether hair grows there."""
+    """Return (M,) True where hair grows."""
     return np.asarray(places[:, 5] > hairline - 0.95 * np.clip(places[:, 4], 0, 3))
 
 
 def paint_cloth(cloth: Cloth, rest: Array, places: Array) -> Array:
-    """(M, 3) colours of a cloth at places at rest."""
+    """Return the colours (M, 3) of a cloth at positions at rest."""
     cos, sin = np.cos(cloth.turn), np.sin(cloth.turn)
     u = 2 * np.pi * (rest[:, 0] * cos + rest[:, 2] * sin) / cloth.period
     v = 2 * np.pi * (rest[:, 2] * cos - rest[:, 0] * sin + 0.3 * rest[:, 1]) / cloth.period
@@ -180,7 +180,7 @@ def paint_cloth(cloth: Cloth, rest: Array, places: Array) -> Array:
 
 
 def any_colour(rng: Generator) -> Array:
-    """Black, white, greys, muted and bright ones, as clothes are."""
+    """Draw a colour of clothes: black, white, greys, muted and bright colours."""
     kind = rng.random()
     if kind < 0.22:
         return np.asarray(rng.uniform(0.02, 0.16) * (1 + rng.normal(0, 0.12, 3)), np.float32).clip(0, 1)
@@ -218,7 +218,7 @@ def _cloth(rng: Generator, colour: Array | None = None) -> Cloth:
 
 
 def draw_outfit(rng: Generator) -> Outfit:
-    """Anything from sportswear to robes; a third of all in one colour or nearly so."""
+    """Draw an outfit, from sportswear to robes; a third of them have one colour or nearly one."""
     top = _cloth(rng)
     robe = rng.random() < 0.24
     suit = rng.random() < (0.65 if robe else 0.2)
@@ -268,7 +268,7 @@ def draw_outfit(rng: Generator) -> Outfit:
 
 
 def _on_head(rng: Generator) -> tuple[Ball, ...]:
-    """In units of the head's box: x to the left, y to the back, z up."""
+    """Place hair or a hat in units of the head's box: x to the left, y to the back, z up."""
     kind = rng.random()
     if kind < 0.22:  # long hair down the neck
         down = rng.uniform(0.15, 0.9)

@@ -1,4 +1,4 @@
-"""One picture of people with exact truth: `draw_picture` chooses everything, the rest of the package paints it."""
+"""Renders one image of people with exact parts: `draw_picture` makes all choices, the other modules paint."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ AXES = {
     **{f"{side}_upper_arm": (f"arm.{s}", f"elbow.{s}") for side, s in (("left", "L"), ("right", "R"))},
     **{f"{side}_forearm": (f"elbow.{s}", f"wrist.{s}") for side, s in (("left", "L"), ("right", "R"))},
 }
-"""The joints between which a part's first axis runs."""
+"""Joints at the ends of the first axis of each part."""
 FINE = 2
-"""People are painted this many times finer than the picture."""
+"""Factor by which people are painted finer than the image."""
 
 
 @dataclass(frozen=True)
 class BodyPicture:
-    """A picture and all that is known of it; poses and facing are those of the first person."""
+    """An image and its ground truth; poses and facing direction are those of the first person."""
 
     image: ByteArray
-    """(S, S, 3)"""
+    """(S, S, 3) RGB."""
     labels: ByteArray
-    """(S, S), 0 background, k + 1 part k."""
+    """(S, S) labels: 0 background, k + 1 part k."""
     canonical: Array
-    """(S, S, 3) where on the body at rest each pixel lies, in heights; 0 on the background."""
+    """(S, S, 3) canonical coordinates of each pixel on the body at rest, in body heights; 0 on the background."""
     affines: Array
-    """(K, 2, 3) canonical frame of each part -> normalised coordinates, as PuppetTruth's."""
+    """(K, 2, 3) canonical frame of each part -> normalised coordinates, as in PuppetTruth."""
     seen: Array
-    """(K,) seen share of the part's own silhouette."""
+    """(K,) visible share of each part's own silhouette."""
     facing: Array
-    """(3,) out of the chest: right, down, ahead."""
+    """(3,) direction of the chest: right, down, ahead."""
     joints: Array
-    """(J, 2) pixels."""
+    """(J, 2) joints in pixels."""
     people: int
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A person painted alone, FINE times finer than the picture."""
+    """A person painted alone, FINE times finer than the image."""
 
     nearness: Array
     rgb: Array
@@ -66,7 +66,7 @@ class Layer:
 
 
 def paint_person(figure: BodyFigure, outfit: Outfit, camera: Camera, light: Light, size: int) -> Layer:
-    """Rasterise, paint by place on the body, and shade."""
+    """Rasterise a person, paint it by the place on the body, and shade it."""
     fine = size * FINE
     points = camera.finer(FINE).project(figure.vertices)
     nearness, owner, inside = rasterise(points, figure.faces, fine, fine)
@@ -89,7 +89,7 @@ def paint_person(figure: BodyFigure, outfit: Outfit, camera: Camera, light: Ligh
 
 
 def shade(normals: Array, rest: Array, uneven: Array, phases: Array, camera: Camera, light: Light) -> Array:
-    """(M, 3) light: a soft lamp, more from above than from below, folds of cloth as waves of the normals."""
+    """Return (M, 3) light: a soft lamp, more light from above than from below, and folds as waves of the normals."""
     normals = normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6)
     flip = np.sign(-(normals @ camera.turned[2]))[:, None]  # the insides of skirts
     normals = normals * np.where(flip == 0, 1, flip)
@@ -104,11 +104,11 @@ def shade(normals: Array, rest: Array, uneven: Array, phases: Array, camera: Cam
 
 
 EMPTY = 0.165
-"""Share of pictures that show nobody."""
+"""Share of images without a person."""
 
 
 def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empty: float = EMPTY) -> BodyPicture:
-    """One varied picture; a share `empty` of them shows nobody."""
+    """Draw one image; a share `empty` of the images shows nobody."""
     if rng.random() < empty:
         return nobody(rng, photos, size)
     figures: list[BodyFigure] = []
@@ -146,7 +146,7 @@ def _hide(hidden: NDArray[np.bool_], labels: ByteArray, canonical: Array) -> Non
 
 
 def _add_bars(rng: Generator, image: Array) -> NDArray[np.bool_]:
-    """Black bars where a crop reaches over the frame, or a frame is letterboxed; which pixels they are."""
+    """Add black bars, as in crops beyond the frame and letterboxed frames; also return which pixels they cover."""
     size = len(image)
     first, second = (int(size * share) for share in rng.uniform(0, 0.3, 2))
     hidden = np.zeros((size, size), bool)
@@ -159,7 +159,7 @@ def _add_bars(rng: Generator, image: Array) -> NDArray[np.bool_]:
 
 
 def _add_caption(rng: Generator, image: Array) -> None:
-    """A line or two of text over the picture, people included."""
+    """Draw a line or two of text over the image, including people."""
     size, mask = len(image), np.zeros(image.shape[:2], np.uint8)
     for _ in range(rng.integers(1, 3)):
         text = "".join(rng.choice(list("abcdefghiklmnoprstuvw  "), int(rng.integers(5, 24))))
@@ -170,7 +170,7 @@ def _add_caption(rng: Generator, image: Array) -> None:
 
 
 def nobody(rng: Generator, photos: Photos, size: int) -> BodyPicture:
-    """A background with more clutter than elsewhere."""
+    """Draw a background with more clutter than other images have."""
     image = draw_background(rng, size, rng.uniform(0.1, 0.9), photos)
     for _ in range(rng.integers(0, 6)):
         add_thing(rng, image, rng.uniform(0.2, 0.9))
@@ -209,7 +209,7 @@ def _beside(rng: Generator, figure: BodyFigure, first: BodyFigure) -> BodyFigure
 
 
 def _shadow(rng: Generator, figure: BodyFigure, camera: Camera, light: Light, size: int) -> Array:
-    """(S, S, 1) how dark the floor is."""
+    """Return (S, S, 1) the darkness of the floor."""
     slope = light.towards[:2] / max(light.towards[2], 0.35)
     flat = figure.vertices.copy()
     flat[:, :2] -= flat[:, 2:] * slope
@@ -222,7 +222,8 @@ def _shadow(rng: Generator, figure: BodyFigure, camera: Camera, light: Light, si
 
 
 def compose(background: Array, layers: list[Layer], size: int) -> tuple[Array, ByteArray, Array]:
-    """Picture (S, S, 3), labels (S, S) and canonical coordinates (S, S, 3); the nearer person hides the other."""
+    """Composite people into an image (S, S, 3), labels (S, S) and canonical coordinates (S, S, 3); the nearer person
+    covers the other."""
     front = layers[0]
     for layer in layers[1:]:
         nearer = layer.nearness > front.nearness
@@ -241,9 +242,9 @@ def compose(background: Array, layers: list[Layer], size: int) -> tuple[Array, B
 
 
 def part_poses(figure: BodyFigure, camera: Camera, labels: NDArray[np.uint8]) -> tuple[Array, Array]:
-    """(K, 2, 3) as PuppetTruth.affines: an ellipse of CANONICAL_SIGMAS round each part as if nothing hid it, its first
-    axis along the bone; and (K,) the seen share of each part's silhouette. Every silhouette is covered twice, by what
-    is before and what is behind, so that the triangles' moments are its own."""
+    """Return (K, 2, 3) poses as in PuppetTruth.affines, an ellipse of CANONICAL_SIGMAS around each unoccluded part with
+    its first axis along the bone; and the (K,) visible share of each part's silhouette. A silhouette is covered twice,
+    by its front and its back, so the moments of its triangles are its own."""
     size = labels.shape[0]
     points = camera.project(figure.vertices)[:, :2] * (2 / size) - 1
     ends = dict(zip(JOINTS, camera.project(figure.joints)[:, :2] * (2 / size) - 1, strict=True))

@@ -1,6 +1,6 @@
-"""How people stand, walk, dance, sit, bend and lie: rotations of a body's joints within what joints can do.
+"""Random poses of people: standing, walking, dancing, sitting, bending, lying; joint rotations within human limits.
 
-Directions are told as (outwards, forwards, upwards) so that one table serves both sides.
+Directions are (outwards, forwards, upwards), so that one table serves both sides.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ ARMS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float], fl
     "in the lap": ((0.2, 0.3, -0.95), (-0.25, 0.9, -0.3), 0.05),
     "anywhere": ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.18),
 }
-"""Upper arm's and forearm's direction, and how often."""
+"""Directions of upper arm and forearm, and their frequency."""
 
 
 @dataclass(frozen=True)
 class Leg:
-    """Degrees, from standing."""
+    """Angles of a leg, in degrees from standing."""
 
     flexion: float = 0.0
-    """The thigh goes forward."""
+    """Forward angle of the thigh."""
     abduction: float = 4.0
-    """The thigh goes outwards."""
+    """Outward angle of the thigh."""
     twist: float = 8.0
-    """The toes turn outwards."""
+    """Outward angle of the toes."""
     knee: float = 4.0
 
 
 def draw_pose(rng: Generator, joints: Array) -> Array:
-    """(J, 3, 3) rotations against the parent, in the axes of rest, of a body whose joints lie at (J, 3). Poses whose
-    hands are in the trunk or whose legs are in one another are drawn again."""
+    """Draw rotations (J, 3, 3) against the parent, in the axes at rest, of a body with joints at (J, 3). Poses with
+    hands in the trunk or crossing legs are drawn again."""
     family = rng.choice(list(FAMILIES), p=np.array([share for _, share in FAMILIES.values()]))
     for _ in range(8):
         pose = _draw(rng, joints, FAMILIES[family][0])
@@ -104,7 +104,7 @@ def _arm_directions(rng: Generator, name: str) -> tuple[Array, Array]:
 
 
 def _frame(along: Array, bent: Array) -> Array:
-    """(3, 3) whose columns are a bone's direction, its hinge, and what is square to both."""
+    """Return the (3, 3) matrix whose columns are a bone's direction, its hinge axis, and their cross product."""
     hinge: Array = np.cross(along, bent)
     if np.linalg.norm(hinge) < 1e-3:
         hinge = np.cross(along, (0.1, -1.0, 0.2))
@@ -121,7 +121,7 @@ def unit(vector: Array) -> Array:
 
 
 def turn(x: float, y: float, z: float) -> Array:
-    """Degrees about the three axes, x first."""
+    """Return the rotation by degrees about the three axes, x first."""
     angles = np.radians([x, y, z])
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -131,14 +131,14 @@ def turn(x: float, y: float, z: float) -> Array:
 
 
 def about(axis: Array, radians: float) -> Array:
-    """Rotation about any axis: Rodrigues' formula."""
+    """Return the rotation about any axis: Rodrigues' formula."""
     x, y, z = unit(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + np.sin(radians) * cross + (1 - np.cos(radians)) * (cross @ cross), np.float32)
 
 
 def place_joints(joints: Array, pose: Array) -> tuple[Array, Array]:
-    """Where joints at rest (J, 3) come to lie (J, 3), and how each has turned in all (J, 3, 3)."""
+    """Return where joints at rest (J, 3) come to lie (J, 3), and the total rotation of each (J, 3, 3)."""
     places, turned = np.empty_like(joints), np.empty_like(pose)
     for j, parent in enumerate(PARENTS):
         if parent < 0:
@@ -150,7 +150,7 @@ def place_joints(joints: Array, pose: Array) -> tuple[Array, Array]:
 
 
 def is_possible(joints: Array, pose: Array) -> bool:
-    """Whether hands and elbows stay out of trunk and head, and the legs out of one another."""
+    """Return whether hands and elbows stay outside of trunk and head, and the legs outside of each other."""
     places, _turned = place_joints(joints, pose)
     at = {name: places[j] for j, name in enumerate(JOINTS)}
     size = float(np.linalg.norm(joints[JOINTS.index("neck")] - joints[0])) / 0.5
@@ -185,14 +185,14 @@ def _leg(rng: Generator, flexion: float, spread: float, knee: float, bent: float
 
 
 def standing(rng: Generator) -> Family:
-    """At ease, the weight on both legs or on one."""
+    """Stand at ease, with the weight on both legs or on one."""
     wide = rng.uniform(1, 14)
     legs = [_leg(rng, 2, 6, 6, 6, wide) for _ in range(2)]
     return legs[0], legs[1], rng.normal(0, (7, 5, 8)), UPRIGHT
 
 
 def walking(rng: Generator) -> Family:
-    """Any moment of a step, slow to running."""
+    """Any phase of a step, from slow walking to running."""
     phase, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.3)
     legs = []
     for shift in (0.0, np.pi):
@@ -212,7 +212,7 @@ def lunging(rng: Generator) -> Family:
 
 
 def dancing(rng: Generator) -> Family:
-    """One leg stands, the other is anywhere."""
+    """Stand on one leg; the other is anywhere."""
     stand = _leg(rng, 5, 12, 12, 14, 5)
     free = Leg(rng.uniform(-35, 100), rng.uniform(0, 55), rng.normal(15, 20), float(rng.uniform(0, 1) ** 2 * 130))
     first, second = (stand, free) if rng.random() < 0.5 else (free, stand)
@@ -220,7 +220,7 @@ def dancing(rng: Generator) -> Family:
 
 
 def sitting(rng: Generator) -> Family:
-    """On something that is not there."""
+    """Sit on an invisible seat."""
     legs = [_leg(rng, 85, 10, 85, 18, rng.uniform(2, 22)) for _ in range(2)]
     return legs[0], legs[1], rng.normal((10, 0, 0), (12, 6, 10)), turn(rng.normal(-5, 8), 0, 0)
 
@@ -231,14 +231,14 @@ def squatting(rng: Generator) -> Family:
 
 
 def bending(rng: Generator) -> Family:
-    """Forwards, sometimes to the floor."""
+    """Bend forwards, sometimes to the floor."""
     deep = rng.uniform(30, 95)
     legs = [_leg(rng, deep * 0.55, 6, 14, 14) for _ in range(2)]
     return legs[0], legs[1], rng.normal((deep * 0.6, 0, 0), (8, 10, 14)), turn(deep * 0.55, 0, 0)
 
 
 def on_the_floor(rng: Generator) -> Family:
-    """Lying, crawling, on the hands: any way round."""
+    """Lie, crawl or stand on the hands, in any orientation."""
     legs = [Leg(rng.uniform(-15, 110), rng.uniform(0, 45), rng.normal(10, 15), rng.uniform(0, 120)) for _ in range(2)]
     whole = turn(rng.uniform(-180, 180), rng.normal(0, 35), rng.uniform(-180, 180))
     return legs[0], legs[1], rng.normal(0, (18, 12, 18)), whole
@@ -254,4 +254,4 @@ FAMILIES: dict[str, tuple[Callable[[Generator], Family], float]] = {
     "bending": (bending, 0.05),
     "on the floor": (on_the_floor, 0.04),
 }
-"""Name -> what draws it and how often."""
+"""Maps names to functions that draw a pose, and their frequency."""

@@ -1,4 +1,4 @@
-"""The renderer's inner loops, compiled: triangles into a z-buffer, and vertex normals."""
+"""The renderer's inner loops, compiled: triangles to a z-buffer, and vertex normals."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Ints = NDArray[np.int32]
 
 
 def compiled(function: Any) -> Any:
-    """With the loops as machine code, kept on disk between runs."""
+    """Compile a loop to machine code, which is kept on disk between runs."""
     return numba.njit(cache=True, fastmath=True)(function)
 
 
 @compiled
 def vertex_normals(vertices: Array, faces: Ints) -> Array:
-    """(V, 3) unit normals, the faces' weighted by their area."""
+    """Return (V, 3) unit normals, from face normals weighted by area."""
     normals = np.zeros_like(vertices)
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
@@ -41,7 +41,7 @@ def vertex_normals(vertices: Array, faces: Ints) -> Array:
 
 @compiled
 def skin(rest: Array, weights: Array, moves: Array) -> Array:
-    """(V, 3) linear blend skinning of `rest` (V, 3) by joints' `moves` (J, 3, 4) with `weights` (V, J)."""
+    """Linear blend skinning: move `rest` (V, 3) by the joints' `moves` (J, 3, 4) with `weights` (V, J)."""
     out = np.zeros_like(rest)
     for v in range(rest.shape[0]):
         x, y, z = rest[v, 0], rest[v, 1], rest[v, 2]
@@ -56,9 +56,9 @@ def skin(rest: Array, weights: Array, moves: Array) -> Array:
 
 @compiled
 def rasterise(points: Array, faces: Ints, height: int, width: int) -> tuple[Array, Ints, Array]:
-    """`points` (V, 3): x, y in pixels and the depth, positive ahead. Gives the inverse depth (H, W), 0 where nothing
-    is; the nearest triangle (H, W), -1 where none is; and its barycentric coordinates (H, W, 2) of vertices 1 and 2,
-    corrected for perspective."""
+    """Rasterise `points` (V, 3): x and y in pixels, and the depth, positive ahead. Returns the inverse depth (H, W), 0
+    where no triangle is; the nearest triangle (H, W), or -1; and its barycentric coordinates (H, W, 2) of vertices 1
+    and 2, corrected for perspective."""
     nearness = np.zeros((height, width), np.float32)
     owner = np.full((height, width), -1, np.int32)
     inside = np.zeros((height, width, 2), np.float32)
@@ -93,7 +93,8 @@ def rasterise(points: Array, faces: Ints, height: int, width: int) -> tuple[Arra
 
 @compiled
 def interpolate(owner: Ints, inside: Array, faces: Ints, values: Array) -> Array:
-    """(M, C) of vertices' `values` (V, C) at M pixels, which see the triangles `owner` (M,) at `inside` (M, 2)."""
+    """Interpolate the vertices' `values` (V, C) at M pixels, which show the triangles `owner` (M,) at `inside` (M,
+    2)."""
     count = values.shape[1]
     out = np.zeros((owner.shape[0], count), np.float32)
     for pixel in range(owner.shape[0]):
@@ -106,7 +107,7 @@ def interpolate(owner: Ints, inside: Array, faces: Ints, values: Array) -> Array
 
 @compiled
 def nearest_value(owner: Ints, inside: Array, faces: Ints, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(M,) `values` (V,) + 1 of the nearest of the vertices of the triangle that each pixel sees."""
+    """Return (M,) `values` (V,) + 1 of the nearest vertex of each pixel's triangle."""
     out = np.zeros(owner.shape[0], np.uint8)
     for pixel in range(owner.shape[0]):
         v, w = inside[pixel, 0], inside[pixel, 1]
@@ -121,7 +122,7 @@ def nearest_value(owner: Ints, inside: Array, faces: Ints, values: NDArray[np.ui
 
 @compiled
 def triangle_areas(points: Array, faces: Ints) -> tuple[Array, Array]:
-    """(T,) areas and (T, 2) middles of triangles whose corners lie at `points` (V, 2)."""
+    """Return (T,) areas and (T, 2) centres of triangles with corners at `points` (V, 2)."""
     areas, middles = np.zeros(faces.shape[0], np.float32), np.zeros((faces.shape[0], 2), np.float32)
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]

@@ -1,6 +1,6 @@
-"""What is behind and in front of people: rooms, outdoors, photographs, furniture, plants, animals of simple shapes.
+"""Backgrounds and foregrounds: rooms, outdoors, photos, furniture, plants, and animals of simple shapes.
 
-Pictures are (S, S, 3) float32 RGB in [0, 1].
+Images are (S, S, 3) float32 RGB in [0, 1].
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ from .outfit import any_colour
 from .things import add_thing, noise, ramp
 
 PHOTO_PIXELS = 640
-"""Longer side of photographs in memory."""
+"""Maximum longer side of photos in memory."""
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Photographs without people, to put behind people and to show by themselves; panoramas are twice as wide as
-    high."""
+    """Photos without people, used as backgrounds and alone; panoramas are twice as wide as high."""
 
     images: tuple[ByteArray, ...] = ()
     cutouts: tuple[ByteArray, ...] = ()
-    """(h, w, 4) RGBA: animals and things without their background."""
+    """Cut-out animals and things, (h, w, 4) RGBA."""
 
     @staticmethod
     def load(folders: tuple[Path, ...], cutouts: tuple[Path, ...] = (), most: int = 600) -> Photos:
-        """Every picture below the folders, evenly thinned to `most`; and for cut-outs, of folders that hold frames/ and
+        """Read the images below the folders, subsampled evenly to `most`; and cut-outs from folders with frames/ and
         masks/ of equal names."""
         paths = sorted(
             p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")
@@ -54,7 +53,7 @@ def _read(path: Path) -> ByteArray:
 
 
 def _cut_out(path: Path) -> ByteArray:
-    """What the mask of a frame shows, with the mask as alpha; empty where there is nothing."""
+    """Cut out the masked object of a frame, with the mask as alpha; empty if the mask is."""
     mask_path = path.parent.parent / "masks" / f"{path.stem}.png"
     mask = cv2.imdecode(np.frombuffer(mask_path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None:
@@ -69,7 +68,7 @@ def _cut_out(path: Path) -> ByteArray:
 
 
 def paste_cutout(rng: Generator, image: Array, photos: Photos) -> None:
-    """Put one somewhere into the picture, at any size, mirrored, turned and recoloured."""
+    """Paste a cut-out anywhere into the image, at any size, mirrored, rotated and recoloured."""
     size, piece = len(image), photos.cutouts[rng.integers(len(photos.cutouts))]
     height, width = piece.shape[:2]
     scale = size * rng.uniform(0.25, 1.3) / max(height, width)
@@ -83,7 +82,8 @@ def paste_cutout(rng: Generator, image: Array, photos: Photos) -> None:
 
 
 def draw_background(rng: Generator, size: int, horizon: float, photos: Photos) -> Array:
-    """(S, S, 3); `horizon` is where the floor meets what is far, as a share of the height from the top."""
+    """Draw an (S, S, 3) background; `horizon` is the line between floor and background, as a share of the height from
+    the top."""
     kind = rng.random()
     if photos.images and kind < 0.5:
         image = _photo(rng, size, photos)
@@ -158,7 +158,7 @@ def _room(rng: Generator, size: int, horizon: float) -> Array:
 
 
 def _floor(rng: Generator, size: int, edge: int) -> Array:
-    """Planks, tiles or carpet that run towards the horizon."""
+    """Draw planks, tiles or carpet that converge towards the horizon."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     depth = size / np.maximum(y - edge + rng.uniform(10, 60), 1)
     across = (x - size * rng.uniform(0.2, 0.8)) * depth / size

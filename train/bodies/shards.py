@@ -1,4 +1,4 @@
-"""Rendered pictures on disk: folders of plain arrays, each complete or absent, read without a copy."""
+"""Rendered images on disk: folders of arrays, each complete or absent, memory-mapped."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from .scene import Photos
 
 PER_SHARD = 250
 STEPS_PER_HEIGHT = 200
-"""Of canonical coordinates, kept as whole numbers."""
+"""Resolution of canonical coordinates, which are stored as integers."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """N pictures of side S and what is known of them; see Picture."""
+    """N images of side S with their ground truth; see BodyPicture."""
 
     images: ByteArray
-    """(N, S, S, 3)"""
+    """(N, S, S, 3) RGB."""
     labels: ByteArray
-    """(N, S, S)"""
+    """(N, S, S) labels."""
     canonical: NDArray[np.int8]
-    """(N, S/2, S/2, 3) in 1 / STEPS_PER_HEIGHT of a height."""
+    """(N, S/2, S/2, 3) canonical coordinates in units of 1 / STEPS_PER_HEIGHT of the body height."""
     affines: Array
-    """(N, K, 2, 3)"""
+    """(N, K, 2, 3) poses."""
     seen: Array
-    """(N, K)"""
+    """(N, K) visible shares."""
     facing: Array
-    """(N, 3)"""
+    """(N, 3) facing directions."""
     people: NDArray[np.uint8]
-    """(N,)"""
+    """(N,) numbers of people."""
 
     def __len__(self) -> int:
         return len(self.images)
 
 
 def pack(pictures: list[BodyPicture]) -> Shard:
-    """One array of each kind."""
+    """Stack images to one array of each kind."""
     canonical = np.stack([picture.canonical[::2, ::2] for picture in pictures])
     return Shard(
         images=np.stack([picture.image for picture in pictures]),
@@ -71,8 +71,8 @@ def write_pictures(
     empty: float,
     say: Callable[[int], None],
 ) -> None:
-    """Shards of PER_SHARD pictures until there are `count`; those that are there stay. Picture i depends on `seed` and
-    i only; a share `empty` shows nobody. `say` is told how many are done."""
+    """Write shards of PER_SHARD images until there are `count`; existing ones are kept. Image i depends only on `seed`
+    and i; a share `empty` shows nobody. `say` gets the number of finished images."""
     for first in range(0, count, PER_SHARD):
         place = folder / f"pictures_{seed:04d}_{first // PER_SHARD:05d}"
         if not place.exists():
@@ -83,7 +83,7 @@ def write_pictures(
 
 
 def write_shard(shard: Shard, place: Path) -> None:
-    """The folder appears whole or not at all."""
+    """Write a shard so that its folder appears only when it is complete."""
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     partial.mkdir(parents=True)
     for name, values in shard.__dict__.items():
@@ -95,7 +95,7 @@ def write_shard(shard: Shard, place: Path) -> None:
 
 
 def read_shards(folder: Path) -> list[Shard]:
-    """All complete shards of a folder, memory-mapped, in order. Raises StreampartsError without any."""
+    """Map all complete shards of a folder, in order. Raises StreampartsError if there is none."""
     places = sorted(place for place in folder.glob("pictures_*") if place.is_dir())
     if not places:
         raise StreampartsError(f"{folder} contains no rendered images; make some with streamparts render-people")
@@ -108,7 +108,7 @@ def _read(place: Path) -> Shard:
 
 
 def sheet(pictures: list[BodyPicture], columns: int = 8) -> ByteArray:
-    """Pictures in rows, below each the same with its parts coloured."""
+    """Draw images in rows, and below each the same image with coloured parts."""
     from streamparts.bundle.colours import part_color
 
     colours = np.array([(0, 0, 0), *map(part_color, range(10))], np.uint8)

@@ -1,6 +1,7 @@
-"""Things that are no people, painted into pictures: furniture, poles, plants, simple animals, rods like limbs.
+"""Things that are not people: furniture, poles, plants, simple animals, and rods that resemble limbs.
 
-Pictures are (S, S, 3) float32 RGB in [0, 1]."""
+Images are (S, S, 3) float32 RGB in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from .outfit import SKINS, any_colour
 
 
 def noise(rng: Generator, size: int, cells: int) -> Array:
-    """(S, S, 1) smooth, in about [-1, 1]."""
+    """(S, S, 1) smooth noise, about in [-1, 1]."""
     coarse = rng.uniform(-1, 1, (max(2, cells), max(2, cells))).astype(np.float32)
     return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)[..., None], np.float32)
 
@@ -28,8 +29,8 @@ def ramp(rng: Generator, size: int, strength: float) -> Array:
 
 
 def add_thing(rng: Generator, image: Array, horizon: float, near: bool = False) -> NDArray[np.bool_]:
-    """Paint one thing that is no person into the picture; which pixels it covers (S, S). Near ones come out of the
-    picture's border."""
+    """Paint one thing into the image; returns which pixels it covers (S, S). Near things extend beyond the image's
+    border."""
     size = len(image)
     mask = np.zeros((size, size), np.uint8)
     scale = size * (rng.uniform(0.15, 0.6) if not near else rng.uniform(0.2, 0.7))
@@ -47,7 +48,7 @@ def add_thing(rng: Generator, image: Array, horizon: float, near: bool = False) 
 
 
 def _shade(rng: Generator, mask: NDArray[np.uint8]) -> Array:
-    """Round shapes look round: lighter inside, from one side."""
+    """Shade a shape as if round: lighter inside, from one side."""
     soft = cv2.GaussianBlur(mask, (0, 0), max(1.0, len(mask) * rng.uniform(0.015, 0.05))).astype(np.float32) / 255
     gx, gy = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3), cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3)
     angle = rng.uniform(0, 2 * np.pi)
@@ -135,7 +136,7 @@ def _blob(rng: Generator, mask: NDArray[np.uint8], at: Array, scale: float) -> A
 
 
 def _limbs(rng: Generator, mask: NDArray[np.uint8], at: Array, scale: float) -> Array:
-    """A chain of tapered rods: pipes, branches, robot arms."""
+    """Draw a chain of tapered rods: pipes, branches, robot arms."""
     angle, point, wide = rng.uniform(0, 2 * np.pi), at, scale * rng.uniform(0.03, 0.12)
     for _ in range(rng.integers(2, 5)):
         angle += rng.normal(0, 0.8)
@@ -146,7 +147,7 @@ def _limbs(rng: Generator, mask: NDArray[np.uint8], at: Array, scale: float) -> 
 
 
 def _animal(rng: Generator, mask: NDArray[np.uint8], at: Array, scale: float) -> Array:
-    """A trunk across, four legs, a neck and a head; or a bird on two."""
+    """Draw an animal: a trunk, four legs, a neck and a head; or a bird on two legs."""
     long, thick, side = scale * rng.uniform(0.5, 0.9), scale * rng.uniform(0.1, 0.24), rng.choice([-1, 1])
     ends = at + np.array([[-long / 2, 0], [long / 2, rng.normal(0, 0.06) * scale]])
     _capsule(mask, ends[0], ends[1], thick, thick * rng.uniform(0.8, 1.2))
@@ -163,7 +164,7 @@ def _animal(rng: Generator, mask: NDArray[np.uint8], at: Array, scale: float) ->
 
 
 def _blade(rng: Generator, mask: NDArray[np.uint8], at: Array, scale: float) -> Array:
-    """Long and thin: swords on walls, bars, ropes."""
+    """Draw something long and thin: swords on walls, bars, ropes."""
     angle = rng.uniform(0, np.pi)
     end = at + 2 * scale * rng.uniform(0.4, 1) * np.array([np.cos(angle), np.sin(angle)])
     thick = max(0.6, scale * rng.uniform(0.008, 0.05))

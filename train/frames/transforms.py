@@ -26,6 +26,7 @@ def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 @in_float32
 def warp_images(images: Tensor, transform: Tensor) -> Tensor:
     """Warp (B, C, S, S) by the (B, 2, 3) affine `transform`, image -> warped image; the border is replicated."""
+    # grid_sample needs the map from warped to original coordinates
     grid = F.affine_grid(invert(transform), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -63,6 +64,7 @@ def jitter_colour(pair: Tensor, draws: Draws, strength: float, gains: float | No
     gain = 1 + (strength if gains is None else gains) * (draws.uniform(1, 3, 1, 1) * 2 - 1)
     contrast = 1 + strength * (draws.uniform(1, 1, 1, 1) * 2 - 1)
     brightness = strength * 0.5 * (draws.uniform(1, 1, 1, 1) * 2 - 1)
+    # contrast about mid-grey, then brightness, as one multiplication and one addition
     factor, offset = gain * contrast, 0.5 * (1 - contrast) + brightness
     return pair.mul_(factor.to(pair.device)).add_(offset.to(pair.device)).clamp_(0, 1)
 
@@ -77,5 +79,6 @@ def jitter_hue(pair: Tensor, draws: Draws, strength: float) -> Tensor:
     angle, stretch = 2 * math.pi * strength * uniform[:, 0], 1 + strength * uniform[:, 1]
     cos, sin, zero, one = stretch * angle.cos(), stretch * angle.sin(), 0 * angle, 1 + 0 * angle
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).reshape(-1, 3, 3)
+    # (B, 3, 3): RGB -> YIQ, rotate and scale I and Q, back to RGB
     matrix = (torch.linalg.inv(_TO_YIQ) @ turn @ _TO_YIQ).to(pair.device)
     return torch.einsum("bij,bfjhw->bfihw", matrix, pair).clamp(0, 1)

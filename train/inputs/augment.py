@@ -57,6 +57,7 @@ def prepare_pair(
     """Apply the same rotation (+-degrees) and the same jitter of colour and hue to both frames of a pair."""
     turn = random_similarity(draws, degrees, (1.0, 1.0), 0.0)
     stored = [batch.source, batch.target, batch.source_background]
+    # without a moving camera both frames share one background, which is warped once
     if batch.target_background is not batch.source_background:
         stored.append(batch.target_background)
     num_sides = len(stored)
@@ -73,6 +74,7 @@ def prepare_pair(
         silhouettes = [silhouette(images[:, i], images[:, j]) for i, j in ((0, 2), (1, num_sides - 1))]
         known = torch.stack([torch.from_numpy(x).to(device) for x in (batch.source_known, batch.target_known)], dim=1)
         if not batch.known_wholly:
+            # interpolated pixels next to unknown ones are unknown, too
             known = warp_images(known.float(), turn.to(device)) > 0.99
         known = trusted(torch.cat(silhouettes, dim=1), known)
     coloured = jitter_colour(images, draws, colour)
@@ -110,6 +112,7 @@ def turned(stored: Sequence[ByteArray], transform: Tensor, device: torch.device)
     batch, side = stored[0].shape[:2]
     middle = (side - 1) / 2
     moves = transform.double().numpy()
+    # from normalised coordinates to OpenCV's pixel indices: u = (x + 1) S / 2 - 1 / 2
     shift = middle - moves[:, :, :2].sum(-1) * middle + (middle + 0.5) * moves[:, :, 2]
     moves = np.concatenate([moves[:, :, :2], shift[..., None]], axis=-1)
     images, moved = torch.empty(batch, len(stored), 3, side, side), np.empty((side, side, 3), np.uint8)

@@ -38,8 +38,10 @@ def lesson_transforms(draws: Draws) -> tuple[Tensor, Tensor]:
     empty, other = uniform[:, 0] < EMPTY_SHARE, uniform[:, 0] >= EMPTY_SHARE + WIDE_SHARE
     kind = torch.where(empty, EMPTY, torch.where(other, CLOSE, WIDE))
     angle = (2 * uniform[:, 1] - 1) * math.radians(DEGREES)
+    # scales are drawn evenly in their logarithm
     scale = torch.where(kind == WIDE, _between(WIDE_SCALE, uniform[:, 2]), _between(NEAR_SCALE, uniform[:, 2]))
     place = 2 * uniform[:, 3:5] - 1
+    # a small subject may be anywhere in a wide view, a large one only near the middle
     shift = torch.where(kind[:, None] == WIDE, place * (1 - 0.8 * scale[:, None]), place * SHIFT)
     scale = torch.where(kind == EMPTY, 0.7 + 0.3 * uniform[:, 2], scale)
     beside = torch.stack([1 + 0.8 * scale, 0.5 * place[:, 1]], dim=-1)  # the subject just outside the view
@@ -57,6 +59,7 @@ def _between(limits: tuple[float, float], share: Tensor) -> Tensor:
 
 def seen_through(pictures: Tensor, transform: Tensor, reach: float, side: int) -> Tensor:
     """Views (B, C, side, side) of `pictures`, which are `reach` times as wide as the crops; 0 outside."""
+    # view -> crop, in units of the wider image
     inverse = invert(transform) / reach
     grid = F.affine_grid(inverse, [len(pictures), pictures.shape[1], side, side], align_corners=False)
     return F.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
@@ -87,6 +90,7 @@ def sharpened(masks: Tensor, subject: Tensor, known: Tensor) -> Tensor:
     teacher left to the background go to nearby parts, such as a thin arm to the part it is attached to. Pixels that are
     not `known` stay unchanged."""
     parts = masks[:, 1:]
+    # each wider spread counts a hundredth of the one before: it decides only where nearer parts are absent
     spread = [1e-2**reach * box_mean(parts, side) for reach, side in enumerate(SPREAD, 1)]
     near = torch.stack([parts, *spread]).sum(0)
     shares = near / near.sum(1, keepdim=True).clamp(min=1e-12)

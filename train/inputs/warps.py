@@ -58,6 +58,7 @@ class Warp:
         affine = transform_points(invert(self.sampling), points)
         if self.spline is None:
             return affine
+        # q <- A^-1 (p - t) - d(q), which converges because d is small and smooth
         moved = affine
         for _ in range(NUM_STEPS):
             moved = affine - spline_basis(moved) @ self.spline
@@ -66,6 +67,7 @@ class Warp:
     def valid(self, height: int, width: int) -> Tensor:
         """(B, 1, height, width) 1 where a pixel of the warped image is interpolated from four pixels of the image, 0
         where it uses padding."""
+        # the centres of the outermost pixels lie half a pixel inside [-1, 1]
         rim = 1 - torch.tensor([1 / width, 1 / height], device=self.sampling.device) + 1e-6
         return (self.grid(height, width).abs() <= rim).all(dim=-1).unsqueeze(1).to(self.sampling.dtype)
 
@@ -98,6 +100,7 @@ def control_points() -> Tensor:
 def spline_basis(points: Tensor) -> Tensor:
     """(..., N, 2) -> (..., N, 5 * 5 + 3): r^2 log r of the distances r to the control points, then x, y and 1."""
     squared = (points.unsqueeze(-2) - control_points().to(points)).square().sum(-1)
+    # r^2 log r = 0.5 r^2 log r^2; the clamp keeps the gradient finite at a control point
     kernel = 0.5 * squared * squared.clamp(min=1e-12).log()
     return torch.cat([kernel, points, torch.ones_like(points[..., :1])], dim=-1)
 

@@ -1,4 +1,4 @@
-"""Puppets with exact truth: rendered on the fly, or a folder of clips written by `python -m train.puppets`."""
+"""Puppets with exact truth: rendered on the fly, or a folder of clips of `streamparts render-puppets`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a training run depends on, its presets, and the flags made from both."""
+"""Configuration of the Assembly trainer, and its presets."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ Config = TypeVar("Config", bound="DataclassInstance")
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that a run depends on; saved as config.json in its folder."""
+    """Configuration of a run, saved as config.json in its folder."""
 
     clips: Annotated[Path, tyro.conf.Positional]
-    """Folder of video clips of one kind of thing."""
+    """Folder of video clips of one kind of subject."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""
     resume: bool = False
-    """Go on with the run in `out`."""
+    """Continue the run in `out`."""
     steps: int = 1500
     """Optimiser steps of the teacher."""
     student_steps: int = 1200
     """Optimiser steps of the student; 0 stops when the teacher's parts are found."""
     batch_size: int = 6
-    """Frame pairs a step and process."""
+    """Frame pairs per step and process."""
     student_batch_size: int = 12
-    """Frames a step and process."""
+    """Frames per step and process."""
     neighbours: int = 0
-    """Above 0, frames around the target, up to this many away, make a triplet: each pixel is explained by the source or
-    by the frame after, whichever shows it, and parts keep their velocity."""
+    """Above 0, each target comes with the frames before and after it, up to this many away. Each pixel is then
+    explained by the source or by the later frame, whichever shows it, and parts keep their velocity."""
     learning_rate: float = 1e-3
-    """Peak rate of the teacher's Adam."""
+    """Peak learning rate of the teacher's Adam."""
     student_learning_rate: float = 2e-3
-    """Peak rate of the student's Adam, which falls to zero along half a cosine."""
+    """Peak learning rate of the student's Adam, which decays to zero along half a cosine."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """The teacher's rate: warm-up, then half a cosine down to zero; or always the same."""
+    """Learning rate of the teacher: warm-up, then half a cosine to zero; or constant."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """Of the teacher's Adam."""
+    """Betas of the teacher's Adam."""
     bootstrap_steps: int = 400
     """Steps until the ellipses' likelihood of the moving pixels has faded out and motion has taken over."""
     gate_steps: int = 200
@@ -59,45 +59,45 @@ class TrainingConfig:
     gate: float = 3.0
     """Final strength of the ellipse gate."""
     warp: Literal["similarity", "paper"] = "similarity"
-    """How a picture is moved for Eq. 12: by up to 45 degrees, or by any angle and stretched as in the paper."""
+    """Warp of Eq. 12: a similarity of up to 45 degrees, or any angle and unequal scales as in the paper."""
     merge: bool = True
-    """Slots that move as one become one part."""
+    """Join slots that move together into one part."""
     subject: str = "auto"
-    """What the parts are looked for on. "auto": the subject that train/subject finds by motion and, where the extra
-    "saliency" is installed, by what stands out; "motion" or "saliency" alone; an .onnx file that masks it; a folder of
-    masks. "background" takes whole pictures and all that differs from a still background."""
+    """How the subject is found. "auto": as by train/subject, by motion and, if the extra "saliency" is installed, by
+    saliency; "motion" or "saliency" alone; an .onnx file that masks it; a folder of masks. "background" trains on whole
+    frames, and on all that differs from a still background."""
     follow_camera: bool = True
-    """With "background": find what lies behind the subject where the camera moves too."""
+    """With "background": estimate the background also if the camera moves."""
     rotation_degrees: float = 10.0
-    """A pair is turned by up to this much, both frames alike."""
+    """Maximum rotation of a pair; both frames are rotated alike."""
     colour_jitter: float = 0.3
-    """Strength of the colour jitter, both frames alike."""
+    """Strength of the colour jitter, equal for both frames."""
     hue_jitter: float = 0.0
-    """Strength of the jitter of hue, in turns, and of saturation, both frames alike."""
+    """Strength of the jitter of hue, in turns, and of saturation, equal for both frames."""
     seed: int = 0
-    """Draws weights, pairs and augmentation; equal seeds on one machine give equal runs."""
+    """Seed of weights, pairs and augmentation; equal seeds on one machine give equal runs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
+    """Device to train on."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Of the networks' arithmetic; poses and losses are in float32 in any case. The decoder, most of the work, computes
-    in bfloat16 wherever the machine can. A CPU takes 16-mixed for bf16-mixed."""
+    """Precision of the networks; poses and losses are always in float32. The decoder, most of the work, computes in
+    bfloat16 if the machine can. A CPU uses bf16-mixed for 16-mixed."""
     threads: int = 0
-    """CPU threads, 0 for torch's choice."""
+    """CPU threads; 0 for torch's default."""
     cache: Path | None = None
-    """Folder of the decoded clips: by default beside them, or in the run folder where they cannot be written to."""
+    """Folder of the decoded clips: by default beside them, or in the run folder if that is not writable."""
     checkpoint_every: int = 250
-    """Steps between checkpoints, log lines and pictures."""
+    """Steps between checkpoints, log lines and images."""
     network: tyro.conf.AvoidSubcommands[AssemblyConfig | PaperAssemblyConfig] = field(
         default_factory=lambda: AssemblyConfig(num_parts=12)
     )
     student_size: StudentSize = "small"
-    """The exported network: nano, small or base."""
+    """Size of the exported network."""
     student_encoder: StudentEncoder = "lite0"
-    """What it begins with: lite0, an encoder that has learned from ImageNet, or unet, which learns from scratch."""
+    """Encoder of the exported network: lite0, pretrained on ImageNet, or unet, which learns from scratch."""
     student_pixels: int = 128
     """Side of the exported network's input."""
     features: tuple[str, ...] = ("torchvision",)
-    """Where the perceptual term's features come from, if it has a weight: torchvision, random, or .npz files."""
+    """Source of the perceptual term's features, if it has a weight: torchvision, random, or .npz files."""
     loss: LossWeights = field(default_factory=LossWeights)
     student_loss: StudentLoss = field(default_factory=StudentLoss)
 
@@ -158,7 +158,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
 }
-"""Name -> what it costs, and what it changes of TrainingConfig's defaults."""
+"""Maps names to a description, and the changes of TrainingConfig's defaults."""
 
 
 def parse_config(args: Sequence[str], doc: str | None = None) -> TrainingConfig:

@@ -1,5 +1,5 @@
-"""Students read back from exported models, to be trained on: the export has folded their norms away, here they come
-back."""
+"""Loads exported students for further training; their norms, which the export folded into convolutions, are
+restored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ PREFIX = "student."
 
 
 def read_student(model: str) -> tuple[Student, ModelSpec]:
-    """The student in a shipped model, by name, or in an .onnx file that export.onnx_model wrote; it gives what the
-    model gives. Before it is trained, `norms_from` gives its norms statistics. Raises ModelError for any other."""
+    """Load the student of a bundled model, by name, or of an .onnx file written by `streamparts export`; its outputs
+    equal the model's. Before training, `norms_from` must set the statistics of its norms. Raises ModelError for any
+    other file."""
     path = find_model(model)
     spec = load_model(path).spec
     try:
@@ -35,7 +36,7 @@ def read_student(model: str) -> tuple[Student, ModelSpec]:
 
 
 def graph_weights(path: Path) -> dict[str, Tensor]:
-    """The graph's tensors by the names that they had in the student. Raises ModelError."""
+    """Return the graph's tensors under their names in the student. Raises ModelError."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -51,8 +52,8 @@ def graph_weights(path: Path) -> dict[str, Tensor]:
 
 
 def unfolded(weights: dict[str, Tensor], student: Student) -> dict[str, Tensor]:
-    """Every tensor of the student: convolutions as they are, norms that only add what was folded into a bias. Raises
-    KeyError where one is missing."""
+    """Return every tensor of the student: convolutions unchanged, norms that only add the folded bias. Raises KeyError
+    if a tensor is missing."""
     out = dict(student.state_dict())
     norms = dict(norms_of(student))
     for name in out:
@@ -70,14 +71,14 @@ def unfolded(weights: dict[str, Tensor], student: Student) -> dict[str, Tensor]:
 
 
 def norms_of(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
-    """The norms by name."""
+    """Return the norms by name."""
     return ((name, module) for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d))
 
 
 @torch.no_grad()
 def norms_from(student: Student, images: Tensor) -> None:
-    """Give the norms that learn from their batches the statistics of `images` (B, 3, S, S), without changing what the
-    student gives in evaluation."""
+    """Set the statistics of the norms to those of `images` (B, 3, S, S), without changing the student's outputs in
+    evaluation."""
     student.train()
     learning = [norm for _, norm in norms_of(student) if norm.training]
     student.eval()

@@ -70,9 +70,11 @@ class OwnAnswers:
             if len(self.order):
                 masks, poses = self._look(image.flip(-1))
                 looks.append(self._moved_back(*self._mirrored(masks, poses), transform))
+        # views see different areas of the crop: each pixel is divided by the number of views that saw it
         masks = torch.stack([masks for masks, _, _ in looks]).sum(0) / torch.stack([seen for _, seen, _ in looks]).sum(
             0
         )
+        # (V, B, K) overlap of each view's part with the mean mask: an outlier's pose counts little
         agree = torch.stack([(each * masks)[:, 1:].sum((2, 3)) for each, _, _ in looks])
         return masks, mean_poses([poses for _, _, poses in looks], agree)
 
@@ -83,6 +85,7 @@ class OwnAnswers:
     def _mirrored(self, masks: Tensor, poses: Affine) -> tuple[Tensor, Affine]:
         """Map predictions for a mirrored image to the original image."""
         rows = torch.cat([self.order.new_zeros(1), 1 + self.order])
+        # x -> -x: the first axis (cos, sin) becomes (-cos, sin), and the ellipse stays the same
         turned = torch.stack([-poses.rotation[..., 0], poses.rotation[..., 1]], -1)
         middle = torch.stack([-poses.translation[..., 0], poses.translation[..., 1]], -1)
         return masks.flip(-1)[:, rows], Affine(*(x[:, self.order] for x in (turned, poses.scale, middle)))
@@ -105,8 +108,10 @@ def _batches(folder: ClipFolder) -> list[NDArray[np.uint8]]:
 def mean_poses(poses: Sequence[Affine], agree: Tensor) -> Affine:
     """Means over V views of directions, log scales and positions, weighted by how well each view's mask of the part
     agrees with the mean, `agree` (V, B, K)."""
+    # (V, B, K, 1) weights that sum to 1 over the views
     share = (agree / agree.sum(0).clamp(min=1e-9)).unsqueeze(-1)
     rotation, scale, place = (torch.stack([each[i] for each in poses]) for i in range(3))
+    # means of direction and log scale do not depend on which view is the reference
     return Affine(
         F.normalize((share * rotation).sum(0), dim=-1), (share * scale.log()).sum(0).exp(), (share * place).sum(0)
     )

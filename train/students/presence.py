@@ -38,6 +38,7 @@ def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, ...
     inputs = np.column_stack([(features - middle) / spread, np.ones(len(features))])
     weights = np.where(there, 0.5 / there.sum(), 0.5 / (~there).sum())
     found = _newton(inputs, there.astype(np.float64), weights)
+    # back from standardised features to the original ones
     slope = found[:-1] / spread
     return tuple(slope.tolist()), float(found[-1] - slope @ middle)
 
@@ -48,6 +49,7 @@ def _newton(inputs: FloatLike, targets: FloatLike, weights: FloatLike) -> FloatL
     pull = RIDGE * np.array([1.0] * (inputs.shape[1] - 1) + [0.0])
     for _ in range(ROUNDS):
         guess = chance(inputs @ found)
+        # gradient and Hessian of the weighted log-likelihood, with a ridge on all but the offset
         slope = inputs.T @ (weights * (guess - targets)) + pull * found
         curve = (inputs * (weights * guess * (1 - guess))[:, None]).T @ inputs + np.diag(pull + 1e-9)
         step = np.linalg.solve(curve, slope)

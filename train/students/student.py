@@ -1,7 +1,7 @@
-"""Distil a trained teacher into the one-pass student that is exported.
+"""Distils a trained teacher into the one-pass student that is exported.
 
-The student sees a turned, scaled, shifted and recoloured frame and must give what the frozen teacher said of the
-plain one, moved alike. The moving pixels sharpen its silhouette beyond the teacher's resolution.
+The student sees a rotated, scaled, shifted and recoloured frame and must predict the frozen teacher's answer for the
+original frame, transformed in the same way. The moving pixels sharpen its silhouette beyond the teacher's resolution.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from ..terms import losses
 from ..terms.appearance import appearance_loss
 
 BODY = 3.0
-"""Of clips seen close, a pixel of the subject counts as many of the background: else the outline is learned long before
-the parts."""
+"""Weight of a pixel of the subject in close-ups, relative to the background; with equal weights, the outline is learned
+long before the parts."""
 MAX_KEPT = 1 << 30
-"""Bytes of the teacher's answers at most, if they are kept."""
+"""Maximum size of the stored answers, in bytes."""
 ASKED_TOGETHER = 16
-"""Frames that it is asked about at once for that."""
+"""Number of frames that the teacher processes together to store its answers."""
 
 ENCODER_SHARE = 0.3
-"""Of the student's rate, for an encoder that has learned already."""
+"""Learning rate of a pretrained encoder, as a share of the student's."""
 STUDENT_NORM = 8.0
-"""Of clips seen close, gradients of the student are clipped to this norm: those of its poses, large at first, would
-leave nothing to its masks."""
+"""Norm to which the student's gradients are clipped for close-ups: the gradients of its poses, large at first, would
+otherwise leave nothing to its masks."""
 
 
 @dataclass(frozen=True)
@@ -62,39 +62,39 @@ class StudentLoss:
     masks: float = 1.0
     """Cross-entropy against the teacher's masks."""
     translation: float = 1.0
-    """L1 between centres, normalised units, weighted by how much of the part is seen."""
+    """L1 between centres in normalised units, weighted by the part's visible area."""
     shape: float = 0.5
     """L1 between the entries of A."""
     silhouette: float = 0.3
     """Cross-entropy of the foreground against the moving pixels."""
     edges: float = 1.0
-    """Borders between parts are drawn to edges of the picture, finer than the teacher saw them."""
+    """Draws borders between parts to image edges, which are finer than the teacher's resolution."""
     appearance: float = 1.0
-    """Pixels with a part's colours belong to that part."""
+    """Assigns pixels to the part whose colours they have."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A batch of what the student sees and should say."""
+    """A batch of inputs of the student, and its targets."""
 
     images: Tensor
-    """(B, 3, S, S)"""
+    """(B, 3, S, S) in [0, 1]."""
     masks: Tensor
-    """(B, 1 + P, S, S) of the teacher's parts, moved with the image."""
+    """(B, 1 + P, S, S) masks of the teacher's parts, transformed with the image."""
     affine: Affine
-    """Poses of the teacher's parts, moved with the image."""
+    """Poses of the teacher's parts, transformed with the image."""
     silhouette: Tensor
-    """(B, 1, S, S)"""
+    """(B, 1, S, S) moving pixels, in [0, 1]."""
     known: Tensor
-    """(B, 1, S, S) 1 where the silhouette can be trusted."""
+    """(B, 1, S, S) 1 where the silhouette is trusted."""
     offset: float
-    """In [0, 1), moves the draw of the pixels whose colours are compared."""
+    """In [0, 1); shifts the draw of the pixels whose colours are compared."""
     counted: Tensor | None = None
-    """(B, 1, S, S) 1 where the masks count; None is everywhere."""
+    """(B, 1, S, S) 1 where the masks count; None if they count everywhere."""
 
 
 def moved_poses(transform: Tensor, affine: Affine) -> Affine:
-    """Poses after a similarity (B, 2, 3): turned by its angle, scaled by its scale, moved."""
+    """Return poses after a similarity (B, 2, 3): rotated, scaled and shifted by it."""
     linear = transform[:, None, :, :2]
     scale = linear[..., 0].norm(dim=-1, keepdim=True)
     turned = (linear @ affine.rotation.unsqueeze(-1)).squeeze(-1) / scale
@@ -103,7 +103,7 @@ def moved_poses(transform: Tensor, affine: Affine) -> Affine:
 
 
 class Teaching(Protocol):
-    """What gives the answers of a lesson."""
+    """Provides the masks and poses of frames that a student learns."""
 
     @property
     def device(self) -> torch.device: ...
@@ -112,12 +112,11 @@ class Teaching(Protocol):
 
 
 class Answers:
-    """What the frozen teacher says of frames, as parts, at its own resolution. Where frames come again and again and
-    memory allows, it is asked about all of them once and its answers are kept: most of what a lesson costs.
-    """
+    """The frozen teacher's parts in frames, at its own resolution. If frames recur and memory suffices, the teacher
+    processes all frames once and its answers are stored, which is most of a step's cost."""
 
     def __init__(self, teacher: PartNetwork, groups: PartGroups, gate: float, folder: ClipFolder, drawn: int) -> None:
-        """`drawn` frames of `folder` will be asked about, by all processes together."""
+        """`drawn` is the number of frames of `folder` that all processes together will request."""
         self.teacher, self.groups, self.gate, self.folder = teacher, groups, gate, folder
         self.device: torch.device = next(teacher.parameters()).device
         self.size = teacher.config.image_size
@@ -126,21 +125,22 @@ class Answers:
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, index: NDArray[np.int64]) -> tuple[Tensor, Affine]:
-        """(B, 3, S, S) frames, which of the folder's they are (B,) -> masks (B, 1 + P, s, s) and poses. Its answers
-        are about the frames as `folder` has them, where they are kept."""
+        """Return masks (B, 1 + P, s, s) and poses for frames (B, 3, S, S) with indices (B,) in the folder. Stored
+        answers are those for the frames of `folder`."""
         if not self._keeps:
             return self._ask(frames)
         (masks, poses), rows = self._kept, torch.from_numpy(index).to(self.device)
         return masks[rows].float(), Affine(*(value[rows] for value in poses))
 
     def _ask(self, frames: Tensor) -> tuple[Tensor, Affine]:
+        # the masks of a part's slots are added; its pose comes from its leading slot
         slot_masks, slots = self.teacher(F.interpolate(frames, size=(self.size, self.size), mode="area"), self.gate)
         return self.groups.join_masks(slot_masks), self.groups.join_poses(slots)
 
     @cached_property
     def _kept(self) -> tuple[Tensor, Affine]:
-        """Of all frames, in the order of the clips; masks in half precision. The batches are always the same, so that
-        a resumed run learns from the very same numbers."""
+        """Compute the answers for all frames, in the order of the clips, with masks in half precision. The batches are
+        always the same, so that a resumed run uses exactly the same numbers."""
         frames = [(clip, i) for clip in self.folder.clips for i in range(len(clip.frames))]
         masks, poses = torch.empty(self._shape, dtype=torch.float16, device=self.device), []
         for start in tqdm(range(0, len(frames), ASKED_TOGETHER), desc="teacher's answers", disable=None):
@@ -152,7 +152,7 @@ class Answers:
 
 @torch.no_grad()
 def prepare_lesson(batch: FrameBatch, answers: Answers, draws: Draws) -> Lesson:
-    """Let the teacher segment the frames, then move frame and answer by one random similarity."""
+    """Let the teacher segment the frames, then transform frame and answer by one random similarity."""
     device = answers.device
     frames, background = (to_images(torch.from_numpy(x).to(device)) for x in (batch.frames, batch.background))
     coarse, affine = answers(frames, batch.index)
@@ -160,7 +160,9 @@ def prepare_lesson(batch: FrameBatch, answers: Answers, draws: Draws) -> Lesson:
     moving = silhouette(frames, background)
     known = trusted(moving, torch.from_numpy(batch.known).to(device)[:, None])
     transform = random_similarity(draws, 20, (0.5, 1.15), 0.15).to(device)
+    # one warp for all maps: frames 3, masks 1 + P, silhouette 1, known 1 channels
     moved = warp_images(torch.cat([frames, masks, moving, known], dim=1), transform)
+    # colours change only in what the student sees
     images = jitter_colour(moved[:, None, :3], draws, 0.3)[:, 0]
     poses, offset = moved_poses(transform, affine), draws.offset()
     return Lesson(images, moved[:, 3:-2], poses, moved[:, -2:-1], (moved[:, -1:] > 0.99).float(), offset)
@@ -168,25 +170,31 @@ def prepare_lesson(batch: FrameBatch, answers: Answers, draws: Draws) -> Lesson:
 
 @torch.no_grad()
 def prepare_view_lesson(batch: FrameBatch, answers: Teaching, draws: Draws) -> Lesson:
-    """Of clips seen close: views.py draws what is shown, the teacher's answer about the crop moves along."""
+    """Prepare a lesson of close-ups: inputs/views.py draws the views, and the teacher's answer for the crop is
+    transformed with them."""
     views = batch.views
     assert views is not None
     device, side = answers.device, batch.frames.shape[1]
     coarse, affine = answers(to_images(torch.from_numpy(batch.frames).to(device)), batch.index)
     maps = to_images(torch.from_numpy(views.maps).to(device))
     masks = F.interpolate(coarse, (side, side), mode="bilinear", align_corners=False)
+    # the teacher sees the crop at its own, lower resolution; the subject's mask refines its outline
     masks = sharpened(masks, maps[:, :1], (maps[:, 1:2] > 0.99).float())
     transform, kind = instead_of_nothing(*lesson_transforms(draws), views)
     transform, kind = transform.to(device), kind.to(device)
+    # the last channel, all ones, becomes 0 outside the crop
     seen = seen_through(torch.cat([masks[:, 1:], maps[:, :2], torch.ones_like(masks[:, :1])], 1), transform, 1.0, side)
     parts, subject, sure, inside = torch.split(seen, [masks.shape[1] - 1, 1, 1, 1], dim=1)
     images, close = view_images(views, transform, kind, side)
+    # some subjects are pasted before the background of another image of the batch
     together = pasted(images, subject, emptied(images, subject).roll(1, 0), draws)
     images = recoloured(torch.where(close[:, None, None, None], together, images), draws)
     alone = torch.from_numpy(views.alone).to(device)[:, None, None, None]
+    # outside the crop, a pixel is background if the clip has no other subject, and unknown otherwise
     outside = (inside < 0.5) & alone
     known = ((sure > 0.99) & (inside > 0.99)) | outside
     counted = ((inside > 0.99) | outside).float()
+    # slot 0 is the rest, so that masks sum to 1 also outside the crop
     whole = torch.cat([1 - parts.sum(1, keepdim=True), parts], dim=1)
     return Lesson(images, whole, moved_poses(transform, affine), subject, known.float(), draws.offset(), counted)
 
@@ -194,14 +202,16 @@ def prepare_view_lesson(batch: FrameBatch, answers: Teaching, draws: Draws) -> L
 def student_loss(
     output: StudentOutput, lesson: Lesson, weights: StudentLoss, emphasis: float = 1.0
 ) -> dict[str, Tensor]:
-    """The weighted terms by name. `emphasis` is the clips' own, see losses.emphasis."""
+    """Return the weighted terms by name. `emphasis` is that of the clips, see losses.emphasis."""
     log_masks = output.logits.log_softmax(dim=1)
+    # (B, P) share of the image; the pose of a part that is hardly visible hardly counts
     seen = lesson.masks[:, 1:].mean((2, 3))
     trust = seen / (seen + 0.002)
     centres = (output.affine.translation - lesson.affine.translation).abs().sum(-1)
     shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
     masks = log_masks.exp()
     entropy = -(lesson.masks * log_masks).sum(1, keepdim=True)
+    # in close-ups, pixels of the subject weigh BODY times as much as the background
     counted = torch.ones_like(entropy)
     if lesson.counted is not None:
         counted = lesson.counted * (1 + (BODY - 1) * (1 - lesson.masks[:, :1]))

@@ -29,7 +29,7 @@ from .values import SubjectSource
 
 
 def parse_source(text: str) -> SubjectSource:
-    """A word, or a path."""
+    """Parse --subject: a word, or a path."""
     words: dict[str, SubjectSource] = {"auto": "auto", "motion": "motion", "saliency": "saliency"}
     return words.get(text, Path(text))
 

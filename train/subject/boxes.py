@@ -1,4 +1,4 @@
-"""From masks of single frames to subjects with a box in every frame: components, who is who, smoothing over time."""
+"""Turns masks of single frames into subjects with a box in every frame: components, assignment over time, smoothing."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from streamparts.arrays import ByteArray, FloatArray
 from .values import BoolArray
 
 LEVEL = 127
-"""Of 255: masks above are the subject."""
+"""Minimum mask value, of 255, of the subject's pixels."""
 LEAST_AREA = 0.0004
-"""Share of the picture below which a component is noise."""
+"""Minimum share of the image that a component covers; smaller ones are noise."""
 COMPARABLE = 0.35
-"""A second subject has at least this share of the largest component's area ..."""
+"""Minimum area of a second subject, as a share of the largest component's area."""
 OFTEN = 0.5
-"""... in at least this share of the frames in which there is one."""
+"""Minimum share of the frames, among those with a component, in which a second subject is present."""
 MOST_SUBJECTS = 6
 PARTS_OF_ONE = 0.12
-"""Components nearer to a subject's box than this share of its longer side are pieces of it."""
+"""Distance up to which a component belongs to a subject, as a share of the longer side of the subject's box."""
 SMOOTHING = 2.0
-"""Frames, standard deviation of the Gaussian over time."""
+"""Standard deviation of the Gaussian over time, in frames."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Followed:
     """One subject over the F frames of a shot."""
 
     boxes: FloatArray
-    """(F, 4) left, top, width, height in the masks' pixels; where it is not found, between its neighbours in time."""
+    """(F, 4) left, top, width, height in pixels of the masks; interpolated over time if it is not found."""
     found: BoolArray
-    """(F,)"""
+    """(F,) True if it is found in the frame."""
 
 
 def components(mask: ByteArray) -> list[FloatArray]:
-    """(left, top, width, height, area) of the components of one (h, w) mask, largest first; pieces that lie close
-    together are one."""
+    """Return (left, top, width, height, area) of the components of one (h, w) mask, largest first; pieces that lie
+    close together are merged."""
     joined = cv2.morphologyEx((mask > LEVEL).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(joined)
     found = [row.astype(np.float32) for row in stats[1:] if row[4] >= max(4, LEAST_AREA * mask.size)]
@@ -56,7 +56,7 @@ def components(mask: ByteArray) -> list[FloatArray]:
 
 
 def gap(first: FloatArray, second: FloatArray) -> float:
-    """Between two boxes, in longer sides of the second."""
+    """Return the distance between two boxes, in units of the second one's longer side."""
     low, high = np.maximum(first[:2], second[:2]), np.minimum(first[:2] + first[2:4], second[:2] + second[2:4])
     return float(np.maximum(low - high, 0).max() / max(second[2:4]))
 
@@ -67,7 +67,7 @@ def union(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def count_subjects(found: list[list[FloatArray]]) -> int:
-    """How many subjects of comparable size most frames show."""
+    """Return how many subjects of comparable size most frames show."""
     counts = [sum(row[4] >= COMPARABLE * rows[0][4] for row in rows) for rows in found if rows]
     if not counts:
         return 0
@@ -75,7 +75,7 @@ def count_subjects(found: list[list[FloatArray]]) -> int:
 
 
 def follow(masks: ByteArray, steps: NDArray[np.float64] | None = None) -> list[Followed]:
-    """The subjects of (F, h, w) masks. `steps` (F,) are the frames' numbers in the file, for smoothing."""
+    """Return the subjects of (F, h, w) masks. `steps` (F,) are the frames' numbers in the file, for smoothing."""
     found = [components(mask) for mask in masks]
     number = count_subjects(found)
     if not number:
@@ -87,8 +87,8 @@ def follow(masks: ByteArray, steps: NDArray[np.float64] | None = None) -> list[F
 
 
 def assign(found: list[list[FloatArray]], number: int) -> FloatArray:
-    """(F, N, 4) boxes of each subject, NaN where it is missing. Whom a component is goes by its distance from where
-    each was last; two that touch have one component, and both its box."""
+    """Return the (F, N, 4) boxes of each subject, NaN if it is missing. A component belongs to the subject whose last
+    position is nearest; two subjects that touch share one component and its box."""
     out = np.full((len(found), number, 4), np.nan, np.float32)
     start = next(i for i, rows in enumerate(found) if len(comparable(rows)) >= number)
     last = np.stack([row[:4] for row in found[start][:number]])
@@ -123,7 +123,7 @@ def centre(boxes: FloatArray) -> FloatArray:
 
 
 def smoothed(boxes: FloatArray, times: NDArray[np.float64]) -> Followed:
-    """(F, 4) with NaN -> filled in between and smoothed: centre and size by a median of five, then a Gaussian."""
+    """Fill the gaps (NaN) of (F, 4) boxes and smooth them: a median of five for centre and size, then a Gaussian."""
     found = ~np.isnan(boxes[:, 0])
     if not found.any():
         return Followed(np.zeros_like(boxes), found)

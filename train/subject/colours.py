@@ -1,4 +1,4 @@
-"""Colours pooled over a shot: what the subject's and the background's pixels have in common in all its frames."""
+"""Separates subject and background by the colours that each keeps over a whole shot."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from streamparts.arrays import ByteArray
 from .evidence import BACKGROUND, SUBJECT, UNKNOWN, disc
 
 SIDE = 96
-"""Pixels of the longer side of the frames that are laid side by side."""
+"""Longer side, in pixels, of the frames that are tiled into one image."""
 SURE, MAYBE = 0.85, 0.3
-"""Probabilities of the network from which a pixel is surely, and perhaps, the subject."""
+"""Minimum probabilities of the network for a pixel that surely, and one that possibly, shows the subject."""
 ROUNDS = 3
-"""Of GrabCut."""
+"""Number of iterations of GrabCut."""
 
 
 def refined(images: Sequence[ByteArray], masks: Sequence[ByteArray]) -> list[ByteArray]:
-    """Trimaps (h, w) of the frames (h, w, 3) of one shot, from a network's masks (h, w): GrabCut over all of them side
-    by side, so that one mixture of colours of the subject and one of the background hold for all. Where it and the
-    network disagree nothing is known."""
+    """Return trimaps (h, w) for the frames (h, w, 3) of one shot, from a network's masks (h, w). GrabCut runs on all
+    frames tiled into one image, so that all share one mixture of colours for the subject and one for the background.
+    Pixels where GrabCut and the network disagree are unknown."""
     height, width = images[0].shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
@@ -38,7 +38,8 @@ def refined(images: Sequence[ByteArray], masks: Sequence[ByteArray]) -> list[Byt
 
 
 def seed(chance: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> ByteArray:
-    """GrabCut's four classes, by the network; far from anything it is surely background."""
+    """Return GrabCut's four classes, from the network's probabilities; far from all candidates, a pixel is surely
+    background."""
     near = cv2.dilate((chance > MAYBE).astype(np.uint8), disc(9)) > 0
     out = np.where(near, cv2.GC_PR_BGD, cv2.GC_BGD)
     out[chance > MAYBE] = np.where(chance > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD)[chance > MAYBE]
@@ -49,7 +50,7 @@ def seed(chance: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> ByteArray
 
 
 def grab_cut(image: ByteArray, labels: ByteArray) -> ByteArray:
-    """255 where GrabCut has the subject; the seeds' own answer where there are too few of either kind."""
+    """Return 255 where GrabCut finds the subject; the seeds themselves if there are too few of either kind."""
     subject = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if min(subject.sum(), (~subject).sum()) < 50:
         return np.where(subject, 255, 0).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Crops of a clip's frames at given regions, decoded once and mapped from the cache."""
+"""Crops of a clip's frames at given regions, decoded once and memory-mapped from the cache."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .values import IntArray
 
 
 def crop_frames(clip: Path, rows: IntArray, regions: FloatArray, pixels: int, cache: Path) -> ByteArray:
-    """(F, pixels, pixels, 3) RGB, memory-mapped: frame `rows[i]` of the file at the square `regions[i]` (left, top,
-    width, height in pixels of the displayed frame); black outside. Raises VideoError with the reader's reason."""
+    """Return (F, pixels, pixels, 3) RGB, memory-mapped: frame `rows[i]` of the file in the square `regions[i]` (left,
+    top, width, height in pixels of the displayed frame); black outside. Raises VideoError with the reader's reason."""
     require_shape("regions", regions, (len(rows), 4))
     wanted = np.asarray(regions, np.float32)
     about = hashlib.sha256(np.asarray(rows, np.int64).tobytes() + wanted.tobytes()).hexdigest()[:12]
@@ -45,7 +45,7 @@ def crop_frames(clip: Path, rows: IntArray, regions: FloatArray, pixels: int, ca
 
 
 def each_crop(clip: Path, rows: IntArray, regions: FloatArray, pixels: int) -> Iterator[ByteArray]:
-    """(pixels, pixels, 3) of one frame after the other."""
+    """Yield the (pixels, pixels, 3) crops one by one."""
     reader = open_clip(clip)
     for row, region in zip(rows.tolist(), regions.tolist(), strict=True):
         try:

@@ -1,4 +1,4 @@
-"""Square pieces of pictures at any place and scale."""
+"""Cuts square pieces out of images, at any position, scale and rotation, and pastes them back."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_SHRINKING = 1.5
-"""Times by which bilinear sampling may make a picture smaller before it has to be averaged first."""
+"""Maximum reduction by bilinear sampling alone; stronger reductions average first."""
 
 
 def cut(
     image: NDArray[np.uint8], region: Sequence[float], side: int, degrees: float = 0.0, outside: int = 0
 ) -> NDArray[np.uint8]:
-    """(H, W) or (H, W, 3) -> (side, side, ...): what a square region (left, top, width, height), turned around its
-    centre, shows of the picture. What lies outside has the value `outside`."""
+    """Return (side, side, ...) of an (H, W) or (H, W, 3) image: the square region (left, top, width, height), rotated
+    about its centre. Pixels outside the image are `outside`."""
     left, top, width, _ = region
     shrinking, factor = width / side, 1.0
     if shrinking > MAX_SHRINKING:
@@ -31,7 +31,7 @@ def cut(
 
 
 def turned_square(left: float, top: float, width: float, side: int, degrees: float) -> NDArray[np.float64]:
-    """(2, 3) pixel indices of the piece -> pixel indices of the picture."""
+    """Return the (2, 3) matrix from pixel indices of the piece to those of the image."""
     step, angle = width / side, np.radians(degrees)
     linear = step * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     centre = np.array([left + width / 2, top + width / 2])
@@ -40,6 +40,6 @@ def turned_square(left: float, top: float, width: float, side: int, degrees: flo
 
 
 def paste(piece: NDArray[np.float32], region: Sequence[float], hw: tuple[int, int]) -> NDArray[np.float32]:
-    """The (side, side) piece laid back into a picture of size `hw`, 0 around it: the inverse of `cut`."""
+    """Paste a (side, side) piece into an image of size `hw`, 0 around it: the inverse of `cut`."""
     to_picture = turned_square(region[0], region[1], region[2], len(piece), 0.0)
     return np.asarray(cv2.warpAffine(piece, to_picture, (hw[1], hw[0]), flags=cv2.INTER_LINEAR), np.float32)

@@ -1,4 +1,4 @@
-"""What each cue says of a few key frames, and what they say together: sure subject, sure background, unknown."""
+"""Combines motion, background and saliency in a few key frames into trimaps: sure subject, sure background, unknown."""
 
 from __future__ import annotations
 
@@ -20,59 +20,63 @@ from .values import BoolArray
 BACKGROUND, SUBJECT, UNKNOWN = 0, 255, 128
 """Values of a trimap."""
 NOTHING_MOVES = 0.09
-"""Motion score, see motion.Evidence, below which a frame's subject does not move. Flickering lamps reach .08;
-people who hardly move have .14."""
+"""Minimum motion score, see motion.Evidence, of a frame whose subject moves. Flickering lamps reach .08; people who
+hardly move have .14."""
 SURE = 1.5
-"""Times Otsu's threshold from which motion is surely the subject's ..."""
+"""Minimum motion of pixels that surely show the subject, as a multiple of Otsu's threshold."""
 STILL = 0.4
-"""... and up to which a place is surely background, if it is away from what moves."""
+"""Maximum motion of pixels that are surely background, as a multiple of Otsu's threshold, if they are away from moving
+ones."""
 SALIENT, NOT_SALIENT = 0.6, 0.1
-"""Probabilities of a mask network from which, and up to which, it is taken for sure."""
+"""Minimum probability of a mask network for the sure subject, and maximum one for sure background."""
 MOVING_SHARE = 0.12
-"""Share of a salient component that must move for it to be kept."""
+"""Minimum share of a salient component that must move for it to be kept."""
 LEAST_RECALL = 0.25
-"""Share of what surely moves that the kept components must hold for the mask network to be believed in a clip."""
+"""Minimum share of the surely moving pixels in the kept components for which the mask network is used in a clip."""
 ALL_AROUND = 0.35
-"""Share of the picture's border that moves from which motion is parallax of the ground, not the subject's."""
+"""Minimum share of the image's border that moves for the motion to be parallax of the ground instead of the
+subject's."""
 TRAVELS = 3.0
-"""Times the subject's area that it must cover over the clip before the clip's median is its background."""
+"""Minimum area that the subject must cover over the clip, as a multiple of its own, for the clip's median to be its
+background."""
 
 MaskOf = Callable[[ByteArray], FloatArray]
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key frame and what is known of its subject."""
+    """A key frame and its trimap."""
 
     row: int
-    """In its shot."""
+    """Row of the frame in its shot."""
     image: ByteArray
-    """(H, W, 3) at detail."""
+    """(H, W, 3) at full detail."""
     trimap: ByteArray
-    """(h, w) of the shot's small picture: BACKGROUND, UNKNOWN, SUBJECT."""
+    """(h, w) BACKGROUND, UNKNOWN or SUBJECT, in the shot's small images."""
     moving: BoolArray
-    """(h, w) what moves."""
+    """(h, w) True where the image moves."""
     strength: float
     """Otsu's threshold of the motion score: how clearly something moves."""
 
 
 @dataclass(frozen=True)
 class ShotEvidence:
-    """Key frames of a shot and what can be said of the whole."""
+    """Key frames of a shot, and properties of the whole shot."""
 
     keys: tuple[Key, ...]
     agreeing: float
-    """Share of the picture that moves with the camera."""
+    """Share of the image that moves with the camera."""
     moves: bool
     travels: bool
-    """The camera stands still and the subject covers much more than itself over time: the median is its background."""
+    """True if the camera is still and the subject covers much more than itself over time, so that the median is its
+    background."""
     believed: bool
-    """Whether the mask network's components move."""
+    """True if the mask network's components move."""
 
 
 def gather(shot: ClipShot, most_keys: int, mask_of: MaskOf | None, gated: bool = True) -> ShotEvidence:
-    """Look at `most_keys` frames of a shot by motion, background and, if given, a mask network, of whose components
-    those that move are kept, or all if it is not `gated`."""
+    """Examine `most_keys` frames of a shot by motion, background and, if given, a mask network; of the network's
+    components, those that move are kept, or all if it is not `gated`."""
     rows = key_rows(shot, most_keys)
     images = read_key(shot, rows)
     found = [motion_evidence(shot, row) for row in rows]
@@ -104,7 +108,7 @@ class MotionMap:
     """Motion of one frame relative to Otsu's threshold."""
 
     relative: FloatArray
-    """(h, w) 1 at the threshold."""
+    """(h, w) motion score; 1 at the threshold."""
     threshold: float
 
     @property
@@ -126,7 +130,7 @@ def disc(diameter: int) -> NDArray[np.uint8]:
 
 
 def motion_trimap(motion: MotionMap) -> ByteArray:
-    """Where nothing moves at all nothing is known: the subject may stand still."""
+    """If nothing moves at all, every pixel is unknown: the subject may stand still."""
     trimap = np.full(motion.relative.shape, UNKNOWN, np.uint8)
     if not motion.moving.any():
         return trimap
@@ -137,7 +141,8 @@ def motion_trimap(motion: MotionMap) -> ByteArray:
 
 
 def travelled(shot: ClipShot, rows: list[int], agreeing: float) -> list[FloatArray] | None:
-    """Of each frame the (h, w) difference to the clip's median, in thresholds; None where it is no background."""
+    """Return, for each frame, the (h, w) difference from the clip's median in units of the threshold; None if the
+    median is not the background."""
     sample = np.stack([shot.picture(i) for i in spread(len(shot.rows), MEDIAN_FRAMES)])
     median = np.median(sample, axis=0).astype(np.uint8)
     apart = np.stack([cv2.absdiff(shot.picture(row), median).max(2) for row in rows])
@@ -158,12 +163,12 @@ def opened(mask: BoolArray) -> BoolArray:
 
 
 def with_background(motion: MotionMap, different: FloatArray, text: BoolArray) -> MotionMap:
-    """Where the median is the background, what differs from it is the subject, and flow's halo is not."""
+    """If the median is the background, the subject is what differs from it; this excludes the halo of optical flow."""
     return MotionMap(np.where(text, 0, different), max(motion.threshold, NOTHING_MOVES))
 
 
 def small_mask(shot: ClipShot, mask: FloatArray) -> FloatArray:
-    """(H, W) of the displayed frame -> (h, w) of the shot's small picture."""
+    """Map (H, W) of the displayed frame to (h, w) of the shot's small image."""
     box = shot.letterbox
     inner = np.asarray(cv2.resize(mask, box.inner_hw[::-1], interpolation=cv2.INTER_AREA), np.float32)
     whole = np.zeros(box.model_hw, np.float32)
@@ -172,7 +177,7 @@ def small_mask(shot: ClipShot, mask: FloatArray) -> FloatArray:
 
 
 def moving_components(mask: FloatArray, motion: MotionMap) -> BoolArray:
-    """The components of a mask that move."""
+    """Keep the components of a mask that move."""
     count, labels = cv2.connectedComponents((mask > 0.5).astype(np.uint8))
     area = np.bincount(labels.ravel(), minlength=count)
     moving = np.bincount(labels[motion.moving], minlength=count)
@@ -182,21 +187,21 @@ def moving_components(mask: FloatArray, motion: MotionMap) -> BoolArray:
 
 
 def recall(kept: list[BoolArray], maps: list[MotionMap]) -> float:
-    """Share of what surely moves that lies in the kept components."""
+    """Return the share of the surely moving pixels in the kept components."""
     sure = [each.relative > SURE for each in maps]
     inside = sum(int((k & s).sum()) for k, s in zip(kept, sure, strict=True))
     return inside / max(1, sum(int(s.sum()) for s in sure))
 
 
 def ground_moves(maps: list[MotionMap]) -> bool:
-    """Whether so much of the picture's border moves, on average, that the camera's motion has two depths or more."""
+    """Return whether so much of the image's border moves, on average, that the camera must see at least two depths."""
     rings = [np.concatenate([m[0], m[-1], m[1:-1, 0], m[1:-1, -1]]) for m in (each.moving for each in maps)]
     return float(np.mean([ring.mean() for ring in rings])) > ALL_AROUND
 
 
 def joined(mask: FloatArray, kept: BoolArray, motion: ByteArray, gated: bool) -> ByteArray:
-    """A mask network's kept components are the subject, the rest is not; if it is `gated`, what surely moves beside
-    them stays unknown, and a frame without any is motion's."""
+    """Take a mask network's kept components as the subject and the rest as background; if it is `gated`, pixels that
+    surely move outside the components stay unknown, and a frame without components uses motion alone."""
     trimap = np.full(mask.shape, UNKNOWN, np.uint8)
     if gated and not kept.any():
         return motion.copy()

@@ -1,4 +1,4 @@
-"""Raw clips in, their subjects out: evidence of a few frames, a network that learns from it, masks of all."""
+"""Finds the subjects of raw clips: evidence in a few frames, a network trained on it, masks of all frames."""
 
 from __future__ import annotations
 
@@ -31,47 +31,49 @@ from .rounds import own_examples
 from .values import SubjectClip, SubjectSource, square_around
 
 VERSION = 2
-"""Of what is computed; another one is computed anew."""
+"""Version of the computation; results of other versions are computed again."""
 MOST_LOOKS = 1500
-"""Whole frames, of all clips together, in which the network looks for the subject; boxes in between lie between."""
+"""Maximum number of whole frames, over all clips, in which the network looks for the subject; boxes of other frames are
+interpolated."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is spent."""
+    """How much computation the search takes."""
 
     keys: int = 208
-    """Key frames of all clips together, 8 a clip at least and 40 at most."""
+    """Key frames of all clips together, at least 8 and at most 40 per clip."""
     steps: int = 200
-    """Of the first round."""
+    """Optimiser steps of the first round."""
     rounds: int = 2
-    """The second and later ones are on the network's own answers; none where a mask network has drawn the masks."""
+    """Number of rounds. The second and later ones train on the network's own answers; skipped if a mask network
+    provided the masks."""
     again: int = 100
-    """Steps of each of those."""
+    """Optimiser steps of each later round."""
     batch_size: int = 12
     side: int = 128
-    """Pixels of the lessons' sides."""
+    """Side of the training images in pixels."""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Cue:
-    """What says where the subject is, beside motion."""
+    """The cue for the subject besides motion."""
 
     words: str
     mask_of: MaskOf | None = None
     gated: bool = True
-    """Whether only what moves is believed."""
+    """True if only moving components are used."""
 
 
 def find_subjects(
     clips: Path, source: SubjectSource, cache: Path, *, say: Say, effort: Effort | None = None
 ) -> tuple[SubjectClip, ...]:
-    """The subjects of all clips below a folder, one entry for each subject, clip and shot; from the cache where nothing
-    has changed. `say` gets a line on each clip. Raises VideoError where no subject is found, ModelError or
-    MissingExtraError for a mask network that cannot be used."""
+    """Return the subjects of all clips below a folder, one entry for each subject, clip and shot; from the cache if
+    nothing has changed. `say` gets a line for each clip. Raises VideoError if no subject is found, ModelError or
+    MissingExtraError if a mask network cannot be used."""
     effort = effort or Effort()
     kept_in = cache / f"subjects-{settings_key(clips, source, effort)}"
     kept = read_kept(kept_in)
@@ -96,7 +98,7 @@ def find_subjects(
 
 
 def settings_key(clips: Path, source: SubjectSource, effort: Effort) -> str:
-    """Names all that the result depends on."""
+    """Return a hash of everything that the result depends on."""
     about = [str(VERSION), str(source), str(asdict(effort)), str(saliency_file() is not None)]
     about += [cache_key(clip, 0) for clip in find_clips(clips)]
     if isinstance(source, Path):
@@ -106,7 +108,7 @@ def settings_key(clips: Path, source: SubjectSource, effort: Effort) -> str:
 
 
 def open_cue(source: SubjectSource) -> Cue:
-    """Raises ModelError or MissingExtraError."""
+    """Open the cue that was asked for. Raises ModelError or MissingExtraError."""
     if isinstance(source, Path):
         return Cue(source.name, load_network(source), gated=False)
     if source == "motion" or (source == "auto" and saliency_file() is None):
@@ -115,7 +117,7 @@ def open_cue(source: SubjectSource) -> Cue:
 
 
 def search(clips: Path, source: SubjectSource, cache: Path, say: Say, effort: Effort) -> Iterator[SubjectClip]:
-    """Everything anew."""
+    """Search without the cache."""
     cue = open_cue(source)
     say(f"subject: {cue.words}" + ("; U2-Net-p is not installed" if source == "auto" and not cue.mask_of else ""))
     shots = open_footage(clips, cache, say)
@@ -133,7 +135,7 @@ def search(clips: Path, source: SubjectSource, cache: Path, say: Say, effort: Ef
 
 
 def learn(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], effort: Effort, drawn: bool) -> SubjectNetwork:
-    """The mask network of all clips. Raises VideoError where nothing is known of any."""
+    """Train the mask network of all clips. Raises VideoError if nothing is known about any of them."""
     examples = [
         Example(key.image, enlarged(shot, key.trimap, key.image.shape[:2]), clip)
         for clip, (shot, each) in enumerate(zip(shots, evidence, strict=True))
@@ -159,7 +161,7 @@ def learn(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], effort: E
 
 
 def enlarged(shot: ClipShot, trimap: ByteArray, hw: tuple[int, int]) -> ByteArray:
-    """(h, w) of the shot's small picture -> (H, W) of the displayed frame; bars are background."""
+    """Map (h, w) of the shot's small image to (H, W) of the displayed frame; black bars become background."""
     whole = np.zeros(shot.letterbox.model_hw, np.uint8)
     whole[shot.box.top : shot.box.bottom, shot.box.left : shot.box.right] = trimap
     inner = whole[shot.letterbox.inner_slices]
@@ -174,7 +176,7 @@ def masked(
     each: ShotEvidence,
     cue: Cue,
 ) -> SubjectClip:
-    """One subject of a shot with masks at the detail of its crop."""
+    """Return one subject of a shot, with masks at the resolution of its crop."""
     better, masks, seen = look_again(shot, found[number], lambda pictures: answers(network, pictures))
     regions = square_around(better.boxes)
     masks = moved(masks, seen, regions)
@@ -189,7 +191,7 @@ def masked(
 
 
 def verdict(each: ShotEvidence, found: Sequence[Followed]) -> str:
-    """What was found in a shot, and what to do."""
+    """Describe what was found in a shot, and what the user can do."""
     if not found:
         return "nothing moves and nothing looks like the subject of the other clips; leave this clip out"
     share = float(np.mean([subject.found.mean() for subject in found]))

@@ -1,4 +1,4 @@
-"""Clips as the search for their subject sees them: small frames, split at cuts, without black bars."""
+"""Prepares clips for the search: small frames, split at cuts, without black bars."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from ..frames.spread import spread
 from .values import BoolArray, IntArray
 
 SMALL_SIDE = 160
-"""Longer side of the frames in which the subject is looked for."""
+"""Longer side of the frames in which the subject is searched."""
 KEY_SIDE = 512
-"""Longer side, at most, of the few frames that the mask network learns from."""
+"""Maximum longer side of the key frames on which the mask network is trained."""
 MOST_FRAMES = 2000
-"""Of one clip; longer ones are thinned evenly."""
+"""Maximum number of frames of one clip; longer clips are subsampled evenly."""
 MOST_IN_ALL = 6000
-"""Of all clips together, at 150 a clip at least."""
+"""Maximum number of frames of all clips together, but at least 150 per clip."""
 SHORTEST = 5
-"""Frames between two cuts below which nothing is learned from them."""
+"""Minimum number of frames between two cuts; shorter shots are ignored."""
 ALIKE = 0.5
-"""Correlation of two frames' grey values, 16 pixels wide, below which there may be a cut between them ..."""
+"""Correlation of two frames' grey values, at 16 pixels wide, below which there may be a cut between them."""
 STEADY = 0.25
-"""... if it is lower by this much than those of the frames around."""
+"""Minimum amount by which the correlation at a cut is lower than around it."""
 BLACK = 16
-"""Grey levels up to which a bar may reach."""
+"""Maximum grey level of a black bar."""
 STILL_TEXT = 3.0
-"""Grey levels by which burnt-in text changes at most, in pictures that change as a whole by four times that."""
+"""Maximum change of burnt-in text in grey levels; the image as a whole must change by four times that."""
 MOST_TEXT = 0.06
-"""Share of the picture from which it is no text, but a ground that stands still behind something large."""
+"""Maximum share of the image that is text; a larger still area is background behind a large subject."""
 STEEP = 40.0
-"""Grey levels of Sobel's gradient from which something is an edge."""
+"""Minimum Sobel gradient of an edge, in grey levels."""
 
 
 @dataclass(frozen=True)
 class ClipShot:
-    """A clip, or a part of one between two cuts."""
+    """A clip, or the part of a clip between two cuts."""
 
     clip: Path
     name: str
     rows: IntArray
     """(F,) numbers of the frames in the file."""
     frames: ByteArray
-    """(F, S, S, 3) letterboxed."""
+    """(F, S, S, 3) letterboxed frames."""
     hw: tuple[int, int]
-    """Of the displayed frames."""
+    """Height and width of the displayed frames."""
     box: Box
-    """The picture in the small frames, without letterbox and black bars."""
+    """The image within the small frames, without letterbox and black bars."""
     text: BoolArray
-    """(h, w) of the box: burnt-in text, logos."""
+    """(h, w) of the box; True for burnt-in text and logos."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,18 +68,18 @@ class ClipShot:
         return Letterbox.fit(self.hw, (SMALL_SIDE, SMALL_SIDE))
 
     def picture(self, row: int) -> ByteArray:
-        """(h, w, 3) small frame within the box."""
+        """Return the (h, w, 3) small frame within the box."""
         return self.box.crop(self.frames[row])
 
     def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 4) left, top, width, height in the small frames (letterbox included) -> the displayed frame."""
+        """Map (N, 4) left, top, width, height from the small frames, letterbox included, to the displayed frame."""
         corners = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
         corners = np.asarray(self.letterbox.model_to_frame(corners), np.float32)
         return np.concatenate([corners[:, 0], corners[:, 1] - corners[:, 0]], 1)
 
 
 def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[ClipShot]:
-    """The clip split at its cuts. Raises VideoError where it cannot be read or is too short."""
+    """Split a clip at its cuts. Raises VideoError if it cannot be read or is too short."""
     reader = open_clip(clip)
     rows = np.array(spread(len(reader), most))
     stored = cache / f"{cache_key(clip, SMALL_SIDE)}.{most}.small.npy"
@@ -109,7 +109,8 @@ def open_shots(clip: Path, name: str, cache: Path, most: int) -> list[ClipShot]:
 
 
 def open_footage(folder: Path, cache: Path, say: Callable[[str], None]) -> list[ClipShot]:
-    """The shots of all clips of a folder; what cannot be read is said. Raises VideoError where nothing can."""
+    """Open the shots of all clips of a folder; `say` gets a line for each unreadable clip. Raises VideoError if no clip
+    is usable."""
     clips = find_clips(folder)
     most = max(150, min(MOST_FRAMES, MOST_IN_ALL // len(clips)))
     shots, failures = [], []
@@ -127,7 +128,7 @@ def open_footage(folder: Path, cache: Path, say: Callable[[str], None]) -> list[
 
 
 def find_cuts(frames: ByteArray) -> list[int]:
-    """The frames of (F, h, w, 3) that begin a new scene. Brightness may change: what is compared is the pattern."""
+    """Return the frames of (F, h, w, 3) that begin a new scene. Patterns are compared, so brightness may change."""
     tiny = np.stack([cv2.resize(grey(frame), (16, 16), interpolation=cv2.INTER_AREA) for frame in frames])
     flat = tiny.reshape(len(tiny), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
@@ -143,7 +144,7 @@ def find_cuts(frames: ByteArray) -> list[int]:
 
 
 def picture_box(frames: ByteArray, letterbox: Letterbox) -> Box:
-    """Where the picture is in letterboxed frames: black bars, which may carry text that does not change, are not."""
+    """Return the position of the image in letterboxed frames, without black bars, even if these carry still text."""
     rows, columns = letterbox.inner_slices
     inner = Box(rows.start, rows.stop, columns.start, columns.stop)
     sample = np.stack([inner.crop(f) for f in frames[spread(len(frames), 25)]]).max(3)
@@ -158,7 +159,7 @@ def picture_box(frames: ByteArray, letterbox: Letterbox) -> Box:
 
 
 def find_text(frames: ByteArray, box: Box) -> BoolArray:
-    """(h, w) burnt-in text and logos: edges that stay where they are though nearly all others move."""
+    """Return (h, w) True for burnt-in text and logos: edges that stay in place although nearly all others move."""
     sample = np.stack([box.crop(f) for f in frames[spread(len(frames), 25)]]).astype(np.float32)
     change, mean = sample.std(0).max(2), sample.mean((0, 3))
     none = np.zeros(change.shape, bool)
@@ -177,13 +178,13 @@ def find_text(frames: ByteArray, box: Box) -> BoolArray:
 
 
 def key_rows(shot: ClipShot, most: int) -> list[int]:
-    """A few frames of the shot, at the middles of equal spans of time."""
+    """Return the rows of a few frames of the shot, in the middles of equal spans of time."""
     count = min(most, len(shot.rows))
     return [int((k + 0.5) * len(shot.rows) / count) for k in range(count)]
 
 
 def read_key(shot: ClipShot, rows: list[int]) -> list[ByteArray]:
-    """The frames at full detail, or KEY_SIDE wide."""
+    """Read frames at full detail, or KEY_SIDE wide."""
     reader = open_clip(shot.clip)
     scale = min(1.0, KEY_SIDE / max(shot.hw))
     size = (max(1, round(shot.hw[1] * scale)), max(1, round(shot.hw[0] * scale)))

@@ -1,4 +1,4 @@
-"""Subjects of masks that another tool has drawn: nothing is learned, they are only cut out and followed."""
+"""Subjects of another tool's masks: they are cut out and followed; nothing is trained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .values import MASK_SIDE, BoolArray, SubjectClip, square_around
 
 
 def given_subjects(clips: Path, folder: Path, cache: Path, say: Callable[[str], None]) -> Iterator[SubjectClip]:
-    """Raises VideoError where masks are missing or do not fit their clip."""
+    """Yield the subjects of all clips. Raises VideoError if masks are missing or do not fit their clip."""
     tool = MasksOfAnotherTool(folder)
     say(f"subject: masks of {folder.name}")
     for shot in open_footage(clips, cache, say):
@@ -34,7 +34,7 @@ def given_subjects(clips: Path, folder: Path, cache: Path, say: Callable[[str], 
 
 
 def follow_given(shot: ClipShot, masks: FrameMasks) -> list[Followed]:
-    """The subjects of a shot, boxes in displayed pixels."""
+    """Return the subjects of a shot, with boxes in displayed pixels."""
     scale = max(shot.hw) / MASK_SIDE
     region = (0.0, 0.0, float(max(shot.hw)), float(max(shot.hw)))
     small = np.stack([cut(frame_mask(shot, masks, int(row)), region, MASK_SIDE) for row in shot.rows])
@@ -42,7 +42,7 @@ def follow_given(shot: ClipShot, masks: FrameMasks) -> list[Followed]:
 
 
 def frame_mask(shot: ClipShot, masks: FrameMasks, frame: int) -> ByteArray:
-    """(H, W) of the displayed frame, whatever size the mask has; empty where there is none."""
+    """Return (H, W) of the displayed frame from a mask of any size; empty if the frame has no mask."""
     if frame not in masks:
         return np.zeros(shot.hw, np.uint8)
     mask = masks[frame]
@@ -51,7 +51,7 @@ def frame_mask(shot: ClipShot, masks: FrameMasks, frame: int) -> ByteArray:
 
 
 def cut_given(shot: ClipShot, masks: FrameMasks, found: list[Followed], number: int, source: str) -> SubjectClip:
-    """One subject, its masks as they were given, at the detail of its crop."""
+    """Return one subject with the given masks, at the resolution of its crop."""
     subject = found[number]
     regions = square_around(subject.boxes)
     rows = shot.rows.tolist()

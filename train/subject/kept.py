@@ -1,4 +1,4 @@
-"""Subjects in the cache: masks as mapped arrays, the rest beside them, named by the clips' content and the settings."""
+"""Cache of subjects: masks as mapped arrays, the rest beside them, under a hash of clips and settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INDEX = "index.json"
 
 
 def keep(folder: Path, subjects: Iterable[SubjectClip], said: Sequence[str]) -> None:
-    """Write them to a folder that has its name only when it is whole. Subjects are taken one by one."""
+    """Write subjects one by one to a temporary folder, which is renamed when it is complete."""
     partial = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -40,7 +40,7 @@ def keep_one(folder: Path, number: int, subject: SubjectClip) -> dict[str, objec
 
 
 def read_kept(folder: Path) -> tuple[tuple[SubjectClip, ...], list[str]] | None:
-    """The subjects and what was said of the clips; None where they are not there."""
+    """Read the subjects and the lines about the clips; None if they are not in the cache."""
     if not (folder / INDEX).exists():
         return None
     stored = json.loads((folder / INDEX).read_text(encoding="utf-8"))

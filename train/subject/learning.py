@@ -1,4 +1,4 @@
-"""Train the mask network on what is sure of the key frames of all clips."""
+"""Trains the mask network on the sure pixels of the key frames of all clips."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ from .network import SubjectNetwork
 RATE, BACKBONE_RATE = 2e-3, 4e-4
 """Peak learning rates of the new layers and of the backbone."""
 WHOLE = 0.35
-"""Share of the lessons that show the whole picture; the rest are crops around what is known to be the subject."""
+"""Share of the training images that show the whole frame; the rest are crops around the known subject."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture to learn from."""
+    """One frame to train on."""
 
     image: ByteArray
-    """(H, W, 3)"""
+    """(H, W, 3) RGB."""
     trimap: ByteArray
-    """(H, W)"""
+    """(H, W) BACKGROUND, UNKNOWN or SUBJECT."""
     clip: int
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
-        """Left, top, width, height of what is known to be the subject."""
+        """Left, top, width and height of the known subject."""
         x, y, width, height = cv2.boundingRect((self.trimap == SUBJECT).astype(np.uint8))
         return (x, y, width, height) if width else None
 
 
 def lesson(example: Example, side: int, rng: np.random.Generator) -> tuple[ByteArray, ByteArray]:
-    """The example or a part of it, turned, mirrored: (side, side, 3) and its trimap; outside is background."""
+    """Return (side, side, 3) of the example or a part of it, rotated and mirrored, and its trimap; outside is
+    background."""
     height, width = example.image.shape[:2]
     box = example.box
     if box is None or rng.random() < WHOLE:
@@ -64,14 +65,14 @@ def lesson(example: Example, side: int, rng: np.random.Generator) -> tuple[ByteA
 
 
 def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, 3, S, S) with another gain of each channel, contrast and brightness for each picture."""
+    """Vary the channel gains, contrast and brightness of each of (B, 3, S, S) images."""
     draw = torch.rand(len(images), 5, generator=generator) * 2 - 1
     gain = (1 + 0.15 * draw[:, :3]) * (1 + 0.3 * draw[:, 3:4])
     return (images * gain[..., None, None] + 0.15 * draw[:, 4, None, None, None]).clamp(0, 1)
 
 
 def mask_loss(logits: Tensor, trimaps: Tensor) -> Tensor:
-    """Cross-entropy and dice over the pixels that are known; logits and trimaps (B, 1, S, S)."""
+    """Cross-entropy plus half the soft Dice loss over the known pixels; logits and trimaps are (B, 1, S, S)."""
     known = (trimaps != UNKNOWN).float()
     truth = (trimaps == SUBJECT).float()
     entropy = (F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * known).sum() / known.sum().clamp(1)
@@ -85,7 +86,7 @@ def mask_loss(logits: Tensor, trimaps: Tensor) -> Tensor:
 def train_network(
     network: SubjectNetwork, examples: Sequence[Example], steps: int, batch_size: int, side: int, seed: int, what: str
 ) -> None:
-    """Each lesson draws a clip, then one of its examples."""
+    """Train the network; each example of a batch is drawn from a random clip."""
     by_clip: dict[int, list[Example]] = {}
     for example in examples:
         by_clip.setdefault(example.clip, []).append(example)
@@ -117,7 +118,7 @@ def train_network(
 
 @torch.no_grad()
 def answers(network: SubjectNetwork, pictures: ByteArray, batch_size: int = 16) -> ByteArray:
-    """(N, S, S, 3) -> (N, S, S): how probably a pixel is the subject, 255 is surely."""
+    """Return (N, S, S) probabilities of the subject, 255 for 1, for (N, S, S, 3) images."""
     out = []
     for start in range(0, len(pictures), batch_size):
         images = to_images(torch.from_numpy(pictures[start : start + batch_size]))

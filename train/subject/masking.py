@@ -1,4 +1,4 @@
-"""Mask every used frame of a shot: the whole picture to find the subject, then a crop around it for detail."""
+"""Masks every used frame of a shot: the whole frame to find the subject, then a crop around it for detail."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from .footage import SMALL_SIDE, ClipShot
 from .values import MASK_SIDE, BoolArray, square_around
 
 WIDE = 0.4
-"""Margin of the crop in which the network looks again, wider than the one kept: for what the first look missed."""
+"""Margin of the crop of the second look; larger than that of the final crop, to include what the first look missed."""
 NO_GAIN = 0.7
-"""Share of the picture's longer side from which a crop is no better than the picture (IoU of people .615 and .670)."""
+"""Share of the image's longer side from which a crop gains nothing over the whole image (IoU on people .615 and
+.670)."""
 LOOK_SIDE = 160
-"""Pixels of its sides: better than 128 (people: IoU .81 and .79)."""
+"""Side of the second look's crops in pixels; better than 128 (IoU on people .81 and .79)."""
 AT_ONCE = 64
-"""Frames that are decoded and masked together."""
+"""Number of frames that are decoded and masked together."""
 CONFIDENT = (0.25, 0.75)
 """Probabilities up to which, and from which, a mask is trusted."""
 BELONGS = 0.15
-"""Share of the box's longer side within which a component of the crop's mask is a piece of the subject."""
+"""Distance up to which a component of the crop's mask belongs to the subject, as a share of the box's longer side."""
 
 Answers = Callable[[ByteArray], ByteArray]
-"""(N, S, S, 3) -> (N, S, S): 255 is surely the subject."""
+"""Maps (N, S, S, 3) images to (N, S, S) probabilities of the subject, 255 for 1."""
 
 
 def find_in_shot(shot: ClipShot, answers: Answers, stride: int = 1) -> list[Followed]:
-    """The subjects of a shot by the network's view of every `stride`th whole frame, boxes in displayed pixels."""
+    """Find the subjects of a shot in every `stride`th whole frame; boxes are in displayed pixels."""
     rows = np.unique([*range(0, len(shot.rows), stride), len(shot.rows) - 1])
     masks = []
     for start in range(0, len(rows), AT_ONCE):
@@ -45,7 +46,7 @@ def find_in_shot(shot: ClipShot, answers: Answers, stride: int = 1) -> list[Foll
 
 
 def without_rest(shot: ClipShot, masks: ByteArray) -> ByteArray:
-    """(N, S, S) masks of whole frames without letterbox, bars and text."""
+    """Clear letterbox, bars and text from (N, S, S) masks of whole frames."""
     allowed = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint8)
     shot.box.crop(allowed)[~shot.text] = 1
     shown = np.asarray(cv2.resize(allowed, (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_NEAREST), np.uint8)
@@ -53,7 +54,7 @@ def without_rest(shot: ClipShot, masks: ByteArray) -> ByteArray:
 
 
 def in_all_frames(shot: ClipShot, rows: np.ndarray[tuple[int], np.dtype[np.int64]], subject: Followed) -> Followed:
-    """Boxes of some rows, in the network's pixels -> of all rows, in displayed pixels."""
+    """Interpolate boxes of some rows, in the network's pixels, to boxes of all rows, in displayed pixels."""
     times, known = shot.rows.astype(float), shot.rows[rows].astype(float)
     boxes = np.stack([np.interp(times, known, column) for column in subject.boxes.T], 1).astype(np.float32)
     nearest = np.abs(times[:, None] - known[None]).argmin(1)
@@ -61,7 +62,7 @@ def in_all_frames(shot: ClipShot, rows: np.ndarray[tuple[int], np.dtype[np.int64
 
 
 def look_again(shot: ClipShot, subject: Followed, answers: Answers) -> tuple[Followed, ByteArray, FloatArray]:
-    """The subject with boxes by masks of crops; those masks (F, M, M) and the crops' regions (F, 4)."""
+    """Return the subject with boxes from masks of crops, those masks (F, M, M), and the crops' regions (F, 4)."""
     wide = wide_regions(subject.boxes, shot.hw)
     crops = each_crop(shot.clip, shot.rows, wide, LOOK_SIDE)
     masks = np.zeros((len(shot.rows), MASK_SIDE, MASK_SIDE), np.uint8)
@@ -83,12 +84,12 @@ def look_again(shot: ClipShot, subject: Followed, answers: Answers) -> tuple[Fol
 
 
 def shrunk(mask: ByteArray) -> ByteArray:
-    """(S, S) -> (M, M)"""
+    """Reduce an (S, S) mask to (M, M)."""
     return np.asarray(cv2.resize(mask, (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def wide_regions(boxes: FloatArray, hw: tuple[int, int]) -> FloatArray:
-    """(F, 4) squares around the boxes; the whole picture where they are so large that a crop shows no more detail."""
+    """Return (F, 4) squares around the boxes; the whole image if a box is so large that a crop shows no more detail."""
     side = float(max(hw))
     whole = np.array([(hw[1] - side) / 2, (hw[0] - side) / 2, side, side], np.float32)
     wide = square_around(boxes, WIDE)
@@ -96,7 +97,7 @@ def wide_regions(boxes: FloatArray, hw: tuple[int, int]) -> FloatArray:
 
 
 def picture_area(shot: ClipShot) -> ByteArray:
-    """(H, W) of the displayed frame: 255 but for bars and text."""
+    """Return (H, W) of the displayed frame: 255 except for bars and text."""
     small = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint8)
     shot.box.crop(small)[~shot.text] = 255
     inner = small[shot.letterbox.inner_slices]
@@ -104,7 +105,7 @@ def picture_area(shot: ClipShot) -> ByteArray:
 
 
 def pieces(mask: ByteArray, box: FloatArray) -> ByteArray:
-    """One mask without the components that lie away from the box (left, top, width, height in its pixels)."""
+    """Remove the components of a mask that lie away from the box (left, top, width, height in its pixels)."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((mask > LEVEL).astype(np.uint8))
     reach = BELONGS * max(box[2:])
     low, high = box[:2] - reach, box[:2] + box[2:] + reach
@@ -116,7 +117,7 @@ def pieces(mask: ByteArray, box: FloatArray) -> ByteArray:
 
 
 def moved(masks: ByteArray, before: FloatArray, after: FloatArray) -> ByteArray:
-    """(F, M, M) masks of the regions `before` (F, 4), as the regions `after` have them; 0 where they reach further."""
+    """Resample (F, M, M) masks of the regions `before` (F, 4) to the regions `after`; 0 outside of the former."""
     out = np.empty_like(masks)
     for i, (mask, old, new) in enumerate(zip(masks, before, after, strict=True)):
         scale = MASK_SIDE / old[2]
@@ -126,13 +127,13 @@ def moved(masks: ByteArray, before: FloatArray, after: FloatArray) -> ByteArray:
 
 
 def trusted(masks: ByteArray) -> BoolArray:
-    """Where a mask is confident, for or against."""
+    """Return where a mask is confident, for or against."""
     low, high = CONFIDENT
     return np.asarray((masks <= low * 255) | (masks >= high * 255))
 
 
 def of_others(subjects: list[Followed], index: int, regions: FloatArray) -> BoolArray:
-    """(F, M, M) the pixels of subject `index`'s regions that lie nearer to another one."""
+    """Return (F, M, M) True for the pixels of subject `index`'s regions that are nearer to another subject."""
     grid = (np.arange(MASK_SIDE) + 0.5) / MASK_SIDE
     out = np.zeros((len(regions), MASK_SIDE, MASK_SIDE), bool)
     if len(subjects) == 1:
@@ -146,7 +147,7 @@ def of_others(subjects: list[Followed], index: int, regions: FloatArray) -> Bool
 
 
 def centred(subject: Followed, index: int) -> tuple[float, float, float, float]:
-    """Centre, width and height of its box; infinitely thin, so that nothing is near, where it is not found."""
+    """Return centre, width and height of the box; if it is not found, sizes near 0, so that no pixel is near it."""
     left, top, width, height = subject.boxes[index].tolist()
     size = (max(width, 1.0), max(height, 1.0)) if subject.found[index] else (1e-6, 1e-6)
     return left + width / 2, top + height / 2, *size

@@ -1,4 +1,4 @@
-"""Masks of another tool: one picture or .npy per frame, under the clip's name."""
+"""Reads another tool's masks: one image or .npy file per frame, under the clip's name."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..frames.readers import natural_key
 
 
 class MasksOfAnotherTool:
-    """FOLDER/CLIP/*.png, one for each frame in natural order or, where there are fewer, named by the frame's
-    number from 0 on; CLIP is the clip's path within its folder, without suffix. Or FOLDER/CLIP.npy of (F, H, W)."""
+    """FOLDER/CLIP/*.png, one for each frame in natural order or, if there are fewer, named by the frame's number from
+    0; CLIP is the clip's path within its folder, without suffix. Or FOLDER/CLIP.npy with shape (F, H, W)."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises VideoError where there is no such folder."""
+        """Raises VideoError if the folder does not exist."""
         if not folder.is_dir():
             raise VideoError(f"{folder}: neither an .onnx file nor a folder of masks")
         self.folder = folder
 
     def open(self, name: str, num_frames: int) -> FrameMasks:
-        """Of the clip `name`, which has `num_frames` frames. Raises VideoError where they do not fit."""
+        """Open the masks of the clip `name`, which has `num_frames` frames. Raises VideoError if they do not fit."""
         stem = Path(name).with_suffix("") if Path(name).suffix else Path(name)
         whole = self.folder / f"{stem}.npy"
         if whole.is_file():
@@ -60,7 +60,7 @@ class FrameMasks:
         return self._stack is not None or frame in self._files
 
     def __getitem__(self, frame: int) -> ByteArray:
-        """(H, W), 255 is surely the subject. Raises VideoError with the file's name."""
+        """Return (H, W) probabilities of the subject, 255 for 1. Raises VideoError with the file's name."""
         if self._stack is not None:
             return to_bytes(self._stack[frame])
         file = self._files[frame]
@@ -76,7 +76,7 @@ def read_array(file: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
 
 
 def read_stack(file: Path, num_frames: int) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """(F, H, W). Raises VideoError."""
+    """Read (F, H, W) masks. Raises VideoError."""
     try:
         stack = read_array(file)
     except (ValueError, OSError) as error:
@@ -87,7 +87,7 @@ def read_stack(file: Path, num_frames: int) -> np.ndarray[tuple[int, ...], np.dt
 
 
 def to_bytes(mask: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> ByteArray:
-    """Booleans, probabilities in [0, 1], or 0 and 255 -> 0 to 255. Raises ValueError for anything else."""
+    """Convert booleans, probabilities in [0, 1], or 0 and 255, to 0 to 255. Raises ValueError for anything else."""
     if mask.ndim != 2:
         raise ValueError(f"(H, W) was wanted, its shape is {mask.shape}")
     if mask.dtype == np.uint8:

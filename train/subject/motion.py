@@ -1,4 +1,4 @@
-"""What moves against the rest of the picture: optical flow over many spans of time, the camera's motion taken out."""
+"""Scores motion against the rest of the image: optical flow over several spans of time, minus the camera's motion."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from ..frames.camera import grey
 from .footage import ClipShot
 
 SPANS = (4, 10, 20, 40, 80, 140)
-"""Frames of the file by which the pictures of a pair lie apart, in both directions."""
+"""Distances between the frames of a pair, in frames of the file, in both directions."""
 WORKING_AREA = 128 * 128
-"""Pixels of the pictures whose flow is taken."""
+"""Number of pixels of the images between which flow is computed."""
 MOST_MOTION = 3.0
-"""Pixels of those from which more motion says no more."""
+"""Motion, in those pixels, from which the score is saturated."""
 MOST_CHANGE = 40.0
-"""Grey levels, the same of change."""
+"""Change, in grey levels, from which the score is saturated."""
 NOISE = 2.0
-"""Grey levels of change that say nothing: the camera's noise and the codec's."""
+"""Change, in grey levels, that is ignored: noise of camera and codec."""
 STRIDE = 4
-"""The camera is fitted to the flow of every fourth pixel in both directions."""
+"""Spacing of the flow vectors to which the camera's motion is fitted."""
 SAME = 1.0
-"""Pixels within which a point moves as the camera says."""
+"""Maximum deviation, in pixels, of a point that moves with the camera."""
 LOST = 0.35
-"""A pair of which fewer points than this share move as one says nothing."""
+"""Minimum share of points that move with the camera; pairs below it are ignored."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the motion around one frame says."""
+    """Motion around one frame."""
 
     score: FloatArray
-    """(h, w) in [0, 1]: root of (share of MOST_MOTION) times (share of MOST_CHANGE), mean over the spans."""
+    """(h, w) in [0, 1]: square root of the product of the shares of MOST_MOTION and MOST_CHANGE, averaged over the
+    spans."""
     agreeing: float
-    """Share of the picture that moves with the camera, mean over the spans."""
+    """Share of the image that moves with the camera, averaged over the spans."""
 
 
 @cache
@@ -64,7 +65,7 @@ def working_picture(picture: ByteArray) -> ByteArray:
 
 
 def motion_evidence(shot: ClipShot, row: int) -> Evidence:
-    """Of the frame `row` of a shot; the score is 0 where no pair of frames has a camera that could be followed."""
+    """Score the frame `row` of a shot; the score is 0 if the camera could not be followed in any pair of frames."""
     here = working_picture(shot.picture(row))
     scores, agreeing = [], []
     for other in partners(shot, row):
@@ -82,7 +83,7 @@ def motion_evidence(shot: ClipShot, row: int) -> Evidence:
 
 
 def partners(shot: ClipShot, row: int) -> list[int]:
-    """The rows of the frames that lie about SPANS frames before and after, each once."""
+    """Return the rows of the frames that lie about SPANS frames before and after, each once."""
     numbers, found = shot.rows, set()
     for span in SPANS:
         for wanted in (numbers[row] - span, numbers[row] + span):
@@ -93,30 +94,34 @@ def partners(shot: ClipShot, row: int) -> list[int]:
 
 
 def pair_score(here: ByteArray, there: ByteArray, flow: FloatArray, camera: FloatArray) -> FloatArray:
-    """(h, w) in [0, 1]. A place that moves against the camera and also looks otherwise where the camera says it should
-    be: each alone has its own errors, flow around a subject, brightness anywhere."""
+    """Return (h, w) scores in [0, 1] of places that move against the camera and also look different from where the
+    camera's motion predicts them. Each cue alone has errors of its own: flow spreads around a subject, and brightness
+    changes anywhere."""
     motion = np.minimum(np.linalg.norm(flow - camera, axis=2), MOST_MOTION) / MOST_MOTION
     y, x = np.indices(motion.shape, np.float32)
     expected = cv2.remap(
         there, x + camera[..., 0], y + camera[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    # `there`, as the camera's motion alone would show it from `here`
     lit = lit_alike(np.asarray(expected, np.uint8), here)
     difference = np.maximum(cv2.absdiff(here, lit).max(2).astype(np.float32) - NOISE, 0)
+    # the geometric mean: both cues must agree
     return np.asarray(np.sqrt(motion * np.minimum(difference, MOST_CHANGE) / MOST_CHANGE), np.float32)
 
 
 def lit_alike(picture: ByteArray, model: ByteArray) -> ByteArray:
-    """The picture with each channel's brightness brought to the model's, by the ratio that most pixels have: lamps
-    flicker, cameras adapt."""
+    """Scale the brightness of each channel to that of the model image, by the ratio of most pixels: lamps flicker,
+    cameras adapt."""
     ratio = (model.astype(np.float32) + 4) / (picture.astype(np.float32) + 4)
     gain = np.clip(np.median(ratio, axis=(0, 1)), 0.5, 2.0)
     return np.asarray(np.clip(np.round(picture * gain), 0, 255), np.uint8)
 
 
 def camera_flow(flow: FloatArray) -> tuple[FloatArray, float]:
-    """(h, w, 2) the affine motion that most of the picture shares, and the share of its points that have it."""
+    """Return (h, w, 2) the affine motion of most of the image, and the share of its points that follow it."""
     height, width = flow.shape[:2]
     y, x = np.indices((height, width))
+    # (h, w, 3): an affine motion is linear in these
     basis = np.stack([x / width - 0.5, y / height - 0.5, np.ones((height, width))], -1)
     points = basis[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].reshape(-1, 3)
     moved = flow[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].reshape(-1, 2)
@@ -124,12 +129,13 @@ def camera_flow(flow: FloatArray) -> tuple[FloatArray, float]:
     for _ in range(4):
         fit = np.linalg.lstsq(points * weights[:, None], moved * weights[:, None], rcond=None)[0]
         distance = np.linalg.norm(moved - points @ fit, axis=1)
+        # reweighted least squares with a Cauchy loss: the subject's points count less in each round
         weights = 0.5 / (0.5 + distance**2)
     return np.asarray(basis @ fit, np.float32), float((distance < SAME).mean())
 
 
 def first_guess(points: NDArray[np.float64], moved: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Weights (N,) of the points that the best of many affine motions, each of three points, has."""
+    """Return weights (N,) of the points that follow the best of many affine motions, each fitted to three points."""
     place = points[:, :2].astype(np.float32) * 100
     cv2.setRNGSeed(0)
     scaled = moved / max(1.0, float(np.abs(moved).max())) * 10

@@ -1,4 +1,4 @@
-"""The network that knows the subject by its looks: one picture in, one mask out."""
+"""The mask network: one image in, one mask of the subject out."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from ..running.loop import channels_last
 WIDTH = 32
 """Channels of the lateral layers."""
 FROZEN = 2
-"""The first stages of the backbone, to stride 4, stay as they are: their gradients are half of a step's cost."""
+"""Number of the backbone's first stages, up to stride 4, that stay frozen: their gradients are half of a step's
+cost."""
 UNET_WIDTHS = (16, 32, 64, 96, 128)
-"""Of the network that is trained from scratch where the backbone is not installed."""
+"""Channels of the network that is trained from scratch if the backbone is not installed."""
 
 
 class SubjectNetwork(nn.Module):
-    """Images (B, 3, S, S) RGB in [0, 1], S a multiple of 32 -> logits of the subject (B, 1, S, S)."""
+    """Maps images (B, 3, S, S) RGB in [0, 1], S a multiple of 32, to logits of the subject (B, 1, S, S)."""
 
     def __init__(self, pretrained: bool = True) -> None:
-        """On EfficientNet-lite0 with ImageNet's weights, or on a small U-Net."""
+        """Build it on EfficientNet-lite0 with ImageNet's weights, or on a small U-Net."""
         super().__init__()
         self.pretrained = pretrained
         if pretrained:
@@ -51,7 +52,7 @@ class SubjectNetwork(nn.Module):
         return F.interpolate(self.mask(x), size=images.shape[-2:], mode="bilinear", align_corners=False)
 
     def train(self, mode: bool = True) -> SubjectNetwork:
-        """The backbone's norms keep ImageNet's statistics: a few clips would spoil them."""
+        """Keep ImageNet's statistics in the backbone's norms, since a few clips would spoil them."""
         super().train(mode)
         if self.pretrained:
             self.encoder.eval()

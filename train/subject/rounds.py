@@ -1,4 +1,4 @@
-"""The second round's lessons: what the network says of the key frames after the first, made better by the colours."""
+"""Examples of the second round: the network's answers for the key frames after the first one, refined by colour."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .values import MASK_SIDE
 
 
 def own_examples(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], answers: Answers) -> list[Example]:
-    """One of every key frame in which the network finds something."""
+    """Return one example for each key frame in which the network finds something."""
     examples = []
     for clip, (shot, each) in enumerate(zip(shots, evidence, strict=True)):
         images = [key.image for key in each.keys]
@@ -43,7 +43,7 @@ def own_examples(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], an
 
 
 def subject_box(mask: ByteArray) -> FloatArray | None:
-    """(4,) around all components of comparable size."""
+    """Return the (4,) box around all components of comparable size."""
     found = components(mask)
     if not found:
         return None
@@ -55,13 +55,14 @@ def subject_box(mask: ByteArray) -> FloatArray | None:
 
 
 def offsets(hw: tuple[int, int]) -> tuple[int, int]:
-    """Left and top padding of a letterboxed picture."""
+    """Return left and top padding of a letterboxed image."""
     scale = MASK_SIDE / max(hw)
     return (MASK_SIDE - round(hw[1] * scale)) // 2, (MASK_SIDE - round(hw[0] * scale)) // 2
 
 
 def laid_back(image: ByteArray, whole: ByteArray, region: Sequence[float], trimap: ByteArray) -> ByteArray:
-    """(H, W) trimap of a key frame: the crop's where it reaches, elsewhere background if the whole view is sure."""
+    """Return the (H, W) trimap of a key frame: that of the crop within it; elsewhere background, if the whole view is
+    sure."""
     height, width = image.shape[:2]
     left, top = offsets((height, width))
     inner = whole[top : MASK_SIDE - top or None, left : MASK_SIDE - left or None]

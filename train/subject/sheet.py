@@ -1,4 +1,4 @@
-"""A contact sheet of what was taken for the subject."""
+"""Draws a contact sheet of the found subjects."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .cutting import paste
 from .values import SubjectClip
 
 HEIGHT = 128
-"""Pixels of a row of frames."""
+"""Height of a row of frames in pixels."""
 COLUMNS = 8
 
 
 def contact_sheet(subjects: Sequence[SubjectClip], columns: int = COLUMNS) -> ByteArray:
-    """One row per clip or shot: frames spread over it, each subject's mask and box in its colour."""
+    """Draw one row per clip or shot: frames spread over it, with each subject's mask and box in its colour."""
     shots: dict[str, list[SubjectClip]] = {}
     for subject in subjects:
         shots.setdefault(subject.name.partition("@")[0], []).append(subject)
@@ -32,7 +32,7 @@ def contact_sheet(subjects: Sequence[SubjectClip], columns: int = COLUMNS) -> By
 
 
 def shot_row(name: str, subjects: Sequence[SubjectClip], columns: int) -> ByteArray:
-    """(HEIGHT, W, 3)"""
+    """Return a row (HEIGHT, W, 3)."""
     reader = open_clip(subjects[0].clip)
     tiles = [tile(reader[int(subjects[0].rows[i])], subjects, i) for i in spread(len(subjects[0].rows), columns)]
     row = np.concatenate(tiles, axis=1)
@@ -41,7 +41,7 @@ def shot_row(name: str, subjects: Sequence[SubjectClip], columns: int) -> ByteAr
 
 
 def tile(image: ByteArray, subjects: Sequence[SubjectClip], index: int) -> NDArray[np.uint8]:
-    """A frame, dimmed but for its subjects."""
+    """Draw a frame, dimmed except for its subjects."""
     scale = HEIGHT / image.shape[0]
     size = (max(8, round(image.shape[1] * scale)), HEIGHT)
     out = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
@@ -58,7 +58,7 @@ def tile(image: ByteArray, subjects: Sequence[SubjectClip], index: int) -> NDArr
 def paint(
     out: NDArray[np.float32], subject: SubjectClip, index: int, scale: float, colour: tuple[int, int, int]
 ) -> NDArray[np.float32]:
-    """Tint the subject in place; (h, w) how probably each pixel is it."""
+    """Tint the subject in place; return its (h, w) probability."""
     if not subject.found[index]:
         return np.zeros(out.shape[:2], np.float32)
     mask = paste(
@@ -69,6 +69,6 @@ def paint(
 
 
 def write(row: NDArray[np.uint8], words: str) -> None:
-    """The clip's name in the row's lower left corner."""
+    """Write the clip's name in the row's lower left corner."""
     for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(row, words, (4, HEIGHT - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thickness, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""What is known of the subject of a clip, and the words for where that came from."""
+"""The subject of a clip, as values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray, FloatArray, require_shape
 
 SubjectSource = Literal["auto", "motion", "saliency"] | Path
-"""`auto`: motion, and saliency where it is installed; a path: an .onnx file, or a folder of another tool's masks."""
+"""`auto`: motion, and saliency if it is installed. A path: an .onnx file, or a folder of another tool's masks."""
 
 MASK_SIDE = 128
-"""Pixels of a mask's sides."""
+"""Side of a mask in pixels."""
 MARGIN = 0.25
-"""Of the longer side of a subject's box, added on each side of it: a region is square, 1 + 2 * MARGIN times that."""
+"""Margin on each side of a subject's box, as a share of its longer side; a region is a square of 1 + 2 * MARGIN times
+that side."""
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -25,29 +26,29 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SubjectClip:
-    """One subject in one clip, or in a part of it between two cuts."""
+    """One subject in one clip, or in the part of a clip between two cuts."""
 
     clip: Path
-    """The video, or the folder of pictures."""
+    """The video, or the folder of images."""
     name: str
-    """The clip's path within its folder; "#2" follows where it is the second shot, "@2" where the second subject."""
+    """The clip's path within its folder, followed by "#2" for the second shot and "@2" for the second subject."""
     rows: IntArray
-    """(F,) which frames of the file are used."""
+    """(F,) numbers of the used frames in the file."""
     regions: FloatArray
     """(F, 4) left, top, width and height of a square around the subject, in pixels of the displayed frame; it may
-    reach outside. Where the subject is not found it stays where it was."""
+    extend beyond it. If the subject is not found, the square is interpolated."""
     masks: ByteArray
-    """(F, M, M) how probably a pixel of the region is the subject: 255 is surely."""
+    """(F, M, M) probability of the subject in each pixel of the region; 255 for 1."""
     known: BoolArray
-    """(F, M, M) where the mask can be trusted, for or against."""
+    """(F, M, M) True where the mask is trusted, for or against."""
     boxes: FloatArray
     """(F, 4) left, top, width and height of the subject, smoothed over time."""
     found: BoolArray
-    """(F,) whether the subject is in the frame."""
+    """(F,) True if the subject is in the frame."""
     notes: tuple[str, ...]
-    """What is unusual about it, a few words each."""
+    """Notes on anything unusual, a few words each."""
     source: str
-    """Where it came from, in words."""
+    """Method that found it, in words."""
 
     def __post_init__(self) -> None:
         count = len(self.rows)
@@ -59,7 +60,7 @@ class SubjectClip:
 
 
 def square_around(boxes: FloatArray, margin: float = MARGIN) -> FloatArray:
-    """(..., 4) left, top, width, height -> (..., 4) the squares that are the stream's crops of them."""
+    """Return the squares (..., 4) of the runtime's crops around boxes (..., 4) of left, top, width, height."""
     centres = boxes[..., :2] + boxes[..., 2:] / 2
     side = (1 + 2 * margin) * boxes[..., 2:].max(-1, keepdims=True)
     return np.concatenate([centres - side / 2, side, side], -1).astype(np.float32)

@@ -68,6 +68,7 @@ def least_difference(predictions: Sequence[Tensor], image: Tensor, l1: float, gr
 def background_loss(masks: Tensor, background: float = 1.0, parts: float = 1.0) -> Tensor:
     """Eq. 7: pushes the background to one and the parts to zero, with one weight each. `masks` is (B, 1 + K, H, W),
     background first."""
+    # (1 + K,) mean of each slot over the batch and all pixels
     share = masks.mean((0, 2, 3))
     return background * (1 - share[0]) + parts * share[1:].mean()
 
@@ -75,6 +76,7 @@ def background_loss(masks: Tensor, background: float = 1.0, parts: float = 1.0) 
 def mask_moments(masks: Tensor, threshold: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
     """Eq. 10, 11 and 14: mean (B, K, 2), covariance (B, K, 2, 2) and mass (B, K) over the pixels above `threshold`."""
     moments = moments_of(torch.where(masks > threshold, masks, 0) if threshold else masks)
+    # (B, K, 2) variances along x and y, and (B, K) covariances
     (xx, yy), xy = moments.variance.unbind(-1), moments.covariance_xy
     covariance = torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], dim=-2)
     return moments.mean, covariance, moments.mass
@@ -88,6 +90,7 @@ def translation_loss(translation: Tensor, mean: Tensor) -> Tensor:
 def rotation_scale_loss(affine: Affine, covariance: Tensor, sigmas: float = CANONICAL_SIGMAS) -> Tensor:
     """Eq. 9 of each part, (B, K): |A_k A_k^T - sigmas^2 Sigma_k|_F of mask covariances (B, K, 2, 2). The paper's
     `sigmas` is 1: its canonical frames hold a part up to one deviation."""
+    # A A^T is the covariance of the ellipse, whose axes are sigmas deviations long
     difference = affine.covariance() - sigmas**2 * covariance
     return difference.square().sum((-1, -2)).add(1e-12).sqrt()  # the gradient of sqrt is finite at 0
 
@@ -133,7 +136,9 @@ def velocity_loss(before: Affine, at: Affine, after: Affine, owned: Tensor, soft
     Mean over parts, weighted by `owned` (B, K), the pixels of each in the middle frame, without gradient.
     """
     poses = [torch.cat([pose.scale.log(), pose.rotation, pose.translation], dim=-1) for pose in (before, at, after)]
+    # (B, K): the second difference of (log s, cos, sin, t), 0 at constant velocity
     bend = (poses[0] - 2 * poses[1] + poses[2]).square().sum(-1)
+    # a part counts fully from ten pixels on
     weight = owned.detach().clamp(max=10.0)
     jump = (bend + softness**2).sqrt() - softness
     return ((jump * weight).sum(-1) / weight.sum(-1).clamp(min=1.0)).mean()
@@ -186,6 +191,7 @@ def equivariance_loss(warped: Affine, affine: Affine, transform: Tensor) -> Tens
     `transform` is (B, 2, 3), image -> warped image: a similarity, so that T^w T_k has the form R diag(s), too.
     """
     matrix = affine.matrix()
+    # (B, K, 2, 3): T^w T_k, whose linear parts multiply and whose translation is moved, too
     moved = transform[:, None, :, :2] @ matrix
     moved = torch.cat([moved[..., :2], moved[..., 2:] + transform[:, None, :, 2:]], dim=-1)
     return (moved - warped.matrix()).abs().sum((-1, -2)).mean()
@@ -221,6 +227,7 @@ def responsibility_loss(masks: Tensor, silhouette: Tensor, responsibilities: Ten
     """Cross-entropy of the masks (B, 1 + K, H, W) with the moving pixels as divided by the mixture: initialises the
     masks, so that no slot dies before it has a visible mask. Only pixels that are `known` (B, 1, H, W) count. Only the
     masks get gradients."""
+    # (B, 1 + K, H, W): the background where nothing moves, else each ellipse in its share
     target = torch.cat([1 - silhouette, silhouette * responsibilities.detach()], dim=1)
     return known_mean(-(target * masks.clamp(min=FLOOR).log()).sum(1, keepdim=True), known)
 
@@ -235,5 +242,6 @@ def emphasis(subject: float, known: float) -> float:
 def silhouette_loss(masks: Tensor, silhouette: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy of 1 - background with the moving pixels, where they are `known` (B, 1, H, W)."""
     background, parts = torch.split(masks, [1, masks.shape[1] - 1], dim=1)
+    # log probabilities of any part, and of the background
     logs = [x.clamp(min=FLOOR).log() for x in (parts.sum(1, keepdim=True), background)]
     return known_mean(-(silhouette * logs[0] + (1 - silhouette) * logs[1]), known)

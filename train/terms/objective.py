@@ -171,6 +171,7 @@ def objective(
     affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
     known = torch.cat([pair.source_known, pair.target_known])
 
+    # both terms come from the same moments of the masks: computed once, and only if one has a weight
     @cache
     def transformation() -> tuple[Tensor, Tensor]:
         return losses.transformation_loss(parts, affine)
@@ -178,6 +179,7 @@ def objective(
     @cache
     def mixture() -> tuple[Tensor, Tensor]:
         weight = silhouette * known
+        # in crops, thin limbs weigh more, see `thinness`
         return losses.silhouette_likelihood(affine, weight * losses.thinness(silhouette) if pair.close_up else weight)
 
     def appearance() -> Tensor:
@@ -185,6 +187,7 @@ def objective(
         pixels, colours = (torch.cat([x.flatten(2) for x in both.chunk(2)], dim=2) for both in (masks, images))
         return appearance_loss(pixels, colours, offset)
 
+    # name -> (weight, term). `emphasis` scales the means over all pixels that concern the subject alone
     terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
         "background": (w.background, lambda: losses.background_loss(masks)),
         "translation": (w.translation, lambda: transformation()[0]),
@@ -229,6 +232,7 @@ def velocity_term(result: PairResult) -> Tensor:
     """losses.velocity_loss of the target and the frames around it."""
     if result.triplet is None:
         raise ValueError("the pair has no neighbours: draw triplets")
+    # (B, K) pixels of each part in the middle frame
     owned = result.retargeted.masks[:, 1:].sum((2, 3))
     return losses.velocity_loss(result.triplet.before, result.target, result.triplet.after, owned)
 

@@ -45,6 +45,7 @@ class Triplet(NamedTuple):
 
 def paper_transform(draws: Draws) -> Tensor:
     """(B, 2, 3) of the paper's equivariance warp: independent sx and sy in (0.75, 1), any angle, shifts in (0, 0.2)."""
+    # (B, 1, 5): angle, two scales, two shifts
     uniform = draws.uniform(1, 5)
     angle = 2 * math.pi * uniform[..., 0]
     rotation = torch.stack([angle.cos(), angle.sin()], dim=-1)
@@ -59,6 +60,7 @@ def forward_pair(
     batch = len(pair.source)
     around = [] if pair.before is None or pair.after is None else [pair.before, pair.after]
     images = [pair.source, pair.target, warp_images(pair.target, transform), *around]
+    # (3 B, 3, S, S), or (5 B, 3, S, S) with triplets, encoded in one pass
     encoding = network.encode(torch.cat(images))
     source, target, warped, *others = (encoding.select(slice(i * batch, (i + 1) * batch)) for i in range(len(images)))
     # (whose parts, at which poses), decoded as one batch below
@@ -68,6 +70,7 @@ def forward_pair(
     if others:
         placements.append((others[1], target.affine))
     placed = Affine(*(torch.cat(values) for values in zip(*(pose for _, pose in placements), strict=True)))
+    # canonical parts of each placement, before they are moved to its poses
     parts = torch.cat([network.canonical(owner) for owner, _ in placements])
     decoded = network.assemble(parts, torch.cat([owner.background for owner, _ in placements]), placed, gate)
     decodings = [Decoding(*one) for one in zip(*(torch.split(x, batch) for x in decoded), strict=True)]
@@ -85,6 +88,7 @@ def forward_pair(
 
 def identity_like(affine: Affine) -> Affine:
     """Return poses that do not move canonical parts."""
+    # (cos, sin) = (1, 0), s = 1, t = 0
     rotation = torch.zeros_like(affine.rotation)
     rotation[..., 0] = 1
     return Affine(rotation, torch.ones_like(affine.scale), torch.zeros_like(affine.translation))

@@ -49,6 +49,7 @@ def mask_equivariance(target: Tensor, logits: Tensor, valid: Tensor | None = Non
     round; this is the release's. A frame without valid pixels counts 0.
     """
     target = target.detach()
+    # kl_div(log R', T) is T (log T - log R'), so this is KL(T_s(R) || R'); (B, 1, H, W) after the sum
     divergence = F.kl_div(logits.log_softmax(dim=1), target, reduction="none").sum(dim=1, keepdim=True)
     if valid is None:
         return divergence.mean()
@@ -59,6 +60,7 @@ def centre_equivariance(warped: Tensor, moved: Tensor, seen: Tensor | None = Non
     """Eq. 3, centres: the mean square of <c'_k> - T_s(<c_k>) over both coordinates and over the `seen` parts (B, K), or
     all. `warped` are the centres in the warped image, `moved` the image's after T_s, (B, K, 2). A frame without visible
     parts counts 0."""
+    # (B, K): the mean over x and y
     squared = (warped - moved).square().mean(dim=-1)
     if seen is None:
         return squared.mean()
@@ -75,6 +77,7 @@ def salient_foreground(logits: Tensor, salient: Tensor, valid: Tensor | None = N
     S) in [0, 1], averaged over the `valid` pixels (B, 1, S, S) or over all. Eq. 6 uses cells of 16 pixels; here the
     outline is learned per pixel and, over many images, better than in the single maps. The softmax of `logits` (B, 1 +
     K, S, S) is R."""
+    # log (1 - R_0) / R_0, the logit of the union of the parts, without forming the softmax
     parts = torch.logsumexp(logits[:, 1:], dim=1, keepdim=True) - logits[:, :1]
     entropy = F.binary_cross_entropy_with_logits(parts, salient, reduction="none")
     if valid is None:
@@ -103,6 +106,7 @@ def semantic_consistency(masks: Tensor, features: Tensor, basis: Tensor) -> Tens
     cells; otherwise, this form lets a cell mix its features from parts side by side in it. The same holds for D * V,
     with the variance of D V - sum_k R_k w_k.
     """
+    # (B, C, h, w): the part features, mixed by the shares of the parts in each cell
     explained = torch.einsum("bkhw,kc->bchw", to_cells(masks[:, 1:], features), basis)
     return (features - explained).square().mean()
 
@@ -116,6 +120,7 @@ def semantic_consistency_full(masks: Tensor, features: Tensor, basis: Tensor) ->
 def orthonormal(basis: Tensor) -> Tensor:
     """Eq. 5: the mean square of the K x K entries of W^ W^T - I, with the rows of W^ the w_k over
     sqrt(|w_k|^2 + 1e-6)."""
+    # unit rows, so that only the angles between parts count
     rows = basis / (basis.square().sum(-1, keepdim=True) + 1e-6).sqrt()
     return (rows @ rows.T - torch.eye(len(rows), device=rows.device)).square().mean()
 
@@ -127,6 +132,7 @@ def separation(centres: Tensor, sigma: float = 0.16) -> Tensor:
     if num_parts < 2:
         raise ValueError(f"separation needs at least two parts, got {num_parts}")
     squared = (centres.unsqueeze(1) - centres.unsqueeze(2)).square().sum(-1)
+    # 0 on the diagonal: a centre is not separated from itself
     others = 1 - torch.eye(num_parts, device=centres.device)
     nearness = (torch.exp(-squared / (2 * sigma**2)) * others).sum((1, 2))
     return nearness.mean() / (num_parts * (num_parts - 1))

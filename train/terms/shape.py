@@ -73,8 +73,10 @@ def shape_terms(shapes: Shapes, weights: ShapeWeights, settled: float, offset: f
     """Return the weighted terms by name. `settled` in [0, 1] fades the colours in; `offset` in [0, 1) shifts the draw
     of the pixels whose colours are compared."""
     w, half = weights, len(shapes.images) // 2
+    # (2B, K, S, S) responsibilities: the share of each ellipse in every salient pixel
     likelihood, responsibilities = losses.silhouette_likelihood(shapes.ellipses, shapes.salient * shapes.known)
     translation, rotation_scale = losses.transformation_loss(shapes.masks[:, 1:], shapes.ellipses)
+    # the first B ellipses are those of the images, the last B those of the warped images
     plain, warped = (Affine(*(values[rows] for values in shapes.ellipses)) for rows in (slice(half), slice(half, None)))
     terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
         "shape_likelihood": (w.likelihood, lambda: likelihood),
@@ -86,10 +88,12 @@ def shape_terms(shapes: Shapes, weights: ShapeWeights, settled: float, offset: f
         "shape_rotation_scale": (w.rotation_scale, lambda: rotation_scale),
         "shape_equivariance": (
             w.equivariance,
+            # sampling maps the warped image to the image; its inverse moves poses of the image
             lambda: losses.equivariance_loss(warped, plain, invert(shapes.warp.sampling)),
         ),
         "appearance": (
             settled * w.appearance,
+            # colours are compared within each image alone: other members of the category have others
             lambda: appearance_loss(shapes.masks.flatten(2), shapes.images.flatten(2), offset, samples=(768, 240)),
         ),
     }

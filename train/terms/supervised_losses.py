@@ -37,7 +37,7 @@ class SupervisedLoss:
     """1 - the cosine between the true and the predicted direction of the chest."""
 
 
-class Said(NamedTuple):
+class Predicted(NamedTuple):
     """Predictions of the student and the training heads."""
 
     output: StudentOutput
@@ -47,20 +47,23 @@ class Said(NamedTuple):
     """(B, 3)"""
 
 
-def supervised_loss(said: Said, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
+def supervised_loss(predicted: Predicted, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
     """The weighted terms by name."""
-    log_masks = said.output.logits.log_softmax(dim=1)
+    log_masks = predicted.output.logits.log_softmax(dim=1)
     joined, side = mask_terms(log_masks, truth.labels, weights.body)
+    # (B, S / CELLS, S / CELLS): the label in the middle of each cell of the canonical coordinates
     cells = truth.labels[:, CELLS // 2 :: CELLS, CELLS // 2 :: CELLS]
     body = (cells > 0)[:, None].float()
-    places = ((said.canonical - truth.canonical).abs() * body).sum() / body.sum().clamp(min=1) / 3
+    # mean over the body's cells and the three coordinates
+    places = ((predicted.canonical - truth.canonical).abs() * body).sum() / body.sum().clamp(min=1) / 3
+    # (B,) 1 with one person in the image; the facing direction is 0 otherwise
     known = truth.facing.norm(dim=1)
-    cosine = F.cosine_similarity(said.facing, truth.facing, dim=1)
+    cosine = F.cosine_similarity(predicted.facing, truth.facing, dim=1)
     return {
         "joined": weights.joined * joined,
         "side": weights.side * side,
         "dice": weights.dice * dice_loss(log_masks.exp(), truth.labels),
-        **pose_terms(said.output.affine, truth, weights),
+        **pose_terms(predicted.output.affine, truth, weights),
         "canonical": weights.canonical * places,
         "facing": weights.facing * ((1 - cosine) * known).sum() / known.sum().clamp(min=1),
     }
@@ -68,12 +71,15 @@ def supervised_loss(said: Said, truth: Truth, weights: SupervisedLoss) -> dict[s
 
 def mask_terms(log_masks: Tensor, labels: Tensor, body: float) -> tuple[Tensor, Tensor]:
     """Cross-entropy with both sides of each pair merged and, over the pixels of limbs, that of the side."""
+    # (B, S, S) log probability of each pixel's true part
     whole = log_masks.gather(1, labels[:, None])[:, 0]
     together = whole
     for one, other in PAIRS:
         of_pair = (labels == one + 1) | (labels == other + 1)
+        # log (p_left + p_right): a limb on the wrong side costs nothing here
         both = torch.logaddexp(log_masks[:, one + 1], log_masks[:, other + 1])
         together = torch.where(of_pair, both, together)
+    # the difference of both is -log p(true side | limb), counted on limbs only
     limbs = sum(((labels == part + 1).float() for pair in PAIRS for part in pair), torch.zeros_like(whole))
     side = ((together - whole) * limbs).sum() / limbs.sum().clamp(min=1)
     return -(together * (1 + (body - 1) * (labels > 0))).mean(), side
@@ -83,6 +89,7 @@ def dice_loss(masks: Tensor, labels: Tensor) -> Tensor:
     """1 - Dice of every part in the batch, over the batch."""
     truth = F.one_hot(labels, masks.shape[1]).permute(0, 3, 1, 2)[:, 1:].float()
     guess = masks[:, 1:]
+    # (K,) soft intersection and total over the whole batch, so that small parts count as much as large ones
     shared, total = (guess * truth).sum((0, 2, 3)), (guess + truth).sum((0, 2, 3))
     there = (truth.sum((0, 2, 3)) > 0).float()
     return ((1 - 2 * shared / (total + 1)) * there).sum() / there.sum().clamp(min=1)
