@@ -1,4 +1,5 @@
-# `make demo`: see parts tracked in a video, without torch. `make test`: everything that CI checks.
+# `make demo`: see parts tracked in a video, without torch. `make test`: the quick tests, in minutes, on all cores; `make test-all`:
+# all of them, as CI does.
 # `make bench`: measures everything anew, twenty minutes, and writes benchmarks/RESULTS.md.
 # `make docs`: the documentation as a site, in build/docs.
 # `make lock`: the files of locks/ anew, after pyproject.toml or constraints.txt changed; UPGRADE=--upgrade takes newer
@@ -6,13 +7,19 @@
 PYTHON ?= python3
 CLIP := examples/people.mp4
 
-.PHONY: demo test lint bench docs lock clean
+# A file's tests run in one process, because they share what its fixtures make; those with slow ones come first.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-all lint bench docs lock clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/streamparts run $(CLIP) --overlay overlay.mp4 --tracks tracks.jsonl --force
 
 test: .venv/ready
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q $(PARALLEL) -m "not slow"
+
+test-all: .venv/ready
+	.venv/bin/python -m pytest -q $(PARALLEL)
 
 lint: .venv/ready
 	.venv/bin/ruff check .

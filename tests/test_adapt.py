@@ -150,6 +150,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_an_adapted_model_keeps_its_names_and_is_exported(run: Path, tmp_path: Path) -> None:
     from export import onnx_model
 

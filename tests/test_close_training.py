@@ -43,16 +43,19 @@ def run(clips: Path, tmp_path_factory: pytest.TempPathFactory, little_effort: ob
     return out
 
 
+@pytest.mark.slow
 def test_the_student_has_the_encoder_that_was_asked_for(run: Path) -> None:
     assert read_config(run / "student.safetensors", StudentConfig).encoder == "lite0"
     assert (run / "parts.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_silhouettes_come_from_the_subject_and_are_learned(run: Path) -> None:
     rows = [row for row in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if row["stage"] == "teacher"]
     assert rows[-1]["silhouette"] < rows[0]["silhouette"]
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_exported_and_checked(run: Path, clips: Path, tmp_path: Path) -> None:
     output = tmp_path / "close.onnx"
     words = [str(run), "-o", str(output), "--num-frames", "4", "--frames", str(clips)]
@@ -60,6 +63,7 @@ def test_what_was_learned_is_exported_and_checked(run: Path, clips: Path, tmp_pa
     assert load_model(output).spec.network["encoder"] == "lite0"
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_with_its_student(run: Path, clips: Path) -> None:
     before = read_metadata(run / "student.safetensors")[0]
     train(

@@ -72,6 +72,7 @@ def log_of(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_terms_and_the_semantic_one_falls(run: Path) -> None:
     rows = log_of(run)
     terms = {"concentration", "mask_equivariance", "centre_equivariance", "semantic", "orthonormal"}
@@ -79,6 +80,7 @@ def test_a_run_writes_its_terms_and_the_semantic_one_falls(run: Path) -> None:
     assert rows[-1]["semantic"] < rows[0]["semantic"]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_contact_sheet_and_names_to_edit(run: Path) -> None:
     assert cv2.imread(str(run / "parts.png")).shape == (128 * 4, 128 * 10, 3)
     assert (run / "names.txt").read_text().splitlines()[1:] == ["part0", "part1", "part2"]
@@ -98,6 +100,7 @@ def stopped_after(steps: int, config: ScopsTrainingConfig, monkeypatch: pytest.M
         train(config)
 
 
+@pytest.mark.slow
 def test_a_terminated_run_resumes_to_the_very_same_weights(
     images: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,12 +112,14 @@ def test_a_terminated_run_resumes_to_the_very_same_weights(
         assert all(torch.equal(whole[key], resumed[key]) for key in whole), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_of_the_paper_trains(images: Path, tmp_path: Path, name: str) -> None:
     train(tiny(images, tmp_path / "x", loss=ABLATIONS[name], steps=2, checkpoint_every=1))
     assert log_of(tmp_path / "x")[-1]["step"] == 2
 
 
+@pytest.mark.slow
 def test_the_paper_preset_has_the_releases_groups_and_rates(images: Path, tmp_path: Path) -> None:
     words = [str(images), "--out", str(tmp_path), "--preset", "paper", "--backbone-weights", "scratch"]
     config = parse_config(words)
@@ -125,6 +130,7 @@ def test_the_paper_preset_has_the_releases_groups_and_rates(images: Path, tmp_pa
     assert counted == 23_839_844 - 45_440 + 8 * 8
 
 
+@pytest.mark.slow
 def test_the_fast_preset_trains_chooses_its_level_and_resumes_to_the_same(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +152,7 @@ def test_the_fast_preset_trains_chooses_its_level_and_resumes_to_the_same(
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
+@pytest.mark.slow
 def test_the_level_is_the_one_at_which_the_parts_are_what_is_salient(images: Path) -> None:
     """A network whose one part is the maps themselves, softened: Otsu's threshold, as a share of the peak, is found."""
     folder = ImageFolder.open(images, 64)
@@ -170,6 +177,7 @@ train(tiny(Path(images), Path(out), steps=2, batch_size=int(batch_size), checkpo
 """
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(images: Path, tmp_path: Path) -> None:
     folders = train_in_one_and_two(TWO_PROCESSES, images, tmp_path)
     one, two = (log_of(folder)[0] for folder in folders)
@@ -177,6 +185,7 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(images: Pat
         assert two[term] == pytest.approx(one[term], rel=0.01), term
 
 
+@pytest.mark.slow
 def test_the_exported_run_streams_a_clip_and_is_evaluated(images: Path, run: Path, tmp_path: Path) -> None:
     model = tmp_path / "category.onnx"
     assert onnx_model.main([str(run), "-o", str(model), "--frames", str(images), "--parts", "a,b,c"]) == 0
@@ -189,6 +198,7 @@ def test_the_exported_run_streams_a_clip_and_is_evaluated(images: Path, run: Pat
     assert json.loads(out.read_text())["parts"] == ["part0", "part1", "part2"]
 
 
+@pytest.mark.slow
 def test_wrong_input_is_one_line(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty"), "--out", str(tmp_path / "x"), "--features", "random"]) == 1

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from streamparts.backends.loading import load_model
+from streamparts.bundle.json_file import MAX_BYTES
 from streamparts.bundle.load import ASSETS
-from streamparts.bundle.sidecar import MAX_BYTES, read_sidecar, sidecar_path, write_model
+from streamparts.bundle.sidecar import read_sidecar, sidecar_path, write_model
 from streamparts.errors import ModelError
 from tests.damage import damaged
 from tests.tiny_model import tiny_spec, write_tiny_model

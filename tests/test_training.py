@@ -77,12 +77,14 @@ def log_of(run: Path, stage: str) -> list[dict[str, float]]:
     return [row for row in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if row["stage"] == stage]
 
 
+@pytest.mark.slow
 def test_the_teacher_learns_to_rebuild_a_few_clips(run: Path) -> None:
     first, *_, last = log_of(run, "teacher")
     assert last["target"] < 0.75 * first["target"]
     assert last["silhouette"] < 0.75 * first["silhouette"]
 
 
+@pytest.mark.slow
 def test_the_teacher_is_evaluated_as_the_student_is(run: Path, tmp_path: Path) -> None:
     sets, few = {}, ["--puppet-num-clips", "1", "--puppet-num-frames", "6", "--puppet-size", "96"]
     for name, model in (("teacher", run / "teacher.safetensors"), ("student", run)):
@@ -98,6 +100,7 @@ def test_the_teacher_is_evaluated_as_the_student_is(run: Path, tmp_path: Path) -
         open_finder(str(tmp_path / "teacher.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"merge": False}, {"follow_camera": False}, {"soft_argmax": False}])
 def test_each_addition_can_be_left_out(clips: Path, tmp_path: Path, change: dict[str, bool]) -> None:
     network = replace(SMALL, soft_argmax=change.pop("soft_argmax", True))
@@ -122,15 +125,18 @@ def test_the_ablation_tells_means_and_seeds(tmp_path: Path) -> None:
     assert row("default", paths) == "| default | 0.9 | 0.5 | 0.7 | - | - | 0.400, 0.600 |"
 
 
+@pytest.mark.slow
 def test_the_student_learns_from_the_teacher(run: Path) -> None:
     first, *_, last = log_of(run, "student")
     assert last["masks"] < 0.9 * first["masks"]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_contact_sheet_of_its_parts(run: Path) -> None:
     assert (run / "parts.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_very_same_weights(clips: Path, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "resumed"
     short = tiny(clips, out)
@@ -156,6 +162,7 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(clips: Path, run: P
         assert all(torch.equal(resumed[key], whole[key]) for key in whole)
 
 
+@pytest.mark.slow
 def test_a_terminated_run_saves_its_step_and_resumes_to_the_very_same_weights(
     clips: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +214,7 @@ def test_training_says_a_line_every_so_often_where_standard_error_is_no_terminal
     )
 
 
+@pytest.mark.slow
 def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> None:
     words = [str(clips), "--out", str(tmp_path / "paper"), "--preset", "paper", "--features", "random"]
     preset = parse_config([*words, "--device", "cpu"])
@@ -221,12 +229,14 @@ def test_the_paper_preset_trains_and_exports(clips: Path, tmp_path: Path) -> Non
     assert load_student(tmp_path / "paper" / "student.safetensors").config.image_size == 64
 
 
+@pytest.mark.slow
 def test_triplets_of_frames_train_to_the_end(clips: Path, tmp_path: Path) -> None:
     train(tiny(clips, tmp_path / "triplets", neighbours=2, steps=20, student_steps=10))
     rows = log_of(tmp_path / "triplets", "teacher")
     assert all(row["velocity"] > 0 for row in rows) and rows[-1]["target"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [SMALL, SMALL_PAPER], ids=["fast", "paper"])
 def test_mixed_precision_trains_teacher_and_student_with_losses_in_float32(
     clips: Path, tmp_path: Path, network: AssemblyConfig | PaperAssemblyConfig, monkeypatch: pytest.MonkeyPatch
@@ -254,6 +264,7 @@ def test_mixed_precision_trains_teacher_and_student_with_losses_in_float32(
         assert all(value.dtype == torch.float32 and value.isfinite().all() for value in numbers)
 
 
+@pytest.mark.slow
 def test_a_run_too_short_to_find_parts_says_so_in_one_line(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -298,6 +309,7 @@ train(tiny(Path(clips), Path(out), steps=6, student_steps=1, batch_size=int(batc
 """
 
 
+@pytest.mark.slow
 def test_two_machines_have_the_losses_of_one_with_the_doubled_batch(clips: Path, tmp_path: Path) -> None:
     """Two launchers that find each other over the network; test_scops_training.py has two processes of one."""
     folders = train_in_one_and_two(TWO_PROCESSES, clips, tmp_path, machines=2)
@@ -307,6 +319,7 @@ def test_two_machines_have_the_losses_of_one_with_the_doubled_batch(clips: Path,
         assert two[0][term] == pytest.approx(one[0][term], rel=0.003), term
 
 
+@pytest.mark.slow
 def test_two_runs_are_never_mixed_in_one_folder(clips: Path, run: Path) -> None:
     with pytest.raises(StreampartsError, match="--resume"):
         train(tiny(clips, run))
@@ -317,6 +330,7 @@ def test_a_folder_without_videos_is_refused_by_name(tmp_path: Path) -> None:
         train(tiny(tmp_path, tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_weights_of_another_shape_are_refused(run: Path) -> None:
     with pytest.raises(ModelError, match="does not fit"):
         load_weights(run / "teacher.safetensors", Assembly(replace(SMALL, num_parts=7)))
@@ -331,6 +345,7 @@ def test_one_frames_result_does_not_depend_on_its_batch() -> None:
     assert torch.allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_exported_run_streams_a_clip(clips: Path, run: Path, tmp_path: Path) -> None:
     model = tmp_path / "small.onnx"
     assert onnx_model.main([str(run), "-o", str(model), "--num-frames", "6"]) == 0
@@ -342,6 +357,7 @@ def test_the_exported_run_streams_a_clip(clips: Path, run: Path, tmp_path: Path)
     assert found[0].centers.shape == (spec.num_parts, 2)
 
 
+@pytest.mark.slow
 def test_pictures_serve_for_the_comparison_where_there_are_no_videos(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
@@ -351,6 +367,7 @@ def test_pictures_serve_for_the_comparison_where_there_are_no_videos(run: Path, 
     assert onnx_model.main(words) == 0
 
 
+@pytest.mark.slow
 def test_nothing_is_written_when_the_graph_differs_from_the_network(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -365,6 +382,7 @@ def test_nothing_is_written_when_the_graph_differs_from_the_network(
     assert cv2.imread(str(tmp_path / "bad.worst.png")).shape == (3 * 64, 3 * 3 * 64, 3)
 
 
+@pytest.mark.slow
 def test_parts_are_named_once_at_export_and_the_number_of_names_must_fit(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -383,6 +401,7 @@ def test_export_says_in_one_line_what_is_missing(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_export_asks_for_frames_when_the_clips_of_the_run_are_gone(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -395,6 +414,7 @@ def test_export_asks_for_frames_when_the_clips_of_the_run_are_gone(
     assert not (tmp_path / "x.onnx").exists()
 
 
+@pytest.mark.slow
 def test_the_teacher_is_exported_as_a_model_of_the_same_kind(clips: Path, run: Path, tmp_path: Path) -> None:
     model = tmp_path / "teacher.onnx"
     assert onnx_model.main([str(run), "-o", str(model), "--teacher", "--num-frames", "4"]) == 0

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from codecs import BOM_UTF8
 from pathlib import Path
 
 import msgspec
 
-from streamparts.bundle.spec import ModelSpec, error_line, short
+from streamparts.bundle.json_file import read_json
+from streamparts.bundle.spec import ModelSpec, short
 from streamparts.errors import ModelError
 from streamparts.files import write_whole
-
-MAX_BYTES = 1_000_000
 
 
 class Sidecar(ModelSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,18 +66,9 @@ def require_same_description(model: Path, sidecar: Sidecar, spec: ModelSpec) -> 
 
 def read_sidecar(path: Path) -> Sidecar | None:
     """Read the sidecar at `path`, None if there is none. Raises ModelError for an invalid file."""
+    if not path.is_file():
+        return None
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1).removeprefix(BOM_UTF8)
-    except OSError as error:
-        raise ModelError(f"its sidecar {path.name} cannot be read ({error.strerror})") from error
-    if len(text) > MAX_BYTES:
-        raise ModelError(f"its sidecar {path.name} is larger than 1 MB, the limit of a model's description; delete it")
-    try:
-        return msgspec.json.decode(text, type=Sidecar)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(
-            f"its sidecar {path.name} is not understood ({error_line(error)}); copy it again or delete it"
-        ) from error
+        return read_json(path, Sidecar, "the description of a model")
+    except ValueError as error:
+        raise ModelError(f"its sidecar {path.name} {error}; copy it again or delete it") from error

@@ -120,10 +120,19 @@ def bench(
     video: str | Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> BenchReport:
-    """Time a model on `backends` (None: all that can run it) with each batch size for about twice `seconds`.
+    """Time a model on several backends, with several batch sizes.
 
-    The frames are the first ones of `video`, or a synthetic one of 1280x720. A failing backend adds a line to
-    `not_timed` and does not stop the others. Raises ModelError and VideoError for an invalid model or video.
+    Args:
+        model: path or name of a model, or a bundle.
+        backends: names of the backends; None is all that can run the model.
+        batches: batch sizes.
+        seconds: half the time that each measurement takes.
+        threads: threads of the CPU backends.
+        video: a video whose first frames are used; None is a synthetic frame of 1280x720.
+        progress: receives a line before each measurement.
+
+    A failing backend adds a line to `not_timed` and does not stop the others. Raises ModelError and VideoError for an
+    invalid model or video.
     """
     bundle = model if isinstance(model, Bundle) else load_model(model)
     frames = _video_frames(video) if video else [drawn_frame()]

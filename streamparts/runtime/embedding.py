@@ -47,9 +47,19 @@ class Tracker:
         subjects: int = 1,
         trust_engine: bool = False,
     ) -> None:
-        """`model` None is the default model; `backend`, `threads`, `smoothing`, `skeleton`, `roi` and `subjects` as for
-        streamparts.track; `trust_engine` as for streamparts.run. An open backend may serve several trackers, one after
-        the other.
+        """Load the model and open its backend.
+
+        Args:
+            model: path or name of a model, or a bundle; None is the default model.
+            backend: an open Backend, which may serve several trackers, one after the other, or its name; "auto" takes
+                the fastest available one.
+            threads: threads of a CPU backend given by name.
+            smoothing: filters the poses over time and keeps mirrored parts apart; None leaves them unfiltered.
+            skeleton: a Skeleton or its file; adds joints and places hidden parts.
+            roi: "auto" (as None) follows the subject if the model has one; "off" is the whole frame; left, top, width
+                and height in pixels are a fixed region.
+            subjects: number of subjects to follow.
+            trust_engine: load a TensorRT engine that was not built here: it can run any code.
 
         Raises ModelError, SkeletonError, BackendError or MissingExtraError.
         """
