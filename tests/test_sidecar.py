@@ -66,11 +66,11 @@ def test_an_edited_sidecar_is_refused_with_the_field(model: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"", "not understood"),
-        (b"{", "not understood"),
-        (b"\xff\xfe", "not understood"),
-        (b"[" * 10_000, "not understood"),
-        (b"{}", "not understood"),
+        (b"", "is not the description"),
+        (b"{", "is not the description"),
+        (b"\xff\xfe", "is not the description"),
+        (b"[" * 10_000, "is not the description"),
+        (b"{}", "is not the description"),
         (b" " * (MAX_BYTES + 1), "larger than 1 MB"),
     ],
 )
