@@ -75,10 +75,12 @@ def test_an_error_of_many_lines_and_one_that_is_not_ours_are_bad(tmp_path: Path)
         ("tracks", 12, "0 crashes, 0 hangs, 0 other errors"),
         ("models", 8, "0 crashes, 0 hangs, 0 other errors"),
         ("hostile", 1, " kinds refused, at most "),
+        ("huge", 2, "exit 0, 24 frames, "),
         ("soak", 2, "threads; at most "),
     ],
 )
-def test_a_small_trial_gives_a_line(name: str, count: int, came: str) -> None:
+def test_a_small_trial_gives_a_line(name: str, count: int, came: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "HUGE_SIDE", 100)
     if name in ("models", "hostile"):
         pytest.importorskip("onnx")
     what, line = carried_out(name, count)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from streamparts.errors import VideoError
 from streamparts.sources import expand_sources, find_videos, open_source
-from streamparts.sources.folders import OWN_MARK, content_of, is_own
-from streamparts.sources.words import fixed_folder, is_sequence, matching
+from streamparts.sources.folders import OWN_MARK, VIDEO_SUFFIXES, content_of, is_own
+from streamparts.sources.words import fixed_folder, is_sequence, matching, output_stems
+from streamparts.texts import readable
 from tests.media import numbered_video, picture_file
 
 
@@ -166,3 +168,74 @@ def test_such_a_name_gets_a_place_in_a_corpus_and_in_training(tmp_path: Path) ->
     assert len({sha256_of(path) for path in paths}) == 1
     assert len({cache_key(path, 64) for path in paths}) == 2
     assert len(open_reader(paths[0])) == 5
+
+
+PIECES = (
+    *(
+        b"a",
+        b"B",
+        b" ",
+        b".",
+        b"..",
+        b"_",
+        b"-",
+        b"%04d",
+        b"%",
+        b"[A]",
+        b"*",
+        b"?",
+        b"@",
+        b"#",
+        b"~",
+        b"'",
+        b'"',
+        b"\\",
+    ),
+    *(b"\xe9", b"\xc3\xa9", b"\xff", b"\n", b"\t", b"\x1b[2J", b":", b"\xe2\x80\xae", b"=1+1", b"con", b"$HOME"),
+)
+SUFFIXES = (b".mp4", b".MP4", b".overlay.mp4", b".mkv", b".png", b".exr", b".txt", b"", b".", b".jsonl")
+
+
+def any_tree(folder: Path, seed: int) -> list[Path]:
+    """Twenty files with any names in a few folders with any names."""
+    draw, folders, made = np.random.default_rng(seed), [folder], list[Path]()
+    for _ in range(20):
+        place = folders[int(draw.integers(len(folders)))]
+        pieces = [PIECES[n] for n in draw.integers(0, len(PIECES), int(draw.integers(1, 5)))]
+        name = os.fsdecode(b"".join([*pieces, SUFFIXES[int(draw.integers(len(SUFFIXES)))]]))
+        path = place / name
+        if name in (".", "..") or os.path.lexists(path):
+            continue
+        if draw.random() < 0.25:
+            path.mkdir()
+            folders.append(path)
+        else:
+            path.touch()
+            made.append(path)
+    return made
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode on Windows")
+@pytest.mark.parametrize("seed", range(25))
+def test_of_any_names_in_any_folders_every_file_is_taken_or_left_out_by_the_rule(tmp_path: Path, seed: int) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    files = any_tree(folder, seed)
+    shown = {path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)}
+    found = content_of(folder)
+    assert set(found.videos) == {path for path in shown if path.suffix.lower() in VIDEO_SUFFIXES}
+    assert set(found.pictures) == {path for path in shown if path.suffix == ".png"}
+    assert set(found.others) == {path for path in shown if path.suffix == ".exr"}
+    for line in found.left_out():
+        readable(line).encode()
+    if not found.videos:
+        return
+    words = expand_sources([str(folder)])
+    assert {Path(word) for word in words} == set(found.videos)
+    for path in found.videos:  # and a file that is named is never taken for anything else
+        assert expand_sources([str(path)]) == [str(path)]
+    stems = output_stems(words)
+    assert len({stem.lower() for stem in stems}) == len(stems)
+    for stem in stems:
+        stem.encode()
+        assert stem.isprintable() and (tmp_path / f"{stem}.overlay.mp4").resolve().parent == tmp_path.resolve()

@@ -35,6 +35,8 @@ from tests.tiny_model import write_tiny_model
 SILENT_SECONDS = 300
 """A process without output for this long is hung, even if it uses no processor time."""
 PAIR_FRAMES = 60
+HUGE_SIDE = 7990
+"""Pixels: an image of that side is just below the limit of 64 million."""
 SOAK_LOOKS = 60
 UNITS = ("MB", "handles", "threads")
 FILMS = {
@@ -87,7 +89,7 @@ def huge(folder: Path, count: int) -> str:
     """`count` GIFs of 296 bytes, each of twelve images of 63.8 million pixels, tracked by one run."""
     (folder / "out").mkdir()
     words = [sys.executable, "-m", "benchmarks.faults.peak", "--no-overlay", "--out-dir", str(folder / "out")]
-    names = [str(test_large.gif(folder / f"{number}.gif", 7990)) for number in range(count)]
+    names = [str(test_large.gif(folder / f"{number}.gif", HUGE_SIDE)) for number in range(count)]
     model = write_tiny_model(folder / "tiny.onnx")
     done = subprocess.run([*words, "--model", str(model), *names], capture_output=True, text=True)
     num_frames = sum(len(list(read_tracks(path).frames())) for path in (folder / "out").glob("*.jsonl"))

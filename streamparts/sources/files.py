@@ -72,6 +72,8 @@ class FileSource(Closing):
         self._left: Iterator[Frame] | None = None
         self._watch = DamageWatch()
         self._images: Generator[VideoFrame] = nothing()
+        self._first = list[VideoFrame]()
+        """The first image, until it is given."""
         self._decoder = HardwareDecoder("none", None)
         self._container = self._open()
         try:
@@ -133,6 +135,7 @@ class FileSource(Closing):
         return self._stream.index
 
     def close(self) -> None:
+        self._first.clear()
         self._images.close()
         self._container.close()
 
@@ -179,7 +182,8 @@ class FileSource(Closing):
 
     def _all_images(self) -> Iterator[VideoFrame]:
         """Keeps none of them: they may be large."""
-        yield self._first.pop()
+        while self._first:
+            yield self._first.pop()
         yield from self._images
 
     def _as_stated(self, image: VideoFrame) -> TimedImage:
