@@ -128,7 +128,7 @@ class Mp4Writer:
 def check_size(path: Path, width: int, height: int) -> None:
     """Raise VideoError for an image that is larger than H.264 allows."""
     if width * height > MOST_PIXELS:
-        raise VideoError(f"{path}: frames of {width}x{height} exceed the largest image of H.264, {MOST_PIXELS} pixels")
+        raise VideoError(f"{path}: {width}x{height} exceeds the largest image of H.264, {MOST_PIXELS} pixels")
 
 
 def whole_fragments_end(path: Path) -> int:
