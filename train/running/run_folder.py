@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_fabric import Fabric
@@ -63,14 +63,50 @@ class StopRequest:
         signal.signal(signum, self._before[signal.Signals(signum)])
 
 
+FREE = {
+    "out", "resume", "steps", "student_steps", "batch_size", "student_batch_size", "learning_rate",
+    "student_learning_rate", "falling", "pixels", "device", "precision", "threads", "cache", "checkpoint_every",
+}  # fmt: skip
+"""Settings that a resumed run may change: how long, how fast and where it trains. All others decide what it learns."""
+
+
 def open_run(folder: Path, config: DataclassInstance, resume: bool) -> None:
-    """Create the run folder with its config.json; refuse to mix two runs."""
+    """Create the run folder with its config.json. Raises StreampartsError, before anything is written, for a folder
+    with another run, or if a resumed run has other settings than those in FREE."""
     saved = folder / CONFIG
-    wanted = json.dumps(asdict(config), indent=2, default=str)
-    if saved.exists() and not resume:
-        raise StreampartsError(f"{folder} holds a run; continue with --resume or choose another --out")
+    wanted = json.loads(json.dumps(asdict(config), default=str))
+    if saved.exists() and any(folder.glob("*.safetensors")):
+        if not resume:
+            raise StreampartsError(f"{folder} holds a run; continue with --resume or choose another --out")
+        require_same(saved, wanted)
     folder.mkdir(parents=True, exist_ok=True)
-    saved.write_text(wanted + "\n", encoding="utf-8")
+    saved.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def require_same(saved: Path, wanted: dict[str, Any]) -> None:
+    """Raise StreampartsError if the settings of a stored run are unreadable, or differ from the wanted ones."""
+    try:
+        stored = json.loads(saved.read_text(encoding="utf-8"))
+        changed = [name for name in differences(stored, wanted) if name.split(".")[0] not in FREE]
+    except (OSError, ValueError, AttributeError) as error:
+        raise StreampartsError(f"{saved} cannot be read ({error}); choose another --out") from error
+    if changed:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed[:4])
+        raise StreampartsError(f"{saved.parent} was trained with other settings ({flags}); choose another --out")
+
+
+def differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names of the settings that both have with different values; paths are compared resolved."""
+    found = []
+    for name in sorted(stored.keys() & wanted.keys()):
+        old, new = stored[name], wanted[name]
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{name}.")
+        elif old != new and not (
+            isinstance(old, str) and isinstance(new, str) and Path(old).resolve() == Path(new).resolve()
+        ):
+            found.append(prefix + name)
+    return found
 
 
 class RunLog:
