@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ pytest.importorskip("lightning_fabric")
 
 from streamparts.errors import StreampartsError
 from streamparts.models.run_files import CONFIG, TEACHER
-from train.running.run_folder import open_run
+from train.running.loop import trainer_exit_code
+from train.running.run_folder import Stopped, open_run
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,23 @@ def test_an_unreadable_config_is_one_line(settings: Settings) -> None:
     (settings.out / CONFIG).write_text("not JSON")
     with pytest.raises(StreampartsError, match="cannot be read"):
         open_run(settings.out, settings, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (Stopped(signal.SIGTERM, 7), 143, "stopped by SIGTERM at step 7; continue with --resume"),
+        (KeyboardInterrupt(), 130, "stopped; continue with --resume"),
+        (StreampartsError("no clips"), 1, "streamparts: error: no clips"),
+        (ValueError("odd"), 1, "streamparts: error: unexpected ValueError: odd"),
+    ],
+)
+def test_how_a_trainer_ends_is_its_exit_code_and_one_line(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise error
+
+    assert trainer_exit_code(work, debug=False) == code
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert said.startswith(line)

@@ -152,11 +152,17 @@ def channels_last(network: Module) -> Module:
 
 def trainer_exit_code(work: Callable[[], None], debug: bool) -> int:
     """Return the exit code of a trainer's command: 0, 1 with a one-line error, or 128 + signal if it was stopped."""
-    try:
-        code = exit_code(work, debug, expected=(StreampartsError,))
-    except Stopped as stopped:
-        print(f"\n{stopped}; continue with --resume", file=sys.stderr)
-        return 128 + stopped.signum
+    signum = 0
+
+    def work_until_stopped() -> None:
+        nonlocal signum
+        try:
+            work()
+        except Stopped as stopped:
+            print(f"\n{stopped}; continue with --resume", file=sys.stderr)
+            signum = stopped.signum
+
+    code = exit_code(work_until_stopped, debug, expected=(StreampartsError,))
     if code == 130:
         print("\nstopped; continue with --resume", file=sys.stderr)
-    return code
+    return 128 + signum if signum else code
