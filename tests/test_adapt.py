@@ -15,15 +15,18 @@ pytest.importorskip("onnx")
 
 from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.bundle.load import find_model  # noqa: E402
-from streamparts.errors import ModelError  # noqa: E402
+from streamparts.errors import ModelError, StreampartsError  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
 from streamparts.models.readout import ExportedStudent  # noqa: E402
-from streamparts.models.student import Student, StudentConfig  # noqa: E402
+from streamparts.models.student import Student, StudentConfig, StudentOutput  # noqa: E402
 from train import adapt  # noqa: E402
+from train.inputs.rendered import Truth  # noqa: E402
 from train.inputs.views import box_mean  # noqa: E402
 from train.judging.label_free import Steadiness, steadiness  # noqa: E402
 from train.pretrained.exported import norms_from, read_student  # noqa: E402
 from train.students.own_answers import OwnAnswers, mean_poses, mirror_images  # noqa: E402
+from train.students.rehearsal import with_truth  # noqa: E402
+from train.students.student import Lesson, StudentLoss, student_loss  # noqa: E402
 
 PEOPLE = Path(__file__).parent.parent / "examples" / "people.mp4"
 
@@ -181,3 +184,46 @@ def test_clips_without_the_subject_and_wrong_flags_end_with_one_line(
     assert capsys.readouterr().err.splitlines()[-1].startswith("streamparts: error: ")
     assert adapt.main(["person", str(tmp_path), "--out", str(tmp_path / "other"), "--minutes", "0"]) == 1
     assert "--minutes" in capsys.readouterr().err
+
+
+def a_lesson(count: int) -> Lesson:
+    masks = torch.zeros(count, 3, 8, 8)
+    masks[:, 1] = 1
+    poses = Affine(torch.tensor([[[1.0, 0.0]] * 2] * count), torch.ones(count, 2, 2), torch.zeros(count, 2, 2))
+    return Lesson(torch.rand(count, 3, 8, 8), masks, poses, masks[:, 1:2], torch.zeros(count, 1, 8, 8), 0.5)
+
+
+def test_rehearsed_images_come_with_their_own_masks_and_poses() -> None:
+    labels = torch.zeros(1, 8, 8, dtype=torch.int64)
+    labels[:, 2:4, 2:4] = 2
+    turn, scale = 0.3, torch.tensor([0.2, 0.5])
+    a = torch.tensor([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]], dtype=torch.float32) * scale
+    shapes, centres = a.expand(1, 2, 2, 2), torch.tensor([[[0.1, 0.2], [0.3, 0.4]]])
+    truth = Truth(
+        torch.rand(1, 3, 8, 8),
+        labels,
+        torch.zeros(1, 3, 2, 2),
+        centres,
+        shapes,
+        torch.tensor([[0.0, 1.0]]),
+        torch.zeros(1, 3),
+    )
+    both = with_truth(a_lesson(2), truth)
+    assert both.masks.shape == (3, 3, 8, 8) and both.masks[2, 2].sum() == 4 and both.masks[2, 0].sum() == 60
+    assert torch.allclose(both.affine.matrix()[2], torch.cat([shapes, centres.unsqueeze(-1)], -1)[0], atol=1e-6)
+    assert both.counted is not None and both.trust is not None and both.trust.tolist() == [[1, 1], [1, 1], [0, 1]]
+    # a part that is not trusted has no say in the poses
+    outputs = StudentOutput(torch.zeros(3, 3, 8, 8), both.affine)
+    wrong = Affine(both.affine.rotation, both.affine.scale, both.affine.translation.clone())
+    wrong.translation[2, 0] += 5
+    terms = [student_loss(StudentOutput(outputs.logits, pose), both, StudentLoss()) for pose in (both.affine, wrong)]
+    assert terms[0]["translation"] == terms[1]["translation"] == 0
+
+
+def test_rehearsal_is_for_models_of_a_persons_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = adapt.AdaptConfig("mouse.onnx", tmp_path, tmp_path / "run", rehearsal=tmp_path)
+    with pytest.raises(StreampartsError, match=r"--rehearsal.*mouse.onnx"):
+        adapt.open_rehearsal(config, ("ear", "tail"), 128)
+    words = ["person", str(tmp_path), "--out", str(tmp_path / "run"), "--rehearsal", str(tmp_path)]
+    assert adapt.main(words) == 1
+    assert str(tmp_path) in capsys.readouterr().err.splitlines()[-1]

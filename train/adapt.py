@@ -36,6 +36,8 @@ from streamparts.models.readout import read_out
 from streamparts.models.run_files import CONFIG
 from streamparts.models.student import LiteUNet, Student
 
+from .bodies.mesh import PARTS
+from .bodies.shards import read_shards
 from .drawing.png import write_png
 from .frames.cache import cache_place
 from .frames.clips import ClipFolder
@@ -43,6 +45,7 @@ from .frames.spread import spread
 from .frames.transforms import Draws, to_images
 from .inputs.augment import subject_share
 from .inputs.pairs import PairSampler
+from .inputs.rendered import Lessons as RenderedLessons
 from .judging.label_free import Steadiness, neighbouring_frames, steadiness
 from .judging.sheets import TILE, contact_sheet
 from .presets.flags import parse_flags
@@ -52,6 +55,7 @@ from .running.run_folder import RunLog, StopRequest, open_run, require_finite
 from .students.close_presence import SUBJECT, write_subject
 from .students.own_answers import OwnAnswers
 from .students.own_subject import close_ups_of, own_subjects, with_masks
+from .students.rehearsal import with_truth
 from .students.student import ENCODER_SHARE, STUDENT_NORM, StudentLoss, prepare_view_lesson, student_loss
 from .terms import losses
 
@@ -64,6 +68,8 @@ AREA = (0.6, 1.7)
 """Limits of the foreground after, as a multiple of before; beyond them, parts vanished or spread."""
 
 
+REHEARSED = 1 / 3
+"""Share of a batch that is rendered, with --rehearsal."""
 ANSWERS_ALONE = StudentLoss(translation=0.5, shape=0.25, silhouette=0.0, edges=0.0, appearance=0.0)
 """The averaged predictions are already sharp; terms that attract parts to edges and colours would assign sleeves to the
 trunk."""
@@ -95,6 +101,9 @@ class AdaptConfig:
     """Device to train on."""
     threads: int = 0
     """CPU threads; 0 for torch's default."""
+    rehearsal: Path | None = None
+    """Folder of rendered images (streamparts render-people), a third of each batch, for models of a person's parts:
+    what these clips do not show is not forgotten, such as bare arms in clips of wide sleeves."""
     cache: Path | None = None
     """Folder of the crops; by default beside the clips, or in the run folder if that is not writable."""
     loss: StudentLoss = field(default_factory=lambda: ANSWERS_ALONE)
@@ -109,6 +118,7 @@ def adapt(config: AdaptConfig) -> None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     student, spec = read_student(config.model)
+    rendered = open_rehearsal(config, spec.parts, student.config.image_size)
     fabric = launch(config.device, "32-true")
     student.to(fabric.device)
     open_run(config.out, config, resume=False)
@@ -123,7 +133,7 @@ def adapt(config: AdaptConfig) -> None:
     pairs = neighbouring_frames(subjects, student.config.image_size)
     before, pictures = steadiness(student, pairs), [sheet(student, pairs)]
     with StopRequest().listening() as stop:
-        network = learn(config, student, folder, answers, fabric, stop)
+        network = learn(config, student, folder, answers, rendered, fabric, stop)
     after = steadiness(network, pairs)
     pictures.append(sheet(network, pairs))
     write_png(config.out / SHEET, np.concatenate(pictures))
@@ -142,14 +152,17 @@ def learn(
     student: Student,
     folder: ClipFolder,
     answers: OwnAnswers,
+    rendered: RenderedLessons | None,
     fabric: Fabric,
     stop: StopRequest,
 ) -> Student:
-    """Train a student that starts as `student` on the averaged predictions, for about the requested minutes or until
-    it is stopped by a signal."""
+    """Train a student that starts as `student` on the averaged predictions, and on `rendered` images between them, for
+    about the requested minutes or until it is stopped by a signal."""
     network = channels_last(Student(student.config)).to(fabric.device)
     network.load_state_dict(student.state_dict())
-    sampler = PairSampler(folder, config.batch_size, config.seed)
+    rehearsed = round(REHEARSED * config.batch_size) if rendered else 0
+    fresh = config.batch_size - rehearsed
+    sampler = PairSampler(folder, fresh, config.seed)
     norms_from(network, crops(sampler, fabric.device))
     pretrained = network.encoder.lite0 if isinstance(network.encoder, LiteUNet) else None
     optimiser = adam(network, config.learning_rate, (0.9, 0.99), fabric, pretrained, ENCODER_SHARE)
@@ -159,7 +172,9 @@ def learn(
     log: RunLog | None = None
     step = 0
     while step < steps and not stop.signum:
-        lesson = prepare_view_lesson(sampler.frames(step), answers, Draws(config.seed, step, config.batch_size))
+        lesson = prepare_view_lesson(sampler.frames(step), answers, Draws(config.seed, step, fresh))
+        if rendered:
+            lesson = with_truth(lesson, rendered.batch(step, rehearsed))
         terms = student_loss(forward(lesson.images), lesson, config.loss, emphasis)
         set_rate(optimiser, cosine_rate(step, max(steps, 2 * TIMED_STEPS), config.learning_rate, warmup=20))
         optimiser_step(fabric, forward, stepper, require_finite("adapt", step, terms), max_norm=STUDENT_NORM)
@@ -174,6 +189,15 @@ def learn(
         log.close()
     network.eval()
     return network
+
+
+def open_rehearsal(config: AdaptConfig, parts: Sequence[str], size: int) -> RenderedLessons | None:
+    """Raises StreampartsError for a model with other parts, and for a folder without rendered images."""
+    if config.rehearsal is None:
+        return None
+    if tuple(parts) != tuple(PARTS):
+        raise StreampartsError(f"--rehearsal shows a person's parts ({', '.join(PARTS)}), which {config.model} has not")
+    return RenderedLessons(read_shards(config.rehearsal), size, config.seed)
 
 
 def crops(sampler: PairSampler, device: torch.device, batches: int = 8) -> torch.Tensor:

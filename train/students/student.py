@@ -91,6 +91,8 @@ class Lesson:
     """In [0, 1); shifts the draw of the pixels whose colours are compared."""
     counted: Tensor | None = None
     """(B, 1, S, S) 1 where the masks count; None if they count everywhere."""
+    trust: Tensor | None = None
+    """(B, P) weights of the poses, in [0, 1]; None if all are 1."""
 
 
 def moved_poses(transform: Tensor, affine: Affine) -> Affine:
@@ -206,7 +208,7 @@ def student_loss(
     log_masks = output.logits.log_softmax(dim=1)
     # (B, P) share of the image; the pose of a part that is hardly visible hardly counts
     seen = lesson.masks[:, 1:].mean((2, 3))
-    trust = seen / (seen + 0.002)
+    trust = seen / (seen + 0.002) * (1.0 if lesson.trust is None else lesson.trust)
     centres = (output.affine.translation - lesson.affine.translation).abs().sum(-1)
     shapes = (output.affine.matrix() - lesson.affine.matrix())[..., :2].abs().sum((-1, -2))
     masks = log_masks.exp()
