@@ -113,6 +113,7 @@ def assert_agree(got: NetworkOutputs, wanted: NetworkOutputs, undirected: bool =
         np.testing.assert_allclose(got.evidence, wanted.evidence, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 @EACH_PAIR
 def test_a_backend_says_what_onnx_runtime_says(backend: Backend, model: str, bundles: dict[str, Bundle]) -> None:
     images = pictures(bundles[model], count=5)

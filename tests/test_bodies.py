@@ -65,6 +65,7 @@ def middle_of(picture: BodyPicture, part: str) -> tuple[float, float]:
     return float(x.mean()), float(y.mean())
 
 
+@pytest.mark.slow
 def test_the_left_of_somebody_who_faces_us_is_on_the_right_of_the_picture(bodies: Bodies) -> None:
     front, back = standing(bodies, 0)[0], standing(bodies, 180)[0]
     assert front.facing[2] < -0.99 < 0.99 < back.facing[2]

@@ -49,6 +49,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.rrd", "x.slp", "x.h5", "x.analysis.h5", "x.csv", "x.mcap"])
 def test_a_converter_on_a_full_disk_says_so_in_one_line_and_leaves_nothing(
     tmp_path: Path, small_disk: Path, name: str

@@ -80,6 +80,7 @@ def test_the_outputs_are_those_of_a_plain_run(tmp_path: Path, corpus: Path, mode
     assert (tmp_path / "x.tracks.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in Linux's /proc")
 def test_a_worker_that_is_killed_costs_nothing_but_an_attempt(tmp_path: Path, model_path: Path) -> None:
     """Whoever works on the long video is killed at its first frames, once."""
@@ -153,6 +154,7 @@ def test_workers_that_cannot_start_end_the_run(
         run_corpus(corpus / "a", model_path, out_dir=tmp_path / "out", **QUICK)
 
 
+@pytest.mark.slow
 def test_setting_stop_ends_it_and_the_next_run_goes_on(tmp_path: Path, model_path: Path) -> None:
     write_corpus(tmp_path / "in", ("first", "second"))
     numbered_video(tmp_path / "in" / "long.mp4", 3000, 48, 64)
@@ -214,6 +216,7 @@ run_corpus(sys.argv[1], sys.argv[2], out_dir=sys.argv[3], workers=2, backend="on
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in Linux's /proc")
 def test_a_driver_that_is_killed_takes_its_workers_along_and_the_next_one_goes_on(
     tmp_path: Path, model_path: Path

@@ -58,6 +58,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.slow
 def test_every_video_is_done_exactly_once_though_a_node_is_killed(
     tmp_path: Path, cluster: Any, corpus: dict[str, int], model_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ def test_a_camera_in_a_corpus_is_one_line(capsys: pytest.CaptureFixture[str], co
     assert "webcam: " in one_error_line(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_and_the_same_command_goes_on(

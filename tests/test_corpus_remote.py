@@ -67,6 +67,7 @@ def go(model: Path, **options: Any) -> dict[str, CorpusResult]:
     return {result.name: result for result in run_corpus("s3://clips/in/**/*.mp4", model, **arguments)}
 
 
+@pytest.mark.slow
 def test_processes_fetch_videos_and_put_whole_outputs_and_a_manifest(
     bucket: Any, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

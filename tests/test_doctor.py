@@ -45,6 +45,7 @@ def here() -> dict[str, dict[str, Finding]]:
     return {one.title: {finding.name: finding for finding in one.findings} for one in examine()}
 
 
+@pytest.mark.slow
 def test_every_topic_is_examined_without_a_fault(here: dict[str, dict[str, Finding]]) -> None:
     assert list(here) == [topic.title for topic in TOPICS]
     for title, findings in here.items():

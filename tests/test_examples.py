@@ -123,6 +123,7 @@ def test_robot_arm_prints_what_it_would_send() -> None:
     assert (missing.returncode, missing.stderr) == (1, "robot_arm: nothing.mp4: no such file\n")
 
 
+@pytest.mark.slow
 def test_animal_lab_makes_one_table_of_a_folder(short_clip: Path, tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     videos = tmp_path / "videos"

@@ -68,6 +68,7 @@ def noise(count: int) -> FrameSet:
     return FrameSet(images, tuple(map(str, range(count))), count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTED)
 def test_the_file_holds_every_weight_of_the_fused_network_by_its_name(name: str) -> None:
     network, bundle = exported(name)
@@ -97,12 +98,14 @@ def test_the_graph_says_what_the_network_says_evidence_too(name: str) -> None:
     assert evidence is not None and evidence.shape == (2, 3, 2) and evidence.min() >= 0 and evidence.max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", EXPORTED)
 def test_tensorrt_for_rtx_builds_an_engine_of_it(name: str, target: str) -> None:
     assert build_engine(exported(name)[1].data, target, SIZE) > 10_000
 
 
+@pytest.mark.slow
 def test_evidence_can_be_left_out() -> None:
     network = copy.deepcopy(network_of("nano"))
     network.evidence = False

@@ -485,6 +485,7 @@ def test_a_frame_number_out_of_this_world_does_not_fill_the_disk(tmp_path: Path,
         convert(write_lines(tmp_path / "t.jsonl", lines), tmp_path / name, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t.csv", "t.h5", "t.analysis.h5"])
 def test_many_frames_are_written_and_read_in_pieces(tmp_path: Path, name: str) -> None:
     pytest.importorskip("tables", reason="tables is not installed (extra formats)")

@@ -159,6 +159,7 @@ def test_tracks_without_parts_make_an_empty_table(tmp_path: Path) -> None:
     assert [len(table_of(tracks, tmp_path, suffix)) for suffix in (".csv", ".parquet", "memory")] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_many_frames_are_written_in_pieces(tmp_path: Path) -> None:
     """More rows than one chunk has; nothing is lost between chunks."""
     tracks = even_tracks(tmp_path / "t.jsonl", 25_000)

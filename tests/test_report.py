@@ -81,6 +81,7 @@ def test_a_cheap_section_is_measured_and_marked_as_a_rehearsal(tmp_path: Path) -
     assert "A rehearsal" in text and "| frames | 50 |" in text
 
 
+@pytest.mark.slow
 def test_a_section_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     missing = ["real", "counter", "--quick", "--out", str(tmp_path), "--people"]
     assert sections._one_by_one(["counter"], missing) == 1, "--people without a file"

@@ -266,6 +266,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, video: Path) -> Iterator[
     yield network, model
 
 
+@pytest.mark.slow
 def test_the_exported_run_streams_a_clip_as_the_network_sees_it(exported: tuple[Scops, Path], video: Path) -> None:
     network, model = exported
     bundle = load_model(model)
@@ -474,6 +475,7 @@ class OnePixel(torch.nn.Module):
         return torch.cat([1 - part, part], dim=1)
 
 
+@pytest.mark.slow
 def test_a_part_of_one_pixel_has_a_pose_in_the_exported_graph_too() -> None:
     """The exporter leaves out what it takes for additions of zero, so nothing may depend on one."""
     spec = ModelSpec(name="one", method="scops", parts=("a",), input_hw=(64, 64))

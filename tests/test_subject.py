@@ -80,6 +80,7 @@ def puppets(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return Found(tmp_path_factory.mktemp("puppets"))
 
 
+@pytest.mark.slow
 def test_the_mask_finds_a_puppet_before_a_still_and_a_moving_camera(puppets: Found) -> None:
     assert [subject.name for subject in puppets.subjects] == ["0.mp4", "1.mp4"]
     for subject in puppets.subjects:
@@ -131,6 +132,7 @@ def test_the_command_draws_a_sheet_and_says_a_line_a_clip(
     assert cv2.imread(str(sheet)).shape[0] == 2 * 132
 
 
+@pytest.mark.slow
 def test_a_small_subject_in_a_still_arena_is_found_with_detail(tmp_path: Path) -> None:
     frames, truth = rolling_balls(1)
     write_video(tmp_path / "ball.mp4", frames)
@@ -140,6 +142,7 @@ def test_a_small_subject_in_a_still_arena_is_found_with_detail(tmp_path: Path) -
     assert subject.regions[:, 2].max() < 80
 
 
+@pytest.mark.slow
 def test_two_subjects_are_two_entries_and_keep_who_they_are(tmp_path: Path) -> None:
     frames, truth = rolling_balls(2)
     write_video(tmp_path / "balls.mp4", frames)
@@ -288,6 +291,7 @@ def write_redness(path: Path, channels: int = 3) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+@pytest.mark.slow
 def test_a_mask_network_of_ones_own_is_believed(ball: tuple[Path, NDArray[np.bool_]]) -> None:
     folder, truth = ball
     write_redness(folder / "red.onnx")

@@ -46,6 +46,7 @@ def killed_at(line: int, video: Path, model: Path, folder: Path) -> None:
         process.wait(PATIENCE_SECONDS)
 
 
+@pytest.mark.slow
 @posix
 def test_killed_at_any_moment_a_run_leaves_whole_lines_and_a_playable_overlay_that_lack_a_second_at_most(
     tmp_path: Path, model_path: Path
@@ -105,6 +106,7 @@ def noisy_video(path: Path) -> Path:
     return numbered_video(path, 300, 192, 256)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_full_disk_stops_the_overlay_which_stays_playable_and_the_tracks_are_complete(
     small_disk: Path, tmp_path: Path, bundle: Bundle
@@ -118,6 +120,7 @@ def test_a_full_disk_stops_the_overlay_which_stays_playable_and_the_tracks_are_c
     assert shown == list(range(len(shown)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_full_disk_stops_the_tracks_whose_lines_are_whole_and_the_overlay_is_complete(
     small_disk: Path, tmp_path: Path, bundle: Bundle
@@ -140,6 +143,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @posix
 def test_an_output_that_cannot_grow_ends_alone_with_exit_code_one(tmp_path: Path, model_path: Path) -> None:
     """Needs no rights, unlike a full disk: no file of the process may be longer than 200 kB."""

@@ -29,6 +29,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return exported_bundle("teacher", tmp_path_factory.mktemp("teacher"))
 
 
+@pytest.mark.slow
 def test_the_network_has_the_weights_of_the_file(student: Bundle) -> None:
     network = build_network(student)
     assert not network.training
@@ -103,6 +104,7 @@ def test_a_description_that_does_not_fit_is_refused_in_one_line(student: Bundle,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -138,6 +140,7 @@ def test_a_weight_under_another_name_is_not_guessed(student: Bundle, name: str) 
         build_network(renamed(student, name, "something"))
 
 
+@pytest.mark.slow
 def test_scops_on_resnet_finds_its_weights_and_the_mean_of_its_pictures(tmp_path: Path) -> None:
     bundle = exported_bundle("scops", tmp_path, backbone="resnet50")
     state = build_network(bundle).state_dict()

@@ -89,6 +89,7 @@ def export(name: str) -> Bundle:
     return Bundle(spec, Path(f"{spec.name}.onnx"), "", to_onnx(fuse_batch_norms(network), spec))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_an_exported_model_is_parsed_and_built(

@@ -21,6 +21,7 @@ def command(video: Path, model: Path, out: Path, *flags: str) -> list[str]:
     return [*words, "--backend", "onnxruntime", "--quiet", *flags]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--force",)], ids=["plain", "forced"])
 def test_of_two_runs_started_together_one_is_refused_and_the_other_complete(
     tmp_path: Path, model: Path, flags: tuple[str, ...]

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-class Stopped(Exception):
-    """Raised when a signal ends the run after a complete step, with its checkpoint written."""
+class Stopped(BaseException):
+    """Raised when a signal ends the run after a complete step, with its checkpoint written. As KeyboardInterrupt, it is
+    no error that a command reports."""
 
     def __init__(self, signum: int, step: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name} at step {step}")
