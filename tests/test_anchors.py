@@ -116,6 +116,13 @@ def test_anchors_turn_with_the_pair() -> None:
     assert (labels[red] == mostly).float().mean() > 0.5 and (labels[blue] == mostly).float().mean() < 0.1
 
 
+def test_a_subject_thinner_than_the_grid_has_anchors() -> None:
+    image, mask = np.full((SIDE, SIDE, 3), 128, np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+    mask[64, 60:70] = 255
+    shares = Anchors(folder_of([(image, mask)] * 3), 4, seed=0)(np.arange(3))
+    assert shares.shape == (3, 4, 32, 32) and torch.isfinite(shares).all()
+
+
 def test_whole_pictures_have_no_anchors() -> None:
     clips = folder_of([animal(a) for a in np.linspace(0, 6, 4)])
     batch = PairSampler(clips, 2, seed=0).batch(0)

@@ -165,7 +165,7 @@ def train(config: TrainingConfig) -> None:
         tell_unusual(small.failures, small.notes)
         tqdm.write(f"{len(small.clips)} clips, {small.num_frames} frames, on {fabric.device}", file=sys.stderr)
     with StopRequest().listening() as stop:
-        anchors = open_anchors(config, large)
+        anchors = open_anchors(config, large, fabric.device)
         teacher = train_teacher(config, small, fabric, stop, anchors)
         with fabric.rank_zero_first():
             groups = load_or_find_parts(config, teacher, small)
@@ -194,11 +194,11 @@ def open_clips(config: TrainingConfig, cache: Path) -> tuple[ClipFolder, ClipFol
     return open_close_ups(config.clips, config.subject, *sides, cache=cache)
 
 
-def open_anchors(config: TrainingConfig, large: ClipFolder) -> Anchors | None:
+def open_anchors(config: TrainingConfig, large: ClipFolder, device: torch.device) -> Anchors | None:
     """What the slots are drawn to; None for whole pictures, and if it has no weight."""
     if not large.clips[0].close_up or not config.loss.anchors:
         return None
-    anchors = Anchors(large, config.network.num_parts, config.seed)
+    anchors = Anchors(large, config.network.num_parts, config.seed, device)
     tqdm.write(f"anchors: {anchors.words}", file=sys.stderr)
     return anchors
 

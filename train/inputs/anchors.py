@@ -147,9 +147,9 @@ def statistics(values: FloatArray) -> tuple[FloatArray, float]:
 class Anchors:
     """Soft clusters of the subject's pixels, for any frame of a folder of crops."""
 
-    def __init__(self, folder: ClipFolder, count: int, seed: int) -> None:
-        """Fit `count` clusters to the crops of `folder`."""
-        self.count = count
+    def __init__(self, folder: ClipFolder, count: int, seed: int, device: torch.device | None = None) -> None:
+        """Fit `count` clusters to the crops of `folder`; features are computed on `device`."""
+        self.count, self._device = count, device or torch.device("cpu")
         self._places = [(clip, i) for clip in folder.clips for i in range(len(clip.frames))]
         self._starts = np.cumsum([0, *(len(clip.frames) for clip in folder.clips)]).tolist()
         self._network = self._pretrained()
@@ -158,13 +158,12 @@ class Anchors:
         self._kept: dict[int, ByteArray] = {}
         self._fit(seed)
 
-    @staticmethod
-    def _pretrained() -> EfficientNetLite0 | None:
+    def _pretrained(self) -> EfficientNetLite0 | None:
         if lite0_file() is None:
             return None
         network = EfficientNetLite0((1, 2, 2, 3, 3))
         load_lite0(network)
-        return network.eval()
+        return network.eval().to(self._device)
 
     @property
     def words(self) -> str:
@@ -184,9 +183,9 @@ class Anchors:
             return np.zeros((len(rows), SIDE, SIDE, 0), np.float32)
         frames = [self._places[row][0].frames[self._places[row][1]] for row in rows]
         large = [cv2.resize(frame, (FEATURE_SIDE, FEATURE_SIDE), interpolation=cv2.INTER_LINEAR) for frame in frames]
-        found = self._network(to_images(torch.from_numpy(np.stack(large))))[STAGE]
+        found = self._network(to_images(torch.from_numpy(np.stack(large)).to(self._device)))[STAGE]
         found = F.interpolate(found, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-        return np.asarray(found.permute(0, 2, 3, 1).numpy(), np.float32)
+        return np.asarray(found.permute(0, 2, 3, 1).cpu().numpy(), np.float32)
 
     def _place(self, rows: Sequence[int], flipped: NDArray[np.bool_]) -> FloatArray:
         """(N, G, G, 2) of each grid point: distance from the centre in units of the outline's size, along the image's
@@ -211,6 +210,8 @@ class Anchors:
         features = np.concatenate([self._features(some) for some in tqdm(few, desc="anchors", disable=None)])
         masks = [cv2.resize(self._mask(row), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for row in rows]
         inside = np.stack(masks) > 127
+        if inside.sum() < self.count:  # a subject thinner than the grid
+            inside = np.ones_like(inside)
         self._flipped = np.zeros(len(self._places), np.bool_)
         if not self.upright:
             self._flipped = self._find_fronts(rows, features, inside)
@@ -218,7 +219,7 @@ class Anchors:
         pixels, where = features[inside], place[inside]
         self._space = PixelSpace.of(pixels, where)
         self._means = self._clusters(self._space(pixels, where), seed)
-        if pixels.shape[1] and self.count > 2:
+        if pixels.shape[1] and pixels.std(0).max() > 1e-3 and self.count > 2:
             telling = LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE)
             telling.fit(pixels, self._means.labels_)
             kept = min(DIRECTIONS, self.count - 1)
