@@ -19,7 +19,7 @@ test: .venv/ready
 	.venv/bin/python -m pytest -q $(PARALLEL) -m "not slow"
 
 test-all: .venv/ready
-	.venv/bin/python -m pytest -q $(PARALLEL)
+	.venv/bin/python -m pytest -q -p tests.cpu_times $(PARALLEL)
 
 lint: .venv/ready
 	.venv/bin/ruff check .

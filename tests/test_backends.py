@@ -222,6 +222,7 @@ def test_models_in_one_process_do_not_disturb_each_other(backend_name: str, bund
                 np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.mark.slow
 @EACH_BACKEND
 def test_a_signal_is_survived_after_a_model_was_dropped_elsewhere(backend_name: str, tmp_path: Path) -> None:
     """OpenVINO frees the stack for signals of the thread that loaded it; a fault would end this process too."""

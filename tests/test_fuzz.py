@@ -15,6 +15,7 @@ from tests.tiny_model import write_tiny_model
 NUM_DAMAGED = 2000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory limit is set by Linux's means")
 def test_a_damaged_model_runs_soundly_or_is_refused_in_one_line(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "tiny.onnx", (16, 16))

@@ -59,6 +59,7 @@ def group(folder: Path, bundle: Bundle) -> Sink[Tracks]:
     return SinkGroup([Member("t", tracks_file(folder, bundle)), Member("p", preview(folder, bundle), is_file=False)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [endless_overlay, overlay_with_sound, tracks_file, preview, group])
 def test_memory_stays_flat(tmp_path: Path, bundle: Bundle, make: Callable[[Path, Bundle], Sink[Tracks]]) -> None:
     """A kept frame of 16x16 would be 800 bytes at least, 3.2 MB in every span; a kept result as much again.

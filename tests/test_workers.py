@@ -92,6 +92,7 @@ def test_memory_stays_flat_over_many_draws(clips: Path) -> None:
     assert resident_megabytes() - before < 4
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_when_seeking(clips: Path) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("no /proc here to read this process's memory from")
