@@ -302,12 +302,12 @@ def test_a_mask_network_of_ones_own_is_believed(ball: tuple[Path, NDArray[np.boo
     assert subject.source == "red.onnx"
 
 
-def test_a_network_that_takes_no_picture_is_refused_in_one_line(ball: tuple[Path, NDArray[np.bool_]]) -> None:
+def test_a_network_that_takes_no_image_is_refused_in_one_line(ball: tuple[Path, NDArray[np.bool_]]) -> None:
     folder, _ = ball
     write_redness(folder / "five.onnx", channels=5)
     (folder / "text.onnx").write_text("no model")
     for name, reason in (
-        ("five.onnx", "one picture"),
+        ("five.onnx", "one image"),
         ("text.onnx", "not an ONNX model"),
         ("none.onnx", "cannot be read"),
     ):

@@ -115,7 +115,7 @@ def _model() -> tuple[Any, Any]:
         import anny
         import torch
     except ImportError as error:
-        raise MissingExtraError("rendered bodies", "bodies") from error
+        raise MissingExtraError("rendering people needs anny; pip install 'streamparts[bodies]'") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that skinning could be quicker; ours is done elsewhere
         return torch, anny.Anny(skinning_method="lbs").to(torch.float32)

@@ -108,7 +108,7 @@ EMPTY = 0.165
 
 
 def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empty: float = EMPTY) -> BodyPicture:
-    """Draw one image; a share `empty` of the images shows nobody."""
+    """Draw one image; a share `empty` of the images shows no person."""
     if rng.random() < empty:
         return nobody(rng, photos, size)
     figures: list[BodyFigure] = []

@@ -47,7 +47,7 @@ class Photos:
 def _read(path: Path) -> ByteArray:
     image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f"{path} is not a picture")
+        raise ValueError(f"{path} is not an image")
     scale = min(1.0, PHOTO_PIXELS / max(image.shape[:2]))
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[..., ::-1], np.uint8)
 
@@ -57,7 +57,7 @@ def _cut_out(path: Path) -> ByteArray:
     mask_path = path.parent.parent / "masks" / f"{path.stem}.png"
     mask = cv2.imdecode(np.frombuffer(mask_path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        raise ValueError(f"{mask_path} is not a picture")
+        raise ValueError(f"{mask_path} is not an image")
     image = _read(path)
     alpha = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_AREA)
     rows, columns = np.nonzero(alpha > 127)

@@ -72,7 +72,7 @@ def write_pictures(
     say: Callable[[int], None],
 ) -> None:
     """Write shards of PER_SHARD images until there are `count`; existing ones are kept. Image i depends only on `seed`
-    and i; a share `empty` shows nobody. `say` gets the number of finished images."""
+    and i; a share `empty` shows no person. `say` gets the number of finished images."""
     for first in range(0, count, PER_SHARD):
         place = folder / f"pictures_{seed:04d}_{first // PER_SHARD:05d}"
         if not place.exists():

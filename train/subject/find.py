@@ -193,11 +193,11 @@ def masked(
 def verdict(each: ShotEvidence, found: Sequence[Followed]) -> str:
     """Describe what was found in a shot, and what the user can do."""
     if not found:
-        return "nothing moves and nothing looks like the subject of the other clips; leave this clip out"
+        return "nothing moves, and nothing looks like the subject of the other clips; leave this clip out"
     share = float(np.mean([subject.found.mean() for subject in found]))
     seen = "" if share > 0.98 else f", in {share:.0%} of the frames"
     if each.agreeing < LOST:
-        return f"the camera is lost, so little is known of what moves{seen}; hold it steadier"
+        return f"the camera could not be tracked, so little is known about motion{seen}; hold it steadier"
     if not each.moves:
-        return f"found by its looks{seen}; nothing moves in this clip"
+        return f"found by its appearance{seen}; nothing moves in this clip"
     return (f"{len(found)} subjects" if len(found) > 1 else "found") + seen

@@ -82,17 +82,17 @@ def read_stack(file: Path, num_frames: int) -> np.ndarray[tuple[int, ...], np.dt
     except (ValueError, OSError) as error:
         raise VideoError(f"{file}: not a .npy file of masks ({error})") from error
     if stack.ndim != 3 or len(stack) != num_frames:
-        raise VideoError(f"{file}: {stack.shape} came, ({num_frames}, H, W) was wanted: one mask per frame")
+        raise VideoError(f"{file}: its shape is {stack.shape}, expected ({num_frames}, H, W): one mask per frame")
     return stack
 
 
 def to_bytes(mask: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> ByteArray:
     """Convert booleans, probabilities in [0, 1], or 0 and 255, to 0 to 255. Raises ValueError for anything else."""
     if mask.ndim != 2:
-        raise ValueError(f"(H, W) was wanted, its shape is {mask.shape}")
+        raise ValueError(f"a mask must have the shape (H, W), got {mask.shape}")
     if mask.dtype == np.uint8:
         top = int(mask.max(initial=0))
         return np.asarray(mask * (255 if top == 1 else 1), np.uint8)
     if mask.dtype != bool and not np.issubdtype(mask.dtype, np.floating):
-        raise ValueError(f"bool, uint8 or float was wanted, it is {mask.dtype}")
+        raise ValueError(f"a mask must be bool, uint8 or float, got {mask.dtype}")
     return np.asarray(np.round(np.clip(mask.astype(np.float32), 0, 1) * 255), np.uint8)

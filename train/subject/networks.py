@@ -61,10 +61,10 @@ class MaskNetwork:
         if len(inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
             came = ", ".join(f"{i.name} {i.shape}" for i in inputs)
             raise ModelError(
-                f"{self.path}: a mask network takes one picture, (1, 3, H, W) or (1, H, W, 3); this takes {came}"
+                f"{self.path}: the input of a mask network is one image, (1, 3, H, W) or (1, H, W, 3); got {came}"
             )
         if inputs[0].type not in ("tensor(float)", "tensor(uint8)"):
-            raise ModelError(f"{self.path}: its input is {inputs[0].type}; float or uint8 is wanted")
+            raise ModelError(f"{self.path}: its input must be float or uint8, got {inputs[0].type}")
         self._bytes = inputs[0].type == "tensor(uint8)"
         last = shape[1] != 3
         sides = shape[1:3] if last else shape[2:4]
@@ -81,7 +81,7 @@ class MaskNetwork:
             answer = self._session.run([self._output], {self._input: np.ascontiguousarray(blob)})[0]
         except Exception as error:
             raise ModelError(
-                f"{self.path}: cannot run on a picture of {size} ({str(error).splitlines()[0][:120]})"
+                f"{self.path}: cannot run on an image of {size} ({str(error).splitlines()[0][:120]})"
             ) from error
         mask = self._mask(np.asarray(answer))
         return np.clip(np.asarray(cv2.resize(mask, image.shape[1::-1]), np.float32), 0, 1)
@@ -102,10 +102,10 @@ class MaskNetwork:
                 channels = np.exp(channels - channels.max(0))[1:] / np.exp(channels - channels.max(0)).sum(0)
             squeezed = channels[0] if len(channels) == 1 else channels
         if squeezed.ndim != 2:
-            raise ModelError(f"{self.path}: a mask (1, 1, H, W) was wanted, its answer is {answer.shape}")
+            raise ModelError(f"{self.path}: its output must be a mask (1, 1, H, W), got {answer.shape}")
         mask: FloatArray = squeezed.astype(np.float32)
         if not np.isfinite(mask).all():
-            raise ModelError(f"{self.path}: its answer is not finite")
+            raise ModelError(f"{self.path}: its output is not finite")
         if answer.dtype == np.uint8:
             mask = np.asarray(mask / 255, np.float32)
         elif mask.min() < -0.01 or mask.max() > 1.01:
@@ -122,7 +122,7 @@ def load_saliency() -> MaskNetwork:
         )
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise StreampartsError(f"{path} is not the U2-Net-p that is known; install {PACKAGE} again")
+        raise StreampartsError(f"{path} is not the expected U2-Net-p; reinstall {PACKAGE}")
     return MaskNetwork(path, with_free_sides(content))
 
 
