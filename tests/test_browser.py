@@ -81,6 +81,7 @@ def test_another_sites_form_saves_nothing(browser: Browser, page: NamePage, stor
     assert not stored
 
 
+@pytest.mark.slow
 def test_the_seventh_tab_of_the_preview_shows_pictures_too_and_all_say_when_the_run_has_ended(browser: Browser) -> None:
     with closing(Page()) as page:
         tabs = [browser.tab() for _ in range(7)]

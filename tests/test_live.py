@@ -211,6 +211,7 @@ def test_attempts_to_reconnect_end_where_they_are_limited(first: bytes) -> None:
     assert len(seen) == 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["stalled", "reconnecting", "waiting for its taker"])
 def test_closing_from_another_thread_ends_the_iteration(first: bytes, state: str) -> None:
     script = servers.say(first) if state == "reconnecting" else hang_up_waiting(first)
@@ -436,6 +437,7 @@ def test_what_a_camera_sent_while_it_was_opened_is_read_though_it_is_gone_by_the
     assert numbers(seen, 0) == list(range(15))
 
 
+@pytest.mark.slow
 def test_frames_that_come_out_because_the_camera_fell_silent_are_as_old_as_what_it_sent_last() -> None:
     stop = threading.Event()
     units = servers.access_units(range(30))

@@ -33,6 +33,7 @@ def images(batch: PairBatch) -> np.ndarray:
     return np.stack([batch.source, batch.target, batch.target_background])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_the_fly", [False, True], ids=["cache", "on_the_fly"])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -58,6 +59,7 @@ def answered(results: SimpleQueue[np.ndarray], seconds: float = 30.0) -> bool:
     return results._reader.poll(seconds)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_torchs_loader_gives_the_batches_in_order(method: str, clips: Path) -> None:
