@@ -18,8 +18,10 @@ from tests.media import write_video
 from train.drawing.puppet_clips import render_clip, write_clip
 from train.subject import Effort, SubjectClip, crop_frames, find_subjects
 from train.subject.__main__ import main
+from train.subject.boxes import Followed
 from train.subject.cutting import paste
 from train.subject.evidence import BACKGROUND, SUBJECT, gather
+from train.subject.find import verdict
 from train.subject.footage import open_footage
 from train.subject.motion import LOST
 from train.subject.values import square_around
@@ -188,6 +190,8 @@ def test_with_a_lost_camera_the_mask_network_is_believed(tmp_path: Path) -> None
     (shot,) = open_footage(tmp_path, tmp_path / ".cache", lambda _: None)
     found = gather(shot, 4, disc_mask)
     assert found.agreeing < LOST and found.believed
+    followed = [Followed(np.zeros((16, 4), np.float32), np.ones(16, np.bool_))]
+    assert verdict(found, followed).startswith("found by the mask network;")
     shown = [(key.trimap == SUBJECT).mean() for key in found.keys]
     assert shown == pytest.approx([disc_mask(found.keys[0].image).mean()] * len(shown), rel=0.2)
 

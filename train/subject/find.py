@@ -196,6 +196,8 @@ def verdict(each: ShotEvidence, found: Sequence[Followed]) -> str:
         return "nothing moves, and nothing looks like the subject of the other clips; leave this clip out"
     share = float(np.mean([subject.found.mean() for subject in found]))
     seen = "" if share > 0.98 else f", in {share:.0%} of the frames"
+    if each.agreeing < LOST and each.believed:
+        return f"found by the mask network{seen}; the camera could not be tracked, so check the sheet"
     if each.agreeing < LOST:
         return f"the camera could not be tracked, so little is known about motion{seen}; hold it steadier"
     if not each.moves:
