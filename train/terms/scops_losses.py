@@ -29,6 +29,7 @@ class PartBasis(nn.Module):
         self.weight = nn.Parameter(size * torch.randn(num_parts, channels).abs())
 
     def forward(self) -> Tensor:
+        # V of a ReLU network is not negative, so its parts' features are not either
         return F.relu(self.weight)
 
 
@@ -230,8 +231,10 @@ def scops_objective(result: ScopsResult, weights: ScopsWeights, everywhere: bool
     is uniform outside, and the centres compared are those of this target.
     """
     w = weights
+    # (B, 1 + K, S, S): R of the image; R' of the warped image is formed only by the terms that need it
     masks = result.logits.softmax(dim=1)
     pull = w.equivariance
+    # name -> (weight, term), computed below only if its weight is not 0
     terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
         "concentration": (w.concentration, lambda: geometric_concentration(masks)),
         "mask_equivariance": (pull * w.masks, lambda: _mask_term(result, masks, everywhere)),
@@ -252,7 +255,9 @@ def part_centres(masks: Tensor) -> Tensor:
 
 def _mask_term(result: ScopsResult, masks: Tensor, everywhere: bool) -> Tensor:
     if everywhere:
+        # the release's form: logits of 0 outside, which are equal shares of all slots
         return mask_equivariance(result.warp.apply(result.logits.detach()).softmax(dim=1), result.warped_logits)
+    # ours: masks are warped, and pixels that would need padding are left out
     valid = result.warp.valid(*masks.shape[-2:])
     return mask_equivariance(result.warp.apply(masks.detach()), result.warped_logits, valid)
 
@@ -260,7 +265,9 @@ def _mask_term(result: ScopsResult, masks: Tensor, everywhere: bool) -> Tensor:
 def _centre_term(result: ScopsResult, masks: Tensor, everywhere: bool) -> Tensor:
     warped = part_centres(result.warped_logits.softmax(dim=1))
     if everywhere:
+        # centres of the warped masks, as in the release: parts cut off by the border are biased inwards
         return centre_equivariance(warped, part_centres(result.warp.apply(result.logits).softmax(dim=1)))
+    # centres moved by the warp itself; those that leave the image do not count
     moved = result.warp.points(part_centres(masks))
     return centre_equivariance(warped, moved, inside(moved))
 
@@ -268,6 +275,7 @@ def _centre_term(result: ScopsResult, masks: Tensor, everywhere: bool) -> Tensor
 def _semantic_term(result: ScopsResult, masks: Tensor, saliency: bool) -> Tensor:
     features = _needed(result.features, "semantic features")
     if saliency:
+        # Eq. 6 in the form D * V, which makes the background's features 0
         features = salient_features(features, _needed(result.saliency, "a saliency map"))
     return semantic_consistency(masks, features, _needed(result.basis, "a basis"))
 
@@ -276,6 +284,7 @@ def _foreground_term(result: ScopsResult) -> Tensor:
     """Both images: the warped ones show the network more poses and colours than the collection has."""
     salient = _needed(result.salient, "a subject mask")
     valid = result.warp.valid(*salient.shape[-2:])
+    # the salient pixels are warped like the image, and count where the warp shows its content
     moved = salient_foreground(result.warped_logits, result.warp.apply(salient), valid)
     return (salient_foreground(result.logits, salient) + moved) / 2
 
