@@ -1,1 +1,1 @@
-"""Exports a training run to a model file. Run from the checkout: `python -m export.onnx_model`."""
+"""Exports a training run to a model file: streamparts.export in the wheel. It uses streamparts, never train."""
