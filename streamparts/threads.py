@@ -201,7 +201,7 @@ class Prefetch(Generic[T]):
             return True
         if self._interrupt is None:
             return False
-        breaker = DaemonThread("interrupt", self._interrupt, keeps_error=True)  # nobody needs it: the consumer is gone
+        breaker = DaemonThread("interrupt", self._interrupt, keeps_error=True)  # which is lost: so is the consumer
         return thread.ends(left) and breaker.ends(left)
 
     def _fill(self) -> None:

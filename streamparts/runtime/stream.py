@@ -171,5 +171,5 @@ def _path(path: str | Path | None) -> Path | None:
 
 
 def _nameless(function: Callable[[A], None] | None) -> Callable[[str, A], None] | None:
-    """Drops the source's name, which says nothing if there is one source."""
+    """Drops the source's name: there is only one source."""
     return None if function is None else lambda _, value: function(value)

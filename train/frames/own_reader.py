@@ -1,4 +1,4 @@
-"""Reads a video by frame number through the runtime's own source, and tells whether another reader agrees with it."""
+"""Reads a video by frame number through the runtime's own source, and checks whether another reader agrees with it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from av import VideoFrame
 
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.data import Frame
+from streamparts.errors import VideoError
 from streamparts.sources import open_source
 from streamparts.sources.rescale import Rescaler
 from streamparts.sources.trim import trimmed
@@ -56,15 +57,22 @@ def frames_from(path: Path, seconds: float) -> Generator[Frame]:
 
 
 def agrees(path: Path, seconds: FloatArray, read: Callable[[int], ByteArray]) -> bool:
-    """True if `read` returns the runtime's pictures for the numbers of frames whose times are `seconds` (F,), as the
-    other reader knows them. Compared in a few places, each with the frames before and after: a reader that is one frame
-    off shows another picture, if anything moves. Raises VideoError if the runtime cannot read the video."""
+    """True if `read` returns the runtime's pictures by frame number; `seconds` (F,) are the other reader's times.
+
+    Pictures are compared in a few places, each with the frames before and after: a reader that is one frame off shows
+    another picture, if anything moves. Raises VideoError if the runtime cannot read the video.
+    """
     if not (np.diff(seconds) > 0).all():  # it finds frames by their times
         return False
     rescaler, times, begin = Rescaler(), seconds - seconds[0], 0.0
     for share in PLACES:
-        with closing(frames_from(path, begin + float(times[int(share * (len(times) - 1))]))) as frames:
-            frame = next(frames, None)
+        try:
+            with closing(frames_from(path, begin + float(times[int(share * (len(times) - 1))]))) as frames:
+                frame = next(frames, None)
+        except VideoError:
+            if not share:
+                raise
+            return False  # the video ends before the reader's time
         if frame is None:
             return False
         begin = begin if share else frame.pts_seconds
