@@ -201,7 +201,8 @@ class Prefetch(Generic[T]):
             return True
         if self._interrupt is None:
             return False
-        breaker = DaemonThread("interrupt", self._interrupt, keeps_error=True)  # which is lost: so is the consumer
+        # the consumer is gone, so an error of the interruption does not matter
+        breaker = DaemonThread("interrupt", self._interrupt, keeps_error=True)
         return thread.ends(left) and breaker.ends(left)
 
     def _fill(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -21,6 +22,7 @@ from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
 from streamparts.meter import AgeMeter, Durations, StageClock
 from streamparts.runtime import stats
+from streamparts.runtime.counts import Counts
 from streamparts.runtime.stats import RunMeter, Stats, StatsLines
 from streamparts.runtime.stream import run, run_many
 from tests.live import wait_for_threads, wait_until
@@ -132,6 +134,16 @@ def test_a_line_says_all_that_was_measured(clock: Time) -> None:
     assert final.age_ms is not None
     assert final.age_ms.p50 == pytest.approx(50, rel=0.02)
     assert final.stages_ms["infer"].mean == 20.0
+
+
+def test_counts_that_are_not_zero_are_told_with_their_numbers() -> None:
+    assert list(Counts().lines()) == []
+    assert list(Counts(segments=1, callback_lost=3, messages_lost=4).lines()) == [], "these have lines elsewhere"
+    counts = Counts(
+        dropped=11, skipped=12, segments=13, gaps=14, decode_errors=15, packets_lost=16, damaged=17, repaired_times=18
+    )
+    numbers = [re.findall(r"\d+", line) for line in counts.lines()]
+    assert numbers == [["11"], ["12"], ["13", "14"], ["15"], ["16"], ["17"], ["18"]]
 
 
 def read_lines(text: bytes) -> list[Stats]:

@@ -12,7 +12,7 @@ from streamparts.data import Tracks
 from streamparts.meter import AgeMeter, StageClock
 from streamparts.runtime.loop import track
 from streamparts.sinks.background import BackgroundSink
-from streamparts.threads import Channel, Prefetch
+from streamparts.threads import Channel, DaemonThread, Prefetch
 from tests.media import ArraySource
 from tests.test_data import make_tracks
 
@@ -159,3 +159,36 @@ def test_a_clock_means_over_the_turns_of_each_stage() -> None:
     assert clock.mean_ms() == {"a": 2.0}
     assert list(clock.time_each("b", "xyz")) == ["x", "y", "z"]
     assert clock.mean_ms()["b"] < 1
+
+
+def test_a_thread_is_waited_for_as_long_as_patience_lasts() -> None:
+    release = threading.Event()
+    thread = DaemonThread("test", release.wait)
+    assert not thread.ends(0.01), "it hangs, and is given up"
+    left = iter([None, 0.01, 5.0, 0.0])
+    assert not thread.ends(lambda: next(left)), "asked again and again until nothing is left"
+    assert next(left, "all") == "all"
+    release.set()
+    assert thread.ends() and thread.ends(0)
+
+
+def test_an_error_of_a_thread_is_kept_and_raised_once() -> None:
+    def fail() -> None:
+        raise KeyError("lost")
+
+    thread = DaemonThread("test", fail, keeps_error=True)
+    assert thread.ends()
+    with pytest.raises(KeyError, match="lost"):
+        thread.raise_error()
+    thread.raise_error()
+
+
+def test_an_error_that_is_not_kept_is_printed_by_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda hook: seen.append(str(hook.exc_value)))
+
+    def fail() -> None:
+        raise ValueError("of a driver")
+
+    assert DaemonThread("test", fail).ends()
+    assert seen == ["of a driver"]
