@@ -10,8 +10,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from streamparts.machine import processor_name, usable_cores
-from streamparts.runtime.bench import installed_versions
+from streamparts.machine import installed_versions, processor_name, usable_cores
 
 ROOT = Path(__file__).parents[1]
 MADE = ("benchmarks/results", "benchmarks/RESULTS.md")

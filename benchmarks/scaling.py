@@ -75,7 +75,7 @@ def by_parts(clip: Path, counts: Sequence[int], seconds: float, repeats: int, sc
         rows.append({
             "parts": count,
             "network ms": timed.network_ms.p50,
-            "scaling to tracks ms": timed.frame_ms.p50,
+            "scaling to tracks ms": timed.frame_ms.p50 if timed.frame_ms else None,
             "fps tracks only": round(median(runs), 1),
         })  # fmt: skip
     return rows

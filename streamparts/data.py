@@ -1,10 +1,10 @@
-"""The values of the pipeline: Frame -> Outputs -> Parts -> Tracks. Frozen, numpy only, validated on creation."""
+"""The values of the pipeline: Frame -> NetworkOutputs -> Parts -> Tracks. Frozen, numpy only, validated on creation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,22 @@ class Gap:
     """Wall time from the last frame before the gap to the first one after it."""
 
 
+@runtime_checkable
+class DeviceImage(Protocol):
+    """An (H, W, 3) uint8 RGB image in a GPU's memory."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    def scaled(self, size_hw: tuple[int, int], crop: Region | None = None) -> ByteArray:
+        """(h, w, 3) in the host's memory: the image, or a crop in whole pixels, scaled on the device."""
+        ...
+
+    def fitted(self, letterbox: Letterbox) -> DeviceImage:
+        """The network's input, on the device."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Frame:
     """A video frame with its time. `image` stays as decoded; `rescale.Rescaler` reads it."""
@@ -38,8 +54,8 @@ class Frame:
     """Presentation time in units of `time_base`, as in the file."""
     time_base: Fraction
     """Seconds per tick of `pts`."""
-    image: VideoFrame | ByteArray
-    """A decoded PyAV frame before rotation, or an (H, W, 3) uint8 RGB array as displayed."""
+    image: VideoFrame | ByteArray | DeviceImage
+    """A decoded PyAV frame before rotation, or an (H, W, 3) uint8 RGB array as displayed, here or in a GPU's memory."""
     rotation: int
     """Degrees counter-clockwise by which `image` must be rotated for display: 0, 90, 180 or 270."""
     height: int
@@ -106,8 +122,40 @@ class Backend(Protocol):
         ...
 
     def run(self, images: ByteArray) -> NetworkOutputs:
-        """(N, H, W, 3) uint8 RGB at the model's input size -> Outputs, whose arrays the caller owns: later calls do not
+        """(N, H, W, 3) uint8 RGB at the model's input size -> outputs, whose arrays the caller owns: later calls do not
         change them. Raises ModelError for other images, and if the network fails."""
+        ...
+
+
+@runtime_checkable
+class Overlapping(Backend, Protocol):
+    """A backend that can start on a batch before the one before it is done. At most two batches wait for collect(). One
+    thread may submit while another collects."""
+
+    @property
+    def max_batch(self) -> int:
+        """Largest batch of submit()."""
+        ...
+
+    def rows(self, batch: int) -> ByteArray:
+        """(batch, H, W, 3) uint8 memory to fill for the next submit(), which then copies nothing."""
+        ...
+
+    def submit(self, images: ByteArray) -> None:
+        """Start on (N, H, W, 3) images, and return at once; they may be reused. Raises ModelError."""
+        ...
+
+    def collect(self) -> NetworkOutputs:
+        """Wait for the oldest submitted batch, and return its outputs. Raises ModelError."""
+        ...
+
+
+@runtime_checkable
+class OnDevice(Backend, Protocol):
+    """A backend that takes images from the memory of its own device."""
+
+    def run_on_device(self, image: DeviceImage) -> NetworkOutputs:
+        """The outputs for one image at the model's input size. Raises ModelError."""
         ...
 
 

@@ -33,6 +33,7 @@ class FakeCuda:
 
     def __init__(self, name: str = "Fake GPU", capability: tuple[int, int] = (9, 0), num_gpus: int = 1) -> None:
         self.name, self.capability, self.num_gpus = name, capability, num_gpus
+        self.driver = 13000
         self.calls: list[tuple[Any, ...]] = []
         self.failing: dict[str, Error] = {}
         """Name of a function -> what it returns from now on."""
@@ -52,7 +53,7 @@ class FakeCuda:
         return Error.cudaSuccess, SimpleNamespace(name=self.name.encode() + b"\0\0", major=major, minor=minor)
 
     def cudaDriverGetVersion(self) -> tuple[Any, ...]:
-        return Error.cudaSuccess, 13000
+        return Error.cudaSuccess, self.driver
 
     def cudaRuntimeGetVersion(self) -> tuple[Any, ...]:
         return Error.cudaSuccess, 13020

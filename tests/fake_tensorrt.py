@@ -48,7 +48,7 @@ class FakeGpu:
     num_builds: int = 0
     num_runtimes: int = 0
     fails: set[str] = field(default_factory=set)
-    """Recorded calls: "parse", "build", "deserialize", "context", "execute", "capture"."""
+    """Recorded calls: "start", "parse", "build", "deserialize", "context", "execute", "capture"."""
     spoil: Callable[[dict[str, np.ndarray]], None] | None = None
     """Changes the outputs of every engine: one that is silently wrong."""
     profile: tuple[tuple[int, ...], ...] = ()
@@ -68,11 +68,19 @@ def fake_tensorrt(gpu: FakeGpu) -> ModuleType:
     trt.NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", {"STRONGLY_TYPED": 1})
     trt.BuilderFlag = SimpleNamespace(TF32="tf32", VERSION_COMPATIBLE="version compatible")
     trt.MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
+    trt.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
     trt.HardwareCompatibilityLevel = SimpleNamespace(AMPERE_PLUS="ampere plus")
-    trt.Builder = lambda log: Builder(gpu, log)
+    trt.Builder = lambda log: Builder(gpu, _started(gpu, log))
     trt.OnnxParser = lambda network, log: Parser(gpu, network)
-    trt.Runtime = lambda log: Runtime(gpu, log)
+    trt.Runtime = lambda log: Runtime(gpu, _started(gpu, log))
     return trt  # type: ignore[no-any-return]
+
+
+def _started(gpu: FakeGpu, log: Any) -> Any:
+    if "start" in gpu.fails:
+        log.log(Severity.ERROR, "CUDA initialization failure")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+    return log
 
 
 class Builder:
@@ -199,7 +207,10 @@ class Engine:
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
         return [(batch, *self.get_tensor_shape(name)[1:]) for batch in self.batches]
 
-    def create_execution_context(self) -> Any:
+    device_memory_size_v2 = 5000
+
+    def create_execution_context(self, strategy: str) -> Any:
+        assert strategy == "user managed", "a context of its own memory takes that of the largest batch"
         return None if "context" in self.gpu.fails else Context(self)
 
 
@@ -209,6 +220,7 @@ class Context:
         self.shape: tuple[int, ...] = ()
         self.addresses: dict[str, int] = {}
         self.is_warm = False
+        self.scratch = 0
         self.gpu.live_contexts.add(self)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
@@ -220,7 +232,12 @@ class Context:
         self.addresses[name] = address
         return True
 
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert self.gpu.cuda._kind_of(address, size) == "cudaMalloc" and size >= self.engine.device_memory_size_v2
+        self.scratch = address
+
     def execute_async_v3(self, stream: int) -> bool:
+        assert self.scratch, "a user-managed context needs memory"
         assert type(stream) is int, "the bindings take a number"
         assert set(self.addresses) == set(self.engine.tensors), "every tensor needs an address"
         capturing = stream in self.gpu.cuda._captures

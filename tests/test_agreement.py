@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from streamparts.arrays import ByteArray
-from streamparts.backends.tensorrt.make import TOLERANCES
+from streamparts.backends.tolerances import TOLERANCES
 from streamparts.bundle.agreement import Agreement, Tolerance
 from streamparts.bundle.spec import ModelSpec
 from streamparts.data import NetworkOutputs

@@ -30,7 +30,7 @@ MODELS = {"tiny", "student", "scops", "teacher", "puppet-human", "person"}
 PAIRS = [
     pytest.param(backend, model, id=f"{backend}-{model}")
     for backend in HERE
-    for model in sorted({"student", "scops", "teacher"} if backend.startswith("torch") else MODELS)
+    for model in sorted(MODELS - {"tiny"} if backend.startswith("torch") else MODELS)
 ]
 EACH_BACKEND = pytest.mark.parametrize("backend_name", HERE)
 EACH_PAIR = pytest.mark.parametrize(("backend_name", "model"), PAIRS)
@@ -105,12 +105,14 @@ def assert_agree(got: NetworkOutputs, wanted: NetworkOutputs, undirected: bool =
             continue
         assert (mine.dtype, mine.shape) == (reference.dtype, reference.shape), name
     assert (got.labels == wanted.labels).mean() >= 0.999
-    # Poses that are made of labels are compared where these are the same.
-    judged = same_pixels(wanted.labels, got.labels, wanted.scores.shape[1]) | (not undirected)
-    assert pose_differences(wanted.affines, got.affines, undirected)[judged].max() <= MAX_POSE_ERROR
-    np.testing.assert_allclose(got.scores, wanted.scores, rtol=0, atol=1e-3)
+    # Poses that are made of labels, and means over a part's pixels, are compared where these are the same.
+    same = same_pixels(wanted.labels, got.labels, wanted.scores.shape[1])
+    assert same.mean() > 0.5
+    assert pose_differences(wanted.affines, got.affines, undirected)[same | (not undirected)].max() <= MAX_POSE_ERROR
+    np.testing.assert_allclose(got.scores[same], wanted.scores[same], rtol=0, atol=1e-3)
     if wanted.evidence is not None:
-        np.testing.assert_allclose(got.evidence, wanted.evidence, rtol=0, atol=1e-3)
+        assert got.evidence is not None
+        np.testing.assert_allclose(got.evidence[same], wanted.evidence[same], rtol=0, atol=1e-3)
 
 
 @pytest.mark.slow
@@ -324,7 +326,8 @@ def test_a_missing_extra_names_its_pip_command(
     name: str, package: str, extra: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "streamparts.backends.torch_backend", raising=False)
+    for module in ("torch_backend", "torch_network", "torch_cuda"):
+        monkeypatch.delitem(sys.modules, f"streamparts.backends.{module}", raising=False)
     command = rf"{package} is not installed; pip install 'streamparts\[{extra}\]'"
     with pytest.raises(MissingExtraError, match=command):
         open_backend(bundle, name)
@@ -333,13 +336,24 @@ def test_a_missing_extra_names_its_pip_command(
     assert "pip install" in reason
 
 
-@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_a_provider_that_this_onnx_runtime_lacks_is_an_error(device: str, bundle: Bundle) -> None:
-    name = f"onnxruntime-{device}"
-    if name in HERE:
-        pytest.skip(f"{name} is here")
-    with pytest.raises((MissingExtraError, BackendError), match=f"{name} cannot be used"):
-        open_backend(bundle, name)
+def test_a_provider_that_this_onnx_runtime_lacks_is_an_error(bundle: Bundle) -> None:
+    if "onnxruntime-cuda" in HERE:
+        pytest.skip("onnxruntime-cuda is here")
+    with pytest.raises((MissingExtraError, BackendError), match="onnxruntime-cuda cannot be used"):
+        open_backend(bundle, "onnxruntime-cuda")
+
+
+def test_onnx_runtime_never_falls_back_by_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python would print to stdout, and go on on the CPU."""
+    import onnxruntime
+
+    fallbacks: list[str] = []
+    disable = onnxruntime.InferenceSession.disable_fallback
+    monkeypatch.setattr(
+        onnxruntime.InferenceSession, "disable_fallback", lambda session: (fallbacks.append("off"), disable(session))[1]
+    )
+    backend = OnnxRuntimeBackend(bundle)
+    assert fallbacks == ["off"] and backend._session._enable_fallback is False
 
 
 def test_a_provider_that_falls_back_to_the_cpu_is_an_error(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from streamparts.backends.choice import BACKENDS, Entry, find_backends
-from streamparts.bundle.load import Bundle
+from streamparts.backends.loading import load_model
+from streamparts.bundle.load import Bundle, model_names
 from streamparts.cli import main
 from streamparts.errors import BackendError, VideoError
 from streamparts.runtime import bench as bench_module
 from streamparts.runtime.bench import Times, bench, drawn_frame
+from streamparts.tracking.segment import PartSegmenter
+from tests.exported import exported_bundle
 
 SHORT = 0.02
 
@@ -29,12 +32,22 @@ def test_every_backend_that_can_is_timed_and_the_others_say_why(bundle: Bundle) 
             assert 0 < times.p50 <= times.p95 <= times.p99
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["student", "scops", "teacher", *model_names()])
+def test_every_exported_model_is_timed_on_every_installed_backend(model: str, tmp_path: Path) -> None:
+    bundle = load_model(model) if model in model_names() else exported_bundle(model, tmp_path)  # type: ignore[arg-type]
+    report = bench(bundle, batches=(1, 3), seconds=0)
+    installed = [item.name for item in find_backends() if item.reason is None and item.name != "torch"]
+    assert [(row.backend, row.batch) for row in report.rows] == [(name, n) for name in installed for n in (1, 3)]
+    assert {"onnxruntime", "torch-cpu"} <= set(installed)
+
+
 def test_the_whole_way_of_a_frame_contains_the_network(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Times come from a clock that moves by 1 ms in each run of the network, and by 10 ms in each scaling."""
     now = [0.0]
     monkeypatch.setattr(bench_module.time, "perf_counter", lambda: now[0])
     real_run = bench_module.open_backend(bundle, "onnxruntime").run
-    real_prepare = bench_module.PartSegmenter.prepare
+    real_prepare = PartSegmenter.prepare
 
     class Slow:
         name = "slow"
@@ -43,11 +56,11 @@ def test_the_whole_way_of_a_frame_contains_the_network(bundle: Bundle, monkeypat
             now[0] += 0.001
             return real_run(images)
 
-    def prepare(segmenter: bench_module.PartSegmenter, frame: object) -> object:
+    def prepare(segmenter: PartSegmenter, frame: object) -> object:
         now[0] += 0.010
         return real_prepare(segmenter, frame)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bench_module.PartSegmenter, "prepare", prepare)
+    monkeypatch.setattr(PartSegmenter, "prepare", prepare)
     row = bench_module.time_backend(bundle, Slow(), [drawn_frame()], 4, 0.1)  # type: ignore[arg-type]
     assert row.network_ms == Times(1.0, 1.0, 1.0)
     assert row.frame_ms == pytest.approx(Times((4 * 10 + 1) / 4, 10.25, 10.25))

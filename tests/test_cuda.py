@@ -16,7 +16,7 @@ from streamparts.backends.tensorrt.build import build
 from streamparts.backends.tensorrt.cuda import checked, load_cuda
 from streamparts.backends.tensorrt.engines import engine_for, load_engine
 from streamparts.backends.tensorrt.library import available, load_library
-from streamparts.backends.tensorrt.make import TOLERANCES
+from streamparts.backends.tolerances import TOLERANCES
 from streamparts.bundle.engine import BuildOptions
 from streamparts.bundle.load import Bundle
 from streamparts.errors import ModelError

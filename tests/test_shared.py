@@ -147,3 +147,78 @@ def test_the_limit_of_the_backend_is_kept(bundle: Bundle) -> None:
     assert backend.batches == [1, 2, 1]
     with pytest.raises(ValueError, match="max_batch"):
         SharedBackend(backend, max_batch=0)
+
+
+class TwoSlots:
+    """A backend that can start on a batch before the one before it is done; each result waits for a permit."""
+
+    name, max_batch = "two slots", 4
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._inner = OnnxRuntimeBackend(bundle, threads=1)
+        self._free = [np.zeros((self.max_batch, 64, 64, 3), np.uint8) for _ in range(2)]
+        self._under_way: list[tuple[ByteArray, int]] = []
+        self.permits = threading.Semaphore(0)
+        self.log: list[str] = []
+        self.fails: set[str] = set()
+
+    def rows(self, batch: int) -> ByteArray:
+        return self._free[0][:batch]
+
+    def submit(self, images: ByteArray) -> None:
+        assert np.shares_memory(images, self._free[0]), "images are written where they are uploaded from"
+        self.log.append(f"start {len(images)}")
+        if "submit" in self.fails:
+            raise ModelError("cannot start")
+        self._under_way.append((self._free.pop(0), len(images)))
+
+    def collect(self) -> NetworkOutputs:
+        self.permits.acquire()
+        memory, batch = self._under_way.pop(0)
+        self.log.append(f"end {batch}")
+        try:
+            if "collect" in self.fails:
+                raise ModelError("failed under way")
+            return self._inner.run(memory[:batch])
+        finally:
+            self._free.append(memory)
+
+    def run(self, images: ByteArray) -> NetworkOutputs:
+        assert not self._under_way, "a batch is under way"
+        self.log.append(f"all of {len(images)}")
+        return self._inner.run(images)
+
+
+def test_the_next_batch_starts_while_one_is_under_way(bundle: Bundle) -> None:
+    backend, plain = TwoSlots(bundle), OnnxRuntimeBackend(bundle, threads=1)
+    shared = SharedBackend(backend)
+    callers = Callers(shared.run)
+    sizes = [1, 2, 3, 9]
+    for number, size in enumerate(sizes):
+        callers.ask(number, images(10 * number, size))
+        started, left = min(number + 1, 2), max(0, number - 1)
+        wait_until(lambda n=started: len(backend.log) == n, "two at most were under way")  # type: ignore[misc]
+        wait_until(lambda n=left: num_waiting(shared) == n, "the others waited")  # type: ignore[misc]
+    assert backend.log == ["start 1", "start 2"]
+    backend.permits.release(3)
+    callers.wait()
+    assert [line for line in backend.log if line[0] != "e"] == ["start 1", "start 2", "start 3", "all of 9"]
+    assert [line for line in backend.log if line[0] == "e"] == ["end 1", "end 2", "end 3"]
+    for number, size in enumerate(sizes):
+        result = callers.results[number]
+        assert isinstance(result, NetworkOutputs)
+        np.testing.assert_array_equal(result.labels, plain.run(images(10 * number, size)).labels)
+    assert shared.close()
+
+
+@pytest.mark.parametrize("where", ["submit", "collect"])
+def test_a_batch_that_fails_under_way_is_its_callers_error(bundle: Bundle, where: str) -> None:
+    backend = TwoSlots(bundle)
+    backend.permits.release(10)
+    shared = SharedBackend(backend)
+    backend.fails.add(where)
+    with pytest.raises(ModelError, match=r"cannot start|failed under way"):
+        shared.run(images(0))
+    backend.fails.clear()
+    assert isinstance(shared.run(images(1)), NetworkOutputs)
+    assert shared.close()

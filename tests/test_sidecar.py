@@ -12,6 +12,7 @@ from streamparts.backends.loading import load_model
 from streamparts.bundle.json_file import MAX_BYTES
 from streamparts.bundle.load import ASSETS
 from streamparts.bundle.sidecar import read_sidecar, sidecar_path, write_model
+from streamparts.bundle.spec import SCHEMA
 from streamparts.errors import ModelError
 from tests.damage import damaged
 from tests.tiny_model import tiny_spec, write_tiny_model
@@ -97,8 +98,8 @@ def test_a_failed_write_leaves_no_sidecar_beside_another_file(model: Path, monke
     assert not sidecar_path(model).exists() and load_model(model).spec == tiny_spec((16, 16))
 
 
-def test_the_puppet_model_keeps_its_first_schema_and_has_a_sidecar() -> None:
+def test_the_puppet_model_describes_its_network_and_has_a_sidecar() -> None:
     bundle = load_model("puppet-human")
     saved = read_sidecar(sidecar_path(ASSETS / "puppet-human.onnx"))
-    assert bundle.spec.schema == "streamparts.model/1" and (bundle.spec.precision, bundle.spec.network) == ("fp32", {})
+    assert bundle.spec.schema == SCHEMA and bundle.spec.network["kind"] == "student"
     assert saved is not None and (saved.sha256, saved.bytes) == (bundle.sha256, len(bundle.data))

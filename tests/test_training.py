@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from streamparts.models import assembly  # noqa: E402
 from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
 from streamparts.models.assembly_paper import PaperAssemblyConfig  # noqa: E402
 from streamparts.models.checkpoint import load_weights, read_metadata  # noqa: E402
-from streamparts.models.layers import has_bfloat16  # noqa: E402
+from streamparts.models.layers import _has_bfloat16  # noqa: E402
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig, StudentSize  # noqa: E402
 from streamparts.models.trained import load_student  # noqa: E402
 from streamparts.sources.rescale import Rescaler  # noqa: E402
@@ -41,6 +42,7 @@ from train.assembly import main, train  # noqa: E402
 from train.drawing.puppet_clips import write_clips  # noqa: E402
 from train.judging.finding import open_finder  # noqa: E402
 from train.presets.assembly import TrainingConfig, parse_config  # noqa: E402
+from train.running.quick import Compiled, checks_at, drawn_ahead  # noqa: E402
 from train.running.run_folder import RunLog, require_finite  # noqa: E402
 
 SMALL = AssemblyConfig(
@@ -244,9 +246,9 @@ def test_mixed_precision_trains_teacher_and_student_with_losses_in_float32(
     kinds: dict[str, set[torch.dtype]] = {}
     products: set[torch.dtype] = set()
 
-    def spy(stage: str, step: int, terms: dict[str, torch.Tensor]) -> torch.Tensor:
+    def spy(stage: str, step: int, terms: dict[str, torch.Tensor], check: bool = True) -> torch.Tensor:
         kinds.setdefault(stage, set()).update(term.dtype for term in terms.values())
-        return require_finite(stage, step, terms)
+        return require_finite(stage, step, terms, check)
 
     def watch(module: torch.nn.Module, _: object, output: object) -> None:
         if isinstance(module, torch.nn.Conv2d) and module.training:
@@ -274,6 +276,75 @@ def test_a_run_too_short_to_find_parts_says_so_in_one_line(
     assert main([*words, "--subject", "background"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("streamparts: error: no part found: nothing moves")
     assert (tmp_path / "run" / "teacher.safetensors").exists() and not (tmp_path / "run" / "parts.json").exists()
+
+
+def test_the_log_says_how_fast_it_goes_and_means_stay_exact(run: Path, tmp_path: Path) -> None:
+    assert all(row["steps_per_second"] > 0 for row in log_of(run, "teacher") + log_of(run, "student"))
+    log = RunLog(tmp_path, "teacher", 0, 3, 3, Fabric(accelerator="cpu", devices=1))
+    for step, value in enumerate((1.0, 2.0, 6.0)):
+        log.add(step, {"loss": torch.tensor(value)})
+    log.close()
+    assert log_of(tmp_path, "teacher")[0]["loss"] == 3
+
+
+def test_batches_drawn_ahead_come_in_order_with_their_steps() -> None:
+    def draw(step: int) -> tuple[int, str]:
+        return step, threading.current_thread().name
+
+    for device in ("cpu", "cuda"):
+        drawn = list(drawn_ahead(draw, 3, 7, torch.device(device)))
+        assert [(step, seen) for step, (seen, _) in drawn] == [(step, step) for step in range(3, 7)]
+        assert all(name.startswith("drawn-ahead") == (device == "cuda") for _, (_, name) in drawn)
+    assert list(drawn_ahead(draw, 5, 5, torch.device("cuda"))) == []
+
+
+def test_a_gpu_is_not_waited_for_in_every_step_but_before_anything_is_written() -> None:
+    gpu = torch.device("cuda")
+    assert [step for step in range(60) if checks_at(step, step == 59, gpu)] == [0, 25, 50, 59]
+    assert all(checks_at(step, False, torch.device("cpu")) for step in range(60))
+    wrong = {"source": torch.tensor(float("inf"))}
+    assert not require_finite("teacher", 1, wrong, check=False).isfinite()
+
+
+def test_a_compiled_teacher_learns_the_same(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Traced by the compiler's front end; Inductor's code is not built here."""
+    compile_with, modes = torch.compile, []
+
+    def traced(module: torch.nn.Module, mode: str) -> object:
+        modes.append(mode)
+        return compile_with(module, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    with caplog.at_level("WARNING", logger="train"):
+        for name, compiled in (("plain", False), ("compiled", True)):
+            train(
+                tiny(
+                    clips, tmp_path / name, steps=3, student_steps=0, checkpoint_every=1, compile=compiled, merge=False
+                )
+            )
+    assert modes == ["reduce-overhead"] and "not compiled" not in caplog.text
+    plain, quick = (log_of(tmp_path / name, "teacher") for name in ("plain", "compiled"))
+    for one, other in zip(plain, quick, strict=True):
+        assert other["target"] == pytest.approx(one["target"], rel=1e-3)
+
+
+def test_what_cannot_be_compiled_trains_as_it_is_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(module: torch.nn.Module, mode: str) -> object:
+        def fails(*_: object) -> object:
+            raise RuntimeError("no C compiler\nhere")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", broken)
+    double = Compiled(torch.nn.Linear(1, 1))
+    with caplog.at_level("WARNING", logger="train"):
+        results = [double(torch.ones(1)) for _ in range(2)]
+    assert torch.equal(*results)
+    assert caplog.text.count("not compiled, and slower: RuntimeError: no C compiler here") == 1
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step() -> None:
@@ -315,7 +386,7 @@ def test_two_machines_have_the_losses_of_one_with_the_doubled_batch(clips: Path,
     folders = train_in_one_and_two(TWO_PROCESSES, clips, tmp_path, machines=2)
     one, two = (log_of(folder, "teacher") for folder in folders)
     assert len(one) == len(two) == 2
-    for term in one[0].keys() - {"stage", "step", "seconds"}:
+    for term in one[0].keys() - {"stage", "step", "seconds", "steps_per_second"}:
         assert two[0][term] == pytest.approx(one[0][term], rel=0.003), term
 
 
@@ -432,8 +503,8 @@ def test_bfloat16_is_used_only_where_the_processor_has_it(
     monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], expected: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert has_bfloat16.__wrapped__("cpu") is expected
-    monkeypatch.setattr(assembly, "has_bfloat16", has_bfloat16.__wrapped__)
+    assert _has_bfloat16.__wrapped__("cpu") is expected
+    monkeypatch.setattr(assembly, "has_bfloat16", _has_bfloat16.__wrapped__)
     decoder, used = assembly.PartDecoder(6, 8).train(), list[torch.dtype]()
     decoder.layers.register_forward_hook(lambda module, inputs, output: used.append(output.dtype))
     decoder(torch.rand(1, 6, 4, 4))

@@ -13,11 +13,12 @@ import pytest
 
 from streamparts.backends.choice import open_backend
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.backends.tensorrt.backend import NUM_SLOTS, TensorRtBackend
+from streamparts.backends.overlap import NUM_SLOTS
+from streamparts.backends.tensorrt.backend import TensorRtBackend
 from streamparts.backends.tensorrt.info import this_machine
 from streamparts.backends.tensorrt.library import available, load_library
 from streamparts.backends.tensorrt.make import Request, make_engine
-from streamparts.backends.tensorrt.one_pass import ALIGNMENT, MAX_GRAPHS, Interface, block_bytes
+from streamparts.backends.tensorrt.one_pass import ALIGNMENT, Interface, block_bytes
 from streamparts.bundle.engine import BuildOptions
 from streamparts.bundle.load import Bundle
 from streamparts.data import NetworkOutputs
@@ -60,26 +61,32 @@ def test_any_number_of_pictures_gives_what_the_model_gives(
         assert same(backend.run(images), OnnxRuntimeBackend(bundle).run(images))
 
 
-def test_pictures_go_up_before_the_network_and_results_come_down_after_it_in_one_copy(
-    backend: TensorRtBackend, fake_gpu: FakeGpu
-) -> None:
-    backend.run(pictures(2))
-    direct = [call for call in fake_gpu.cuda.calls if call[-1] == "direct"]
-    size_down = block_bytes(backend.interface.fields(2))
-    assert [call[:2] for call in direct] == [("up", 2 * 64 * 64 * 3), ("network", 2), ("down", size_down)]
-    assert len({call[2] for call in direct}) == 1, "all on one stream"
-    captured = [call[:2] for call in fake_gpu.cuda.calls if call[-1] == "captured"]
-    assert captured == [call[:2] for call in direct]
-
-
-def test_each_batch_size_is_captured_once_and_then_replayed(backend: TensorRtBackend, fake_gpu: FakeGpu) -> None:
-    for count in (1, 2, 1, 2, 1, 1):
+def test_the_sizes_of_a_stream_are_captured_when_the_backend_opens(backend: TensorRtBackend, fake_gpu: FakeGpu) -> None:
+    assert backend.graphs == {1: True, 2: True, 4: True}
+    fake_gpu.cuda.calls.clear()
+    for count in (1, 3, 2, 4, 3, 9):
         backend.run(pictures(count))
-    assert len({call[1] for call in fake_gpu.cuda.calls if call[0] == "launch graph"}) == 1, "one way is enough"
     names = [call[0] for call in fake_gpu.cuda.calls]
-    assert names.count("begin capture") == 2
-    assert names.count("launch graph") == 6
-    assert sum(call[-1] == "direct" and call[0] == "network" for call in fake_gpu.cuda.calls) == 2
+    assert "begin capture" not in names
+    assert names.count("launch graph") == 5 + 3
+
+
+def test_all_batch_sizes_of_a_slot_compute_in_the_same_memory(backend: TensorRtBackend, fake_gpu: FakeGpu) -> None:
+    assert len({context.scratch for context in fake_gpu.live_contexts}) == NUM_SLOTS
+    assert len(fake_gpu.live_contexts) == 3 * NUM_SLOTS
+
+
+def test_rows_that_were_filled_are_submitted_without_a_copy(backend: TensorRtBackend, bundle: Bundle) -> None:
+    images = pictures(3)
+    rows = backend.rows(3)
+    rows[:] = images
+    backend.submit(rows)
+    other = backend.rows(1)
+    assert not np.shares_memory(other, rows), "the next batch has its own memory"
+    other[:] = images[2:]
+    backend.submit(other)
+    assert same(backend.collect(), OnnxRuntimeBackend(bundle).run(images))
+    assert same(backend.collect(), OnnxRuntimeBackend(bundle).run(images[2:]))
 
 
 def test_results_are_copies(backend: TensorRtBackend) -> None:
@@ -177,22 +184,16 @@ def test_a_backend_that_is_forgotten_gives_everything_back(engine: Bundle, fake_
     assert fake_gpu.cuda.live == {}
 
 
-def test_more_batch_sizes_than_graphs_are_kept_drop_the_oldest(bundle: Bundle, fake_gpu: FakeGpu) -> None:
-    options = BuildOptions(max_batch=MAX_GRAPHS + 3)
-    backend = TensorRtBackend(make_engine(Request(bundle, "fp32", options), this_machine("tiny")))
-    for count in range(1, MAX_GRAPHS + 4):
-        for _ in range(NUM_SLOTS):
-            backend.submit(pictures(count))
-        for _ in range(NUM_SLOTS):
-            backend.collect()
-    executables = [kind for kind in fake_gpu.cuda.live.values() if kind == "graph executable"]
-    assert len(executables) == NUM_SLOTS * MAX_GRAPHS
-    assert same(backend.run(pictures(1)), OnnxRuntimeBackend(bundle).run(pictures(1)))
+def test_larger_batches_are_captured_in_powers_of_two(bundle: Bundle, fake_gpu: FakeGpu) -> None:
+    backend = TensorRtBackend(make_engine(Request(bundle, "fp32", BuildOptions(max_batch=20)), this_machine("tiny")))
+    for count in (9, 12, 16, 17, 20):
+        assert same(backend.run(pictures(count)), OnnxRuntimeBackend(bundle).run(pictures(count)))
+    assert set(backend.graphs) == {1, 2, 4, 8, 16, 20}
     backend.close()
     assert fake_gpu.cuda.live == {}
 
 
-@pytest.mark.parametrize("function", ["cudaMalloc", "cudaMallocHost", "cudaStreamCreateWithFlags"])
+@pytest.mark.parametrize("function", ["cudaMalloc", "cudaMallocHost", "cudaStreamCreateWithFlags", "cudaMemcpyAsync"])
 def test_a_full_gpu_is_named_and_leaves_nothing_behind(engine: Bundle, fake_gpu: FakeGpu, function: str) -> None:
     fake_gpu.cuda.failing[function] = Error.cudaErrorMemoryAllocation
     with pytest.raises(ModelError, match="cudaErrorMemoryAllocation"):
@@ -205,7 +206,6 @@ def test_a_full_gpu_is_named_and_leaves_nothing_behind(engine: Bundle, fake_gpu:
 @pytest.mark.parametrize(
     ("function", "is_warm"),
     [
-        ("cudaMemcpyAsync", False),
         ("cudaStreamSynchronize", False),
         ("cudaStreamSynchronize", True),
         ("cudaGraphLaunch", False),
@@ -226,15 +226,36 @@ def test_a_failure_of_cuda_is_named_and_the_next_batch_gets_its_own_results(
     assert same(backend.run(images), OnnxRuntimeBackend(bundle).run(images))
 
 
-def test_a_failure_of_the_network_is_told_in_tensorrts_words(backend: TensorRtBackend, fake_gpu: FakeGpu) -> None:
+def test_a_failure_of_the_network_is_told_in_tensorrts_words(engine: Bundle, fake_gpu: FakeGpu) -> None:
     fake_gpu.fails.add("execute")
     with pytest.raises(ModelError, match=r"tiny.onnx: TensorRT failed \(kernel failed\)"):
-        backend.run(pictures(1))
+        TensorRtBackend(engine)
+    assert fake_gpu.cuda.live == {}
+
+
+def test_a_library_that_does_not_like_the_driver_is_told_in_its_words(
+    engine: Bundle, bundle: Bundle, fake_gpu: FakeGpu
+) -> None:
+    fake_gpu.fails.add("start")
+    words = r"TensorRT 10.99.0 does not start on this GPU and driver \(CUDA initialization failure\)"
+    with pytest.raises(ModelError, match=words):
+        TensorRtBackend(engine)
+    with pytest.raises(ModelError, match=words):
+        make_engine(Request(bundle, "fp32", BuildOptions()), this_machine("tiny"))
+
+
+def test_a_backend_left_open_is_closed_at_exit(engine: Bundle, fake_gpu: FakeGpu) -> None:
+    from streamparts.backends.tensorrt import backend as module
+
+    backend = TensorRtBackend(engine)
+    module._close_all()
+    assert fake_gpu.cuda.live == {}
+    assert backend.graphs == {}
 
 
 @pytest.mark.parametrize("where", ["network", "cudaStreamEndCapture", "cudaGraphInstantiate"])
 def test_an_engine_that_cannot_be_captured_runs_all_the_same_and_says_so(
-    backend: TensorRtBackend, bundle: Bundle, fake_gpu: FakeGpu, caplog: pytest.LogCaptureFixture, where: str
+    engine: Bundle, bundle: Bundle, fake_gpu: FakeGpu, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     if where == "network":
         fake_gpu.fails.add("capture")
@@ -242,8 +263,10 @@ def test_an_engine_that_cannot_be_captured_runs_all_the_same_and_says_so(
         fake_gpu.cuda.failing[where] = Error.cudaErrorStreamCaptureUnsupported
     images = pictures(2)
     with caplog.at_level(logging.WARNING):
-        assert same(backend.run(images), OnnxRuntimeBackend(bundle).run(images))
+        backend = TensorRtBackend(engine)
     assert "runs without a CUDA graph" in caplog.text
+    assert set(backend.graphs.values()) == {False}
+    assert same(backend.run(images), OnnxRuntimeBackend(bundle).run(images))
     assert "launch graph" not in {call[0] for call in fake_gpu.cuda.calls}
     assert "graph" not in fake_gpu.cuda.live.values()
 
@@ -272,11 +295,19 @@ def test_an_engine_that_is_not_what_its_description_says_is_refused(engine: Bund
 
 def test_no_runtime_is_made_where_there_is_no_driver(engine: Bundle, fake_gpu: FakeGpu) -> None:
     made = fake_gpu.num_runtimes
-    fake_gpu.cuda.num_gpus = 0
+    fake_gpu.cuda.num_gpus = fake_gpu.cuda.driver = 0
     assert available() == "no CUDA driver or GPU here (cudaErrorInsufficientDriver)"
     with pytest.raises(ModelError, match=r"no CUDA driver or GPU here .*give --model the .onnx file"):
         TensorRtBackend(engine)
     assert fake_gpu.num_runtimes == made
+
+
+def test_a_driver_that_is_too_old_is_told_with_both_remedies(fake_gpu: FakeGpu) -> None:
+    fake_gpu.cuda.num_gpus, fake_gpu.cuda.driver = 0, 12040
+    assert available() == (
+        "no driver for CUDA 13 here: it supports CUDA 12.4, and cuda-bindings is for 13.2; update it to 580, "
+        "or pip install 'cuda-bindings<13'"
+    )
 
 
 def test_a_gpu_with_a_library_is_available(fake_gpu: FakeGpu) -> None:

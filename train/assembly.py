@@ -53,6 +53,7 @@ from .running.loop import (
     tell_unusual,
     trainer_exit_code,
 )
+from .running.quick import Compiled, checks_at, drawn_ahead
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from .students.close_presence import SUBJECT, write_subject
 from .students.merge import find_parts
@@ -78,14 +79,14 @@ def train_teacher(
     features = load_perceptual(*config.features).to(fabric.device) if config.loss.perceptual else None
     optimiser = adam(network, config.learning_rate, config.betas, fabric)
     start = restore(config.out / TEACHER, network, optimiser)
-    forward, stepper = fabric.setup(PairForward(network, config.loss.canonical_concentration > 0), optimiser)
+    pass_over = PairForward(network, config.loss.canonical_concentration > 0)
+    forward, stepper = fabric.setup(Compiled(pass_over) if config.compile else pass_over, optimiser)
     log = RunLog(config.out, "teacher", start, config.steps, config.checkpoint_every, fabric)
     sampler = PairSampler(
         folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size, config.neighbours
     )
-    for step in range(start, config.steps):
+    for step, batch in drawn_ahead(sampler.batch, start, config.steps, fabric.device):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
-        batch = sampler.batch(step)
         pair = prepare_pair(
             batch, fabric.device, draws, config.rotation_degrees, config.colour_jitter, config.hue_jitter
         )
@@ -94,11 +95,14 @@ def train_teacher(
             paper_transform(draws) if config.warp == "paper" else random_similarity(draws, 45, (0.8, 1.1), 0.1)
         ).to(fabric.device)
         fades = fades_at(step, config)
-        result = forward(pair, fades.gate, transform)
+        # a number would be compiled into the graph
+        gate = torch.tensor(fades.gate, device=fabric.device) if config.compile else fades.gate
+        result = forward(pair, gate, transform)
         terms = objective(result, pair, config.loss, fades, draws.offset(), features, emphasis)
         if config.schedule == "cosine":
             set_rate(optimiser, cosine_rate(step, config.steps, config.learning_rate))
-        optimiser_step(fabric, forward, stepper, require_finite("teacher", step, terms))
+        check = checks_at(step, log.due(step), fabric.device)
+        optimiser_step(fabric, forward, stepper, require_finite("teacher", step, terms, check))
         log.add(step, terms)
         if log.due(step):
             log.picture("reconstruction", reconstruction_sheet(pair, result), step + 1)
@@ -136,14 +140,13 @@ def train_student(
     close = folder.clips[0].close_up is not None
     answers = Answers(teacher, groups, config.gate, taught if close else folder, steps * batch_size * fabric.world_size)
     prepare = prepare_view_lesson if close else prepare_lesson
-    for step in range(start, steps):
+    for step, frames in drawn_ahead(sampler.frames, start, steps, fabric.device):
         draws = Draws(seed, step, batch_size, fabric.global_rank, fabric.world_size)
-        lesson = prepare(sampler.frames(step), answers, draws)
+        lesson = prepare(frames, answers, draws)
         terms = student_loss(forward(lesson.images), lesson, config.student_loss, emphasis)
         set_rate(optimiser, cosine_rate(step, steps, config.student_learning_rate))
-        optimiser_step(
-            fabric, forward, stepper, require_finite("student", step, terms), max_norm=STUDENT_NORM if close else 1.0
-        )
+        loss = require_finite("student", step, terms, checks_at(step, log.due(step), fabric.device))
+        optimiser_step(fabric, forward, stepper, loss, max_norm=STUDENT_NORM if close else 1.0)
         log.add(step, terms)
         keep(fabric, log, stop, step, tuple(terms), config.out / STUDENT, network, optimiser, shape)
     log.close()

@@ -44,6 +44,8 @@ class Entry:
     """Opens the backend for a bundle and a number of threads. Raises StreampartsError."""
     auto: Role = "never"
     """"gpu": the first available one is taken; "cpu": measured against each other; "never": only on request."""
+    exact: bool = True
+    """False if it computes in less than the model's precision and checks nothing itself: "auto" compares it first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Chosen:
     """Reason for the choice, in one line."""
 
 
-def _onnxruntime(device: Literal["cpu", "cuda", "tensorrt"]) -> Entry:
+def _onnxruntime(device: Literal["cpu", "cuda"]) -> Entry:
     def missing(bundle: Bundle | None) -> str | None:
         from streamparts.backends.onnx_runtime import missing_device
 
@@ -76,27 +78,42 @@ def _onnxruntime(device: Literal["cpu", "cuda", "tensorrt"]) -> Entry:
 
         return OnnxRuntimeBackend(bundle, threads, device)
 
-    # Its TensorRT provider builds an engine at each start and for each batch size, which takes minutes.
-    roles: dict[str, Role] = {"cpu": "cpu", "cuda": "gpu", "tensorrt": "never"}
-    return Entry(missing, open, roles[device])
+    return Entry(missing, open, "gpu" if device == "cuda" else "cpu")
 
 
-def _torch(device: Literal["auto", "cuda", "mps", "cpu"]) -> Entry:
+def _torch(device: Literal["auto", "mps", "cpu"]) -> Entry:
     def missing(bundle: Bundle | None) -> str | None:
-        return (
-            missing_hardware()
-            or missing_package("torch", "train")
-            or missing_package("onnx", "train")
-            or missing_device()
-            or (unbuildable(bundle) if bundle else None)
-        )
+        no_metal = "no Metal device found" if device == "mps" and sys.platform != "darwin" else None
+        return no_metal or _missing_torch(device, bundle)
 
-    def missing_hardware() -> str | None:
-        """Checked first: without the hardware there is nothing to install, and importing torch takes seconds."""
-        if device == "cuda":
-            return missing_gpu()
-        return "no Metal device found" if device == "mps" and sys.platform != "darwin" else None
+    def open(bundle: Bundle, threads: int | None) -> Backend:
+        from streamparts.backends.torch_backend import TorchBackend, best_device
+        from streamparts.backends.torch_cuda import TorchCudaBackend
 
+        on_gpu = device == "auto" and best_device() == "cuda"
+        return TorchCudaBackend(bundle) if on_gpu else TorchBackend(bundle, threads, device)
+
+    # On a CPU it is slower than the others and takes seconds to import.
+    return Entry(missing, open)
+
+
+def _torch_cuda(precision: Literal["fp32", "tf32", "fp16"], auto: Role = "never", compiled: bool = False) -> Entry:
+    def missing(bundle: Bundle | None) -> str | None:
+        # The hardware first: without it there is nothing to install, and importing torch takes seconds.
+        reason = missing_gpu() or _missing_torch("cuda", bundle)
+        if not reason and precision == "fp16" and bundle and bundle.spec.network.get("kind") != "student":
+            return "fp16 is for students; use torch-cuda"
+        return reason
+
+    def open(bundle: Bundle, threads: int | None) -> Backend:
+        from streamparts.backends.torch_cuda import TorchCudaBackend
+
+        return TorchCudaBackend(bundle, precision, compiled)
+
+    return Entry(missing, open, auto, exact=precision == "fp32")
+
+
+def _missing_torch(device: str, bundle: Bundle | None) -> str | None:
     def missing_device() -> str | None:
         if device in ("auto", "cpu"):
             return None
@@ -104,13 +121,12 @@ def _torch(device: Literal["auto", "cuda", "mps", "cpu"]) -> Entry:
 
         return torch_backend.missing_device(device)
 
-    def open(bundle: Bundle, threads: int | None) -> Backend:
-        from streamparts.backends.torch_backend import TorchBackend
-
-        return TorchBackend(bundle, threads, device)
-
-    # On a CPU it is slower than the others and takes seconds to import.
-    return Entry(missing, open, "gpu" if device == "cuda" else "never")
+    return (
+        missing_package("torch", "train")
+        or missing_package("onnx", "train")
+        or missing_device()
+        or (unbuildable(bundle) if bundle else None)
+    )
 
 
 def _openvino() -> Entry:
@@ -122,10 +138,14 @@ def _openvino() -> Entry:
     return Entry(lambda bundle: missing_package("openvino", "openvino"), open, "cpu")
 
 
-def _tensorrt() -> Entry:
+def _tensorrt(precision: Literal["fp16"] | None = None) -> Entry:
+    """`precision` None is the model's own."""
+
     def missing(bundle: Bundle | None) -> str | None:
         if reason := missing_gpu():  # avoids two imports on machines without the hardware
             return reason
+        if precision and bundle and bundle.spec.precision != "fp32":
+            return f"the model is already {bundle.spec.precision}; use tensorrt"
         from streamparts.backends.tensorrt.library import available
 
         return available()
@@ -134,19 +154,23 @@ def _tensorrt() -> Entry:
         from streamparts.backends.tensorrt.backend import TensorRtBackend
         from streamparts.backends.tensorrt.engines import engine_for
 
-        return TensorRtBackend(engine_for(bundle))
+        # An engine was compared with the model when it was built.
+        return TensorRtBackend(engine_for(bundle, precision))
 
     return Entry(missing, open, "gpu")
 
 
 BACKENDS: dict[str, Entry] = {
+    "tensorrt-fp16": _tensorrt("fp16"),
     "tensorrt": _tensorrt(),
-    "torch-cuda": _torch("cuda"),
+    "torch-cuda-fp16": _torch_cuda("fp16", "gpu"),
+    "torch-cuda": _torch_cuda("fp32", "gpu"),
     "onnxruntime-cuda": _onnxruntime("cuda"),
     "onnxruntime": _onnxruntime("cpu"),
     "openvino": _openvino(),
-    "onnxruntime-tensorrt": _onnxruntime("tensorrt"),
     "torch": _torch("auto"),
+    "torch-cuda-tf32": _torch_cuda("tf32"),
+    "torch-cuda-fp16-compiled": _torch_cuda("fp16", compiled=True),
     "torch-mps": _torch("mps"),
     "torch-cpu": _torch("cpu"),
 }
@@ -233,6 +257,10 @@ def _opened(
         try:
             backend = entry.open(bundle, threads)
             backend.run(noise(bundle))
+            if not entry.exact:
+                from streamparts.backends.tolerances import require_agreement
+
+                require_agreement(bundle, backend, "fp16")
         except StreampartsError as error:
             failures[name] = error
         else:

@@ -1,4 +1,5 @@
-"""The ONNX Runtime backend: on the CPU, where it runs everywhere, and with its CUDA and TensorRT providers."""
+"""The ONNX Runtime backend: on the CPU, where it runs everywhere, and with its CUDA provider. Its TensorRT provider is
+not offered: the backend "tensorrt" runs the same library, of any version."""
 
 from __future__ import annotations
 
@@ -12,13 +13,12 @@ from streamparts.data import NetworkOutputs
 from streamparts.errors import BackendError, MissingExtraError, ModelError
 from streamparts.machine import missing_gpu, num_threads
 
-Device = Literal["cpu", "cuda", "tensorrt"]
+Device = Literal["cpu", "cuda"]
 
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})  # float32 as in the model, not TF32 with 10 bits of mantissa
 _PROVIDERS: dict[Device, list[tuple[str, dict[str, str]]]] = {
     "cpu": [("CPUExecutionProvider", {})],
     "cuda": [_CUDA],
-    "tensorrt": [("TensorrtExecutionProvider", {}), _CUDA],
 }
 """Providers in order; the first one must run; unsupported nodes fall to the next, and last to the CPU."""
 _GPU_PACKAGE = "pip uninstall onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
@@ -54,6 +54,8 @@ class OnnxRuntimeBackend:
             session = onnxruntime.InferenceSession(self._bundle.data, options, providers=_PROVIDERS[device])
         except Exception as error:  # the only common base of onnxruntime's errors
             raise ModelError(f"{self._bundle.path}: {self.name}: {one_line(error)}") from error
+        # Otherwise a run that fails on the GPU prints to stdout and goes on on the CPU.
+        session.disable_fallback()
         # onnxruntime drops a provider without a device with a line in its log, and runs everything on the CPU.
         if session.get_providers()[0] != provider:
             reason = missing_gpu() or "its CUDA and cuDNN libraries are missing or of other versions"

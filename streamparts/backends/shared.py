@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from streamparts.arrays import ByteArray
-from streamparts.data import Backend, NetworkOutputs
+from streamparts.backends.overlap import NUM_SLOTS
+from streamparts.data import Backend, NetworkOutputs, Overlapping
 from streamparts.errors import ModelError
 from streamparts.threads import DaemonThread
 
@@ -34,7 +36,8 @@ class SharedBackend:
     """A Backend that many threads may call at once.
 
     One worker takes all waiting images, up to `max_batch`, and never waits for more, so a single image is as fast as
-    without sharing. The models of this library process the images of a batch independently.
+    without sharing. While a batch is under way, it starts on the next, if the backend can. The models of this library
+    process the images of a batch independently.
     """
 
     def __init__(self, backend: Backend, max_batch: int | None = None) -> None:
@@ -46,10 +49,13 @@ class SharedBackend:
         self.name = backend.name
         self._backend, self._max_batch = backend, int(limit)
         self._waiting: deque[_Call] = deque()
-        self._running: list[_Call] = []
+        self._starting: list[_Call] = []
+        self._under_way: deque[list[_Call]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = DaemonThread("network", self._work)
+        self._threads = [DaemonThread("network", self._work)]
+        if isinstance(backend, Overlapping):
+            self._threads.append(DaemonThread("network-results", self._collect_all))
 
     def run(self, images: ByteArray) -> NetworkOutputs:
         """See Backend.run. Raises the backend's error for the batch that contains `images`, and ModelError after
@@ -70,24 +76,71 @@ class SharedBackend:
         abandoned."""
         with self._changed:
             self._closed = True
-            left = [*self._waiting, *self._running]
+            left = [*self._waiting, *self._starting, *(call for batch in self._under_way for call in batch)]
             self._waiting.clear()
             self._changed.notify_all()
         for call in left:
             call.done.set()
-        return self._thread.ends(seconds)
+        deadline = time.monotonic() + seconds
+        return all(thread.ends(max(0.0, deadline - time.monotonic())) for thread in self._threads)
 
     def _work(self) -> None:
-        while True:
+        while (batch := self._next_batch()) is not None:
+            if isinstance(self._backend, Overlapping) and _size(batch) <= self._backend.max_batch:
+                self._submit(self._backend, batch)
+            else:  # a backend that does one thing at a time, or a single call of more images
+                self._run(batch)
             with self._changed:
-                self._running = []
-                while not (self._waiting or self._closed):
-                    self._changed.wait()
-                if self._closed:
-                    return
-                self._running = batch = self._take()
-            self._run(batch)
+                self._starting = []
+                self._changed.notify_all()
             del batch  # otherwise this thread would keep the images alive while it waits
+
+    def _next_batch(self) -> list[_Call] | None:
+        """Wait for calls, and until they may start; None at the end."""
+        with self._changed:
+            while not self._closed:
+                if self._waiting and (not self._under_way or self._may_start_beside()):
+                    self._starting = self._take()
+                    return self._starting
+                self._changed.wait()
+        return None
+
+    def _may_start_beside(self) -> bool:
+        """True if what waits can start while a batch is under way."""
+        return len(self._under_way) < NUM_SLOTS and len(self._waiting[0].images) <= self._max_batch
+
+    def _submit(self, backend: Overlapping, batch: list[_Call]) -> None:
+        """Start on a batch, whose images are written where they are uploaded from."""
+        try:
+            rows = backend.rows(_size(batch))
+            np.concatenate([call.images for call in batch], out=rows)
+            backend.submit(rows)
+        except BaseException as error:
+            _fail(batch, error)
+        else:
+            with self._changed:
+                self._under_way.append(batch)
+
+    def _collect_all(self) -> None:
+        """Hand out the results of batches under way, oldest first, in a thread of its own."""
+        while (batch := self._oldest_under_way()) is not None:
+            assert isinstance(self._backend, Overlapping)
+            try:
+                outputs = self._backend.collect()
+            except BaseException as error:
+                _fail(batch, error)
+            else:
+                _hand_out(batch, outputs)
+            with self._changed:
+                self._under_way.popleft()
+                self._changed.notify_all()
+            del batch
+
+    def _oldest_under_way(self) -> list[_Call] | None:
+        with self._changed:
+            while not (self._under_way or (self._closed and not self._starting)):
+                self._changed.wait()
+            return self._under_way[0] if self._under_way else None
 
     def _take(self) -> list[_Call]:
         """Return the waiting calls, in order, that fit into one batch; always at least the first."""
@@ -103,12 +156,24 @@ class SharedBackend:
             joined = batch[0].images if len(batch) == 1 else np.concatenate([call.images for call in batch])
             outputs = self._backend.run(joined)
         except BaseException as error:
-            for call in batch:
-                call.result(None, error)
-            return
-        start = 0
-        for call in batch:
-            call.result(_slice(outputs, start, start := start + len(call.images)), None)
+            _fail(batch, error)
+        else:
+            _hand_out(batch, outputs)
+
+
+def _size(batch: list[_Call]) -> int:
+    return sum(len(call.images) for call in batch)
+
+
+def _fail(batch: list[_Call], error: BaseException) -> None:
+    for call in batch:
+        call.result(None, error)
+
+
+def _hand_out(batch: list[_Call], outputs: NetworkOutputs) -> None:
+    start = 0
+    for call in batch:
+        call.result(_slice(outputs, start, start := start + len(call.images)), None)
 
 
 def _slice(outputs: NetworkOutputs, start: int, end: int) -> NetworkOutputs:

@@ -1,4 +1,4 @@
-"""The PyTorch backend, on any of its devices; on CUDA with one graph per batch size, see torch_graph.py.
+"""The PyTorch backend on a CPU or on Apple's GPUs, one batch after the other; torch_cuda.py is the one for NVIDIA's.
 
 The network is built from the model's description and loaded with the weights in the ONNX file. On the CPU, PyTorch has
 one number of threads for the whole process, which changes only if `threads` is given.
@@ -6,45 +6,19 @@ one number of threads for the whole process, which changes only if `threads` is 
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
+from typing import Literal
 
 from streamparts.arrays import ByteArray
-from streamparts.backends.checks import one_line, require_images, unbuildable
+from streamparts.backends.checks import one_line, require_images
+from streamparts.backends.torch_network import build_network, num_outputs
 from streamparts.bundle.load import Bundle
 from streamparts.data import NetworkOutputs
-from streamparts.errors import BackendError, MissingExtraError, ModelError
-from streamparts.machine import missing_gpu, missing_package, num_threads
+from streamparts.errors import BackendError, ModelError
+from streamparts.machine import missing_gpu, num_threads
 
-try:
-    import onnx
-    import torch
-    from onnx import numpy_helper
-    from torch import Tensor, nn
-except ImportError as missing:
-    reason = missing_package("torch", "train") or missing_package("onnx", "train") or str(missing)
-    raise MissingExtraError(f"torch cannot be used: {reason}") from missing
-
-from streamparts.backends.torch_graph import GraphRunner
-from streamparts.models.assembly import AssemblyConfig
-from streamparts.models.assembly_paper import PaperAssemblyConfig
-from streamparts.models.fuse import fuse_batch_norms
-from streamparts.models.groups import PartGroups
-from streamparts.models.readout import ExportedScops, ExportedStudent, ExportedTeacher
-from streamparts.models.scops import Scops, ScopsConfig
-from streamparts.models.student import Student, StudentConfig
-from streamparts.models.trained import build_teacher
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+import torch  # isort: skip - after torch_network, which says what is missing
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
-Config = TypeVar("Config", bound="DataclassInstance")
-
-_NOT_SHAPE = {"kind", "form", "gate", "groups"}
-"""Fields of a network's description: its kind, and those that a teacher has besides its shape."""
-_LONGEST_LIST = 64
-"""Upper bound of numbers in a network's description: a malicious file could ask for a million layers."""
 
 
 class TorchBackend:
@@ -68,29 +42,23 @@ class TorchBackend:
             self._network = network.to(self._device)
         except RuntimeError as error:
             raise BackendError(f"{self.name} cannot be used: {one_line(error)}") from error
-        self._num_outputs = len(_graph(bundle).output)
+        self._num_outputs = num_outputs(bundle)
         if self._device.type == "cpu" and threads is not None:
             torch.set_num_threads(num_threads(threads))
-        self._graphs = GraphRunner(self._outputs, self._device) if self._device.type == "cuda" else None
 
     def run(self, images: ByteArray) -> NetworkOutputs:
-        """See Backend.run. On CUDA, the first call with a batch size takes longer, because it captures the graph."""
+        """See Backend.run."""
         images = require_images(images, self._bundle)
+        if not images.flags.writeable:  # a tensor cannot share it
+            images = images.copy()
         try:
-            if self._graphs is not None:
-                return NetworkOutputs(*self._graphs.run(images))
-            if not images.flags.writeable:  # a tensor cannot share it
-                images = images.copy()
             with torch.inference_mode():
-                outputs = self._outputs(torch.from_numpy(images).to(self._device))
+                found = self._network(torch.from_numpy(images).to(self._device))
+                outputs = [tensor for tensor in found if tensor is not None][: self._num_outputs]
             # numpy() shares memory with the tensor, which nothing else keeps alive.
             return NetworkOutputs(*(tensor.cpu().contiguous().numpy() for tensor in outputs))
         except RuntimeError as error:
             raise ModelError(f"{self._bundle.path.name} failed on {self.name}: {one_line(error)}") from error
-
-    def _outputs(self, images: Tensor) -> list[Tensor]:
-        """Return as many outputs as the ONNX graph, which may omit the last one."""
-        return [tensor for tensor in self._network(images) if tensor is not None][: self._num_outputs]
 
 
 def best_device() -> Literal["cuda", "mps", "cpu"]:
@@ -107,82 +75,3 @@ def missing_device(device: str) -> str | None:
     if device == "mps" and not torch.backends.mps.is_available():
         return "no Metal device found"
     return None
-
-
-def build_network(bundle: Bundle) -> nn.Module:
-    """Build the network of a bundle, in eval mode on the CPU: (N, S, S, 3) uint8 -> labels, affines, scores[,
-    evidence].
-
-    BatchNorm is folded into the convolutions, as in the file. Raises ModelError if the bundle does not describe its
-    network, is not fp32, or has weights that do not fit the description.
-    """
-    try:
-        # On the meta device: nothing is allocated that the file does not contain.
-        with torch.device("meta"):
-            network = fuse_batch_norms(_described(bundle))
-        tensors = _weights(bundle, set(network.state_dict()))
-        network.load_state_dict(tensors, assign=True)
-    except ModelError:
-        raise
-    except Exception as error:  # any error that an invalid description causes in torch
-        _refuse(bundle, f"its description of the network does not fit ({one_line(error)})", error)
-    return network.eval().requires_grad_(False)
-
-
-def _described(bundle: Bundle) -> nn.Module:
-    if reason := unbuildable(bundle):
-        _refuse(bundle, reason)
-    match bundle.spec.network.get("kind"):
-        case "student":
-            return ExportedStudent(Student(_config(bundle, StudentConfig)))
-        case "scops":
-            return ExportedScops(Scops(_config(bundle, ScopsConfig)))
-        case "teacher":
-            return _teacher(bundle)
-        case kind:
-            _refuse(bundle, f"networks of kind {kind!r} are not supported; use another backend")
-
-
-def _teacher(bundle: Bundle) -> ExportedTeacher:
-    """Build an Assembly teacher, which joins its slots to fewer parts."""
-    form, gate, groups = (bundle.spec.network.get(name) for name in ("form", "gate", "groups"))
-    if form not in ("fast", "paper") or not isinstance(gate, (int, float)) or not isinstance(groups, str):
-        _refuse(bundle, "its description of the teacher lacks form, gate or groups")
-    joined = PartGroups.from_json(groups)
-    config: AssemblyConfig | PaperAssemblyConfig
-    config = _config(bundle, AssemblyConfig, joined) if form == "fast" else _config(bundle, PaperAssemblyConfig, joined)
-    return ExportedTeacher(build_teacher(config), joined, gate)
-
-
-def _config(bundle: Bundle, kind: type[Config], groups: PartGroups | None = None) -> Config:
-    """Return the network's configuration, which must agree with the rest of the description, and with `groups` if slots
-    are joined to parts."""
-    given = {name: value for name, value in bundle.spec.network.items() if name not in _NOT_SHAPE}
-    unknown = set(given) - {field.name for field in fields(kind)}
-    if unknown:
-        _refuse(bundle, f"its network has fields that this version does not support: {sorted(unknown)}")
-    size, num_parts = given.get("image_size"), given.get("num_parts")
-    if groups is not None and isinstance(num_parts, int):
-        groups.require_slots(num_parts)
-        num_parts = groups.num_parts
-    if bundle.spec.input_hw != (size, size) or num_parts != bundle.spec.num_parts:
-        _refuse(bundle, f"its network is for {num_parts} parts and {size} pixels, which contradicts its description")
-    if any(isinstance(value, list) and len(value) > _LONGEST_LIST for value in given.values()):
-        _refuse(bundle, f"its network has a list of more than {_LONGEST_LIST} numbers")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-
-
-def _weights(bundle: Bundle, names: set[str]) -> dict[str, Tensor]:
-    """Return the initialisers of the ONNX file with these names. Raises ModelError if any is missing."""
-    found = {tensor.name: tensor for tensor in _graph(bundle).initializer if tensor.name in names}
-    if missing := sorted(names - set(found)):
-        _refuse(bundle, f"it lacks {len(missing)} weights of the described network, such as {missing[0]}")
-    return {name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for name, tensor in found.items()}
-
-
-def _graph(bundle: Bundle) -> onnx.GraphProto:
-    return onnx.load_model_from_string(bundle.data).graph
-
-
-def _refuse(bundle: Bundle, reason: str, cause: Exception | None = None) -> NoReturn:
-    raise ModelError(f"{bundle.path}: torch cannot run it: {reason}") from cause

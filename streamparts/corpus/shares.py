@@ -14,7 +14,8 @@ WORKER_BYTES = 500_000_000
 """Memory of a worker: libraries, a model of usual size, the frames of one video."""
 WORKERS_PER_GPU = 2
 """Workers per GPU: one prepares and writes while the other's network runs."""
-_ON_GPU = ("auto", "tensorrt", "torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt")
+_ON_GPU = ("auto", "tensorrt", "torch-cuda", "onnxruntime-cuda")
+"""How the names of the backends begin that use a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def shares(num_videos: int, backend: str, workers: int | None = None, threads: i
     """Choose the number of workers. On a CPU, one thread each and one worker per core is most efficient, because videos
     do not wait for each other; fewer with few videos or little memory. Given values are kept."""
     cores = usable_cores()
-    gpus = visible_gpus() if backend in _ON_GPU else ()
+    gpus = visible_gpus() if backend.startswith(_ON_GPU) else ()
     if workers is None:
         most = len(gpus) * WORKERS_PER_GPU if gpus else cores // (threads or 1)
         workers = max(1, min(most, num_videos, free_bytes() // WORKER_BYTES))

@@ -112,7 +112,7 @@ class PartNetwork(nn.Module, ABC):
         """(B, K, C, h, w) canonical latents V*_k = T_k^-1 V_k."""
         return warp(encoding.parts, encoding.affine.matrix())
 
-    def assemble(self, canonical: Tensor, background: Tensor, affine: Affine, gate: float) -> Decoding:
+    def assemble(self, canonical: Tensor, background: Tensor, affine: Affine, gate: float | Tensor) -> Decoding:
         """Move canonical parts by `affine`, decode all in one batch, blend by depth (Eq. 3).
 
         `gate` > 0 lowers a part's depth logit outside its ellipse by gate * (|T^-1 u|^2 - 1), at most 12, which keeps a
@@ -124,11 +124,11 @@ class PartNetwork(nn.Module, ABC):
         part_images = colours.reshape(*masks.shape[:2], *colours.shape[1:])
         return Decoding(assemble_image(masks, part_images), masks, part_images)
 
-    def _masks(self, depth: Tensor, inverse: Tensor, gate: float) -> Tensor:
+    def _masks(self, depth: Tensor, inverse: Tensor, gate: float | Tensor) -> Tensor:
         """Depth logits (B * (1 + K), 1, S, S) -> masks (B, 1 + K, S, S)."""
         size = self.config.image_size
         depth = depth.reshape(inverse.shape[0], -1, size, size)
-        if gate > 0:
+        if isinstance(gate, Tensor) or gate > 0:
             lowered = (squared_norms(inverse, image_grid(size, size, inverse.device)) - 1).mul(-gate).clamp(-12, 0)
             depth = depth + F.pad(lowered.reshape(*lowered.shape[:2], size, size), (0, 0, 0, 0, 1, 0))
         return part_masks(depth)

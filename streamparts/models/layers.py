@@ -20,10 +20,16 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
-@cache
+# Otherwise the compiler traces through the cache, with a warning.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def has_bfloat16(device_type: str) -> bool:
     """True if "cpu" or "cuda" has bfloat16 instructions. Otherwise PyTorch emulates them at a tenth of float32's
     speed."""
+    return _has_bfloat16(device_type)
+
+
+@cache
+def _has_bfloat16(device_type: str) -> bool:
     if device_type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device_type != "cpu":
@@ -90,11 +96,15 @@ def _stack_rows(*rows: list[Tensor]) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
+def centres(count: int, device: torch.device | None = None) -> Tensor:
+    """(count,) normalised coordinates of pixel centres along an axis (align_corners=False)."""
+    return (torch.arange(count, device=device) * 2 + 1) / count - 1
+
+
 def image_grid(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """(height * width, 2) normalised x, y of the pixel centres (align_corners=False)."""
-    y = (torch.arange(height, device=device) * 2 + 1) / height - 1
-    x = (torch.arange(width, device=device) * 2 + 1) / width - 1
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+    """(height * width, 2) normalised x, y of the pixel centres."""
+    axes = torch.meshgrid(centres(width, device), centres(height, device), indexing="xy")
+    return torch.stack(axes, dim=-1).reshape(-1, 2)
 
 
 def transform_points(matrix: Tensor, points: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from streamparts.geometry import CANONICAL_SIGMAS
-from streamparts.models.layers import Affine
+from streamparts.models.layers import Affine, centres
 
 ROUNDNESS = 1e-5
 """Share of a covariance's trace below which a difference of its axes is rounding error."""
@@ -38,7 +38,7 @@ def mask_moments(masks: Tensor) -> Moments:
     mass = rows.sum(2)
     safe = mass.clamp(min=1e-12).unsqueeze(-1)
     columns, rows = columns / safe, rows / safe
-    x, y = _centres(width, masks.device), _centres(height, masks.device)
+    x, y = centres(width, masks.device), centres(height, masks.device)
     mean_x, mean_y = (columns * x).sum(-1, keepdim=True), (rows * y).sum(-1, keepdim=True)
     dx, dy = x - mean_x, y - mean_y
     variance = torch.stack([(columns * dx.square()).sum(-1), (rows * dy.square()).sum(-1)], dim=-1)
@@ -75,8 +75,3 @@ def pose_from_moments(moments: Moments, min_variance: float, sigmas: float = CAN
 def pixel_variance(height: int, width: int) -> float:
     """Variance of a pixel's area about its centre, in normalised coordinates: the geometric mean of both axes'."""
     return (2 / height) * (2 / width) / 12
-
-
-def _centres(count: int, device: torch.device) -> Tensor:
-    """(count,) normalised coordinates of pixel centres along an axis (align_corners=False)."""
-    return (torch.arange(count, device=device) * 2 + 1) / count - 1

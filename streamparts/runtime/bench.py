@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from av import VideoFrame
 
-from streamparts.backends.choice import BACKENDS, missing, open_backend
+from streamparts.arrays import ByteArray
+from streamparts.backends.choice import BACKENDS, missing, noise, open_backend
 from streamparts.backends.loading import load_model
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Frame
 from streamparts.errors import StreampartsError, VideoError
-from streamparts.machine import num_threads, processor_name, usable_cores
-from streamparts.runtime.pipeline import part_tracker
-from streamparts.sources import open_source
-from streamparts.tracking.segment import PartSegmenter
+from streamparts.machine import installed_versions, missing_package, num_threads, processor_name, usable_cores
 
 SCHEMA = "streamparts.bench/1"
 FRAME_HW = (720, 1280)
@@ -61,9 +57,10 @@ class Row:
     """Time of a network run on `batch` images."""
     network_cpu_ms: float
     """Mean processor time of the same over all threads, which depends least on other load."""
-    frame_ms: Times
-    """Time of a frame from decoded image to tracks, including scaling; for a batch, the time per frame."""
-    fps: float
+    frame_ms: Times | None
+    """Time of a frame from decoded image to tracks, including scaling; for a batch, the time per frame. None without
+    PyAV."""
+    fps: float | None
     """Frame rate of that path."""
     num_runs: int
     """Number of runs behind the quantiles."""
@@ -104,10 +101,13 @@ class BenchReport:
 
 def _table_line(row: Row) -> str:
     network, frame = row.network_ms, row.frame_ms
-    return (
+    start = (
         f"{row.backend:<22}{row.batch:>5}{network.p50:>10.2f}{network.p95:>8.2f}{network.p99:>8.2f}"
-        f"{row.network_cpu_ms:>8.2f}{frame.p50:>13.2f}{frame.p95:>8.2f}{frame.p99:>8.2f}{row.fps:>8.1f}"
+        f"{row.network_cpu_ms:>8.2f}"
     )
+    if frame is None:
+        return f"{start}{'-':>13}"
+    return f"{start}{frame.p50:>13.2f}{frame.p95:>8.2f}{frame.p99:>8.2f}{row.fps:>8.1f}"
 
 
 def bench(
@@ -135,8 +135,11 @@ def bench(
     invalid model or video.
     """
     bundle = model if isinstance(model, Bundle) else load_model(model)
-    frames = _video_frames(video) if video else [drawn_frame()]
-    versions = {"Python": platform.python_version(), **installed_versions()}
+    no_video = missing_package("av", "")
+    if video and no_video:
+        raise VideoError(f"{video}: cannot be read, because PyAV is not installed; pip install av")
+    frames = [] if no_video else _video_frames(video) if video else [drawn_frame()]
+    versions = {"Python": platform.python_version(), **installed_versions(PACKAGES)}
     report = BenchReport(_model(bundle), _machine(threads), versions, _what(frames, video))
     for name in backends or [name for name in BACKENDS if name != "torch"]:  # torch resolves to one of torch-...
         try:
@@ -153,38 +156,50 @@ def bench(
 
 
 def time_backend(bundle: Bundle, backend: Backend, frames: Sequence[Frame], batch: int, seconds: float) -> Row:
-    """Time the network alone and the whole path of a frame, in turns, so that other load affects both alike."""
-    segmenter = PartSegmenter(bundle, backend)
-    tracker = part_tracker(bundle.spec)
-    some = [frames[i % len(frames)] for i in range(batch)]
-    images = np.stack([segmenter.prepare(frame).image for frame in some])
-
-    def whole() -> None:
-        prepared = [segmenter.prepare(frame) for frame in some]
-        parts = segmenter.infer_batch(prepared) if batch > 1 else [segmenter.infer(prepared[0])]
-        for item, found in zip(prepared, parts, strict=True):
-            tracker.update(item.frame, item.letterbox, found)
-
+    """Time the network alone and the whole path of a frame, in turns, so that other load affects both alike. Without
+    PyAV, of which `frames` are made, the network alone, on noise."""
+    images, whole = noise(bundle, batch), None
+    if frames:
+        images, whole = _whole_path(bundle, backend, [frames[i % len(frames)] for i in range(batch)])
     for _ in range(WARM_UP_RUNS):
         backend.run(images)
-        whole()
+        if whole:
+            whole()
     network_seconds, whole_seconds = list[float](), list[float]()
     cpu_seconds = 0.0
     deadline = time.perf_counter() + 2 * seconds
-    while time.perf_counter() < deadline or len(whole_seconds) < FEWEST_RUNS:
+    while time.perf_counter() < deadline or len(network_seconds) < FEWEST_RUNS:
         cpu_start = time.process_time()
         network_seconds.append(_seconds(lambda: backend.run(images)))
         cpu_seconds += time.process_time() - cpu_start
-        whole_seconds.append(_seconds(whole))
+        if whole:
+            whole_seconds.append(_seconds(whole))
     return Row(
         backend=backend.name,
         batch=batch,
         network_ms=Times.of(network_seconds),
         network_cpu_ms=round(1e3 * cpu_seconds / len(network_seconds), 3),
-        frame_ms=Times.of([x / batch for x in whole_seconds]),
-        fps=round(batch * len(whole_seconds) / sum(whole_seconds), 1),
-        num_runs=len(whole_seconds),
+        frame_ms=Times.of([x / batch for x in whole_seconds]) if whole_seconds else None,
+        fps=round(batch * len(whole_seconds) / sum(whole_seconds), 1) if whole_seconds else None,
+        num_runs=len(network_seconds),
     )
+
+
+def _whole_path(bundle: Bundle, backend: Backend, frames: list[Frame]) -> tuple[ByteArray, Callable[[], None]]:
+    """The network's input for `frames`, and a function that takes them from decoded images to tracks."""
+    from streamparts.runtime.pipeline import part_tracker
+    from streamparts.tracking.segment import PartSegmenter
+
+    segmenter = PartSegmenter(bundle, backend)
+    tracker = part_tracker(bundle.spec)
+
+    def whole() -> None:
+        prepared = [segmenter.prepare(frame) for frame in frames]
+        parts = segmenter.infer_batch(prepared) if len(frames) > 1 else [segmenter.infer(prepared[0])]
+        for item, found in zip(prepared, parts, strict=True):
+            tracker.update(item.frame, item.letterbox, found)
+
+    return np.stack([segmenter.prepare(frame).image for frame in frames]), whole
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -200,11 +215,15 @@ def drawn_frame() -> Frame:
     image = np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], axis=-1).astype(np.uint8)
     for k in range(10):
         image[(x - 200 - 90 * k) ** 2 + (y - 150 - 45 * k) ** 2 < 70**2] = (25 * k, 255 - 25 * k, 60 * k % 256)
+    from av import VideoFrame
+
     picture = VideoFrame.from_ndarray(image, "rgb24").reformat(format="yuv420p")
     return Frame(0, 0, Fraction(1, 30), picture, 0, height, width, time.perf_counter())
 
 
 def _video_frames(video: str | Path) -> list[Frame]:
+    from streamparts.sources import open_source
+
     with open_source(video) as source:
         frames = list(islice(source, MOST_FRAMES))
     if not frames:
@@ -213,6 +232,8 @@ def _video_frames(video: str | Path) -> list[Frame]:
 
 
 def _what(frames: Sequence[Frame], video: str | Path | None) -> str:
+    if not frames:
+        return "noise, since PyAV is not installed: the network only"
     kind = f"of {Path(video).name}" if video else "drawn"
     return f"{len(frames)} frame{'s' * (len(frames) > 1)} of {frames[0].width}x{frames[0].height} {kind}"
 
@@ -230,14 +251,3 @@ def _machine(threads: int | None) -> dict[str, str | int | float]:
     if hasattr(os, "getloadavg"):
         machine["load"] = round(os.getloadavg()[0], 1)
     return machine
-
-
-def installed_versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Versions of the installed packages."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -67,6 +67,7 @@ class Pipeline:
         interrupt = source.close if source.live else None
         depth, replaced = (1, self._replaced) if self.policy == "latest" else (PREFETCH_DEPTH, None)
         self._prefetch: Prefetch[Frame] | Prefetch[Prepared]
+        self._results: Iterator[Tracks]
         if following.num_subjects:  # the region depends on the previous frame
             frames = Prefetch(self._wanted_frames(), depth, replaced, interrupt, picture_bytes)
             tracks = FollowedTracks(
@@ -82,7 +83,10 @@ class Pipeline:
             prepared = Prefetch(
                 self._prepared(self._wanted_frames()), depth, None, interrupt, lambda item: picture_bytes(item.frame)
             )
-            self._prefetch, self._results = prepared, map(fixed.update, prepared)
+            # One frame behind, which a live source must not be, the network runs beside all else.
+            overlaps = self._segmenter.overlaps and not source.live
+            self._prefetch = prepared
+            self._results = fixed.updates(prepared) if overlaps else map(fixed.update, prepared)
 
     def __iter__(self) -> Iterator[Tracks]:
         """Raises errors of the source or the network after the tracks before them."""

@@ -7,7 +7,7 @@ from av import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from streamparts.arrays import ByteArray, require_shape
-from streamparts.data import Frame
+from streamparts.data import DeviceImage, Frame
 from streamparts.geometry import Region
 from streamparts.sources.heavy import to_bt709
 from streamparts.sources.picture_window import PixelWindow, cut_out
@@ -32,6 +32,8 @@ class Rescaler:
         size_hw = size_hw or ((frame.height, frame.width) if window is None else window.size_hw)
         if min(size_hw) < 1:
             raise ValueError(f"size_hw must be positive, got {size_hw}")
+        if isinstance(frame.image, DeviceImage):
+            return frame.image.scaled(size_hw, crop)
         if isinstance(frame.image, np.ndarray):
             return _resize_array(frame.image if window is None else frame.image[window.slices], size_hw)
         if window is None:
@@ -49,7 +51,11 @@ class Rescaler:
         yuv420p input keeps its colour space, bit by bit; all else becomes BT.709. Odd sizes grow by one pixel, a copy
         of the last row or column, because H.264 needs even ones.
         """
-        image = frame.image if isinstance(frame.image, VideoFrame) else VideoFrame.from_ndarray(frame.image, "rgb24")
+        image = frame.image
+        if isinstance(image, DeviceImage):
+            image = image.scaled((frame.height, frame.width))
+        if not isinstance(image, VideoFrame):
+            image = VideoFrame.from_ndarray(image, "rgb24")
         plain = image.format.name == "yuv420p" and image.color_range != ColorRange.JPEG
         source = image if plain else to_bt709(image, self._reformatter)
         picture = VideoFrame(frame.width + frame.width % 2, frame.height + frame.height % 2, "yuv420p")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.data import Frame
+from streamparts.data import DeviceImage, Frame
 
 GRID = 24
 """Pixels looked at along each side."""
@@ -38,6 +38,8 @@ class CutDetector:
 
 def _sample(frame: Frame) -> NDArray[np.int16]:
     """Some bytes of the first plane, evenly spread: luma, or one colour channel."""
+    if isinstance(frame.image, DeviceImage):
+        return frame.image.scaled((min(GRID, frame.height), min(GRID, frame.width)))[:, :, 1].astype(np.int16)
     if isinstance(frame.image, np.ndarray):
         rows = frame.image[:, :, 1]
     else:

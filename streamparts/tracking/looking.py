@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from streamparts.bundle.spec import ModelSpec
-from streamparts.data import Frame, Tracks
+from streamparts.data import Frame, Parts, Tracks
+from streamparts.errors import ModelError
 from streamparts.meter import StageClock
 from streamparts.tracking.presence import Presence, subject_score
 from streamparts.tracking.segment import PartSegmenter, Prepared
@@ -57,6 +60,42 @@ class FixedTracks:
         """Return the tracks of the next frame. Raises ModelError."""
         with self._clock.time("infer"):
             parts = self._segmenter.infer(item)
+        return self._tracked(item, parts)
+
+    def updates(self, items: Iterable[Prepared]) -> Iterator[Tracks]:
+        """Return the tracks of every frame, one frame behind: the network runs on the next frame while the caller uses
+        this one's tracks. Needs a segmenter that `overlaps`. Raises the errors of `items`, and ModelError, after the
+        tracks before them."""
+        source, waiting = iter(items), deque[Prepared]()
+        failure: Exception | None = None
+        ended = False
+        try:
+            while waiting or not ended:
+                if ended or len(waiting) == 2:
+                    item = waiting.popleft()
+                    with self._clock.time("infer"):
+                        parts = self._segmenter.finish(item)
+                    yield self._tracked(item, parts)
+                    del item  # otherwise this generator would keep one frame alive while it waits
+                    continue
+                try:
+                    item = next(source)
+                    self._segmenter.start(item)
+                except StopIteration:
+                    ended = True
+                except Exception as error:
+                    failure, ended = error, True
+                else:
+                    waiting.append(item)
+                    del item
+            if failure is not None:
+                raise failure
+        finally:
+            for item in waiting:  # so that the backend's next caller does not get these results
+                with suppress(ModelError):
+                    self._segmenter.finish(item)
+
+    def _tracked(self, item: Prepared, parts: Parts) -> Tracks:
         with self._clock.time("track"):
             if self._subject is None:
                 return self._tracker.update(item.frame, item.letterbox, parts)

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import Backend, Frame, NetworkOutputs, Parts
+from streamparts.data import Backend, DeviceImage, Frame, NetworkOutputs, OnDevice, Overlapping, Parts
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, Region
 from streamparts.sources.rescale import Rescaler
@@ -29,7 +29,9 @@ class Prepared:
     letterbox: Letterbox
     """Maps model pixels to displayed pixels."""
     image: ByteArray
-    """(H, W, 3) uint8 RGB at the model's input size."""
+    """(H, W, 3) uint8 RGB at the model's input size; empty if it is on the device."""
+    on_device: DeviceImage | None = None
+    """The same in the memory of the backend's device."""
 
 
 class PartSegmenter:
@@ -57,15 +59,48 @@ class PartSegmenter:
         inner = self._rescaler.rgb(frame, letterbox.inner_hw, letterbox.crop)
         return Prepared(frame, letterbox, letterbox.pad(inner))
 
+    def prepare_there(self, frame: Frame, region: Region | None = None) -> Prepared:
+        """The same, but a frame in the memory of the backend's device stays there."""
+        if not (isinstance(frame.image, DeviceImage) and isinstance(self._backend, OnDevice)):
+            return self.prepare(frame, region)
+        letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw, region)
+        return Prepared(frame, letterbox, np.empty((0, 0, 3), np.uint8), frame.image.fitted(letterbox))
+
     def infer(self, prepared: Prepared) -> Parts:
         """Run the network on one prepared frame. Raises ModelError if it fails or returns nan, infinity, labels without
         a part, or other sizes than in its description."""
+        if prepared.on_device is not None and isinstance(self._backend, OnDevice):
+            return self._parts(self._backend.run_on_device(prepared.on_device), [prepared])[0]
         return self.infer_batch([prepared])[0]
 
     def infer_batch(self, prepared: Sequence[Prepared]) -> list[Parts]:
         """The same for several frames at once: a higher frame rate at a higher latency."""
         images = prepared[0].image[None] if len(prepared) == 1 else np.stack([item.image for item in prepared])
-        labels, affines, scores, evidence = self._checked(self._backend.run(images), prepared)
+        return self._parts(self._backend.run(images), prepared)
+
+    @property
+    def overlaps(self) -> bool:
+        """True if `start` and `finish` can be used: the network then runs while the caller does something else."""
+        return isinstance(self._backend, Overlapping)
+
+    def start(self, prepared: Prepared) -> None:
+        """Start on a frame; at most two may wait for `finish`. Raises ModelError."""
+        backend = self._overlapping()
+        rows = backend.rows(1)
+        rows[0] = prepared.image
+        backend.submit(rows)
+
+    def finish(self, prepared: Prepared) -> Parts:
+        """Return the parts of the oldest frame that was started. Raises ModelError, as `infer`."""
+        return self._parts(self._overlapping().collect(), [prepared])[0]
+
+    def _overlapping(self) -> Overlapping:
+        if not isinstance(self._backend, Overlapping):
+            raise ValueError(f"{self._backend.name} runs one batch after the other")
+        return self._backend
+
+    def _parts(self, outputs: NetworkOutputs, prepared: Sequence[Prepared]) -> list[Parts]:
+        labels, affines, scores, evidence = self._checked(outputs, prepared)
         return [
             Parts(labels[i], affines[i], scores[i], None if evidence is None else evidence[i])
             for i in range(len(prepared))

@@ -81,6 +81,9 @@ class TrainingConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Precision of the networks; poses and losses are always in float32. The decoder, most of the work, computes in
     bfloat16 if the machine can. A CPU uses bf16-mixed for 16-mixed."""
+    compile: bool = False
+    """Fuse the teacher's passes, and on a GPU replay them as graphs; the first step then takes a minute or more. Where
+    it cannot be compiled, training says so and goes on without."""
     threads: int = 0
     """CPU threads; 0 for torch's default."""
     cache: Path | None = None
@@ -132,6 +135,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         "twice the resolution and thirteen times the pairs, for one data-centre GPU",
         {
             "network": AssemblyConfig(num_parts=12, image_size=128),
+            "compile": True,
             "steps": 12000,
             "student_steps": 6000,
             "batch_size": 32,

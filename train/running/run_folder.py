@@ -124,12 +124,15 @@ class RunLog:
         self.board = None if quiet else SummaryWriter(str(folder / "tensorboard"), purge_step=start)
         self.steps, self._start = steps, start
         self._plain = PlainLines(lambda line: print(line, file=sys.stderr, flush=True))
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Tensor] = {}
         self.count, self.began = 0, time.monotonic()
+        self._last = self.began
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        """Sums stay where the terms are: reading one would wait for the device in every step."""
         for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+            exact = value.detach().double()
+            self.sums[name] = self.sums[name] + exact if name in self.sums else exact
         self.count += 1
         self.bar.update()
         if self.bar.disable and self.board and self._plain.is_due():
@@ -154,14 +157,17 @@ class RunLog:
         return bool(totals[-1] <= min(totals))
 
     def _write(self, step: int) -> None:
-        means = self._over_all_processes({name: value / self.count for name, value in self.sums.items()})
+        means = self._over_all_processes({name: float(value) / self.count for name, value in self.sums.items()})
+        now = time.monotonic()
+        rate, self._last = self.count / max(now - self._last, 1e-9), now
         self.sums, self.count = {}, 0
         if not self.board:
             return
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
-        seconds = round(time.monotonic() - self.began, 1)
+        head = {"stage": self.stage, "step": step, "seconds": round(now - self.began, 1)}
+        head["steps_per_second"] = float(f"{rate:.4g}")
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"stage": self.stage, "step": step, "seconds": seconds, **means}) + "\n")
+            file.write(json.dumps({**head, **means}) + "\n")
         for name, value in {**means, "sum": sum(means.values())}.items():
             self.board.add_scalar(f"{self.stage}/{name}", value, step)
 
@@ -192,10 +198,11 @@ def restore(checkpoint: Path, network: torch.nn.Module, optimiser: torch.optim.O
     return read_metadata(checkpoint)[0]
 
 
-def require_finite(stage: str, step: int, terms: dict[str, Tensor]) -> Tensor:
-    """Return the sum of the terms. Raises StreampartsError naming the step and the terms that are not finite."""
+def require_finite(stage: str, step: int, terms: dict[str, Tensor], check: bool = True) -> Tensor:
+    """Return the sum of the terms. Raises StreampartsError naming the step and the terms that are not finite; without
+    `check`, it does not wait for them."""
     loss = torch.stack(list(terms.values())).sum()
-    if not torch.isfinite(loss):
+    if check and not torch.isfinite(loss):
         wrong = ", ".join(f"{name} is {value.item()}" for name, value in terms.items() if not torch.isfinite(value))
         raise StreampartsError(f"{stage}, step {step}: {wrong or 'the sum is too large'}; try a lower --learning-rate")
     return loss

@@ -53,7 +53,7 @@ def paper_transform(draws: Draws) -> Tensor:
 
 
 def forward_pair(
-    network: PartNetwork, pair: Pair, gate: float, transform: Tensor, canonical: bool = False
+    network: PartNetwork, pair: Pair, gate: float | Tensor, transform: Tensor, canonical: bool = False
 ) -> PairResult:
     """Encode all frames and the warped target in one batch. Decode the source's parts at both poses, those of the frame
     after the target, if there is one, at the target's poses and, if `canonical`, the source's at the identity."""
@@ -101,5 +101,5 @@ class PairForward(torch.nn.Module):
         super().__init__()
         self.network, self.canonical = network, canonical
 
-    def forward(self, pair: Pair, gate: float, transform: Tensor) -> PairResult:
+    def forward(self, pair: Pair, gate: float | Tensor, transform: Tensor) -> PairResult:
         return forward_pair(self.network, pair, gate, transform, self.canonical)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+import atexit
+import weakref
 from contextlib import ExitStack, suppress
 from typing import Any
 
-import numpy as np
-
 from streamparts.arrays import ByteArray
+from streamparts.backends.capture import sizes_to_warm
+from streamparts.backends.checks import require_images
+from streamparts.backends.overlap import NUM_SLOTS, InFlight
+from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
 from streamparts.backends.tensorrt.cuda import load_cuda
-from streamparts.backends.tensorrt.library import Library, load_library, require_available, rtx_plan_problem
-from streamparts.backends.tensorrt.one_pass import Interface, Slot
+from streamparts.backends.tensorrt.library import (
+    Library,
+    load_library,
+    new_runtime,
+    require_available,
+    rtx_plan_problem,
+)
+from streamparts.backends.tensorrt.one_pass import EngineMeans, Interface, Slot
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
 from streamparts.data import NetworkOutputs
 from streamparts.errors import ModelError
-
-NUM_SLOTS = 2
-"""Batches in flight: one is computed while the next is uploaded and the last downloaded."""
 
 
 class TensorRtBackend:
@@ -38,100 +43,76 @@ class TensorRtBackend:
         if bundle.engine is None:
             raise ValueError(f"{bundle.path} is not an engine")
         library, cuda = load_library(), load_cuda()
-        self._shape = (*bundle.spec.input_hw, 3)
-        self._waiting: deque[Slot] = deque()
+        self._bundle = bundle
         with ExitStack() as stack:
             # A stack unwinds in reverse: passes are dropped before the engine, and the engine before its runtime.
             engine = _deserialise(library, bundle.data, self._label, bundle.engine.version_compatible, stack)
             self.interface = _read_interface(library.module, engine, bundle.spec, self._label)
-            new_context = _context_maker(library, engine, self._label, stack)
-            self._slots = deque(
-                Slot(cuda, self.interface, new_context, library.log.take, self._label, stack) for _ in range(NUM_SLOTS)
-            )
+            kernels = RtxKernels(bundle.sha256, library.version)
+            new_context = _context_maker(library, engine, self._label, kernels, stack)
+            means = EngineMeans(new_context, int(engine.device_memory_size_v2), library.log.take, self._label)
+            slots = [Slot(cuda, self.interface, means, stack) for _ in range(NUM_SLOTS)]
+            for slot in slots:
+                slot.warm(sizes_to_warm(self.max_batch))
+            kernels.save()
+            self._batches = InFlight(slots, self.max_batch)
             self._stack = stack.pop_all()
+        _open.add(self)
 
     @property
     def max_batch(self) -> int:
         """Largest batch of the network; `run` splits larger ones."""
         return self.interface.max_batch
 
+    @property
+    def graphs(self) -> dict[int, bool]:
+        """For each batch size that was run: True if it is replayed as a CUDA graph."""
+        return self._batches.graphs
+
     def run(self, images: ByteArray) -> NetworkOutputs:
         """See Backend.run; any number of images; the copies of one batch overlap with the computation of the next."""
-        if self._waiting:
-            raise ValueError("submitted images wait for collect()")
-        self._require_pictures(images)
-        try:
-            return _joined(list(self._batches(images)))
-        except BaseException:
-            self._drop_waiting()
-            raise
+        return self._batches.run(require_images(images, self._bundle))
+
+    def rows(self, batch: int) -> ByteArray:
+        """(batch, H, W, 3) uint8 memory for the next submit(), batch <= max_batch: images that are written there are
+        uploaded without another copy. Valid until that submit()."""
+        return self._batches.rows(batch)
 
     def submit(self, images: ByteArray) -> None:
         """Start on (N, H, W, 3) images, N <= max_batch, and return at once; `images` may be reused.
 
         At most NUM_SLOTS batches may wait for collect(). Raises ModelError if the network fails.
         """
-        self._require_pictures(images)
-        if len(images) > self.max_batch:
-            raise ValueError(f"submit takes at most {self.max_batch} images at once, got {len(images)}")
-        if not self._slots:
-            raise ValueError(f"{NUM_SLOTS} batches are waiting; collect() one first")
-        slot = self._slots[0]
-        slot.submit(images)
-        self._waiting.append(self._slots.popleft())
+        self._batches.submit(require_images(images, self._bundle))
 
     def collect(self) -> NetworkOutputs:
         """Wait for the oldest submitted batch that was not collected, and return its outputs. Raises ModelError on
         failure."""
-        if not self._waiting:
-            raise ValueError("nothing was submitted")
-        slot = self._waiting.popleft()
-        self._slots.appendleft(slot)  # the slot that already has graphs for this size
-        return slot.collect()
+        return self._batches.collect()
 
     def close(self) -> None:
         """Free the GPU's memory; may be called again."""
-        self._waiting.clear()
-        self._slots = deque()
+        if hasattr(self, "_batches"):
+            self._batches.clear()
         self._stack.close()
 
     def __del__(self) -> None:
         with suppress(Exception):  # at interpreter exit, half of the modules may be gone
             self.close()
 
-    def _batches(self, images: ByteArray) -> Iterator[NetworkOutputs]:
-        for start in range(0, len(images), self.max_batch):
-            if not self._slots:
-                yield self.collect()
-            self.submit(images[start : start + self.max_batch])
-        while self._waiting:
-            yield self.collect()
 
-    def _drop_waiting(self) -> None:
-        """After a failure, drop the results of earlier batches, so that they are not taken for later ones."""
-        while self._waiting:
-            with suppress(ModelError):
-                self.collect()
-
-    def _require_pictures(self, images: ByteArray) -> None:
-        if images.dtype != np.uint8 or images.shape[1:] != self._shape or not len(images):
-            height, width, channels = self._shape
-            raise ModelError(
-                f"{self._label} takes uint8 images of shape (N, {height}, {width}, {channels}), got {images.dtype} "
-                f"{images.shape}"
-            )
+_open: weakref.WeakSet[TensorRtBackend] = weakref.WeakSet()
+"""Backends to close before the interpreter takes CUDA and the logger apart."""
 
 
-def _joined(batches: list[NetworkOutputs]) -> NetworkOutputs:
-    if len(batches) == 1:
-        return batches[0]
-    columns = zip(*batches, strict=True)
-    return NetworkOutputs(*(None if column[0] is None else np.concatenate(column) for column in columns))  # type: ignore[arg-type]
+@atexit.register
+def _close_all() -> None:
+    for backend in list(_open):
+        backend.close()
 
 
 def _deserialise(library: Library, plan: bytes, label: str, host_code: bool, stack: ExitStack) -> Any:
-    trt = library.module
-    runtime = trt.Runtime(library.log)
+    runtime = new_runtime(library)
     # A version-compatible plan contains its own runtime as machine code; load_engine has already checked its trust.
     runtime.engine_host_code_allowed = host_code
     if library.is_rtx and (reason := rtx_plan_problem(library, runtime, plan)) is not None:
@@ -149,16 +130,19 @@ def _drop_last_first(holder: list[Any]) -> None:
         holder.pop()
 
 
-def _context_maker(library: Library, engine: Any, label: str, stack: ExitStack) -> Any:
-    """Return a function that creates execution contexts. `stack` owns the engine and the resources of its contexts."""
+def _context_maker(library: Library, engine: Any, label: str, kernels: RtxKernels, stack: ExitStack) -> Any:
+    """Return a function that creates execution contexts, whose scratch memory is given to them. `stack` owns the engine
+    and the resources of its contexts."""
+    trt = library.module
+    strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
     holder = [engine]
     if library.is_rtx:
-        holder.append(_rtx_runtime_config(library.module, engine))
+        holder.append(_rtx_runtime_config(trt, engine, kernels))
     stack.callback(_drop_last_first, holder)
 
     def new_context() -> Any:
         engine, *means = holder
-        context = engine.create_execution_context(*means)
+        context = engine.create_execution_context(*means or [strategy])
         if context is None:
             raise ModelError(f"{label}: {library.title} returned no execution context ({library.log.take()})")
         return context
@@ -166,11 +150,40 @@ def _context_maker(library: Library, engine: Any, label: str, stack: ExitStack) 
     return new_context
 
 
-def _rtx_runtime_config(trt: Any, engine: Any) -> Any:
+class RtxKernels:
+    """The kernels that TensorRT for RTX compiles for an engine's shapes, kept for the next process in the engine
+    cache. The library checks that they fit this GPU and driver."""
+
+    def __init__(self, plan_sha256: str, version: str) -> None:
+        self._cache = EngineCache(cache_folder())
+        self._path = self._cache.kernels_path(plan_sha256, version)
+        self._runtime_cache: Any = None
+        self._saved = b""
+
+    def attach(self, runtime_cache: Any) -> None:
+        """Load what an earlier process saved, if the library takes it."""
+        self._runtime_cache, self._saved = runtime_cache, self._cache.read(self._path) or b""
+        if self._saved and not runtime_cache.deserialize(self._saved):
+            self._saved = b""
+
+    def save(self) -> None:
+        """Save kernels that were compiled since; a cache that cannot be written is only slower."""
+        if self._runtime_cache is None:
+            return
+        kernels = bytes(self._runtime_cache.serialize())
+        if kernels != self._saved:
+            with suppress(ModelError):
+                self._cache.write(self._path, kernels)
+
+
+def _rtx_runtime_config(trt: Any, engine: Any, kernels: RtxKernels) -> Any:
     """Kernels are compiled once for all contexts, for the current shape, before it runs: graphs would keep slow
     ones."""
     runtime_config = engine.create_runtime_config()
-    runtime_config.set_runtime_cache(runtime_config.create_runtime_cache())
+    runtime_cache = runtime_config.create_runtime_cache()
+    kernels.attach(runtime_cache)
+    runtime_config.set_runtime_cache(runtime_cache)
+    runtime_config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
     runtime_config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
     return runtime_config
 

@@ -52,6 +52,9 @@ class EngineCache:
     def timing_path(self, library: str, gpu: str) -> Path:
         return self.folder / f"timing-{digest(library, gpu)[:32]}.cache"
 
+    def kernels_path(self, plan_sha256: str, version: str) -> Path:
+        return self.folder / f"kernels-{digest(plan_sha256, version)[:32]}.cache"
+
     def read(self, path: Path) -> bytes | None:
         """Read a file of the cache; None if it does not exist. Raises ModelError unless it is a plain file of this
         user."""

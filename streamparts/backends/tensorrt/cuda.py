@@ -49,12 +49,30 @@ def error_name(code: Any) -> str:
     return str(getattr(code, "name", None) or f"error {code}")
 
 
+OLDEST_DRIVERS = {12: 525, 13: 580}
+"""Oldest NVIDIA driver for each major version of CUDA: NVIDIA's table of CUDA's minor version compatibility."""
+
+
 def gpu_problem(cuda: Any) -> str | None:
     """Return why no GPU can be used here, or None."""
     code, count = cuda.cudaGetDeviceCount()
-    if code != cuda.cudaError_t.cudaSuccess:
-        return f"no CUDA driver or GPU here ({error_name(code)})"
-    return None if count else "no CUDA GPU here"
+    if code == cuda.cudaError_t.cudaSuccess:
+        return None if count else "no CUDA GPU here"
+    return _old_driver(cuda) or f"no CUDA driver or GPU here ({error_name(code)})"
+
+
+def _old_driver(cuda: Any) -> str | None:
+    """Return that the driver is too old for these bindings, if it is: CUDA gives the same error for no driver at
+    all."""
+    (_, driver), (_, runtime) = cuda.cudaDriverGetVersion(), cuda.cudaRuntimeGetVersion()
+    wanted = runtime // 1000
+    if not driver or driver // 1000 >= wanted:
+        return None
+    return (
+        f"no driver for CUDA {wanted} here: it supports CUDA {cuda_version(driver)}, and cuda-bindings is for "
+        f"{cuda_version(runtime)}; update it to {OLDEST_DRIVERS.get(wanted, 'a newer one')}, or pip install "
+        f"'cuda-bindings<{wanted}'"
+    )
 
 
 def describe_gpu(cuda: Any) -> Gpu:

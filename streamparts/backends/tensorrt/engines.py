@@ -63,16 +63,20 @@ def engine_for(
     precision: Precision | None = None,
     options: BuildOptions | None = None,
     calibration: ByteArray | None = None,
+    made_up: bool = False,
 ) -> Bundle:
     """Return an engine of an .onnx bundle for this GPU: from this user's cache, or built, compared and cached.
 
-    `precision` None keeps the model's. int8 from an fp32 model needs (F, H, W, 3) `calibration` frames. Two processes
+    `precision` None keeps the model's. int8 from an fp32 model needs (F, H, W, 3) `calibration` frames; `made_up` says
+    that they are generated, and that the engine is not expected to be as accurate on them. Two processes
     that ask at the same time build it once. Raises ModelError, MissingExtraError.
     """
     if bundle.engine is not None:
         return bundle
     machine = this_machine(bundle.path.name)
-    request = Request(bundle, precision or bundle.spec.precision, options or BuildOptions(), calibration)
+    request = Request(
+        bundle, precision or bundle.spec.precision, options or BuildOptions(), calibration, made_up=made_up
+    )
     cache = EngineCache(cache_folder())
     key = cache_key(request, machine)
     if (found := _cached(cache, key, request)) is not None:

@@ -89,6 +89,28 @@ def new_log(trt: Any) -> Any:
     return Log()
 
 
+def new_builder(library: Library) -> Any:
+    """A builder. Raises ModelError where the library does not like the driver or the GPU."""
+    trt = library.module
+    try:
+        return trt.Builder(library.log)
+    except TypeError as error:  # "factory function returned nullptr"
+        raise _does_not_start(library) from error
+
+
+def new_runtime(library: Library) -> Any:
+    """A runtime. Raises ModelError where the library does not like the driver or the GPU."""
+    trt = library.module
+    try:
+        return trt.Runtime(library.log)
+    except TypeError as error:
+        raise _does_not_start(library) from error
+
+
+def _does_not_start(library: Library) -> ModelError:
+    return ModelError(f"{library.title} does not start on this GPU and driver ({library.log.take()})")
+
+
 def available() -> str | None:
     """Return why no engine can run here, in a few words; None if one can. Creates no TensorRT objects."""
     try:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import msgspec
-import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
@@ -16,34 +15,18 @@ from streamparts.backends.tensorrt.backend import TensorRtBackend
 from streamparts.backends.tensorrt.cache import EngineCache
 from streamparts.backends.tensorrt.info import Machine, cuda_runtime_version
 from streamparts.backends.tensorrt.library import Library, load_library
-from streamparts.backends.tensorrt.plan import build_plan, rtx_targets
-from streamparts.bundle.agreement import Agreement, Tolerance
+from streamparts.backends.tensorrt.plan import build_plan, for_parser, rtx_targets
+from streamparts.backends.tolerances import MADE_UP_TOLERANCES, TOLERANCES, comparison_frames
+from streamparts.bundle.agreement import Agreement
 from streamparts.bundle.engine import BuildOptions, EngineInfo
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import Precision
 from streamparts.data import Backend
 from streamparts.errors import ModelError
-from streamparts.graph.byte_casts import cast_bytes_last
 from streamparts.parity.agreement import compare, in_each
 from streamparts.parity.labels_picture import labels_png
-from streamparts.parity.patterns import pattern_frames, plain_frames
 
 _log = logging.getLogger(__name__)
-
-NUM_PATTERNS = 16
-"""Number of generated frames for the comparison if no real ones are given."""
-TOLERANCES: dict[Precision, Tolerance] = {
-    "fp32": Tolerance(labels=0.999, pose_px=0.05, score=1e-3, far=5),
-    "fp16": Tolerance(labels=0.995, pose_px=0.3, score=1e-2, far=5),
-    "bf16": Tolerance(labels=0.995, pose_px=0.3, score=1e-2, far=5),
-    "int8": Tolerance(labels=0.98, pose_px=1.0, score=0.2, far=5),
-}
-"""Tolerances by precision, against ONNX Runtime in fp32, on real frames."""
-MADE_UP_TOLERANCES: dict[Precision, Tolerance] = {
-    **TOLERANCES,
-    "int8": Tolerance(labels=0.85, pose_px=6.0, score=0.2, far=5),
-}
-"""The same on patterns, for which int8 was not calibrated: they detect a broken engine, not a loss of accuracy."""
 
 
 class Disagreement(ModelError):
@@ -67,13 +50,14 @@ class Request:
     """(F, H, W, 3) frames to calibrate int8; needed unless the model is already in int8."""
     frames: ByteArray | None = None
     """(F, H, W, 3) frames to compare on; None uses the calibration frames, or else patterns."""
+    made_up: bool = False
+    """True if these frames are generated."""
 
     def test_frames(self) -> tuple[ByteArray, bool]:
         """Return frames to compare on, including a black and a white one, and whether they are generated."""
-        input_hw = self.bundle.spec.input_hw
         real = self.calibration if self.frames is None else self.frames
-        chosen = pattern_frames(input_hw, NUM_PATTERNS) if real is None else real
-        return np.concatenate([chosen, plain_frames(input_hw)]), real is None
+        frames, generated = comparison_frames(self.bundle.spec.input_hw, real)
+        return frames, generated or self.made_up
 
     def batches(self) -> tuple[int, ...]:
         """Yield single frames, all batch sizes up to three, full batches, and one that is too large and is split."""
@@ -139,6 +123,8 @@ def convert(request: Request) -> Bundle:
         raise ModelError(
             f"{bundle.path}: int8 needs frames similar to those of the application; give --calibrate VIDEO|FOLDER"
         )
+    if precision == "int8" and load_library().is_rtx:
+        _log.warning("%s: TensorRT for RTX has int8 for weights only; fp16 is likely to be faster", bundle.path.name)
     from streamparts.graph.precision import convert as convert_graph  # type: ignore[import,unused-ignore]
 
     data = convert_graph(bundle.data, precision, request.calibration, target="tensorrt")
@@ -157,7 +143,7 @@ def verify(request: Request, engine: Bundle) -> Agreement:
 def check_graph(request: Request, graph: Bundle) -> Agreement | None:
     """Compare the graph given to the parser with the model, both on the CPU; None if it cannot run there."""
     try:
-        backend = OnnxRuntimeBackend(replace(graph, data=cast_bytes_last(graph.data)))
+        backend = OnnxRuntimeBackend(replace(graph, data=for_parser(graph.data)))
     except ModelError as error:
         _log.warning("the %s graph cannot run on this CPU and was not compared (%s)", request.precision, error)
         return None

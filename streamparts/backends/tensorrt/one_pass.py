@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from streamparts.arrays import ByteArray
+from streamparts.backends.capture import CAPTURING, padded
 from streamparts.backends.tensorrt.cuda import checked, copy_async, device_buffer, new_stream, pinned_buffer
 from streamparts.data import NetworkOutputs
 from streamparts.errors import ModelError
 
 ALIGNMENT = 256
 """Alignment in bytes that TensorRT requires for the address of a tensor."""
-MAX_GRAPHS = 8
-"""Batch sizes for which a slot keeps a context and a graph."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +38,10 @@ class BlockField:
     def num_bytes(self) -> int:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
-    def copy_from(self, block: ByteArray) -> Any:
+    def copy_from(self, block: ByteArray, batch: int) -> Any:
+        """A copy of the first `batch` results."""
         data = block[self.offset : self.offset + self.num_bytes]
-        return data.view(self.dtype).reshape(self.shape).copy()
+        return data.view(self.dtype).reshape(self.shape)[:batch].copy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Interface:
         return (batch, *self.input_hw, 3)
 
     def fields(self, batch: int) -> list[BlockField]:
-        """The outputs of a batch in sequence, each aligned, in the order of Outputs."""
+        """The outputs of a batch in sequence, each aligned, in the order of NetworkOutputs."""
         parts = self.num_parts
         shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
             "labels": (np.uint8, self.input_hw),
@@ -94,6 +93,23 @@ class Buffers:
     """Device address of the outputs."""
     block_host: ByteArray
     """Page-locked output."""
+    scratch: int
+    """Device address of the memory that all contexts of the slot compute in, one after the other."""
+    scratch_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMeans:
+    """What a slot needs to know of an engine."""
+
+    new_context: Callable[[], Any]
+    """Creates an execution context, which needs scratch memory before it runs."""
+    scratch_bytes: int
+    """Scratch memory of the largest batch."""
+    last_error: Callable[[], str]
+    """TensorRT's last error, in one line."""
+    label: str
+    """The model's name in messages."""
 
 
 class Slot:
@@ -103,49 +119,63 @@ class Slot:
         self,
         cuda: Any,
         interface: Interface,
-        new_context: Callable[[], Any],
-        last_error: Callable[[], str],
-        label: str,
+        engine: EngineMeans,
         stack: ExitStack,
     ) -> None:
         """`stack` frees everything. Raises ModelError, for example if the GPU's memory is full."""
         num_in = math.prod(interface.input_shape(interface.max_batch))
         num_out = block_bytes(interface.fields(interface.max_batch))
-        self._cuda, self._interface, self._new_context = cuda, interface, new_context
-        self._last_error, self._label = last_error, label
+        scratch_bytes = max(engine.scratch_bytes, ALIGNMENT)
+        self._cuda, self._interface, self._engine = cuda, interface, engine
         self._buffers = Buffers(
             new_stream(cuda, stack),
             pinned_buffer(cuda, num_in, stack),
             device_buffer(cuda, num_in, stack),
             device_buffer(cuda, num_out, stack),
             pinned_buffer(cuda, num_out, stack),
+            device_buffer(cuda, scratch_bytes, stack),
+            scratch_bytes,
         )
-        self._passes: OrderedDict[int, Pass] = OrderedDict()
-        self._current: Pass | None = None
+        self._rows = self._buffers.image_host.reshape(interface.input_shape(interface.max_batch))
+        self._passes: dict[int, Pass] = {}
+        self._current: tuple[Pass, int] | None = None
         stack.callback(self._close)
 
+    @property
+    def graphs(self) -> dict[int, bool]:
+        """For each batch size that was run: True if it is replayed as a graph."""
+        return {size: each.has_graph for size, each in self._passes.items()}
+
+    def rows(self, batch: int) -> ByteArray:
+        """(batch, H, W, 3) page-locked memory that may be filled and then submitted, which saves a copy."""
+        return self._rows[:batch]
+
+    def warm(self, sizes: tuple[int, ...]) -> None:
+        """Prepare these batch sizes. Raises ModelError."""
+        for size in sizes:
+            self._pass_for(size)
+
     def submit(self, images: ByteArray) -> None:
-        """Start on (N, H, W, 3) images, which are copied at once."""
-        self._buffers.image_host[: images.nbytes] = images.reshape(-1)
-        self._current = self._pass_for(len(images))
-        self._current.launch()
+        """Start on (N, H, W, 3) images, which are copied at once unless they are `rows`."""
+        batch = len(images)
+        if not np.shares_memory(images, self._rows[:batch]):
+            self._rows[:batch] = images
+        size = padded(batch, self._interface.max_batch)
+        self._current = self._pass_for(size), batch
+        self._current[0].launch()
 
     def collect(self) -> NetworkOutputs:
         """Wait for the submitted batch; returns arrays with their own memory."""
         checked(self._cuda, self._cuda.cudaStreamSynchronize(self._buffers.stream))
         if self._current is None:
             raise ValueError("nothing was submitted")
-        return NetworkOutputs(*(field.copy_from(self._buffers.block_host) for field in self._current.fields))
+        done, batch = self._current
+        return NetworkOutputs(*(field.copy_from(self._buffers.block_host, batch) for field in done.fields))
 
-    def _pass_for(self, batch: int) -> Pass:
-        if batch not in self._passes:
-            if len(self._passes) >= MAX_GRAPHS:
-                self._passes.popitem(last=False)[1].close()
-            self._passes[batch] = Pass(
-                self._cuda, self._buffers, self._interface, batch, self._new_context(), self._last_error, self._label
-            )
-        self._passes.move_to_end(batch)
-        return self._passes[batch]
+    def _pass_for(self, size: int) -> Pass:
+        if size not in self._passes:
+            self._passes[size] = Pass(self._cuda, self._buffers, self._interface, size, self._engine)
+        return self._passes[size]
 
     def _close(self) -> None:
         self._cuda.cudaStreamSynchronize(self._buffers.stream)
@@ -157,34 +187,33 @@ class Slot:
 class Pass:
     """Resources of one batch size: a context with its shapes and addresses, and the graph that replays it.
 
-    Each has its own context, because a graph keeps using the memory of the context that it was captured from.
+    Each has its own context, because a graph keeps what it was captured from; their scratch memory is the slot's.
     """
 
-    def __init__(
-        self,
-        cuda: Any,
-        buffers: Buffers,
-        interface: Interface,
-        batch: int,
-        context: Any,
-        last_error: Callable[[], str],
-        label: str,
-    ) -> None:
-        """The images must be in the buffers, because the warm-up runs on them. Raises ModelError."""
+    def __init__(self, cuda: Any, buffers: Buffers, interface: Interface, batch: int, engine: EngineMeans) -> None:
+        """The warm-up runs on the images that are in the buffers. Raises ModelError."""
         self.fields = interface.fields(batch)
-        self._cuda, self._buffers, self._context = cuda, buffers, context
-        self._last_error, self._label = last_error, label
+        self._cuda, self._buffers, self._engine = cuda, buffers, engine
         self._num_in = math.prod(interface.input_shape(batch))
         self._graph: Any = None
+        self._context = context = engine.new_context()
+        context.set_device_memory(buffers.scratch, buffers.scratch_bytes)
         self._require(context.set_input_shape("image", interface.input_shape(batch)))
         self._require(context.set_tensor_address("image", buffers.image))
         for field in self.fields:
             self._require(context.set_tensor_address(field.name, buffers.block + field.offset))
-        # TensorRT's allocations and compilation in the first run of a shape must not be captured.
-        self._enqueue()
-        checked(cuda, cuda.cudaStreamSynchronize(buffers.stream))
-        if not hasattr(context, "is_stream_capturable") or _rtx_capturable(context, buffers.stream):
-            self._graph = self._capture()
+        with CAPTURING:
+            # TensorRT's allocations and compilation in the first run of a shape must not be captured.
+            self._enqueue()
+            checked(cuda, cuda.cudaStreamSynchronize(buffers.stream))
+            if not hasattr(context, "is_stream_capturable") or _rtx_capturable(context, buffers.stream):
+                self._graph = self._capture()
+            else:
+                self._say("TensorRT for RTX says that it cannot be captured")
+
+    @property
+    def has_graph(self) -> bool:
+        return self._graph is not None
 
     def launch(self) -> None:
         """Run upload, network and download in stream order."""
@@ -224,12 +253,15 @@ class Pass:
             except ModelError as error:
                 failure = failure or error
         cuda.cudaGetLastError()  # a failed capture leaves its error for the next call
-        _log.warning("%s: runs without a CUDA graph (%s)", self._label, failure)
+        self._say(str(failure))
         return None
+
+    def _say(self, reason: str) -> None:
+        _log.warning("%s: runs without a CUDA graph, and slower (%s)", self._engine.label, reason)
 
     def _require(self, done: bool) -> None:
         if not done:
-            raise ModelError(f"{self._label}: TensorRT failed ({self._last_error()})")
+            raise ModelError(f"{self._engine.label}: TensorRT failed ({self._engine.last_error()})")
 
 
 def _rtx_capturable(context: Any, stream: Any) -> bool:

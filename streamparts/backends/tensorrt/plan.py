@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamparts.backends.tensorrt.library import Library
+from streamparts.backends.tensorrt.library import Library, new_builder
 from streamparts.bundle.engine import BuildOptions
 from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
 from streamparts.graph.byte_casts import cast_bytes_last
+from streamparts.graph.running_best import compare_slots
 
 MEBIBYTE = 1 << 20
 
@@ -37,6 +38,11 @@ def rtx_targets(library: Library) -> list[str]:
     return sorted((name.lower() for name in members if name.startswith("SM")), key=lambda name: int(name[2:]))
 
 
+def for_parser(onnx: bytes) -> bytes:
+    """The graph as TensorRT computes it best: bytes only at the outputs, comparisons in the place of ArgMax."""
+    return compare_slots(cast_bytes_last(onnx))
+
+
 def build_plan(
     library: Library,
     onnx: bytes,
@@ -52,10 +58,10 @@ def build_plan(
     require_options(library, options)
     trt = library.module
     library.log.take()
-    builder = trt.Builder(library.log)
+    builder = new_builder(library)
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, library.log)
-    if not parser.parse(cast_bytes_last(onnx)):
+    if not parser.parse(for_parser(onnx)):
         raise ModelError(f"{spec.name}: {library.title} cannot parse this graph: {_parser_errors(parser)}")
     config = builder.create_builder_config()
     _set_options(library, config, options)
@@ -100,7 +106,13 @@ def _set_options(library: Library, config: Any, options: BuildOptions) -> None:
     if options.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if library.is_rtx:
+        _rtx_require_user_allocation(trt, config)
         _rtx_set_targets(library, config, options.targets)
+
+
+def _rtx_require_user_allocation(trt: Any, config: Any) -> None:
+    """Without it, TensorRT for RTX allocates while it runs, and such a stream cannot be captured."""
+    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
 def _rtx_set_targets(library: Library, config: Any, targets: tuple[str, ...]) -> None:

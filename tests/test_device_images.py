@@ -1,0 +1,131 @@
+"""Frames in a GPU's memory: the code for them runs here on tensors in the host's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from streamparts import Tracker  # noqa: E402
+from streamparts.backends import torch_images  # noqa: E402
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
+from streamparts.backends.torch_cuda import TorchCudaBackend  # noqa: E402
+from streamparts.backends.torch_images import TorchImage, axis_weights  # noqa: E402
+from streamparts.bundle.load import Bundle  # noqa: E402
+from streamparts.data import DeviceImage, NetworkOutputs  # noqa: E402
+from streamparts.geometry import Letterbox  # noqa: E402
+from streamparts.sources.rescale import _resize_array  # noqa: E402
+from tests.exported import exported_bundle  # noqa: E402
+from tests.host_stream import HostStream  # noqa: E402
+from tests.media import picture  # noqa: E402
+
+GPU = 2
+"""DLPack's number of CUDA's memory."""
+
+
+class OnGpu:
+    """A DLPack object that says that it is in a GPU's memory, and is a tensor in the host's."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.tensor = torch.from_numpy(image.copy())
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return GPU, 0
+
+    def __dlpack__(self, **_: object) -> object:
+        raise AssertionError("not a GPU's memory after all")
+
+
+@pytest.fixture
+def gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_images, "on_device", lambda image: TorchImage(image.tensor))
+
+
+def picture_of(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [((96, 128), (48, 64)), ((97, 131), (41, 64)), ((30, 40), (60, 80)), ((64, 64), (64, 64))]
+)
+def test_an_image_is_resized_on_its_device_as_on_the_host(given: tuple[int, int], wanted: tuple[int, int]) -> None:
+    image = picture_of(*given)
+    got = TorchImage(torch.from_numpy(image)).scaled(wanted)
+    assert got.shape == (*wanted, 3)
+    assert np.abs(got.astype(int) - _resize_array(image, wanted).astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize(("given", "wanted", "shrinks"), [(7, 3, True), (100, 33, True), (3, 7, False), (5, 5, False)])
+def test_weights_of_a_pixel_sum_to_one(given: int, wanted: int, shrinks: bool) -> None:
+    np.testing.assert_allclose(axis_weights(given, wanted, shrinks).sum(1), 1, atol=1e-6)
+
+
+def test_the_networks_input_is_padded_on_the_device_as_on_the_host() -> None:
+    image = picture_of(90, 128)
+    letterbox = Letterbox.fit((90, 128), (64, 64), (-20.0, 10.0, 100.0, 100.0))
+    crop = [round(value) for value in letterbox.crop or ()]
+    inner = image[crop[1] : crop[1] + crop[3], crop[0] : crop[0] + crop[2]]
+    wanted = letterbox.pad(_resize_array(inner, letterbox.inner_hw))
+    got = TorchImage(torch.from_numpy(image)).fitted(letterbox)
+    assert isinstance(got, DeviceImage)
+    assert np.abs(got.tensor.numpy().astype(int) - wanted.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(8, 8), torch.zeros(8, 8, 4, dtype=torch.uint8), torch.zeros(8, 8, 3)], ids=str
+)
+def test_what_is_no_picture_is_refused(wrong: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"image must be an \(H, W, 3\) uint8 array, got"):
+        TorchImage(wrong)
+
+
+def test_a_tensor_in_the_hosts_memory_is_tracked_as_an_array(bundle: Bundle) -> None:
+    arrays, tensors = Tracker(bundle, backend="onnxruntime"), Tracker(bundle, backend="onnxruntime")
+    for number in range(3):
+        image = picture(number)
+        wanted = arrays.update(image, number / 30)
+        got = tensors.update(torch.from_numpy(image), number / 30)
+        np.testing.assert_array_equal(got.labels, wanted.labels)
+        assert isinstance(got.frame.image, np.ndarray)
+
+
+@pytest.mark.usefixtures("gpu_memory")
+def test_a_frame_on_a_gpu_is_resized_there_where_the_network_runs_elsewhere(bundle: Bundle) -> None:
+    arrays, tensors = Tracker(bundle, backend="onnxruntime"), Tracker(bundle, backend="onnxruntime")
+    for number in range(3):
+        image = picture(number)
+        wanted, got = arrays.update(image, number / 30), tensors.update(OnGpu(image), number / 30)
+        assert (got.labels == wanted.labels).mean() > 0.98
+        assert isinstance(got.frame.image, DeviceImage)
+        assert (got.frame.height, got.frame.width) == image.shape[:2]
+
+
+@pytest.mark.usefixtures("gpu_memory")
+def test_a_frame_on_a_gpu_stays_there_where_the_network_is(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = exported_bundle("student", tmp_path_factory.mktemp("student"))
+    backend = TorchCudaBackend(student, new_stream=HostStream)
+
+    def never(*_: object) -> NetworkOutputs:
+        raise AssertionError("the images were copied to the host")
+
+    for name in ("run", "submit", "rows"):
+        monkeypatch.setattr(backend, name, never)
+    tracker, plain = Tracker(student, backend=backend), Tracker(student, backend=OnnxRuntimeBackend(student))
+    for number in range(3):
+        image = picture(number, 64, 64)
+        got, wanted = tracker.update(OnGpu(image), number / 30), plain.update(image, number / 30)
+        assert (got.labels == wanted.labels).mean() > 0.99
+        np.testing.assert_allclose(got.scores, wanted.scores, atol=1e-2)
+
+
+@pytest.mark.usefixtures("gpu_memory")
+def test_the_memory_of_another_kind_of_device_is_refused(bundle: Bundle) -> None:
+    class OnAnother(OnGpu):
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 8, 0
+
+    with pytest.raises(ValueError, match="in the memory of the host or of an NVIDIA GPU, got DLPack's device 8"):
+        Tracker(bundle, backend="onnxruntime").update(OnAnother(picture(0)), 0.0)
