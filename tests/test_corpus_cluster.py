@@ -90,6 +90,7 @@ def test_every_video_is_done_exactly_once_though_a_node_is_killed(
     assert files_in(out) == {"manifest.jsonl", *(f"{name}.tracks.jsonl" for name in names)}
 
 
+@pytest.mark.slow
 def test_what_no_machine_has_is_one_line(
     tmp_path: Path, cluster: Any, corpus: dict[str, int], model_path: Path
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_machine_without_streamparts_is_named_as_such() -> None:
     assert reason.startswith("ModuleNotFoundError: No module named 'streamparts'; install streamparts ")
 
 
+@pytest.mark.slow
 def test_auto_takes_what_is_named_or_was_started_here_and_answers(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +132,7 @@ def test_auto_takes_what_is_named_or_was_started_here_and_answers(
     assert len(said) == 2
 
 
+@pytest.mark.slow
 def test_auto_uses_the_cluster_that_ray_start_has_started_here(corpus: dict[str, int], model_path: Path) -> None:
     """A cluster that admits only clients with the token stored in the home folder."""
     with tempfile.TemporaryDirectory(prefix="r") as folder:  # a short path: Ray's sockets lie below it
@@ -156,6 +159,7 @@ def test_auto_uses_the_cluster_that_ray_start_has_started_here(corpus: dict[str,
                 started.stdout.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
@@ -171,6 +175,7 @@ def test_a_cluster_that_is_not_there_is_one_line(
     assert not files_in(tmp_path)
 
 
+@pytest.mark.slow
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'streamparts\[cluster\]'"):

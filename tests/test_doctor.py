@@ -55,6 +55,7 @@ def test_every_topic_is_examined_without_a_fault(here: dict[str, dict[str, Findi
         assert all(finding.text for finding in findings.values() if finding.state != "ok"), f"{title}: a reason is due"
 
 
+@pytest.mark.slow
 def test_versions_are_those_installed(here: dict[str, dict[str, Finding]]) -> None:
     versions = here["versions"]
     assert versions["streamparts"].text.startswith(f"{streamparts.__version__} in ")
@@ -67,6 +68,7 @@ def test_versions_are_those_installed(here: dict[str, dict[str, Finding]]) -> No
     assert {labels.get(name, name) for name in core} <= versions.keys()
 
 
+@pytest.mark.slow
 def test_every_extra_for_users_is_listed_with_what_it_has_or_how_to_get_it(here: dict[str, dict[str, Finding]]) -> None:
     extras = here["optional packages"]
     assert extras.keys() | {*packages.NOT_FOR_USERS} >= {
@@ -78,6 +80,7 @@ def test_every_extra_for_users_is_listed_with_what_it_has_or_how_to_get_it(here:
             assert f"pip install 'streamparts[{name}]'" in finding.text
 
 
+@pytest.mark.slow
 def test_backends_decoders_and_encoders_are_those_that_flags_take(here: dict[str, dict[str, Finding]]) -> None:
     from streamparts.backends.choice import BACKENDS
     from streamparts.sinks.overlay.encoders import HARDWARE, SOFTWARE
@@ -90,6 +93,7 @@ def test_backends_decoders_and_encoders_are_those_that_flags_take(here: dict[str
     assert here["overlay encoders"][SOFTWARE].state == "ok"
 
 
+@pytest.mark.slow
 def test_the_self_test_states_its_rate(here: dict[str, dict[str, Finding]]) -> None:
     run = here["self-test"]["run"]
     assert float(run.data["fps"]) > 0

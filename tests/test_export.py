@@ -77,6 +77,7 @@ def test_the_file_holds_every_weight_of_the_fused_network_by_its_name(name: str)
         assert np.allclose(held[key], value.numpy(), rtol=1e-6, atol=1e-8), key  # fused anew: a bit may differ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTED)
 def test_the_graph_uses_only_what_every_engine_has(name: str) -> None:
     model = onnx.load_model_from_string(exported(name)[1].data)
@@ -88,6 +89,7 @@ def test_the_graph_uses_only_what_every_engine_has(name: str) -> None:
         assert not early, "TensorRT takes uint8 at the very end only"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTED)
 def test_the_graph_says_what_the_network_says_evidence_too(name: str) -> None:
     network, bundle = exported(name)

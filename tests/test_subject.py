@@ -90,11 +90,13 @@ def test_the_mask_finds_a_puppet_before_a_still_and_a_moving_camera(puppets: Fou
         assert subject.source == "motion" and subject.found.mean() > 0.9
 
 
+@pytest.mark.slow
 def test_every_clip_gets_a_line(puppets: Found) -> None:
     assert puppets.said[0] == "subject: motion"
     assert {line.partition(":")[0] for line in puppets.said[1:]} == {"0.mp4", "1.mp4"}
 
 
+@pytest.mark.slow
 def test_regions_are_squares_around_smooth_boxes_that_hold_the_puppet(puppets: Found) -> None:
     for subject in puppets.subjects:
         assert subject.regions == pytest.approx(square_around(subject.boxes), abs=0.01)
@@ -105,6 +107,7 @@ def test_regions_are_squares_around_smooth_boxes_that_hold_the_puppet(puppets: F
         assert np.abs(np.diff(subject.boxes, axis=0)).max() < 12
 
 
+@pytest.mark.slow
 def test_masks_come_from_the_cache_the_second_time(puppets: Found) -> None:
     again = list[str]()
     kept = find_subjects(puppets.clips, "motion", puppets.cache, say=again.append, effort=QUICK)
@@ -113,6 +116,7 @@ def test_masks_come_from_the_cache_the_second_time(puppets: Found) -> None:
     assert not list(puppets.cache.glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_crops_show_what_the_regions_frame(puppets: Found) -> None:
     subject = puppets.subjects[0]
     crops = crop_frames(subject.clip, subject.rows, subject.regions, 128, puppets.cache)
@@ -123,6 +127,7 @@ def test_crops_show_what_the_regions_frame(puppets: Found) -> None:
     assert np.abs(crops[5][mask].mean(0) - colours).max() < 30
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_sheet_and_says_a_line_a_clip(
     puppets: Found, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
