@@ -87,6 +87,7 @@ def test_place_alone_follows_an_upright_subject(monkeypatch: pytest.MonkeyPatch)
     assert len(feet) == len(heads) == 1 and feet != heads
 
 
+@pytest.mark.slow
 def test_a_turning_animal_keeps_head_and_tail() -> None:
     first, second = np.linspace(0, 2 * np.pi, 16), np.linspace(3, -4, 16)
     anchors = Anchors(folder_of([animal(a) for a in first], [animal(a) for a in second]), 4, seed=0)
