@@ -83,9 +83,9 @@ class WorseError(StreampartsError):
 class AdaptConfig:
     """Everything that a run depends on, saved as config.json in its folder."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """Name of a bundled model, or an exported .onnx file."""
-    clips: Annotated[Path, tyro.conf.Positional]
+    clips: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CLIPS")]
     """Folder of raw clips of the same kind of subject."""
     out: Path
     """Folder of the run: student.safetensors, report.json, before-after.png."""

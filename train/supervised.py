@@ -52,7 +52,7 @@ NETWORK = student_config(len(PARTS), 128, "lite0", "small")
 class SupervisedConfig:
     """Configuration of a run, saved as config.json in its folder."""
 
-    images: Annotated[Path, tyro.conf.Positional]
+    images: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURES")]
     """Folder of rendered images, made by `streamparts render-people`."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, names.txt."""

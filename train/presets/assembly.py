@@ -27,7 +27,7 @@ Config = TypeVar("Config", bound="DataclassInstance")
 class TrainingConfig:
     """Configuration of a run, saved as config.json in its folder."""
 
-    clips: Annotated[Path, tyro.conf.Positional]
+    clips: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CLIPS")]
     """Folder of video clips of one kind of subject."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""

@@ -19,7 +19,7 @@ from ..terms.shape import SHAPE_WEIGHTS, ShapeWeights
 class ScopsTrainingConfig:
     """Configuration of a run, saved as config.json in its folder."""
 
-    images: Annotated[Path, tyro.conf.Positional]
+    images: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")]
     """Folder of images, videos or both, of one category."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, TensorBoard events."""
