@@ -68,7 +68,7 @@ def test_the_kernel_with_known_results_shows_a_batch_that_is_mixed_up() -> None:
     fake = FakeCuda()
     with ExitStack() as stack:
         slots = known_slots(
-            fake, stack, lambda stream, work: fake.enqueue(stream, ("kernel",), work), copy_on_host, 32, 8
+            fake, stack, lambda stream, work: fake.enqueue(stream, ("kernel",), work), copy_on_host, 32, 64
         )
         assert device._wrong_results(slots, 32, 30) == 0
         images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)

@@ -21,7 +21,7 @@ from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
 from streamparts.backends.tensorrt.engines import load_engine
 from streamparts.backends.tensorrt.info import read_info
 from streamparts.backends.tensorrt.library import Library, load_library, rtx_plan_problem
-from streamparts.backends.tensorrt.plan import build_plan, rtx_targets
+from streamparts.backends.tensorrt.plan import build_plan, for_parser, rtx_targets
 from streamparts.bundle.engine import BuildOptions
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
@@ -188,10 +188,9 @@ def test_what_is_no_engine_is_known_without_a_gpu(library: Library, junk: bytes)
 
 
 def test_the_graph_that_the_parser_gets_says_what_the_model_says(exported: Callable[[str], Bundle]) -> None:
-    from streamparts.graph.byte_casts import cast_bytes_last
-
     bundle = exported("shipped")
     images = pattern_frames(bundle.spec.input_hw, 4)
-    rewritten = replace(bundle, data=cast_bytes_last(bundle.data))
+    rewritten = replace(bundle, data=for_parser(bundle.data))
+    assert b"ArgMax" in bundle.data and b"ArgMax" not in rewritten.data
     one, other = (OnnxRuntimeBackend(each).run(images) for each in (bundle, rewritten))
     assert all(np.array_equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))

@@ -53,8 +53,10 @@ def _replace(model: ModelProto, node: NodeProto, axis: int, slots: int) -> None:
         if not _attribute(each, "keepdims", 1):
             made.append(helper.make_node("Squeeze", [result, axes.name], [f"{each.output[0]}_squeezed"]))
             result = f"{each.output[0]}_squeezed"
-        kind = TensorProto.INT64 if each is node else TensorProto.FLOAT
-        made.append(helper.make_node("Cast", [result], [each.output[0]], to=kind))
+        if each is node:
+            made.append(helper.make_node("Cast", [result], [each.output[0]], to=TensorProto.INT64))
+        else:  # of the slots' own type, which may be fp16
+            made.append(helper.make_node("Identity", [result], [each.output[0]]))
     gone = {each.output[0] for each in (node, *twins)}
     before, after, found = list[Any](), list[Any](), False
     for each in graph.node:
