@@ -155,14 +155,14 @@ class RtxKernels:
     cache. The library checks that they fit this GPU and driver."""
 
     def __init__(self, plan_sha256: str, version: str) -> None:
-        self._cache = EngineCache(cache_folder())
-        self._path = self._cache.kernels_path(plan_sha256, version)
+        self._files = EngineCache(cache_folder())
+        self._path = self._files.kernels_path(plan_sha256, version)
         self._runtime_cache: Any = None
         self._saved = b""
 
     def attach(self, runtime_cache: Any) -> None:
         """Load what an earlier process saved, if the library takes it."""
-        self._runtime_cache, self._saved = runtime_cache, self._cache.read(self._path) or b""
+        self._runtime_cache, self._saved = runtime_cache, self._files.read(self._path) or b""
         if self._saved and not runtime_cache.deserialize(self._saved):
             self._saved = b""
 
@@ -173,7 +173,7 @@ class RtxKernels:
         kernels = bytes(self._runtime_cache.serialize())
         if kernels != self._saved:
             with suppress(ModelError):
-                self._cache.write(self._path, kernels)
+                self._files.write(self._path, kernels)
 
 
 def _rtx_runtime_config(trt: Any, engine: Any, kernels: RtxKernels) -> Any:

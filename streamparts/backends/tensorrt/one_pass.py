@@ -119,14 +119,14 @@ class Slot:
         self,
         cuda: Any,
         interface: Interface,
-        engine: EngineMeans,
+        means: EngineMeans,
         stack: ExitStack,
     ) -> None:
         """`stack` frees everything. Raises ModelError, for example if the GPU's memory is full."""
         num_in = math.prod(interface.input_shape(interface.max_batch))
         num_out = block_bytes(interface.fields(interface.max_batch))
-        scratch_bytes = max(engine.scratch_bytes, ALIGNMENT)
-        self._cuda, self._interface, self._engine = cuda, interface, engine
+        scratch_bytes = max(means.scratch_bytes, ALIGNMENT)
+        self._cuda, self._interface, self._means = cuda, interface, means
         self._buffers = Buffers(
             new_stream(cuda, stack),
             pinned_buffer(cuda, num_in, stack),
@@ -174,7 +174,7 @@ class Slot:
 
     def _pass_for(self, size: int) -> Pass:
         if size not in self._passes:
-            self._passes[size] = Pass(self._cuda, self._buffers, self._interface, size, self._engine)
+            self._passes[size] = Pass(self._cuda, self._buffers, self._interface, size, self._means)
         return self._passes[size]
 
     def _close(self) -> None:
@@ -190,13 +190,13 @@ class Pass:
     Each has its own context, because a graph keeps what it was captured from; their scratch memory is the slot's.
     """
 
-    def __init__(self, cuda: Any, buffers: Buffers, interface: Interface, batch: int, engine: EngineMeans) -> None:
+    def __init__(self, cuda: Any, buffers: Buffers, interface: Interface, batch: int, means: EngineMeans) -> None:
         """The warm-up runs on the images that are in the buffers. Raises ModelError."""
         self.fields = interface.fields(batch)
-        self._cuda, self._buffers, self._engine = cuda, buffers, engine
+        self._cuda, self._buffers, self._means = cuda, buffers, means
         self._num_in = math.prod(interface.input_shape(batch))
         self._graph: Any = None
-        self._context = context = engine.new_context()
+        self._context = context = means.new_context()
         context.set_device_memory(buffers.scratch, buffers.scratch_bytes)
         self._require(context.set_input_shape("image", interface.input_shape(batch)))
         self._require(context.set_tensor_address("image", buffers.image))
@@ -257,11 +257,11 @@ class Pass:
         return None
 
     def _say(self, reason: str) -> None:
-        _log.warning("%s: runs without a CUDA graph, and slower (%s)", self._engine.label, reason)
+        _log.warning("%s: runs without a CUDA graph, and slower (%s)", self._means.label, reason)
 
     def _require(self, done: bool) -> None:
         if not done:
-            raise ModelError(f"{self._engine.label}: TensorRT failed ({self._engine.last_error()})")
+            raise ModelError(f"{self._means.label}: TensorRT failed ({self._means.last_error()})")
 
 
 def _rtx_capturable(context: Any, stream: Any) -> bool:
