@@ -107,3 +107,12 @@ def test_importing_streamparts_does_not_import_the_trainers() -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
     assert importlib.util.find_spec("streamparts.train") is None, "a checkout has them beside the package"
+
+
+def test_only_rendering_needs_the_extra_bodies() -> None:
+    """Training on rendered images, and adapting, need the extra `train` alone."""
+    pytest.importorskip("torch")
+    pytest.importorskip("tyro")
+    code = "import sys; sys.modules['numba'] = sys.modules['anny'] = None\n"
+    code += "import train.adapt, train.supervised, train.held_out, train.evaluate, train.assembly, train.scops"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), check=True)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,8 +17,10 @@ from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 
 from .mesh import Array, Bodies
-from .picture import BodyPicture, draw_picture
-from .scene import Photos
+
+if TYPE_CHECKING:
+    from .picture import BodyPicture
+    from .scene import Photos
 
 PER_SHARD = 250
 STEPS_PER_HEIGHT = 200
@@ -73,6 +76,8 @@ def write_pictures(
 ) -> None:
     """Write shards of PER_SHARD images until there are `count`; existing ones are kept. Image i depends only on `seed`
     and i; a share `empty` shows no person. `say` gets the number of finished images."""
+    from .picture import draw_picture  # needs the extra `bodies`; reading shards does not
+
     for first in range(0, count, PER_SHARD):
         place = folder / f"pictures_{seed:04d}_{first // PER_SHARD:05d}"
         if not place.exists():
