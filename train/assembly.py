@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from streamparts.errors import StreampartsError
 from streamparts.models.assembly import PartNetwork
+from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.groups import PartGroups
 from streamparts.models.run_files import NAMES, PARTS, STUDENT, TEACHER
 from streamparts.models.student import LiteUNet, Student, student_config
@@ -56,6 +58,7 @@ from .running.loop import (
 from .running.quick import Compiled, checks_at, drawn_ahead
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from .students.close_presence import SUBJECT, write_subject
+from .students.level import level_background
 from .students.merge import find_parts
 from .students.student import (
     ENCODER_SHARE,
@@ -151,6 +154,10 @@ def train_student(
         keep(fabric, log, stop, step, tuple(terms), config.out / STUDENT, network, optimiser, shape)
     log.close()
     network.eval()
+    if close and start < steps:
+        level_background(network, folder)
+        if fabric.is_global_zero:
+            save_checkpoint(config.out / STUDENT, network, optimiser, steps, asdict(shape))
     return network
 
 

@@ -1,0 +1,48 @@
+"""The background's level is set without labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from streamparts.models.student import Student, StudentConfig  # noqa: E402
+from train.frames.clips import Clip, ClipFolder  # noqa: E402
+from train.frames.scenery import Scenery  # noqa: E402
+from train.students.level import MOST, level_background, needed  # noqa: E402
+
+
+def test_the_least_decrease_labels_as_many_pixels_as_asked() -> None:
+    margins = torch.tensor([-1.0, 0.5, 0.2, 3.0, 9.0])
+    assert needed(margins, 1) == 0.0
+    for pixels, limit in ((2, 0.2), (3, 0.5), (4, 3.0)):
+        decrease = needed(margins, pixels)
+        assert decrease == pytest.approx(limit, abs=1e-3) and int((margins - decrease < 0).sum()) == pixels
+    assert needed(margins, 5) == MOST
+
+
+@pytest.fixture
+def student() -> Student:
+    """Two parts of equal probability wherever it looks; their logits are set by the bias."""
+    network = Student(StudentConfig(2, 32, (4, 4, 4, 4, 4), 8, 4)).eval()
+    with torch.no_grad():
+        network.mask[0].weight.zero_()
+        network.mask[0].bias.zero_()
+    return network
+
+
+def folder() -> ClipFolder:
+    frames = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    return ClipFolder((Clip("", frames, Scenery(np.zeros((32, 32, 3), np.uint8), trusted=False)),), ())
+
+
+@pytest.mark.parametrize(("logit", "labelled"), [(0.3, True), (0.8, False), (-1.0, True)])
+def test_a_pixel_that_is_more_probably_the_subject_gets_a_part(student: Student, logit: float, labelled: bool) -> None:
+    # background e^.3 = 1.35 against two parts of 1 each: 40 %, but the largest; e^.8 = 2.2: more than half
+    with torch.no_grad():
+        student.mask[0].bias[:4] = logit
+    decrease = level_background(student, folder())
+    assert (decrease > 0) == (logit == 0.3)
+    labels = student(torch.zeros(1, 3, 32, 32)).logits.argmax(1)
+    assert bool((labels > 0).all()) == labelled and bool((labels > 0).any()) == labelled
