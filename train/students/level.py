@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamparts.models.student import Student
 
@@ -35,8 +35,9 @@ def level_background(student: Student, folder: ClipFolder, together: int = 16) -
         margins.append((logits[:, 0] - logits[:, 1:].amax(1)).flatten().cpu())
         subject += float((logits.softmax(1)[:, 0] < 0.5).sum())
     decrease = needed(torch.cat(margins), round(subject))
-    background = slice(0, 4)  # the four pixels of a cell at stride 2, see Student.quarters
-    student.mask[0].bias[background] -= decrease
+    head = student.mask[0]
+    assert isinstance(head, nn.Conv2d) and head.bias is not None
+    head.bias[:4] -= decrease  # slot 0 of the four pixels of a cell at stride 2, see Student.quarters
     return decrease
 
 
