@@ -112,11 +112,24 @@ def open_reader(clip: Path) -> ClipReader:
     if clip.is_dir():
         return PictureReader(clip)
     reader = VideoReader(clip)
+    stat = clip.stat()
+    key = (clip, stat.st_size, stat.st_mtime_ns)
+    if key not in _DECORD_IS_RIGHT:
+        _DECORD_IS_RIGHT[key] = is_right(clip, reader)
+    return reader if _DECORD_IS_RIGHT[key] else OwnReader(clip)
+
+
+_DECORD_IS_RIGHT: dict[tuple[Path, int, int], bool] = {}
+"""By path, size and time. A forked worker inherits what its parent found: the comparison there crashes in FFmpeg, whose
+threads do not survive a fork."""
+
+
+def is_right(clip: Path, reader: VideoReader) -> bool:
+    """True if decord's frames are those of the runtime, or if the runtime cannot read the clip."""
     try:
-        is_right = len(reader) < 2 or agrees(clip, reader.seconds, reader.__getitem__)
-    except VideoError:  # the runtime cannot read it: nothing to compare with
-        is_right = True
-    return reader if is_right else OwnReader(clip)
+        return len(reader) < 2 or agrees(clip, reader.seconds, reader.__getitem__)
+    except VideoError:
+        return True
 
 
 READING_ERRORS = (RuntimeError, decord.DECORDError, VideoError)
