@@ -76,7 +76,7 @@ def test_the_networks_input_is_padded_on_the_device_as_on_the_host() -> None:
     "wrong", [torch.zeros(8, 8), torch.zeros(8, 8, 4, dtype=torch.uint8), torch.zeros(8, 8, 3)], ids=str
 )
 def test_what_is_no_picture_is_refused(wrong: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"image must be an \(H, W, 3\) uint8 array, got"):
+    with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8"):
         TorchImage(wrong)
 
 
@@ -127,5 +127,5 @@ def test_the_memory_of_another_kind_of_device_is_refused(bundle: Bundle) -> None
         def __dlpack_device__(self) -> tuple[int, int]:
             return 8, 0
 
-    with pytest.raises(ValueError, match="in the memory of the host or of an NVIDIA GPU, got DLPack's device 8"):
+    with pytest.raises(ValueError, match="DLPack's device 8"):
         Tracker(bundle, backend="onnxruntime").update(OnAnother(picture(0)), 0.0)

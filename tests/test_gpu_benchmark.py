@@ -72,7 +72,7 @@ def test_a_backend_that_is_quick_and_wrong_is_not_timed(
     monkeypatch.setattr(gpu, "open_backend", lambda bundle, name: Wrong(bundle))
     bundle = load_model(model)
     job = GpuInput(bundle, pattern_frames(bundle.spec.input_hw, 3), True, (2,), 0.001)
-    with pytest.raises(BackendError, match="differs from the model, and was not timed"):
+    with pytest.raises(BackendError, match="differs from"):
         gpu.backend_part(job, "torch-cuda")
 
 

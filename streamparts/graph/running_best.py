@@ -31,7 +31,9 @@ def compare_slots(onnx: bytes) -> bytes:
     ]
     if not wanted:
         return onnx
-    shapes = _shapes(shape_inference.infer_shapes(model).graph)
+    bare = load_model_from_string(onnx)
+    del bare.graph.value_info[:]  # the conversion to fp16 leaves the types of before
+    shapes = _shapes(shape_inference.infer_shapes(bare).graph)
     for node in wanted:
         shape = shapes.get(node.input[0])
         axis = _attribute(node, "axis")
