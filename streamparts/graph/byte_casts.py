@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamparts.errors import MissingExtraError
+from streamparts.graph.parsing import parse_onnx
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -15,13 +15,9 @@ def cast_bytes_last(onnx: bytes) -> bytes:
 
     Labels are then reordered as floats, which represent them exactly. MissingExtraError without the `onnx` package.
     """
-    try:
-        from onnx import TensorProto, helper, load_model_from_string
-    except ImportError as error:
-        raise MissingExtraError(
-            "building engines needs the onnx package; pip install onnx, or 'streamparts[trt]'"
-        ) from error
-    model = load_model_from_string(onnx)
+    model = parse_onnx(onnx)
+    from onnx import TensorProto, helper
+
     graph = model.graph
     outputs = {value.name for value in graph.output if value.type.tensor_type.elem_type == TensorProto.UINT8}
     casts = [node for node in graph.node if _casts_to_bytes(node)]

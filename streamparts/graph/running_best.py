@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streamparts.errors import MissingExtraError
+from streamparts.graph.parsing import parse_onnx
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -19,21 +19,16 @@ def compare_slots(onnx: bytes) -> bytes:
     best: b_0 = x_0, i_0 = 0; for each further slot k, where x_k > b_(k-1): b_k = x_k, i_k = k. The first of equals
     wins, as in ArgMax. MissingExtraError without the `onnx` package.
     """
-    try:
-        from onnx import load_model_from_string, shape_inference
-    except ImportError as error:
-        raise MissingExtraError(
-            "building engines needs the onnx package; pip install onnx, or 'streamparts[trt]'"
-        ) from error
-    model = load_model_from_string(onnx)
+    model = parse_onnx(onnx)
     wanted = [
         node for node in model.graph.node if node.op_type == "ArgMax" and not _attribute(node, "select_last_index")
     ]
     if not wanted:
         return onnx
-    bare = load_model_from_string(onnx)
-    del bare.graph.value_info[:]  # the conversion to fp16 leaves the types of before
-    shapes = _shapes(shape_inference.infer_shapes(bare).graph)
+    from onnx import shape_inference
+
+    del model.graph.value_info[:]  # the conversion to fp16 leaves the types of before
+    shapes = _shapes(shape_inference.infer_shapes(model).graph)
     for node in wanted:
         shape = shapes.get(node.input[0])
         axis = _attribute(node, "axis")
