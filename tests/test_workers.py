@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
+from collections.abc import Callable
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -24,46 +26,33 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def images(batch: PairBatch) -> np.ndarray:
+    return np.stack([batch.source, batch.target, batch.target_background])
+
+
 def draw(sampler: PairSampler, steps: list[int], results: SimpleQueue[np.ndarray]) -> None:
     for step in steps:
         results.put(images(sampler[step]))
 
 
-def images(batch: PairBatch) -> np.ndarray:
-    return np.stack([batch.source, batch.target, batch.target_background])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("on_the_fly", [False, True], ids=["cache", "on_the_fly"])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_worker_draws_what_its_parent_would(method: str, on_the_fly: bool, clips: Path) -> None:
+def draw_as_parent_and_worker(method: str, clips: Path, on_the_fly: bool) -> None:
     sampler = PairSampler(ClipFolder.open(clips, 32, on_the_fly=on_the_fly), 3, seed=0)
     expected = {step: images(sampler[step]) for step in (4, 5)}  # the parent has read, too, before it starts the worker
     context = multiprocessing.get_context(method)
     results = context.SimpleQueue()
-    worker = context.Process(target=draw, args=(sampler, [4, 5], results))
+    worker = context.Process(target=draw, args=(sampler, [4, 5], results), daemon=True)
     worker.start()
-    try:
-        drawn = [results.get() for _ in range(2)] if answered(results) else None
-    finally:
-        worker.join(5)
-        if worker.is_alive():
-            worker.kill()
-    assert drawn is not None, "the worker hangs"
-    for step, found in zip((4, 5), drawn, strict=True):
-        np.testing.assert_array_equal(found, expected[step])
+    for step in (4, 5):
+        np.testing.assert_array_equal(results.get(), expected[step])
+    worker.join()
 
 
-def answered(results: SimpleQueue[np.ndarray], seconds: float = 30.0) -> bool:
-    return results._reader.poll(seconds)  # type: ignore[attr-defined]
+def unchanged(batch: object) -> object:
+    return batch
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
-def test_torchs_loader_gives_the_batches_in_order(method: str, clips: Path) -> None:
-    data = pytest.importorskip("torch.utils.data")
+def load_with_torch(method: str, clips: Path) -> None:
+    data = importlib.import_module("torch.utils.data")
     sampler = PairSampler(ClipFolder.open(clips, 32), 2, seed=3)
     loader = data.DataLoader(
         sampler, batch_size=None, sampler=range(7, 11), num_workers=1, collate_fn=unchanged,
@@ -73,8 +62,31 @@ def test_torchs_loader_gives_the_batches_in_order(method: str, clips: Path) -> N
         np.testing.assert_array_equal(batch.source, sampler[step].source)
 
 
-def unchanged(batch: object) -> object:
-    return batch
+def in_a_new_process(target: Callable[..., None], *args: object) -> None:
+    """Run `target` as a user's script does: forked from a process with the threads of all tests before it, a worker
+    can hang for what those threads held."""
+    process = multiprocessing.get_context("spawn").Process(target=target, args=args)
+    process.start()
+    process.join(120)
+    hangs = process.is_alive()
+    if hangs:
+        process.kill()
+    assert not hangs, "the worker hangs"
+    assert process.exitcode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_the_fly", [False, True], ids=["cache", "on_the_fly"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_worker_draws_what_its_parent_would(method: str, on_the_fly: bool, clips: Path) -> None:
+    in_a_new_process(draw_as_parent_and_worker, method, clips, on_the_fly)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_torchs_loader_gives_the_batches_in_order(method: str, clips: Path) -> None:
+    pytest.importorskip("torch.utils.data")
+    in_a_new_process(load_with_torch, method, clips)
 
 
 def resident_megabytes() -> float:
