@@ -144,7 +144,7 @@ def test_a_wrong_side_costs_side_and_dice_but_not_the_joined_mask() -> None:
 def test_the_two_mask_terms_add_up_to_cross_entropy() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(2, len(PARTS) + 1, 8, 8), torch.randint(0, len(PARTS) + 1, (2, 8, 8))
-    joined, side = mask_terms(logits.log_softmax(1), labels, body=1.0)
+    joined, side, _ = mask_terms(logits.log_softmax(1), labels, body=1.0)
     limbs = torch.isin(labels, torch.tensor([k + 1 for pair in PAIRS for k in pair])).float().mean()
     torch.testing.assert_close(joined + side * limbs, torch.nn.functional.cross_entropy(logits, labels))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,7 +45,10 @@ from .terms.supervised_losses import Predicted, SupervisedLoss, supervised_loss
 NORM_PICTURES = 128
 """Number of images whose statistics initialise the norms of an exported model that is trained further."""
 LEARNER = "learner.safetensors"
-NETWORK = student_config(len(PARTS), 128, "lite0", "small")
+NETWORK = replace(
+    student_config(len(PARTS), 128, "lite0", "small"), feature_channels=56, up_channels=(128, 96, 72), mask_channels=20
+)
+"""The label-free "small" with a wider upward path: ten parts of all people need more than one subject's."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class SupervisedConfig:
     resume: bool = False
     """Continue the run in `out`; a larger --steps extends it."""
     start: str = ""
-    """Initial weights: a bundled model, by name, or an exported .onnx file of the same shape, instead of ImageNet's
-    weights alone."""
+    """Initial weights: a bundled model, by name, or an exported .onnx file, instead of ImageNet's weights alone. From a
+    network with the same encoder but another shape, only the encoder is taken."""
     steps: int = 4500
     """Optimiser steps."""
     pixels: int = 0
@@ -198,12 +201,19 @@ def train(config: SupervisedConfig) -> None:
 
 
 def begin_with(model: str, student: Student, lessons: Lessons) -> None:
-    """Load the weights of an exported model. Raises ModelError unless it has the student's shape."""
+    """Load the weights of an exported model, or those of its encoder if the rest has another shape. Raises ModelError
+    if the encoders differ, too."""
     exported, _ = read_student(model)
-    if exported.config != student.config:
-        raise ModelError(f"{model} has another shape than the network that is trained: {exported.config}")
-    norms_from(exported, lessons.batch(0, NORM_PICTURES).images)
-    student.load_state_dict(exported.state_dict())
+    if exported.config == student.config:
+        norms_from(exported, lessons.batch(0, NORM_PICTURES).images)
+        student.load_state_dict(exported.state_dict())
+        return
+    theirs, ours = exported.encoder, student.encoder
+    same = isinstance(theirs, LiteUNet) and isinstance(ours, LiteUNet) and exported.config.blocks == student.config.blocks
+    if not same:
+        raise ModelError(f"{model} has another encoder than the network that is trained: {exported.config}")
+    ours.lite0.load_state_dict(theirs.lite0.state_dict())
+    print(f"{model}: only the encoder's weights are used, the rest has another shape", flush=True)
 
 
 def rate_share(step: int, steps: int, falling: float, warmup: int = 100) -> float:

@@ -6,6 +6,7 @@ It learns from a trained teacher (Assembly), which needs a decoder pass per part
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ class StudentConfig:
     image_size: int = 128
     """Side of the square input in pixels, a multiple of 32."""
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
-    """Encoder channels at strides 2, 4, 8, 16, 32; with "lite0", those of the upward path, since its own are fixed."""
+    """Encoder channels at strides 2, 4, 8, 16, 32; only for "unet"."""
     feature_channels: int = 64
     """Encoder output channels at stride 4."""
     mask_channels: int = 24
@@ -35,6 +36,8 @@ class StudentConfig:
     """Either "unet", trained from scratch, or "lite0", pretrained on ImageNet."""
     blocks: tuple[int, ...] = ()
     """Blocks of EfficientNet-lite0 that are kept, see EfficientNetLite0; only for "lite0"."""
+    up_channels: tuple[int, ...] = ()
+    """Channels of the upward path at strides 32, 16 and 8; as many as `feature_channels` if empty. Only for "lite0"."""
 
 
 StudentEncoder = Literal["unet", "lite0"]
@@ -72,14 +75,19 @@ class LiteUNet(nn.Module):
     """layers.UNet on EfficientNet-lite0: (B, 3, S, S) -> features (B, out_channels, S/4, S/4), the encoder's own at
     stride 2 and the mean of its deepest."""
 
-    def __init__(self, blocks: tuple[int, ...], out_channels: int) -> None:
+    def __init__(self, blocks: tuple[int, ...], out_channels: int, up_channels: tuple[int, ...] = ()) -> None:
+        """Raises ValueError if `up_channels` is neither empty nor one number for each level but the finest."""
         super().__init__()
         self.lite0 = EfficientNetLite0(blocks)
         fine_to_coarse = self.lite0.widths[1:]
-        deepest = fine_to_coarse[-1]
-        self.context = nn.Linear(deepest, out_channels)
-        self.across = nn.ModuleList(nn.Conv2d(width, out_channels, 1) for width in fine_to_coarse)
-        self.up = nn.ModuleList(ConvBlock(out_channels, out_channels, norm=nn.BatchNorm2d) for _ in fine_to_coarse[:-1])
+        wanted = len(fine_to_coarse) - 1
+        if len(up_channels) not in (0, wanted):
+            raise ValueError(f"up_channels must be empty or {wanted} numbers, got {up_channels}")
+        widths = (*(up_channels or (out_channels,) * wanted), out_channels)  # coarse to fine
+        self.context = nn.Linear(fine_to_coarse[-1], widths[0])
+        self.across = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(fine_to_coarse, widths[::-1], strict=True))
+        self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) if a != b else nn.Identity() for a, b in pairwise(widths))
+        self.up = nn.ModuleList(ConvBlock(width, width, norm=nn.BatchNorm2d) for width in widths[1:])
         self.train()
 
     def train(self, mode: bool = True) -> LiteUNet:
@@ -92,8 +100,10 @@ class LiteUNet(nn.Module):
         stem, *levels = self.lite0(images)
         summary = levels[-1].mean(dim=(2, 3))
         x = self.across[-1](levels[-1]) + self.context(summary)[:, :, None, None]
-        for across, up, level in zip(self.across[-2::-1], self.up, levels[-2::-1], strict=True):
-            x = up(F.interpolate(x, scale_factor=2.0, mode="nearest") + across(level))
+        steps = zip(self.narrow, self.across[-2::-1], self.up, levels[-2::-1], strict=True)
+        for narrow, across, up, level in steps:
+            # narrowed before it is enlarged, at a quarter of the multiplications
+            x = up(F.interpolate(narrow(x), scale_factor=2.0, mode="nearest") + across(level))
         return x, stem, summary
 
 
@@ -110,7 +120,7 @@ class Student(nn.Module):
         self.encoder = (
             UNet(config.widths, config.feature_channels, norm=nn.BatchNorm2d)
             if config.encoder == "unet"
-            else LiteUNet(config.blocks or ALL_BLOCKS, config.feature_channels)
+            else LiteUNet(config.blocks or ALL_BLOCKS, config.feature_channels, config.up_channels)
         )
         widths = config.widths if isinstance(self.encoder, UNet) else self.encoder.lite0.widths
         self.pose = PoseHead(config.num_parts, config.feature_channels, widths[-1])

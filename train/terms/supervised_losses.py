@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,7 +13,12 @@ from torch.nn import functional as F
 from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 
-from ..inputs.rendered import CELLS, PAIRS, Truth
+from ..inputs.rendered import CELLS, SWAP_LABELS, Truth
+
+SWAPPED = torch.from_numpy(SWAP_LABELS.astype(np.int64))
+"""(1 + K,) the label of the same part on the other side; its own for parts without sides."""
+PAIRED = SWAPPED != torch.arange(len(SWAPPED))
+"""(1 + K,) True for parts that have a side."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Predicted(NamedTuple):
 def supervised_loss(predicted: Predicted, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
     """The weighted terms by name."""
     log_masks = predicted.output.logits.log_softmax(dim=1)
-    joined, side = mask_terms(log_masks, truth.labels, weights.body)
+    joined, side, dice = mask_terms(log_masks, truth.labels, weights.body)
     # (B, S / CELLS, S / CELLS): the label in the middle of each cell of the canonical coordinates
     cells = truth.labels[:, CELLS // 2 :: CELLS, CELLS // 2 :: CELLS]
     body = (cells > 0)[:, None].float()
@@ -62,37 +68,37 @@ def supervised_loss(predicted: Predicted, truth: Truth, weights: SupervisedLoss)
     return {
         "joined": weights.joined * joined,
         "side": weights.side * side,
-        "dice": weights.dice * dice_loss(log_masks.exp(), truth.labels),
+        "dice": weights.dice * dice,
         **pose_terms(predicted.output.affine, truth, weights),
         "canonical": weights.canonical * places,
         "facing": weights.facing * ((1 - cosine) * known).sum() / known.sum().clamp(min=1),
     }
 
 
-def mask_terms(log_masks: Tensor, labels: Tensor, body: float) -> tuple[Tensor, Tensor]:
-    """Cross-entropy with both sides of each pair merged and, over the pixels of limbs, that of the side."""
-    # (B, S, S) log probability of each pixel's true part
-    whole = log_masks.gather(1, labels[:, None])[:, 0]
-    together = whole
-    for one, other in PAIRS:
-        of_pair = (labels == one + 1) | (labels == other + 1)
-        # log (p_left + p_right): a limb on the wrong side costs nothing here
-        both = torch.logaddexp(log_masks[:, one + 1], log_masks[:, other + 1])
-        together = torch.where(of_pair, both, together)
+def mask_terms(log_masks: Tensor, labels: Tensor, body: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy with both sides of each pair merged; over the pixels of limbs, that of the side; and 1 - the soft
+    Dice of each part over the batch."""
+    # (B, S, S) log probability of each pixel's true part, and of the same limb on the other side
+    whole, other = (log_masks.gather(1, wanted[:, None])[:, 0] for wanted in (labels, SWAPPED.to(labels.device)[labels]))
+    limbs = PAIRED.to(labels.device)[labels]
+    # log (p_left + p_right): a limb on the wrong side costs nothing here
+    together = torch.where(limbs, torch.logaddexp(whole, other), whole)
     # the difference of both is -log p(true side | limb), counted on limbs only
-    limbs = sum(((labels == part + 1).float() for pair in PAIRS for part in pair), torch.zeros_like(whole))
-    side = ((together - whole) * limbs).sum() / limbs.sum().clamp(min=1)
-    return -(together * (1 + (body - 1) * (labels > 0))).mean(), side
+    side = (together - whole).sum() / limbs.sum().clamp(min=1)
+    joined = -(together * (1 + (body - 1) * (labels > 0))).mean()
+    return joined, side, dice_loss(log_masks.exp(), whole.exp(), labels)
 
 
-def dice_loss(masks: Tensor, labels: Tensor) -> Tensor:
-    """1 - Dice of every part in the batch, over the batch."""
-    truth = F.one_hot(labels, masks.shape[1]).permute(0, 3, 1, 2)[:, 1:].float()
-    guess = masks[:, 1:]
-    # (K,) soft intersection and total over the whole batch, so that small parts count as much as large ones
-    shared, total = (guess * truth).sum((0, 2, 3)), (guess + truth).sum((0, 2, 3))
-    there = (truth.sum((0, 2, 3)) > 0).float()
-    return ((1 - 2 * shared / (total + 1)) * there).sum() / there.sum().clamp(min=1)
+def dice_loss(masks: Tensor, true_masks: Tensor, labels: Tensor) -> Tensor:
+    """1 - Dice of every part in the batch, over the batch; `true_masks` (B, S, S) is the probability of each pixel's
+    true part."""
+    flat, slots = labels.flatten(), masks.shape[1]
+    # (1 + K,) soft intersection and total over the whole batch, so that small parts count as much as large ones
+    shared = masks.new_zeros(slots).index_add(0, flat, true_masks.flatten())
+    count = torch.bincount(flat, minlength=slots)
+    dice = (1 - 2 * shared / (masks.sum((0, 2, 3)) + count + 1))[1:]
+    there = (count[1:] > 0).float()
+    return (dice * there).sum() / there.sum().clamp(min=1)
 
 
 def pose_terms(affine: Affine, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
