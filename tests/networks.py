@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -23,6 +25,7 @@ def with_lived_norms(network: nn.Module) -> nn.Module:
 NETWORKS = {
     **{size: lambda size=size: Student(StudentConfig(3, 64, **STUDENT_SIZES[size])) for size in STUDENT_SIZES},
     **{f"lite0 {size}": lambda size=size: Student(student_config(3, 64, "lite0", size)) for size in LITE0_SIZES},
+    "lite0 wide": lambda: Student(replace(student_config(3, 64, "lite0", "nano"), up_channels=(40, 36))),
     "scops fast": lambda: Scops(ScopsConfig(3, 64)),
     "scops squeezenet": lambda: Scops(ScopsConfig(3, 64, "squeezenet")),
     "scops resnet50": lambda: Scops(ScopsConfig(3, 64, "resnet50")),

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from export.trained import load_trained
+from streamparts.errors import ModelError
 from streamparts.models.checkpoint import read_metadata
 from streamparts.models.layers import Affine
 from streamparts.models.student import Student, StudentConfig, StudentOutput
@@ -19,7 +20,8 @@ from train.bodies.shards import Shard, write_shard
 from train.held_out import from_confusion, judge
 from train.inputs import rendered
 from train.inputs.rendered import PAIRS, Lessons, RenderedImage, Truth, mirrored, moved, stack
-from train.supervised import SupervisedConfig, main, rate_share, train
+from train.pretrained.exported import read_student
+from train.supervised import SupervisedConfig, begin_with, main, rate_share, train
 from train.terms.supervised_losses import Predicted, SupervisedLoss, mask_terms, supervised_loss
 
 SMALL = StudentConfig(len(PARTS), 32, widths=(8, 8, 8, 8, 8), feature_channels=8, mask_channels=8)
@@ -147,6 +149,28 @@ def test_the_two_mask_terms_add_up_to_cross_entropy() -> None:
     joined, side, _ = mask_terms(logits.log_softmax(1), labels, body=1.0)
     limbs = torch.isin(labels, torch.tensor([k + 1 for pair in PAIRS for k in pair])).float().mean()
     torch.testing.assert_close(joined + side * limbs, torch.nn.functional.cross_entropy(logits, labels))
+
+
+def test_dice_is_that_of_the_definition() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, len(PARTS) + 1, 8, 8), torch.randint(0, 4, (2, 8, 8))
+    dice = mask_terms(logits.log_softmax(1), labels, body=1.0)[2]
+    masks, costs = logits.softmax(1), []
+    for slot in (1, 2, 3):  # the others are in no image
+        truth = (labels == slot).float()
+        costs.append(1 - 2 * (masks[:, slot] * truth).sum() / (masks[:, slot].sum() + truth.sum() + 1))
+    torch.testing.assert_close(dice, torch.stack(costs).mean())
+
+
+def test_a_network_of_another_shape_takes_over_the_encoder_alone() -> None:
+    lessons = Lessons([a_shard()], 64, 0)
+    theirs, _ = read_student("person")
+    shape = replace(theirs.config, image_size=64, feature_channels=24, up_channels=(32, 32, 24))
+    ours = Student(shape)
+    begin_with("person", ours, lessons)
+    torch.testing.assert_close(ours.encoder.lite0.state_dict(), theirs.encoder.lite0.state_dict(), rtol=0, atol=0)  # type: ignore[union-attr]
+    with pytest.raises(ModelError, match="another encoder"):
+        begin_with("person", Student(SMALL), lessons)
 
 
 def test_the_rate_is_held_and_then_falls() -> None:

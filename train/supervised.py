@@ -209,8 +209,8 @@ def begin_with(model: str, student: Student, lessons: Lessons) -> None:
         student.load_state_dict(exported.state_dict())
         return
     theirs, ours = exported.encoder, student.encoder
-    same = isinstance(theirs, LiteUNet) and isinstance(ours, LiteUNet) and exported.config.blocks == student.config.blocks
-    if not same:
+    are_lite0 = isinstance(theirs, LiteUNet) and isinstance(ours, LiteUNet)
+    if not are_lite0 or exported.config.blocks != student.config.blocks:
         raise ModelError(f"{model} has another encoder than the network that is trained: {exported.config}")
     ours.lite0.load_state_dict(theirs.lite0.state_dict())
     print(f"{model}: only the encoder's weights are used, the rest has another shape", flush=True)

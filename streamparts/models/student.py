@@ -37,7 +37,8 @@ class StudentConfig:
     blocks: tuple[int, ...] = ()
     """Blocks of EfficientNet-lite0 that are kept, see EfficientNetLite0; only for "lite0"."""
     up_channels: tuple[int, ...] = ()
-    """Channels of the upward path at strides 32, 16 and 8; as many as `feature_channels` if empty. Only for "lite0"."""
+    """Channels of the upward path, from the deepest level to stride 8; if empty, `feature_channels` for all of them.
+    Only for "lite0"."""
 
 
 StudentEncoder = Literal["unet", "lite0"]

@@ -17,7 +17,7 @@ from ..inputs.rendered import CELLS, SWAP_LABELS, Truth
 
 SWAPPED = torch.from_numpy(SWAP_LABELS.astype(np.int64))
 """(1 + K,) the label of the same part on the other side; its own for parts without sides."""
-PAIRED = SWAPPED != torch.arange(len(SWAPPED))
+PAIRED = torch.arange(len(SWAPPED)) != SWAPPED
 """(1 + K,) True for parts that have a side."""
 
 
@@ -78,9 +78,10 @@ def supervised_loss(predicted: Predicted, truth: Truth, weights: SupervisedLoss)
 def mask_terms(log_masks: Tensor, labels: Tensor, body: float) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy with both sides of each pair merged; over the pixels of limbs, that of the side; and 1 - the soft
     Dice of each part over the batch."""
+    swapped, paired = SWAPPED.to(labels.device), PAIRED.to(labels.device)
     # (B, S, S) log probability of each pixel's true part, and of the same limb on the other side
-    whole, other = (log_masks.gather(1, wanted[:, None])[:, 0] for wanted in (labels, SWAPPED.to(labels.device)[labels]))
-    limbs = PAIRED.to(labels.device)[labels]
+    whole, other = (log_masks.gather(1, wanted[:, None])[:, 0] for wanted in (labels, swapped[labels]))
+    limbs = paired[labels]
     # log (p_left + p_right): a limb on the wrong side costs nothing here
     together = torch.where(limbs, torch.logaddexp(whole, other), whole)
     # the difference of both is -log p(true side | limb), counted on limbs only
