@@ -209,11 +209,11 @@ def begin_with(model: str, student: Student, lessons: Lessons) -> None:
         student.load_state_dict(exported.state_dict())
         return
     theirs, ours = exported.encoder, student.encoder
-    are_lite0 = isinstance(theirs, LiteUNet) and isinstance(ours, LiteUNet)
-    if not are_lite0 or exported.config.blocks != student.config.blocks:
+    if isinstance(theirs, LiteUNet) and isinstance(ours, LiteUNet) and theirs.lite0.blocks == ours.lite0.blocks:
+        ours.lite0.load_state_dict(theirs.lite0.state_dict())
+        print(f"{model}: only the encoder's weights are used, the rest has another shape", flush=True)
+    else:
         raise ModelError(f"{model} has another encoder than the network that is trained: {exported.config}")
-    ours.lite0.load_state_dict(theirs.lite0.state_dict())
-    print(f"{model}: only the encoder's weights are used, the rest has another shape", flush=True)
 
 
 def rate_share(step: int, steps: int, falling: float, warmup: int = 100) -> float:

@@ -50,6 +50,7 @@ class EfficientNetLite0(nn.Module):
         )
         if not fits:
             raise ValueError(f"blocks must be five to seven numbers from 1 to those of {ALL_BLOCKS}, got {blocks}")
+        self.blocks = tuple(blocks)
         self.stem = nn.Sequential(*convolution(3, STEM_CHANNELS, 3, stride=2))
         self.stages = nn.ModuleList()
         before = STEM_CHANNELS
