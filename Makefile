@@ -8,7 +8,10 @@ PYTHON ?= python3
 CLIP := examples/people.mp4
 
 # A file's tests run in one process, because they share what its fixtures make; those with slow ones come first.
+# Each process computes with one thread: all cores are taken, and threads that wait for each other by spinning cost a
+# test of training up to fifteen times its processor time.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: demo test test-all lint bench docs lock clean
 
@@ -16,10 +19,10 @@ demo: .venv-demo/ready
 	.venv-demo/bin/streamparts run $(CLIP) --overlay overlay.mp4 --tracks tracks.jsonl --force
 
 test: .venv/ready
-	.venv/bin/python -m pytest -q $(PARALLEL) -m "not slow"
+	$(ONE_THREAD) .venv/bin/python -m pytest -q $(PARALLEL) -m "not slow"
 
 test-all: .venv/ready
-	.venv/bin/python -m pytest -q -p tests.cpu_times $(PARALLEL)
+	$(ONE_THREAD) .venv/bin/python -m pytest -q -p tests.cpu_times $(PARALLEL)
 
 lint: .venv/ready
 	.venv/bin/ruff check .

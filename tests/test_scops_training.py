@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -28,6 +29,7 @@ from train.drawing.puppet_clips import render_clip, write_clip  # noqa: E402
 from train.inputs.images import ImageFolder, ImageSampler  # noqa: E402
 from train.judging.finding import open_finder  # noqa: E402
 from train.presets.scops import ScopsTrainingConfig  # noqa: E402
+from train.pretrained.perceptual import ALL_VGG_BLOCKS, VGG_WIDTHS, random_vgg  # noqa: E402
 from train.running.run_folder import RunLog, Stopped  # noqa: E402
 from train.scops import (  # noqa: E402
     LEARNER,
@@ -41,10 +43,15 @@ from train.students.scops_learner import CANDIDATE_LEVELS, calibrated_level  # n
 from train.terms.scops_losses import ABLATIONS  # noqa: E402
 
 
+def slim_vgg_of(images: Path) -> Path:
+    """File of an untrained VGG-19 with a sixteenth of the channels, beside the folder of images."""
+    return images.with_suffix(".npz")
+
+
 def tiny(images: Path, out: Path, **changes: object) -> ScopsTrainingConfig:
     base = ScopsTrainingConfig(
-        images=images, out=out, steps=12, batch_size=3, features="random", checkpoint_every=4, device="cpu",
-        subject="contrast", network=ScopsConfig(num_parts=3, image_size=64),
+        images=images, out=out, steps=12, batch_size=3, checkpoint_every=4, device="cpu", subject="contrast",
+        features=str(slim_vgg_of(images)), network=ScopsConfig(num_parts=3, image_size=64),
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -58,6 +65,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / f"{seed}.png"), frame[..., ::-1])
     write_clip(render_clip("human", 3, num_frames=12, size_hw=(96, 96)), folder / "video.mp4")
     (folder / "broken.jpg").write_text("not a picture")
+    scaling = {"conv0.weight": torch.eye(3)[:, :, None, None], "conv0.bias": torch.full((3,), -0.5)}
+    weights = random_vgg(torch.Generator().manual_seed(0), [width // 16 for width in VGG_WIDTHS], ALL_VGG_BLOCKS)
+    np.savez(slim_vgg_of(folder), **{name: value.numpy() for name, value in (scaling | weights).items()})
     return folder
 
 
@@ -134,8 +144,9 @@ def test_the_paper_preset_has_the_releases_groups_and_rates(images: Path, tmp_pa
 def test_the_fast_preset_trains_chooses_its_level_and_resumes_to_the_same(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["--backbone-weights", "scratch", "--features", "random", "--network.image-size", "64", "--steps", "6"]
-    words += ["--network.num-parts", "3", "--checkpoint-every", "3", "--batch-size", "2", "--threads", "1"]
+    words = ["--backbone-weights", "scratch", "--features", str(slim_vgg_of(images)), "--network.image-size", "64"]
+    words += ["--network.num-parts", "3", "--batch-size", "2", "--threads", "1"]
+    words += ["--steps", "6", "--checkpoint-every", "3"]
     config = parse_config([str(images), "--out", str(tmp_path / "a"), *words])
     assert (config.network.backbone, config.basis, config.calibrate) == ("squeezenet", "factorised", True)
     train(config)
