@@ -16,7 +16,7 @@ from typing import Any
 
 
 class _Nothing(type):
-    """The class of classes that stand for what is absent: any attribute may be named, none used."""
+    """Metaclass of stand-ins for absent classes: any attribute can be named, none can be used."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -41,7 +41,7 @@ def absent(name: str) -> Any:
 
 
 class _Module(ModuleType):
-    """A module with whatever is asked for."""
+    """A module that has every attribute."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -66,7 +66,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def allow_absent(*packages: str) -> list[str]:
-    """Let these packages be imported where they are missing; returns the missing ones."""
+    """Make these packages importable if they are missing; return the missing ones."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     for name in missing:
         sys.modules.pop(name, None)  # None there forbids the import
@@ -75,7 +75,7 @@ def allow_absent(*packages: str) -> list[str]:
 
 
 def use_fabric_of_lightning() -> None:
-    """Where lightning-fabric is missing, take the same code from the package lightning, if that is installed."""
+    """If lightning-fabric is missing, use the same code of the package lightning, if that is installed."""
     if importlib.util.find_spec("lightning_fabric") is not None or importlib.util.find_spec("lightning") is None:
         return
     for name in ("", ".plugins", ".plugins.precision", ".wrappers"):

@@ -55,7 +55,7 @@ MOST_KERNELS = 25
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """What the parts are given."""
+    """Input of the parts."""
 
     job: GpuInput
     rehearse: bool
@@ -63,7 +63,7 @@ class DeviceSettings:
 
 
 def probe_part(settings: DeviceSettings) -> Report:
-    """What machine this is, and the rates that bound everything else."""
+    """Describe the machine, and measure the rates that bound everything else."""
     import torch
 
     found: Report = {"versions": installed(PACKAGES), "python": platform.python_version()}
@@ -242,7 +242,7 @@ def parts_of(settings: DeviceSettings) -> list[tuple[str, float, Callable[[], Re
 
 
 def run_parts(settings: DeviceSettings, out: Path, budget: float) -> Report:
-    """Run what fits into the budget; the report is written after each part."""
+    """Run the parts that fit into the budget, and write the report after each."""
     started = time.perf_counter()
     parts: Report = {}
     whole: Report = {"commit": commit(), "rehearsed": settings.rehearse, "model": settings.job.bundle.sha256}

@@ -27,11 +27,11 @@ CLIPS, FRAMES = 12, 24
 MANY_CLIPS, MANY_FRAMES = 96, 48
 """The same for learning."""
 TEACHER_SHARE = 0.6
-"""Of the time; the student's step takes about a third of the teacher's, and has half as many."""
+"""Share of the time; a step of the student takes about a third of a step of the teacher, and there are half as many."""
 
 
 def training_part(rehearse: bool, folder: Path) -> Report:
-    """Train the teacher for STEPS; the log says how fast."""
+    """Train the teacher for STEPS; its log has the rates."""
     missing = ready()
     from train.assembly import train_teacher
     from train.running.loop import launch
@@ -76,7 +76,7 @@ def learn(out: Path, seconds: float, rehearse: bool) -> None:
 
 
 def ready() -> list[str]:
-    """Let the trainers be imported where what they read videos and flags with is missing; returns what is."""
+    """Make the trainers importable without the packages that read videos and flags; return the missing ones."""
     use_fabric_of_lightning()
     return allow_absent("av", "decord", "tyro")
 

@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "AV1, preset 4, a key frame in 4 s": {"codec": "libsvtav1", "preset": "4", "g": "120"},
 }
 FIXED = {"libx264": {"tune": "zerolatency", "forced-idr": "1"}}
-"""Without delay, unless a row says otherwise."""
+"""Options of all rows, for encoding without delay; a row may override them."""
 
 
 def drawn(clip: Path, model: str, count: int) -> list[VideoFrame]:

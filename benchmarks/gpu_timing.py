@@ -90,7 +90,7 @@ def throughput(backend: Backend, job: GpuInput, batch: int) -> float:
 
 
 def overlapped(backend: Overlapping, job: GpuInput, batch: int) -> float:
-    """The same with the next batch being filled and uploaded while one is computed."""
+    """The same while the next batch is filled and uploaded."""
     images = job.images(batch)
 
     def submit() -> None:

@@ -23,7 +23,7 @@ Launch = Callable[[int, Callable[[], None]], None]
 
 
 def known_results(images: ByteArray) -> NetworkOutputs:
-    """(N, H, W, 3) -> what the kernel gives."""
+    """(N, H, W, 3) -> the kernel's results."""
     batch = len(images)
     greens, blues = (images[:, 0, :, channel].astype(np.float32) for channel in (1, 2))
     affines = blues[:, : 6 * NUM_PARTS].reshape(batch, NUM_PARTS, 2, 3)
@@ -92,7 +92,7 @@ def launch_on_gpu(stream: int, work: Callable[[], None]) -> None:
 
 
 def copy_on_host(shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-    """The kernel where the device's memory is the host's, as with tests/fake_cuda.py."""
+    """The kernel on the host's memory, as with tests/fake_cuda.py."""
     import ctypes
 
     def array(name: str, size: int) -> ByteArray:

@@ -1,4 +1,4 @@
-"""What the runtime's OpenCV calls would cost without OpenCV: python -m benchmarks.opencv [--rounds 15]
+"""Measures what the runtime's OpenCV calls would cost without OpenCV: python -m benchmarks.opencv [--rounds 15]
 
 Each row does one step of a run at 1280 x 720 with ten parts, with OpenCV and with another library, in turns; the ratio
 is the median of the turns' ratios, of processor time. Libraries that are missing here (aggdraw, contourpy, scipy,

@@ -1,4 +1,4 @@
-"""A stand-in for msgspec on a GPU machine that has neither it nor a package registry: what a model's description needs.
+"""A stand-in for msgspec on a GPU machine without it and without a package registry; enough for a model's description.
 
 Import this before streamparts. Where msgspec is installed, nothing happens. It checks fields and their types less
 strictly, and is far slower: for the benchmarks, of models that were checked elsewhere.

@@ -280,7 +280,7 @@ def test_each_labelled_subject_is_judged_by_the_followed_one_that_lies_on_it(bun
 def test_following_is_timed_in_turns_and_not_at_all_for_a_model_that_cannot(
     bundle: Bundle, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(StreampartsError, match=r"knows.*pictures"):
+    with pytest.raises(StreampartsError, match="has no subject"):
         following.cost(video, bundle, 5, 2)
     asked: list[str] = []
 
@@ -289,7 +289,7 @@ def test_following_is_timed_in_turns_and_not_at_all_for_a_model_that_cannot(
         return (tracks_at(bundle, 50) for _ in source)
 
     clock = iter([0, 0.1, 1, 1.12, 2, 2.1, 3, 3.12])
-    monkeypatch.setattr(following, "knows_subject", lambda _: True)
+    monkeypatch.setattr(following, "has_subject", lambda _: True)
     monkeypatch.setattr(following, "open_backend", lambda *_: None)
     monkeypatch.setattr(streamparts, "track", track)
     found = following.cost(video, bundle, 5, 2, lambda: float(next(clock)))

@@ -1,1 +1,1 @@
-"""Real video: what models find in it, and what the trainers learn from it. See `python -m benchmarks.real --help`."""
+"""Evaluation of models and trainers on real video. See `python -m benchmarks.real --help`."""

@@ -1,11 +1,10 @@
-"""What models find in real video, and what the trainers learn from it: python -m benchmarks.real [--sets NAME ...]
+"""Evaluates models, and the trainers, on real video: python -m benchmarks.real [--sets NAME ...]
 
 Prepares the clips of each set in a cache folder, evaluates models on them and prints a table in Markdown: every figure
-with the kind of its truth ("true", or "pseudo" and whose) and with where the subject of the model came from. Models
-given are tried on the sets of their kind of subject, where that is known, or on those that --sets names; --train also
-learns one from each set's own clips (half an hour each on two cores; kept in the cache) and judges its teacher, its
-student and its export. Models are run as a user runs them: `streamparts.track`, clip by clip, stills one by one.
-
+with the kind of its truth ("true", or "pseudo" and its origin) and with the source of the model's subject. Models are
+evaluated on the sets of their kind of subject, if it is known, or on those of --sets. --train also trains one on each
+set's own clips (half an hour each on two cores; kept in the cache) and evaluates its teacher, its student and its
+export. Models run as users run them: `streamparts.track`, clip by clip, stills one by one.
 examples:
   python -m benchmarks.real --models puppet-human                     # the shipped model on people, nothing trained
   python -m benchmarks.real --sets taichi hand --train --pictures sheets

@@ -1,4 +1,4 @@
-"""Clips as they are needed, made once in a cache folder outside of the repository."""
+"""Prepares clips once, in a cache folder outside the repository."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from av import VideoFrame
 from numpy.typing import NDArray
 
 ENCODER = {"crf": "6", "preset": "ultrafast"}
-"""Next to nothing is lost, and it is quick."""
+"""Fast encoding with almost no loss."""
 
 
 def crop_top_half(video: Path, out: Path) -> Path:
-    """The upper half of each frame of `video` as a video of its own, with the same times; kept where it is there."""
+    """Write the upper half of each frame of `video` to a video with the same times, unless it exists."""
     if out.exists():
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def crop_top_half(video: Path, out: Path) -> Path:
 
 
 def _top_half(frame: VideoFrame) -> VideoFrame:
-    """By its planes, so that no colour is computed anew."""
+    """Copies the planes, so that colours stay unchanged."""
     planar = frame if frame.format.name == "yuv420p" else frame.reformat(format="yuv420p")
     top = VideoFrame(frame.width, frame.height // 2, "yuv420p")
     for whole, half in zip(planar.planes, top.planes, strict=True):
@@ -48,7 +48,7 @@ def _top_half(frame: VideoFrame) -> VideoFrame:
 
 
 def _rows(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
-    """(H, bytes of a line) a copy"""
+    """(H, bytes per line) copy."""
     data = np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)
     return data[: plane.height].copy()
 
@@ -68,7 +68,7 @@ def gather(folder: Path, clips: Iterable[Path]) -> Path:
 
 
 def copy_beside(labels: Iterable[Path], folder: Path) -> None:
-    """Labels that a reader looks for beside its clips."""
+    """Write labels that a reader expects beside its clips."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in labels:
         if not (folder / path.name).exists():

@@ -1,8 +1,8 @@
-"""What following costs: python -m benchmarks.real.following VIDEO --model NAME_OR_FILE
+"""Measures the cost of following: python -m benchmarks.real.following VIDEO --model NAME_OR_FILE
 
-The same frames with the network looking at the whole picture and with it following the subject, in turns, one thread:
-processor milliseconds a frame between its decoded picture and its tracks, and the ratio of their medians. Processor
-time, so that other programs count as little as may be.
+The same frames alternately with the whole frame and with a followed subject as the network's input, on one thread:
+processor milliseconds per frame from the decoded image to its tracks, and the ratio of their medians. Processor time
+depends little on other programs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 import streamparts
-from benchmarks.real.running import CPU_BACKEND, FrameSource, knows_subject
+from benchmarks.real.running import CPU_BACKEND, FrameSource, has_subject
 from streamparts.backends.choice import open_backend
 from streamparts.bundle.load import Bundle
 from streamparts.errors import StreampartsError
@@ -30,10 +30,10 @@ Seconds = Callable[[], float]
 def cost(
     video: Path, bundle: Bundle, num_frames: int, turns: int, seconds: Seconds = time.process_time
 ) -> dict[str, Any]:
-    """Milliseconds a frame with `roi` "off" and "auto", and the ratio. Raises StreampartsError where this model cannot
-    be followed."""
-    if not knows_subject(bundle):
-        raise StreampartsError(f"{bundle.spec.name} knows whole pictures only, so there is no following to be measured")
+    """Return milliseconds per frame with `roi` "off" and "auto", and their ratio. Raises StreampartsError for a model
+    without a subject."""
+    if not has_subject(bundle):
+        raise StreampartsError(f"{bundle.spec.name} has no subject to follow")
     with open_source(video) as source:
         frames = list(islice(source, num_frames))
     backend = open_backend(bundle, CPU_BACKEND, 1)

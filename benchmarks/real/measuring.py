@@ -1,4 +1,4 @@
-"""Every model on every case that it fits, as rows of figures."""
+"""Evaluates every model on every case of its kind; returns rows of figures."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from streamparts.tracking.roi import Roi
 
 Rows = list[Row]
 KINDS = {"person": "person", "puppet-human": "person", "dog": "quadruped", "hand": "hand", "rodent-top": "mouse"}
-"""Model name -> the kind of subject that it is made for."""
+"""Maps models to the kind of subject they are made for."""
 MAX_FRAMES = 900
 LEARNED = "learned here"
-"""What was trained on the set's own clips: the export, streamed; its teacher and its student, picture by picture."""
+"""Models trained on the set's own clips: the export, streamed; its teacher and its student, image by image."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run is to do."""
+    """Options of a run."""
 
     sets: tuple[RealSet, ...]
     models: dict[str, str]
-    """Name -> file, or the name of a shipped model."""
+    """Maps names to files or names of bundled models."""
     data: Path
     cache: Path
     max_frames: int = MAX_FRAMES
@@ -41,11 +41,11 @@ class Asked:
     everywhere: bool = False
     """Models are tried on all the sets, not only on those of their kind of subject."""
     recipe: training.Recipe | None = None
-    """None trains nothing."""
+    """None disables training."""
 
 
 def default_cache() -> Path:
-    """Outside of every checkout."""
+    """Folder outside the checkout."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "streamparts" / "real"
 
@@ -75,7 +75,7 @@ def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows,
 
 
 def models_for(each: RealSet, case: Case, loaded: dict[str, Model], asked: Asked) -> Iterator[Model]:
-    """The models given that fit the set, then what was learned from it."""
+    """Yield the given models that fit the set, then those trained on it."""
     fits = {name for name in loaded if asked.everywhere or KINDS.get(name, each.kind) == each.kind}
     yield from (model for name, model in loaded.items() if name in fits)
     if asked.recipe is None or not case.training:
@@ -95,7 +95,7 @@ def _row(each: RealSet, case: Case, model: Model, asked: Asked) -> Row:
 
 
 def _false_parts(loaded: dict[str, Model], asked: Asked) -> Iterator[Row]:
-    """Of the models given that are made for a kind of subject, where the clips are here."""
+    """Yield the share of false parts of each model for one kind of subject, if the clips are present."""
     for name, model in loaded.items():
         for case in empty(KINDS[name], asked.data) if name in KINDS else []:
             shares = false_parts(model, case.labelled)
@@ -103,8 +103,8 @@ def _false_parts(loaded: dict[str, Model], asked: Asked) -> Iterator[Row]:
 
 
 def shipped(max_frames: int, quick: bool = False) -> dict[str, list[Any]]:
-    """For the report: the models that ship on the sets of their kind, the puppet's on all of them, as a floor. Without
-    the clips there are lines that say so and no row."""
+    """For the report: bundled models on the sets of their kind, and the puppets' model on all of them, as a floor.
+    Missing clips give a line instead of a row."""
     sets = tuple(SETS.values())[:2] if quick else tuple(SETS.values())
     rows, missing = Rows(), list[str]()
     for name in model_names():

@@ -1,4 +1,4 @@
-"""A model on a case: through the runtime as a user has it, or a network of a run folder picture by picture."""
+"""Runs a model on a case: through the runtime, or, for a network of a run folder, image by image."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ Pairs = Iterator[tuple[LabelledFrame, FoundParts]]
 
 @dataclass(frozen=True)
 class Model:
-    """What is judged."""
+    """A model that is evaluated."""
 
     name: str
-    """In the table."""
+    """Name in the table."""
     parts: tuple[str, ...]
     subject: str
-    """Where the subject came from when it was made, in words."""
+    """Source of the subject in its training, in words."""
     pairs: Callable[[EvaluationSet, SubjectMatcher], Pairs]
-    """Every labelled frame of a set with what is found in it; of a set with several subjects a row for each, which the
-    matcher follows."""
+    """Yields every labelled frame of a set with the found parts; with several subjects, one pair per subject, as
+    assigned by the matcher."""
     minutes: float | None = None
-    """That its training took."""
+    """Duration of its training."""
 
 
 def runtime_model(name: str, file: str, roi: Roi | None, subject: str | None = None) -> Model:
-    """An .onnx file or a shipped model, streamed by `streamparts.track`. `subject` None is what the file says."""
+    """An .onnx file or a bundled model, streamed by `streamparts.track`. `subject` None is the file's own."""
     bundle = streamparts.load_model(file)
     backend = open_backend(bundle, CPU_BACKEND, 1)
     said = bundle.spec.subject
@@ -59,7 +59,7 @@ def runtime_model(name: str, file: str, roi: Roi | None, subject: str | None = N
 
 
 def network_model(name: str, path: Path, subject: str) -> Model:
-    """A teacher's or student's checkpoint, which sees each picture as a whole."""
+    """A teacher's or student's checkpoint, which sees whole frames."""
     finder = open_finder(str(path))
 
     def pairs(labelled: EvaluationSet, matcher: SubjectMatcher) -> Pairs:
@@ -71,8 +71,8 @@ def network_model(name: str, path: Path, subject: str) -> Model:
 def _streamed(
     bundle: Bundle, backend: Backend, roi: Roi | None, labelled: EvaluationSet, matcher: SubjectMatcher
 ) -> Pairs:
-    """Clip by clip, a still by itself."""
-    follows = knows_subject(bundle) and roi != "off"
+    """Clip by clip; each still on its own."""
+    follows = has_subject(bundle) and roi != "off"
     for clip, frames in groupby(labelled.read(), lambda frame: frame.clip):
         if follows:
             found = _followed(labelled.sources[clip], frames, bundle, backend, roi, labelled.subjects)
@@ -95,7 +95,7 @@ def _followed(
 def _looked_at(
     frames: Iterator[LabelledFrame], bundle: Bundle, backend: Backend
 ) -> Iterator[tuple[LabelledFrame, Tracks]]:
-    """The labelled frames alone, for who sees each picture as a whole needs no others."""
+    """Only the labelled frames: a network that sees whole frames needs no others."""
     shown = deque[LabelledFrame]()
 
     def pictures() -> Iterator[Frame]:
@@ -113,7 +113,7 @@ def _looked_at(
 
 
 class FrameSource:
-    """Frames that are there already, as a source."""
+    """A source of frames in memory."""
 
     live = False
     rate: Fraction | None = None
@@ -129,7 +129,7 @@ class FrameSource:
         return iter(self._frames)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Iterator[tuple[LabelledFrame, Tracks]]:
@@ -141,17 +141,17 @@ def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Iterat
 
 
 def tracked(source: Path, bundle: Bundle, backend: Backend, roi: Roi | None, subjects: int = 1) -> Generator[Tracks]:
-    """`streamparts.track`, following the subject unless `roi` says otherwise; several of them where the model can."""
+    """`streamparts.track`, which follows the subject, or several, unless `roi` is "off"."""
     return streamparts.track(source, bundle, backend=backend, roi=roi, subjects=subjects)
 
 
-def knows_subject(bundle: Bundle) -> bool:
-    """Whether a model knows its subject as a whole, so that it can be followed."""
+def has_subject(bundle: Bundle) -> bool:
+    """Return whether the model has a subject, so that it can be followed."""
     return bundle.spec.subject is not None
 
 
 def judge(model: Model, labelled: EvaluationSet, sheet: Path | None = None) -> Section:
-    """All figures of `train.evaluate`, those on several subjects, and a picture of truth beside what was found."""
+    """Return all figures of `train.evaluate`, and those on several subjects; `sheet` shows truth beside result."""
     matcher, samples = SubjectMatcher(), list[SheetFrame]()
     chosen = set(spread(labelled.num_frames * labelled.subjects, NUM_PICTURES)) if sheet else set()
 

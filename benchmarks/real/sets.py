@@ -1,4 +1,4 @@
-"""The sets: which clips, with which labels, of which kind of subject, and what is trained on for them."""
+"""The sets: their clips, labels and kind of subject, and the clips that models are trained on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from train.labels.values import TRUE
 
 DATA = ROOT.parent / "shared" / "data"
 NEW_PEOPLE = ("0", "12", "18")
-"""Tai-chi clips of three people who are in no other: seven of the rest show one woman, two one man, one another."""
+"""Tai-chi clips of three people who appear in no other clip: seven of the rest show one woman, two one man, one another
+man."""
 EMPTY = {
     "decoder/cockatoo.mp4": "bird",
     "decoder/realshort.mp4": "plant",
@@ -36,9 +37,9 @@ EMPTY = {
     "fly/centered_pair_small.mp4": "fly",
     "robot/fetch_sim/push.gif": "robot",
 }
-"""Clips, looked through, and what they show; only the one called so shows people."""
+"""Clips and what they show, as inspected; only the one labelled so shows people."""
 EMPTY_STEP, EMPTY_FRAMES = 5, 15
-"""Every fifth frame from the first on, at most so many a clip."""
+"""Maximum number of frames per clip, every fifth from the first on."""
 
 
 class NoDataError(StreampartsError):
@@ -52,23 +53,23 @@ class Case:
     name: str
     labelled: EvaluationSet
     training: tuple[Path, ...] = ()
-    """Clips that a model for it is learned from; none where no trainer is for it."""
+    """Clips for training a model; empty if no trainer applies."""
     run: str = ""
-    """Cases with the same run share its training."""
+    """Name of the run; cases with the same one share its training."""
 
 
 @dataclass(frozen=True)
 class RealSet:
-    """What --sets names."""
+    """A set of labelled clips or stills, named by --sets."""
 
     name: str
     kind: str
-    """Of subject: models that are made for one kind are tried on sets of that kind."""
+    """Kind of subject: models for one kind are evaluated on sets of that kind."""
     about: str
     needs: tuple[str, ...]
-    """Of the data folder."""
+    """Subfolder of the data folder."""
     open: Callable[[Path, Path, int], list[Case]]
-    """From the data folder, the cache folder and the most frames of each case."""
+    """Takes the data folder, the cache folder and the maximum number of frames of each case."""
 
     def cases(self, data: Path, cache: Path, max_frames: int) -> list[Case]:
         """Raises NoDataError or LabelsError."""
@@ -83,7 +84,7 @@ def _labels(text: str, max_frames: int) -> EvaluationSet:
 
 
 def _tai_chi_clips(data: Path, cache: Path, keep: Callable[[str], bool], name: str) -> Path:
-    """A folder with the upper halves of the clips whose stem is wanted, and their labels."""
+    """Write the upper halves of the clips with a wanted stem, and their labels, to a folder."""
     folder = cache / name
     for video in find_videos(data / "human_taichi"):
         if keep(video.stem):
@@ -104,7 +105,7 @@ def tai_chi_new(data: Path, cache: Path, max_frames: int) -> list[Case]:
 
 
 def _one(name: str, labels: str, *training: str) -> Callable[[Path, Path, int], list[Case]]:
-    """A set of one case; `labels` as open_set takes them, with @ for the data folder."""
+    """A set of one case; `labels` as for open_set, with @ for the data folder."""
 
     def open_case(data: Path, cache: Path, max_frames: int) -> list[Case]:
         clips = tuple(data / clip for clip in training)
@@ -114,7 +115,7 @@ def _one(name: str, labels: str, *training: str) -> Callable[[Path, Path, int], 
 
 
 def _davis(folder: str, names: Sequence[str]) -> Callable[[Path, Path, int], list[Case]]:
-    """Clips with a mask for every frame, each learned from alone."""
+    """Clips with a mask for every frame; each has its own model."""
 
     def open_cases(data: Path, cache: Path, max_frames: int) -> list[Case]:
         places = {name: data / folder / name for name in names}
@@ -127,7 +128,7 @@ def _davis(folder: str, names: Sequence[str]) -> Callable[[Path, Path, int], lis
 
 
 def badja(data: Path, cache: Path, max_frames: int) -> list[Case]:
-    """Joints of the clips that the DAVIS set is trained on, and of a bear."""
+    """Joints in the clips on which the DAVIS models are trained, and in one of a bear."""
     joints, davis = data / "quadruped" / "badja", data / "quadruped" / "davis"
     cases = [
         Case(
@@ -158,7 +159,7 @@ def flies(data: Path, cache: Path, max_frames: int) -> list[Case]:
 
 
 def empty(kind: str, data: Path) -> list[Case]:
-    """Some frames of every clip that shows another kind of thing; the truth is that there is nothing."""
+    """Some frames of every clip of another kind of subject; the truth is an empty frame."""
     clips = [data / name for name, shows in EMPTY.items() if shows != kind and (data / name).exists()]
     wanted = [EMPTY_STEP * n for n in range(EMPTY_FRAMES)]
 
@@ -172,7 +173,7 @@ def empty(kind: str, data: Path) -> list[Case]:
 
 
 def _frames(clip: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Those of the wanted frames that a short clip has."""
+    """The wanted frames that exist in a short clip."""
     if clip.is_dir():
         files = list_images(clip)
         yield from ((index, read_rgb(files[index])) for index in wanted if index < len(files))

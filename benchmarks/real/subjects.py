@@ -1,4 +1,4 @@
-"""Several subjects in a video: each labelled one is judged by the followed one that lies on it."""
+"""Several subjects in a video: each labelled one is compared with the followed one that overlaps it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def by_subject(
 
 
 def middle_of(tracks: Tracks) -> NDArray[np.float64] | None:
-    """(2,) of the visible parts, weighted by area, in pixels of the frame; None where none is visible."""
+    """(2,) mean of the visible parts, weighted by area, in pixels of the frame; None without any."""
     weights = np.where(tracks.visible, tracks.areas, 0).astype(np.float64)
     if not weights.sum() > 0:
         return None

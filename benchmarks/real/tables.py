@@ -1,4 +1,4 @@
-"""Rows of figures -> Markdown. Each row says what is true, what was judged, and where its subject came from."""
+"""Rows of figures -> Markdown. Each row names the truth, the model, and the source of its subject."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEAD = ["clips", "truth", "model", "made from"]
 
 
 def look_up(row: Row, path: str) -> Any:
-    """A figure by its path, None where it is not there."""
+    """A figure by its path; None if it is missing."""
     value: Any = row.get("figures")
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
@@ -35,7 +35,7 @@ def look_up(row: Row, path: str) -> Any:
 
 
 def figure(row: Row, *paths: str, digits: int = 2) -> str | None:
-    """One figure, or several with slashes between them; None where none is there."""
+    """One figure, or several separated by slashes; None if all are missing."""
     values = [look_up(row, path) for path in paths]
     if all(value is None for value in values):
         return None
@@ -43,7 +43,7 @@ def figure(row: Row, *paths: str, digits: int = 2) -> str | None:
 
 
 def parts_table(rows: Sequence[Row]) -> str:
-    """Do parts lie on the subject, and on the same thing every time?"""
+    """Agreement of parts with the subject, and with keypoints."""
     columns: dict[str, Callable[[Row], object]] = {
         "minutes of training": lambda row: row.get("minutes"),
         "frames": lambda row: look_up(row, "frames"),
@@ -70,7 +70,7 @@ def parts_table(rows: Sequence[Row]) -> str:
 
 
 def davis_means(rows: Sequence[Row]) -> list[Row]:
-    """A row for each model that was tried on several DAVIS clips: the mean of their foreground IoU."""
+    """A row for each model evaluated on several DAVIS clips: their mean foreground IoU."""
     by_model: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row["case"].startswith("davis "):
@@ -85,7 +85,7 @@ def davis_means(rows: Sequence[Row]) -> list[Row]:
 
 
 def landmarks_table(rows: Sequence[Row]) -> str:
-    """Can landmarks be read off the parts, better than off the silhouette?"""
+    """Errors of landmarks regressed from the parts, and from the silhouette."""
 
     def errors(name: str, section: str = "ridge") -> Callable[[Row], object]:
         def cell(row: Row) -> object:
@@ -109,7 +109,7 @@ def landmarks_table(rows: Sequence[Row]) -> str:
 
 
 def subjects_table(rows: Sequence[Row]) -> str:
-    """Are several subjects followed?"""
+    """Figures of following several subjects."""
     columns: dict[str, Callable[[Row], object]] = {
         "frames": lambda row: look_up(row, "subjects.frames"),
         "subjects found": lambda row: figure(row, "subjects.found", digits=3),
@@ -120,7 +120,7 @@ def subjects_table(rows: Sequence[Row]) -> str:
 
 
 def false_parts_table(rows: Sequence[Row]) -> str:
-    """What is labelled where there is no subject?"""
+    """Part pixels in images without a subject."""
     chosen = [row for row in rows if row.get("false parts")]
     if not chosen:
         return ""
@@ -133,7 +133,7 @@ def false_parts_table(rows: Sequence[Row]) -> str:
 
 
 def _table(caption: str, rows: Sequence[Row], columns: dict[str, Callable[[Row], object]]) -> str:
-    """Columns that no row has anything in are left out; "" without a row."""
+    """Columns that are empty in all rows are left out; "" without rows."""
     cells = {name: [cell(row) for row in rows] for name, cell in columns.items()}
     kept = {name: values for name, values in cells.items() if any(value is not None for value in values)}
     if not rows:

@@ -1,4 +1,4 @@
-"""Models learned from a set's own clips, as a user would: `train.assembly` and the export, each as a command."""
+"""Trains models on a set's own clips as a user would: `train.assembly` and the export, each as a command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamparts.errors import StreampartsError
 from train.presets.assembly import PRESETS, TrainingConfig
 
 SCALED = ("steps", "student_steps", "bootstrap_steps", "gate_steps")
-"""What --steps-scale scales."""
+"""Options that --steps-scale multiplies."""
 DONE = "trained.json"
 
 
@@ -27,14 +27,14 @@ class TrainingError(StreampartsError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How everything is trained; default flags where nothing is said."""
+    """Options of all trainings; others keep their defaults."""
 
     preset: str = "cpu"
     steps_scale: float = 1.0
     subject: str = "auto"
     threads: int = 0
     more: tuple[str, ...] = ()
-    """Further flags of train.assembly, as they are."""
+    """Further flags of train.assembly, unchanged."""
 
     def flags(self) -> list[str]:
         """Of train.assembly."""
@@ -52,7 +52,7 @@ class Recipe:
 
     @property
     def label(self) -> str:
-        """Tells the folders of differing trainings apart."""
+        """Distinguishes the folders of different trainings."""
         words = [word.strip("-").replace("/", "_") for word in self.flags()]
         return "-".join(words) or "default"
 
@@ -63,7 +63,7 @@ class Run:
 
     folder: Path
     subject: str
-    """Where the subject came from, in words."""
+    """Source of the subject, in words."""
     minutes: float
 
     @property
@@ -72,7 +72,7 @@ class Run:
 
 
 def train(case: Case, recipe: Recipe, cache: Path, clips: Sequence[Path]) -> Run:
-    """The case's run, from the cache if it is there; an interrupted one goes on. Raises TrainingError."""
+    """Return the case's run, from the cache if it exists; an interrupted one is resumed. Raises TrainingError."""
     runs = cache / "runs" / recipe.label
     runs.mkdir(parents=True, exist_ok=True)
     folder, done = runs / case.run, runs / f"{case.run}.{DONE}"
@@ -88,7 +88,7 @@ def train(case: Case, recipe: Recipe, cache: Path, clips: Sequence[Path]) -> Run
 
 
 def subject_words(folder: Path) -> str:
-    """What the exported model or the run says of where its subject came from."""
+    """Return the source of the subject, from the exported model or the run."""
     from streamparts.backends.loading import load_model
 
     said = load_model(folder.with_suffix(".onnx")).spec.subject
