@@ -9,6 +9,7 @@ import pytest
 from streamparts.corpus.plan import is_remote, plan
 from streamparts.corpus.shares import shares
 from streamparts.errors import VideoError
+from streamparts.sources import kinds
 from tests.media import picture_file
 
 
@@ -96,6 +97,13 @@ def test_nothing_to_do_is_an_error(tree: Path, words: list[str], reason: str) ->
 def test_addresses_that_ffmpeg_plays_are_no_stores() -> None:
     assert all(map(is_remote, ["s3://bucket/x.mp4", "gs://b/x", "hf://datasets/a/b", "memory://x", "S3://b"]))
     assert not any(map(is_remote, ["rtsp://h/x", "http://h/x.mp4", "test://", "x.mp4", "C:/x.mp4", Path("s3://b")]))
+
+
+def test_a_kind_of_source_with_a_scheme_of_its_own_is_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_remote("noise://")
+    own = kinds.SourceKind("pattern", "noise://", lambda word: word == "noise://", kinds.SOURCE_KINDS[1].open)
+    monkeypatch.setattr(kinds, "SOURCE_KINDS", (own, *kinds.SOURCE_KINDS))
+    assert not is_remote("noise://") and is_remote("s3://bucket/x.mp4")
 
 
 def test_workers_and_threads_together_take_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ ONLY_FILES = (
 
 
 _STREAMED = (
-    *("test", "file", "http", "https", "hls", "ftp", "sftp", "mmsh", "mmst", "rtsp", "rtsps", "rtp", "srtp", "srt"),
+    *("file", "http", "https", "hls", "ftp", "sftp", "mmsh", "mmst", "rtsp", "rtsps", "rtp", "srtp", "srt"),
     *("rist", "rtmp", "rtmps", "rtmpt", "rtmpe", "udp", "tcp", "tls", "unix", "icecast", "gopher", "data"),
 )
 """Schemes that FFmpeg or streamparts plays; all others are stores for fsspec."""
@@ -80,7 +80,9 @@ def is_file_word(word: str) -> bool:
 def is_remote(word: str | Path) -> bool:
     """True for the address of a file in a store, read through fsspec, and not a stream that FFmpeg plays."""
     scheme = ADDRESS.match(word) if isinstance(word, str) else None
-    return scheme is not None and scheme[0].removesuffix("://").lower() not in _STREAMED
+    if scheme is None or kind_of(str(word)).name != "address":  # other kinds of sources may have schemes of their own
+        return False
+    return scheme[0].removesuffix("://").lower() not in _STREAMED
 
 
 def _found(word: str | Path, say: Say) -> list[_Found]:
