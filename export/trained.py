@@ -53,8 +53,8 @@ def load_trained(run: Path, teacher: bool = False, evidence: bool = True) -> Tra
 
 
 def method_of(run: Path) -> Method:
-    """How the student of a run folder learned, by the run's config.json: train.supervised learns from `images`, and an
-    adapted student keeps the method of the model that it began as."""
+    """Return the training method of a run folder's student, from the run's config.json: train.supervised learns from
+    `images`, and an adapted student keeps the method of the model it started from."""
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     adapted: Method | None = config.get("method")
     return adapted or ("supervised" if "images" in config else "assembly")

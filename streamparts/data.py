@@ -37,11 +37,9 @@ class DeviceImage(Protocol):
 
     def scaled(self, size_hw: tuple[int, int], crop: Region | None = None) -> ByteArray:
         """(h, w, 3) in the host's memory: the image, or a crop in whole pixels, scaled on the device."""
-        ...
 
     def fitted(self, letterbox: Letterbox) -> DeviceImage:
         """The network's input, on the device."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,11 +79,6 @@ class Frame:
         return float(self.pts * self.time_base)
 
 
-def picture_bytes(frame: Frame) -> int:
-    """Approximate bytes of a frame's image in memory."""
-    return 3 * frame.height * frame.width
-
-
 def standing_for(left_out: Frame, frame: Frame, num_dropped: int) -> Frame:
     """Return `frame` with the dropped frames and the gap of `left_out`, the frame before it."""
     if not (left_out.dropped or left_out.gap or num_dropped):
@@ -119,12 +112,10 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """Name for --backend."""
-        ...
 
     def run(self, images: ByteArray) -> NetworkOutputs:
         """(N, H, W, 3) uint8 RGB at the model's input size -> outputs, whose arrays the caller owns: later calls do not
         change them. Raises ModelError for other images, and if the network fails."""
-        ...
 
 
 @runtime_checkable
@@ -135,19 +126,15 @@ class Overlapping(Backend, Protocol):
     @property
     def max_batch(self) -> int:
         """Largest batch of submit()."""
-        ...
 
     def rows(self, batch: int) -> ByteArray:
         """(batch, H, W, 3) uint8 memory to fill for the next submit(), which then copies nothing."""
-        ...
 
     def submit(self, images: ByteArray) -> None:
         """Start on (N, H, W, 3) images, and return at once; they may be reused. Raises ModelError."""
-        ...
 
     def collect(self) -> NetworkOutputs:
         """Wait for the oldest submitted batch, and return its outputs. Raises ModelError."""
-        ...
 
 
 @runtime_checkable
@@ -156,7 +143,6 @@ class OnDevice(Backend, Protocol):
 
     def run_on_device(self, image: DeviceImage) -> NetworkOutputs:
         """The outputs for one image at the model's input size. Raises ModelError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -27,6 +27,7 @@ paper's Eq. 9, with c = 1, would cut limbs off at one sigma."""
 
 def normalised_grid(height: int, width: int) -> FloatArray:
     """(height, width, 2) normalised x, y of the pixel centres."""
+    # pixel i has its centre at i + 1/2, which is (2 i + 1) / H - 1
     y = (2 * np.arange(height, dtype=np.float32) + 1) / height - 1
     x = (2 * np.arange(width, dtype=np.float32) + 1) / width - 1
     return np.stack(np.meshgrid(x, y, indexing="xy"), axis=-1)
@@ -46,6 +47,7 @@ def mask_moments(mask: NDArray[np.number | np.bool_], threshold: float = 0.0) ->
     """Mean (2,), covariance (2, 2) in normalised coordinates and mass of an (H, W) mask: Eq. 10 and 11 of Gao
     et al. 2021 over the pixels above `threshold`. An empty mask gives zeros and mass 0."""
     require_shape("mask", mask, (None, None))
+    # (H W,) weights, and (H W, 2) positions of the same pixels
     weights = np.where(mask > threshold, mask, 0).astype(np.float32).ravel()
     mass = float(weights.sum())
     if mass <= 0:
@@ -88,6 +90,7 @@ class Letterbox:
             raise ValueError(f"sizes must be positive, got frame {frame_hw} and model {model_hw}")
         if region is not None:
             return cls._fit_region(frame_hw, model_hw, region)
+        # model pixels per displayed pixel: the axis that fills the input decides
         scale = min(model_hw[0] / frame_hw[0], model_hw[1] / frame_hw[1])
         inner = (max(1, round(frame_hw[0] * scale)), max(1, round(frame_hw[1] * scale)))
         offset = ((model_hw[1] - inner[1]) // 2, (model_hw[0] - inner[0]) // 2)
@@ -98,6 +101,7 @@ class Letterbox:
         left, top, width, height = region
         if not (width > 0 and height > 0 and np.isfinite(region).all()):
             raise ValueError(f"a region is left, top, width and height, the last two above 0, got {region}")
+        # here displayed pixels per model pixel
         scale = max(width / model_hw[1], height / model_hw[0])
         across = _shown(left, width, frame_hw[1], model_hw[1], scale)
         down = _shown(top, height, frame_hw[0], model_hw[0], scale)
@@ -162,9 +166,11 @@ class Letterbox:
         """(K, 2, 3) canonical -> normalised model coordinates, to canonical -> displayed pixels."""
         require_shape("affines", affines, (None, 2, 3))
         half = np.array([self.model_hw[1] / 2, self.model_hw[0] / 2], np.float32)
+        # u_px = (u + 1) W / 2: rows scale by half the sides, translations also shift by them
         out = affines * half[:, None]
         out[:, :, 2] += half
         out[:, :, 2] = self.model_to_frame(out[:, :, 2])
+        # A has no offset: its rows only scale
         out[:, :, :2] *= self.scale_xy[:, None]
         return out
 
@@ -184,6 +190,7 @@ class _Shown(NamedTuple):
 
 
 def _shown(start: float, length: float, frame: int, model: int, scale: float) -> _Shown | None:
+    # even edges: chroma has half the resolution
     first = 2 * round(start / 2)
     last = first + max(2, 2 * round(length / 2))
     low, high = max(first, 0), min(last, frame)
@@ -196,6 +203,7 @@ def _shown(start: float, length: float, frame: int, model: int, scale: float) ->
 
 def affine_from_moments(mean: FloatArray, covariance: FloatArray, sigmas: float = CANONICAL_SIGMAS) -> FloatArray:
     """(2, 3) affine whose unit circle is the `sigmas` ellipse of a Gaussian; the first axis is the longest."""
+    # Sigma = V diag(values) V^T in ascending order, so A = c V diag(sqrt(values)) with the columns reversed
     values, vectors = np.linalg.eigh(np.asarray(covariance, np.float64))
     long_axis = vectors[:, 1]
     rotation = np.stack([long_axis, [-long_axis[1], long_axis[0]]], axis=1)
@@ -217,6 +225,7 @@ def outline(affine: ArrayLike) -> NDArray[np.float64]:
 def box_around(affine: ArrayLike, height: int, width: int) -> tuple[float, float, float, float]:
     """x0, y0, x1, y1 of the ellipse of a (2, 3) affine, clipped to the frame."""
     values = np.asarray(affine, np.float64)
+    # (2,) |A's rows|: the largest x and y of A p over the unit circle
     half = np.sqrt(np.square(values[:, :2]).sum(axis=1))
     low, high = (np.clip(values[:, 2] + sign * half, 0, (width, height)).tolist() for sign in (-1, 1))
     return low[0], low[1], high[0], high[1]
@@ -239,6 +248,7 @@ def displayed(
 ) -> Mask:
     """Scale to (height, width): every displayed pixel takes the mask pixel under its centre; 0 outside."""
     (left, top), (scale_x, scale_y) = offset_xy, scale_xy
+    # the mask pixel under each displayed pixel's centre
     columns = np.floor((np.arange(width) + 0.5) / scale_x + left).astype(np.int64)
     rows = np.floor((np.arange(height) + 0.5) / scale_y + top).astype(np.int64)
     bordered = np.pad(mask, 1)  # pixels outside take the border

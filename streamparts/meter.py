@@ -1,5 +1,5 @@
 """Measures durations and latency: seconds per stage, and the age of results; over the whole run and the recent past, in
-constant memory."""
+constant memory. Also the memory that frames take."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from streamparts.data import Frame
+
 T = TypeVar("T")
 
 WINDOW_SECONDS = 5.0
 """Length of the recent window, in seconds."""
+
+
+def picture_bytes(frame: Frame) -> int:
+    """Approximate bytes of a frame's image in memory."""
+    return 3 * frame.height * frame.width
 
 
 class Durations:

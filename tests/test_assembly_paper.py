@@ -20,8 +20,9 @@ from train.inputs.augment import Pair  # noqa: E402
 from train.inputs.pairs import FrameBatch  # noqa: E402
 from train.students.merge import observe, whole_shapes  # noqa: E402
 from train.students.student import Answers, prepare_lesson  # noqa: E402
-from train.terms.objective import PAPER_WEIGHTS, Fades, objective  # noqa: E402
+from train.terms.objective import objective  # noqa: E402
 from train.terms.pair_forward import forward_pair, identity_like, paper_transform  # noqa: E402
+from train.terms.weights import PAPER_WEIGHTS, Fades  # noqa: E402
 
 TINY = PaperAssemblyConfig(
     num_parts=3, image_size=32, latent_channels=4, stem_widths=(4, 6, 8), hourglass_widths=(8, 8, 8),

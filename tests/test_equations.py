@@ -25,8 +25,8 @@ from streamparts.models.layers import (  # noqa: E402
 from train.frames.transforms import Draws, random_similarity, warp_images  # noqa: E402
 from train.inputs.augment import Pair  # noqa: E402
 from train.terms import losses, objective  # noqa: E402
-from train.terms.objective import PAPER_WEIGHTS, Fades, LossWeights  # noqa: E402
 from train.terms.pair_forward import forward_pair, paper_transform  # noqa: E402
+from train.terms.weights import PAPER_WEIGHTS, Fades, LossWeights  # noqa: E402
 
 TINY = PaperAssemblyConfig(
     num_parts=3, image_size=32, latent_channels=4, stem_widths=(4, 6, 8), hourglass_widths=(8, 8, 8),

@@ -13,8 +13,9 @@ from streamparts.models.assembly import Assembly, AssemblyConfig  # noqa: E402
 from streamparts.models.layers import compose, invert, transform_points  # noqa: E402
 from train.frames.transforms import Draws, random_similarity, warp_images  # noqa: E402
 from train.inputs.augment import Pair  # noqa: E402
-from train.terms.objective import Fades, LossWeights, objective  # noqa: E402
+from train.terms.objective import objective  # noqa: E402
 from train.terms.pair_forward import PairResult, forward_pair  # noqa: E402
+from train.terms.weights import Fades, LossWeights  # noqa: E402
 
 FADES = Fades(bootstrap=0.5, motion=0.5, borders=0.5)
 SHAPE = AssemblyConfig(

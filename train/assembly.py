@@ -124,8 +124,8 @@ def train_student(
     fabric: Fabric,
     stop: StopRequest,
 ) -> Student:
-    """Distil: one pass gives what the teacher gives in K + 1. `taught` has the frames of `folder` as the teacher knows
-    them."""
+    """Distil: the student predicts in one pass what the teacher predicts in K + 1. `taught` has the frames of `folder`
+    at the teacher's size."""
     torch.manual_seed(config.seed)
     shape = student_config(groups.num_parts, config.student_pixels, config.student_encoder, config.student_size)
     student = Student(shape)
@@ -205,7 +205,7 @@ def open_clips(config: TrainingConfig, cache: Path) -> tuple[ClipFolder, ClipFol
 
 
 def open_anchors(config: TrainingConfig, large: ClipFolder, device: torch.device) -> Anchors | None:
-    """What the slots are drawn to; None for whole pictures, and if it has no weight."""
+    """Open the anchors, to which the slots are drawn; None for whole images, and if they have no weight."""
     if not large.clips[0].close_up or not config.loss.anchors:
         return None
     anchors = Anchors(large, config.network.num_parts, config.seed, device)

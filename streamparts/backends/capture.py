@@ -1,4 +1,4 @@
-"""What every backend with CUDA graphs needs: one capture at a time, and few batch sizes."""
+"""Rules for all backends with CUDA graphs: one capture at a time, and few batch sizes."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ ENGINE_RUNNER = "tensorrt"
 MEASURING_SECONDS = 0.3
 """Total time of the runs that decide among the CPU backends."""
 MOST_RUNS = 15
-"""Minimum runs of each backend in that time."""
+"""Maximum runs of each backend."""
 CLEARLY_QUICKER = 0.9
 """Another CPU backend replaces the first if it takes less than this share of the first one's time."""
 

@@ -16,7 +16,7 @@ from streamparts.data import NetworkOutputs
 from streamparts.errors import BackendError, ModelError
 from streamparts.machine import missing_gpu, num_threads
 
-import torch  # isort: skip - after torch_network, which says what is missing
+import torch  # isort: skip - after torch_network, which reports a missing package
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 

@@ -20,7 +20,7 @@ from streamparts.errors import BackendError, ModelError
 from streamparts.models.fuse import fuse_relus
 from streamparts.models.half import halved
 
-import torch  # isort: skip - after torch_network, which says what is missing
+import torch  # isort: skip - after torch_network, which reports a missing package
 from torch import Tensor, nn  # isort: skip
 
 TorchPrecision = Literal["fp32", "tf32", "fp16"]

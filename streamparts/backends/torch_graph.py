@@ -45,7 +45,7 @@ class Stream(Protocol):
         ...
 
     def follow(self) -> None:
-        """What is queued from now on waits for what the caller's own queue holds now."""
+        """Make all later work wait for what the caller's own queue holds now."""
         ...
 
     def wait(self) -> None:

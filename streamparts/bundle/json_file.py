@@ -18,7 +18,7 @@ MAX_BYTES = 1_000_000
 
 def read_json(path: Path, kind: type[T], called: str) -> T:
     """Decode a file as a value of `kind`; a byte order mark is skipped. Raises ValueError with the reason for a file
-    that cannot be used, in words that follow its name; `called` says what it should be."""
+    that cannot be used, in words that follow its name; `called` names the expected kind of file."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1).removeprefix(BOM_UTF8)

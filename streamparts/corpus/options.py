@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,8 @@ RETRIES = 2
 """Further attempts at a video, by default."""
 BOTH = Outputs(Path("overlay.mp4"), Path("tracks.jsonl"))
 """The outputs of each video, under these names behind its own."""
+EACH_VIDEOS = ("policy", "first_index")
+"""Options of Tracking that a corpus run sets itself, for each video."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class CorpusOptions:
         """SHA-256, in hexadecimal, of everything that affects the outputs, including the schema of the tracks. How a
         video is decoded does not."""
         outputs, tracking, reading = self.outputs, self.tracking, self.reading
-        values = {name: getattr(tracking, name) for name in ("max_fps", "smoothing", "skeleton", "roi", "subjects")}
+        values = {one.name: getattr(tracking, one.name) for one in fields(tracking) if one.name not in EACH_VIDEOS}
         values |= {name: getattr(reading, name) for name in ("start", "end", "every")}
         values |= {"overlay": outputs.overlay is not None, "tracks": outputs.tracks is not None, "masks": outputs.masks}
         if outputs.overlay is not None:

@@ -61,7 +61,7 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
     elif isinstance(argument, str | int | float) and name.endswith(_PLAIN):
         stack.append(argument)
     else:
-        raise ValueError(f"not a pickled literal (it says {name})")
+        raise ValueError(f"not a pickled literal (it contains {name})")
 
 
 def _pop(stack: list[Any], count: int) -> list[Any]:

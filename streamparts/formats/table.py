@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FormatModule(Protocol):
-    """Interface of a format's module; `read` exists only if the table says so."""
+    """Interface of a format's module; `read` exists only if `Format.is_read`."""
 
     def write(self, tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
         """Write all of `tracks` to `path`, which does not exist yet. Returns warnings, one line each."""

@@ -110,6 +110,7 @@ class PartNetwork(nn.Module, ABC):
 
     def canonical(self, encoding: Encoding) -> Tensor:
         """(B, K, C, h, w) canonical latents V*_k = T_k^-1 V_k."""
+        # to sample V*_k at p is to read V_k at T_k p
         return warp(encoding.parts, encoding.affine.matrix())
 
     def assemble(self, canonical: Tensor, background: Tensor, affine: Affine, gate: float | Tensor) -> Decoding:
@@ -119,6 +120,7 @@ class PartNetwork(nn.Module, ABC):
         mask at its pose; 0 is the paper's assembly.
         """
         inverse = affine.inverse_matrix()
+        # (B (1 + K), 3, S, S) and (B (1 + K), 1, S, S): each slot is decoded by itself
         colours, depth = self.decoder(_placed(canonical, background, inverse))
         masks = self._masks(depth, inverse, gate)
         part_images = colours.reshape(*masks.shape[:2], *colours.shape[1:])
@@ -129,7 +131,9 @@ class PartNetwork(nn.Module, ABC):
         size = self.config.image_size
         depth = depth.reshape(inverse.shape[0], -1, size, size)
         if isinstance(gate, Tensor) or gate > 0:
+            # (B, K, S S): -gate (|T^-1 u|^2 - 1), which is 0 on the ellipse's outline
             lowered = (squared_norms(inverse, image_grid(size, size, inverse.device)) - 1).mul(-gate).clamp(-12, 0)
+            # the padding puts a 0 before the parts: the background is not gated
             depth = depth + F.pad(lowered.reshape(*lowered.shape[:2], size, size), (0, 0, 0, 0, 1, 0))
         return part_masks(depth)
 
@@ -143,6 +147,7 @@ class PartNetwork(nn.Module, ABC):
 
 def _placed(canonical: Tensor, background: Tensor, inverse: Tensor) -> Tensor:
     """(B * (1 + K), C, h, w) latents of every slot of every image, moved by its pose, background first."""
+    # V_k = T_k V*_k: sampling needs the inverse, image -> canonical
     return torch.cat([background, warp(canonical, inverse)], dim=1).flatten(0, 1)
 
 
@@ -173,6 +178,7 @@ class PartDecoder(Decoder):
         with torch.autocast(device, torch.bfloat16, enabled=self.training and has_bfloat16(device)):
             decoded = self.shuffle(self.last(self.layers(latents)).contiguous())  # contiguous by plane, as it is used
         colours, depth = decoded.float().split((3, 1), dim=1)
+        # coarse colours from stride 4 plus the decoder's details
         return colours + enlarge(latents[:, :3], 4), depth
 
     def depth(self, latents: Tensor) -> Tensor:
@@ -200,8 +206,10 @@ class Assembly(PartNetwork):
     def encode(self, images: Tensor) -> Encoding:
         features, _, summary = self.encoder(images)
         c = self.config.latent_channels
+        # (B, 48, S/4, S/4): the image itself at stride 4, 4 x 4 pixels of 3 colours as channels
         pixels = F.pixel_unshuffle(images, 4)
         maps: Tensor = self.latents(torch.cat([self.refine(features), pixels], dim=1))
+        # (B, 1 + K, C, S/4, S/4), slot 0 is the background
         latents = maps.reshape(maps.shape[0], -1, c, *maps.shape[-2:])
         return Encoding(latents[:, 1:], latents[:, :1], self.pose(features, summary))
 

@@ -78,6 +78,7 @@ class Hourglass(nn.Module):
         super().__init__()
         ins = (channels, *widths[:-1])
         self.down = nn.ModuleList(NormConv(a, b) for a, b in zip(ins, widths, strict=True))
+        # channels that come up from below: twice a width, because skips are concatenated
         below = (widths[-1], *(2 * width for width in ins[:0:-1]))
         self.up = nn.ModuleList(NormConv(a, b) for a, b in zip(below, ins[::-1], strict=True))
 
@@ -87,6 +88,7 @@ class Hourglass(nn.Module):
             skips.append(x)
             x = F.avg_pool2d(down(x), 2)
         for up, skip in zip(self.up, reversed(skips), strict=True):
+            # (B, 2 C_i, h_i, w_i)
             x = torch.cat([up(F.interpolate(x, scale_factor=2.0, mode="nearest")), skip], dim=1)
         return x
 
@@ -103,9 +105,11 @@ class ScaleMap(nn.Module):
         if not 0 < low < 1 < high:
             raise ValueError(f"scale_range must contain 1, got {low} to {high}")
         self.low, self.reach = low, math.log(high / low)
+        # solves low (high / low)^sigmoid(offset) = 1
         self.offset = math.log(math.log(1 / low) / math.log(high))
 
     def forward(self, raw: Tensor) -> Tensor:
+        # low (high / low)^sigmoid(raw + offset)
         return self.low * torch.exp(self.reach * torch.sigmoid(raw + self.offset))
 
 
@@ -120,10 +124,12 @@ class PoseRegressor(nn.Module):
         convolutions = [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)]
         first, second, third = convolutions
         self.layers = nn.Sequential(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2), third, nn.Flatten())
+        # three strides of 2 from S/4: a grid of S/32 cells
         features = widths[-1] * (config.image_size // 32) ** 2
         self.rotation, self.translation, self.scale = (nn.Linear(features, 2 * config.num_parts) for _ in range(3))
         self.scale_map = ScaleMap(*config.scale_range)
         with torch.no_grad():
+            # poses begin as identities: (cos, sin) = (1, 0), shift 0, scale 1
             self.rotation.bias.copy_(torch.tensor([1.0, 0.0]).repeat(config.num_parts))
             for zero in (*self.translation.parameters(), *self.scale.parameters()):
                 zero.zero_()
@@ -136,6 +142,7 @@ class PoseRegressor(nn.Module):
         rotation, translation, raw = (
             head(x).unflatten(1, (-1, 2)) for head in (self.rotation, self.translation, self.scale)
         )
+        # (cos, sin) as a unit vector needs no wrapping of angles
         return Affine(F.normalize(rotation, dim=-1), self.scale_map(raw), translation)
 
 
@@ -174,6 +181,7 @@ class PaperDecoder(Decoder):
         self.last = nn.Conv2d(e, 4, 3, padding=1)
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        # N = B (1 + K) slots in one batch
         colours, depth = self.last(self.layers(latents)).float().split((3, 1), dim=1)
         return colours, depth
 
@@ -198,6 +206,7 @@ class PaperEncoder(nn.Module):
         self.slots = slots
 
     def forward(self, images: Tensor) -> tuple[Tensor, Affine]:
+        # (B, slot channels * (1 + K), S/4, S/4)
         merged = self.merge(self.hourglass(self.stem(images)))
         return self.latents(merged).unflatten(1, (self.slots, -1)), self.pose(merged)
 

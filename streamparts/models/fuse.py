@@ -28,6 +28,7 @@ def fuse_batch_norms(module: Module) -> Module:
         for convolution, norm in _pairs(parent):
             conv, bn = parent.get_submodule(convolution), parent.get_submodule(norm)
             if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
+                # gamma (W x + b - mean) / sigma + beta is one convolution with W gamma / sigma
                 setattr(parent, convolution, fuse_conv_bn_eval(conv, bn))
                 setattr(parent, norm, nn.Identity())
     return fused
@@ -57,6 +58,7 @@ class ConvReLU(nn.Module):
         conv, padding = self.convolution, self.convolution.padding
         if x.is_cuda and self.can_fuse and not isinstance(padding, str):
             try:
+                # refused for some shapes and types, which cannot be predicted
                 return torch.cudnn_convolution_relu(
                     x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups
                 )
@@ -70,6 +72,7 @@ def fuse_relus(module: Module) -> Module:
     ConvReLU, in place. The state_dict's keys change."""
     for parent in module.modules():
         if isinstance(parent, nn.Sequential):
+            # folded norms are identities by now
             kept = [(name, child) for name, child in parent.named_children() if not isinstance(child, nn.Identity)]
             for (name, conv), (after, relu) in pairwise(kept):
                 if type(conv) is nn.Conv2d and isinstance(relu, nn.ReLU) and _fusable(conv):

@@ -67,6 +67,7 @@ class PartGroups:
 
     def join_masks(self, masks: Tensor) -> Tensor:
         """(B, 1 + K, S, S) of slots -> (B, 1 + P, S, S) of parts; dropped slots become background."""
+        # + 1: slot 0 of the masks is the background
         slots = [torch.tensor(group, device=masks.device) + 1 for group in self.groups]
         parts = torch.stack([masks.index_select(1, group).sum(1) for group in slots], dim=1)
         return torch.cat([1 - parts.sum(1, keepdim=True), parts], dim=1)
@@ -77,9 +78,11 @@ class PartGroups:
         leaders = torch.tensor([group[0] for group in self.groups], device=device)
         lead = Affine(*(value.index_select(1, leaders) for value in affine))
         offsets = torch.tensor(self.offsets, device=device)[:, :, None]
+        # (B, P, 2): A o + t, the offset moved by the leading slot's pose
         translation = (lead.matrix()[..., :2] @ offsets).squeeze(-1) + lead.translation
         turn = torch.tensor(self.angles, device=device)
         cos, sin = lead.rotation.unbind(-1)
+        # the sum of both angles, by the addition theorems
         rotation = torch.stack([cos * turn.cos() - sin * turn.sin(), sin * turn.cos() + cos * turn.sin()], dim=-1)
         return Affine(rotation, lead.scale * torch.tensor(self.ratios, device=device), translation)
 

@@ -34,6 +34,7 @@ def mask_moments(masks: Tensor) -> Moments:
     - E[x]E[x] would cancel.
     """
     height, width = masks.shape[-2:]
+    # (B, K, w) and (B, K, h): the sums along the other axis
     columns, rows = masks.sum(2), masks.sum(3)
     mass = rows.sum(2)
     safe = mass.clamp(min=1e-12).unsqueeze(-1)
@@ -42,6 +43,7 @@ def mask_moments(masks: Tensor) -> Moments:
     mean_x, mean_y = (columns * x).sum(-1, keepdim=True), (rows * y).sum(-1, keepdim=True)
     dx, dy = x - mean_x, y - mean_y
     variance = torch.stack([(columns * dx.square()).sum(-1), (rows * dy.square()).sum(-1)], dim=-1)
+    # (B, K, h) sum over x of M dx; then sum over y of that times dy
     along_rows = (masks @ dx.unsqueeze(-1)).squeeze(-1) / safe
     return Moments(mass, torch.cat([mean_x, mean_y], dim=-1), variance, (along_rows * dy).sum(-1))
 

@@ -44,10 +44,12 @@ def read_out(logits: Tensor, affine: Affine) -> Readout:
 
 def _of_owned_pixels(labels: Tensor, certainty: Tensor, affine: Affine) -> Readout:
     """`labels` and the probability of each pixel's own label, both (B, S, S) or (B, 4, S/2, S/2)."""
+    # (K, 1), compared with (B, 1, pixels): one mask per part
     parts = torch.arange(1, affine.scale.shape[1] + 1, device=labels.device)[:, None]
     owned = (labels.flatten(1).unsqueeze(1) == parts).float()
     sure = owned * certainty.flatten(1).unsqueeze(1)
     total = sure.sum(dim=2)
+    # (B, K, 2): mass as a share of all pixels, and peak
     evidence = torch.stack([total / owned.shape[2], sure.amax(dim=2)], dim=-1)
     if labels.dim() == 4:  # as floats: TensorRT allows uint8 only at outputs, ONNX Runtime shuffles no integers
         labels = F.pixel_shuffle(labels.float(), 2).squeeze(1)
@@ -104,6 +106,7 @@ class ExportedTeacher(Exported):
 
     def read(self, images: Tensor) -> Readout:
         masks, slots = self.teacher(images, self.gate)
+        # (B, 1 + K, S, S) of the joined parts; a softmax's maximum is its certainty
         certainty, labels = self.groups.join_masks(masks).max(dim=1)
         return _of_owned_pixels(labels, certainty, self.groups.join_poses(slots))
 
@@ -118,8 +121,10 @@ def read_masks(masks: Tensor, level: float = BACKGROUND_LEVEL, peak_floor: float
     """
     labels = part_labels(masks, level, peak_floor)
     numbers = torch.arange(1, masks.shape[1], device=masks.device)[:, None, None]
+    # (B, K, S, S) a part's probabilities over its own pixels, 0 elsewhere
     owned = torch.where(labels.unsqueeze(1) == numbers, masks[:, 1:], 0.0)
     moments = mask_moments(owned)
+    # sum p^2 / sum p: the mean of p with weights p
     scores = owned.square().sum((2, 3)) / moments.mass.clamp(min=1e-12)
     affine = pose_from_moments(moments, pixel_variance(*masks.shape[-2:]))
     pixels = masks.shape[-2] * masks.shape[-1]

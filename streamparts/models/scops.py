@@ -107,6 +107,7 @@ class Scops(nn.Module):
         if not 1 <= config.num_parts <= 254:
             raise ValueError(f"num_parts must be 1 to 254, got {config.num_parts}")
         self.config = config
+        # K parts and the background
         slots = config.num_parts + 1
         self.backbone: FastBackbone | SqueezeNet | ResNet50
         self.head: FastHead | PyramidHead | AtrousPyramid
@@ -114,6 +115,7 @@ class Scops(nn.Module):
             self.backbone = FastBackbone()
             self.head = FastHead(self.backbone.out_channels, slots)
         elif config.backbone == "squeezenet":
+            # features at several strides, which the head combines
             self.backbone, self.head = SqueezeNet(), PyramidHead(slots)
         else:
             self.backbone = ResNet50()
@@ -129,7 +131,9 @@ class Scops(nn.Module):
         cheap = self.training and self.config.backbone in LIGHT and has_bfloat16(kind)
         with torch.autocast(kind, torch.bfloat16) if cheap else nullcontext():
             features = self.backbone(images)
+            # (B, 1 + K, h, w) before the upsampling
             logits: Tensor = self.head(features)
+        # the coarsest features, where a network gives several
         deepest: Tensor = features[-1] if isinstance(features, list) else features
         return logits.float(), deepest.float()
 
@@ -163,7 +167,9 @@ def upsampled_masks(logits: Tensor, size: int) -> Tensor:
 
     The softmax is written out: ONNX Runtime's own softmax over channels takes several times as long.
     """
+    # logits are interpolated, not probabilities: borders between parts stay sharp
     fine = F.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)
+    # the maximum is subtracted, so that exp cannot overflow
     powers = (fine - fine.amax(dim=1, keepdim=True)).exp()
     return powers / powers.sum(dim=1, keepdim=True)
 
@@ -175,6 +181,7 @@ def part_labels(masks: Tensor, level: float = BACKGROUND_LEVEL, peak_floor: floa
     With this rule of the release, every part that is not fully covered by a stronger one is found, however uncertain;
     its score is the confidence. `peak_floor` as for part_shares.
     """
+    # (B, S, S) the largest quotient and its part, in whole steps of 1 / LEVELS
     share, part = (part_shares(masks, peak_floor) * LEVELS).round().max(dim=1)
     return torch.where(share > level * LEVELS, part + 1, 0)
 
@@ -182,5 +189,6 @@ def part_labels(masks: Tensor, level: float = BACKGROUND_LEVEL, peak_floor: floa
 def part_shares(masks: Tensor, peak_floor: float = 0.0) -> Tensor:
     """Soft masks (B, 1 + K, S, S), background first -> (B, K, S, S) each part divided by its own peak in the image,
     which is at least `peak_floor`: with 0, the release's rule, a hidden part is found somewhere nevertheless."""
+    # M_k(u) / max_u M_k
     parts = masks[:, 1:]
     return parts / parts.amax(dim=(2, 3), keepdim=True).clamp(min=max(peak_floor, 1e-30))

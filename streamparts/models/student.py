@@ -100,10 +100,12 @@ class LiteUNet(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         stem, *levels = self.lite0(images)
         summary = levels[-1].mean(dim=(2, 3))
+        # (B, out_channels, h, w) at the coarsest stride; the mean of the whole image is added to every cell
         x = self.across[-1](levels[-1]) + self.context(summary)[:, :, None, None]
         steps = zip(self.narrow, self.across[-2::-1], self.up, levels[-2::-1], strict=True)
         for narrow, across, up, level in steps:
-            # narrowed before it is enlarged, at a quarter of the multiplications
+            # feature pyramid: coarse features, narrowed before they are enlarged, at a quarter of the multiplications,
+            # plus the encoder's own at this stride
             x = up(F.interpolate(narrow(x), scale_factor=2.0, mode="nearest") + across(level))
         return x, stem, summary
 
@@ -127,9 +129,11 @@ class Student(nn.Module):
         self.pose = PoseHead(config.num_parts, config.feature_channels, widths[-1])
         self.lift = nn.Sequential(nn.Conv2d(config.feature_channels, 4 * mask, 1), nn.PixelShuffle(2))
         self.sharpen = ConvBlock(mask + widths[0], mask, norm=nn.BatchNorm2d)
+        # a 1x1 convolution gives four logits per slot and cell, so no layer works at full resolution
         self.mask = nn.Sequential(nn.Conv2d(mask, 4 * (config.num_parts + 1), 1))
 
     def forward(self, images: Tensor) -> StudentOutput:
+        # (B, 1 + K, 4, S/2, S/2) -> (B, 1 + K, S, S)
         quarters, affine = self.quarters(images)
         return StudentOutput(F.pixel_shuffle(quarters.flatten(1, 2), 2), affine)
 
@@ -137,5 +141,6 @@ class Student(nn.Module):
         """Logits as (B, 1 + K, 4, S/2, S/2), with the four pixels of every two by two in the third dimension, and
         poses."""
         features, stem, summary = self.encoder(images)
+        # (B, mask_channels, S/2, S/2): lifted from stride 4, sharpened with the stem's own features
         fine = self.sharpen(torch.cat([self.lift(features), stem], dim=1))
         return self.mask(fine).unflatten(1, (-1, 4)), self.pose(features, summary)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from streamparts.data import Tracks, picture_bytes
+from streamparts.data import Tracks
+from streamparts.meter import picture_bytes
 from streamparts.runtime.options import Policy
 from streamparts.threads import Channel, DaemonThread
 

@@ -13,7 +13,7 @@ class Counts(msgspec.Struct, kw_only=True):
     dropped: int = 0
     """Frames replaced by a newer one before they were tracked."""
     skipped: int = 0
-    """Frames left out because of max_fps."""
+    """Frames left out because they came faster than the run may track."""
     segments: int = 0
     """Unbroken stretches of the stream: one, unless it was lost or changed its size."""
     gaps: int = 0
@@ -51,4 +51,4 @@ _LINES = {
     "damaged": "{} frames are damaged: some of their data was lost",
     "repaired_times": "{} frames had no usable timestamp; their times were estimated",
 }
-"""How each count is told to people."""
+"""Words for each count."""

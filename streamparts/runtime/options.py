@@ -13,6 +13,7 @@ from streamparts.backends.loading import load_model
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
 from streamparts.data import Backend, Tracks
+from streamparts.runtime.rate_limit import RateLimit
 from streamparts.runtime.stats import Progress, Stats
 from streamparts.sources import Source
 from streamparts.tracking.roi import Following, Roi
@@ -50,6 +51,10 @@ class Tracking:
             raise ValueError(f"first_index must not be negative, got {self.first_index}")
         if self.max_fps is not None and not 0 < self.max_fps < float("inf"):
             raise ValueError(f"max_fps must be a positive number, got {self.max_fps}")
+
+    def rate_limit(self) -> RateLimit | None:
+        """Selects the frames of one source, by their times; None takes them all."""
+        return None if self.max_fps is None else RateLimit(self.max_fps)
 
     def following(self, spec: ModelSpec) -> Following:
         """What the network of a model sees. Raises ValueError for an invalid region; ModelError for several subjects if

@@ -7,14 +7,14 @@ the source never waits; only the newest untracked frame is kept, with the number
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from functools import partial
 
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
-from streamparts.data import Backend, Frame, Tracks, picture_bytes, standing_for
+from streamparts.data import Backend, Frame, Tracks, standing_for
 from streamparts.errors import VideoError
 from streamparts.geometry import Region
+from streamparts.meter import picture_bytes
 from streamparts.runtime.options import TRACKING, Policy, Tracking, default_policy
 from streamparts.runtime.stats import RunMeter
 from streamparts.sources import Source
@@ -58,7 +58,7 @@ class Pipeline:
         self._source = source
         self._meter = meter or RunMeter(source.name)
         self._first_index = tracking.first_index
-        self._pace = None if tracking.max_fps is None else _Pace(tracking.max_fps)
+        self._rate_limit = tracking.rate_limit()
         self._segmenter = PartSegmenter(bundle, backend)
         self._region = following.region
         if self._region is not None:
@@ -110,7 +110,7 @@ class Pipeline:
             self._meter.saw(frame)
             if left_out is not None:
                 frame = standing_for(left_out, frame, num_dropped=0)
-            if self._pace and not self._pace.takes(frame):
+            if self._rate_limit and not self._rate_limit.takes(frame):
                 self._meter.counts.skipped += 1
                 left_out = frame
             else:
@@ -139,21 +139,3 @@ def require_region(name: str, frame_hw: tuple[int, int], region: Region) -> None
     if min(left + width, top + height) < 2 or left > frame_hw[1] - 2 or top > frame_hw[0] - 2:
         numbers = ",".join(f"{value:g}" for value in region)
         raise VideoError(f"{name}: the region {numbers} lies outside its frames of {frame_hw[1]}x{frame_hw[0]}")
-
-
-class _Pace:
-    """Selects frames by their times, evenly, up to a maximum rate."""
-
-    def __init__(self, max_fps: float) -> None:
-        self._period = 1 / Fraction(max_fps)
-        self._due: Fraction | None = None
-        self._segment = 0
-
-    def takes(self, frame: Frame) -> bool:
-        seconds = frame.pts * frame.time_base
-        if self._due is None or frame.segment != self._segment:
-            self._due, self._segment = seconds, frame.segment
-        if seconds + min(frame.time_base, self._period / 20) < self._due:  # times are rounded to ticks
-            return False
-        self._due = max(self._due, seconds - self._period) + self._period
-        return True

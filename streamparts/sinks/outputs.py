@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from streamparts.bundle.load import Bundle
-from streamparts.data import Tracks, picture_bytes
+from streamparts.data import Tracks
 from streamparts.errors import VideoError
-from streamparts.meter import StageClock
+from streamparts.meter import StageClock, picture_bytes
 from streamparts.sinks.background import BackgroundSink
 from streamparts.sinks.group import Member, SinkGroup, SinkReport
 from streamparts.sinks.overlay.followers import existing_followers

@@ -29,7 +29,7 @@ def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIX
     videos = moving_streams(container)
     if not videos:
         raise VideoError(f"{name}: has no video stream")
-    videos = [stream for stream in videos if stream.codec_context is not None]  # None where no decoder knows it
+    videos = [stream for stream in videos if stream.codec_context is not None]  # None without a decoder for it
     if not videos:
         raise VideoError(f"{name}: its video is of a kind that this FFmpeg cannot decode, or its header is damaged")
     stream = next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])

@@ -137,7 +137,7 @@ def _read(path: Path, max_pixels: int) -> VideoFrame | None:
         options = {"max_pixels": str(max_pixels)}
         with path.open("rb") as file, av.open(file, mode="r", options=options) as container:
             codec = container.streams.video[0].codec_context
-            if codec is None:  # of a kind that no decoder knows
+            if codec is None:  # without a decoder for it
                 return None
             codec.options = options
             return next(container.decode(video=0), None)

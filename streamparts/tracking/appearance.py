@@ -20,6 +20,7 @@ SIZE_WEIGHT = 0.3
 def colours_of(image: ByteArray, mask: Mask) -> FloatArray:
     """(512,) square roots of the colour histogram under the mask: a unit vector."""
     levels = image[mask].astype(np.int32) * LEVELS // 256
+    # 512 bins, r g b as digits of base 8
     counts = np.bincount(levels @ [LEVELS * LEVELS, LEVELS, 1], minlength=LEVELS**3)
     colours: FloatArray = np.sqrt(counts / max(1, counts.sum())).astype(np.float32)
     return colours
@@ -42,6 +43,7 @@ class Appearance:
             self._colours, self._log_area = colours, math.log(max(area, 1.0))
             return
         mixed = (1 - PACE) * self._colours + PACE * colours
+        # a mean of unit vectors is shorter than 1
         self._colours = (mixed / max(float(np.linalg.norm(mixed)), 1e-9)).astype(np.float32)
         self._log_area += PACE * (math.log(max(area, 1.0)) - self._log_area)
 
@@ -49,5 +51,6 @@ class Appearance:
         """Dissimilarity: 0 for equal, about 1 for entirely different colours. 0 if nothing is known."""
         if self._colours is None:
             return 0.0
+        # Hellinger distance: the product of unit vectors of square roots is the Bhattacharyya coefficient
         unlike = math.sqrt(max(0.0, 1 - float(self._colours @ colours)))
         return unlike + SIZE_WEIGHT * abs(math.log(max(area, 1.0)) - self._log_area)

@@ -23,11 +23,13 @@ def assign(costs: NDArray[np.floating]) -> list[tuple[int, int]]:
         done = np.zeros(num_columns, np.bool_)
         at_row, at_column = row, -1
         while True:
+            # (m,) >= 0 for all free columns, 0 for matched pairs: c_ij - u_i - v_j
             reduced = costs[at_row] - row_price[at_row] - column_price
             better = ~done & (reduced < least)
             least[better], came_from[better] = reduced[better], at_column
             nearest = int(np.where(done, np.inf, least).argmin())
             step = float(least[nearest])
+            # prices change so that the reduced costs of the tree stay 0 and the next column gets 0
             row_price[row] += step
             row_price[owner[done]] += step
             column_price[done] -= step
@@ -37,6 +39,7 @@ def assign(costs: NDArray[np.floating]) -> list[tuple[int, int]]:
             if at_row < 0:
                 break
         while at_column >= 0:
+            # back along the path: every column takes the row of the one before it
             before = int(came_from[at_column])
             owner[at_column] = row if before < 0 else owner[before]
             at_column = before

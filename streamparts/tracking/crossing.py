@@ -40,6 +40,7 @@ class Shape(NamedTuple):
 
     def turned_like(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
         """(2, 2) a covariance with this one's size and another one's direction."""
+        # (2,) ascending, like the axes: V diag(sizes) V^T
         sizes = np.linalg.eigvalsh(self.covariance)
         axes = np.linalg.eigh(seen).eigenvectors
         turned: NDArray[np.float64] = (axes * sizes) @ axes.T
@@ -48,6 +49,7 @@ class Shape(NamedTuple):
 
 def apart(own: Shape, others: Sequence[Shape]) -> float:
     """1 if no other subject covers this one, 0 if one is at the same position."""
+    # squared distance d^T (S + S')^-1 d
     ways = [(own.mean - other.mean, own.covariance + other.covariance) for other in others]
     nearest = min((float(way @ np.linalg.solve(both, way)) for way, both in ways), default=TOUCHING)
     return min(1.0, nearest / TOUCHING)
@@ -56,11 +58,13 @@ def apart(own: Shape, others: Sequence[Shape]) -> float:
 def of_others(own: Shape, others: Sequence[Shape], letterbox: Letterbox) -> Mask | None:
     """(H, W) the pixels of the model input within reach of another shape and nearer to it, in its standard deviations,
     than to the subject's own. None without any."""
+    # (H, W, 2) in displayed pixels
     points = _pixel_centers(letterbox)
     own_distances = _distances(own, points)
     theirs = np.zeros(letterbox.model_hw, np.bool_)
     for other in others:
         distances = _distances(other, points)
+        # (H, W) a pixel belongs to the subject whose ellipse it lies deeper in
         theirs |= (distances < REACH) & (distances < own_distances)
     return theirs if theirs.any() else None
 
@@ -115,6 +119,7 @@ class Crossings:
         if meeting is None:
             return False
         meeting.apart_frames += 1
+        # positive: after a swap, both look more like themselves
         meeting.evidence += straight - crossed
         if meeting.apart_frames < FRAMES_APART and abs(meeting.evidence) < AT_ONCE:
             return False
@@ -134,6 +139,7 @@ def _pixel_centers(letterbox: Letterbox) -> NDArray[np.float64]:
 def _distances(shape: Shape, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Squared, in standard deviations."""
     off = points - shape.mean
+    # x^T S^-1 x written out, which is faster for (H, W, 2) points
     (a, b), (_, d) = np.linalg.inv(shape.covariance)
     x, y = off[..., 0], off[..., 1]
     squared: NDArray[np.float64] = a * x * x + 2 * b * x * y + d * y * y

@@ -83,6 +83,7 @@ def own_extent(mask: Mask, parts: Parts, letterbox: Letterbox, expected: Box) ->
         return extent_of(mask, parts, letterbox)
     inside = np.zeros(mask.shape, np.bool_)
     inside[_slices(expected, letterbox)] = True
+    # (1 + pieces,) pixels of each piece, in all and inside the expected box
     counts = np.bincount(marks.ravel(), minlength=number + 1)
     counts_inside = np.bincount(marks[inside], minlength=number + 1)
     counts[0] = counts_inside[0] = 0
@@ -126,6 +127,7 @@ def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
 
     first_x, first_y, width, height = cv2.boundingRect(mask.view(np.uint8))
     box = slice(first_y, first_y + height), slice(first_x, first_x + width)
+    # row and column sums give all moments but the mixed one; only the box is read
     weights = mask[box].astype(np.float32)
     columns, rows = weights.sum(axis=0), weights.sum(axis=1)
     count = float(rows.sum())
@@ -136,18 +138,21 @@ def extent_of(mask: Mask, parts: Parts, letterbox: Letterbox) -> Extent | None:
         np.arange(len(line), dtype=np.float32) + start + 0.5 for line, start in zip((columns, rows), first, strict=True)
     )
     mean = np.array([columns @ x, rows @ y], np.float64) / count
+    # about the mean: E[xx] - E[x]E[x] would cancel in float32
     x, y = x - np.float32(mean[0]), y - np.float32(mean[1])
     cross = float((weights * y[:, None]).sum(axis=0) @ x)  # a matrix product would wake threads
     covariance = np.array([[columns @ (x * x), cross], [cross, rows @ (y * y)]], np.float64) / count
     (left, right), (top, bottom) = _ends(columns, count), _ends(rows, count)
     ends = np.array([[left, top], [right, bottom]], np.float32) + first
     points = np.concatenate([ends, mean[None]])
+    # (3, 2) in displayed pixels: top left, bottom right, mean
     corners = letterbox.model_to_frame(points).astype(np.float64)
     scale = letterbox.scale_xy.astype(np.float64)
     of_parts = np.bincount(parts.labels[box][mask[box]], minlength=len(parts.scores) + 1)[1:]
     return Extent(
         box=corners[:2].ravel(),
         mean=corners[2],
+        # 1 / 12 is the variance of a pixel's own square
         covariance=(covariance + np.eye(2) / 12) * np.outer(scale, scale),
         area=count * float(scale.prod()),
         score=float(of_parts @ parts.scores) / count,

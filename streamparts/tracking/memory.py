@@ -99,6 +99,7 @@ class Subject:
         self.trust = sighting.score
         self.sighting, self._region = sighting, None
         self._presence.update(1.0)
+        # the mean of its pixels is rarely the box's middle: a raised arm makes a box taller
         self._covariance, self._off_center = extent.covariance, extent.mean - center_of(extent.box)
 
     def go_on(self, sighting: Sighting, seconds: float, apart: float) -> None:
@@ -108,11 +109,13 @@ class Subject:
         if self.motion is None or extent is None or not self._presence.update(sighting.score):
             self.lose(seconds)
             return
+        # running means: m += rate (x - m)
         self.trust += TRUST_PACE * (sighting.score - self.trust)
         self.motion.update(extent.box, seconds, apart)
         seen = extent.covariance
         if apart < 1:  # not all of its pixels are visible, but their direction is
             seen = Shape(extent.mean, self._covariance).turned_like(seen)
+        # (2, 2), slower while another subject covers it
         self._covariance += SHAPE_PACE * apart * (seen - self._covariance)
         if apart == 1:
             self._off_center += SHAPE_PACE * (extent.mean - center_of(extent.box) - self._off_center)
@@ -143,12 +146,14 @@ def cost_of(subject: Subject, sighting: Sighting, seconds: float) -> float:
     unlike = subject.unlike(sighting)
     if subject.lost_box is None or sighting.extent is None:
         return unlike
+    # in units of its last longer side; four of them cost as much as entirely different colours
     way = center_of(sighting.extent.box) - center_of(subject.lost_box)
     lengths = float(np.linalg.norm(way)) / max(float(size_of(subject.lost_box).max()), 1.0)
     return unlike + min(1.0, lengths / 4) / (1 + max(0.0, seconds - subject.lost_seconds))
 
 
 def _will_do(region: Region, wanted: Region) -> bool:
+    # widths suffice: both regions have the model's aspect ratio
     ratio = wanted[2] / region[2]
     off: NDArray[np.float64] = np.array(
         [wanted[0] + wanted[2] / 2 - region[0] - region[2] / 2, wanted[1] + wanted[3] / 2 - region[1] - region[3] / 2]

@@ -41,12 +41,15 @@ class BoxMotion:
         step = max(seconds - self._seconds, 1e-3)
         expected = center_of(self.expected(seconds))
         surprise = center_of(box) - expected
+        # alpha-beta filter: x += alpha r, v += beta r / dt, with r = measured - predicted
         self._center = expected + (0.1 + (PLACE_GAIN - 0.1) * trust) * surprise
         self._velocity += VELOCITY_GAIN * trust**2 * surprise / step
+        # (2,) width and height in the logarithm, so that doubling and halving count alike
         larger = np.log(np.maximum(size_of(box), 1.0)) - self._log_size
         self._log_size += trust * np.where(larger > 0, GROWTH_GAIN, SHRINK_GAIN) * larger
         self._seconds = seconds
 
     def _around(self, center: Box) -> Box:
+        # (2,)
         half = np.exp(self._log_size) / 2
         return np.concatenate([center - half, center + half])

@@ -127,6 +127,7 @@ class Hanging:
             for pose, link in zip(around, links, strict=True)
         ]
         turned = _mean([_wrapped(pose.angle - was.angle) for pose, was in zip(around, were, strict=True)])
+        # angular velocity relative to the neighbours, in radians per second
         against = own_moving.angle - _mean([was.angle for was in were_moving])
         if not self._hung[part]:  # first hidden frame: keep the offset, and the significant part of the rotation
             self._offset[part] = own.center - _place(own, were, links, weights)

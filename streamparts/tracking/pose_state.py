@@ -32,7 +32,9 @@ def mean_squares(state: Array) -> Array:
 def to_state(affines: FloatArray, unit: float) -> Array:
     """(K, 2, 3) -> (K, 5): x, y, log sx, log sy, angle; lengths times `unit`."""
     values = affines.astype(np.float64)
+    # (K, 2) lengths of A's columns: A = R(theta) diag(sx, sy)
     scales = np.maximum(np.hypot(values[:, 0, :2], values[:, 1, :2]), 1e-6)
+    # (K,) direction of the first axis
     angle = np.arctan2(values[:, 1, 0], values[:, 0, 0])
     return np.concatenate([values[:, :, 2] * unit, np.log(scales * unit), angle[:, None]], axis=1)
 
@@ -41,6 +43,7 @@ def to_affines(state: Array, unit: float) -> FloatArray:
     scales, angle = np.exp(state[:, SCALES]) / unit, state[:, ANGLE]
     cos, sin = np.cos(angle), np.sin(angle)
     out = np.empty((len(state), 2, 3), np.float32)
+    # A's columns: sx (cos, sin) and sy (-sin, cos)
     out[:, 0, 0], out[:, 1, 0] = cos * scales[:, 0], sin * scales[:, 0]
     out[:, 0, 1], out[:, 1, 1] = -sin * scales[:, 1], cos * scales[:, 1]
     out[:, :, 2] = state[:, :2] / unit

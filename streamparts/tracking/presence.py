@@ -23,11 +23,13 @@ def presence_features(parts: Parts) -> FloatArray:
     the effective number of parts, the exponential of the entropy of their shares, divided by the number of all
     parts. The last two are 0 without any part. Without the network's `evidence`, shares are those of the hard labels.
     """
+    # (K,) shares of the image
     mass = _shares(parts).astype(np.float64)
     total = float(mass.sum())
     if total <= 0:
         return np.array([math.log10(LEAST_MASS), 0, 0], np.float32)
     share = mass / total
+    # exp(H) / K with the entropy H = -sum p log p
     spread = math.exp(-float(share @ np.log(np.maximum(share, 1e-12)))) / len(share)
     return np.array([math.log10(LEAST_MASS + total), float(share @ parts.scores), spread], np.float32)
 
@@ -35,6 +37,7 @@ def presence_features(parts: Parts) -> FloatArray:
 def subject_score(parts: Parts, spec: SubjectSpec) -> float:
     """In [0, 1]: probability that the image shows the subject."""
     slope = np.array(spec.slope, np.float32)
+    # logistic regression; older models have fewer features
     value = float(presence_features(parts)[: len(slope)] @ slope) + spec.offset
     return 1 / (1 + math.exp(-min(max(value, -60.0), 60.0)))
 

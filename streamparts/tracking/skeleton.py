@@ -96,9 +96,11 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def joint_positions(self, affines: FloatArray, visible: NDArray[np.bool_]) -> FloatArray:
         """(J, 2) pixels from (K, 2, 3) affines and (K,) visible: the mean of both parts' positions, or that of the
         visible one; nan if neither is visible."""
+        # (J, 2)
         out = np.full((len(self.joints), 2), np.nan, np.float32)
         for number, joint in enumerate(self.joints):
             ends = ((joint.parent, joint.in_parent), (joint.child, joint.in_child))
+            # one or two points (2,)
             ideas = [place(affines[part], point) for part, point in ends if visible[part]]
             if ideas:
                 out[number] = np.mean(ideas, axis=0)
@@ -109,10 +111,13 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ) -> Joints:
         """The joints of a frame from its (K, 2, 3) affines: by the `visible` parts (K,), or else by the `filled` ones;
         `scores` (K,) are the confidences of the visible ones."""
+        # measured positions first; where neither part is visible, those of the filled parts
         points = self.joint_positions(affines, visible)
         unknown = np.isnan(points[:, 0])
         points[unknown] = self.joint_positions(affines, filled)[unknown]
+        # (K,) scores of visible parts, and (J, 2) the two parts of each joint
         sure, ends = np.where(visible, scores, 0), np.array(self.edges, np.int64).reshape(-1, 2)
+        # (J,) confidence of the joint itself, times that of its more certain visible part
         trust = np.array([joint.confidence for joint in self.joints], np.float32)
         return Joints(self.edges, points, trust * sure[ends].max(axis=1))
 
@@ -123,5 +128,6 @@ class Skeleton(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def place(affine: FloatArray, point: tuple[float, float] | Array) -> Array:
     """(2, 3) affine of a canonical point (2,)."""
+    # u = A p + t
     placed: Array = affine[:, :2] @ np.asarray(point) + affine[:, 2]
     return placed

@@ -58,6 +58,7 @@ def find_skeleton(
     seen = np.flatnonzero((weights64 > 0).mean(axis=0) >= min_seen) if len(rows) else np.array([], int)
     fits = {}
     for i, j in combinations(seen.tolist(), 2):
+        # (F,) a frame counts as much as its less certain part
         both = np.minimum(weights64[:, i], weights64[:, j])
         use = both > 0
         if use.sum() >= MIN_FRAMES:
@@ -65,6 +66,7 @@ def find_skeleton(
     if not fits:
         raise ValueError(f"no two parts are visible together in {MIN_FRAMES} frames: track a longer video")
     radii = {int(part): float(np.median(_radius(poses[weights64[:, part] > 0, part]))) for part in seen}
+    # disagreement plus distance from both parts, as shares of the frame's side
     costs = {
         (i, j): (fit.residual + _REACH_PRICE * (radii[i] + radii[j]) / 2 * fit.reach) / side_px
         for (i, j), fit in fits.items()
@@ -81,12 +83,15 @@ def fit_pair(first: Array, second: Array, weights: Array) -> PairFit:
     Geman-McClure weights (9 m / (9 m + r^2))^2 with m the median of r^2 / 1.386; a ridge of variance / (sum of weights)
     in canonical units keeps what the motion does not determine near the parts' centres.
     """
+    # (F, 2, 4) and (F, 2): [A_i, -A_j] (p_i, p_j) = t_j - t_i
     system = np.concatenate([first[..., :2], -second[..., :2]], axis=2)
     shift = second[..., 2] - first[..., 2]
     robust, solution = np.ones(len(system)), np.zeros(4)
+    # the median of a squared 2-D Gaussian distance is 2 ln 2 = 1.386 variances
     variance = float(np.median(np.square(shift).sum(1))) / 1.386
     for _ in range(_ITERATIONS):
         use = (weights * robust)[:, None, None]
+        # (4, 4) and (4,): the weighted normal equations
         normal = np.einsum("fai,faj->ij", system * use, system)
         side = np.einsum("fai,fa->i", system * use, shift)
         solution = np.linalg.solve(normal + (variance + 1e-12) * np.eye(4), side)
@@ -107,9 +112,11 @@ def _kind(first: Array, second: Array, hinge_px: float, weights: Array) -> Kind:
     joint that is off by half a part is none.
     """
     radius = float(np.sqrt(np.median(_radius(first)) * np.median(_radius(second))))
+    # (F, 2, 2) the first part's axes as unit columns; (F, 2) the second one's centre in them
     axes = first[..., :2] / np.linalg.norm(first[..., :2], axis=1, keepdims=True)
     moved = np.einsum("fba,fb->fa", axes, second[..., 2] - first[..., 2])
     centred = moved - [_weighted_median(column, weights) for column in moved.T]
+    # rows: the direction in which the centre slides most, then the one across
     directions = np.linalg.svd(centred * weights[:, None], full_matrices=False)[2]
     along, across = centred @ directions[0], centred @ directions[1]
     noise = 0.005 * radius
@@ -119,12 +126,14 @@ def _kind(first: Array, second: Array, hinge_px: float, weights: Array) -> Kind:
 
     rules: dict[Kind, tuple[float, int]] = {"hinge": (2 * entropy(hinge_px), 4)}
     turn = _angle(second) - _angle(first)
+    # circular mean
     middle = np.angle(np.sum(weights * np.exp(1j * turn)))
     if np.rad2deg(_rms((turn - middle + np.pi) % (2 * np.pi) - np.pi, weights)) < RIGID_DEGREES:
         spreads = _rms(along, weights), _rms(across, weights)
         rules["weld"] = (2 * entropy(float(np.sqrt(np.mean(np.square(spreads))))), 2)
         rules["slide"] = (entropy(spreads[1]) + float(np.log(2 * max(_range(along), 4 * noise))), 3)
     num = len(first)
+    # description length of 2 F numbers: their entropy, plus half the log of their number for each parameter
     best = min(rules, key=lambda kind: num * rules[kind][0] + rules[kind][1] / 2 * np.log(2 * num))
     return "free" if best == "hinge" and hinge_px > FREE_RADII * radius else best
 
@@ -193,6 +202,7 @@ def _confidence(edge: tuple[int, int], costs: dict[tuple[int, int], float], edge
     """1 - cost / cost of the best other edge that would connect the same two halves of the tree."""
     side = {edge[0]}
     rest = [other for other in edges if other != edge]
+    # all parts that stay connected to the first one without this edge
     while grown := {b for other in rest for a, b in (other, other[::-1]) if a in side} - side:
         side |= grown
     others = [cost for (i, j), cost in costs.items() if (i, j) != edge and (i in side) != (j in side)]
@@ -217,11 +227,13 @@ def _rms(values: Array, weights: Array) -> float:
 
 def _range(values: Array) -> float:
     """Width of the values, estimated from the range of nine tenths of them."""
+    # nine tenths of a uniform distribution have nine tenths of its range
     low, high = np.quantile(values, (0.05, 0.95))
     return float(high - low) / 0.9
 
 
 def _weighted_median(values: Array, weights: Array) -> float:
+    # the value at which half of the total weight is reached
     order = np.argsort(values)
     total = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(total, total[-1] / 2)])

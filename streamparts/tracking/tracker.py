@@ -90,13 +90,16 @@ class PartTracker:
         labels, scores = _without_padding(parts.labels, letterbox), parts.scores
         affines = letterbox.affines_to_frame(parts.affines)
         areas = self._areas(labels, letterbox)
+        # (K,) network's part of each part; the inverse permutation renames the labels
         order = self._told_apart(frame, affines, scores)
         if (order != np.arange(len(order))).any():
+            # a table of 1 + K entries, applied to every pixel; 0 stays background
             labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.uint8)[labels]
             affines, areas, scores = affines[order], areas[order], scores[order]
         height, width = letterbox.shown_hw
         self._visible = self._see(scores, areas / (height * width)) & (here and not frame.damaged)
         if self._undirected:
+            # an ellipse turned by 180 degrees is the same ellipse
             affines = turn_back(affines, self._first_axes)
             self._first_axes = np.where(self._visible[:, None], affines[:, :, 0], self._first_axes)
         filled = np.zeros_like(self._visible)
@@ -135,8 +138,10 @@ class PartTracker:
         part that is half hidden or uncertain has an unreliable measurement."""
         first = self._visible & (self._typical_areas == 0)
         self._typical_areas = np.where(first, areas, self._typical_areas)
+        # a step up or down by a fixed share: settles where both are equally frequent, at the median
         nearer = np.exp(MEDIAN_PACE * np.sign(areas - self._typical_areas))
         self._typical_areas = np.where(self._visible, self._typical_areas * nearer, self._typical_areas)
+        # (K,) 1 for a part that is as large as usual
         shares = np.minimum(1, areas / np.maximum(self._typical_areas, 1e-9))
         confidence: FloatArray = (shares * peaks).astype(np.float32)
         return confidence
@@ -151,6 +156,7 @@ class PartTracker:
 def turn_back(affines: FloatArray, before: FloatArray) -> FloatArray:
     """For affines (K, 2, 3) whose axes have no direction: turn each by half a turn if that brings its first axis closer
     to `before` (K, 2); zeros there leave a part unchanged."""
+    # (K,) the first axes point to opposite sides
     away = (affines[:, :, 0] * before).sum(axis=1) < 0
     turned = affines.copy()
     turned[away, :, :2] *= -1

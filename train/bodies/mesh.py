@@ -125,6 +125,7 @@ def _bone_weights(model: Any) -> NDArray[np.floating]:
     """Return (V, B) influences of bones on vertices, from the few bones that anny lists for each vertex."""
     listed, bones = model.vertex_bone_weights.numpy(), model.vertex_bone_indices.numpy()
     out = np.zeros((len(listed), model.bone_count), listed.dtype)
+    # add.at, because a bone may be listed twice for one vertex
     np.add.at(out, (np.arange(len(listed))[:, None], bones), listed)
     return out
 
@@ -156,6 +157,7 @@ def _parts(weights: Array) -> NDArray[np.uint8]:
         part = owner.get(name) or limbs[name]
         if part not in ("torso", "head"):
             part = {"L": "left_", "R": "right_"}[side] + part
+        # (V, parts): a vertex belongs to the part whose joints move it most
         sums[:, PARTS.index(part)] += weights[:, j]
     return np.asarray(sums.argmax(1), np.uint8)
 
@@ -175,9 +177,11 @@ def places_on_body(vertices: Array, joints: Array, eyes: Array, weights: Array) 
     for side in "LR":
         for column, chain in enumerate((("arm", "elbow", "wrist"), ("hip", "knee", "ankle"))):
             names = [f"{name}.{side}" for name in chain]
+            # (V,) vertices that these joints move most
             mine = np.isin(weights.argmax(1), [JOINTS.index(name) for name in names])
             out[mine, column] = _along(vertices[mine], np.stack([at[name] for name in names]))
     hips, neck = (at["hip.L"] + at["hip.R"]) / 2, at["neck"]
+    # z is up
     out[:, 2] = (vertices[:, 2] - hips[2]) / (neck[2] - hips[2])
     middle, apart = eyes.mean(0), float(np.linalg.norm(eyes[0] - eyes[1]))
     out[:, 3:6] = (vertices - middle) / apart
@@ -189,6 +193,7 @@ def _along(points: Array, chain: Array) -> Array:
     """Return (M,) positions along two bones: 0 to 1 along the first, 1 to 2 along the second, above 2 past its end,
     negative before the first."""
     first, second = chain[1] - chain[0], chain[2] - chain[1]
+    # projections onto both bones, 1 at the end of each
     on_first = (points - chain[0]) @ first / (first @ first)
     on_second = (points - chain[1]) @ second / (second @ second)
     return np.asarray(np.where(on_second > 0, 1 + on_second, np.minimum(on_first, 1)), np.float32)

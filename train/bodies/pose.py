@@ -59,6 +59,7 @@ def _draw(rng: Generator, joints: Array, family: Callable[[Generator], tuple[Leg
     left, right, bend, whole = family(rng)
     for joint in ("waist", "chest"):  # half of the bend each
         pose[JOINTS.index(joint)] = turn(*(bend / 2))
+    # degrees about x, y and z; half each in neck and head
     nod = rng.normal(0, (14, 8, 22))
     pose[JOINTS.index("neck")], pose[JOINTS.index("head")] = turn(*(nod / 2)), turn(*(nod / 2))
     pose[0] = whole
@@ -84,11 +85,14 @@ def _set_arm(pose: Array, rng: Generator, joints: Array, side: int, name: str) -
     at = "L" if side == LEFT else "R"
     arm, elbow, wrist = (JOINTS.index(f"{joint}.{at}") for joint in ("arm", "elbow", "wrist"))
     upper, fore = _arm_directions(rng, name)
+    # (outwards, forwards, upwards) -> the body's axes: x to its left, y to its back, z up
     towards = [unit(np.array([side * out, -front, up])) for out, front, up in (upper, fore)]
     rest = [unit(joints[elbow] - joints[arm]), unit(joints[wrist] - joints[elbow])]
     raised = turn(0, -side * float(np.clip(40 * (upper[2] + 0.2), 0, 25)), 0)
     pose[JOINTS.index(f"shoulder.{at}")] = raised
+    # the rotation that takes the frame at rest to the wanted one, minus the shoulder's own
     pose[arm] = raised.T @ _frame(*towards) @ _frame(*rest).T
+    # the elbow only opens and closes: one angle about its hinge
     bent = _between(*towards) - _between(*rest)
     pose[elbow] = about(np.cross(rest[0], rest[1]), bent)
     pose[wrist] = about(rest[1], rng.normal(0, 0.6)) @ turn(*rng.normal(0, 16, 3))
@@ -144,6 +148,7 @@ def place_joints(joints: Array, pose: Array) -> tuple[Array, Array]:
         if parent < 0:
             places[j], turned[j] = joints[j], pose[j]
             continue
+        # forward kinematics: rotations multiply, and bones hang at their parents' ends
         turned[j] = turned[parent] @ pose[j]
         places[j] = places[parent] + turned[parent] @ (joints[j] - joints[parent])
     return places, turned
@@ -167,6 +172,7 @@ def is_possible(joints: Array, pose: Array) -> bool:
 
 def _distance(point: Array, start: Array, end: Array) -> float:
     along = end - start
+    # the nearest point of the segment from `start` to `end`
     share = np.clip((point - start) @ along / (along @ along), 0, 1)
     return float(np.linalg.norm(point - start - share * along))
 

@@ -26,6 +26,7 @@ def vertex_normals(vertices: Array, faces: Ints) -> Array:
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         ux, uy, uz = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2])
         vx, vy, vz = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2])
+        # u x v: normal to the triangle, as long as twice its area
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for k in (a, b, c):
             normals[k, 0] += nx
@@ -50,6 +51,7 @@ def skin(rest: Array, weights: Array, moves: Array) -> Array:
             if w == 0:
                 continue
             for k in range(3):
+                # v' = sum_j w_j (R_j v + t_j)
                 out[v, k] += w * (moves[j, k, 0] * x + moves[j, k, 1] * y + moves[j, k, 2] * z + moves[j, k, 3])
     return out
 
@@ -68,6 +70,7 @@ def rasterise(points: Array, faces: Ints, height: int, width: int) -> tuple[Arra
         if za < 0.05 or zb < 0.05 or zc < 0.05:
             continue
         ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+        # twice the signed area; 0 for a triangle seen edge-on
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-9:
             continue
@@ -77,11 +80,13 @@ def rasterise(points: Array, faces: Ints, height: int, width: int) -> tuple[Arra
             py = y + 0.5
             for x in range(left, right + 1):
                 px = x + 0.5
+                # barycentric coordinates: areas of the triangles opposite to b and c, as shares
                 v = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) / area
                 w = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) / area
                 u = 1 - v - w
                 if u < 0 or v < 0 or w < 0:
                     continue
+                # 1 / z is linear in image coordinates, z is not
                 near = u / za + v / zb + w / zc
                 if near > nearness[y, x]:
                     nearness[y, x] = near

@@ -21,7 +21,7 @@ class Bone:
     joint: str
     """Name of the joint at the bone's origin."""
     attach: tuple[float, float]
-    """That joint in the parent's frame (along, across); for the root, in units from the image centre."""
+    """Position of that joint in the parent's frame (along, across); for the root, in units from the image centre."""
     length: float
     width: float
     """Width at the origin."""

@@ -62,6 +62,7 @@ def corners(box: Box) -> NDArray[np.float64]:
 
 def projected(path: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Apply (..., 3, 3) to (3, N) homogeneous points: (..., 2, N)."""
+    # (..., 3, N), divided by the third row
     moved = path @ points
     return np.asarray(moved[..., :2, :] / moved[..., 2:, :])
 
@@ -70,6 +71,7 @@ def largest_shift(path: NDArray[np.float64], box: Box) -> float:
     """Return the largest shift of the corners over the clip, in pixels, without the 5 % of frames that move most; 0 if
     tracking failed."""
     placed = path[~np.isnan(path).any((1, 2))]
+    # (F,) the corners move most in a similarity
     shift = np.abs(projected(placed, corners(box)) - corners(box)[:2]).max((1, 2))
     return float(np.quantile(shift, 0.95))
 
@@ -93,6 +95,7 @@ def change_of(pictures: Sequence[ByteArray], path: NDArray[np.float64]) -> Chang
         after.append(before[-1])
         if not np.isnan(path[index]).any():
             matrix = np.linalg.inv(path[index])
+            # only pixels that both frames show are compared
             covered = view(np.full(hw, 255, np.uint8), matrix, hw) == 255
             if covered.mean() > 0.2:
                 after[-1] = np.median(cv2.absdiff(view(picture, matrix, hw), middle)[covered])
@@ -105,17 +108,20 @@ def follow_camera(frames: Sequence[ByteArray]) -> NDArray[np.float64]:
     path = np.full((len(frames), 3, 3), np.nan)
     middle = len(frames) // 2
     path[middle] = np.eye(3)
+    # away from the middle in both directions; errors add up along half the clip only
     for order in (range(middle + 1, len(frames)), range(middle - 1, -1, -1)):
         key, motion = middle, np.eye(3)
         for index in order:
             before = index - 1 if index > middle else index + 1
             found = motion_between(frames[key], frames[index], motion)
             if found is None and key != before:
+                # the key frame is too far away: compare with the frame next to this one
                 key, motion = before, np.eye(3)
                 found = motion_between(frames[key], frames[index], motion)
             if found is None:
                 break
             motion = found.motion
+            # frame -> key -> middle
             path[index] = path[key] @ np.linalg.inv(motion)
             if found.agreeing < 0.6:
                 key, motion = index, np.eye(3)
@@ -141,6 +147,7 @@ def motion_between(first: ByteArray, second: ByteArray, guess: Matrix) -> Camera
     window, flags = (2 * max(5, side // 16) + 1,) * 2, cv2.OPTFLOW_USE_INITIAL_FLOW
     end, there, _ = cv2.calcOpticalFlowPyrLK(first, second, start, expected, winSize=window, maxLevel=2, flags=flags)
     again, back, _ = cv2.calcOpticalFlowPyrLK(second, first, end, start.copy(), winSize=window, maxLevel=2, flags=flags)
+    # a point is kept if it is tracked forth and back to within half a pixel
     kept = (np.asarray(there) + np.asarray(back) == 2)[:, 0] & (np.abs(again - start).max(axis=(1, 2)) < 0.5)
     if kept.sum() < MIN_POINTS:
         return None

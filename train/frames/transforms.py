@@ -19,6 +19,7 @@ def to_images(frames: Tensor) -> Tensor:
 def similarity(angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """(B, 2, 3) from angles in radians (B,), scales (B,) and shifts (B, 2)."""
     cos, sin = scale * angle.cos(), scale * angle.sin()
+    # s R(angle) and the shift: [s cos, -s sin, tx; s sin, s cos, ty]
     rows = [torch.stack([cos, -sin, shift[:, 0]], dim=-1), torch.stack([sin, cos, shift[:, 1]], dim=-1)]
     return torch.stack(rows, dim=-2)
 

@@ -1,8 +1,8 @@
-"""Anchors: which pixels of different frames show the same place of the subject, guessed before anything is learned.
+"""Anchors: a guess, before training, of which pixels of different frames show the same place of the subject.
 
-Assembly finds what moves together, clip by clip, but nothing in a clip says that the sleeve of one person is the sleeve
-of another. Pretrained features do, coarsely, and so does the place within the subject's outline. The subject's pixels
-are clustered by both (k-means), over all clips at once; the trainer draws its slots to these clusters.
+Assembly finds pixels that move together, clip by clip, but motion does not connect the sleeve of one person with the
+sleeve of another. Pretrained features do, coarsely, and so does the place within the subject's outline. The subject's
+pixels are clustered by both (k-means), over all clips at once; the trainer draws its slots to these clusters.
 
 The place is measured in units of the outline's own size, along the image's axes where the subject stays upright, and
 along the subject's long axis where it turns (an animal seen from above). Which end of that axis is the front is one
@@ -82,8 +82,10 @@ def outline_of(masks: Sequence[ByteArray]) -> Outline:
     for mask in masks:
         m, side = cv2.moments(np.ascontiguousarray(mask)), len(mask)
         mass = max(m["m00"], 1.0)
+        # central moments per mass: the covariance in square mask pixels, whose eigenvalues are mean +- spread
         xx, yy, xy = (m[name] / mass for name in ("mu20", "mu02", "mu11"))
         spread_, mean = float(np.hypot((xx - yy) / 2, xy)), (xx + yy) / 2
+        # OpenCV's pixel centres are whole numbers; here they are at .5
         centre = [(m["m10"] / mass + 0.5) / side, (m["m01"] / mass + 0.5) / side]
         angle = 0.5 * np.arctan2(2 * xy, xx - yy)
         rows.append([*centre, np.sqrt(max(mean, 1.0)) / side, angle, spread_ / max(mean, 1e-6)])
@@ -99,8 +101,10 @@ def fronts(outline: Outline, evidence: FloatArray, starts: Sequence[int]) -> NDA
     """
     flipped = np.zeros(len(evidence), np.bool_)
     for first, end in pairwise(starts):
+        # the sign of the cosine decides whether "the same end in front" is the smaller turn
         turn = np.cos(np.diff(outline.angle[first:end]))
         stay = turn * np.minimum(outline.elongation[first : end - 1], outline.elongation[first + 1 : end]) * 4
+        # (2,) score of the best path to each state: front at the positive end, at the negative end
         best = np.array([evidence[first], -evidence[first]])
         came = []
         for gain, seen in zip(stay, evidence[first + 1 : end], strict=True):
@@ -109,6 +113,7 @@ def fronts(outline: Outline, evidence: FloatArray, starts: Sequence[int]) -> NDA
             best = options.max(0) + np.array([seen, -seen])
         state = int(best.argmax())
         flipped[end - 1] = bool(state)
+        # back from the last frame's best state along the choices made
         for row in range(end - 2, first - 1, -1):
             state = int(came[row - first][state])
             flipped[row] = bool(state)
@@ -167,7 +172,7 @@ class Anchors:
 
     @property
     def words(self) -> str:
-        """What the clusters are made of."""
+        """Names the features that are clustered."""
         place = "place in the outline" if self.upright else "place along the subject's long axis"
         return f"EfficientNet-lite0's features and {place}" if self._network else place
 
@@ -234,6 +239,7 @@ class Anchors:
         """Followed through a clip, the front is known but for one sign. The features' mean gradient along the axis has
         that sign, too: the gradients' first principal direction over all clips gives each clip its own."""
         along = self._place(rows, np.zeros(len(rows), np.bool_))[..., 0] * inside
+        # (F, C): a feature's change per unit along the axis; it changes its sign with the axis
         gradients = np.einsum("fyx,fyxc->fc", along, features) / np.maximum(inside.sum((1, 2)), 1)[:, None]
         evidence = np.zeros(len(self._places), np.float32)
         followed = fronts(self.outline, evidence, self._starts)
@@ -242,6 +248,7 @@ class Anchors:
         signed = np.where(followed[rows, None], -gradients, gradients)
         clips = np.searchsorted(self._starts, rows, side="right")
         means = np.stack([signed[clips == clip].mean(0) for clip in np.unique(clips)])
+        # (F,) along the first right singular vector of the clips' mean gradients (clips, C)
         seen = gradients @ np.linalg.svd(means, full_matrices=False)[2][0]
         evidence[rows] = seen / max(float(np.abs(seen).mean()), 1e-6)
         return fronts(self.outline, evidence, self._starts)
@@ -249,6 +256,7 @@ class Anchors:
     def _distances(self, pixels: FloatArray) -> FloatArray:
         """(..., D) -> (..., K) squared."""
         centres = self._means.cluster_centers_
+        # |p - c|^2 = |p|^2 - 2 p c + |c|^2, without an array of (..., K, D) differences
         return np.asarray((pixels**2).sum(-1)[..., None] - 2 * pixels @ centres.T + (centres**2).sum(-1), np.float32)
 
     def __call__(self, rows: NDArray[np.int64]) -> Tensor:
@@ -259,6 +267,7 @@ class Anchors:
             distances = self._distances(
                 self._space(self._features(missing), self._place(missing, self._flipped[missing]))
             )
+            # softmax(-distance / unit) over the clusters, (F, G, G, K)
             shares = np.exp(-(distances - distances.min(-1, keepdims=True)) / self._unit)
             shares /= shares.sum(-1, keepdims=True)
             if len(self._kept) * shares[0].size > MAX_KEPT:
@@ -274,6 +283,7 @@ def anchored(pair: Pair, batch: PairBatch, anchors: Anchors | None) -> Pair:
     if anchors is None or batch.source_index is None or batch.target_index is None or pair.turn is None:
         return pair
     maps = anchors(np.concatenate([batch.source_index, batch.target_index]))
+    # (2B, K, G, G), sources and targets of a pair turned alike
     maps = warp_images(maps, torch.cat([pair.turn, pair.turn]))
     large = F.interpolate(maps, size=pair.source.shape[-2:], mode="bilinear", align_corners=False)
     return replace(pair, anchors=large.to(pair.source.device))

@@ -56,6 +56,7 @@ def prepare_pair(
 ) -> Pair:
     """Apply the same rotation (+-degrees) and the same jitter of colour and hue to both frames of a pair."""
     turn = random_similarity(draws, degrees, (1.0, 1.0), 0.0)
+    # arrays (B, S, S, 3) uint8, in the order of the frames axis of `images` (B, F, 3, S, S)
     stored = [batch.source, batch.target, batch.source_background]
     # without a moving camera both frames share one background, which is warped once
     if batch.target_background is not batch.source_background:
@@ -115,6 +116,7 @@ def turned(stored: Sequence[ByteArray], transform: Tensor, device: torch.device)
     # from normalised coordinates to OpenCV's pixel indices: u = (x + 1) S / 2 - 1 / 2
     shift = middle - moves[:, :, :2].sum(-1) * middle + (middle + 0.5) * moves[:, :, 2]
     moves = np.concatenate([moves[:, :, :2], shift[..., None]], axis=-1)
+    # `as_image` (3, S, S) is a view of `moved`: every warp is copied from it into its place
     images, moved = torch.empty(batch, len(stored), 3, side, side), np.empty((side, side, 3), np.uint8)
     as_image = torch.from_numpy(moved).permute(2, 0, 1)
     for row, move in enumerate(moves):
@@ -138,6 +140,7 @@ def subject_share(folder: ClipFolder, num_frames: int = 256) -> tuple[float, flo
         else:
             image, behind = (to_images(torch.from_numpy(np.array(x))[None]) for x in (clip.frames[index], background))
             moved = silhouette(image, behind)
+            # (1, 1, S, S)
             counted = trusted(moved, torch.from_numpy(known)[None, None])
         moving, seen = moving + float((moved * counted).mean()), seen + float(counted.float().mean())
     return moving / max(seen, 1e-9), seen / len(chosen)
@@ -145,5 +148,6 @@ def subject_share(folder: ClipFolder, num_frames: int = 256) -> tuple[float, flo
 
 def trusted(silhouettes: Tensor, known: Tensor) -> Tensor:
     """Return `known` as (B, C, S, S) floats, with 0 for pairs of which half would be foreground."""
+    # (B,) the foreground's share of the known pixels; if it is half, the background was not found
     share = (silhouettes * known).mean((1, 2, 3)) / known.float().mean((1, 2, 3)).clamp(min=1e-6)
     return known * (share < 0.5).float()[:, None, None, None]

@@ -69,6 +69,7 @@ def saliency_map(image: ByteArray) -> FloatArray:
 def working_copy(image: ByteArray) -> FloatArray:
     """(h, w, 3) CIE Lab of the image, scaled to about NUM_SUPERPIXELS cells of CELL x CELL pixels."""
     height, width = image.shape[:2]
+    # rows * columns = NUM_SUPERPIXELS at the image's aspect ratio
     rows = int(np.clip(round((NUM_SUPERPIXELS * height / width) ** 0.5), 4, NUM_SUPERPIXELS // 4))
     size = (round(NUM_SUPERPIXELS / rows) * CELL, rows * CELL)
     smaller = size[0] * size[1] < width * height
@@ -81,11 +82,13 @@ def find_regions(lab: FloatArray) -> Regions:
     flat = labels.ravel()
     y, x = np.indices(labels.shape)
     values = [*lab.reshape(-1, 3).T, (x.ravel() + 0.5) / labels.shape[1], (y.ravel() + 0.5) / labels.shape[0]]
+    # (N, 5): L, a, b, x, y
     means = np.stack([np.bincount(flat, value) for value in values], axis=1) / np.bincount(flat)[:, None]
     touching = np.concatenate([
         np.stack([labels[:-1].ravel(), labels[1:].ravel()], 1),
         np.stack([labels[:, :-1].ravel(), labels[:, 1:].ravel()], 1),
     ])  # fmt: skip
+    # (E, 2) pairs of different labels below and beside each other, smaller number first
     touching = np.sort(touching[touching[:, 0] != touching[:, 1]], axis=1)
     rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return Regions(
@@ -106,6 +109,7 @@ def with_border_links(regions: Regions) -> IntArray:
     """(E', 2) neighbours, plus all pairs of superpixels on the border, so that background divided by the subject counts
     as one."""
     border = np.flatnonzero(regions.on_border)
+    # every pair once
     first, second = np.triu_indices(len(border), 1)
     return np.unique(np.concatenate([regions.neighbours, np.stack([border[first], border[second]], 1)]), axis=0)
 
@@ -126,6 +130,7 @@ def geodesic_distances(regions: Regions) -> DoubleArray:
     edges, total = with_border_links(regions), len(regions.on_border)
     steps = regions.color_distances[edges[:, 0], edges[:, 1]]
     nearest = np.full(total, np.inf)
+    # (N,) the smallest colour distance to any neighbour
     np.minimum.at(nearest, edges.ravel(), np.repeat(steps, 2))
     steps = np.maximum(steps - nearest[np.isfinite(nearest)].mean(), 0) + 1e-9
     return np.asarray(dijkstra(symmetric(edges, steps, total), directed=False))
@@ -133,6 +138,7 @@ def geodesic_distances(regions: Regions) -> DoubleArray:
 
 def boundary_connectivity(regions: Regions) -> DoubleArray:
     """(N,) BndCon = Len_bnd / sqrt(Area) with soft lengths and areas."""
+    # (N, N) S(p, q): soft membership of q in p's surface
     similar = np.exp(-(geodesic_distances(regions) ** 2) / (2 * SIGMA_COLOR**2))
     return np.asarray(similar[:, regions.on_border].sum(1) / np.sqrt(similar.sum(1)))
 
@@ -148,6 +154,7 @@ def weighted_contrast(regions: Regions, background: DoubleArray) -> DoubleArray:
     Values below Otsu's threshold become 0, which is not in the paper: on 30 horses and 28 frames of DAVIS it raised max
     F by .01 to .04 and lowered the mean error by .07 to .09.
     """
+    # (N, N) w_spa
     near = np.exp(-(regions.space_distances**2) / (2 * SIGMA_SPACE**2))
     contrast = scaled_to_one((regions.color_distances * near) @ background)
     levels = np.round(contrast * 255).astype(np.uint8)
@@ -164,6 +171,7 @@ def optimised(regions: Regions) -> DoubleArray:
     edges = regions.neighbours
     similar = np.exp(-(regions.color_distances[edges[:, 0], edges[:, 1]] ** 2) / (2 * SIGMA_COLOR**2)) + MU
     smooth = symmetric(edges, similar, len(background))
+    # the gradient of the sum is 0: (diag(w_bg + w_fg) + L) s = w_fg with the graph's Laplacian L
     system = diags_array(background + foreground + smooth.sum(1)) - smooth
     return np.asarray(spsolve(system.tocsc(), foreground))
 

@@ -59,6 +59,7 @@ def _as_picture(labels: IntArray, rows: int, columns: int) -> IntArray:
 def _neighbours(rows: int, columns: int) -> IntArray:
     """(rows * columns, 9) the cells around each cell and itself; at the border, some are repeated."""
     cells = np.pad(np.arange(rows * columns).reshape(rows, columns), 1, mode="edge")
+    # nine shifted copies of the padded table of cell numbers
     shifted = [cells[y : y + rows, x : x + columns].ravel() for y in range(3) for x in range(3)]
     return np.stack(shifted, axis=1)
 
@@ -66,6 +67,7 @@ def _neighbours(rows: int, columns: int) -> IntArray:
 def _nearest(pixels: FloatArray, centers: FloatArray, candidates: IntArray) -> IntArray:
     """(cells, CELL^2) the nearest of the nine centres: argmin |f - c|^2 = argmax f c - |c|^2 / 2."""
     around = centers[candidates]
+    # (cells, 9, CELL^2) from (cells, 9, 5) centres and (cells, 5, CELL^2) pixels
     scores = around @ pixels.swapaxes(1, 2) - (around**2).sum(2, keepdims=True) / 2
     return np.take_along_axis(candidates, scores.argmax(1), axis=1)
 
@@ -82,10 +84,12 @@ def _in_one_piece(labels: IntArray) -> IntArray:
     """Keep the largest piece of every superpixel; the other pixels join the nearest one that stays."""
     pieces = _pieces(labels)
     sizes = np.bincount(pieces)
+    # (pieces,) the label of each piece
     owner = np.zeros(len(sizes), np.intp)
     owner[pieces] = labels.ravel()
     by_size = np.argsort(sizes, kind="stable")
     largest = np.zeros(labels.max() + 1, np.intp)
+    # in ascending order of size, the last one written is the largest piece of each label
     largest[owner[by_size]] = by_size
     stays = (largest[labels.ravel()] == pieces).reshape(labels.shape)
     nearest = ndimage.distance_transform_edt(~stays, return_distances=False, return_indices=True)
@@ -99,5 +103,6 @@ def _pieces(labels: IntArray) -> IntArray:
     below, right = labels[1:] == labels[:-1], labels[:, 1:] == labels[:, :-1]
     first = np.concatenate([index[:-1][below], index[:, :-1][right]])
     second = np.concatenate([index[1:][below], index[:, 1:][right]])
+    # a graph of the pixels, with edges between equal neighbours
     links = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(labels.size, labels.size))
     return np.asarray(connected_components(links, directed=False)[1], np.intp)

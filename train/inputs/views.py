@@ -45,6 +45,7 @@ def lesson_transforms(draws: Draws) -> tuple[Tensor, Tensor]:
     shift = torch.where(kind[:, None] == WIDE, place * (1 - 0.8 * scale[:, None]), place * SHIFT)
     scale = torch.where(kind == EMPTY, 0.7 + 0.3 * uniform[:, 2], scale)
     beside = torch.stack([1 + 0.8 * scale, 0.5 * place[:, 1]], dim=-1)  # the subject just outside the view
+    # (B,) one of four quarter turns: the subject is beside the view to the right, below, to the left or above
     quarter = (uniform[:, 5] * 4).floor() * (math.pi / 2)
     cos, sin = quarter.cos(), quarter.sin()
     away = torch.stack([cos * beside[:, 0] - sin * beside[:, 1], sin * beside[:, 0] + cos * beside[:, 1]], dim=-1)
@@ -130,6 +131,7 @@ def recoloured(images: Tensor, draws: Draws) -> Tensor:
     grey = out.mean(1, keepdim=True)
     fade = (uniform[:, 0] * 0.8 - 0.3).clamp(min=0)[:, None, None, None]
     out = out + fade * (grey - out)
+    # half the resolution, as from a camera that is out of focus, for a fifth of the views
     small = F.interpolate(F.avg_pool2d(out, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
     out = torch.where((uniform[:, 1] < 0.2)[:, None, None, None], small, out)
     noise = draws.uniform(1, *out.shape[-2:]).to(images.device) - 0.5

@@ -43,6 +43,7 @@ class Warp:
         """Source positions (B, N, 2) of points (N, 2) of the warped image."""
         if self.spline is None:
             return transform_points(self.sampling, points)
+        # A (q + d(q)) + t
         return transform_points(self.sampling, points + spline_basis(points) @ self.spline)
 
     def grid(self, height: int, width: int) -> Tensor:
@@ -87,6 +88,7 @@ def random_warp(
     sampling = random_similarity(draws, degrees, scale, shift).to(device)
     if jitter == 0:
         return Warp(sampling)
+    # (B, 25, 2) displacements of the control points, in normalised units
     offsets = (draws.uniform(CONTROL_SIDE**2, 2) * 2 - 1) * jitter
     return Warp(sampling, fit_spline(offsets).to(device))
 
@@ -109,6 +111,7 @@ def spline_basis(points: Tensor) -> Tensor:
 def _solution() -> Tensor:
     """(28, 25) float64: maps values at the control points to coefficients, by inversion of the usual system [[K, P],
     [P^T, 0]] with the kernel K between the control points and P their (x, y, 1)."""
+    # (25, 28): [K, P] of the control points themselves; in float64, because K is badly conditioned
     rows = spline_basis(control_points().double())
     side = rows[:, -3:]
     system = torch.cat([rows, torch.cat([side.T, rows.new_zeros(3, 3)], dim=1)])

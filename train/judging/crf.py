@@ -71,6 +71,7 @@ def refine_found(found: FoundParts, image: ByteArray, config: CrfConfig | None =
     scale = min(1.0, WORKING_SIDE / max(image.shape[:2]))
     wh = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     masks = unary_of_labels(found.labels, len(found.affines)) if found.masks is None else found.masks
+    # (1 + K, h, w), still summing to 1: bilinear interpolation is linear
     scaled = np.stack([cv2.resize(mask, wh, interpolation=cv2.INTER_LINEAR) for mask in masks])
     picture = np.asarray(cv2.resize(image, wh, interpolation=cv2.INTER_AREA), np.uint8)
     refined = refine(scaled, picture, config)
@@ -80,6 +81,7 @@ def refine_found(found: FoundParts, image: ByteArray, config: CrfConfig | None =
 def unary_of_labels(labels: ByteArray, num_parts: int) -> FloatArray:
     """Return (1 + K, h, w) probabilities of hard labels: CONFIDENCE for the label itself."""
     other = (1 - CONFIDENCE) / max(num_parts, 1)
+    # (1 + K, h, w) True at a pixel's own label
     own = labels == np.arange(num_parts + 1, dtype=np.uint8)[:, None, None]
     return np.where(own, np.float32(CONFIDENCE), np.float32(other))
 
@@ -96,9 +98,11 @@ def refine(probabilities: FloatArray, image: ByteArray, config: CrfConfig | None
     if config.appearance_weight > 0:
         appearance = appearance_mean(image, config.appearance_sigma_px, config.appearance_sigma_rgb)
         terms.append((config.appearance_weight, appearance))
+    # (H, W, 1 + K) log p, labels last
     unary = np.log(np.maximum(probabilities.transpose(1, 2, 0), SMALLEST)).astype(np.float32)
     q = _softmax(unary)
     for _ in range(config.num_iterations):
+        # Eq. 4 for all pixels at once: log Q = log p + sum_m w_m M_m[Q], normalised
         q = _softmax(sum((weight * mean(q) for weight, mean in terms), start=unary))
     return np.ascontiguousarray(q.transpose(2, 0, 1))
 
@@ -115,6 +119,7 @@ def smoothness_mean(hw: tuple[int, int], sigma_px: float) -> Mean:
         out = cv2.GaussianBlur(values, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT)
         return np.asarray(out, np.float32).reshape(values.shape)
 
+    # the Gaussian's sum over the pixels inside the image: less than 1 near the border
     inside = blurred(np.ones((*hw, 1), np.float32))
     return lambda q: blurred(q) / inside
 
@@ -123,6 +128,7 @@ def appearance_mean(image: ByteArray, sigma_px: float, sigma_rgb: float) -> Mean
     """Return the mean over pixels near in position and colour, from a bilateral grid."""
     grid = BilateralGrid.of(image, sigma_px, sigma_rgb)
     shape = image.shape[:2]
+    # the filter of ones: dividing by it turns weighted sums into means
     inside = grid.filtered(np.ones((shape[0] * shape[1], 1), np.float32))
     return lambda q: (grid.filtered(q.reshape(-1, q.shape[-1])) / inside).reshape(q.shape)
 
@@ -157,9 +163,11 @@ class BilateralGrid:
 
     def filtered(self, values: FloatArray) -> FloatArray:
         """Filter (H * W, n) -> (H * W, n): each pixel's weighted sum, up to a constant."""
+        # splat: (C, n) sums of the pixels around each cell
         cells = np.asarray(self.weights.T @ values, np.float32)
         nothing = np.zeros((1, cells.shape[1]), np.float32)
         for before, after in self.neighbours:
+            # blur along one dimension: a cell plus its two neighbours; index C reads the row of zeros
             known = np.concatenate([cells, nothing])
             cells = cells + known[before] + known[after]
         return np.asarray(self.weights @ cells, np.float32)
@@ -167,6 +175,7 @@ class BilateralGrid:
 
 def _features(image: ByteArray, sigma_px: float, sigma_rgb: float) -> FloatArray:
     """Return (H * W, DIMENSIONS) position and colour in sigmas, starting at 0."""
+    # cells have a side of one sigma, so distances in cells are distances in sigmas
     y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32) / np.float32(sigma_px)
     colours = image.reshape(-1, 3).astype(np.float32) / np.float32(sigma_rgb)
     return np.concatenate([np.stack([x.ravel(), y.ravel()], axis=1), colours - colours.min(axis=0)], axis=1)

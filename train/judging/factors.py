@@ -69,6 +69,7 @@ class Factors:
     def heat(self, features: FloatArray) -> FloatArray:
         """(h, w, C) -> (K + num_background, h, w) in units of `heats`."""
         height, width, channels = features.shape
+        # argmin |V - W H| over W >= 0, with H fixed: one row of W per cell
         heat, _, _ = non_negative_factorization(
             features.reshape(-1, channels), H=self.basis, n_components=len(self.basis), update_H=False, max_iter=1000
         )
@@ -79,6 +80,7 @@ def coarse_features(networks: Sequence[FeatureNetwork], images: Tensor) -> Tenso
     """Return the last features of all networks for (B, 3, S, S) RGB in [0, 1], as (B, C, S / STRIDE, S / STRIDE) >= 0,
     each divided by the mean over its channels and cells of that image."""
     hw = (images.shape[2] // STRIDE, images.shape[3] // STRIDE)
+    # per network (B, C_i, h_i, w_i)
     maps = [network(images)[STRIDE] for network in networks]
     scaled = [F.interpolate(x, hw, mode="bilinear", align_corners=False) for x in maps]
     return torch.cat([x / x.mean((1, 2, 3), keepdim=True).clamp(min=1e-6) for x in scaled], dim=1)
@@ -108,6 +110,7 @@ def fit(pictures: Iterable[ByteArray], features: Features, config: DffConfig) ->
         raise ValueError(f"{num_factors} factors need as many cells, but the images have {len(values)}")
     model = NMF(num_factors, init="nndsvda", max_iter=config.num_iterations, tol=1e-3, random_state=config.seed)
     heat = model.fit_transform(values)
+    # background factors are warm along the borders: sorted by that, they come last
     share = heat[border].sum(axis=0) / np.maximum(heat.sum(axis=0), 1e-9) / border.mean()
     order = np.argsort(share)
     percentiles = np.maximum(np.percentile(heat, PERCENTILE, axis=0), 1e-6)
@@ -118,6 +121,7 @@ def _cells(picture: ByteArray, features: Features, side: int) -> tuple[FloatArra
     """Return (n, C) features of the cells inside the image, and (n,) True for those at its border."""
     box = Letterbox.fit(picture.shape[:2], (side, side))
     scaled = np.asarray(cv2.resize(picture, box.inner_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    # only cells that lie wholly inside the content
     rows, columns = (slice(-(-inner.start // STRIDE), inner.stop // STRIDE) for inner in box.inner_slices)
     found = features(box.pad(scaled))[rows, columns]
     border = np.ones(found.shape[:2], np.bool_)
@@ -128,6 +132,7 @@ def _cells(picture: ByteArray, features: Features, side: int) -> tuple[FloatArra
 def soft_masks(heat: FloatArray, num_parts: int, threshold: float, hw: tuple[int, int]) -> FloatArray:
     """Return (1 + K, H, W) masks that sum to 1: the parts' heats and, as background, the threshold or a background
     factor's heat if larger, upscaled bilinearly and divided by their sum."""
+    # (K + num_background, H, W)
     scaled = np.stack([cv2.resize(x, hw[::-1], interpolation=cv2.INTER_LINEAR) for x in heat])
     limit = np.full((1, *hw), max(threshold, 1e-6), np.float32)
     background = np.concatenate([limit, scaled[num_parts:]]).max(axis=0, keepdims=True)
@@ -139,6 +144,7 @@ def read_parts(masks: FloatArray) -> RawParts:
     """Return labels by the largest mask, and poses by the moments of each mask where it is the largest: its faint tail
     covers the whole image."""
     labels = masks.argmax(axis=0).astype(np.uint8)
+    # per part: mean (2,), covariance (2, 2), mass
     moments = [mask_moments(np.where(labels == k, mask, 0)) for k, mask in enumerate(masks[1:], start=1)]
     affines = np.stack([affine_from_moments(mean, covariance) for mean, covariance, _ in moments])
     return RawParts(labels, affines, masks)

@@ -69,9 +69,11 @@ def steadiness(student: Student, pairs: ByteArray) -> Steadiness:
     student.eval()
     device = next(student.parameters()).device
     images = [to_images(torch.from_numpy(np.ascontiguousarray(pairs[:, k])).to(device)) for k in (0, 1)]
+    # (N, S, S) labels of both frames
     first, second = (student(x).logits.argmax(1) for x in images)
     angle = torch.full((len(pairs),), math.radians(TURN), device=device)
     transform = similarity(angle, torch.full_like(angle, SCALE), angle.new_zeros(len(pairs), 2))
+    # probabilities are turned back, not labels, so that borders are interpolated
     turned = warp_images(student(warp_images(images[0], transform)).logits.softmax(1), invert(transform)).argmax(1)
     labels = [x.cpu().numpy().astype(np.uint8) for x in (first, second, turned)]
     flows = [_flow(*pair) for pair in pairs]
@@ -102,6 +104,7 @@ def _carried(first: ByteArray, second: ByteArray, flow: FloatArray) -> float:
     rows, columns = np.nonzero(first)
     if not len(rows):
         return 1.0
+    # (M, 2) pixels along x and y
     moved = flow[rows, columns]
     last = len(first) - 1
     to_rows = np.clip(np.rint(rows + moved[:, 1]), 0, last).astype(int)
@@ -118,6 +121,7 @@ def _explained(flow: FloatArray, labels: ByteArray) -> float | None:
     left = 0.0
     for part in np.unique(labels[labels > 0]):
         rows, columns = np.nonzero(labels == part)
+        # within-part sum of squares; 1 - left / total is R^2
         left += _residual(flow[rows, columns], rows, columns)
     return float(1 - left / (on_subject.var(0).sum() * len(on_subject)))
 
@@ -127,6 +131,7 @@ def _residual(moved: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.int
     mean."""
     if len(rows) < LEAST_PIXELS:
         return float(((moved - moved.mean(0)) ** 2).sum())
+    # (M, 3) @ (3, 2): an affine motion is linear in x, y and 1
     inputs = np.column_stack([columns, rows, np.ones(len(rows))])
     fitted = inputs @ np.linalg.lstsq(inputs, moved, rcond=None)[0]
     return float(((moved - fitted) ** 2).sum())

@@ -30,6 +30,7 @@ def split_frames(clips: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     left for testing."""
     units = clips if len(np.unique(clips)) >= FEW_CLIPS else blocks(clips)
     fit, wanted = np.zeros(len(clips), np.bool_), len(clips) / 2
+    # the last unit always stays for testing
     for unit in np.random.default_rng(seed).permutation(np.unique(units))[:-1]:
         if fit.sum() >= wanted:
             break
@@ -65,7 +66,9 @@ def regress_standardised(features: Numbers, truth: Numbers, fit: NDArray[np.bool
     for column, values in enumerate(truth.T):
         rows = fit & np.isfinite(values)
         if rows.sum() >= 2:
+            # (F, D) inputs, and (F,) targets with the mean and deviation that turn them back into pixels
             inputs, (targets, mean, scale) = _standardised(features, rows)[0], _standardised(values, rows)
+            # (D,) the minimum-norm solution if the rows do not determine it
             solution = np.linalg.lstsq(inputs[rows], targets[rows], rcond=None)[0]
             out[:, column] = inputs @ solution * scale + mean
     return out
@@ -74,6 +77,7 @@ def regress_standardised(features: Numbers, truth: Numbers, fit: NDArray[np.bool
 def _standardised(values: Numbers, rows: NDArray[np.bool_]) -> tuple[Numbers, Numbers, Numbers]:
     """Return `values` standardised with the mean and deviation of `rows`, and these two; constant columns are only
     centred."""
+    # (D,) each, or scalars for one coordinate
     mean, deviation = values[rows].mean(axis=0), values[rows].std(axis=0)
     scale = np.where(deviation > 0, deviation, 1.0)
     return (values - mean) / scale, mean, scale
@@ -107,6 +111,7 @@ class Normaliser:
             between = landmarks[:, self.pair[0]] - landmarks[:, self.pair[1]]
             units = np.repeat(np.linalg.norm(between, axis=1)[:, None], 2, axis=1)
         else:
+            # fmax and fmin ignore nan: the box of the labelled landmarks
             units = np.fmax.reduce(landmarks, axis=1) - np.fmin.reduce(landmarks, axis=1)
         return np.where(units > 0, units, np.nan)
 
@@ -122,6 +127,7 @@ def normalised_percent(predicted: Numbers, truth: Numbers, test: NDArray[np.bool
     `predicted` and `truth` are (F, L, 2). Unlabelled landmarks, and images without unit, do not count; nan if nothing
     is left."""
     units = normaliser.sizes(truth)[:, None]
+    # (F, L), nan where a landmark has no label
     distances = np.linalg.norm((predicted - truth) / units, axis=2)[test]
     counts = np.isfinite(distances).sum(axis=1)
     used = counts > 0
@@ -152,6 +158,7 @@ def landmark_errors(
     errors = np.abs(predicted - truth)[test]
     counts = np.isfinite(errors).sum(0)
     used = counts > 0
+    # (used,) mean absolute error of each coordinate over its own labelled frames
     at_256 = np.nansum(errors, 0)[used] / counts[used]
     original = np.nansum(errors * px_per_px256[test], 0)[used] / counts[used]
     if not used.any():
@@ -180,6 +187,7 @@ def score_landmarks(
     regression."""
     to_256 = SIDE / sizes_wh[:, None]
     num_frames = len(landmarks_px)
+    # (F, 2 L): the regression treats every coordinate separately
     truth = (landmarks_px * to_256).reshape(num_frames, -1)
     features = None if features_px is None else (features_px * to_256).reshape(num_frames, -1)
     predicted = constant(truth, fit) if features is None else regress(features, truth, fit)

@@ -26,6 +26,7 @@ class Confusion:
     def of(cls, truth: NDArray[np.uint8], found: NDArray[np.uint8], num_true: int, num_found: int) -> Confusion:
         """Count two label arrays of equal shape."""
         require_shape("found", found, truth.shape)
+        # one number per pair (true, found), so that a single bincount fills the table
         joint = truth.astype(np.int64) * (num_found + 1) + found
         counts = np.bincount(joint.ravel(), minlength=(num_true + 1) * (num_found + 1))
         return cls(counts.reshape(num_true + 1, num_found + 1))
@@ -40,6 +41,7 @@ class Confusion:
 
     def iou(self) -> Numbers:
         """(true parts, found parts) intersection over union."""
+        # |A| + |B| - |A and B|, for all pairs at once
         union = self.counts.sum(1)[1:, None] + self.counts.sum(0)[None, 1:] - self.counts[1:, 1:]
         return np.asarray(self.counts[1:, 1:] / np.maximum(union, 1))
 
@@ -59,6 +61,7 @@ class Confusion:
     def merged_ious(self) -> Numbers:
         """(true parts,) IoU with the union of the found parts that overlap most with it: many to one."""
         parts = self.counts[1:, 1:]
+        # (found parts,) the true part that each overlaps most; (true, found) whether it owns it
         owner = np.where(parts.any(0), parts.argmax(0), -1)
         owned = owner[None] == np.arange(len(parts))[:, None]
         both = (parts * owned).sum(1)
@@ -86,6 +89,7 @@ def normalised_mutual_information(counts: NDArray[np.int64]) -> float:
     entropies = -xlogy(rows, rows).sum() - xlogy(columns, columns).sum()
     if entropies == 0:
         return 1.0
+    # I = H + H' - H(joint); xlogy is 0 at 0
     information = xlogy(joint, joint).sum() + entropies
     return float(2 * information / entropies)
 
@@ -94,6 +98,7 @@ def adjusted_rand_index(counts: NDArray[np.int64]) -> float:
     """Adjusted Rand index of a contingency table: agreement of both labellings on pixel pairs, 0 for chance, 1 for
     equal."""
     together, rows, columns = (float(comb(n, 2).sum()) for n in (counts, counts.sum(1), counts.sum(0)))
+    # the expected number of pairs together in both, if the labellings were independent
     chance = rows * columns / float(comb(counts.sum(), 2))
     most = (rows + columns) / 2
     return 1.0 if most == chance else (together - chance) / (most - chance)
@@ -115,6 +120,7 @@ def mask_centers(labels: NDArray[np.uint8], num_parts: int) -> tuple[FloatArray,
     flat, size = labels.ravel(), num_parts + 1
     mass = np.bincount(flat, minlength=size)[1:]
     grid = normalised_grid(height, width).reshape(-1, 2)
+    # (K,) sums of x and of y over each part's pixels
     sums = [np.bincount(flat, values, size)[1:] for values in grid.T]
     centers = np.stack(sums, axis=1) / np.maximum(mass, 1)[:, None]
     return centers.astype(np.float32), mass > 0
@@ -141,6 +147,7 @@ def without_offset(degrees: Numbers) -> Numbers:
     """(F,) angles of axes in [-90, 90) relative to their own mean direction."""
     if not len(degrees):
         return degrees
+    # the mean of doubled angles, halved: 89 and -89 degrees average to 90, not to 0
     mean = np.degrees(np.angle(np.exp(2j * np.radians(degrees)).mean())) / 2
     return np.asarray((degrees - mean + 90) % 180 - 90)
 
@@ -159,6 +166,7 @@ def rest_jitter(truth: FloatArray, found: FloatArray, threshold_px: float, min_f
     is that of the distance: the root of the sum of both coordinates' variances.
     """
     steps = np.linalg.norm(np.diff(truth, axis=0), axis=1)
+    # (F + 1,) whether the step into a frame is small; its changes are the starts and ends of stretches
     still = np.concatenate([[False], steps < threshold_px, [False]])
     edges = np.flatnonzero(np.diff(still.astype(np.int8)))
     stretches = [(start, end + 1) for start, end in edges.reshape(-1, 2).tolist()]

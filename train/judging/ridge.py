@@ -60,6 +60,7 @@ class Sums:
     def of(cls, features: Numbers, truth: Numbers) -> Sums:
         """Sums of (F, D) and (F, C), nan where unlabelled."""
         known = np.isfinite(truth)
+        # (F, D + 1), the last column for the intercept; for each coordinate c, the sums run over its labelled rows
         rows = np.concatenate([features, np.ones((len(features), 1))], axis=1)
         gram = np.einsum("fc,fd,fe->cde", known.astype(np.float64), rows, rows, optimize=True)
         return cls(gram, np.where(known, truth, 0).T @ rows)
@@ -77,6 +78,7 @@ class Sums:
         safe = np.maximum(count, 1)[:, None]
         mean, square = self.gram[:, -1, :-1] / safe, np.diagonal(self.gram, axis1=1, axis2=2)[:, :-1] / safe
         variance = np.maximum(square - mean**2, 1e-6)
+        # (C, D + 1) of the diagonal: strength * n * variance, almost 0 for the intercept
         penalty = np.concatenate([strength * safe * variance, np.full((len(count), 1), 1e-9)], axis=1)
         matrix = self.gram + penalty[:, :, None] * np.eye(penalty.shape[1])
         weights = np.linalg.solve(matrix, self.target[..., None])[..., 0]
@@ -111,6 +113,7 @@ def _left_out_error(
     total, count = 0.0, 0
     for inner in others:
         rows = folds == inner
+        # sums over frames subtract, so leaving out a fold needs no second pass over the frames
         errors = np.abs(_apply((rest - sums[inner]).solve(s), features[rows]) - truth[rows])
         total += float(np.nansum(errors))
         count += int(np.isfinite(errors).sum())
@@ -141,6 +144,7 @@ def ridge_section(
     folds = Folds.of(clips)
     if len(np.unique(folds.numbers)) < 2:
         return None
+    # (F, 1, 2) pixels at 256 per pixel of the frame
     to_256 = SIDE / sizes_wh[:, None]
     num_frames = len(landmarks_px)
     truth = (landmarks_px * to_256).reshape(num_frames, -1)

@@ -14,7 +14,7 @@ from streamparts.models.assembly_paper import PaperAssemblyConfig
 from streamparts.models.student import StudentEncoder, StudentSize
 
 from ..students.student import StudentLoss
-from ..terms.objective import PAPER_WEIGHTS, LossWeights
+from ..terms.weights import PAPER_WEIGHTS, LossWeights
 from .flags import parse_flags
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class TrainingConfig:
     """Precision of the networks; poses and losses are always in float32. The decoder, most of the work, computes in
     bfloat16 if the machine can. A CPU uses bf16-mixed for 16-mixed."""
     compile: bool = False
-    """Fuse the teacher's passes, and on a GPU replay them as graphs; the first step then takes a minute or more. Where
-    it cannot be compiled, training says so and goes on without."""
+    """Fuse the teacher's passes, and on a GPU replay them as graphs; the first step then takes a minute or more. If
+    it cannot be compiled, training prints a line and continues without."""
     threads: int = 0
     """CPU threads; 0 for torch's default."""
     cache: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..running.loop import ramp
-from ..terms.objective import Fades
+from ..terms.weights import Fades
 from .assembly import TrainingConfig
 from .scops import ScopsTrainingConfig
 
@@ -14,7 +14,7 @@ def fades_at(step: int, config: TrainingConfig | ScopsTrainingConfig) -> Fades:
         return Fades(borders=ramp(step / config.steps, *config.settling))
     age = step / config.bootstrap_steps
     return Fades(
-        # Ellipses explain the moving pixels until parts are told apart by their motion.
+        # Ellipses explain the moving pixels until parts are distinguished by their motion.
         bootstrap=1 - ramp(age, 0.5, 1.0),
         motion=ramp(age, 0.0, 1.0),
         # Edges and colours would kill slots that are still weak.

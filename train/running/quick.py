@@ -1,4 +1,4 @@
-"""What keeps a GPU busy: batches drawn while it computes, steps not bound by launches, no waiting for losses."""
+"""Keeps a GPU busy: batches are drawn while it computes, steps are replayed as graphs, losses are not waited for."""
 
 from __future__ import annotations
 

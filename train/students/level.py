@@ -32,6 +32,7 @@ def level_background(student: Student, folder: ClipFolder, together: int = 16) -
     margins, subject = [], 0.0
     for start in range(0, len(frames), together):
         logits = student(to_images(torch.from_numpy(frames[start : start + together]).to(device))).logits
+        # (B, S, S): a pixel has a part where this margin is negative
         margins.append((logits[:, 0] - logits[:, 1:].amax(1)).flatten().cpu())
         subject += float((logits.softmax(1)[:, 0] < 0.5).sum())
     decrease = needed(torch.cat(margins), round(subject))

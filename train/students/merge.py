@@ -66,6 +66,7 @@ def observe(teacher: PartNetwork, frames: NDArray[np.uint8], gate: float, batch:
     device = next(teacher.parameters()).device
     for start in range(0, len(frames), batch):
         masks, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
+        # (B, S, S, 1 + K)
         owned = torch.nn.functional.one_hot(masks.argmax(1), masks.shape[1])
         areas.append(owned.float().mean((1, 2))[:, 1:].cpu().numpy())
         affines.append(affine.matrix().cpu().numpy())
@@ -92,6 +93,7 @@ def weld_residual(poses: SlotPoses, i: int, j: int) -> float:
     if both.sum() < 8:
         return float("inf")
     one, other = poses.affines[both, i], poses.affines[both, j]
+    # (F,) exp(i angle) between both first axes; its deviation from the circular mean
     turn = _first_axis(one) * _first_axis(other).conj()
     spread = np.degrees(np.quantile(np.abs(np.angle(turn * turn.mean().conj())), QUANTILE))
     error = max(_prediction_error(one, other), _prediction_error(other, one))
@@ -108,9 +110,11 @@ def _prediction_error(body: FloatArray, other: FloatArray) -> float:
     """Distance of `other`'s centre from its usual position relative to `body`, with `body` rotated upright, divided by
     the mean radius of `body`."""
     linear = body[:, :, :2]
+    # (F, 2, 2) columns are unit axes; the transposed product gives coordinates along them
     upright = linear / np.linalg.norm(linear, axis=1, keepdims=True)
     offset = np.einsum("fji,fj->fi", upright, other[:, :, 2] - body[:, :, 2])
     distance = np.linalg.norm(offset - np.median(offset, axis=0), axis=1)
+    # sqrt |det A| is the geometric mean of both radii
     return float(np.quantile(distance, QUANTILE) / np.sqrt(np.abs(np.linalg.det(linear))).mean())
 
 
@@ -120,6 +124,7 @@ def weld(poses: SlotPoses, slots: list[int]) -> list[list[int]]:
     groups = [[k] for k in slots]
     for i, j in sorted(residual, key=lambda pair: residual[pair]):
         first, second = (next(g for g in groups if k in g) for k in (i, j))
+        # complete linkage: slots at both ends of a chain must fit, too
         pairs = [(min(a, b), max(a, b)) for a in first for b in second]
         if first is not second and all(residual[pair] <= 1 for pair in pairs):
             groups.remove(second)
@@ -182,8 +187,10 @@ def whole_shapes(
     for start in range(0, len(frames), batch):
         masks, affine = teacher(to_images(torch.from_numpy(frames[start : start + batch]).to(device)), gate)
         lead = Affine(*(value[:, leaders] for value in affine))
+        # (B, P, S, S)
         masks = torch.stack([masks[:, [k + 1 for k in group]].sum(1) for group in groups], dim=1)
         seen = (masks.sum((2, 3)) > 1.0).float()
+        # (B, P, 2, S, S): the part's mask, and 1 wherever the image is; outside, sampling gives 0
         both = torch.stack([masks, torch.ones_like(masks)], dim=2)
         part, inside = (warp(both, compose(lead.matrix(), window)) * seen[:, :, None, None, None]).sum(0).unbind(1)
         owned, looked = owned + part, looked + inside
@@ -197,9 +204,11 @@ def fit_ellipse(shape: Tensor, scale: Tensor) -> PartFit:
     ellipse is the one nearer to the slot's first."""
     whole = (shape > SHAPE_SHARE * shape.max()).float()[None, None]
     mean, covariance, _ = losses.mask_moments(whole)
+    # the window's normalised units -> the image's, so that lengths are compared undistorted
     upright = (CANONICAL_SIGMAS * SHAPE_REACH * scale).double().diag()
     values, vectors = torch.linalg.eigh(upright @ covariance[0, 0].double() @ upright)
     first = int(vectors[0].abs().argmax())
+    # of the two directions of an axis, the one along the slot's own
     axis = vectors[:, first] * vectors[0, first].sign()
     lengths = values[[first, 1 - first]].clamp(min=1e-8).sqrt() / scale
     x, y = (SHAPE_REACH * mean[0, 0]).tolist()

@@ -28,6 +28,7 @@ def refined(images: Sequence[ByteArray], masks: Sequence[ByteArray]) -> list[Byt
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = [np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8) for image in images]
     chance = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA) / np.float32(255) for mask in masks]
+    # a nearly square image of tiles
     columns = int(np.ceil(np.sqrt(len(images))))
     labels = grab_cut(tiled(small, columns), tiled([seed(each) for each in chance], columns))
     cut = untiled(labels, columns, size, len(images))
@@ -45,12 +46,14 @@ def seed(chance: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> ByteArray
     out[chance > MAYBE] = np.where(chance > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD)[chance > MAYBE]
     core = cv2.erode((chance > SURE).astype(np.uint8), disc(5)) > 0
     out[core] = cv2.GC_FGD
+    # GC_BGD 0, GC_FGD 1, GC_PR_BGD 2, GC_PR_FGD 3: at the border, nothing is more than probably background
     out[[0, -1]], out[:, [0, -1]] = np.minimum(out[[0, -1]], 2), np.minimum(out[:, [0, -1]], 2)
     return out.astype(np.uint8)
 
 
 def grab_cut(image: ByteArray, labels: ByteArray) -> ByteArray:
     """Return 255 where GrabCut finds the subject; the seeds themselves if there are too few of either kind."""
+    # each mixture of colours is fitted to at least 50 pixels
     subject = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if min(subject.sum(), (~subject).sum()) < 50:
         return np.where(subject, 255, 0).astype(np.uint8)

@@ -87,7 +87,7 @@ def gather(shot: ClipShot, most_keys: int, mask_of: MaskOf | None, gated: bool =
     if background is not None:
         maps = [with_background(each, different, shot.text) for each, different in zip(maps, background, strict=True)]
     salient = [small_mask(shot, mask_of(image)) for image in images] if mask_of else []
-    gated = gated and agreeing >= LOST  # with a lost camera, what moves says nothing of what stands out
+    gated = gated and agreeing >= LOST  # with a lost camera, motion is no evidence about salient components
     kept = [moving_components(mask, each) if gated else mask > 0.5 for mask, each in zip(salient, maps, strict=False)]
     believed = bool(kept) and (not gated or ground_moves(maps) or recall(kept, maps) >= LEAST_RECALL)
     trimaps = [motion_trimap(each) for each in maps]
@@ -118,6 +118,7 @@ class MotionMap:
 
 def motion_map(score: FloatArray) -> MotionMap:
     top = float(score.max())
+    # Otsu's threshold needs 8-bit levels; it is scaled back to the score's unit
     levels = np.asarray(np.round(score * (255 / max(top, 1e-6))), np.uint8)
     threshold = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0] / 255 * top
     if threshold < NOTHING_MOVES:
@@ -134,6 +135,7 @@ def motion_trimap(motion: MotionMap) -> ByteArray:
     trimap = np.full(motion.relative.shape, UNKNOWN, np.uint8)
     if not motion.moving.any():
         return trimap
+    # pixels beside moving ones stay unknown: optical flow blurs the subject's outline by a few pixels
     near = cv2.dilate((motion.relative > 0.8).astype(np.uint8), disc(9)) > 0
     trimap[(motion.relative < STILL) & ~near] = BACKGROUND
     trimap[motion.relative > SURE] = SUBJECT
@@ -145,14 +147,17 @@ def travelled(shot: ClipShot, rows: list[int], agreeing: float) -> list[FloatArr
     median is not the background."""
     sample = np.stack([shot.picture(i) for i in spread(len(shot.rows), MEDIAN_FRAMES)])
     median = np.median(sample, axis=0).astype(np.uint8)
+    # (N, h, w) largest difference over the channels, averaged over 3 x 3 pixels against noise
     apart = np.stack([cv2.absdiff(shot.picture(row), median).max(2) for row in rows])
     apart = np.stack([cv2.blur(each, (3, 3)) for each in apart])
     threshold = max(12.0, cv2.threshold(apart.reshape(len(apart), -1), 0, 255, cv2.THRESH_OTSU)[0])
     subject = np.stack([opened(each > threshold) for each in apart])
     area = subject.mean((1, 2))
     mostly = float(np.median(area))
+    # a difference that is tiny, huge, or sometimes much larger than usual is light or camera motion, not a subject
     if not 0.0005 < mostly < 0.2 or agreeing < 0.7 or area.max() > 4 * mostly + 0.01:
         return None
+    # a subject that covers one place most of the time is in the median itself
     if subject.any(0).mean() < min(TRAVELS, 0.35 * len(rows)) * mostly or subject.mean(0).max() > 0.6:
         return None
     return [np.asarray(each / threshold, np.float32) for each in apart.astype(np.float32)]
@@ -179,6 +184,7 @@ def small_mask(shot: ClipShot, mask: FloatArray) -> FloatArray:
 def moving_components(mask: FloatArray, motion: MotionMap) -> BoolArray:
     """Keep the components of a mask that move."""
     count, labels = cv2.connectedComponents((mask > 0.5).astype(np.uint8))
+    # (count,) pixels of each component, and how many of them move; component 0 is the background
     area = np.bincount(labels.ravel(), minlength=count)
     moving = np.bincount(labels[motion.moving], minlength=count)
     keep = moving >= MOVING_SHARE * area
@@ -195,6 +201,7 @@ def recall(kept: list[BoolArray], maps: list[MotionMap]) -> float:
 
 def ground_moves(maps: list[MotionMap]) -> bool:
     """Return whether so much of the image's border moves, on average, that the camera must see at least two depths."""
+    # each frame's outermost pixels: a subject rarely covers many of them, a moving ground does
     rings = [np.concatenate([m[0], m[-1], m[1:-1, 0], m[1:-1, -1]]) for m in (each.moving for each in maps)]
     return float(np.mean([ring.mean() for ring in rings])) > ALL_AROUND
 
@@ -205,6 +212,7 @@ def joined(mask: FloatArray, kept: BoolArray, motion: ByteArray, gated: bool) ->
     trimap = np.full(mask.shape, UNKNOWN, np.uint8)
     if gated and not kept.any():
         return motion.copy()
+    # one pixel around the components stays unknown, because masks are inexact there
     near = cv2.dilate(kept.astype(np.uint8), disc(3)) > 0
     beside = (motion == SUBJECT) & gated
     trimap[(~near | (mask < NOT_SALIENT)) & ~beside] = BACKGROUND

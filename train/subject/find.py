@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How much computation the search takes."""
+    """Amount of computation of the search."""
 
     keys: int = 208
     """Key frames of all clips together, at least 8 and at most 40 per clip."""

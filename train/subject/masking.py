@@ -56,6 +56,7 @@ def without_rest(shot: ClipShot, masks: ByteArray) -> ByteArray:
 def in_all_frames(shot: ClipShot, rows: np.ndarray[tuple[int], np.dtype[np.int64]], subject: Followed) -> Followed:
     """Interpolate boxes of some rows, in the network's pixels, to boxes of all rows, in displayed pixels."""
     times, known = shot.rows.astype(float), shot.rows[rows].astype(float)
+    # (F, 4), in the rows' own times: frames may be far apart
     boxes = np.stack([np.interp(times, known, column) for column in subject.boxes.T], 1).astype(np.float32)
     nearest = np.abs(times[:, None] - known[None]).argmin(1)
     return Followed(shot.to_frame(boxes * (SMALL_SIDE / MASK_SIDE)), subject.found[nearest])
@@ -72,10 +73,12 @@ def look_again(shot: ClipShot, subject: Followed, answers: Answers) -> tuple[Fol
     boxes, allowed = np.full_like(subject.boxes, np.nan), picture_area(shot)
     for i, (region, box) in enumerate(zip(wide, subject.boxes, strict=True)):
         shown = cut(allowed, region.tolist(), MASK_SIDE)
+        # the box in the crop's mask pixels: shifted by the region's corner, scaled by its side
         masks[i] = pieces(masks[i] * (shown > LEVEL), (box - [*region[:2], 0, 0]) * (MASK_SIDE / region[2]))
         solid = cv2.morphologyEx((masks[i] > LEVEL).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         x, y, width, height = cv2.boundingRect(solid)
         if width and subject.found[i]:
+            # and back to displayed pixels
             boxes[i] = np.array([x, y, width, height]) * (region[2] / MASK_SIDE) + [*region[:2], 0, 0]
     found = ~np.isnan(boxes[:, 0])
     if not found.any():
@@ -108,10 +111,12 @@ def pieces(mask: ByteArray, box: FloatArray) -> ByteArray:
     """Remove the components of a mask that lie away from the box (left, top, width, height in its pixels)."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((mask > LEVEL).astype(np.uint8))
     reach = BELONGS * max(box[2:])
+    # two boxes intersect if each begins before the other ends, along x and y
     low, high = box[:2] - reach, box[:2] + box[2:] + reach
     keep = np.array([bool((row[:2] <= high).all() and (row[:2] + row[2:4] >= low).all()) for row in stats])
     keep[0] = True
     apart = ~keep[labels]
+    # with their blurred rims
     apart = cv2.dilate(apart.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return np.where(apart & ~(keep[labels] & (labels > 0)), 0, mask).astype(np.uint8)
 
@@ -141,6 +146,7 @@ def of_others(subjects: list[Followed], index: int, regions: FloatArray) -> Bool
     for i, (left, top, width, height) in enumerate(regions.tolist()):
         x, y = left + grid * width, top + grid * height
         around = [centred(subject, i) for subject in subjects]
+        # (M, M) distance from each subject's centre, in units of its own box
         away = [np.hypot(*np.meshgrid((x - cx) / w, (y - cy) / h)) for cx, cy, w, h in around]
         out[i] = np.stack(away).argmin(0) != index
     return out

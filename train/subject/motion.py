@@ -78,6 +78,7 @@ def motion_evidence(shot: ClipShot, row: int) -> Evidence:
     height, width = shot.picture(row).shape[:2]
     if not scores:
         return Evidence(np.zeros((height, width), np.float32), float(np.mean(agreeing)))
+    # a mean over spans of time: slow subjects move only over long ones, and fast ones leave the image there
     score, size = np.asarray(np.mean(scores, axis=0), np.float32), (width, height)
     return Evidence(np.asarray(cv2.resize(score, size), np.float32), float(np.mean(agreeing)))
 
@@ -127,6 +128,7 @@ def camera_flow(flow: FloatArray) -> tuple[FloatArray, float]:
     moved = flow[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].reshape(-1, 2)
     weights = first_guess(points, moved)
     for _ in range(4):
+        # (3, 2): x, y and 1 -> motion along x and along y, from the points that follow the camera
         fit = np.linalg.lstsq(points * weights[:, None], moved * weights[:, None], rcond=None)[0]
         distance = np.linalg.norm(moved - points @ fit, axis=1)
         # reweighted least squares with a Cauchy loss: the subject's points count less in each round

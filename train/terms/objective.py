@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -18,93 +17,7 @@ from . import losses
 from .appearance import appearance_loss
 from .losses import FeatureDifference
 from .pair_forward import PairResult
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """One weight per term of the objective; a term of weight 0 is not computed."""
-
-    source: float = 0.5
-    """lambda_s of Eq. 6; the target's lambda_t is 1."""
-    l1: float = 4.0
-    """lambda_1 of Eq. 5."""
-    gradient: float = 3.0
-    """lambda_2 of Eq. 5."""
-    perceptual: float = 0.0
-    """lambda_3 of Eq. 5, on the features of a perceptual.Perceptual."""
-    background: float = 0.02
-    """Both terms of Eq. 7."""
-    translation: float = 1.0
-    """Eq. 8."""
-    rotation_scale: float = 2.0
-    """Eq. 9."""
-    equivariance: float = 0.1
-    """Eq. 12."""
-    concentration: float = 0.02
-    """Eq. 13."""
-    canonical_concentration: float = 0.0
-    """Eq. 13 of the canonical parts, about (0, 0)."""
-    motion: float = 20.0
-    """Assigns pixels to the part whose motion explains them; fades in over `bootstrap_steps`."""
-    edges: float = 4.0
-    """Draws borders between parts to image edges; fades in once parts are settled, because it would kill weak slots."""
-    appearance: float = 8.0
-    """Assigns pixels to the part whose colours they have; fades in with the edges."""
-    velocity: float = 0.5
-    """Keeps the parts' velocity over a triplet of frames; only if triplets are drawn; fades in with the motion."""
-    rigidity: float = 0.5
-    """Keeps the size of a part within a clip."""
-    bootstrap: float = 0.15
-    """Lets ellipses explain the moving pixels; fades out over `bootstrap_steps`."""
-    bootstrap_masks: float = 0.5
-    """Fits masks to these ellipses; fades out with them."""
-    silhouette: float = 1.0
-    """Fits masks to the moving pixels."""
-    anchors: float = 10.0
-    """Draws slots to the clusters of inputs.anchors, in place of the ellipses' first masks; only of crops."""
-
-
-PAPER_WEIGHTS = LossWeights(
-    source=0.1,
-    l1=1.0,
-    gradient=5.0,
-    perceptual=10.0,
-    background=0.5,
-    translation=0.5,
-    rotation_scale=0.1,
-    equivariance=0.02 / 9,
-    concentration=0.35 * 10,
-    canonical_concentration=0.035 * 10,
-    motion=0.0,
-    edges=0.0,
-    appearance=0.0,
-    velocity=0.0,
-    rigidity=0.0,
-    bootstrap=0.0,
-    bootstrap_masks=0.0,
-    silhouette=0.0,
-    anchors=0.0,
-)
-"""The weights that Gao et al. published for TaiChi, K = 10, batch 2, converted to terms that are means over batch and
-parts.
-
-Theirs count sums over parts in Eq. 13 (so times K), means over coordinates in Eq. 8 (1 / 2) and over the nine entries
-of homogeneous matrices in Eq. 12 (1 / 9), and one norm over all B * K parts in Eq. 9 (0.1 sqrt(B K) = 0.45 of the mean
-norm, which CANONICAL_SIGMAS^2 makes 4.84 times as large). For Vox they use background 0.05, equivariance 0.05 / 9.
-"""
-
-
-class Fades(NamedTuple):
-    """Factors of the terms that fade in or out during training, in [0, 1], and the strength of the ellipse gate. Which
-    hold at a step is decided in presets/schedules.py."""
-
-    bootstrap: float = 1.0
-    """Factor of the likelihood of the ellipses; falls."""
-    motion: float = 1.0
-    borders: float = 1.0
-    """Factor of the terms that draw borders: edges and appearance."""
-    gate: float = 1.0
-    """Strength of the gate that ties a mask to its ellipse, from 1."""
+from .weights import Fades, LossWeights
 
 
 def motion_term(result: PairResult, pair: Pair) -> Tensor:
@@ -161,65 +74,142 @@ def objective(
     features: FeatureDifference | None = None,
     emphasis: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Return the weighted terms by name; training minimises their sum. `fades` fade the likelihood of the ellipses out,
-    the others in; `offset` in [0, 1) shifts the draw of the pixels whose colours are compared. `features` are needed
-    for the perceptual term, and the result's canonical parts for their concentration, if these weights are not 0.
-    `emphasis` is that of the clips, see losses.emphasis."""
-    w, silhouette = weights, torch.cat([pair.source_silhouette, pair.target_silhouette])
-    masks = torch.cat([result.recovered.masks, result.retargeted.masks])  # (2B, 1 + K, S, S): sources, then targets
-    images, parts = torch.cat([pair.source, pair.target]), masks[:, 1:]
-    affine = Affine(*(torch.cat(pair) for pair in zip(result.source, result.target, strict=True)))
-    known = torch.cat([pair.source_known, pair.target_known])
+    """Return the weighted terms by name; training minimises their sum.
 
-    # both terms come from the same moments of the masks: computed once, and only if one has a weight
+    Args:
+        result: what `forward_pair` made of the pair; with its canonical parts, if their concentration has a weight.
+        pair: the frames.
+        weights: one weight per term.
+        fades: fade the likelihood of the ellipses out, and other terms in.
+        offset: in [0, 1); shifts the draw of the pixels whose colours are compared.
+        features: needed for the perceptual term.
+        emphasis: that of the clips, see losses.emphasis. It scales the means over all pixels that concern the subject
+            alone.
+    """
+    both = BothFrames.of(result, pair)
+    terms = (
+        pose_terms(both, result, weights)
+        | motion_terms(result, pair, weights, fades.motion, emphasis)
+        | concentration_terms(both, result, weights)
+        | silhouette_terms(both, pair, weights, fades.bootstrap, emphasis)
+        | border_terms(both, weights, fades.borders, emphasis, offset)
+    )
+    # a term of weight 0 is not computed
+    weighted = {name: weight * term() for name, (weight, term) in terms.items() if weight}
+    return reconstruction_loss(result, pair, weights, features) | weighted
+
+
+Terms = dict[str, tuple[float, Callable[[], Tensor]]]
+"""Maps names to weights and functions that compute the terms."""
+
+
+class BothFrames(NamedTuple):
+    """The frames of B pairs as one batch: the sources, then the targets."""
+
+    masks: Tensor
+    """(2B, 1 + K, S, S), background first."""
+    images: Tensor
+    """(2B, 3, S, S) in [0, 1]"""
+    affine: Affine
+    """(2B, K) poses."""
+    silhouette: Tensor
+    """(2B, 1, S, S) in [0, 1]: the moving pixels."""
+    known: Tensor
+    """(2B, 1, S, S) 1 where the silhouette is reliable."""
+
+    @classmethod
+    def of(cls, result: PairResult, pair: Pair) -> BothFrames:
+        return cls(
+            torch.cat([result.recovered.masks, result.retargeted.masks]),
+            torch.cat([pair.source, pair.target]),
+            Affine(*(torch.cat(values) for values in zip(result.source, result.target, strict=True))),
+            torch.cat([pair.source_silhouette, pair.target_silhouette]),
+            torch.cat([pair.source_known, pair.target_known]),
+        )
+
+
+def pose_terms(both: BothFrames, result: PairResult, w: LossWeights) -> Terms:
+    """Eq. 7 to 9 and 12: parts are small, poses fit their masks and follow a warp."""
+
+    # Eq. 8 and 9 come from the same moments of the masks: computed once, and only if one has a weight
     @cache
     def transformation() -> tuple[Tensor, Tensor]:
-        return losses.transformation_loss(parts, affine)
+        return losses.transformation_loss(both.masks[:, 1:], both.affine)
 
-    @cache
-    def mixture() -> tuple[Tensor, Tensor]:
-        weight = silhouette * known
-        # in crops, thin limbs weigh more, see `thinness`
-        return losses.silhouette_likelihood(affine, weight * losses.thinness(silhouette) if pair.close_up else weight)
-
-    def appearance() -> Tensor:
-        # (B, 1 + K, 2 S S) and (B, 3, 2 S S): both frames of a pair share their parts' colours
-        pixels, colours = (torch.cat([x.flatten(2) for x in both.chunk(2)], dim=2) for both in (masks, images))
-        return appearance_loss(pixels, colours, offset)
-
-    # name -> (weight, term). `emphasis` scales the means over all pixels that concern the subject alone
-    terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
-        "background": (w.background, lambda: losses.background_loss(masks)),
+    return {
+        "background": (w.background, lambda: losses.background_loss(both.masks)),
         "translation": (w.translation, lambda: transformation()[0]),
         "rotation_scale": (w.rotation_scale, lambda: transformation()[1]),
         "equivariance": (
             w.equivariance,
             lambda: losses.equivariance_loss(result.warped, result.target, result.transform),
         ),
+    }
+
+
+def motion_terms(result: PairResult, pair: Pair, w: LossWeights, fade: float, emphasis: float) -> Terms:
+    """Parts keep their size and velocity, and own the pixels that move with them."""
+    return {
         "rigidity": (w.rigidity, lambda: losses.rigidity_loss(result.source, result.target)),
-        "velocity": (fades.motion * w.velocity if result.triplet else 0.0, lambda: velocity_term(result)),
-        "motion": (emphasis * fades.motion * w.motion, lambda: motion_term(result, pair)),
-        "concentration": (w.concentration, lambda: losses.concentration_loss(parts)),
+        "velocity": (fade * w.velocity if result.triplet else 0.0, lambda: velocity_term(result)),
+        "motion": (emphasis * fade * w.motion, lambda: motion_term(result, pair)),
+    }
+
+
+def concentration_terms(both: BothFrames, result: PairResult, w: LossWeights) -> Terms:
+    """Eq. 13, of the parts in the images and in their own frames."""
+    return {
+        "concentration": (w.concentration, lambda: losses.concentration_loss(both.masks[:, 1:])),
         "canonical_concentration": (
             w.canonical_concentration,
             lambda: losses.canonical_concentration_loss(canonical_masks(result)),
         ),
-        "silhouette": (emphasis * w.silhouette, lambda: losses.silhouette_loss(masks, silhouette, known)),
-        "bootstrap": (emphasis * fades.bootstrap * w.bootstrap, lambda: mixture()[0]),
-        "bootstrap_masks": (
-            0.0 if pair.anchors is not None else emphasis * fades.bootstrap * w.bootstrap_masks,
-            lambda: losses.responsibility_loss(masks, silhouette, mixture()[1], known),
-        ),
-        "anchors": (
-            0.0 if pair.anchors is None else emphasis * w.anchors,
-            lambda: losses.responsibility_loss(masks, silhouette, required(pair.anchors), known),
-        ),
-        "edges": (fades.borders * w.edges, lambda: losses.edge_loss(masks, images)),
-        "appearance": (emphasis * fades.borders * w.appearance, appearance),
     }
-    # a term of weight 0 is not computed
-    weighted = {name: weight * term() for name, (weight, term) in terms.items() if weight}
-    return reconstruction_loss(result, pair, weights, features) | weighted
+
+
+def silhouette_terms(both: BothFrames, pair: Pair, w: LossWeights, fade: float, emphasis: float) -> Terms:
+    """Masks and ellipses cover the moving pixels; the ellipses, or else the anchors, divide them among the slots."""
+
+    @cache
+    def mixture() -> tuple[Tensor, Tensor]:
+        weight = both.silhouette * both.known
+        # in crops, thin limbs weigh more, see `thinness`
+        weight = weight * losses.thinness(both.silhouette) if pair.close_up else weight
+        return losses.silhouette_likelihood(both.affine, weight)
+
+    def divided(shares: Tensor) -> Tensor:
+        # shares (2B, K, S, S) of each slot in a moving pixel
+        return losses.responsibility_loss(both.masks, both.silhouette, shares, both.known)
+
+    by_anchors = pair.anchors is not None
+    return {
+        "silhouette": (
+            emphasis * w.silhouette,
+            lambda: losses.silhouette_loss(both.masks, both.silhouette, both.known),
+        ),
+        "bootstrap": (emphasis * fade * w.bootstrap, lambda: mixture()[0]),
+        "bootstrap_masks": (
+            0.0 if by_anchors else emphasis * fade * w.bootstrap_masks,
+            lambda: divided(mixture()[1]),
+        ),
+        "anchors": (emphasis * w.anchors if by_anchors else 0.0, lambda: divided(required(pair.anchors))),
+    }
+
+
+def border_terms(both: BothFrames, w: LossWeights, fade: float, emphasis: float, offset: float) -> Terms:
+    """Borders between parts lie on edges of the image and between colours."""
+
+    def appearance() -> Tensor:
+        # (B, 1 + K, 2 S S) and (B, 3, 2 S S): both frames of a pair share their parts' colours
+        pixels, colours = (
+            torch.cat([x.flatten(2) for x in values.chunk(2)], dim=2) for values in (both.masks, both.images)
+        )
+        return appearance_loss(pixels, colours, offset)
+
+    return {
+        "edges": (fade * w.edges, lambda: losses.edge_loss(both.masks, both.images)),
+        "appearance": (emphasis * fade * w.appearance, appearance),
+    }
 
 
 def required(anchors: Tensor | None) -> Tensor:

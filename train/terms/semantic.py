@@ -46,6 +46,7 @@ class SemanticFeatures(nn.Module):
         with torch.no_grad():
             if self.margin:
                 images = F.pad(images, (self.margin,) * 4, mode="replicate")
+            # name -> (B, C_i, h_i, w_i), at the network's own strides
             found = self.network.layers(images, self.layers)
             cells = (height // STRIDE, width // STRIDE)
             return torch.cat([_to_grid(found[name], cells) for name in self.layers], dim=1)
@@ -71,6 +72,7 @@ class CollectionFeatures:
         """Images are first scaled to `pixels`, a multiple of STRIDE."""
         self.semantic, self.folder, self.pixels, self.device = semantic.to(device), folder, pixels, device
         self.kept: dict[int, Tensor] | None = {}
+        # (num_measured, C, h, w)
         measured = torch.cat([self._computed([number]) for number in spread(len(folder), num_measured)])
         self.size = float(measured.square().mean().sqrt())
         self.channels = measured.shape[1]
@@ -103,6 +105,7 @@ def factorised_basis(features: Tensor, saliency: Tensor, num_parts: int, seed: i
     strongest. Parts initialised this way have a distinct meaning from the first step; with a random basis, one part
     tends to take everything.
     """
+    # (N h w, C): D * V of Eq. 4, one row per cell
     cells = (features * saliency).permute(0, 2, 3, 1).flatten(0, 2)
     salient = cells[saliency.flatten() > 0].cpu().numpy()
     if len(salient) < num_parts:
@@ -112,6 +115,7 @@ def factorised_basis(features: Tensor, saliency: Tensor, num_parts: int, seed: i
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start needs no more iterations
         heat = model.fit_transform(salient[chosen])
+    # (cells,) the strongest factor, and the 95th percentile of each factor where it is the strongest
     owner = heat.argmax(axis=1)
     tops = [np.percentile(heat[owner == k, k], 95) if (owner == k).any() else 1.0 for k in range(num_parts)]
     return torch.from_numpy(model.components_ * np.maximum(tops, 1e-6)[:, None]).to(features)

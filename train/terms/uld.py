@@ -28,6 +28,7 @@ def gaussian_maps(centres: Tensor, side: int, sigma: float) -> Tensor:
 def pooled_features(features: Tensor, masks: Tensor) -> Tensor:
     """(B, N, C): the mean of features (B, C, h, w) over each of N masks (B, N, S, S), resized to their grid by area
     averaging."""
+    # (B, N, h w), summing to 1 over the cells, times (B, h w, C)
     weights = to_cells(masks, features).flatten(2)
     weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-6)
     return weights @ features.flatten(2).transpose(1, 2)
@@ -46,6 +47,7 @@ class UldDecoder(nn.Module):
         if image_size % DECODER_STRIDE:
             raise ValueError(f"image_size must be a multiple of {DECODER_STRIDE}, got {image_size}")
         self.side, self.sigma = image_size // DECODER_STRIDE, sigma
+        # strides 8 -> 4 -> 2 by two doublings, -> 1 by the pixel shuffle
         self.start = ConvBlock(1 + num_parts + channels, width)
         self.up = nn.ModuleList([ConvBlock(width, width // 2), ConvBlock(width // 2, width // 4)])
         self.last = nn.Sequential(nn.Conv2d(width // 4, 4 * 3, 3, padding=1), nn.PixelShuffle(2))
@@ -61,6 +63,7 @@ class UldDecoder(nn.Module):
         """(B, 1 + K + C, S/8, S/8): the shares of background and parts in each cell, then the mean appearance weighted
         by these shares."""
         maps = gaussian_maps(centres, self.side, self.sigma)
+        # the background's map is a constant 0.1, so that it fills what no part's Gaussian covers
         maps = torch.cat([torch.full_like(maps[:, :1], 0.1), maps], dim=1)
         shares = maps / maps.sum(dim=1, keepdim=True)
         return torch.cat([shares, torch.einsum("bnhw,bnc->bchw", shares, appearances)], dim=1)

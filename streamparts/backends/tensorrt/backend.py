@@ -209,6 +209,6 @@ def _read_interface(trt: Any, engine: Any, spec: ModelSpec, label: str) -> Inter
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         got = (engine.get_tensor_dtype(name), tuple(engine.get_tensor_shape(name))[1:], is_input)
         if got != (dtype, shape, name == "image"):
-            raise ModelError(f"{label}: the engine's {name!r} is {got[0]} {got[1]}, its description says {shape}")
+            raise ModelError(f"{label}: the engine's {name!r} is {got[0]} {got[1]}, not {shape} as in its description")
     largest = tuple(engine.get_tensor_profile_shape("image", 0)[2])
     return Interface(spec.input_hw, num_parts, int(largest[0]), "evidence" in names)

@@ -100,7 +100,7 @@ class Buffers:
 
 @dataclass(frozen=True, slots=True)
 class EngineMeans:
-    """What a slot needs to know of an engine."""
+    """The functions and sizes of an engine that a slot uses."""
 
     new_context: Callable[[], Any]
     """Creates an execution context, which needs scratch memory before it runs."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from av import VideoFrame
 
-from streamparts.data import Tracks, picture_bytes
+from streamparts.data import Tracks
 from streamparts.errors import VideoError
-from streamparts.meter import StageClock
+from streamparts.meter import StageClock, picture_bytes
 from streamparts.sinks.background import BackgroundSink
 from streamparts.sinks.overlay.audio import AudioReader, open_audio
 from streamparts.sinks.overlay.canvas import doubled, yuv_canvas
