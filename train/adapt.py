@@ -114,12 +114,10 @@ def adapt(config: AdaptConfig) -> None:
     written."""
     if not config.minutes > 0:
         raise StreampartsError(f"--minutes must be above 0, got {config.minutes:g}")
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    fabric = launch(config.device, "32-true", config.threads)
     torch.manual_seed(config.seed)
     student, spec = read_student(config.model)
     rendered = open_rehearsal(config, spec.parts, student.config.image_size)
-    fabric = launch(config.device, "32-true")
     student.to(fabric.device)
     open_run(config.out, config, resume=False)
     saved = config.out / CONFIG

@@ -163,9 +163,7 @@ def train_student(
 
 def train(config: TrainingConfig) -> None:
     """Clips in, run folder out: teacher, parts, student, contact sheet."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    fabric = launch(config.device, config.precision)
+    fabric = launch(config.device, config.precision, config.threads)
     if fabric.is_global_zero:
         open_run(config.out, config, config.resume)
     cache = cache_place(config.clips, config.cache, config.out)

@@ -199,9 +199,7 @@ def sheet(network: Scops, folder: ImageFolder, columns: int) -> np.ndarray[tuple
 
 def train(config: ScopsTrainingConfig) -> None:
     """Train on images and write the run folder: network, contact sheet, names to edit."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    fabric = launch(config.device, config.precision)
+    fabric = launch(config.device, config.precision, config.threads)
     if fabric.is_global_zero:
         open_run(config.out, config, config.resume)
     cache = cache_place(config.images, config.cache, config.out)

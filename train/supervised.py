@@ -158,9 +158,7 @@ def train(config: SupervisedConfig) -> None:
     """Train, or resume a run; write the averaged student and sheets of images."""
     torch.manual_seed(config.seed)
     cv2.setNumThreads(1)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    fabric = launch(config.device, config.precision)
+    fabric = launch(config.device, config.precision, config.threads)
     pixels = config.pixels or config.network.image_size
     lessons = Lessons(read_shards(config.images), pixels, config.seed)
     learner = channels_last(StudentWithHeads(config.network, config.frozen_stages))

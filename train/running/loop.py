@@ -43,8 +43,11 @@ class Mixed(MixedPrecision):
         return data
 
 
-def launch(device: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"]) -> Fabric:
-    """Start one process, or as many as torchrun has started; `device` is auto, cpu or cuda."""
+def launch(device: str, precision: Literal["32-true", "bf16-mixed", "16-mixed"], threads: int = 0) -> Fabric:
+    """Start one process, or as many as torchrun has started; `device` is auto, cpu or cuda. `threads` are those of a
+    CPU; 0 is torch's default."""
+    if threads:
+        torch.set_num_threads(threads)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
     keep_freed_memory()
