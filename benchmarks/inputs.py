@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import numpy as np
 
 from streamparts.backends.loading import load_model
 from streamparts.bundle.load import Bundle, check_model
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SEED = 100_500
 """Seed of the timed clip, not used by any training."""
 INPUT_SIDE = 128
+PEOPLE = Path(__file__).parents[1] / "examples" / "people.mp4"
 
 
 def puppet_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (720, 1280)) -> Path:
@@ -36,6 +38,24 @@ def scaled_clip(clip: Path, path: Path, size_hw: tuple[int, int], num_frames: in
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         for number, frame in enumerate(_again_and_again(clip, num_frames)):
             picture = frame.reformat(width, height, "yuv420p", interpolation="BICUBIC")
+            picture.pts, picture.time_base = number, Fraction(1, 30)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+def people_clip(path: Path, num_frames: int, size_hw: tuple[int, int] = (720, 1280)) -> Path:
+    """The example's person on a wide grey image, repeated if `num_frames` exceeds it."""
+    height, width = size_hw
+    left = (width - height) // 2
+    canvas = np.full((height, width, 3), 96, np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(30), options={"crf": "17", "preset": "veryfast"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for number, frame in enumerate(_again_and_again(PEOPLE, num_frames)):
+            square = frame.reformat(height, height, "rgb24", interpolation="BICUBIC")
+            canvas[:, left : left + height] = square.to_ndarray()
+            picture = av.VideoFrame.from_ndarray(canvas, "rgb24")
             picture.pts, picture.time_base = number, Fraction(1, 30)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

@@ -5,7 +5,7 @@
     for tracks in streamparts.track("dance.mp4"):
         print(tracks.pts_seconds, tracks.centers[tracks.visible])
 
-Importing this package loads only numpy; video, network and drawing libraries are loaded on first use.
+Importing this package loads no library; numpy, video, network and drawing libraries are loaded on first use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from streamparts.data import Frame, Joints, Parts, Tracks
 from streamparts.errors import (
     BackendError,
     MissingExtraError,
@@ -23,12 +22,16 @@ from streamparts.errors import (
     TracksError,
     VideoError,
 )
-from streamparts.geometry import Letterbox
 
 if TYPE_CHECKING:
     from streamparts.backends.loading import load_model as load_model
     from streamparts.corpus.run import run_corpus as run_corpus
+    from streamparts.data import Frame as Frame
+    from streamparts.data import Joints as Joints
+    from streamparts.data import Parts as Parts
+    from streamparts.data import Tracks as Tracks
     from streamparts.formats.pandas_table import to_pandas as to_pandas
+    from streamparts.geometry import Letterbox as Letterbox
     from streamparts.learning.learn import learn as learn
     from streamparts.runtime.asynchronous import atrack as atrack
     from streamparts.runtime.embedding import Tracker as Tracker
@@ -73,9 +76,14 @@ __all__ = [
 ]
 
 _HOME_OF = {
+    "Frame": "streamparts.data",
+    "Joints": "streamparts.data",
+    "Letterbox": "streamparts.geometry",
+    "Parts": "streamparts.data",
     "Skeleton": "streamparts.tracking.skeleton",
     "Smoothing": "streamparts.tracking.smoothing",
     "Tracker": "streamparts.runtime.embedding",
+    "Tracks": "streamparts.data",
     "atrack": "streamparts.runtime.asynchronous",
     "learn": "streamparts.learning.learn",
     "load_model": "streamparts.backends.loading",
@@ -91,6 +99,8 @@ _HOME_OF = {
 
 
 def __getattr__(name: str) -> object:
+    if name in ("data", "geometry"):  # modules that could be used before they were imported
+        return importlib.import_module(f"streamparts.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'streamparts' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME_OF[name]), name)

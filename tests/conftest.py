@@ -64,6 +64,14 @@ def real_videos() -> Path:
     return REAL_VIDEOS
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is remembered from the user's own runs, or for them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def no_threads_left() -> Iterator[None]:
     """Fails the test if a thread of the library outlives it."""

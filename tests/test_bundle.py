@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from streamparts.backends.loading import load_model
-from streamparts.bundle.load import ASSETS, DEFAULT_MODEL, METADATA_KEY, Bundle, check_model
+from streamparts.bundle.load import ASSETS, DEFAULT_MODEL, METADATA_KEY, Bundle, check_model, model_names
 from streamparts.bundle.spec import SCHEMA, ModelSpec
 from streamparts.errors import ModelError
 from tests.tiny_model import PARTS, tiny_graph, tiny_spec, write_tiny_model
@@ -33,10 +34,22 @@ def test_a_description_survives_json() -> None:
     assert msgspec.json.decode(spec.to_json())["schema"] == SCHEMA
 
 
-def test_the_default_model_is_sound() -> None:
-    if not (ASSETS / f"{DEFAULT_MODEL}.onnx").exists():
-        pytest.skip(f"streamparts/assets/{DEFAULT_MODEL}.onnx is not there yet")
-    assert load_model().spec.name == DEFAULT_MODEL
+@pytest.mark.parametrize("name", model_names())
+def test_the_shipped_models_are_sound(name: str) -> None:
+    assert check_model((ASSETS / f"{name}.onnx").read_bytes()) == load_model(name).spec
+    assert load_model(name).spec.name == name
+
+
+def test_only_models_of_the_package_are_loaded_without_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(data: bytes) -> None:
+        raise ModelError("tried out")
+
+    monkeypatch.setattr("streamparts.bundle.load.check_model", tried)
+    load_model()
+    for suffix in (".onnx", ".onnx.json"):
+        shutil.copyfile(ASSETS / f"{DEFAULT_MODEL}{suffix}", tmp_path / f"{DEFAULT_MODEL}{suffix}")
+    with pytest.raises(ModelError, match="tried out"):
+        load_model(tmp_path / f"{DEFAULT_MODEL}.onnx")
 
 
 def test_a_name_that_no_model_has_lists_the_names_there_are() -> None:

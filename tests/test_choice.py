@@ -1,16 +1,18 @@
 """The choice of a backend, and the errors if none can be used."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from streamparts.arrays import ByteArray
-from streamparts.backends import choice
+from streamparts.backends import choice, measuring, remembered
 from streamparts.backends.choice import BACKENDS, Entry, choose_backend, find_backends, open_backend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, NetworkOutputs
 from streamparts.errors import BackendError, ModelError
+from streamparts.machine import num_threads
 
 
 class FakeBackend:
@@ -35,8 +37,9 @@ def fake(name: str, auto: choice.Role) -> Entry:
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts other rows in the place of BACKENDS, and forgets what was chosen."""
+def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Puts other rows in the place of BACKENDS, and forgets what was chosen in this process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def replace(**entries: Entry) -> None:
         monkeypatch.setattr(choice, "BACKENDS", entries)
@@ -68,7 +71,51 @@ def test_what_was_measured_is_remembered_for_the_model(
     assert (again.backend.name, again.why) == (first.backend.name, first.why)
     assert again.backend is not first.backend
     with pytest.raises(AssertionError, match="measured without need"):
-        choose_backend(bundle, threads=1)
+        choose_backend(bundle, threads=num_threads(None) + 1)
+
+
+def test_what_was_measured_is_remembered_for_later_processes(
+    bundle: Bundle, table: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"one": fake("one", "cpu"), "two": fake("two", "cpu")}
+    table(**rows)
+    first = choose_backend(bundle)
+    table(**rows)  # as in a new process
+    with monkeypatch.context() as patched:
+        patched.setattr(choice, "measure", never)
+        again = choose_backend(bundle)
+        assert (again.backend.name, again.why) == (first.backend.name, f"{first.why}, measured before")
+        table(**rows, three=fake("three", "cpu"))
+        with pytest.raises(AssertionError, match="measured without need"):
+            choose_backend(bundle)
+        table(**rows)
+        patched.setattr(remembered, "MOST_DAYS", 0)
+        with pytest.raises(AssertionError, match="measured without need"):
+            choose_backend(bundle)
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"name":"other","why":"x"}', b'{"name":"one","why":"\\u0007"}'])
+def test_a_damaged_memory_is_measured_anew(
+    bundle: Bundle, table: Callable[..., None], monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    rows = {"one": fake("one", "cpu"), "two": fake("two", "cpu")}
+    table(**rows)
+    choose_backend(bundle)
+    (path,) = remembered.folder().glob("*.json")
+    path.write_bytes(damage)
+    table(**rows)
+    assert "measured before" not in choose_backend(bundle).why
+    table(**rows)
+    assert "measured before" in choose_backend(bundle).why
+
+
+def test_a_remembered_backend_that_no_longer_opens_is_measured_anew(bundle: Bundle, table: Callable[..., None]) -> None:
+    table(one=fake("one", "cpu"), two=fake("two", "cpu"))
+    gone = choose_backend(bundle).backend.name
+    left = {"one": "two", "two": "one"}[gone]
+    rows = {"one": fake("one", "cpu"), "two": fake("two", "cpu"), gone: Entry(lambda bundle: None, fails, "cpu")}
+    table(**rows)
+    assert choose_backend(bundle).backend.name == left
 
 
 def test_a_single_engine_is_not_measured(
@@ -119,14 +166,14 @@ def test_a_name_that_no_backend_has_lists_the_names_there_are(bundle: Bundle) ->
     ],
 )
 def test_the_quickest_is_taken_if_it_is_so_by_a_tenth(times: dict[str, float], name: str, why: str) -> None:
-    assert choice._quickest(times) == (name, why)
+    assert choice.quickest(times) == (name, why)
 
 
 def test_all_are_measured_equally_often(bundle: Bundle) -> None:
     backends = {name: FakeBackend(name) for name in ("one", "two")}
-    times = choice.measure(dict(backends), choice.noise(bundle))
+    times = choice.measure(dict(backends), measuring.noise(bundle))
     assert set(times) == {"one", "two"}
-    assert 1 <= backends["one"].num_runs == backends["two"].num_runs <= choice.MOST_RUNS
+    assert 1 <= backends["one"].num_runs == backends["two"].num_runs <= measuring.MOST_RUNS
 
 
 def test_every_backend_is_found_with_the_reason_against_it(bundle: Bundle) -> None:

@@ -1,36 +1,28 @@
-"""Selects the backend that runs a model: the requested one, or the fastest available one."""
+"""Selects the backend that runs a model: the requested one, or the fastest available one.
+
+The command line reads the names in this table for every `--help`, so that this module loads numpy only for a choice.
+"""
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from streamparts.arrays import ByteArray
-from streamparts.backends.checks import unbuildable
-from streamparts.data import Backend
+from streamparts.backends.measuring import measure, noise, quickest
 from streamparts.errors import ModelError, StreampartsError
 from streamparts.machine import missing_gpu, missing_package
 
 if TYPE_CHECKING:
     from streamparts.bundle.load import Bundle
+    from streamparts.data import Backend
 
 Role = Literal["gpu", "cpu", "never"]
 
 AUTO = "auto"
 ENGINE_RUNNER = "tensorrt"
 """Name of the backend that runs TensorRT engines."""
-MEASURING_SECONDS = 0.3
-"""Total time of the runs that decide among the CPU backends."""
-MOST_RUNS = 15
-"""Maximum runs of each backend."""
-CLEARLY_QUICKER = 0.9
-"""Another CPU backend replaces the first if it takes less than this share of the first one's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +106,8 @@ def _torch_cuda(precision: Literal["fp32", "tf32", "fp16"], auto: Role = "never"
 
 
 def _missing_torch(device: str, bundle: Bundle | None) -> str | None:
+    from streamparts.backends.checks import unbuildable
+
     def missing_device() -> str | None:
         if device in ("auto", "cpu"):
             return None
@@ -199,7 +193,7 @@ def open_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None) -
 
 def choose_backend(bundle: Bundle, name: str = AUTO, threads: int | None = None) -> Chosen:
     """Open the backend called `name`, or, for "auto", the best available one: the first of the GPU backends, else the
-    fastest CPU backend in a short measurement, made once per model and process.
+    fastest CPU backend in a short measurement, which is remembered for a week.
 
     Args:
         bundle: the model to run.
@@ -231,8 +225,12 @@ def _choose(bundle: Bundle, threads: int | None) -> Chosen:
 
 
 def _measured(bundle: Bundle, threads: int | None) -> tuple[str, Chosen]:
+    from streamparts.backends.remembered import Remembered, remember
+
     failures: dict[str, StreampartsError] = {}
     gpu = _opened("gpu", bundle, threads, failures, most=1)
+    if not gpu and (known := _remembered(bundle, threads)):
+        return known
     cpu = {} if gpu else _opened("cpu", bundle, threads, failures)
     if not gpu and not cpu:
         raise next(iter(failures.values()))
@@ -241,9 +239,25 @@ def _measured(bundle: Bundle, threads: int | None) -> tuple[str, Chosen]:
     elif len(cpu) == 1:
         name, why = next(iter(cpu)), "the only available CPU backend"
     else:
-        name, why = _quickest(measure(cpu, noise(bundle)))
+        name, why = quickest(measure(cpu, noise(bundle)))
+        if not failures:
+            remember(bundle.sha256, threads, [*cpu], Remembered(name, why))
     why += "".join(f"; {failed} failed: {error}" for failed, error in failures.items())
     return name, Chosen((gpu or cpu)[name], why)
+
+
+def _remembered(bundle: Bundle, threads: int | None) -> tuple[str, Chosen] | None:
+    """The CPU backend that an earlier process preferred, if it can still be opened."""
+    from streamparts.backends.remembered import recall
+
+    names = [name for name, entry in BACKENDS.items() if entry.auto == "cpu" and not missing(name, bundle)]
+    found = recall(bundle.sha256, threads, names) if len(names) > 1 else None
+    if found is None:
+        return None
+    try:
+        return found.name, Chosen(BACKENDS[found.name].open(bundle, threads), f"{found.why}, measured before")
+    except StreampartsError:
+        return None
 
 
 def _opened(
@@ -266,34 +280,3 @@ def _opened(
         else:
             opened[name] = backend
     return opened
-
-
-def _quickest(times: dict[str, float]) -> tuple[str, str]:
-    """Return the name of the backend to take, given these times, and the times in words."""
-    default, *_ = times
-    best = quickest = min(times, key=lambda name: times[name])
-    if times[quickest] > CLEARLY_QUICKER * times[default]:
-        best = default
-    rest = ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items() if name != best)
-    note = "" if best == quickest else ", which is not 10 % faster"
-    return best, f"{times[best]:.1f} ms per image here, {rest}{note}"
-
-
-def measure(backends: dict[str, Backend], images: ByteArray) -> dict[str, float]:
-    """Return the median milliseconds per run of each backend, measured in turns so that other load affects all
-    alike."""
-    times: dict[str, list[float]] = {name: [] for name in backends}
-    deadline = time.perf_counter() + MEASURING_SECONDS
-    for _ in range(MOST_RUNS):
-        for name, backend in backends.items():
-            start = time.perf_counter()
-            backend.run(images)
-            times[name].append(1e3 * (time.perf_counter() - start))
-        if time.perf_counter() > deadline:
-            break
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def noise(bundle: Bundle, count: int = 1) -> ByteArray:
-    """(count, H, W, 3) noise images, the same at each call."""
-    return np.random.default_rng(0).integers(0, 256, (count, *bundle.spec.input_hw, 3), dtype=np.uint8)

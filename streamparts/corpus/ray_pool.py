@@ -33,7 +33,7 @@ class RayWorker:
         self._frames = 0
 
     def load(self, settings: Settings) -> Ready | Unable:
-        from streamparts.backends.choice import noise
+        from streamparts.backends.measuring import noise
         from streamparts.corpus.work import Worker
 
         try:

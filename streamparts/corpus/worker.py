@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def _worker(driver: _Driver) -> Worker:
-    from streamparts.backends.choice import noise
+    from streamparts.backends.measuring import noise
     from streamparts.corpus.work import Worker
 
     worker = Worker(driver.settings)

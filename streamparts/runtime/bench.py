@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from streamparts.arrays import ByteArray
-from streamparts.backends.choice import BACKENDS, missing, noise, open_backend
+from streamparts.backends.choice import BACKENDS, missing, open_backend
 from streamparts.backends.loading import load_model
+from streamparts.backends.measuring import noise
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Frame
 from streamparts.errors import StreampartsError, VideoError

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import HTTPSHandler, Request, build_opener
 
 from streamparts.errors import VideoError
 
@@ -24,6 +22,8 @@ _BUNDLES = (
 
 def authorities() -> Path:
     """File of trusted authorities: that of SSL_CERT_FILE, the system's, or certifi's. Raises VideoError."""
+    import ssl
+
     stated = ssl.get_default_verify_paths().cafile
     found = next((Path(path) for path in (stated, *_BUNDLES) if path and Path(path).is_file()), None)
     if found is not None:
@@ -49,11 +49,16 @@ class CheckedFetch:
 
     def __init__(self, seconds: float) -> None:
         """A response may take `seconds`. Raises VideoError without authorities."""
+        import ssl  # with urllib.request a twentieth of a short run's start, which few runs need
+        from urllib.request import HTTPSHandler, build_opener
+
         self._seconds = seconds
         self._opener = build_opener(HTTPSHandler(context=ssl.create_default_context(cafile=str(authorities()))))
 
     def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> IO[bytes]:
         """Raises VideoError for anything but a web address: a remote playlist must not read local files."""
+        from urllib.request import Request
+
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
             raise VideoError(
