@@ -58,7 +58,7 @@ from .running.loop import (
 from .running.quick import Compiled, checks_at, drawn_ahead
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from .students.close_presence import SUBJECT, write_subject
-from .students.level import level_background
+from .students.level import calibrate_masks
 from .students.merge import find_parts
 from .students.student import (
     ENCODER_SHARE,
@@ -155,7 +155,7 @@ def train_student(
     log.close()
     network.eval()
     if close and start < steps:
-        level_background(network, folder)
+        calibrate_masks(network, folder, answers)
         if fabric.is_global_zero:
             save_checkpoint(config.out / STUDENT, network, optimiser, steps, asdict(shape))
     return network
