@@ -65,6 +65,16 @@ def test_parts_that_cross_are_not_swapped_when_the_labels_are_right() -> None:
     assert np.abs(found - true)[10:].max() < 6
 
 
+def test_tracks_that_the_labels_contradict_for_long_are_exchanged() -> None:
+    true = np.tile(np.array([[16.0, 32], [48.0, 32]]), (120, 1, 1))
+    labelled = np.concatenate([true[:20], true[20:, ::-1]])
+    found = np.stack(tracked(labelled, ((0, 1),)))
+    assert np.abs(found[:40] - true[:40]).max() < 3  # a short swap, for all one can know
+    assert np.abs(found[50:] - labelled[50:]).max() < 3
+    jumps = np.abs(np.diff(found[:, 0, 0])) > 3
+    assert jumps.sum() == 1  # at once, as the other part, with its state
+
+
 def test_the_pixels_go_with_the_part() -> None:
     tracker = PartTracker(("left", "right"), smoothing=Smoothing(), pairs=((0, 1),))
     image, centers = np.zeros((SIDE, SIDE, 3), np.uint8), np.array([[16.0, 32], [48.0, 32]])

@@ -79,6 +79,10 @@ class Hanging:
         self._offset = [0j] * num_parts
         self._hung = np.zeros(num_parts, np.bool_)
 
+    def exchange(self, order: NDArray[np.intp]) -> None:
+        """Give each part the memory of part `order` (K,)."""
+        self._offset, self._hung = [self._offset[part] for part in order], self._hung[order]
+
     def carry(
         self,
         before: State,

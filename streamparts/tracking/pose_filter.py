@@ -63,6 +63,13 @@ _QUIET_SHARE = np.array([0.288, 0.288, 0.102])[GROUP] * 6
 where a second difference has 6 times the variance."""
 
 
+_STATES = (
+    "filled", "_placed", "_noise", "_run", "_num_heard", "_known", "_value", "_velocity", "_leaning", "_squared_speeds",
+    "_calm", "_far", "_far_at", "_far_by",
+)  # fmt: skip
+"""Attributes of PoseFilter with one row per part."""
+
+
 class PoseFilter:
     """The memory of one video: K parts, each with its state. It depends only on the given times, not on the clock."""
 
@@ -144,6 +151,15 @@ class PoseFilter:
         variance = position + step * (2 * cross + step * velocity) + self._noise[:, 0]
         centers = np.where(self._known[:, None], self._value[:, :2] + step * self._velocity[:, :2], np.nan)
         return centers * (side_px / REFERENCE_PX), np.sqrt(variance) * (side_px / REFERENCE_PX)
+
+    def exchange(self, order: NDArray[np.intp]) -> None:
+        """Give each part the state of part `order` (K,), because the tracks were taken for each other's."""
+        for name in _STATES:
+            setattr(self, name, getattr(self, name)[order])
+        self._covariance = self._covariance[:, order]
+        self._last, self._before = ((values[order], doubt[order]) for values, doubt in (self._last, self._before))
+        if self._hanging:
+            self._hanging.exchange(order)
 
     def _estimate_noise(self, measured: Array, doubt: Array, seen: NDArray[np.bool_]) -> None:
         """Estimate the measurement noise: a quantile of the second differences, tracked step by step. `doubt` (K,) is

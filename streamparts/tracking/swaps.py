@@ -1,8 +1,11 @@
 """Detects swapped left and right: assigns the two parts of a mirrored pair by their predicted positions.
 
 Each pair has a hidden Markov model with two states, as labelled and swapped, filtered forwards. The evidence is how
-well each assignment continues the tracks; in the long run, the network's labels count. If both parts overlap, there is
-no evidence, and the state is kept.
+well each assignment continues the tracks. If both parts overlap, there is no evidence, and the state is kept.
+
+Tracks may themselves be mistaken, since limbs that cross are hard to tell apart: then every later frame continues the
+mistake, and the network's labels contradict it. Their contradictions are summed up against their agreements (a
+sequential test); beyond a limit, the tracks of a pair are exchanged.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ TAIL = 4.0
 nearer one is still more likely."""
 MOST_EVIDENCE = 18.0
 """Maximum evidence of one frame against an assignment, in squared sigmas."""
+CLEAR_EVIDENCE = 6.0
+"""Evidence from which a frame's labels clearly agree with the tracks or contradict them."""
+MISTAKEN_FRAMES = 25
+"""Contradictions, less agreements, after which the tracks of a pair count as mistaken."""
 
 
 class SwapResolver:
@@ -37,9 +44,12 @@ class SwapResolver:
             raise ValueError(f"a part may be in only one mirrored pair, got {list(pairs)}")
         self._pairs = np.array(pairs, np.int64).reshape(-1, 2)
         self._swapped = np.full(len(self._pairs), SWAPS_PER_FRAME / RETURNS_PER_FRAME)
+        self._contradictions = np.zeros(len(self._pairs), np.int64)
+        self.mistaken = self._pairs[:0]
+        """(M, 2) pairs whose tracks were found to be mistaken in the last frame, to be exchanged by the caller."""
 
     def resolve(self, centers: FloatArray, expected: Array, spread: Array, seen: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """(K,) the network's part for each part: the identity except for swapped pairs.
+        """(K,) the network's part for each part: the identity except for swapped pairs. Also sets `mistaken`.
 
         `centers` (K, 2) as labelled and their visibility `seen` (K,); `expected` (K, 2) by the tracks, nan without one,
         and the standard deviation (K,) of a center around it; all in one unit.
@@ -63,6 +73,13 @@ class SwapResolver:
         # Bayes in odds; evidence is twice a log likelihood ratio
         odds = prior / (1 - prior) * np.exp(evidence / 2)
         self._swapped = odds / (1 + odds)
+        clear = np.sign(evidence) * (np.abs(evidence) >= CLEAR_EVIDENCE)
+        self._contradictions = np.maximum(self._contradictions + clear.astype(np.int64), 0)
+        mistaken = self._contradictions >= MISTAKEN_FRAMES
+        self.mistaken = self._pairs[mistaken]
+        # with the tracks exchanged, labels that contradicted them agree
+        self._swapped = np.where(mistaken, 1 - self._swapped, self._swapped)
+        self._contradictions[mistaken] = 0
         turned = self._pairs[self._swapped > 0.5]
         order[turned] = turned[:, ::-1]  # (left, right) take the network's (right, left)
         return order

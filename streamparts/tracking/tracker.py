@@ -131,7 +131,14 @@ class PartTracker:
         if frame.damaged or not (self._pairs and self._filter):
             return np.arange(len(scores))
         expected, spread = self._filter.expected(frame.pts_seconds, min(frame.height, frame.width))
-        return self._swaps.resolve(affines[:, :, 2], expected, spread, scores >= self._rule.vanish_score)
+        order = self._swaps.resolve(affines[:, :, 2], expected, spread, scores >= self._rule.vanish_score)
+        if len(self._swaps.mistaken):
+            exchanged = np.arange(len(scores))
+            exchanged[self._swaps.mistaken] = self._swaps.mistaken[:, ::-1]
+            self._filter.exchange(exchanged)
+            self._visible, self._typical_areas = self._visible[exchanged], self._typical_areas[exchanged]
+            self._first_axes = self._first_axes[exchanged]
+        return order
 
     def _confidence(self, areas: FloatArray, peaks: FloatArray) -> FloatArray:
         """(K,) in [0, 1]: a part's area relative to its running median, at most 1, times its largest probability. A
