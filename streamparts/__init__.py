@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from streamparts.geometry import Letterbox as Letterbox
     from streamparts.learning.learn import learn as learn
     from streamparts.runtime.asynchronous import atrack as atrack
-    from streamparts.runtime.embedding import Tracker as Tracker
     from streamparts.runtime.loop import track as track
     from streamparts.runtime.stream import run as run
     from streamparts.runtime.stream import run_many as run_many
+    from streamparts.runtime.tracker import Tracker as Tracker
     from streamparts.sources import open_source as open_source
     from streamparts.tracking.skeleton import Skeleton as Skeleton
     from streamparts.tracking.skeleton_file import load_skeleton as load_skeleton
@@ -82,7 +82,7 @@ _HOME_OF = {
     "Parts": "streamparts.data",
     "Skeleton": "streamparts.tracking.skeleton",
     "Smoothing": "streamparts.tracking.smoothing",
-    "Tracker": "streamparts.runtime.embedding",
+    "Tracker": "streamparts.runtime.tracker",
     "Tracks": "streamparts.data",
     "atrack": "streamparts.runtime.asynchronous",
     "learn": "streamparts.learning.learn",

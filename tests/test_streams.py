@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from streamparts.bundle.load import Bundle
-from streamparts.runtime.embedding import Tracker
+from streamparts.runtime.tracker import Tracker
 from streamparts.texts import PlainLines
 from tests.conftest import ROOT, environment
 

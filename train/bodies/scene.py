@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from streamparts.arrays import ByteArray
+from streamparts.sources.folders import IMAGE_SUFFIXES, files_below, files_in
 
 from .mesh import Array
 from .outfit import any_colour
@@ -34,11 +35,9 @@ class Photos:
     def load(folders: tuple[Path, ...], cutouts: tuple[Path, ...] = (), most: int = 600) -> Photos:
         """Read the images below the folders, subsampled evenly to `most`; and cut-outs from folders with frames/ and
         masks/ of equal names."""
-        paths = sorted(
-            p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")
-        )
+        paths = sorted(p for folder in folders for p in files_below(folder) if p.suffix.lower() in IMAGE_SUFFIXES)
         step = max(1, -(-len(paths) // most))
-        frames = sorted(p for folder in cutouts for p in (folder / "frames").iterdir())
+        frames = sorted(p for folder in cutouts for p in files_in(folder / "frames"))
         step_cut = max(1, -(-len(frames) // most))
         pieces = (_cut_out(path) for path in frames[::step_cut])
         return Photos(tuple(_read(path) for path in paths[::step]), tuple(p for p in pieces if p.size))

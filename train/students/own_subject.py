@@ -11,7 +11,7 @@ import numpy as np
 from streamparts.arrays import FloatArray
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
-from streamparts.runtime.embedding import Tracker
+from streamparts.runtime.tracker import Tracker
 
 from ..frames.clips import Clip, ClipFolder, open_clip
 from ..frames.readers import READING_ERRORS, find_clips, reason_of

@@ -62,7 +62,7 @@ class LocalServer(TCPServer):
     def start(self) -> None:
         self._thread.start()
 
-    def knows(self, token: str) -> bool:
+    def accepts(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self._token.encode())
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class LocalHandler(BaseHTTPRequestHandler):
         """The path after the secret; None for requests without it, or with another site's host name."""
         host = re.fullmatch(r"(127\.0\.0\.1|localhost)(:\d+)?", self.headers.get("Host", ""))
         match = re.fullmatch(r"/([\w-]+)/(\w*)", self.path, re.ASCII)
-        return match[2] if host and match and self.server.knows(match[1]) else None
+        return match[2] if host and match and self.server.accepts(match[1]) else None
 
     def is_own_form(self) -> bool:
         """True if a posted form comes from our own page: browsers send the origin of a form, other programs none."""
