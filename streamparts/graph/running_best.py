@@ -47,6 +47,7 @@ def _replace(model: ModelProto, node: NodeProto, axis: int, slots: int) -> None:
     graph.initializer.append(axes)
     made, best, label = _chain(graph, node.input[0], stem, axis, slots)
     for each, result in [(node, label), *((twin, best) for twin in twins)]:
+        # Split keeps the axis, with size 1
         if not _attribute(each, "keepdims", 1):
             made.append(helper.make_node("Squeeze", [result, axes.name], [f"{each.output[0]}_squeezed"]))
             result = f"{each.output[0]}_squeezed"
@@ -61,6 +62,7 @@ def _replace(model: ModelProto, node: NodeProto, axis: int, slots: int) -> None:
             found = True
         else:
             (after if found else before).append(each)
+    # protobuf moves no messages between lists; copies stay valid when the list is cleared
     copies = [type(each).FromString(each.SerializeToString()) for each in (*before, *made, *after)]
     del graph.node[:]
     graph.node.extend(copies)
@@ -79,6 +81,7 @@ def _chain(graph: GraphProto, source: str, stem: str, axis: int, slots: int) -> 
     for k in range(1, slots):
         slot = f"{stem}{k}"
         nodes += [
+            # strictly larger, so that the first of equal slots wins
             helper.make_node("Greater", [slot, best], [f"{slot}_larger"]),
             helper.make_node("Where", [f"{slot}_larger", slot, best], [f"{slot}_best"]),
             helper.make_node("Where", [f"{slot}_larger", numbers[k].name, label], [f"{slot}_label"]),
@@ -98,6 +101,7 @@ def _maxima(graph: GraphProto, argmax: NodeProto, axis: int) -> list[NodeProto]:
             continue
         axes = _attribute(node, "axes")
         if len(node.input) > 1 and node.input[1] in constants:
+            # from opset 18 on, the axes are an input
             axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
         if axes == [axis]:
             found.append(node)

@@ -70,10 +70,12 @@ class EfficientNetLite0(nn.Module):
         return (*self.channels[:3], self.channels[4], *deepest[-1:])
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        # TensorFlow's input: (bytes - 127) / 128
         x = self.stem(images * (255 / 128) - 127 / 128)
         given = []
         for number, stage in enumerate(self.stages):
             x = stage(x)
+            # the last stage of each stride: 2, 4, 8, 16 and 32
             if number in (0, 1, 2, 4) or number == len(self.stages) - 1:
                 given.append(x)
         return given
@@ -84,6 +86,7 @@ def convolution(
 ) -> list[nn.Module]:
     """A convolution with TensorFlow's "same" padding, which at stride 2 pads one more row and column at the end, its
     norm and, if `active`, ReLU6."""
+    # padding of both sides together, for even sizes
     both = kernel - 1 if stride == 1 else kernel - 2
     before = both // 2
     even = both == 2 * before
@@ -108,5 +111,6 @@ class Block(nn.Module):
         self.adds = stride == 1 and in_channels == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
+        # narrow -> wide -> wide, one filter per channel -> narrow
         out: Tensor = self.project(self.depthwise(self.expand(x)))
         return x + out if self.adds else out

@@ -40,6 +40,7 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(in_channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
     def forward(self, x: Tensor) -> Tensor:
+        # (B, 4 width, h, w)
         shortcut = self.downsample(x) if self.downsample is not None else x
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
@@ -61,6 +62,7 @@ class ResNet50(nn.Module):
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
+        # ceil_mode gives the S/8 + 1 cells
         self.pool = nn.MaxPool2d(3, 2, 1, ceil_mode=True)
         channels = 64
         for number, (blocks, stride, dilation) in enumerate(STAGES):
@@ -69,10 +71,12 @@ class ResNet50(nn.Module):
             channels = EXPANSION * width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
+                # for training from scratch; pretrained weights replace it
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self._keep_statistics = False
 
     def forward(self, images: Tensor) -> Tensor:
+        # [0, 1] -> bytes, then the weights' own normalisation
         x: Tensor = (images * 255 - self.mean[:, None, None]) / self.std[:, None, None]
         x = self.pool(self.relu(self.bn1(self.conv1(x))))
         for number in range(len(STAGES)):
@@ -114,6 +118,7 @@ class AtrousPyramid(nn.Module):
             init_logits(branch)
 
     def forward(self, features: Tensor) -> Tensor:
+        # the published network reads only the second half of the channels
         x = features[:, -self.in_channels :]
         return torch.stack([branch(x) for branch in self.branches]).sum(0)
 

@@ -50,6 +50,7 @@ class Comparison:
     @property
     def mean_pose_px(self) -> NDArray[np.float64]:
         """(F,) mean over the parts compared; 0 without any."""
+        # nan marks parts without anything to compare, infinity a broken output: np.where keeps infinity
         there = ~np.isnan(self.pose_px)
         mean: NDArray[np.float64] = np.where(there, self.pose_px, 0).sum(1) / np.maximum(there.sum(1), 1)
         return mean
@@ -63,6 +64,7 @@ class Comparison:
     def worst(self, tolerance: Tolerance) -> int:
         """The frame that differs most, in units of the tolerance."""
         poses = self.mean_pose_px if tolerance.mean else self.max_pose_px / tolerance.far
+        # (3, F): labels, poses and scores, each in units of its own tolerance
         excess = (self.label_mismatch / (1 - tolerance.labels), poses / tolerance.pose_px, self.score / tolerance.score)
         return int(np.max(excess, axis=0).argmax())
 
@@ -105,6 +107,7 @@ def compare(
         labels[batch] = got.labels
         mismatch[batch] = np.maximum(mismatch[batch], (wanted.labels != got.labels).mean((1, 2)))
         score[batch] = np.maximum(score[batch], score_differences(wanted, got))
+        # fmax, because a part may be comparable in one batch only; maximum would keep the nan
         pose[batch] = np.fmax(pose[batch], pose_errors_px(wanted, got, spec))
     return Comparison(mismatch, pose, score, truth.labels, labels)
 
@@ -138,6 +141,7 @@ def score_differences(wanted: NetworkOutputs, got: NetworkOutputs) -> FloatArray
     """(B,) largest difference of scores and evidence over parts with the same pixels in both: they are sums over these,
     so one more pixel legitimately changes a score, and the labels are compared separately. Infinity for nan or
     infinity."""
+    # (B, K)
     differences: FloatArray = np.abs(wanted.scores - got.scores)
     if wanted.evidence is not None and got.evidence is not None:
         differences = np.maximum(differences, np.abs(wanted.evidence - got.evidence).max(2))
@@ -150,8 +154,10 @@ def score_differences(wanted: NetworkOutputs, got: NetworkOutputs) -> FloatArray
 def pose_errors_px(wanted: NetworkOutputs, got: NetworkOutputs, spec: ModelSpec) -> NDArray[np.float64]:
     """(B, K) as Comparison.pose_px. A part without pixels in the reference has a meaningless pose."""
     undirected = spec.method == "scops"
+    # normalised coordinates span 2 over the image's side
     errors = HALF_SIDE * pose_differences(wanted.affines, got.affines, undirected).astype(np.float64)
     errors = np.where(np.isfinite(errors), errors, np.inf)
+    # moments depend on every pixel, so poses of SCOPS are comparable only for equal labels
     judged = same_pixels(wanted.labels, got.labels, spec.num_parts) if undirected else wanted.scores > 0
     return np.where(judged | np.isinf(errors), errors, np.nan)
 
@@ -162,6 +168,7 @@ def pose_differences(wanted: FloatArray, got: FloatArray, undirected: bool) -> F
     straight: FloatArray = np.abs(wanted - got).max((2, 3))
     if not undirected:
         return straight
+    # half a turn negates both axes and keeps the centre
     turned = np.concatenate([-got[..., :2], got[..., 2:]], axis=-1)
     nearer: FloatArray = np.minimum(straight, np.abs(wanted - turned).max((2, 3)))
     return nearer
@@ -170,6 +177,7 @@ def pose_differences(wanted: FloatArray, got: FloatArray, undirected: bool) -> F
 def same_pixels(wanted: ByteArray, got: ByteArray, num_parts: int) -> NDArray[np.bool_]:
     """(B, K) True if both labels (B, S, S) give a part the same pixels."""
     parts = np.arange(1, num_parts + 1)[:, None, None]
+    # (B, K, S, S) reduced over the pixels
     same: NDArray[np.bool_] = ((wanted[:, None] == parts) == (got[:, None] == parts)).all((2, 3))
     return same
 

@@ -49,6 +49,7 @@ def rounds(
 
 def tiles(frame_hw: tuple[int, int], model_hw: tuple[int, int], height: float) -> list[Region]:
     """Regions of that height, with the model input's aspect ratio, that cover the frame with overlap."""
+    # of displayed pixels, at the model input's aspect ratio
     width = height * model_hw[1] / model_hw[0]
     return [(x, y, width, height) for y in _places(frame_hw[0], height) for x in _places(frame_hw[1], width)]
 
@@ -103,5 +104,6 @@ def _find(extent: Extent) -> Find:
 def _places(length: int, side: float) -> list[float]:
     if side >= length:
         return [(length - side) / 2]
+    # as few evenly spaced tiles as overlap by 1 - TILE_STEP of their side at least
     number = 1 + math.ceil((length - side) / (TILE_STEP * side))
     return [(length - side) * i / (number - 1) for i in range(number)]

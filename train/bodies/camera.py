@@ -27,8 +27,10 @@ class Camera:
 
     def project(self, points: Array) -> Array:
         """Project (M, 3) points to (M, 3): x and y in pixels, and the depth in metres."""
+        # (M, 3) in the camera's axes: right, down, ahead
         seen = (points - self.place) @ self.turned.T
         ahead = np.maximum(seen[:, 2:], 0.05)
+        # pinhole: f x / z + c
         flat = seen[:, :2] / ahead * self.focal + np.array(self.centre, np.float32)
         return np.asarray(np.concatenate([flat, seen[:, 2:]], 1), np.float32)
 
@@ -47,6 +49,7 @@ def look_at(rng: Generator, figure: BodyFigure) -> Camera:
     facing = figure.facing * (1, 1, 0)
     front = np.arctan2(*unit(facing)[1::-1]) if np.linalg.norm(facing) > 0.3 else 0.0
     angle, lift = front + np.radians(around), np.radians(np.clip(above, -40, 80))
+    # spherical coordinates around the body
     outwards = np.array([np.cos(angle) * np.cos(lift), np.sin(angle) * np.cos(lift), np.sin(lift)], np.float32)
     place = middle + outwards * max(
         1.3, height * float(rng.choice([rng.uniform(1.1, 2.2), rng.uniform(2.2, 8)], p=[0.2, 0.8]))
@@ -55,6 +58,7 @@ def look_at(rng: Generator, figure: BodyFigure) -> Camera:
     right = unit(np.cross(ahead, (0, 0, 1)))
     down = np.cross(ahead, right)
     roll = np.radians(rng.normal(0, 5))
+    # rows: the camera's axes in the world, rolled about the line of sight
     turned = np.stack([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead])
     return Camera(np.asarray(turned, np.float32), place)
 
@@ -72,7 +76,7 @@ def frame_it(rng: Generator, camera: Camera, figure: BodyFigure, size: int) -> C
         low, high = seen[chosen].min(0), seen[chosen].max(0)
         side, shift = float((high - low).max()) * rng.uniform(0.85, 1.5), rng.uniform(-0.15, 0.15, 2)
     elif kind < 0.32:  # the whole picture, of which the person is a part
-        side, shift = float((high - low).max()) * rng.uniform(1.6, 5.5) ** 1.0, rng.uniform(-0.36, 0.36, 2)
+        side, shift = float((high - low).max()) * rng.uniform(1.6, 5.5), rng.uniform(-0.36, 0.36, 2)
     else:
         side = (1 + 2 * margin) * float((high - low).max()) * rng.uniform(0.68, 1.35)
         shift = rng.uniform(-0.13, 0.13, 2)
@@ -106,5 +110,6 @@ def horizon(camera: Camera, size: int) -> float:
     """Return the horizon of a level floor, as a share of the height from the top."""
     forward = camera.turned[2]
     level = unit(forward * (1, 1, 0) + 1e-6)
+    # the vanishing point of horizontal lines in the direction of view
     seen = camera.turned @ level
     return float(np.clip((seen[1] / max(seen[2], 0.05) * camera.focal + camera.centre[1]) / size, -0.5, 1.5))

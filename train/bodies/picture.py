@@ -72,6 +72,7 @@ def paint_person(figure: BodyFigure, outfit: Outfit, camera: Camera, light: Ligh
     nearness, owner, inside = rasterise(points, figure.faces, fine, fine)
     rows, columns = np.nonzero(owner >= 0)
     owner, inside = owner[rows, columns], inside[rows, columns]
+    # (V, 15): 8 places, material, 3 rest positions, 3 normals, interpolated together
     values = np.concatenate([figure.places, figure.materials, figure.rest, figure.normals], 1)
     some = interpolate(owner, inside, figure.faces, values)
     colour, uneven = outfit.paint(some[:, :8], some[:, 8], some[:, 9:12])
@@ -91,8 +92,10 @@ def paint_person(figure: BodyFigure, outfit: Outfit, camera: Camera, light: Ligh
 def shade(normals: Array, rest: Array, uneven: Array, phases: Array, camera: Camera, light: Light) -> Array:
     """Return (M, 3) light: a soft lamp, more light from above than from below, and folds as waves of the normals."""
     normals = normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-6)
+    # 1 if the surface faces the camera
     flip = np.sign(-(normals @ camera.turned[2]))[:, None]  # the insides of skirts
     normals = normals * np.where(flip == 0, 1, flip)
+    # a wave along the body at rest, bent by a slower one: folds move with the cloth
     fold = np.sin(
         rest @ np.array([60, 35, 70], np.float32) + 3 * np.sin(rest @ np.array([22, 41, 13], np.float32) + phases[2])
     )
@@ -212,10 +215,12 @@ def _shadow(rng: Generator, figure: BodyFigure, camera: Camera, light: Light, si
     """Return (S, S, 1) the darkness of the floor."""
     slope = light.towards[:2] / max(light.towards[2], 0.35)
     flat = figure.vertices.copy()
+    # along the light's direction down to the floor, z = 0
     flat[:, :2] -= flat[:, 2:] * slope
     flat[:, 2] = 0
     points = camera.project(flat)[:, :3]
     quarter = points * np.array([0.5, 0.5, 1], np.float32)
+    # half the resolution and half the triangles suffice for something blurred
     mask = (rasterise(quarter, figure.faces[::2], size // 2, size // 2)[1] >= 0).astype(np.float32)
     blurred = cv2.GaussianBlur(cv2.dilate(mask, np.ones((2, 2))), (0, 0), rng.uniform(0.6, 4))
     return np.asarray(cv2.resize(blurred, (size, size))[..., None] * rng.uniform(0.1, 0.6), np.float32)
@@ -234,9 +239,11 @@ def compose(background: Array, layers: list[Layer], size: int) -> tuple[Array, B
             np.where(nearer[..., None], layer.canonical, front.canonical),
         )
     alpha = (front.labels > 0).astype(np.float32)
+    # (S, S, 1) covered share of each pixel, from FINE x FINE samples
     cover = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)[..., None]
     rgb = cv2.resize(front.rgb, (size, size), interpolation=cv2.INTER_AREA)
     image = background * (1 - cover) + rgb
+    # truth is not averaged: the middle sample of each pixel
     some = slice(FINE // 2, None, FINE)
     return image, np.ascontiguousarray(front.labels[some, some]), np.ascontiguousarray(front.canonical[some, some])
 
@@ -255,13 +262,16 @@ def part_poses(figure: BodyFigure, camera: Camera, labels: NDArray[np.uint8]) ->
     for k, name in enumerate(PARTS):
         mine = np.flatnonzero(owners == k)
         whole = float(areas[mine].sum())
+        # (t,) areas as weights: moments of the silhouette from its triangles
         weights = areas[mine] / max(whole, 1e-9)
         centre = weights @ middles[mine]
         start, end = (ends[joint] for joint in AXES[name])
         along = unit(end - start)
         axes = np.stack([along, (-along[1], along[0])])
+        # (2,) standard deviations along and across the bone
         spread = np.sqrt(weights @ ((middles[mine] - centre) @ axes.T) ** 2 + 1e-6)
         out[k, :, :2] = axes.T * (CANONICAL_SIGMAS * spread)
         out[k, :, 2] = centre
+        # a pixel has a normalised area of 4 / S^2; front and back together cover the silhouette twice
         seen[k] = min(1.0, pixels[k + 1] / max(whole / 2 * size**2 / 4, 1.0))
     return out, seen

@@ -63,6 +63,7 @@ def _depth_order(bones: Sequence[Bone], rng: Generator) -> list[int]:
     """Bone indices from back to front."""
     depth: dict[str | None, float] = {None: 0.0}
     for bone in bones:
+        # relative to the parent: a forearm is before or behind its own upper arm
         depth[bone.name] = depth[bone.parent] + float(rng.choice(bone.depths)) + rng.uniform(-0.01, 0.01)
     return sorted(range(len(bones)), key=lambda k: depth[bones[k].name])
 
@@ -88,9 +89,11 @@ def render_clip(
     order = _depth_order(figure.bones, rng)
     frames, labels = np.empty((num_frames, *size_hw, 3), np.uint8), np.empty((num_frames, *size_hw), np.uint8)
     for i, background in enumerate(backgrounds(rng, seconds, size_hw, moving_camera)):
+        # painter's algorithm: from back to front
         canvas = Canvas(background)
         for k in order:
             canvas.add(patches[k], poses[i, k], k + 1)
+        # + 0.5 rounds when floats become bytes
         frames[i], labels[i] = canvas.rgb + 0.5, canvas.labels
     return PuppetClip(
         frames=frames,
@@ -117,12 +120,14 @@ def _affines(poses: Array, patches: Sequence[Patch], size_hw: Size) -> FloatArra
     """(F, K, 2, 3) canonical -> normalised image coordinates."""
     height, width = size_hw
     to_normalised = np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
+    # canonical -> bone (ellipse) -> pixels (pose) -> normalised
     affines = to_normalised @ poses @ np.stack([patch.ellipse for patch in patches])
     return np.asarray(affines[..., :2, :], np.float32)
 
 
 def _joints(bones: Sequence[Bone], poses: Array) -> FloatArray:
     """(F, J, 2) pixels: every bone's origin, then the tips of the limbs."""
+    # a bone lies along its own x axis
     tips = [poses[:, k] @ np.array([bone.length, 0, 1]) for k, bone in enumerate(bones) if bone.tip]
     return np.concatenate([poses[..., :2, 2], np.stack(tips, 1)[..., :2]], 1).astype(np.float32)
 
@@ -130,6 +135,7 @@ def _joints(bones: Sequence[Bone], poses: Array) -> FloatArray:
 def _visible_fraction(labels: ByteArray, poses: Array, patches: Sequence[Patch]) -> FloatArray:
     """(F, K) visible pixels divided by the pixels of the whole part."""
     seen = np.stack([np.bincount(frame.ravel(), minlength=len(patches) + 1)[1:] for frame in labels])
+    # the determinant is the scale of areas
     whole = np.linalg.det(poses) * [patch.area for patch in patches]
     return np.asarray(np.clip(seen / whole, 0, 1), np.float32)
 

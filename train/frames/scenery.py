@@ -85,9 +85,11 @@ class Scenery:
         if np.isnan(matrix).any():
             inner_known[:] = False
             return background, known
+        # (h, w) True where all pixels that are interpolated were seen often enough
         inner_known &= view(self.seen.astype(np.uint8) * 255, matrix, inner.shape[:2]) == 255
         picture = view(self.picture, matrix, inner.shape[:2])
         near = np.ones((2 * max(1, round(len(frame) / 64)) + 1,) * 2, np.uint8)
+        # minimum and maximum over the neighbourhood: clipping takes the nearest value between them
         inner[:] = np.clip(inner, cv2.erode(picture, near), cv2.dilate(picture, near))
         return background, known
 
@@ -144,6 +146,7 @@ def lay_out(frames: ByteArray, path: NDArray[np.float64], box: Box) -> Scenery |
     for _ in range(2):
         if scenery is None or scenery.to_picture is None:
             return None
+        # each round aligns to a sharper image
         aligned = [align(scenery, i, frames[i]) for i in range(len(frames))]
         scenery = mosaic(frames, np.stack(aligned), box)
     return scenery
@@ -159,8 +162,10 @@ def mosaic(frames: ByteArray, path: NDArray[np.float64], box: Box) -> Scenery | 
     width, height = (high - low).astype(int).tolist()
     if not 0 < width * height < MAX_AREA * (box.bottom - box.top) * (box.right - box.left):
         return None
+    # so that the top-left corner of everything seen is (0, 0)
     path = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]]) @ path
     chosen = placed[spread(len(placed), MOSAIC_FRAMES)]
+    # (N, H, W, 3): frames that do not show a position stay white there, and sort behind the others
     layers = np.full((len(chosen), height, width, 3), 255, np.uint8)
     count = np.zeros((height, width), np.intp)
     for layer, index in zip(layers, chosen, strict=True):
@@ -169,6 +174,7 @@ def mosaic(frames: ByteArray, path: NDArray[np.float64], box: Box) -> Scenery | 
         layer[covered] = cv2.warpPerspective(image, path[index], (width, height))[covered]
         count += covered
     layers.sort(axis=0)
+    # (H, W) the median's index among the `count` lowest layers
     middle = np.maximum(count - 1, 0) // 2
     picture = np.take_along_axis(layers, middle[None, :, :, None], axis=0)[0]
     return Scenery(picture, seen=count >= MIN_SEEN, to_picture=path.astype(np.float32), box=box)
@@ -185,6 +191,7 @@ def align(scenery: Scenery, index: int, frame: ByteArray) -> Matrix:
     subject = (cv2.absdiff(frame, background).max(axis=-1) > DIFFERENT) & known
     if unexplained_share(scenery, index, frame) > MAX_UNEXPLAINED:
         return np.full((3, 3), np.nan)
+    # the subject and its rim do not take part
     spot = cv2.dilate(scenery.box.crop(subject.astype(np.uint8)), np.ones((5, 5), np.uint8))
     hidden = cv2.warpPerspective(spot, matrix, scenery.seen.shape[::-1])
     usable = (scenery.seen & (hidden == 0)).astype(np.uint8)
@@ -196,5 +203,6 @@ def align(scenery: Scenery, index: int, frame: ByteArray) -> Matrix:
         )  # fmt: skip
     except cv2.error:
         return matrix
+    # a jump of the corners by a tenth of the frame is a wrong optimum
     moved = projected(better.astype(np.float64), corners(scenery.box)) - projected(matrix, corners(scenery.box))
     return np.asarray(better, np.float64) if np.abs(moved).max() < 0.1 * min(frame.shape[:2]) else matrix

@@ -103,6 +103,7 @@ def take(shard: Shard, row: int) -> RenderedImage:
 def mirrored(sample: RenderedImage) -> RenderedImage:
     """Mirror the image and swap the sides of the body."""
     affines = sample.affines[SWAP].copy()
+    # x -> -x mirrors positions
     affines[:, 0] *= -1
     affines[:, :, 1] *= -1  # A stays a rotation times a scaling; the second axis has no direction of its own
     flip = np.array([-1, 1, 1], np.float32)
@@ -120,6 +121,7 @@ def mirrored(sample: RenderedImage) -> RenderedImage:
 def draw_move(rng: Generator) -> Array:
     """(2, 3) similarity in normalised coordinates: a small, sometimes large rotation, scale and shift."""
     angle = rng.normal(0, 10) if rng.random() < 0.93 else rng.uniform(-180, 180)
+    # evenly in the logarithm
     scale = np.exp(rng.uniform(np.log(0.75), np.log(1.3)))
     cos, sin = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
     return np.array([[cos, -sin, rng.normal(0, 0.08)], [sin, cos, rng.normal(0, 0.08)]], np.float32)
@@ -130,9 +132,11 @@ def moved(sample: RenderedImage, move: Array, size: int) -> RenderedImage:
     image = _warp(sample.image, move, size, cv2.INTER_LINEAR)
     labels = _warp(sample.labels, move, size, cv2.INTER_NEAREST)
     canonical = _warp(sample.canonical, move, size // CELLS, cv2.INTER_NEAREST)
+    # A' = M A and t' = M t + m
     affines = np.concatenate([move[:, :2] @ sample.affines[:, :, :2], sample.affines[:, :, 2:]], -1)
     affines[:, :, 2] = sample.affines[:, :, 2] @ move[:, :2].T + move[:, 2]
     facing = sample.facing.copy()
+    # only the rotation: the direction has no size
     facing[:2] = move[:, :2] @ facing[:2] / np.hypot(move[0, 0], move[1, 0])
     return RenderedImage(image, labels, canonical, affines, sample.seen, facing, sample.people)
 
@@ -141,6 +145,7 @@ def _warp(image: Any, move: Array, size: int, how: int) -> Any:
     """Convert a normalised similarity to cv2's pixels, whose centres are whole numbers."""
     before, after = image.shape[0] / 2, size / 2
     linear = move[:, :2] * (after / before)
+    # pixel index i is (i + 0.5) / (S / 2) - 1 in normalised coordinates
     shift = move[:, 2] * after + after - 0.5 - linear @ np.array([before - 0.5, before - 0.5])
     matrix = np.column_stack([linear, shift])
     return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=how))
@@ -203,6 +208,7 @@ def _blurred(rng: Generator, image: ByteArray) -> ByteArray:
     kernel = np.zeros((length, length), np.float32)
     angle, half = rng.uniform(0, np.pi), (length - 1) / 2
     ends = [(round(half + s * half * np.cos(angle)), round(half + s * half * np.sin(angle))) for s in (-1, 1)]
+    # motion blur: a mean along a line
     cv2.line(kernel, ends[0], ends[1], 1.0)
     return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
 
@@ -212,6 +218,7 @@ def _recoloured(rng: Generator, image: ByteArray) -> ByteArray:
     x = image.astype(np.float32) / 255
     grey = x.mean(2, keepdims=True)
     saturation = 0.0 if rng.random() < 0.06 else rng.uniform(0.5, 1.4)
+    # distance from grey
     x = grey + saturation * (x - grey)
     gain = rng.uniform(0.7, 1.25) * (1 + rng.normal(0, 0.07, 3).astype(np.float32))
     middle = np.float32(rng.uniform(0.3, 0.6))
@@ -229,6 +236,7 @@ def stack(samples: list[RenderedImage]) -> Truth:
     alone = torch.tensor([float(s.people == 1) for s in samples])[:, None]
     seen = torch.from_numpy(np.stack([s.seen for s in samples]).astype(np.float32))
     centres = affines[..., 2]
+    # (B, K) 1 if the centre is in the image
     inside = (centres.abs().amax(-1) < 1).float()
     return Truth(
         images=images.contiguous(memory_format=torch.channels_last).float().div_(255),

@@ -36,6 +36,7 @@ def calibrate(features: FloatLike, present: FloatLike) -> tuple[tuple[float, ...
         raise StreampartsError("frames both with and without the subject are needed to distinguish them")
     middle, spread = features.mean(0), features.std(0) + 1e-9
     inputs = np.column_stack([(features - middle) / spread, np.ones(len(features))])
+    # (N,) sum 1/2 for each kind
     weights = np.where(there, 0.5 / there.sum(), 0.5 / (~there).sum())
     found = _newton(inputs, there.astype(np.float64), weights)
     # back from standardised features to the original ones

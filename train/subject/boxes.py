@@ -47,6 +47,7 @@ def components(mask: ByteArray) -> list[FloatArray]:
     found.sort(key=lambda row: -row[4])
     whole: list[FloatArray] = []
     for row in found:
+        # a small component beside a much larger one is a piece of it; two of comparable size are two subjects
         near = [i for i, other in enumerate(whole) if row[4] < COMPARABLE * other[4] and gap(row, other) < PARTS_OF_ONE]
         if near:
             whole[near[0]] = union(whole[near[0]], row)
@@ -57,6 +58,7 @@ def components(mask: ByteArray) -> list[FloatArray]:
 
 def gap(first: FloatArray, second: FloatArray) -> float:
     """Return the distance between two boxes, in units of the second one's longer side."""
+    # along x and y: positive low - high is the space between the boxes
     low, high = np.maximum(first[:2], second[:2]), np.minimum(first[:2] + first[2:4], second[:2] + second[2:4])
     return float(np.maximum(low - high, 0).max() / max(second[2:4]))
 
@@ -91,6 +93,7 @@ def assign(found: list[list[FloatArray]], number: int) -> FloatArray:
     position is nearest; two subjects that touch share one component and its box."""
     out = np.full((len(found), number, 4), np.nan, np.float32)
     start = next(i for i, rows in enumerate(found) if len(comparable(rows)) >= number)
+    # (N, 4) where all subjects are first visible; followed from there in both directions
     last = np.stack([row[:4] for row in found[start][:number]])
     size = float(np.sqrt(last[:, 2:].prod(1)).mean())
     for order in (range(start, len(found)), range(start - 1, -1, -1)):
@@ -100,8 +103,10 @@ def assign(found: list[list[FloatArray]], number: int) -> FloatArray:
             since += 1
             if not len(rows):
                 continue
+            # (components, N) distances
             cost = np.linalg.norm(centre(rows)[:, None] - centre(where)[None], axis=2)
             pairs = list(zip(*linear_sum_assignment(cost), strict=True))
+            # (N,) the longer a subject was missing, the farther it may have gone
             reach = size * (1.5 + 0.5 * np.minimum(since, 20))
             taken = {int(k) for row, k in pairs if number == 1 or cost[row, k] < reach[k]}
             for row, k in pairs:
@@ -127,10 +132,12 @@ def smoothed(boxes: FloatArray, times: NDArray[np.float64]) -> Followed:
     found = ~np.isnan(boxes[:, 0])
     if not found.any():
         return Followed(np.zeros_like(boxes), found)
+    # (F, 4) centre and size
     values = np.concatenate([centre(boxes), boxes[:, 2:]], 1)
     filled = np.stack([np.interp(times, times[found], column[found]) for column in values.T], 1)
     padded = np.pad(filled, ((2, 2), (0, 0)), mode="edge")
     median = np.median(np.stack([padded[i : i + len(filled)] for i in range(5)]), axis=0)
+    # standard deviation in rows: rows may be several frames apart
     spread_over = max(0.5, SMOOTHING / max(1.0, float(np.median(np.diff(times))) if len(times) > 1 else 1.0))
     soft = cv2.GaussianBlur(median, (1, 2 * int(3 * spread_over) + 1), sigmaX=0.1, sigmaY=spread_over)
     soft = soft.reshape(median.shape)

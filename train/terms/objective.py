@@ -61,6 +61,7 @@ def before_background(decoding: Decoding, background: Tensor, pair: Pair) -> Ten
     own background, so that slot 0 need only be where the subject is not."""
     if not pair.close_up:
         return decoding.image
+    # (B, 3, S, S) P_0, the decoded background
     own = decoding.part_images[:, 0]
     return decoding.image + decoding.masks[:, :1] * (background - own)  # replaces M_0 P_0 by M_0 times the background
 
