@@ -40,7 +40,7 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return first_frames(PEOPLE, tmp_path_factory.mktemp("short") / "people.mp4", 40)
 
 
-@pytest.mark.parametrize("name", [*SHORT, "notebook.ipynb"])
+@pytest.mark.parametrize("name", [*SHORT, "notebook.ipynb", "learn.ipynb"])
 def test_each_says_how_it_is_run(name: str) -> None:
     text = (EXAMPLES / name).read_text(encoding="utf-8")
     begin = text if name.endswith(".ipynb") else str(compile(text, name, "exec").co_consts[0])
@@ -262,16 +262,40 @@ def test_notebook_runs_from_the_first_cell_to_the_last(
     assert 0 < poses["speed"].median() < 2000
 
 
-def test_notebook_has_no_outputs_and_the_form_that_jupyter_writes() -> None:
-    content = notebook()
+@pytest.mark.slow
+def test_the_notebook_that_learns_adapts_and_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    first_frames(PEOPLE, tmp_path / "people.mp4", 16)
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr(
+        pyplot, "show", lambda: shown.append(pyplot.gca().images[0].get_array().shape) or pyplot.close()
+    )
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(notebook("learn.ipynb")["cells"]):
+        if cell["cell_type"] == "code":
+            code = "".join(cell["source"]).replace('"people.mp4", 5', '"people.mp4", 0.02')
+            exec(compile(code, f"learn.ipynb, cell {number}", "exec"), namespace)
+    assert (namespace["adapted"].began_as, namespace["own"].began_as) == ("person", "")
+    assert "agreement" in json.dumps(namespace["report"])
+    assert len(shown) == 2 and all(width > 100 for _, width, _ in shown), "both sheets are shown"
+    assert capfd.readouterr().out.count("visible in a frame") == 2
+
+
+@pytest.mark.parametrize("name", ["notebook.ipynb", "learn.ipynb"])
+def test_notebook_has_no_outputs_and_the_form_that_jupyter_writes(name: str) -> None:
+    content = notebook(name)
     assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
     assert len({cell["id"] for cell in content["cells"]}) == len(content["cells"])
     for cell in content["cells"]:
         assert cell["metadata"] == {}
         assert cell["cell_type"] == "markdown" or (cell["outputs"], cell["execution_count"]) == ([], None)
-    text = (EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8")
-    assert text == json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    assert (EXAMPLES / name).read_text(encoding="utf-8") == json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def notebook() -> Any:
-    return json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))
+def notebook(name: str = "notebook.ipynb") -> Any:
+    return json.loads((EXAMPLES / name).read_text(encoding="utf-8"))
