@@ -1,5 +1,6 @@
 """Damaged frames are marked, for each kind of loss; others are not."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,6 +16,7 @@ from streamparts.data import Frame, Parts
 from streamparts.geometry import Letterbox
 from streamparts.sources import without_damaged
 from streamparts.sources.files import FileSource
+from streamparts.sources.nal_units import starts_whole
 from streamparts.sources.network import open_address
 from streamparts.sources.rescale import Rescaler
 from streamparts.tracking.tracker import PartTracker
@@ -24,6 +26,8 @@ from tests.media import ArraySource, numbered_video, read_number
 
 HEIGHT, WIDTH = 240, 320
 Loses = Callable[[int, int], bool]
+UDP_SECONDS = 1.0
+"""Before the server hangs up: FFmpeg waits for a missing packet, and forgets those that wait with it at the end."""
 
 
 @cache
@@ -68,7 +72,8 @@ def losing(share: float, seed: int, after: int) -> Loses:
 
 
 def lossy_run(udp: bool, loses: Loses, num_frames: int) -> tuple[list[tuple[int, bool, ByteArray]], int]:
-    scripts = 2 * [servers.rtsp(units(num_frames), loses=loses, udp=udp)]
+    patience = UDP_SECONDS if udp else 0.0
+    scripts = 2 * [servers.rtsp(units(num_frames), after=lambda: time.sleep(patience), loses=loses, udp=udp)]
     with (
         servers.serving(*scripts) as server,
         open_address(f"rtsp://127.0.0.1:{server.port}/x", idle_seconds=2, max_retries=0) as source,
@@ -97,6 +102,42 @@ def test_a_key_frame_that_lacks_something_ends_no_damage(udp: bool) -> None:
     seen, _ = lossy_run(udp, lambda frame, packet: (frame, packet) in ((44, 0), (50, 3)), 90)
     assert {number for number, damaged, _ in seen if damaged} >= set(range(45, 60)) & {number for number, _, _ in seen}
     assert not wrong_unmarked(seen, sound_pictures(90))
+
+
+@pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
+@pytest.mark.parametrize("missing", [(49, 1), (49, 2), (50, 0)], ids=["within", "end", "next head"])
+def test_a_loss_just_before_a_key_frame_leaves_it_intact_if_its_beginning_came(
+    udp: bool, missing: tuple[int, int]
+) -> None:
+    seen, _ = lossy_run(udp, lambda frame, packet: (frame, packet) == missing, 90)
+    marked = {number for number, damaged, _ in seen if damaged} - {89}
+    without_head = missing == (50, 0)
+    assert marked == ({*range(49, 60)} if without_head else {49}), "89 is the one that the connection ended in"
+    assert not wrong_unmarked(seen, sound_pictures(90))
+
+
+@pytest.mark.parametrize(
+    ("codec", "data", "usual", "whole"),
+    [
+        ("h264", b"\0\0\0\1\x67\x42\0", None, True),  # sequence parameter set
+        ("h264", b"\0\0\1\x09\x10\0", None, True),  # access unit delimiter
+        ("h264", b"\0\0\0\1\x68\xce\0", None, False),  # picture parameter set: another may have preceded it
+        ("h264", b"\0\0\0\1\x65\x88\0", 5, True),  # first slice, where keyframes begin with one
+        ("h264", b"\0\0\0\1\x65\x88\0", 7, False),
+        ("h264", b"\0\0\0\1\x65\x40\0", 5, False),  # another slice
+        ("hevc", b"\0\0\0\1\x40\1\x0c", None, True),  # video parameter set
+        ("hevc", b"\0\0\0\1\x42\1\x01", None, False),
+        ("hevc", b"\0\0\0\1\x26\1\xaf", 19, True),
+        ("hevc", b"\0\0\0\1\x26\1\x2f", 19, False),
+        ("h264", b"\0\0\0\x0a\x67\x42\0", None, False),  # not Annex B
+        ("h264", b"\0\0\1", None, False),
+        ("mjpeg", b"\0\0\0\1\x67\x42\0", None, False),
+    ],
+)
+def test_a_key_frame_whose_beginning_may_be_missing_is_not_trusted(
+    codec: str, data: bytes, usual: int | None, whole: bool
+) -> None:
+    assert starts_whole(codec, av.Packet(data), usual) == whole
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1])

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.sources.ffmpeg_log import Message, messages
+from streamparts.sources.nal_units import first_unit, starts_whole
 
 _LOST = re.compile(r"missed (\d+) packets|skipping (\d+) segments|failed to open segment", re.IGNORECASE)
 _DISTURBED = re.compile(
@@ -75,8 +76,10 @@ class Stamp:
 class DamageWatch:
     """Follows one stream through reading and decoding, in one thread at a time.
 
-    After a loss, all frames count as damaged up to an intact keyframe. A loss is reported while a complete packet is
-    assembled, or with the next one: so neither of the two ends the damage.
+    After a loss, all frames count as damaged up to an intact keyframe. FFmpeg reports lost RTP packets while it
+    assembles the packet before them: what is missing then is between that packet's first byte and the first byte of the
+    next that arrived. So the next one is intact if it has its beginning. A flag of a container may be one packet early:
+    neither of the two ends the damage.
     """
 
     def __init__(self, idle_seconds: float = math.inf) -> None:
@@ -95,7 +98,10 @@ class DamageWatch:
         self._number = 0
         self._event = False
         """True if data was lost since the previous packet."""
-        self._is_disturbed = False
+        self._was_hurt = self._was_corrupt = False
+        """True if the log, or the container's flag, reported a loss with the previous packet."""
+        self._key_start: int | None = None
+        """Type of the NAL unit that intact keyframes begin with."""
         self._damaged = False
         self._clean_from: int | None = None
         """Time of the keyframe that ended the damage: frames shown before it may depend on earlier ones."""
@@ -187,10 +193,11 @@ class DamageWatch:
     def _arrived(self, packet: Packet[VideoStream]) -> Stamp:
         self._number += 1
         self.heard_at = self.heard_at if self.has_ended else time.perf_counter()
-        event = self._event or packet.is_corrupt or (packet.stream.index, self._number) in self._hurt_ahead
+        is_hurt = self._event or (packet.stream.index, self._number) in self._hurt_ahead
         self.packets_lost += packet.is_corrupt
-        is_disturbed, self._is_disturbed, self._event = event or self._is_disturbed, event, False
-        if event and not self._damaged:
+        is_disturbed = self._is_disturbed(packet, is_hurt)
+        self._was_hurt, self._was_corrupt, self._event = is_hurt, packet.is_corrupt, False
+        if (is_hurt or packet.is_corrupt) and not self._damaged:
             self._damaged, self._clean_from = True, None
         heals = self._damaged and packet.is_keyframe and not is_disturbed and not self._is_doubtful(packet)
         if heals:
@@ -201,6 +208,17 @@ class DamageWatch:
         stamp = Stamp(self._number, self.heard_at, self._damaged or leads, heals, packet.is_keyframe)
         self._keep(packet.pts, stamp)
         return stamp
+
+    def _is_disturbed(self, packet: Packet[VideoStream], is_hurt: bool) -> bool:
+        """True if some of it may be missing."""
+        disturbed = is_hurt or packet.is_corrupt or self._was_corrupt
+        if packet.is_keyframe and not disturbed:
+            codec = packet.stream.codec_context.name
+            if self._was_hurt:
+                return not starts_whole(codec, packet, self._key_start)
+            unit = first_unit(codec, packet)
+            self._key_start = unit[0] if unit else None
+        return disturbed or self._was_hurt
 
     def _is_doubtful(self, packet: Packet[VideoStream]) -> bool:
         """True if it may have been read while the stream was opened, and data was lost then."""
