@@ -10,6 +10,7 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from av.video.codeccontext import VideoCodecContext
 import streamparts
 from benchmarks.markdown import table
 from benchmarks.place import commit, machine
+from streamparts.machine import ordinary_threads
 from streamparts.sinks.overlay.canvas import yuv_canvas
 from streamparts.sinks.overlay.drawing import Painter
 from streamparts.sinks.overlay.encoders import SMALL_ENCODER, SOFTWARE_ENCODER
@@ -81,7 +83,8 @@ def encoded(pictures: Sequence[VideoFrame], options: dict[str, str]) -> tuple[in
     packets, start = [], time.process_time()
     for number, picture in enumerate(pictures):
         picture.pts, picture.time_base = number, Fraction(1, 30)
-        packets += codec.encode(picture)
+        with nullcontext() if number else ordinary_threads():
+            packets += codec.encode(picture)
     packets += codec.encode(None)
     spent = time.process_time() - start
     decoder = av.CodecContext.create(DECODERS[name], "r")

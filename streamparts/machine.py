@@ -9,7 +9,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -90,6 +91,29 @@ def decoder_threads() -> int:
 def encoder_threads() -> int:
     """Half of the cores by default: the network takes the others."""
     return _shared or max(1, usable_cores() // 2)
+
+
+@contextmanager
+def ordinary_threads() -> Iterator[None]:
+    """Give threads that libraries start in the block the ordinary priority. Run as root, SVT-AV1 gives its own threads
+    real-time priority, and they would take all time from other programs."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = _native_threads()
+    try:
+        yield
+    finally:
+        for thread in _native_threads() - before:
+            with suppress(OSError):  # it has ended
+                if os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR):
+                    os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _native_threads() -> set[int]:
+    with suppress(OSError):
+        return {int(thread.name) for thread in (_PROC / "self" / "task").iterdir()}
+    return set()
 
 
 def _cpuinfo(proc: Path) -> list[str]:

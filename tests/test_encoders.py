@@ -1,15 +1,19 @@
 """The choice of the overlay's encoder."""
 
+import os
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av import VideoFrame
 
 from streamparts.cli import main
 from streamparts.errors import VideoError
 from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.encoders import HARDWARE, SOFTWARE, choose_encoder
+from streamparts.sinks.overlay.mp4 import Mp4Writer
 from tests.media import decode
 
 
@@ -74,6 +78,22 @@ def test_av1_keeps_every_picture_and_time_in_less_than_half_the_bytes(
         assert np.abs(one.astype(int) - other).mean() < 4
     with av.open(str(tmp_path / "av1.mp4")) as container:
         assert container.streams.video[0].codec_context.name in ("libdav1d", "av1")
+
+
+@pytest.mark.skipif("libsvtav1" not in av.codecs_available, reason="this FFmpeg was built without SVT-AV1")
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="there is no such priority")
+def test_the_threads_of_av1_have_the_ordinary_priority_though_root_runs_it(tmp_path: Path) -> None:
+    def policies() -> dict[str, int]:
+        return {thread.name: os.sched_getscheduler(int(thread.name)) for thread in Path("/proc/self/task").iterdir()}
+
+    image, before = VideoFrame(128, 96, "yuv420p"), policies()
+    writer = Mp4Writer(tmp_path / "o.mp4", image, Fraction(1, 30), Fraction(30), 0, choose_encoder("av1"))
+    for pts in range(3):
+        writer.write(VideoFrame(128, 96, "yuv420p"), pts)
+    new = [policy for thread, policy in policies().items() if thread not in before]
+    writer.close()
+    assert len(new) > 10
+    assert set(new) == {os.SCHED_OTHER}
 
 
 def test_an_ffmpeg_without_av1_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from av import VideoFrame
 from av.video.codeccontext import VideoCodecContext
 
 from streamparts.errors import VideoError
-from streamparts.machine import encoder_threads
+from streamparts.machine import encoder_threads, ordinary_threads
 
 AUTO = "auto"
 """Means `SOFTWARE`: hardware is used only if named."""
@@ -175,7 +175,8 @@ def _encode_one(encoder: Encoder) -> None:
     encoder.configure(codec, _PROBE_SIDE, _PROBE_SIDE, Fraction(30))
     picture = VideoFrame.from_ndarray(np.full((_PROBE_SIDE * 3 // 2, _PROBE_SIDE), 128, np.uint8), "yuv420p")
     picture.pts = 0
-    codec.encode(picture)
+    with ordinary_threads():
+        codec.encode(picture)
     codec.encode(None)
 
 

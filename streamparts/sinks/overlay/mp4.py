@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.files import make_new
+from streamparts.machine import ordinary_threads
 from streamparts.sinks.overlay.encoders import SOFTWARE_ENCODER, Encoder
 from streamparts.sources.folders import OWN_MARK
 
@@ -86,8 +87,11 @@ class Mp4Writer:
         picture.pts, picture.time_base = pts, self._time_base
         picture.pict_type = PictureType.I if self._num_pictures == _EARLY_KEY_FRAME else PictureType.NONE
         self._num_pictures += 1
+        opens_encoder = ordinary_threads() if self._num_pictures == 1 else nullcontext()
         try:
-            self._container.mux(self._stream.encode(picture))
+            with opens_encoder:
+                packets = self._stream.encode(picture)
+            self._container.mux(packets)
         except _BROKEN as error:
             self._give_up()
             raise VideoError(f"{self.path}: writing the video failed ({_reason(error)})") from error
