@@ -98,7 +98,7 @@ def test_the_threads_of_av1_have_the_ordinary_priority_though_root_runs_it(tmp_p
 
 def test_an_ffmpeg_without_av1_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libsvtav1"})
-    with pytest.raises(VideoError, match="this FFmpeg has no libsvtav1, which writes AV1; leave --encoder out"):
+    with pytest.raises(VideoError, match=r"FFmpeg.* libsvtav1.*AV1.*--encoder"):
         choose_encoder("av1")
 
 

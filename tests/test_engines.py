@@ -231,7 +231,7 @@ def test_an_engine_fits_its_version_and_gpu_unless_it_was_built_for_more(
 def test_without_a_gpu_an_engine_is_not_touched(built: Path, fake_gpu: FakeGpu) -> None:
     made = fake_gpu.num_runtimes
     fake_gpu.cuda.num_gpus = 0
-    with pytest.raises(ModelError, match=r"no CUDA driver or GPU here .*give --model the .onnx file"):
+    with pytest.raises(ModelError, match=r"CUDA.*--model .*\.onnx"):
         load_engine(built, trust=True)
     assert fake_gpu.num_runtimes == made
 

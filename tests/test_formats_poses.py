@@ -195,7 +195,7 @@ def test_a_file_without_times_takes_them_from_its_video(tmp_path: Path) -> None:
     assert (source["name"], source["height"], source["width"]) == ("v.mkv", 96, 128)
     assert places(tmp_path / "back.jsonl") == pytest.approx(places(tracks), abs=1e-3)
     short = numbered_video(tmp_path / "short.mp4", 3)
-    with pytest.raises(TracksError, match=r"has 6 frames, but .*short.mp4 has only 3"):
+    with pytest.raises(TracksError, match=r" 6 frames.*short\.mp4.* 3\b"):
         convert(tmp_path / "t.csv", tmp_path / "other.jsonl", video=short)
 
 

@@ -192,7 +192,7 @@ def test_a_clip_without_its_points_is_refused(tmp_path: Path) -> None:
 def test_points_of_more_frames_than_the_video_has_are_refused(tmp_path: Path) -> None:
     numbered_video(tmp_path / "d7.mp4", 3)
     write_points(tmp_path / "pseudo_gt" / "face_d7.npz", 5)
-    with pytest.raises(LabelsError, match="ends after 3 frames, but frame 4 is labelled"):
+    with pytest.raises(LabelsError, match=r" 3 frames.* frame 4 "):
         list(opened(f"face:{tmp_path}").read())
 
 
@@ -444,7 +444,7 @@ def test_badjas_joints_of_a_video_and_what_does_not_fit(tmp_path: Path) -> None:
     numbered_video(tmp_path / "cat.mp4", 5)
     assert [read_number(frame.image) for frame in opened(f"badja:{path},{tmp_path / 'cat.mp4'}").read()] == [1, 3]
     write_image(tmp_path / "cat" / "frames" / "00000.png", plain(0))
-    with pytest.raises(LabelsError, match=r"has 1 frames, but cat\.json labels frame 3"):
+    with pytest.raises(LabelsError, match=r" 1 frames.*cat\.json.* frame 3\b"):
         opened(f"badja:{path},{tmp_path / 'cat'}")
     with pytest.raises(LabelsError, match="has no clip"):
         opened(f"badja:{path}")

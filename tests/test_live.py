@@ -205,7 +205,7 @@ def test_attempts_to_reconnect_end_where_they_are_limited(first: bytes) -> None:
     with servers.serving(servers.say(first)) as server:
         source = open_tcp(server.port, max_retries=2)
         seen = []
-        with pytest.raises(VideoError, match=r"lost \(the stream ended\); failed reconnection attempts: 2"):
+        with pytest.raises(VideoError, match=r"\(the stream ended\).*reconnection.*: 2"):
             in_time(lambda: seen.extend(source))
         source.close()
     assert len(seen) == 30
