@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from streamparts.data import Backend, DeviceImage, Frame, NetworkOutputs, OnDevi
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, Region
 from streamparts.sources.rescale import Rescaler
+from streamparts.sources.sameness import can_be_kept, same_pixels
 
 _ROUNDING = 0.02
 """Low precision may exceed the range of a share by this much."""
+_MOST_KEPT = 4
+"""Images of a run of the network above which they are not kept for a comparison: a search is not repeated."""
 _FARTHEST = 1e4
 """Limit in half image sizes from the centre: no part is beyond it, and scaled to pixels it may overflow."""
 
@@ -47,6 +50,10 @@ class PartSegmenter:
         self._num_parts = bundle.spec.num_parts
         self._backend = backend
         self._rescaler = Rescaler()
+        self._last: Prepared | None = None
+        """The last prepared frame, if it may be kept."""
+        self._answered: tuple[ByteArray | None, list[Parts]] = (None, [])
+        """Images of the last run of the network, and what it found in them."""
 
     def __call__(self, frame: Frame) -> tuple[Letterbox, Parts]:
         prepared = self.prepare(frame)
@@ -54,10 +61,15 @@ class PartSegmenter:
 
     def prepare(self, frame: Frame, region: Region | None = None) -> Prepared:
         """Scale the frame, or a region of it, to the model's input, with black borders that preserve the aspect
-        ratio."""
+        ratio. A frame that looks like the last one is not scaled again."""
         letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw, region)
+        last = self._last
+        if last is not None and last.letterbox == letterbox and same_pixels(frame, last.frame):
+            return replace(last, frame=frame)
         inner = self._rescaler.rgb(frame, letterbox.inner_hw, letterbox.crop)
-        return Prepared(frame, letterbox, letterbox.pad(inner))
+        prepared = Prepared(frame, letterbox, letterbox.pad(inner))
+        self._last = prepared if can_be_kept(frame) else None
+        return prepared
 
     def prepare_there(self, frame: Frame, region: Region | None = None) -> Prepared:
         """The same, but a frame in the memory of the backend's device stays there."""
@@ -74,9 +86,15 @@ class PartSegmenter:
         return self.infer_batch([prepared])[0]
 
     def infer_batch(self, prepared: Sequence[Prepared]) -> list[Parts]:
-        """The same for several frames at once: a higher frame rate at a higher latency."""
+        """The same for several frames at once: a higher frame rate at a higher latency. The network does not run on
+        the images of the last call again."""
         images = prepared[0].image[None] if len(prepared) == 1 else np.stack([item.image for item in prepared])
-        return self._parts(self._backend.run(images), prepared)
+        before, found = self._answered
+        if before is None or not np.array_equal(images, before):
+            found = self._parts(self._backend.run(images), prepared)
+            # a copy, because the caller may write the next image into the same memory
+            self._answered = (images.copy() if len(images) <= _MOST_KEPT else None, found)
+        return [_own(parts) for parts in found]
 
     @property
     def overlaps(self) -> bool:
@@ -133,3 +151,9 @@ class PartSegmenter:
         return ModelError(
             f"{self._name}: the network returned {what} at frame {prepared.frame.index}; train or export it again"
         )
+
+
+def _own(parts: Parts) -> Parts:
+    """A copy that the caller may change."""
+    evidence = None if parts.evidence is None else parts.evidence.copy()
+    return Parts(parts.labels.copy(), parts.affines.copy(), parts.scores.copy(), evidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from av import VideoFrame
 from av.video.reformatter import Colorspace
@@ -37,22 +38,12 @@ def rgb_canvas(image: ByteArray) -> Canvas:
 def yuv_canvas(picture: VideoFrame, left: int = 0) -> Canvas:
     """`picture` is a writable yuv420p frame of limited range, such as from `Rescaler.yuv`. The canvas is its part to
     the right of column `left`, an even number."""
-    red, blue = _luma_weights(picture.colorspace)
-
-    def luma(color: Color) -> tuple[int]:
-        return (round(16 + 219 / 255 * _grey(color, red, blue)),)
-
-    def blueness(color: Color) -> tuple[int]:
-        return (round(128 + 112 / 255 * (color[2] - _grey(color, red, blue)) / (1 - blue)),)
-
-    def redness(color: Color) -> tuple[int]:
-        return (round(128 + 112 / 255 * (color[0] - _grey(color, red, blue)) / (1 - red)),)
-
+    weights = _luma_weights(picture.colorspace)
     y, u, v = plane_arrays(picture)
     return (
-        Plane(y[:, left:], 0, luma),
-        Plane(u[:, left // 2 :], 1, blueness),
-        Plane(v[:, left // 2 :], 1, redness),
+        Plane(y[:, left:], 0, lambda color: _yuv(color, *weights)[:1]),
+        Plane(u[:, left // 2 :], 1, lambda color: _yuv(color, *weights)[1:2]),
+        Plane(v[:, left // 2 :], 1, lambda color: _yuv(color, *weights)[2:]),
     )
 
 
@@ -71,5 +62,12 @@ def _luma_weights(colorspace: int) -> tuple[float, float]:
     return (0.2126, 0.0722) if colorspace == Colorspace.ITU709 else (0.299, 0.114)
 
 
-def _grey(color: Color, red: float, blue: float) -> float:
-    return red * color[0] + (1 - red - blue) * color[1] + blue * color[2]
+@lru_cache(1024)
+def _yuv(color: Color, red: float, blue: float) -> tuple[int, int, int]:
+    """Luma, blueness and redness in limited range, with these weights of red and blue."""
+    grey = red * color[0] + (1 - red - blue) * color[1] + blue * color[2]
+    return (
+        round(16 + 219 / 255 * grey),
+        round(128 + 112 / 255 * (color[2] - grey) / (1 - blue)),
+        round(128 + 112 / 255 * (color[0] - grey) / (1 - red)),
+    )

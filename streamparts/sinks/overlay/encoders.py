@@ -39,7 +39,9 @@ _MOST_LEVELS = 6
 _OPTIONS = {
     "libx264": {
         "preset": "ultrafast",  # half the processor time of the next preset, for files a third larger
-        "crf": "21",
+        # A constant quantiser, because a rate factor (crf) first estimates what each image costs on a smaller copy: a
+        # sixth of the time, for the same size at the same quality. 21 has the average quality and size of crf 21.
+        "qp": "21",
         "tune": "zerolatency",  # otherwise up to a second of frames waits in the encoder and is lost with it
         "forced-idr": "1",  # makes a requested keyframe an IDR frame
     },
@@ -87,7 +89,8 @@ class Encoder:
 
 
 SOFTWARE_ENCODER = Encoder(SOFTWARE, "yuv420p", _OPTIONS[SOFTWARE])
-SMALL_ENCODER = Encoder(SOFTWARE, "yuv420p", _OPTIONS[SOFTWARE] | {"preset": "veryfast", "crf": "23"})
+_SMALL_OPTIONS = {key: value for key, value in _OPTIONS[SOFTWARE].items() if key != "qp"}
+SMALL_ENCODER = Encoder(SOFTWARE, "yuv420p", _SMALL_OPTIONS | {"preset": "veryfast", "crf": "23"})
 
 
 def choose_encoder(name: str = AUTO) -> Encoder:

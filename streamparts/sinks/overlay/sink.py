@@ -21,6 +21,7 @@ from streamparts.sinks.overlay.followers import following_names
 from streamparts.sinks.overlay.mp4 import Mp4Writer, check_size
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources.rescale import Rescaler
+from streamparts.sources.sameness import can_be_kept
 from streamparts.tracksfile.timeline import OverlayTimes
 
 FALLBACK_RATE = Fraction(30)
@@ -75,6 +76,8 @@ class OverlaySink:
         self._clock = clock or StageClock()
         self._rescaler = Rescaler()
         self._painter = Painter(style)
+        self._last: Drawn | None = None
+        """The last frame, if it may be kept."""
         chosen = choose_encoder(encoder)
         try:
             self.path.open("wb").close()
@@ -109,13 +112,22 @@ class OverlaySink:
     def write(self, tracks: Tracks) -> None:
         """Draw one frame and pass it to the encoder. Raises VideoError if writing has failed."""
         with self._clock.time("draw"):
-            sides = 2 if self._painter.style.side_by_side else 1
-            check_size(self._files.paths[-1], sides * tracks.frame.width, tracks.frame.height)
-            picture = self._rescaler.yuv(tracks.frame)
-            left = picture.width if self._painter.style.side_by_side else 0
-            picture = doubled(picture) if left else picture
-            self._painter.paint(yuv_canvas(picture, left), tracks)
-        self._encoder.write(Drawn(tracks, picture))
+            last = self._last
+            if last is not None and self._painter.would_repeat(last.tracks, tracks):
+                drawn = Drawn(tracks, last.picture)
+            else:
+                drawn = Drawn(tracks, self._drawn(tracks))
+            self._last = drawn if can_be_kept(tracks.frame) else None
+        self._encoder.write(drawn)
+
+    def _drawn(self, tracks: Tracks) -> VideoFrame:
+        sides = 2 if self._painter.style.side_by_side else 1
+        check_size(self._files.paths[-1], sides * tracks.frame.width, tracks.frame.height)
+        picture = self._rescaler.yuv(tracks.frame)
+        left = picture.width if self._painter.style.side_by_side else 0
+        picture = doubled(picture) if left else picture
+        self._painter.paint(yuv_canvas(picture, left), tracks)
+        return picture
 
     def close(self) -> None:
         """Finish the file; if killed before, it is playable up to the last half second."""

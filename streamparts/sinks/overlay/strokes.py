@@ -18,11 +18,16 @@ from streamparts.sinks.overlay.trails import Trail
 Line = NDArray[np.int32]
 """(n, 1, 2) points in cv2's fixed point."""
 
+Rings = tuple[Line, Line]
+"""Both edges of closed lines, by the slices of the lines."""
+
 SUBPIXEL_BITS = 4
 _FAR = 2**26  # prevents overflow in cv2's arithmetic
 _UPSCALE = 2
 _SMOOTHING = np.hanning(21)[1:-1] / np.hanning(21).sum()
 _THINNING = 3
+_HALF_EDGE = 0.25
+"""Distance in pixels of an edge's line from the edge, since a smooth line has a width itself."""
 _ANGLES = np.linspace(0, 2 * np.pi, 32, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1).astype(np.float32)
 _AXES = np.array([[[0, 0], [1, 0]], [[0, 0], [0, 1]]], np.float32)
@@ -41,7 +46,8 @@ class Strokes:
     thickness: int
     text_scale: float
     outlines: list[list[slice]] = field(default_factory=list)
-    """Closed outlines, by visible part."""
+    """Closed outlines, by visible part; they are the first points."""
+    num_outline_points: int = 0
     ellipses: list[slice] = field(default_factory=list)
     """Ellipses, by visible part."""
     axes: list[list[slice]] = field(default_factory=list)
@@ -69,6 +75,22 @@ class Strokes:
         points = (self.points >> 1) - 2 ** (SUBPIXEL_BITS - 2)
         return replace(self, points=points, thickness=max(1, self.thickness // 2), text_scale=self.text_scale / 2)
 
+    def rings(self) -> Rings:
+        """The edges of the outlines and ellipses as closed lines of this thickness: their points, moved along the
+        normal, which is across the line from one neighbour to the other."""
+        closed = [piece for outline in self.outlines for piece in outline] + self.ellipses
+        starts = np.array([piece.start for piece in closed], np.intp)
+        ends = np.array([piece.stop for piece in closed], np.intp)
+        after, before = np.arange(1, len(self.points) + 1), np.arange(-1, len(self.points) - 1)
+        after[ends - 1], before[starts] = starts, ends - 1
+        along = (self.points.take(after, axis=0, mode="clip") - self.points.take(before, axis=0, mode="clip"))[:, 0]
+        along = along.astype(np.float32)
+        length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)
+        half = (self.thickness / 2 - _HALF_EDGE) * 2**SUBPIXEL_BITS
+        across = along[:, ::-1] * np.array([half, -half], np.float32)
+        shift = np.rint(across / length[:, None]).astype(np.int32)[:, None]
+        return self.points + shift, self.points - shift
+
 
 def make_strokes(
     tracks: Tracks, style: OverlayStyle, trails: Sequence[Trail], side: float, boxed: bool = False
@@ -86,6 +108,7 @@ def make_strokes(
     parts: list[int] = np.flatnonzero(tracks.visible).tolist()
     affines = tracks.affines[parts]
     outlines = [add(part_outline(tracks.mask(part))) for part in parts] if style.masks else []
+    num_outline_points = end
     boxes = add(_box(tracks)) if boxed and parts else []
     num_model_points = end
     lines = {
@@ -106,6 +129,7 @@ def make_strokes(
         thickness=max(1, round(side / 360)),
         text_scale=0.12 + side / 1250,
         outlines=outlines,
+        num_outline_points=num_outline_points,
         boxes=boxes,
         subject=str(tracks.subject),
         **lines,  # type: ignore[arg-type]

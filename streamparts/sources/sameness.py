@@ -1,0 +1,42 @@
+"""Recognises a frame with the same pixels as an earlier one: of a paused camera, a screen, or slides."""
+
+from __future__ import annotations
+
+import numpy as np
+from av import VideoFrame
+
+from streamparts.data import Frame
+from streamparts.meter import picture_bytes
+from streamparts.sources.rescale import plane_arrays
+
+MOST_BYTES = 2**25
+"""Bytes of a frame above which it is not kept to be compared with the next one."""
+_ROWS = 61
+"""One row in so many is compared first: a frame that differs does so in some of them."""
+
+
+def can_be_kept(frame: Frame) -> bool:
+    """True for a decoded frame that is not large. An array may be the caller's, who writes the next frame into it."""
+    return isinstance(frame.image, VideoFrame) and picture_bytes(frame) <= MOST_BYTES
+
+
+def same_pixels(one: Frame, other: Frame) -> bool:
+    """True if two decoded frames look alike in every pixel. False for layouts that are not compared: other than 8-bit
+    planes."""
+    first, second = one.image, other.image
+    if not (isinstance(first, VideoFrame) and isinstance(second, VideoFrame)):
+        return False
+    if one.rotation != other.rotation or _looks(first) != _looks(second) or not _has_byte_planes(first):
+        return False
+    pairs = list(zip(plane_arrays(first), plane_arrays(second), strict=True))
+    return all(np.array_equal(a[::step], b[::step]) for step in (_ROWS, 1) for a, b in pairs)
+
+
+def _looks(image: VideoFrame) -> tuple[object, ...]:
+    """Size, layout and what determines the colours besides the values."""
+    tags = image.colorspace, image.color_range, image.color_primaries, image.color_trc
+    return image.width, image.height, image.format.name, *tags
+
+
+def _has_byte_planes(image: VideoFrame) -> bool:
+    return image.format.is_planar and all(part.bits == 8 for part in image.format.components)
