@@ -21,6 +21,7 @@ from streamparts.models.readout import ExportedStudent  # noqa: E402
 from streamparts.models.student import Student, StudentConfig, StudentOutput  # noqa: E402
 from tests.tiny_model import write_tiny_model  # noqa: E402
 from train import adapt  # noqa: E402
+from train.bodies.shards import Shard, write_shard  # noqa: E402
 from train.inputs.rendered import Truth  # noqa: E402
 from train.inputs.views import box_mean  # noqa: E402
 from train.judging.label_free import Steadiness, steadiness  # noqa: E402
@@ -209,6 +210,7 @@ def test_rehearsed_images_come_with_their_own_masks_and_poses() -> None:
         shapes,
         torch.tensor([[0.0, 1.0]]),
         torch.zeros(1, 3),
+        torch.arange(3),
     )
     both = with_truth(a_lesson(2), truth)
     assert both.masks.shape == (3, 3, 8, 8) and both.masks[2, 2].sum() == 4 and both.masks[2, 0].sum() == 60
@@ -222,9 +224,13 @@ def test_rehearsed_images_come_with_their_own_masks_and_poses() -> None:
     assert terms[0]["translation"] == terms[1]["translation"] == 0
 
 
-def test_rehearsal_is_for_models_of_a_persons_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = adapt.AdaptConfig("mouse.onnx", tmp_path, tmp_path / "run", rehearsal=tmp_path)
-    with pytest.raises(StreampartsError, match=r"--rehearsal.*mouse.onnx"):
+def test_rehearsal_is_for_models_of_the_same_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blank, poses = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 2, 2, 3), np.float32)
+    facing, parts = np.zeros((2, 3), np.float32), ("left_wing", "right_wing")
+    truth = (blank, blank[..., 0], blank[:, ::2, ::2].astype(np.int8), poses, poses[:, :, 0, 0], facing)
+    write_shard(Shard(*truth, people=np.zeros(2, np.uint8), parts=parts), tmp_path / "birds" / "pictures_0000_00000")
+    config = adapt.AdaptConfig("mouse.onnx", tmp_path, tmp_path / "run", rehearsal=tmp_path / "birds")
+    with pytest.raises(StreampartsError, match=r"--rehearsal.*left_wing.*mouse.onnx"):
         adapt.open_rehearsal(config, ("ear", "tail"), 128)
     words = ["person", str(tmp_path), "--out", str(tmp_path / "run"), "--rehearsal", str(tmp_path)]
     assert adapt.main(words) == 1

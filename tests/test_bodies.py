@@ -14,6 +14,7 @@ pytest.importorskip("numba", reason="the renderer's loops are compiled; pip inst
 from streamparts.geometry import CANONICAL_SIGMAS, mask_moments
 from train.bodies.__main__ import main
 from train.bodies.camera import Camera, draw_light
+from train.bodies.cast import People
 from train.bodies.clips import render_person
 from train.bodies.figure import dress
 from train.bodies.mesh import JOINTS, PARTS, Bodies, load_bodies, make_bodies
@@ -35,7 +36,7 @@ def bodies() -> Bodies:
 
 @pytest.fixture(scope="module")
 def pictures(bodies: Bodies) -> list[BodyPicture]:
-    return [draw_picture(np.random.default_rng([7, i]), bodies, Photos(), SIZE) for i in range(40)]
+    return [draw_picture(np.random.default_rng([7, i]), People(bodies), Photos(), SIZE) for i in range(40)]
 
 
 def standing(bodies: Bodies, around: float) -> tuple[BodyPicture, Camera]:
@@ -121,7 +122,7 @@ def test_canonical_coordinates_tell_the_sides_of_the_body(bodies: Bodies) -> Non
 
 
 def test_equal_seeds_give_equal_pictures(bodies: Bodies, pictures: list[BodyPicture]) -> None:
-    again = draw_picture(np.random.default_rng([7, 4]), bodies, Photos(), SIZE)
+    again = draw_picture(np.random.default_rng([7, 4]), People(bodies), Photos(), SIZE)
     for field in fields(BodyPicture):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(pictures[4], field.name))
     assert not np.array_equal(pictures[4].image, pictures[5].image)
@@ -175,7 +176,7 @@ def test_the_command_writes_shards_and_leaves_those_that_are_there(tmp_path: Pat
     assert shard.images.shape == (3, 64, 64, 3)
     assert shard.canonical.shape == (3, 32, 32, 3)
     bodies = load_bodies(tmp_path / "bodies", 2)
-    drawn = draw_picture(np.random.default_rng([0, 2]), bodies, Photos(), 64)
+    drawn = draw_picture(np.random.default_rng([0, 2]), People(bodies), Photos(), 64)
     np.testing.assert_array_equal(shard.images[2], drawn.image)
     np.testing.assert_array_equal(shard.labels[2], drawn.labels)
     before = (tmp_path / "pictures_0000_00000" / "images.npy").stat().st_mtime_ns

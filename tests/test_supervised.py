@@ -11,19 +11,21 @@ import pytest
 import torch
 
 from export.trained import load_trained
-from streamparts.errors import ModelError
+from streamparts.errors import ModelError, StreampartsError
 from streamparts.models.checkpoint import read_metadata
 from streamparts.models.layers import Affine
 from streamparts.models.student import Student, StudentConfig, StudentOutput
 from train.bodies.mesh import PARTS
-from train.bodies.shards import Shard, write_shard
+from train.bodies.shards import Shard, read_shards, write_shard
 from train.held_out import from_confusion, judge
 from train.inputs import rendered
-from train.inputs.rendered import PAIRS, Lessons, RenderedImage, Truth, mirrored, moved, stack
+from train.inputs.rendered import Lessons, RenderedImage, Truth, mirrored, moved, stack, swapped, swapped_labels
 from train.pretrained.exported import read_student
 from train.supervised import SupervisedConfig, begin_with, main, rate_share, train
 from train.terms.supervised_losses import Predicted, SupervisedLoss, mask_terms, supervised_loss
 
+SWAP = swapped(PARTS)
+LABELS = torch.from_numpy(swapped_labels(SWAP).astype(np.int64))
 SMALL = StudentConfig(len(PARTS), 32, widths=(8, 8, 8, 8, 8), feature_channels=8, mask_channels=8)
 
 
@@ -60,7 +62,7 @@ def a_shard(count: int = 6) -> Shard:
 
 def test_a_mirrored_left_is_a_right_on_the_other_side() -> None:
     one = a_sample()
-    other = mirrored(one)
+    other = mirrored(one, SWAP)
     assert set(np.unique(other.labels)) == {0, part("right_shin") + 1, part("left_forearm") + 1}
     rows, columns = np.nonzero(other.labels == part("right_shin") + 1)
     assert columns.min() == 36 and columns.max() == 55 and rows.min() == 8
@@ -70,13 +72,13 @@ def test_a_mirrored_left_is_a_right_on_the_other_side() -> None:
 
 
 def test_mirrored_twice_is_as_before() -> None:
-    one, twice = a_sample(), mirrored(mirrored(a_sample()))
+    one, twice = a_sample(), mirrored(mirrored(a_sample(), SWAP), SWAP)
     for name in ("image", "labels", "canonical", "affines", "seen", "facing"):
         np.testing.assert_array_equal(getattr(twice, name), getattr(one, name))
 
 
 def test_a_mirrored_pose_is_still_a_rotation_times_a_scaling() -> None:
-    for affine in mirrored(a_sample()).affines:
+    for affine in mirrored(a_sample(), SWAP).affines:
         assert np.linalg.det(affine[:, :2]) > 0
 
 
@@ -112,7 +114,7 @@ def test_spoilt_pictures_are_still_pictures() -> None:
 
 def test_poses_of_several_people_are_not_trusted() -> None:
     one = a_sample()
-    truth = stack([one, replace(one, people=2)])
+    truth = stack([one, replace(one, people=2)], SWAP)
     assert truth.trust[0].max() > 0.5 and not truth.trust[1].any() and not truth.facing[1].any()
 
 
@@ -128,14 +130,14 @@ def as_said(truth: Truth, confusion: dict[int, int], sure: float = 20.0) -> Pred
 
 
 def test_who_says_the_truth_pays_nothing() -> None:
-    truth = stack([a_sample(64)])
+    truth = stack([a_sample(64)], SWAP)
     truth = replace(truth, canonical=truth.canonical[..., ::2, ::2])
     terms = supervised_loss(as_said(truth, {}), truth, SupervisedLoss())
     assert all(float(value) < 0.06 for value in terms.values()), terms
 
 
 def test_a_wrong_side_costs_side_and_dice_but_not_the_joined_mask() -> None:
-    truth = stack([a_sample(64)])
+    truth = stack([a_sample(64)], SWAP)
     truth = replace(truth, canonical=truth.canonical[..., ::2, ::2])
     left, right = part("left_shin") + 1, part("right_shin") + 1
     terms = supervised_loss(as_said(truth, {left: right}), truth, SupervisedLoss())
@@ -146,15 +148,15 @@ def test_a_wrong_side_costs_side_and_dice_but_not_the_joined_mask() -> None:
 def test_the_two_mask_terms_add_up_to_cross_entropy() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(2, len(PARTS) + 1, 8, 8), torch.randint(0, len(PARTS) + 1, (2, 8, 8))
-    joined, side, _ = mask_terms(logits.log_softmax(1), labels, body=1.0)
-    limbs = torch.isin(labels, torch.tensor([k + 1 for pair in PAIRS for k in pair])).float().mean()
+    joined, side, _ = mask_terms(logits.log_softmax(1), labels, LABELS, body=1.0)
+    limbs = torch.isin(labels, torch.arange(len(LABELS))[torch.arange(len(LABELS)) != LABELS]).float().mean()
     torch.testing.assert_close(joined + side * limbs, torch.nn.functional.cross_entropy(logits, labels))
 
 
 def test_dice_is_that_of_the_definition() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(2, len(PARTS) + 1, 8, 8), torch.randint(0, 4, (2, 8, 8))
-    dice = mask_terms(logits.log_softmax(1), labels, body=1.0)[2]
+    dice = mask_terms(logits.log_softmax(1), labels, LABELS, body=1.0)[2]
     masks, costs = logits.softmax(1), []
     for slot in (1, 2, 3):  # the others are in no image
         truth = (labels == slot).float()
@@ -207,16 +209,39 @@ def test_no_pictures_are_an_error_in_one_line(tmp_path: Path, capsys: pytest.Cap
     assert line.startswith(f"streamparts: error: {tmp_path}") and "render-people" in line
 
 
+def test_parts_and_sides_are_those_of_the_shards(tmp_path: Path) -> None:
+    names = ("body", "left_wing", "right_wing")
+    shard = a_shard()
+    bird = replace(shard, labels=shard.labels % 4, affines=shard.affines[:, :3], seen=shard.seen[:, :3], parts=names)
+    write_shard(bird, tmp_path / "pictures_0000_00000")
+    (read,) = read_shards(tmp_path)
+    assert read.parts == names
+    assert Lessons([read], 32, 0).batch(0, 2).swapped.tolist() == [0, 1, 3, 2]
+    train(SupervisedConfig(tmp_path, tmp_path / "run", steps=1, batch_size=2, network=SMALL))
+    assert (tmp_path / "run" / "names.txt").read_text().split() == list(names)
+    assert load_trained(tmp_path / "run").num_parts == 3
+
+
+def test_shards_without_names_show_people_and_two_kinds_are_not_mixed(tmp_path: Path) -> None:
+    write_shard(a_shard(), tmp_path / "pictures_0000_00000")
+    (tmp_path / "pictures_0000_00000" / "parts.txt").unlink()  # as they were written before
+    assert read_shards(tmp_path)[0].parts == PARTS
+    other = replace(a_shard(), parts=tuple(f"part_{k}" for k in range(len(PARTS))))
+    write_shard(other, tmp_path / "pictures_0000_00001")
+    with pytest.raises(StreampartsError, match="pictures_0000_00001"):
+        read_shards(tmp_path)
+
+
 def test_figures_tell_wrong_parts_from_wrong_sides() -> None:
     left, right = part("left_shin") + 1, part("right_shin") + 1
     confusion = np.diag(np.full(len(PARTS) + 1, 10))
     confusion[left, left], confusion[left, right] = 4, 6
-    figures = from_confusion(confusion)
+    figures = from_confusion(confusion, PARTS)
     assert figures["foreground_iou"] == 1 and figures["part_iou_sides_joined"] == 1
     assert figures["part_iou"] < 0.95
     assert figures["side_right"] == pytest.approx(1 - 6 / 80)
     confusion[0, right] = 10
-    assert from_confusion(confusion)["foreground_iou"] == pytest.approx(100 / 110)
+    assert from_confusion(confusion, PARTS)["foreground_iou"] == pytest.approx(100 / 110)
 
 
 def test_a_student_is_judged_on_pictures_with_and_without_people() -> None:

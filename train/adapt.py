@@ -36,7 +36,6 @@ from streamparts.models.readout import read_out
 from streamparts.models.run_files import CONFIG
 from streamparts.models.student import LiteUNet, Student
 
-from .bodies.mesh import PARTS
 from .bodies.shards import read_shards
 from .drawing.png import write_png
 from .frames.cache import cache_place
@@ -102,7 +101,7 @@ class AdaptConfig:
     threads: int = 0
     """CPU threads; 0 for torch's default."""
     rehearsal: Path | None = None
-    """Folder of rendered images (streamparts render-people), a third of each batch, for models of a person's parts:
+    """Folder of rendered images (streamparts render-people), a third of each batch, for models of the same parts:
     what these clips do not show is not forgotten, such as bare arms in clips of wide sleeves."""
     cache: Path | None = None
     """Folder of the crops; by default beside the clips, or in the run folder if that is not writable."""
@@ -193,9 +192,12 @@ def open_rehearsal(config: AdaptConfig, parts: Sequence[str], size: int) -> Rend
     """Raises StreampartsError for a model with other parts, and for a folder without rendered images."""
     if config.rehearsal is None:
         return None
-    if tuple(parts) != tuple(PARTS):
-        raise StreampartsError(f"--rehearsal shows a person's parts ({', '.join(PARTS)}), which {config.model} has not")
-    return RenderedLessons(read_shards(config.rehearsal), size, config.seed)
+    shards = read_shards(config.rehearsal)
+    if tuple(parts) != shards[0].parts:
+        raise StreampartsError(
+            f"--rehearsal shows the parts {', '.join(shards[0].parts)}, which {config.model} has not"
+        )
+    return RenderedLessons(shards, size, config.seed)
 
 
 def crops(sampler: PairSampler, device: torch.device, batches: int = 8) -> torch.Tensor:

@@ -23,7 +23,6 @@ from streamparts.models.readout import ExportedStudent, Readout
 from streamparts.models.run_files import STUDENT
 from streamparts.models.student import Student, StudentConfig
 
-from .bodies.mesh import PARTS
 from .bodies.shards import Shard, read_shards
 from .inputs.rendered import moved, take
 from .students.presence import calibrate, features_of, scores
@@ -53,11 +52,13 @@ def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout
 
 def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], dict[str, object]]:
     """Return the figures, and the entries of SubjectSpec."""
-    confusion, false, empty = np.zeros((len(PARTS) + 1,) * 2, np.int64), 0.0, 0
+    parts = shards[0].parts
+    slots = len(parts) + 1
+    confusion, false, empty = np.zeros((slots, slots), np.int64), 0.0, 0
     features, present = [], []
     for read, truth, people in answers(student, shards):
         guess = read.labels.numpy()
-        confusion += np.bincount((truth * np.uint8(len(PARTS) + 1) + guess).ravel(), minlength=confusion.size).reshape(
+        confusion += np.bincount((truth * np.uint8(slots) + guess).ravel(), minlength=confusion.size).reshape(
             confusion.shape
         )
         seen = (truth > 0).mean((1, 2))
@@ -70,7 +71,7 @@ def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], 
     slope, offset = calibrate(inputs, targets)
     right = (scores(inputs, slope, offset) > 0.5) == (targets > 0.5)
     figures = {
-        **from_confusion(confusion),
+        **from_confusion(confusion, parts),
         "false_part_share": false / max(empty, 1),
         "presence_right": float(right.mean()),
     }
@@ -82,12 +83,12 @@ def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], 
     }
 
 
-def from_confusion(confusion: NDArray[np.int64]) -> dict[str, float]:
+def from_confusion(confusion: NDArray[np.int64], parts: tuple[str, ...]) -> dict[str, float]:
     """Compute figures from a (1 + K, 1 + K) confusion matrix of pixels, truth by prediction: foreground IoU; mean part
     IoU, also with sides merged; and among limb pixels assigned to the right limb, the share with the right side."""
     foreground = confusion[1:, 1:].sum() / (confusion.sum() - confusion[0, 0])
     overlap = np.diag(confusion)[1:] / (confusion.sum(0) + confusion.sum(1) - np.diag(confusion))[1:].clip(1)
-    pairs = [(one + 1, other + 1) for one, other in pairs_by_name(PARTS)]
+    pairs = [(one + 1, other + 1) for one, other in pairs_by_name(parts)]
     order = np.arange(len(confusion))
     for one, other in pairs:
         order[other] = one

@@ -1,4 +1,4 @@
-"""Train parts on rendered images whose parts are known.
+"""Train parts on rendered images whose parts are known: of people, dogs or rodents.
 
 PICTURES is a folder of `streamparts render-people`; images that appear in it during training are used too. The student
 is that of the label-free trainers and is exported like it. Two more heads, used only in training, predict the position
@@ -30,7 +30,6 @@ from streamparts.models.readout import read_out
 from streamparts.models.run_files import NAMES, STUDENT
 from streamparts.models.student import LiteUNet, Student, StudentConfig, StudentOutput, student_config
 
-from .bodies.mesh import PARTS
 from .bodies.shards import read_shards
 from .drawing.png import write_png
 from .inputs.rendered import Lessons
@@ -46,9 +45,10 @@ NORM_PICTURES = 128
 """Number of images whose statistics initialise the norms of an exported model that is trained further."""
 LEARNER = "learner.safetensors"
 NETWORK = replace(
-    student_config(len(PARTS), 128, "lite0", "small"), feature_channels=56, up_channels=(128, 96, 72), mask_channels=20
+    student_config(10, 128, "lite0", "small"), feature_channels=56, up_channels=(128, 96, 72), mask_channels=20
 )
-"""The label-free "small" with a wider upward path: ten parts of all people need more than one subject's."""
+"""The label-free "small" with a wider upward path, since ten parts of all people need more than one subject's;
+the number of parts becomes that of the images."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class SupervisedConfig:
     checkpoint_every: int = 100
     """Steps between checkpoints, log lines and images."""
     network: tyro.conf.AvoidSubcommands[StudentConfig] = NETWORK
+    """Shape of the student; the number of parts is that of the images."""
     loss: SupervisedLoss = field(default_factory=SupervisedLoss)
 
 
@@ -161,6 +162,7 @@ def train(config: SupervisedConfig) -> None:
     fabric = launch(config.device, config.precision, config.threads)
     pixels = config.pixels or config.network.image_size
     lessons = Lessons(read_shards(config.images), pixels, config.seed)
+    config = replace(config, network=replace(config.network, num_parts=len(lessons.parts)))
     learner = channels_last(StudentWithHeads(config.network, config.frozen_stages))
     optimiser = torch.optim.AdamW(learner.groups(config.encoder_rate), lr=1e-3, weight_decay=0.01, fused=True)
     if config.start:
@@ -171,7 +173,7 @@ def train(config: SupervisedConfig) -> None:
     restore_average(config.out / STUDENT, average)
     module, optimiser_ = fabric.setup(learner, optimiser)
     log = RunLog(config.out, "supervised", start, config.steps, config.checkpoint_every, fabric)
-    write_part_names(config.out / NAMES)
+    write_part_names(config.out / NAMES, lessons.parts)
     with StopRequest().listening() as stop:
         for step in range(start, config.steps):
             truth = lessons.batch(step, config.batch_size)
@@ -227,10 +229,10 @@ def restore_average(checkpoint: Path, average: Average) -> None:
         load_weights(checkpoint, average.network)
 
 
-def write_part_names(path: Path) -> None:
+def write_part_names(path: Path, parts: Sequence[str]) -> None:
     """Write the names of the parts, which are known here."""
     if not path.exists():
-        path.write_text("\n".join(PARTS) + "\n", encoding="utf-8")
+        path.write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 
 def show(path: Path, student: Student, lessons: Lessons, columns: int = 12) -> None:

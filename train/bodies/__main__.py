@@ -1,4 +1,4 @@
-"""Render people with exact parts: the command `streamparts render-people`."""
+"""Render people or animals with exact parts: the command `streamparts render-people`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from tqdm import tqdm
 from streamparts.learning.trainers import exit_code, trainer_parser
 
 from ..drawing.png import write_png
+from .anatomy import ANATOMIES
+from .animals import load_animals
+from .cast import Cast, People
 from .clips import write_clips
 from .mesh import load_bodies
 from .picture import EMPTY, draw_picture
@@ -22,23 +25,24 @@ from .shards import sheet, write_pictures
 EXAMPLES = """examples:
   streamparts render-people person --out pictures/people --num-pictures 9000 --photos ~/rooms
   streamparts render-people person --out clips/people --num-clips 60
+  streamparts render-people dog --out pictures/dogs --num-pictures 4000 --photos ~/rooms
 """
 
 
 def _parser() -> argparse.ArgumentParser:
-    what = "Render people of many builds, poses, clothes and places, with the exact parts of each image."
+    what = "Render people or animals of many builds, poses, looks and places, with the exact parts of each image."
     parser = trainer_parser("render-people", what, EXAMPLES)
-    parser.add_argument("kind", choices=("person",), help="what to render")
+    parser.add_argument("kind", choices=("person", *ANATOMIES), help="what to render")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the images; existing ones are kept"
     )
     numbers = {
         "num-pictures": (0, "single images, all different, for train-supervised"),
-        "num-clips": (0, "clips of one moving person each, as of render-puppets"),
+        "num-clips": (0, "clips of one moving person each, as of render-puppets; of people only"),
         "num-frames": (96, "frames per clip"),
         "size": (192, "side in pixels"),
         "seed": (0, "seed of all random choices"),
-        "num-bodies": (300, "number of different builds"),
+        "num-bodies": (300, "number of different builds of people; every animal is another"),
     }
     for flag, (value, what) in numbers.items():
         parser.add_argument(f"--{flag}", type=int, default=value, help=f"{what} (default: {value})")
@@ -48,14 +52,14 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="*",
         default=[],
-        help="folders of photos without people, as backgrounds",
+        help="folders of photos without what is rendered, as backgrounds",
     )
     parser.add_argument(
         "--cutouts", type=Path, nargs="*", default=[],
         metavar="DIR", help="folders with frames/ and masks/ of animals and things to add to images",
     )  # fmt: skip
     parser.add_argument(
-        "--empty", type=float, default=EMPTY, help="share of images without a person (default: %(default)s)"
+        "--empty", type=float, default=EMPTY, help="share of images without a body (default: %(default)s)"
     )
     return parser
 
@@ -66,10 +70,13 @@ def render(args: argparse.Namespace) -> None:
         raise ValueError("nothing to render; give --num-pictures or --num-clips, and a --seed from 0")
     if min(args.num_bodies, args.num_frames) < 1 or args.size < 32 or args.size % 2:
         raise ValueError("need at least one body and frame, and an even --size from 32")
-    bodies = load_bodies(args.out / "bodies", args.num_bodies, args.seed)
+    if args.num_clips and args.kind != "person":
+        raise ValueError(f"clips are rendered of people only; give --num-pictures for {args.kind}")
+    cast = open_cast(args)
+    args.out.mkdir(parents=True, exist_ok=True)
     photos = Photos.load(tuple(args.photos), tuple(args.cutouts))
     first = [
-        draw_picture(np.random.default_rng([args.seed, i]), bodies, photos, args.size, args.empty) for i in range(32)
+        draw_picture(np.random.default_rng([args.seed, i]), cast, photos, args.size, args.empty) for i in range(32)
     ]
     write_png(args.out / "sheet.png", sheet(first))
     for count, unit in ((args.num_pictures, "picture"), (args.num_clips, "clip")):
@@ -79,9 +86,16 @@ def render(args: argparse.Namespace) -> None:
                 bar.update(done - bar.n)
 
             if unit == "picture":
-                write_pictures(args.out, bodies, photos, count, args.size, args.seed, args.empty, say)
-            else:
-                write_clips(args.out, bodies, photos, count, args.num_frames, args.size, args.seed, say)
+                write_pictures(args.out, cast, photos, count, args.size, args.seed, args.empty, say)
+            elif isinstance(cast, People):
+                write_clips(args.out, cast.bodies, photos, count, args.num_frames, args.size, args.seed, say)
+
+
+def open_cast(args: argparse.Namespace) -> Cast:
+    """Raises MissingExtraError without the bodies of that kind."""
+    if args.kind != "person":
+        return load_animals(args.kind)
+    return People(load_bodies(args.out / "bodies", args.num_bodies, args.seed))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .figure import BodyFigure
-from .mesh import PARTS, Array
+from .mesh import Array
 from .pose import unit
 
 
@@ -54,25 +54,30 @@ def look_at(rng: Generator, figure: BodyFigure) -> Camera:
     place = middle + outwards * max(
         1.3, height * float(rng.choice([rng.uniform(1.1, 2.2), rng.uniform(2.2, 8)], p=[0.2, 0.8]))
     )
-    ahead = -outwards
+    return Camera(turned_towards(-outwards, rng.normal(0, 5)), place)
+
+
+def turned_towards(ahead: Array, roll: float) -> Array:
+    """Return the (3, 3) rotation of a camera that looks along the unit vector `ahead`, rolled by degrees."""
     right = unit(np.cross(ahead, (0, 0, 1)))
     down = np.cross(ahead, right)
-    roll = np.radians(rng.normal(0, 5))
+    angle = np.radians(roll)
+    cos, sin = np.cos(angle), np.sin(angle)
     # rows: the camera's axes in the world, rolled about the line of sight
-    turned = np.stack([np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead])
-    return Camera(np.asarray(turned, np.float32), place)
+    return np.asarray(np.stack([cos * right + sin * down, cos * down - sin * right, ahead]), np.float32)
 
 
-def frame_it(rng: Generator, camera: Camera, figure: BodyFigure, size: int) -> Camera:
+def frame_it(
+    rng: Generator, camera: Camera, figure: BodyFigure, size: int, close: tuple[tuple[int, ...], ...]
+) -> Camera:
     """Choose zoom and principal point: the tracker's crop with jitter, a wide view, or a view so close that it cuts the
-    body."""
+    body: of the first or the second set of parts of `close`."""
     seen = camera.project(figure.vertices)[:, :2]
     low, high = seen.min(0), seen.max(0)
     kind = rng.random()
     margin = 0.25
     if kind < 0.14:  # from the waist or the chest up, as a webcam has it
-        parts = ["torso", "head"] if rng.random() < 0.6 else ["head", "torso", "left_upper_arm", "right_upper_arm"]
-        chosen = np.isin(figure.parts, [PARTS.index(name) for name in parts])
+        chosen = np.isin(figure.parts, close[0] if rng.random() < 0.6 else close[1])
         low, high = seen[chosen].min(0), seen[chosen].max(0)
         side, shift = float((high - low).max()) * rng.uniform(0.85, 1.5), rng.uniform(-0.15, 0.15, 2)
     elif kind < 0.32:  # the whole picture, of which the person is a part

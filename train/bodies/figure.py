@@ -13,6 +13,16 @@ from .outfit import BODY, HAIR, HAT, SKIRT, Outfit
 from .pose import place_joints, unit
 from .raster import Ints, skin, vertex_normals
 
+AXES = {
+    "torso": ("pelvis", "neck"),
+    "head": ("neck", "head"),
+    **{f"{side}_thigh": (f"hip.{s}", f"knee.{s}") for side, s in (("left", "L"), ("right", "R"))},
+    **{f"{side}_shin": (f"knee.{s}", f"ankle.{s}") for side, s in (("left", "L"), ("right", "R"))},
+    **{f"{side}_upper_arm": (f"arm.{s}", f"elbow.{s}") for side, s in (("left", "L"), ("right", "R"))},
+    **{f"{side}_forearm": (f"elbow.{s}", f"wrist.{s}") for side, s in (("left", "L"), ("right", "R"))},
+}
+"""Joints at the ends of the first axis of each part."""
+
 
 @dataclass(frozen=True)
 class BodyFigure:
@@ -24,9 +34,9 @@ class BodyFigure:
     """(V, 3) unit normals."""
     faces: Ints
     parts: NDArray[np.uint8]
-    """(V,) index of each vertex's part in PARTS."""
+    """(V,) index of each vertex's part in the kind's list of parts."""
     places: Array
-    """(V, 8) places on the body, see mesh.places_on_body."""
+    """(V, 8) places on the body, see mesh.places_on_body and anatomy.places_of."""
     materials: Array
     """(V, 1) BODY, SKIRT, HAIR or HAT."""
     rest: Array
@@ -34,13 +44,10 @@ class BodyFigure:
     coordinates."""
     joints: Array
     """(J, 3) positions of the joints."""
-    turned: Array
-    """(J, 3, 3) rotation of each joint from rest."""
-
-    @property
-    def facing(self) -> Array:
-        """(3,) unit vector in the direction of the chest."""
-        return np.asarray(self.turned[JOINTS.index("chest")] @ np.array([0, -1, 0], np.float32))
+    ends: Array
+    """(K, 2, 3) both ends of each part's first axis."""
+    facing: Array
+    """(3,) unit vector in the direction of the chest."""
 
 
 def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generator) -> BodyFigure:
@@ -61,7 +68,9 @@ def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generato
     down = np.array([0, 0, floor], np.float32)
     vertices = vertices - down
     normals = vertex_normals(vertices, faces)
-    return BodyFigure(vertices, normals, faces, parts, where, materials, canonical, places - down, turned)
+    facing = np.asarray(turned[JOINTS.index("chest")] @ np.array([0, -1, 0], np.float32))
+    ends = np.stack([places[[JOINTS.index(joint) for joint in AXES[part]]] for part in PARTS]) - down
+    return BodyFigure(vertices, normals, faces, parts, where, materials, canonical, places - down, ends, facing)
 
 
 Piece = tuple[Array, Ints, NDArray[np.uint8], Array, int, Array]

@@ -12,24 +12,16 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray
 from streamparts.geometry import CANONICAL_SIGMAS
 
-from .camera import Camera, Light, draw_light, frame_it, horizon, look_at
-from .figure import BodyFigure, dress
-from .mesh import JOINTS, PARTS, Array, Bodies
-from .outfit import Outfit, any_colour, draw_outfit
-from .pose import draw_pose, unit
+from .camera import Camera, Light, draw_light, horizon
+from .cast import BodyLooks, Cast
+from .figure import BodyFigure
+from .mesh import Array
+from .outfit import any_colour
+from .pose import unit
 from .raster import interpolate, nearest_value, rasterise, triangle_areas
-from .scene import Photos, draw_background, paste_cutout
+from .scene import Photos, paste_cutout
 from .things import add_thing
 
-AXES = {
-    "torso": ("pelvis", "neck"),
-    "head": ("neck", "head"),
-    **{f"{side}_thigh": (f"hip.{s}", f"knee.{s}") for side, s in (("left", "L"), ("right", "R"))},
-    **{f"{side}_shin": (f"knee.{s}", f"ankle.{s}") for side, s in (("left", "L"), ("right", "R"))},
-    **{f"{side}_upper_arm": (f"arm.{s}", f"elbow.{s}") for side, s in (("left", "L"), ("right", "R"))},
-    **{f"{side}_forearm": (f"elbow.{s}", f"wrist.{s}") for side, s in (("left", "L"), ("right", "R"))},
-}
-"""Joints at the ends of the first axis of each part."""
 FINE = 2
 """Factor by which people are painted finer than the image."""
 
@@ -65,7 +57,7 @@ class Layer:
     canonical: Array
 
 
-def paint_person(figure: BodyFigure, outfit: Outfit, camera: Camera, light: Light, size: int) -> Layer:
+def paint_person(figure: BodyFigure, outfit: BodyLooks, camera: Camera, light: Light, size: int) -> Layer:
     """Rasterise a person, paint it by the place on the body, and shade it."""
     fine = size * FINE
     points = camera.finer(FINE).project(figure.vertices)
@@ -110,19 +102,19 @@ EMPTY = 0.165
 """Share of images without a person."""
 
 
-def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empty: float = EMPTY) -> BodyPicture:
-    """Draw one image; a share `empty` of the images shows no person."""
+def draw_picture(rng: Generator, cast: Cast, photos: Photos, size: int, empty: float = EMPTY) -> BodyPicture:
+    """Draw one image; a share `empty` of the images shows no body."""
     if rng.random() < empty:
-        return nobody(rng, photos, size)
+        return nobody(rng, cast, photos, size)
     figures: list[BodyFigure] = []
-    outfits: list[Outfit] = []
-    for k in range(2 if rng.random() < 0.12 else 1):
-        figure, outfit = _person(rng, bodies)
+    outfits: list[BodyLooks] = []
+    for k in range(2 if rng.random() < cast.together else 1):
+        figure, outfit = cast.draw(rng)
         figures.append(figure if k == 0 else _beside(rng, figure, figures[0]))
         outfits.append(outfit)
-    camera = frame_it(rng, look_at(rng, figures[0]), figures[0], size)
+    camera = cast.view(rng, figures[0], size)
     light = draw_light(rng, camera)
-    background = draw_background(rng, size, horizon(camera, size), photos)
+    background = cast.background(rng, size, horizon(camera, size), photos)
     if rng.random() < 0.6:
         for figure in figures:
             background *= 1 - _shadow(rng, figure, camera, light, size)
@@ -132,7 +124,7 @@ def draw_picture(rng: Generator, bodies: Bodies, photos: Photos, size: int, empt
     image, labels, canonical = compose(background, layers, size)
     if rng.random() < 0.16:
         for _ in range(rng.integers(1, 3)):
-            _hide(add_thing(rng, image, 0.8, near=True), labels, canonical)
+            _hide(add_thing(rng, image, 0.8, near=True, animals=cast.animals), labels, canonical)
     if rng.random() < 0.12:
         _hide(_add_bars(rng, image), labels, canonical)
     if rng.random() < 0.05:
@@ -172,17 +164,17 @@ def _add_caption(rng: Generator, image: Array) -> None:
     image += (mask.astype(np.float32) / 255)[..., None] * (any_colour(rng) - image)
 
 
-def nobody(rng: Generator, photos: Photos, size: int) -> BodyPicture:
+def nobody(rng: Generator, cast: Cast, photos: Photos, size: int) -> BodyPicture:
     """Draw a background with more clutter than other images have."""
-    image = draw_background(rng, size, rng.uniform(0.1, 0.9), photos)
+    image = cast.background(rng, size, rng.uniform(0.1, 0.9), photos)
     for _ in range(rng.integers(0, 6)):
-        add_thing(rng, image, rng.uniform(0.2, 0.9))
+        add_thing(rng, image, rng.uniform(0.2, 0.9), animals=cast.animals)
     if photos.cutouts and rng.random() < 0.6:
         paste_cutout(rng, image, photos)
     whole = np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8)
     none = np.zeros((size, size, 3), np.float32)
-    poses = np.tile(np.array([[0.1, 0, 0], [0, 0.1, 0]], np.float32), (len(PARTS), 1, 1))
-    zeros = np.zeros(len(PARTS), np.float32)
+    poses = np.tile(np.array([[0.1, 0, 0], [0, 0.1, 0]], np.float32), (len(cast.parts), 1, 1))
+    zeros = np.zeros(len(cast.parts), np.float32)
     return BodyPicture(
         whole,
         np.zeros((size, size), np.uint8),
@@ -190,14 +182,9 @@ def nobody(rng: Generator, photos: Photos, size: int) -> BodyPicture:
         poses,
         zeros,
         np.zeros(3, np.float32),
-        np.zeros((len(JOINTS), 2), np.float32),
+        np.zeros((len(cast.joints), 2), np.float32),
         0,
     )
-
-
-def _person(rng: Generator, bodies: Bodies) -> tuple[BodyFigure, Outfit]:
-    index, outfit = int(rng.integers(len(bodies))), draw_outfit(rng)
-    return dress(bodies, index, draw_pose(rng, bodies.joints[index]), outfit, rng), outfit
 
 
 def _beside(rng: Generator, figure: BodyFigure, first: BodyFigure) -> BodyFigure:
@@ -207,7 +194,8 @@ def _beside(rng: Generator, figure: BodyFigure, first: BodyFigure) -> BodyFigure
     shift = np.array([apart * np.cos(angle), apart * np.sin(angle), 0], np.float32) + first.vertices.mean(0) * (1, 1, 0)
     return BodyFigure(
         (figure.vertices @ turn.T + shift).astype(np.float32), figure.normals @ turn.T, figure.faces, figure.parts,
-        figure.places, figure.materials, figure.rest, figure.joints @ turn.T + shift, turn @ figure.turned,
+        figure.places, figure.materials, figure.rest, figure.joints @ turn.T + shift, figure.ends @ turn.T + shift,
+        turn @ figure.facing,
     )  # fmt: skip
 
 
@@ -254,18 +242,17 @@ def part_poses(figure: BodyFigure, camera: Camera, labels: NDArray[np.uint8]) ->
     by its front and its back, so the moments of its triangles are its own."""
     size = labels.shape[0]
     points = camera.project(figure.vertices)[:, :2] * (2 / size) - 1
-    ends = dict(zip(JOINTS, camera.project(figure.joints)[:, :2] * (2 / size) - 1, strict=True))
+    ends = camera.project(figure.ends.reshape(-1, 3))[:, :2].reshape(-1, 2, 2) * (2 / size) - 1
     areas, middles = triangle_areas(points, figure.faces)
     owners = figure.parts[figure.faces[:, 0]]
-    pixels = np.bincount(labels.ravel(), minlength=len(PARTS) + 1)
-    out, seen = np.zeros((len(PARTS), 2, 3), np.float32), np.zeros(len(PARTS), np.float32)
-    for k, name in enumerate(PARTS):
+    pixels = np.bincount(labels.ravel(), minlength=len(ends) + 1)
+    out, seen = np.zeros((len(ends), 2, 3), np.float32), np.zeros(len(ends), np.float32)
+    for k, (start, end) in enumerate(ends):
         mine = np.flatnonzero(owners == k)
         whole = float(areas[mine].sum())
         # (t,) areas as weights: moments of the silhouette from its triangles
         weights = areas[mine] / max(whole, 1e-9)
         centre = weights @ middles[mine]
-        start, end = (ends[joint] for joint in AXES[name])
         along = unit(end - start)
         axes = np.stack([along, (-along[1], along[0])])
         # (2,) standard deviations along and across the bone

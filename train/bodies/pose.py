@@ -5,7 +5,7 @@ Directions are (outwards, forwards, upwards), so that one table serves both side
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,10 +141,10 @@ def about(axis: Array, radians: float) -> Array:
     return np.asarray(np.eye(3) + np.sin(radians) * cross + (1 - np.cos(radians)) * (cross @ cross), np.float32)
 
 
-def place_joints(joints: Array, pose: Array) -> tuple[Array, Array]:
+def place_joints(joints: Array, pose: Array, parents: Sequence[int] = PARENTS) -> tuple[Array, Array]:
     """Return where joints at rest (J, 3) come to lie (J, 3), and the total rotation of each (J, 3, 3)."""
     places, turned = np.empty_like(joints), np.empty_like(pose)
-    for j, parent in enumerate(PARENTS):
+    for j, parent in enumerate(parents):
         if parent < 0:
             places[j], turned[j] = joints[j], pose[j]
             continue

@@ -80,9 +80,9 @@ def paste_cutout(rng: Generator, image: Array, photos: Photos) -> None:
     image += moved[..., 3:] * (np.clip(moved[..., :3] * gain, 0, 1).astype(np.float32) - image)
 
 
-def draw_background(rng: Generator, size: int, horizon: float, photos: Photos) -> Array:
+def draw_background(rng: Generator, size: int, horizon: float, photos: Photos, animals: bool = True) -> Array:
     """Draw an (S, S, 3) background; `horizon` is the line between floor and background, as a share of the height from
-    the top."""
+    the top; without `animals`, no things resemble them."""
     kind = rng.random()
     if photos.images and kind < 0.5:
         image = _photo(rng, size, photos)
@@ -93,7 +93,7 @@ def draw_background(rng: Generator, size: int, horizon: float, photos: Photos) -
     else:
         image = np.tile(any_colour(rng), (size, size, 1)) * ramp(rng, size, 0.25)
     for _ in range(int(rng.poisson(2.2)) if rng.random() < 0.6 else 0):
-        add_thing(rng, image, horizon)
+        add_thing(rng, image, horizon, animals=animals)
     if photos.cutouts and rng.random() < 0.2:
         paste_cutout(rng, image, photos)
     if rng.random() < 0.25:  # out of focus

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 
-from .mesh import Array, Bodies
+from .mesh import PARTS, Array
 
 if TYPE_CHECKING:
+    from .cast import Cast
     from .picture import BodyPicture
     from .scene import Photos
 
 PER_SHARD = 250
+PARTS_FILE = "parts.txt"
+"""File with the names of a shard's parts, one a line; shards without it show people."""
 STEPS_PER_HEIGHT = 200
 """Resolution of canonical coordinates, which are stored as integers."""
 
@@ -44,14 +47,19 @@ class Shard:
     facing: Array
     """(N, 3) facing directions."""
     people: NDArray[np.uint8]
-    """(N,) numbers of people."""
+    """(N,) numbers of people, or of animals."""
+    parts: tuple[str, ...] = PARTS
+    """Names of the K parts."""
 
     def __len__(self) -> int:
         return len(self.images)
 
 
-def pack(pictures: list[BodyPicture]) -> Shard:
-    """Stack images to one array of each kind."""
+ARRAYS = tuple(name for name in Shard.__dataclass_fields__ if name != "parts")
+
+
+def pack(pictures: list[BodyPicture], parts: tuple[str, ...] = PARTS) -> Shard:
+    """Stack images of bodies with these parts to one array of each kind."""
     canonical = np.stack([picture.canonical[::2, ::2] for picture in pictures])
     return Shard(
         images=np.stack([picture.image for picture in pictures]),
@@ -61,12 +69,13 @@ def pack(pictures: list[BodyPicture]) -> Shard:
         seen=np.stack([picture.seen for picture in pictures]),
         facing=np.stack([picture.facing for picture in pictures]).astype(np.float32),
         people=np.array([picture.people for picture in pictures], np.uint8),
+        parts=parts,
     )
 
 
 def write_pictures(
     folder: Path,
-    bodies: Bodies,
+    cast: Cast,
     photos: Photos,
     count: int,
     size: int,
@@ -75,15 +84,15 @@ def write_pictures(
     say: Callable[[int], None],
 ) -> None:
     """Write shards of PER_SHARD images until there are `count`; existing ones are kept. Image i depends only on `seed`
-    and i; a share `empty` shows no person. `say` gets the number of finished images."""
+    and i; a share `empty` shows no body. `say` gets the number of finished images."""
     from .picture import draw_picture  # needs the extra `bodies`; reading shards does not
 
     for first in range(0, count, PER_SHARD):
         place = folder / f"pictures_{seed:04d}_{first // PER_SHARD:05d}"
         if not place.exists():
             numbers = range(first, min(first + PER_SHARD, count))
-            pictures = [draw_picture(np.random.default_rng([seed, i]), bodies, photos, size, empty) for i in numbers]
-            write_shard(pack(pictures), place)
+            pictures = [draw_picture(np.random.default_rng([seed, i]), cast, photos, size, empty) for i in numbers]
+            write_shard(pack(pictures, cast.parts), place)
         say(min(first + PER_SHARD, count))
 
 
@@ -91,8 +100,9 @@ def write_shard(shard: Shard, place: Path) -> None:
     """Write a shard so that its folder appears only when it is complete."""
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     partial.mkdir(parents=True)
-    for name, values in shard.__dict__.items():
-        np.save(partial / f"{name}.npy", values, allow_pickle=False)
+    for name in ARRAYS:
+        np.save(partial / f"{name}.npy", getattr(shard, name), allow_pickle=False)
+    (partial / PARTS_FILE).write_text("\n".join(shard.parts) + "\n", encoding="utf-8")
     try:
         partial.rename(place)
     except OSError:  # somebody else has written the same
@@ -100,23 +110,34 @@ def write_shard(shard: Shard, place: Path) -> None:
 
 
 def read_shards(folder: Path) -> list[Shard]:
-    """Map all complete shards of a folder, in order. Raises StreampartsError if there is none."""
+    """Map all complete shards of a folder, in order. Raises StreampartsError if there is none, or if they show
+    different parts."""
     places = sorted(place for place in folder.glob("pictures_*") if place.is_dir())
     if not places:
         raise StreampartsError(f"{folder} contains no rendered images; make some with streamparts render-people")
-    return [_read(place) for place in places]
+    shards = [_read(place) for place in places]
+    other = next((i for i, shard in enumerate(shards) if shard.parts != shards[0].parts), None)
+    if other is not None:
+        raise StreampartsError(
+            f"{places[other]} and {places[0]} show bodies with different parts; use one folder for each"
+        )
+    return shards
 
 
 def _read(place: Path) -> Shard:
-    names = Shard.__dataclass_fields__
-    return Shard(**{name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names})
+    arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+    named = place / PARTS_FILE
+    parts = tuple(named.read_text(encoding="utf-8").split()) if named.exists() else PARTS
+    if arrays["affines"].shape[1] != len(parts):
+        raise StreampartsError(f"{place} has {arrays['affines'].shape[1]} poses per image for {len(parts)} parts")
+    return Shard(**arrays, parts=parts)
 
 
 def sheet(pictures: list[BodyPicture], columns: int = 8) -> ByteArray:
     """Draw images in rows, and below each the same image with coloured parts."""
     from streamparts.bundle.colours import part_color
 
-    colours = np.array([(0, 0, 0), *map(part_color, range(10))], np.uint8)
+    colours = np.array([(0, 0, 0), *map(part_color, range(len(pictures[0].affines)))], np.uint8)
     rows = []
     for first in range(0, len(pictures) - columns + 1, columns):
         some = pictures[first : first + columns]

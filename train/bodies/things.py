@@ -28,9 +28,11 @@ def ramp(rng: Generator, size: int, strength: float) -> Array:
     )
 
 
-def add_thing(rng: Generator, image: Array, horizon: float, near: bool = False) -> NDArray[np.bool_]:
+def add_thing(
+    rng: Generator, image: Array, horizon: float, near: bool = False, animals: bool = True
+) -> NDArray[np.bool_]:
     """Paint one thing into the image; returns which pixels it covers (S, S). Near things extend beyond the image's
-    border."""
+    border; without `animals`, boxes take their place."""
     size = len(image)
     mask = np.zeros((size, size), np.uint8)
     scale = size * (rng.uniform(0.15, 0.6) if not near else rng.uniform(0.2, 0.7))
@@ -38,7 +40,7 @@ def add_thing(rng: Generator, image: Array, horizon: float, near: bool = False) 
     if near and rng.random() < 0.7:
         at = np.array([rng.choice([0.0, size]) + rng.normal(0, 0.12) * size, size * rng.uniform(0.3, 1.1)])
     colour = any_colour(rng) if rng.random() < 0.85 else np.array(SKINS[rng.integers(len(SKINS))], np.float32)
-    kinds = (_box, _pole, _plant, _chair, _blob, _limbs, _animal, _blade)
+    kinds = (_box, _pole, _plant, _chair, _blob, _limbs, _animal if animals else _box, _blade)
     shade = kinds[rng.choice(len(kinds), p=(0.22, 0.14, 0.14, 0.12, 0.08, 0.10, 0.12, 0.08))](rng, mask, at, scale)
     pattern = 1 + rng.uniform(0, 0.35) * noise(rng, size, int(rng.integers(3, 40)))
     cover = mask > 127

@@ -3,6 +3,7 @@ quality of real video."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,24 +17,24 @@ from torch import Tensor
 from streamparts.arrays import ByteArray
 from streamparts.bundle.spec import pairs_by_name
 
-from ..bodies.mesh import PARTS, Array
+from ..bodies.mesh import Array
 from ..bodies.shards import STEPS_PER_HEIGHT, Shard
 
-PAIRS = pairs_by_name(PARTS)
 CELLS = 4
 """Side of a cell of canonical coordinates, in pixels of the network's input."""
 
 
-def swapped(num_parts: int) -> NDArray[np.int64]:
+def swapped(parts: Sequence[str]) -> NDArray[np.int64]:
     """(K,) the mirrored part of each part, itself if there is none."""
-    order = np.arange(num_parts)
-    for one, other in PAIRS:
+    order = np.arange(len(parts))
+    for one, other in pairs_by_name(tuple(parts)):
         order[[one, other]] = other, one
     return order
 
 
-SWAP = swapped(len(PARTS))
-SWAP_LABELS = np.concatenate([[0], 1 + SWAP]).astype(np.uint8)
+def swapped_labels(swap: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(1 + K,) the same for labels, whose 0 is the background."""
+    return np.asarray(np.concatenate([[0], 1 + swap]), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Truth:
     """(B, K) in [0, 1]: 0 for a part that is hidden, outside, or belongs to one of several people."""
     facing: Tensor
     """(B, 3); 0 without a person or with several."""
+    swapped: Tensor
+    """(1 + K,) int64: the label of the same part on the other side; its own for the background and parts without
+    sides."""
 
 
 class Lessons:
@@ -61,6 +65,8 @@ class Lessons:
 
     def __init__(self, shards: list[Shard], size: int, seed: int) -> None:
         self.shards, self.size, self.seed = shards, size, seed
+        self.parts = shards[0].parts
+        self.swap = swapped(self.parts)
         self.starts = np.cumsum([0, *(len(shard) for shard in shards)])
 
     def __len__(self) -> int:
@@ -69,13 +75,13 @@ class Lessons:
     def batch(self, step: int, count: int) -> Truth:
         """The same for equal steps, seeds and shards."""
         rng = np.random.default_rng([self.seed, step])
-        return stack([self._one(rng, int(rng.integers(len(self)))) for _ in range(count)])
+        return stack([self._one(rng, int(rng.integers(len(self)))) for _ in range(count)], self.swap)
 
     def _one(self, rng: Generator, index: int) -> RenderedImage:
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         sample = take(self.shards[shard], index - int(self.starts[shard]))
         if rng.random() < 0.5:
-            sample = mirrored(sample)
+            sample = mirrored(sample, self.swap)
         return spoil(rng, moved(sample, draw_move(rng), self.size))
 
 
@@ -100,19 +106,19 @@ def take(shard: Shard, row: int) -> RenderedImage:
     return RenderedImage(image, labels, canonical, affines, seen, facing, int(shard.people[row]))
 
 
-def mirrored(sample: RenderedImage) -> RenderedImage:
-    """Mirror the image and swap the sides of the body."""
-    affines = sample.affines[SWAP].copy()
+def mirrored(sample: RenderedImage, swap: NDArray[np.int64]) -> RenderedImage:
+    """Mirror the image and swap the sides of the body; `swap` as of `swapped`."""
+    affines = sample.affines[swap].copy()
     # x -> -x mirrors positions
     affines[:, 0] *= -1
     affines[:, :, 1] *= -1  # A stays a rotation times a scaling; the second axis has no direction of its own
     flip = np.array([-1, 1, 1], np.float32)
     return RenderedImage(
         np.ascontiguousarray(sample.image[:, ::-1]),
-        SWAP_LABELS[sample.labels[:, ::-1]],
+        swapped_labels(swap)[sample.labels[:, ::-1]],
         sample.canonical[:, ::-1] * flip,
         affines,
-        sample.seen[SWAP],
+        sample.seen[swap],
         sample.facing * flip,
         sample.people,
     )
@@ -229,8 +235,8 @@ def _recoloured(rng: Generator, image: ByteArray) -> ByteArray:
     return np.asarray(np.clip(x, 0, 1) * 255 + 0.5, np.uint8)
 
 
-def stack(samples: list[RenderedImage]) -> Truth:
-    """Stack equal samples into tensors."""
+def stack(samples: list[RenderedImage], swap: NDArray[np.int64]) -> Truth:
+    """Stack equal samples into tensors; `swap` as of `swapped`."""
     images = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
     affines = torch.from_numpy(np.stack([s.affines for s in samples]).astype(np.float32))
     alone = torch.tensor([float(s.people == 1) for s in samples])[:, None]
@@ -246,4 +252,5 @@ def stack(samples: list[RenderedImage]) -> Truth:
         shapes=affines[..., :2],
         trust=alone * inside * (seen / (seen + 0.15)),
         facing=alone * torch.from_numpy(np.stack([s.facing for s in samples]).astype(np.float32)),
+        swapped=torch.from_numpy(swapped_labels(swap).astype(np.int64)),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,12 +12,7 @@ from torch.nn import functional as F
 from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 
-from ..inputs.rendered import CELLS, SWAP_LABELS, Truth
-
-SWAPPED = torch.from_numpy(SWAP_LABELS.astype(np.int64))
-"""(1 + K,) the label of the same part on the other side; its own for parts without sides."""
-PAIRED = torch.arange(len(SWAPPED)) != SWAPPED
-"""(1 + K,) True for parts that have a side."""
+from ..inputs.rendered import CELLS, Truth
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Predicted(NamedTuple):
 def supervised_loss(predicted: Predicted, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
     """The weighted terms by name."""
     log_masks = predicted.output.logits.log_softmax(dim=1)
-    joined, side, dice = mask_terms(log_masks, truth.labels, weights.body)
+    joined, side, dice = mask_terms(log_masks, truth.labels, truth.swapped, weights.body)
     # (B, S / CELLS, S / CELLS): the label in the middle of each cell of the canonical coordinates
     cells = truth.labels[:, CELLS // 2 :: CELLS, CELLS // 2 :: CELLS]
     body = (cells > 0)[:, None].float()
@@ -75,10 +69,12 @@ def supervised_loss(predicted: Predicted, truth: Truth, weights: SupervisedLoss)
     }
 
 
-def mask_terms(log_masks: Tensor, labels: Tensor, body: float) -> tuple[Tensor, Tensor, Tensor]:
+def mask_terms(log_masks: Tensor, labels: Tensor, swapped: Tensor, body: float) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy with both sides of each pair merged; over the pixels of limbs, that of the side; and 1 - the soft
-    Dice of each part over the batch."""
-    swapped, paired = SWAPPED.to(labels.device), PAIRED.to(labels.device)
+    Dice of each part over the batch. `swapped` is that of Truth."""
+    swapped = swapped.to(labels.device)
+    # (1 + K,) True for parts that have a side
+    paired = torch.arange(len(swapped), device=labels.device) != swapped
     # (B, S, S) log probability of each pixel's true part, and of the same limb on the other side
     whole, other = (log_masks.gather(1, wanted[:, None])[:, 0] for wanted in (labels, swapped[labels]))
     limbs = paired[labels]
