@@ -15,26 +15,34 @@ from streamparts.parity.agreement import Comparison
 from streamparts.parity.labels_picture import labels_png
 from streamparts.parity.sample_frames import FrameSet
 
+Problem = tuple[slice, Tolerance, str]
+"""Rows of frames, their tolerance, and how they exceed it."""
+
+
+def problems(comparison: Comparison, tolerance: Tolerance, frames: FrameSet) -> list[Problem]:
+    """Return where the comparison exceeds the tolerance: on the real frames, on the synthetic ones."""
+    real, odd = slice(frames.num_real), slice(frames.num_real, None)
+    judged = [(real, tolerance)]
+    if tolerance.odd and len(frames.names) > frames.num_real:
+        judged.append((odd, msgspec.structs.replace(tolerance, pose_px=tolerance.odd * tolerance.pose_px)))
+    return [
+        (rows, limits, problem)
+        for rows, limits in judged
+        if (problem := comparison.of(rows).agreement().problem(limits))
+    ]
+
 
 def require_parity(
     comparison: Comparison, tolerance: Tolerance, frames: FrameSet, output: Path, report: Path | None
 ) -> Agreement:
     """Return the agreement on the real frames, and write the table to `report`. If it exceeds the tolerance, write the
     worst frame beside `output` as x.worst.png and raise ModelError."""
-    real, odd = slice(frames.num_real), slice(frames.num_real, None)
-    judged = [(real, tolerance)]
-    if tolerance.odd and len(frames.names) > frames.num_real:
-        judged.append((odd, msgspec.structs.replace(tolerance, pose_px=tolerance.odd * tolerance.pose_px)))
-    problems = [
-        (rows, limits, problem)
-        for rows, limits in judged
-        if (problem := comparison.of(rows).agreement().problem(limits))
-    ]
+    found = problems(comparison, tolerance, frames)
     if report:
-        write_whole(report, table(comparison, tolerance, frames, not problems).encode())
-    if not problems:
-        return comparison.of(real).agreement()
-    rows, limits, problem = problems[0]
+        write_whole(report, table(comparison, tolerance, frames, not found).encode())
+    if not found:
+        return comparison.of(slice(frames.num_real)).agreement()
+    rows, limits, problem = found[0]
     worst = (rows.start or 0) + comparison.of(rows).worst(limits)
     picture = output.with_suffix(".worst.png")
     write_whole(picture, labels_png(frames.images[worst], comparison.reference[worst], comparison.candidate[worst]))

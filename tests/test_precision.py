@@ -151,6 +151,29 @@ def test_the_command_writes_model_sidecar_and_report(tmp_path: Path, capsys: pyt
     assert command.main(words) == 1 and "give --force" in capsys.readouterr().err
 
 
+def test_a_share_of_the_convolutions_stays_in_fp32() -> None:
+    data, frames = load_model("puppet-human").data, sample_frames(CLIP, (128, 128), 2).images
+    read_as_int8 = {}
+    for share in (0.0, 0.25):
+        graph = onnx.load_model_from_string(convert(data, "int8", frames, share_kept=share)).graph
+        given = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+        read_as_int8[share] = [node.input[1] in given for node in graph.node if node.op_type == "Conv"]
+    num_kept = [flags.index(True) for flags in read_as_int8.values()]
+    assert num_kept == [0, round(0.25 * sum(read_as_int8[0.0]))]
+    assert sum(read_as_int8[0.25]) == sum(read_as_int8[0.0]) - num_kept[1]
+
+
+def test_the_command_keeps_the_first_convolutions_if_the_model_differs_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge, answers = command.problems, [["too far"]]
+    monkeypatch.setattr(command, "problems", lambda *given: answers.pop() if answers else judge(*given))
+    words = ["puppet-human", "-o", str(tmp_path / "y.onnx"), "--precision", "int8", "--frames", str(CLIP)]
+    assert command.main([*words, "--num-frames", "8"]) == 0
+    assert "the first 10 % of the convolutions stay in fp32" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["y.onnx", "y.onnx.json"]
+
+
 def test_the_command_writes_nothing_beyond_tolerance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

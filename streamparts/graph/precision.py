@@ -33,12 +33,15 @@ QUANTISER_DOMAIN = "com.microsoft"
 """Operator domain that ONNX Runtime's quantiser declares without using it."""
 
 
-def convert(data: bytes, precision: str, frames: ByteArray | None = None, target: Target = "cpu") -> bytes:
+def convert(
+    data: bytes, precision: str, frames: ByteArray | None = None, target: Target = "cpu", share_kept: float = 0.0
+) -> bytes:
     """Convert the bytes of an fp32 bundle's ONNX file to "fp16", "bf16" or "int8".
 
     int8 needs (F, H, W, 3) uint8 `frames` at the model's size, similar to those of the application: they calibrate the
     activations' ranges. The form for "cpu" has unsigned activations and signed weights, that for "tensorrt" symmetric
-    signed activations and biases in fp32. In any precision, the form for "tensorrt" casts the labels to uint8 only at
+    signed activations and biases in fp32. `share_kept`, in [0, 1), of the convolutions, the first ones, stay in fp32:
+    what they lose, all others read. In any precision, the form for "tensorrt" casts the labels to uint8 only at
     the outputs. bf16 runs only in TensorRT: load_model refuses it on a CPU.
 
     Raises ModelError for a model that is invalid or not fp32, ValueError for wrong arguments, MissingExtraError without
@@ -55,7 +58,7 @@ def convert(data: bytes, precision: str, frames: ByteArray | None = None, target
     model = onnx.load_model_from_string(data)
     drop_unread_weights(model)
     if precision == "int8":
-        model = quantise(model, calibration_frames(frames, spec), target)
+        model = quantise(model, calibration_frames(frames, spec), target, share_kept)
     elif precision == "bf16":
         model = halve(raised(model), precision)
     else:
@@ -89,8 +92,8 @@ def calibration_frames(frames: ByteArray | None, spec: ModelSpec) -> ByteArray:
     return frames
 
 
-def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target) -> onnx.ModelProto:
-    """Convolutions with 8-bit weights, one scale per output channel, and 8-bit activations."""
+def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target, share_kept: float = 0.0) -> onnx.ModelProto:
+    """Convolutions with 8-bit weights, one scale per output channel, and 8-bit activations; see `convert`."""
     import streamparts.bundle.ort  # noqa: F401, I001 - before anything of onnxruntime
     from onnxruntime import quantization
 
@@ -99,6 +102,7 @@ def quantise(model: onnx.ModelProto, frames: ByteArray, target: Target) -> onnx.
     inner = [node.name for node in convolutions(model) if node.name not in last]
     if not inner:
         raise ModelError("only has convolutions that feed the readout; int8 would change nothing")
+    inner = inner[round(share_kept * len(inner)) :]
     for_gpu = target == "tensorrt"
     mark = model.metadata_props.add()  # otherwise the quantiser logs that the model was not preprocessed
     mark.key, mark.value = "onnx.quant.pre_process", "onnxruntime.quant"
