@@ -12,9 +12,10 @@ from streamparts.bundle.spec import Method, NetworkValue
 from streamparts.errors import ModelError
 from streamparts.models.assembly import AssemblyConfig
 from streamparts.models.checkpoint import read_metadata
-from streamparts.models.readout import Exported, ExportedScops, ExportedStudent, ExportedTeacher
-from streamparts.models.run_files import CONFIG, NAMES, PARTS, SCOPS, STUDENT, TEACHER
+from streamparts.models.readout import Exported, ExportedScops, ExportedSegmenter, ExportedStudent, ExportedTeacher
+from streamparts.models.run_files import CONFIG, NAMES, PARTS, SCOPS, SEGMENTER, STUDENT, TEACHER
 from streamparts.models.scops import Scops
+from streamparts.models.segmenters import load_segmenter
 from streamparts.models.student import Student
 from streamparts.models.trained import load_scops, load_student, load_teacher, read_groups
 from streamparts.texts import read_text
@@ -38,18 +39,31 @@ class Trained:
 
 
 def load_trained(run: Path, teacher: bool = False, evidence: bool = True) -> Trained:
-    """Load the trained network of a run folder: scops.safetensors, or else a student or, with `teacher`, an Assembly
-    teacher. Raises ModelError if there is none."""
+    """Load the trained network of a run folder: scops.safetensors or segmenter.safetensors, or else a student or, with
+    `teacher`, an Assembly teacher. Raises ModelError if there is none."""
     if teacher:
         return trained_teacher(run, evidence)
     if (run / SCOPS).exists():
         scops = scops_of(run)
         network, shape = ExportedScops(scops, evidence).eval(), network_shape("scops", scops.config)
         return Trained(network, "scops", scops.config.num_parts, scops.config.image_size, shape)
+    if (run / SEGMENTER).exists():
+        return trained_segmenter(run, evidence)
     student = student_of(run)
     config = student.config
     exported = ExportedStudent(student, evidence).eval()
     return Trained(exported, method_of(run), config.num_parts, config.image_size, network_shape("student", config))
+
+
+def trained_segmenter(run: Path, evidence: bool = True) -> Trained:
+    """Load the trained network of a method in train/baselines. Raises ModelError without one."""
+    checkpoint = run / SEGMENTER
+    require_finished(run, checkpoint, "steps")
+    method, segmenter = load_segmenter(checkpoint)
+    config = segmenter.config
+    shape = network_shape(method, config)
+    network = ExportedSegmenter(segmenter, evidence).eval()
+    return Trained(network, method, config.num_parts, config.image_size, shape)  # type: ignore[arg-type]
 
 
 def method_of(run: Path) -> Method:

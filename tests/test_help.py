@@ -19,7 +19,7 @@ from tests.test_docs import check_command
 PARSER = _parser()
 (SUBPARSERS,) = (action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
 COMMANDS: dict[str, argparse.ArgumentParser] = dict(SUBPARSERS.choices)
-GENERATED = {"train", "train-scops", "train-supervised", "adapt"}
+GENERATED = {"train", "train-baseline", "train-scops", "train-supervised", "adapt"}
 """Commands whose flags are generated from dataclasses."""
 
 each_command = pytest.mark.parametrize("name", sorted(COMMANDS.keys() - TRAINERS.keys()))

@@ -23,8 +23,9 @@ from streamparts.models.assembly import AssemblyConfig
 from streamparts.models.assembly_paper import PaperAssemblyConfig
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.models.groups import PartGroups
-from streamparts.models.readout import ExportedScops, ExportedStudent, ExportedTeacher
+from streamparts.models.readout import ExportedScops, ExportedSegmenter, ExportedStudent, ExportedTeacher
 from streamparts.models.scops import Scops, ScopsConfig
+from streamparts.models.segmenters import SEGMENTERS
 from streamparts.models.student import Student, StudentConfig
 from streamparts.models.trained import build_teacher
 
@@ -74,6 +75,9 @@ def _described(bundle: Bundle) -> nn.Module:
             return ExportedScops(Scops(_config(bundle, ScopsConfig)))
         case "teacher":
             return _teacher(bundle)
+        case kind if kind in SEGMENTERS:
+            segmenter = SEGMENTERS[str(kind)]
+            return ExportedSegmenter(segmenter.build(_config(bundle, segmenter.config)))
         case kind:
             _refuse(bundle, f"networks of kind {kind!r} are not supported; use another backend")
 

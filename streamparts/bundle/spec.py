@@ -34,7 +34,9 @@ COORDINATES = (
 
 NetworkValue = int | float | str | bool | list[int | float]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
-Method = Literal["assembly", "scops", "supervised"]
+Method = Literal["assembly", "scops", "supervised", "co-part", "flow-capsules", "psd", "nem", "r-nem"]
+DIRECTED: tuple[Method, ...] = ("assembly", "supervised")
+"""Methods whose poses come from the network. All others compute them from the masks, whose axes have no direction."""
 
 
 class SubjectSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +73,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: str
     """Short name, as given to --model."""
     method: Method
-    """Training method of the model: one of the two label-free methods, or supervised by rendered bodies."""
+    """Training method of the model: label-free ones, or supervised by rendered bodies."""
     parts: tuple[str, ...]
     """(K,) one name per part, in the order of the labels, without background."""
     pairs: tuple[tuple[str, str], ...] = ()
@@ -115,6 +117,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def num_parts(self) -> int:
         return len(self.parts)
+
+    @property
+    def undirected(self) -> bool:
+        """True if a part's axes have no direction: a pose may differ by half a turn."""
+        return self.method not in DIRECTED
 
     @property
     def symmetric_pairs(self) -> tuple[tuple[int, int], ...]:

@@ -34,6 +34,7 @@ TRAINERS = {
     "train": Trainer("train.assembly", "train parts on raw clips, without labels"),
     "train-scops": Trainer("train.scops", "train parts on images of one category, without labels"),
     "train-supervised": Trainer("train.supervised", "train on rendered images whose parts are known"),
+    "train-baseline": Trainer("train.baselines.__main__", "train a system that the papers compare with"),
     "train-dff": Trainer("train.dff", "factorise the features of a pretrained network into parts"),
     "adapt": Trainer("train.adapt", "adapt a model to clips, without labels"),
     "export": Trainer("export.onnx_model", "export a training run as a model"),

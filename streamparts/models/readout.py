@@ -12,7 +12,8 @@ from streamparts.models.assembly import PartNetwork
 from streamparts.models.groups import PartGroups
 from streamparts.models.layers import Affine
 from streamparts.models.moments import mask_moments, pixel_variance, pose_from_moments
-from streamparts.models.scops import BACKGROUND_LEVEL, Scops, part_labels
+from streamparts.models.scops import BACKGROUND_LEVEL, LEVELS, Scops, part_labels
+from streamparts.models.segmenter import Segmenter
 from streamparts.models.student import Student
 
 
@@ -96,6 +97,17 @@ class ExportedScops(Exported):
         return read_masks(self.scops.masks(images), config.background_level, config.peak_floor)
 
 
+class ExportedSegmenter(Exported):
+    """Masks of a segmenter; poses are moments of the masks, whose first axis has no direction."""
+
+    def __init__(self, segmenter: Segmenter, evidence: bool = True) -> None:
+        super().__init__(evidence)
+        self.segmenter = segmenter
+
+    def read(self, images: Tensor) -> Readout:
+        return read_largest(self.segmenter.masks(images))
+
+
 class ExportedTeacher(Exported):
     """An Assembly teacher, with its slots joined to parts: the same outputs as its student's, at the cost of a decoder
     pass per slot."""
@@ -119,7 +131,17 @@ def read_masks(masks: Tensor, level: float = BACKGROUND_LEVEL, peak_floor: float
     middle of the image, and hard masks would make it jump by whole pixels. The score is the mean probability with the
     same weights.
     """
-    labels = part_labels(masks, level, peak_floor)
+    return _of_masks(masks, part_labels(masks, level, peak_floor))
+
+
+def read_largest(masks: Tensor) -> Readout:
+    """Soft masks (B, 1 + K, S, S), background first -> labels by the largest mask, and poses and scores as by
+    read_masks. Masks are compared in LEVELS steps, so that rounding errors do not choose among equal ones."""
+    return _of_masks(masks, (masks * LEVELS).round().max(dim=1).indices)
+
+
+def _of_masks(masks: Tensor, labels: Tensor) -> Readout:
+    """Readout of (B, 1 + K, S, S) masks with (B, S, S) labels."""
     numbers = torch.arange(1, masks.shape[1], device=masks.device)[:, None, None]
     # (B, K, S, S) a part's probabilities over its own pixels, 0 elsewhere
     owned = torch.where(labels.unsqueeze(1) == numbers, masks[:, 1:], 0.0)

@@ -153,11 +153,11 @@ def score_differences(wanted: NetworkOutputs, got: NetworkOutputs) -> FloatArray
 
 def pose_errors_px(wanted: NetworkOutputs, got: NetworkOutputs, spec: ModelSpec) -> NDArray[np.float64]:
     """(B, K) as Comparison.pose_px. A part without pixels in the reference has a meaningless pose."""
-    undirected = spec.method == "scops"
+    undirected = spec.undirected
     # normalised coordinates span 2 over the image's side
     errors = HALF_SIDE * pose_differences(wanted.affines, got.affines, undirected).astype(np.float64)
     errors = np.where(np.isfinite(errors), errors, np.inf)
-    # moments depend on every pixel, so poses of SCOPS are comparable only for equal labels
+    # moments depend on every pixel, so poses computed from masks are comparable only for equal labels
     judged = same_pixels(wanted.labels, got.labels, spec.num_parts) if undirected else wanted.scores > 0
     return np.where(judged | np.isinf(errors), errors, np.nan)
 

@@ -34,7 +34,7 @@ def part_tracker(spec: ModelSpec, smoothing: Smoothing | None = None, skeleton: 
     """Return the tracker of one video; with `smoothing`, mirrored parts are kept apart."""
     return PartTracker(
         spec.parts,
-        undirected=spec.method == "scops",
+        undirected=spec.undirected,
         smoothing=smoothing,
         pairs=spec.symmetric_pairs if smoothing else (),
         skeleton=skeleton,

@@ -52,7 +52,7 @@ class PartTracker:
         skeleton: Skeleton | None = None,
     ) -> None:
         """`names` (K,) are the model's parts; `visibility` None is the default. `undirected` means that the model's
-        axes have no direction (method "scops"): each keeps the direction of its last visible pose.
+        axes have no direction (ModelSpec.undirected): each keeps the direction of its last visible pose.
 
         `smoothing` filters the poses over time; None leaves them unfiltered. `pairs` of parts that the network may
         confuse are kept apart, which needs smoothing. A `skeleton` places hidden parts, and adds joints.

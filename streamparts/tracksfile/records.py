@@ -38,7 +38,7 @@ class ModelRecord(Struct, frozen=True):
     """The model that found the parts."""
 
     name: str
-    method: Annotated[str, Meta(description='Training method: "assembly", "scops" or "supervised".')]
+    method: Annotated[str, Meta(description='Training method: "assembly", "scops", "supervised" or a baseline.')]
     sha256: Annotated[str, Meta(description="Of the model file.")]
     parts: Annotated[list[str], Meta(description="Names by part number.")]
     description: Annotated[str, Meta(description="What the model finds, in a sentence.")] = ""

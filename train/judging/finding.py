@@ -9,7 +9,7 @@ from pathlib import Path
 from streamparts.arrays import ByteArray
 from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
-from streamparts.models.run_files import CONFIG, SCOPS, STUDENT
+from streamparts.models.run_files import CONFIG, SCOPS, SEGMENTER, STUDENT
 
 from .found import FACTORS, Finder, RawParts
 
@@ -24,6 +24,8 @@ def open_finder(model: str) -> Finder:
         return open_factors(path)
     if (path / SCOPS).is_file():
         return open_scops(path)
+    if (path / SEGMENTER).is_file():
+        return open_segmenter(path)
     if path.is_dir():
         return open_student(path)
     return open_teacher(path) if path.suffix == ".safetensors" else open_onnx(model)
@@ -92,6 +94,31 @@ def open_scops(folder: Path) -> Finder:
         return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), judged.numpy())
 
     description: dict[str, object] = {"name": folder.name, "scops_step": step}
+    names = tuple(f"part{k}" for k in range(config.num_parts))
+    return Finder(description, names, (config.image_size, config.image_size), run)
+
+
+def open_segmenter(folder: Path) -> Finder:
+    """Load the network of the last checkpoint of a method in train/baselines, finished or not."""
+    import torch
+
+    from streamparts.models.checkpoint import read_metadata
+    from streamparts.models.readout import read_largest
+    from streamparts.models.segmenters import load_segmenter
+
+    from ..frames.transforms import to_images
+
+    step, _ = read_metadata(folder / SEGMENTER)
+    method, network = load_segmenter(folder / SEGMENTER)
+    config = network.config
+
+    @torch.inference_mode()
+    def run(image: ByteArray) -> RawParts:
+        masks = network.masks(to_images(torch.from_numpy(image[None])))
+        read = read_largest(masks)
+        return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), masks[0].numpy())
+
+    description: dict[str, object] = {"name": folder.name, "method": method, "step": step}
     names = tuple(f"part{k}" for k in range(config.num_parts))
     return Finder(description, names, (config.image_size, config.image_size), run)
 

@@ -34,6 +34,7 @@ def parse_flags(
     command: str,
     presets: Presets | None = None,
     default: str = "",
+    flag: str = "preset",
 ) -> Config:
     """Parse the flags of a dataclass, on top of the fields of a preset.
 
@@ -42,8 +43,9 @@ def parse_flags(
         kind: the dataclass. With presets, its first two fields, the input and `out`, have no default.
         doc: the module's docstring: a description, then "examples:" and commands.
         command: name of the command, for help and errors.
-        presets: the choices of --preset; none without them.
+        presets: the choices of the flag that chooses one; none without them.
         default: name of the default preset.
+        flag: name of the flag that chooses it.
 
     `--help` lists every flag with its value in the preset. Raises SystemExit: 0 after the help, 2 after a one-line
     error.
@@ -56,10 +58,10 @@ def parse_flags(
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=shown.prog)
         costs = "; ".join(f"{name}: {cost}" for name, (cost, _) in presets.items())
         about = f"{costs} (default: {default})"
-        first.add_argument("--preset", choices=sorted(presets), default=default, help=about)
+        first.add_argument(f"--{flag}", dest="preset", choices=sorted(presets), default=default, help=about)
         chosen, own = first.parse_known_args(own)
         base = replace(kind(tyro.MISSING, tyro.MISSING), **presets[chosen.preset][1])  # type: ignore[call-arg]
-        shown.add_argument("--preset", choices=sorted(presets), help=about)
+        shown.add_argument(f"--{flag}", choices=sorted(presets), help=about)
     said = io.StringIO()
     try:
         with _columns(_COLUMNS), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):

@@ -1,0 +1,189 @@
+"""Motion Co-part: Siarohin, Roy, Lathuiliere, Tulyakov, Ricci and Sebe, "Motion-supervised Co-Part Segmentation", 2020.
+
+Both frames of a pair are divided into segments, each with one affine frame. A segment moves from the target to the
+source by the map between its two frames, the background stands still, and together these maps are the dense motion by
+which the source's features are warped. What the source does not show is left to the reconstruction network. The
+segments that make the reconstruction good are those that move as one piece.
+
+`subject` is ours: with the subject's masks, the background segment must lie outside of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from streamparts.models.co_part import CoPart, CoPartConfig, Segments
+from streamparts.models.layers import ConvBlock, compose, image_grid, invert, product, transform_points
+
+from ..frames.transforms import Draws, warp_images
+from ..inputs.augment import Pair
+from ..pretrained.perceptual import Perceptual
+from ..terms.losses import silhouette_loss
+from .learner import BaselineLearner
+
+PYRAMID = (1, 2, 4, 8)
+"""Factors by which both images shrink for the reconstruction loss; smaller images than 32 pixels are left out."""
+LEAST_SIDE = 32
+STEP = 0.05
+"""Standard deviation of the entries of the equivariance's random affine map; the release's value."""
+SINGULAR = 1e-2
+"""Least determinant with which a frame is inverted."""
+
+
+@dataclass(frozen=True)
+class CoPartWeights:
+    """One weight per term."""
+
+    reconstruction: float = 10.0
+    segments: float = 10.0
+    affine: float = 10.0
+    subject: float = 1.0
+
+
+def segment_motions(source: Tensor, target: Tensor) -> Tensor:
+    """F_k(z) = p_S + A_S A_T^-1 (z - p_T), from the target to the source, as (B, K, 2, 3), of frames [A | p], both
+    (B, K, 2, 3)."""
+    return compose(source, invert(regular(target)))
+
+
+def regular(frames: Tensor) -> Tensor:
+    """Frames with a determinant of at least SINGULAR in size, so that they can be inverted: a part of the identity is
+    added to the others."""
+    linear = frames[..., :2]
+    determinant = linear[..., 0, 0] * linear[..., 1, 1] - linear[..., 0, 1] * linear[..., 1, 0]
+    flat = (determinant.abs() < SINGULAR)[..., None, None]
+    return torch.cat([linear + flat * torch.eye(2, device=frames.device), frames[..., 2:]], dim=-1)
+
+
+def dense_motion(motions: Tensor, masks: Tensor) -> Tensor:
+    """F(z) = Y_0(z) z + sum_k Y_k(z) F_k(z), as a sampling grid (B, h, w, 2), of motions (B, K, 2, 3) and the target's
+    masks (B, 1 + K, h, w)."""
+    height, width = masks.shape[-2:]
+    points = image_grid(height, width, masks.device)
+    still = points.expand(len(masks), 1, -1, 2)
+    moved = torch.cat([still, transform_points(motions, points)], dim=1)
+    return (masks.flatten(2).unsqueeze(-1) * moved).sum(1).reshape(-1, height, width, 2)
+
+
+def visibility(source: Tensor, target: Tensor) -> Tensor:
+    """V(z) = 1 - Y_0^T(z) (1 - Y_0^S(z)), (B, 1, h, w) of both frames' masks (B, 1 + K, h, w): background of the target
+    is hidden in the source where the source shows the subject."""
+    return 1 - target[:, :1] * (1 - source[:, :1])
+
+
+def reconstruction_loss(features: Perceptual, predicted: Tensor, image: Tensor) -> Tensor:
+    """L_rec = sum_s sum_i w_i |phi_i(D_s X') - phi_i(D_s X)| over the scales s of a pyramid D and layers i."""
+    side = image.shape[-1]
+    scales = [scale for scale in PYRAMID if side // scale >= LEAST_SIDE]
+    parts = [features(F.avg_pool2d(predicted, s), F.avg_pool2d(image, s)) for s in scales]
+    return torch.stack(parts).sum()
+
+
+def segments_equivariance_loss(masks: Tensor, warped: Tensor, transform: Tensor) -> Tensor:
+    """L_eq^seg = |T Y(X) - Y(T X)|, mean over the pixels that T fills from inside the image. `masks` of the image and
+    `warped` of the image warped by `transform` (B, 2, 3) are (B, 1 + K, h, w)."""
+    inside = F.grid_sample(torch.ones_like(masks[:, :1]), sampling_grid(transform, masks), align_corners=False)
+    known = (inside > 0.99).float()
+    difference = (warp_images(masks, transform) - warped).abs().mean(dim=1, keepdim=True)
+    return (difference * known).sum() / known.sum().clamp(min=1)
+
+
+def sampling_grid(transform: Tensor, maps: Tensor) -> Tensor:
+    """(B, h, w, 2) for grid_sample, which needs the map from warped to original coordinates."""
+    return F.affine_grid(invert(transform), list(maps.shape), align_corners=False)
+
+
+def affine_equivariance_loss(frames: Tensor, warped: Tensor, transform: Tensor) -> Tensor:
+    """L_eq^aff = |p' - T(p)| + |1 - A'^-1 J A|, means over parts and entries: the frame of the warped image is the
+    warped frame. `frames` [A | p] of the image, `warped` [A' | p'] of the warped one, `transform` [J | t] (B, 2, 3)."""
+    moved = compose(transform.unsqueeze(1), frames)
+    position = (moved[..., 2] - warped[..., 2]).abs().mean()
+    ratio = product(invert(regular(warped))[..., :2], moved[..., :2])
+    return position + (ratio - torch.eye(2, device=ratio.device)).abs().mean()
+
+
+def random_affine(draws: Draws, deviation: float = STEP) -> Tensor:
+    """(B, 2, 3): the identity with a uniform number of this standard deviation added to every entry."""
+    noise = (draws.uniform(2, 3) * 2 - 1) * math.sqrt(3) * deviation
+    return noise + torch.eye(2, 3)
+
+
+class Reconstruction(nn.Module):
+    """Source (B, 3, S, S), motion (B, h, w, 2), visibility (B, 1, h, w) -> target (B, 3, S, S): the source's features
+    at S/4 are warped, hidden places set to zero, and decoded."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(
+            nn.Conv2d(3, width, 5, padding=2),
+            nn.ReLU(),
+            ConvBlock(width, 2 * width, stride=2),
+            ConvBlock(2 * width, 4 * width, stride=2),
+        )
+        self.middle = nn.Sequential(ConvBlock(4 * width, 4 * width), ConvBlock(4 * width, 4 * width))
+        self.up = nn.ModuleList([ConvBlock(4 * width, 2 * width), ConvBlock(2 * width, width)])
+        self.last = nn.Conv2d(width, 3, 5, padding=2)
+
+    def forward(self, source: Tensor, motion: Tensor, visible: Tensor) -> Tensor:
+        features = self.encode(source)
+        hw = features.shape[-2:]
+        grid = F.interpolate(motion.permute(0, 3, 1, 2), hw, mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+        shown = F.interpolate(visible, hw, mode="bilinear", align_corners=False)
+        x = F.grid_sample(features, grid, padding_mode="border", align_corners=False) * shown
+        x = x + self.middle(x)
+        for up in self.up:
+            x = up(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        image: Tensor = torch.sigmoid(self.last(x))
+        return image
+
+
+class CoPartLearner(BaselineLearner):
+    """Segmentation and reconstruction networks, and the objective."""
+
+    def __init__(
+        self, config: CoPartConfig, features: Perceptual, weights: CoPartWeights, subject_masks: bool = False
+    ) -> None:
+        super().__init__()
+        self.network: CoPart = CoPart(config)
+        self.reconstruction = Reconstruction()
+        self.weights, self.subject_masks = weights, subject_masks
+        self._features = [features]  # in a list: its weights are neither trained nor saved
+
+    def forward(self, pair: Pair, draws: Draws) -> dict[str, Tensor]:
+        w, batch = self.weights, len(pair.source)
+        transform = random_affine(draws).to(pair.source.device)
+        images = torch.cat([pair.source, pair.target, warp_images(pair.target, transform)])
+        every = self.network(images)
+        source, target, warped = (every.select(slice(i * batch, (i + 1) * batch)) for i in range(3))
+        predicted = self.predict(pair.source, source, target)
+        features = self._features[0].to(pair.target.device)
+        terms = {
+            "reconstruction": w.reconstruction * reconstruction_loss(features, predicted, pair.target),
+            "segments": w.segments * segments_equivariance_loss(target.masks, warped.masks, transform),
+            "affine": w.affine * affine_equivariance_loss(target.frames(), warped.frames(), transform),
+        }
+        if self.subject_masks:
+            terms["subject"] = w.subject * self._subject(every.masks[: 2 * batch], pair)
+        return terms
+
+    def predict(self, image: Tensor, source: Segments, target: Segments) -> Tensor:
+        """(B, 3, S, S) the target from the source's image and both frames' segments."""
+        motion = dense_motion(segment_motions(source.frames(), target.frames()), target.masks)
+        predicted: Tensor = self.reconstruction(image, motion, visibility(source.masks, target.masks))
+        return predicted
+
+    def _subject(self, masks: Tensor, pair: Pair) -> Tensor:
+        """terms.losses.silhouette_loss of both frames, at the masks' size."""
+        silhouettes, known = (
+            F.interpolate(torch.cat(maps), masks.shape[-2:], mode="area")
+            for maps in (
+                (pair.source_silhouette, pair.target_silhouette),
+                (pair.source_known.float(), pair.target_known.float()),
+            )
+        )
+        return silhouette_loss(masks, silhouettes, (known > 0.99).float())
