@@ -126,7 +126,7 @@ class RunLog:
         self._plain = PlainLines(lambda line: print(line, file=sys.stderr, flush=True))
         self.sums: dict[str, Tensor] = {}
         self.count, self.began = 0, time.monotonic()
-        self._last = self.began
+        self._last, self._processor_before = self.began, time.process_time()
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
         """Sums stay where the terms are: reading one would wait for the device in every step."""
@@ -165,6 +165,7 @@ class RunLog:
             return
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
         head = {"stage": self.stage, "step": step, "seconds": round(now - self.began, 1)}
+        head["processor_seconds"] = round(time.process_time() - self._processor_before, 2)
         head["steps_per_second"] = float(f"{rate:.4g}")
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**head, **means}) + "\n")

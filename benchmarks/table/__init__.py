@@ -1,0 +1,1 @@
+"""The systems of the papers' tables on the same clips, with equal time on the same machine."""
