@@ -108,11 +108,11 @@ def medians(checkouts: dict[str, Path], models: list[str], num_frames: int, turn
     with tempfile.TemporaryDirectory() as folder:
         puppets = puppet_clip(Path(folder) / "puppets.mp4", num_frames)
         people = people_clip(Path(folder) / "people.mp4", num_frames)
-        for _ in range(turns):
+        for turn in range(turns):
             for model in models:
                 video = puppets if "puppet" in model else people
                 for mode, overlay in MODES.items():
-                    for name, checkout in checkouts.items():
+                    for name, checkout in list(checkouts.items())[:: -1 if turn % 2 else 1]:
                         found = _in_process(checkout, str(video), model, overlay, folder)
                         runs.setdefault((model, mode, name), []).append(found)
     return {

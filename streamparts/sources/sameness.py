@@ -12,7 +12,7 @@ from streamparts.sources.rescale import plane_arrays
 MOST_BYTES = 2**25
 """Bytes of a frame above which it is not kept to be compared with the next one."""
 _ROWS = 61
-"""One row in so many is compared first: a frame that differs does so in some of them."""
+"""The middle row is compared first, then one row in so many: a frame that differs mostly does so there."""
 
 
 def can_be_kept(frame: Frame) -> bool:
@@ -29,7 +29,10 @@ def same_pixels(one: Frame, other: Frame) -> bool:
     if one.rotation != other.rotation or _looks(first) != _looks(second) or not _has_byte_planes(first):
         return False
     pairs = list(zip(plane_arrays(first), plane_arrays(second), strict=True))
-    return all(np.array_equal(a[::step], b[::step]) for step in (_ROWS, 1) for a, b in pairs)
+    (luma, other_luma), middle = pairs[0], first.height // 2
+    return np.array_equal(luma[middle], other_luma[middle]) and all(
+        np.array_equal(a[::step], b[::step]) for step in (_ROWS, 1) for a, b in pairs
+    )
 
 
 def _looks(image: VideoFrame) -> tuple[object, ...]:
