@@ -50,15 +50,15 @@ def test_steps_follow_from_the_processor_time_of_a_trial(monkeypatch: pytest.Mon
         out, flags = Path(words[words.index("--out") + 1]), dict(zip(words[1::2], words[2::2], strict=False))
         out.mkdir(exist_ok=True)
         calls.append(flags)
-        # start-up and warm-up 5 s, then half a second a step
-        rows = [{"stage": "x", "processor_seconds": 5.0}, {"stage": "x", "processor_seconds": 8.0}]
+        # warm-up 5 s, then half a second a step, and two seconds after each line for its picture
+        rows = [{"stage": "x", "processor_seconds": seconds} for seconds in (5.0, 12.0, 16.0)]
         (out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     monkeypatch.setattr(made, "command", command)
     system = made.System("one", "train.one", (), (("--steps", 1000), ("--fade-steps", 100)), 1000)
     about = made.train(system, SETTINGS, 0, tmp_path / "one-0")
-    assert about == {"steps": {"--steps": 240, "--fade-steps": 24}, "minutes": 0.13}
-    assert [flags["--steps"] for flags in calls] == ["12", "240"]
+    assert about == {"steps": {"--steps": 240, "--fade-steps": 24}, "minutes": 0.27}
+    assert [flags["--steps"] for flags in calls] == ["24", "240"]
     assert made.train(system, SETTINGS, 0, tmp_path / "one-0") == about
     assert len(calls) == 2
 

@@ -21,8 +21,9 @@ from train.frames.spread import spread
 from train.presets import assembly, scops
 from train.terms.scops_losses import ABLATIONS
 
-TRIAL_STEPS = 12
-"""Steps of the trial that measures the processor time of a step; the first half warms up."""
+TRIAL_STEPS, TRIAL_EVERY = 24, 10
+"""Steps of the trial that measures the processor time of a step, and between its log lines: there are three, after 10,
+20 and 24 steps. The first ones warm up."""
 STUDENT_COST = 0.88
 """A step of Assembly's student relative to one of its teacher: train/LOG.md, 1299 s for 4500 and 633 s for 2500."""
 NUM_PICTURES = 200
@@ -129,18 +130,21 @@ def _learn(system: System, settings: Shared, seed: int, out: Path) -> dict[str, 
 
 
 def _seconds_of_a_step(system: System, settings: Shared, trial: Path) -> float:
-    """Processor time of one step, over the second half of a short training. Assembly's may find no part, which does not
+    """Processor time of one step, from a short training. From line to line there are ten steps, then four, and each
+    time one picture and one checkpoint, which the difference leaves out. Assembly may find no part, which does not
     matter here. Raises StreampartsError if nothing was trained."""
     counts = {flag: 0 if "student" in flag else TRIAL_STEPS for flag, _ in system.scaled}
     given = str(_input(system, settings, trial))
     words = [given, "--out", str(trial), *system.flags, *_steps(counts), "--threads", "1"]
     if not (trial / "log.jsonl").exists():
-        command(system.module, *words, "--checkpoint-every", str(TRIAL_STEPS // 2), check=False)
-    rows = _rows(trial / "log.jsonl")
-    if len(rows) < 2:
+        command(system.module, *words, "--checkpoint-every", str(TRIAL_EVERY), check=False)
+    spent = [float(row["processor_seconds"]) for row in _rows(trial / "log.jsonl")]
+    if len(spent) < 3:
         raise StreampartsError(f"{system.name} could not be trained; see what it printed above")
-    spent = float(rows[1]["processor_seconds"]) - float(rows[0]["processor_seconds"])
-    return max(spent, 1e-3) / (TRIAL_STEPS - TRIAL_STEPS // 2)
+    long, short = spent[1] - spent[0], spent[2] - spent[1]
+    fewer = TRIAL_STEPS - 2 * TRIAL_EVERY
+    step = (long - short) / (TRIAL_EVERY - fewer)
+    return step if step > 0 else max(long, 1e-3) / TRIAL_EVERY
 
 
 def _input(system: System, settings: Shared, run: Path) -> Path:
