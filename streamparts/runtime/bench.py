@@ -191,7 +191,7 @@ def _whole_path(bundle: Bundle, backend: Backend, frames: list[Frame]) -> tuple[
     from streamparts.runtime.pipeline import part_tracker
     from streamparts.tracking.segment import PartSegmenter
 
-    segmenter = PartSegmenter(bundle, backend)
+    segmenter = PartSegmenter(bundle, backend, reuses=False)
     tracker = part_tracker(bundle.spec)
 
     def whole() -> None:

@@ -44,7 +44,9 @@ class PartSegmenter:
     network's.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, reuses: bool = True) -> None:
+        """`reuses` False, to measure: everything is done again for a frame that looks like the last one."""
+        self._reuses = reuses
         self._name = bundle.spec.name
         self._input_hw = bundle.spec.input_hw
         self._num_parts = bundle.spec.num_parts
@@ -68,7 +70,7 @@ class PartSegmenter:
             return replace(last, frame=frame)
         inner = self._rescaler.rgb(frame, letterbox.inner_hw, letterbox.crop)
         prepared = Prepared(frame, letterbox, letterbox.pad(inner))
-        self._last = prepared if can_be_kept(frame) else None
+        self._last = prepared if self._reuses and can_be_kept(frame) else None
         return prepared
 
     def prepare_there(self, frame: Frame, region: Region | None = None) -> Prepared:
@@ -93,7 +95,7 @@ class PartSegmenter:
         if before is None or not np.array_equal(images, before):
             found = self._parts(self._backend.run(images), prepared)
             # a copy, because the caller may write the next image into the same memory
-            self._answered = (images.copy() if len(images) <= _MOST_KEPT else None, found)
+            self._answered = (images.copy() if self._reuses and len(images) <= _MOST_KEPT else None, found)
         return [_own(parts) for parts in found]
 
     @property
