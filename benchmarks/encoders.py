@@ -31,7 +31,7 @@ from streamparts.sinks.overlay.style import DEFAULT_STYLE
 from streamparts.sources.rescale import Rescaler, plane_arrays
 
 CLIP = Path(__file__).parents[1] / "examples" / "puppet.mp4"
-CRFS = {"libx264": (16, 19, 22, 25), "libx265": (15, 19, 23), "libsvtav1": (24, 28, 32)}
+CRFS = {"libx264": (16, 19, 22, 25), "libx265": (15, 19, 23), "libsvtav1": (24, 28, 32, 36)}
 """Their range covers the quality of the default."""
 DECODERS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "libdav1d"}
 SETTINGS: dict[str, dict[str, str]] = {
@@ -53,6 +53,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "AV1, preset 6, a key frame in 4 s": {"codec": "libsvtav1", "preset": "6", "g": "120"},
     "AV1, preset 5, a key frame in 4 s": {"codec": "libsvtav1", "preset": "5", "g": "120"},
     "AV1, preset 4, a key frame in 4 s": {"codec": "libsvtav1", "preset": "4", "g": "120"},
+    "AV1, preset 2, a key frame in 4 s": {"codec": "libsvtav1", "preset": "2", "g": "120"},
 }
 FIXED = {"libx264": {"tune": "zerolatency", "forced-idr": "1"}}
 """Options of all rows, for encoding without delay; a row may override them."""

@@ -70,6 +70,7 @@ def test_an_error_of_many_lines_and_one_that_is_not_ours_are_bad(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "count", "came"),
     [
+        ("pairs", 2, "2 x one refused and one written, the file whole"),
         ("kills", 2, "2 kills: 2 gaps, 3 segments, 0 times that go back"),
         ("videos", 12, "0 crashes, 0 hangs, 0 other errors"),
         ("tracks", 12, "0 crashes, 0 hangs, 0 other errors"),

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from streamparts.cli.types import one_line
+from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.runtime import turns
 from streamparts.runtime.stream import run, run_many
 from streamparts.sinks.overlay import mp4
 from streamparts.sources import heavy, open_source, timed
 from streamparts.sources.base import FrameTimes
+from streamparts.sources.files import FileSource
 from streamparts.sources.rescale import Rescaler
 from streamparts.tracksfile.reading import read_tracks
 from tests.media import numbered_video, picture_file, write_video
@@ -92,6 +94,72 @@ def test_files_with_large_frames_are_read_one_after_another(
     large = [name for name in seen if name != "small"]
     assert len(large) == 36
     assert len(list(itertools.groupby(large))) == 3, "no two at the same time"
+
+
+def test_a_file_with_large_frames_is_not_opened_while_another_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path
+) -> None:
+    monkeypatch.setattr(turns, "LARGE_PIXELS", 96 * 128 - 1)
+    films = [numbered_video(tmp_path / f"{name}.mp4", 12) for name in "abc"]
+    small, reading, other = numbered_video(tmp_path / "small.mp4", 3, 48, 64), list[list[str]](), turns.Turn()
+    opened, open_file = list[str](), FileSource.__init__
+
+    def counted(self: FileSource, path: str | Path, *args: object, **options: object) -> None:
+        opened.append(Path(path).name)
+        open_file(self, path, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FileSource, "__init__", counted)
+    assert other.take()
+
+    def small_is_done(name: str, tracks: Tracks) -> None:
+        if name == "small" and tracks.frame.index == 2:
+            reading.append(list(opened))
+            other.give_back()
+
+    done = run_many([*films, small], model_path, overlay=False, out_dir=tmp_path, on_tracks=small_is_done)
+    assert [one.error for one in done] == [None] * 4
+    assert reading == [["small.mp4"]]
+    assert sorted(opened) == ["a.mp4", "b.mp4", "c.mp4", "small.mp4"]
+
+
+def h264(path: Path, references: int, num_frames: int = 16) -> Path:
+    parameters = f"ref={references}:bframes=0:scenecut=0:keyint=1000:log-level=none"
+    return numbered_video(path, num_frames, codec="libx264", options={"preset": "ultrafast", "x264-params": parameters})
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts", ".h264"])
+def test_a_decoder_that_would_keep_too_many_large_images_is_one_line(tmp_path: Path, suffix: str) -> None:
+    few, many = h264(tmp_path / f"few{suffix}", 3), h264(tmp_path / f"many{suffix}", 12)
+    limit = 96 * 128
+    with open_source(few, max_pixels=limit) as source:
+        assert len(list(source)) == 16
+    with pytest.raises(VideoError, match=r"takes 14 images of 128x96; --max-pixels"):
+        open_source(many, max_pixels=limit)
+    with open_source(many, max_pixels=3 * limit) as source:
+        assert len(list(source)) == 16
+
+
+def test_a_single_image_of_a_codec_with_eight_references_is_read(tmp_path: Path) -> None:
+    one, several = (numbered_video(tmp_path / f"{n}.mp4", n, codec="libvpx-vp9") for n in (1, 3))
+    for path in (one, several):
+        with open_source(path, max_pixels=96 * 128) as source:
+            assert len(list(source)) in (1, 3)
+    with (
+        pytest.raises(VideoError, match=r"takes 9 images"),
+        open_source(numbered_video(tmp_path / "film.mp4", 12, codec="libvpx-vp9"), max_pixels=96 * 128) as source,
+    ):
+        list(source)
+
+
+def test_a_stream_whose_images_become_large_is_refused_then(tmp_path: Path) -> None:
+    small = numbered_video(tmp_path / "small.h264", 6, 24, 32, codec="libx264")
+    both = tmp_path / "both.h264"
+    both.write_bytes(small.read_bytes() + h264(tmp_path / "many.h264", 12).read_bytes())
+    with open_source(both, max_pixels=96 * 128) as source, pytest.raises(VideoError, match=r"takes 14 images of"):
+        list(source)
+    both.write_bytes(small.read_bytes() + h264(tmp_path / "few.h264", 3).read_bytes())
+    with open_source(both, max_pixels=96 * 128) as source:
+        assert len(list(source)) == 22
 
 
 def test_a_run_that_waits_for_its_turn_can_be_stopped(

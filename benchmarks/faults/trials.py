@@ -100,7 +100,8 @@ def pairs(folder: Path, count: int) -> str:
     """Every second pair uses `force`: then the second process may replace the output of the first."""
     film = numbered_video(folder / "film.mp4", PAIR_FRAMES, 48, 64)
     model, came = write_tiny_model(folder / "tiny.onnx"), Counter[str]()
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")  # this process may have threads, which a fork would break
+    context.set_forkserver_preload([__name__])
     for number in range(count):
         out, ends, start = folder / f"{number}.jsonl", context.SimpleQueue(), context.Barrier(2)
         two = [context.Process(target=_run_once, args=(film, model, out, number % 2 == 1, start, ends)) for _ in "ab"]
@@ -252,7 +253,7 @@ TRIALS: dict[str, tuple[str, int, Trial]] = {
     "huge": ("files of 296 bytes with images of 63.8 million pixels", 4, huge),
     "soak": ("seconds of a live source, tracks and overlay", 3_600, soak),
 }
-"""Trial, its default count, and its function. Pairs fork, so they run before any thread starts."""
+"""Trial, its default count, and its function."""
 
 
 def carried_out(name: str, count: int) -> tuple[str, str]:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from streamparts.errors import VideoError
 from streamparts.sources import Source
+from streamparts.sources.container import open_container
 
 LARGE_PIXELS = 16_000_000
 """Pixels of a large frame: twice those of 4K, half of those of 8K. A run of one file keeps all cores busy with it."""
@@ -34,14 +36,17 @@ class Turn:
     def opened(
         self, word: str | Path | Source, stack: ExitStack, open_it: Callable[[], Source], ended: Callable[[], bool]
     ) -> Source:
-        """Return the source that `open_it` opens and `stack` closes. One with large frames is closed again until its
-        turn comes, or until `ended` becomes true."""
-        with _one_at_a_time(word):
-            source = open_it()
-            if not needs_turn(word, source) or self.take():
-                return source
-            stack.close()
-            del source  # with its first image
+        """Return the source that `open_it` opens and `stack` closes. One with large frames is not opened before its
+        turn comes, or `ended` becomes true: while another is read, or opens slowly, the file's header is asked first.
+        If the header did not tell, the source is closed again."""
+        with _one_at_a_time(word) as is_alone:
+            is_crowded = not is_alone or _reading.locked()
+            if not (is_crowded and _looks_large(word)):
+                source = open_it()
+                if not needs_turn(word, source) or self.take():
+                    return source
+                stack.close()
+                del source  # with its first image
         while not self.take() and not ended():
             time.sleep(0.1)
         return open_it()
@@ -58,11 +63,22 @@ def needs_turn(word: str | Path | Source, source: Source) -> bool:
     return isinstance(word, str | Path) and not source.live and source.height * source.width > LARGE_PIXELS
 
 
+def _looks_large(word: str | Path | Source) -> bool:
+    """By the header of a file; no image is decoded."""
+    if not isinstance(word, str | Path) or not _is_file(word):
+        return False
+    with suppress(VideoError), open_container(Path(word)) as container:
+        codecs = [stream.codec_context for stream in container.streams.video]
+        return any(codec is not None and codec.width * codec.height > LARGE_PIXELS for codec in codecs)
+    return False
+
+
 @contextmanager
-def _one_at_a_time(word: str | Path | Source) -> Iterator[None]:
+def _one_at_a_time(word: str | Path | Source) -> Iterator[bool]:
+    """The value is False for a file that another is opened beside."""
     held = _is_file(word) and _opening.acquire(timeout=OPENING_SECONDS)
     try:
-        yield
+        yield held or not _is_file(word)
     finally:
         if held:
             _opening.release()

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
 from streamparts.sources.ffmpeg_log import Message, messages
+from streamparts.sources.held import HeldImages
 from streamparts.sources.nal_units import first_unit, starts_whole
 
 _LOST = re.compile(r"missed (\d+) packets|skipping (\d+) segments|failed to open segment", re.IGNORECASE)
@@ -36,7 +37,8 @@ _DAMAGED = re.compile(
 """Decoder messages that indicate damage. Messages about unusual but intact streams ("mmco: unref short failure") are
 excluded."""
 
-TOO_LARGE = "an image of {} exceeds the limit of pixels; --max-pixels (max_pixels=) raises it"
+_ONE_TOO_LARGE = "an image of {} exceeds the limit of pixels; --max-pixels (max_pixels=) raises it"
+_TOGETHER_TOO_LARGE = "decoding it takes {}; --max-pixels (max_pixels=) raises the limit"
 UNVERIFIED = "its certificate cannot be verified"
 _UNVERIFIED = re.compile(
     r"certificate.*verif|verif.*certificate|certificate's owner does not match|trust|unknown ca", re.IGNORECASE
@@ -82,8 +84,8 @@ class DamageWatch:
     neither of the two ends the damage.
     """
 
-    def __init__(self, idle_seconds: float = math.inf) -> None:
-        """`idle_seconds` is the container's timeout for data."""
+    def __init__(self, max_pixels: int, idle_seconds: float = math.inf) -> None:
+        """`max_pixels` is the limit of one image, `idle_seconds` the container's timeout for data."""
         self._idle_seconds = idle_seconds
         self.packets_lost = 0
         """Packets lost by the network or missing in the container, as far as known."""
@@ -94,7 +96,8 @@ class DamageWatch:
         self.fell_silent = False
         """True if it ended because no data came for `idle_seconds`."""
         self.too_large: str | None = None
-        """Size of an image that was not decoded because it has too many pixels."""
+        """Line about images that were not decoded because they have too many pixels."""
+        self._held = HeldImages(max_pixels)
         self._number = 0
         self._event = False
         """True if data was lost since the previous packet."""
@@ -146,14 +149,19 @@ class DamageWatch:
 
     @contextmanager
     def decoding(self, packet: Packet[VideoStream]) -> Iterator[None]:
-        """Context for decoding one packet; exceptions in the block also count as damage."""
+        """Context for decoding one packet; exceptions in the block also count as damage. Raises ValueError instead, and
+        sets `too_large`, if the decoder would keep too many large images."""
         stamp = self._arrived(packet)
+        if excess := self._held.excess(packet):
+            self.too_large = _TOGETHER_TOO_LARGE.format(excess)
+            raise ValueError(self.too_large)
         try:
             with messages(of_workers=True) as said:
                 yield
         except BaseException:
             self._hit(stamp)
-            self.too_large = next((found[1] for _, _, text in said if (found := _TOO_LARGE.search(text))), None)
+            sizes = [found[1] for _, _, text in said if (found := _TOO_LARGE.search(text))]
+            self.too_large = _ONE_TOO_LARGE.format(sizes[0]) if sizes else None
             raise
         if any(_DAMAGED.search(text) for _, _, text in said):
             self._hit(stamp)

@@ -33,7 +33,7 @@ from streamparts.sources.container import (
     ticks_at,
     video_stream,
 )
-from streamparts.sources.damage import TOO_LARGE, DamageWatch
+from streamparts.sources.damage import DamageWatch
 from streamparts.sources.hwdecode import HardwareDecoder, choose
 from streamparts.sources.levels import levels_note
 from streamparts.sources.rational import exact
@@ -70,7 +70,7 @@ class FileSource(Closing):
         self._waited = 0.0
         """Time waited for the last packet, in seconds."""
         self._left: Iterator[Frame] | None = None
-        self._watch = DamageWatch()
+        self._watch = DamageWatch(max_pixels)
         self._images: Generator[VideoFrame] = nothing()
         self._first = list[VideoFrame]()
         """The first image, until it is given."""
@@ -196,7 +196,7 @@ class FileSource(Closing):
     def _reopen(self) -> None:
         """Return to the first frame, for files in which seeking misses the target."""
         self.close()
-        self.decode_errors, self._watch = 0, DamageWatch()
+        self.decode_errors, self._watch = 0, DamageWatch(self._max_pixels)
         self._container = self._open()
         self._stream = video_stream(self._container, str(self.path), self._max_pixels)
         self._images = self._decode()
@@ -254,7 +254,7 @@ class FileSource(Closing):
                     images = packet.decode()
             except BROKEN:
                 if watch.too_large:
-                    raise VideoError(f"{self.path}: {TOO_LARGE.format(watch.too_large)}") from None
+                    raise VideoError(f"{self.path}: {watch.too_large}") from None
                 self.decode_errors += 1
                 continue
             while images:

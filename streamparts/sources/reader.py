@@ -26,7 +26,7 @@ from streamparts.sources.container import (
     estimate_num_frames,
     video_stream,
 )
-from streamparts.sources.damage import TOO_LARGE, DamageWatch
+from streamparts.sources.damage import DamageWatch
 from streamparts.sources.rational import exact
 from streamparts.sources.redact import redact
 from streamparts.sources.timed import states_times
@@ -105,7 +105,7 @@ class Reader:
         self._paced, self._max_pixels = paced, max_pixels
         self._pacer = _Pacer()
         self._waited = 0.0
-        self._watch = DamageWatch(idle_seconds)
+        self._watch = DamageWatch(max_pixels, idle_seconds)
         self._changed = threading.Condition()
         self._picture: Picture | None = None
         self._lost: Lost | None = None
@@ -209,7 +209,7 @@ class Reader:
                 images = packet.decode()
         except BROKEN:
             if self._watch.too_large:
-                raise VideoError(TOO_LARGE.format(self._watch.too_large)) from None
+                raise VideoError(self._watch.too_large) from None
             self.decode_errors += 1
             images = []
         if has_ended:

@@ -30,7 +30,13 @@ quality, slower presets are 1.4 to 1.9 times smaller: see benchmarks/encoders.py
 AV1 = "av1"
 """SVT-AV1 at the default's quality: less than half the file size, for 24 times the processor time, and up to three
 seconds of frames are lost with a killed process. Recent browsers and players show it."""
+AV1_SLOW = "av1-slow"
+"""SVT-AV1 at the default's quality with a slower preset: a third to less than half of the file size (3.1, 2.6 and 2.2
+times smaller, see train/LOG.md), for about 100 times the processor time."""
 _AV1_CODEC = "libsvtav1"
+_AV1_QUALITY = {AV1: {"preset": "5", "crf": "28"}, AV1_SLOW: {"preset": "2", "crf": "30"}}
+"""The overlays of examples/puppet.mp4 and people.mp4 have the default's PSNR at crf 29 and 26 with preset 5, at crf 32
+and 27 with preset 2."""
 _AV1_KEY_SECONDS = 4
 """Seconds between keyframes, which cost more here than in H.264."""
 _MOST_LEVELS = 6
@@ -56,7 +62,7 @@ _OPTIONS = {
         "forced-idr": "1",
     },
     "h264_qsv": {"preset": "veryfast", "global_quality": "21", "bf": "0", "async_depth": "1", "forced_idr": "1"},
-    _AV1_CODEC: {"preset": "5", "crf": "28"},
+    _AV1_CODEC: _AV1_QUALITY[AV1],
     "h264_amf": {"usage": "lowlatency", "quality": "speed", "bf": "0", "forced_idr": "1"},
     "h264_videotoolbox": {"realtime": "1", "bf": "0"},
 }
@@ -101,8 +107,8 @@ def choose_encoder(name: str = AUTO) -> Encoder:
     """
     if name == SMALL:
         return SMALL_ENCODER
-    if name == AV1:
-        return _svt_av1()
+    if name in _AV1_QUALITY:
+        return _svt_av1(name)
     codec = _find(SOFTWARE if name == AUTO else name)
     name = codec.name  # "h264" is a format, for which FFmpeg would choose an encoder
     encoder = Encoder(name, _pixel_format(codec), _OPTIONS.get(name, {}))
@@ -111,11 +117,11 @@ def choose_encoder(name: str = AUTO) -> Encoder:
     return encoder
 
 
-def _svt_av1() -> Encoder:
-    """Raises VideoError where it is missing."""
+def _svt_av1(name: str) -> Encoder:
+    """`name` is AV1 or AV1_SLOW. Raises VideoError where it is missing."""
     os.environ.setdefault("SVT_LOG", "1")  # otherwise it prints its settings on standard error
     levels = min(_MOST_LEVELS, encoder_threads())
-    encoder = Encoder(_AV1_CODEC, "yuv420p", _OPTIONS[_AV1_CODEC] | {"svtav1-params": f"lp={levels}"})
+    encoder = Encoder(_AV1_CODEC, "yuv420p", _AV1_QUALITY[name] | {"svtav1-params": f"lp={levels}"})
     if _AV1_CODEC not in av.codecs_available:
         raise VideoError(f"this FFmpeg has no {_AV1_CODEC}, which writes AV1; leave --encoder out for {SOFTWARE}")
     if reason := _refusal(encoder):
@@ -150,7 +156,7 @@ def _find(name: str) -> av.Codec:
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:  # includes PyAV's UnknownCodecError
-        known = ", ".join([AUTO, SOFTWARE, SMALL, AV1, *_hardware_names()])
+        known = ", ".join([AUTO, SOFTWARE, SMALL, AV1, AV1_SLOW, *_hardware_names()])
         raise VideoError(f"this FFmpeg has no encoder called {name!r}; it has {known}") from error
     if codec.canonical_name != "h264":
         raise VideoError(f"the encoder {name} writes {codec.canonical_name}; overlays are H.264, which browsers play")
