@@ -27,10 +27,11 @@ from .masking import find_in_shot, look_again, moved, of_others, trusted
 from .motion import LOST
 from .network import SubjectNetwork, build_network
 from .networks import load_network, load_saliency, saliency_file
+from .outline import level_outline
 from .rounds import own_examples
 from .values import SubjectClip, SubjectSource, square_around
 
-VERSION = 2
+VERSION = 3
 """Version of the computation; results of other versions are computed again."""
 MOST_LOOKS = 1500
 """Maximum number of whole frames, over all clips, in which the network looks for the subject; boxes of other frames are
@@ -156,6 +157,7 @@ def learn(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], effort: E
         if own:
             seed, what = effort.seed + number + 1, "subject, by its own answers"
             train_network(network, own, effort.again, effort.batch_size, effort.side, seed, what)
+    level_outline(network, examples)
     quick: SubjectNetwork = fuse_batch_norms(network)
     return quick
 
