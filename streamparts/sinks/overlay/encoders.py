@@ -46,7 +46,8 @@ _OPTIONS = {
     "libx264": {
         "preset": "ultrafast",  # half the processor time of the next preset, for files a third larger
         # A constant quantiser, because a rate factor (crf) first estimates what each image costs on a smaller copy: a
-        # sixth of the time, for the same size at the same quality. 21 has the average quality and size of crf 21.
+        # sixth of the time. 21 has the size and quality of crf 21 on average; single clips were 21 % larger and 2 dB
+        # better, or 13 % smaller and 1 dB worse.
         "qp": "21",
         "tune": "zerolatency",  # otherwise up to a second of frames waits in the encoder and is lost with it
         "forced-idr": "1",  # makes a requested keyframe an IDR frame
