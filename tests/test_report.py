@@ -40,7 +40,7 @@ def test_the_readmes_table_has_the_figures_of_the_results() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "some"), [("README.md", {0.94, 0.87, 0.79}), ("docs/categories.md", {0.647, 0.684, 0.494, 0.541, 0.621})]
+    ("page", "some"), [("README.md", {0.94, 0.87, 0.81}), ("docs/categories.md", {0.647, 0.684, 0.494, 0.541, 0.621})]
 )
 def test_every_other_figure_of_these_pages_stands_in_the_results(page: str, some: set[float]) -> None:
     """Numbers with a decimal point in running text: measured ones, not settings."""
