@@ -23,15 +23,15 @@ from .footage import ClipShot, open_footage
 from .given import given_subjects
 from .kept import keep, read_kept
 from .learning import Example, answers, train_network
-from .masking import find_in_shot, look_again, moved, of_others, trusted
+from .masking import Answers, find_in_shot, look_again, moved, of_others, trusted
 from .motion import LOST
 from .network import SubjectNetwork, build_network
 from .networks import load_network, load_saliency, saliency_file
-from .outline import level_outline
+from .outline import outline_level
 from .rounds import own_examples
 from .values import SubjectClip, SubjectSource, square_around
 
-VERSION = 3
+VERSION = 4
 """Version of the computation; results of other versions are computed again."""
 MOST_LOOKS = 1500
 """Maximum number of whole frames, over all clips, in which the network looks for the subject; boxes of other frames are
@@ -126,17 +126,20 @@ def search(clips: Path, source: SubjectSource, cache: Path, say: Say, effort: Ef
     evidence = [
         gather(shot, keys, cue.mask_of, cue.gated) for shot in tqdm(shots, desc="what moves", unit="shot", disable=None)
     ]
-    network = learn(shots, evidence, effort, drawn=cue.mask_of is not None)
+    network, decrease = learn(shots, evidence, effort, drawn=cue.mask_of is not None)
     stride = max(1, sum(len(shot.rows) for shot in shots) // MOST_LOOKS)
     for shot, each in zip(tqdm(shots, desc="masks", unit="shot", disable=None), evidence, strict=True):
         found = find_in_shot(shot, lambda pictures: answers(network, pictures), stride)
         say(f"{shot.name}: {verdict(each, found)}")
         for number in range(len(found)):
-            yield masked(shot, found, number, network, each, cue)
+            yield masked(shot, found, number, lambda pictures: answers(network, pictures, decrease), each, cue)
 
 
-def learn(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], effort: Effort, drawn: bool) -> SubjectNetwork:
-    """Train the mask network of all clips. Raises VideoError if nothing is known about any of them."""
+def learn(
+    shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], effort: Effort, drawn: bool
+) -> tuple[SubjectNetwork, float]:
+    """Train the mask network of all clips. Returns it and the level of its outline, see outline_level. Raises
+    VideoError if nothing is known about any of them."""
     examples = [
         Example(key.image, enlarged(shot, key.trimap, key.image.shape[:2]), clip)
         for clip, (shot, each) in enumerate(zip(shots, evidence, strict=True))
@@ -157,9 +160,8 @@ def learn(shots: Sequence[ClipShot], evidence: Sequence[ShotEvidence], effort: E
         if own:
             seed, what = effort.seed + number + 1, "subject, by its own answers"
             train_network(network, own, effort.again, effort.batch_size, effort.side, seed, what)
-    level_outline(network, examples)
     quick: SubjectNetwork = fuse_batch_norms(network)
-    return quick
+    return quick, outline_level(network, examples)
 
 
 def enlarged(shot: ClipShot, trimap: ByteArray, hw: tuple[int, int]) -> ByteArray:
@@ -174,12 +176,12 @@ def masked(
     shot: ClipShot,
     found: list[Followed],
     number: int,
-    network: SubjectNetwork,
+    answers: Answers,
     each: ShotEvidence,
     cue: Cue,
 ) -> SubjectClip:
     """Return one subject of a shot, with masks at the resolution of its crop."""
-    better, masks, seen = look_again(shot, found[number], lambda pictures: answers(network, pictures))
+    better, masks, seen = look_again(shot, found[number], answers)
     regions = square_around(better.boxes)
     masks = moved(masks, seen, regions)
     others = of_others([*found[:number], better, *found[number + 1 :]], number, regions)

@@ -117,11 +117,12 @@ def train_network(
 
 
 @torch.no_grad()
-def answers(network: SubjectNetwork, pictures: ByteArray, batch_size: int = 16) -> ByteArray:
-    """Return (N, S, S) probabilities of the subject, 255 for 1, for (N, S, S, 3) images."""
+def answers(network: SubjectNetwork, pictures: ByteArray, decrease: float = 0.0, batch_size: int = 16) -> ByteArray:
+    """Return (N, S, S) probabilities of the subject, 255 for 1, for (N, S, S, 3) images; the logits are lowered by
+    `decrease`."""
     out = []
     for start in range(0, len(pictures), batch_size):
         images = to_images(torch.from_numpy(pictures[start : start + batch_size]))
         logits = network(images.contiguous(memory_format=torch.channels_last))
-        out.append((logits.sigmoid()[:, 0] * 255).round().byte().numpy())
+        out.append(((logits - decrease).sigmoid()[:, 0] * 255).round().byte().numpy())
     return np.concatenate(out)
