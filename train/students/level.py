@@ -38,16 +38,18 @@ PIXELS = 200_000
 def calibrate_masks(student: Student, folder: ClipFolder, answers: Teaching, together: int = 16) -> tuple[float, float]:
     """Change the last layer of `student`, see above. Returns the decrease of the background's logit and the factor."""
     per_clip = max(1, FRAMES // len(folder.clips))
-    wanted = [(clip, i) for clip in folder.clips for i in spread(len(clip.frames), per_clip)]
-    starts = np.cumsum([0, *(len(clip.frames) for clip in folder.clips)])
-    index = np.concatenate(
-        [start + spread(len(clip.frames), per_clip) for start, clip in zip(starts, folder.clips, strict=False)]
-    )
+    starts = np.cumsum([0, *(len(clip.frames) for clip in folder.clips)]).tolist()
+    # each frame with its index, counted over all clips
+    wanted = [
+        (clip.frames[i], start + i)
+        for clip, start in zip(folder.clips, starts, strict=False)
+        for i in spread(len(clip.frames), per_clip)
+    ]
     logits, taught = [], []
-    for start in range(0, len(wanted), together):
-        rows = slice(start, start + together)
-        images = to_images(torch.from_numpy(np.stack([clip.frames[i] for clip, i in wanted[rows]])).to(answers.device))
-        masks, _ = answers(images, index[rows])
+    for first in range(0, len(wanted), together):
+        frames, index = zip(*wanted[first : first + together], strict=True)
+        images = to_images(torch.from_numpy(np.stack(frames)).to(answers.device))
+        masks, _ = answers(images, np.array(index))
         masks = F.interpolate(masks, images.shape[-2:], mode="bilinear", align_corners=False)
         logits.append(student(images).logits.cpu())
         taught.append(masks.argmax(1).to(torch.uint8).cpu())
