@@ -52,6 +52,7 @@ from .running.loop import (
     launch,
     optimiser_step,
     set_rate,
+    tell_next,
     tell_unusual,
     trainer_exit_code,
 )
@@ -184,11 +185,7 @@ def train(config: TrainingConfig) -> None:
         if large.clips[0].close_up:
             write_subject(config.out / SUBJECT, student, large, large.subject, config.seed)
         write_contact_sheet(config.out / "parts.png", student, large)
-        tqdm.write(
-            f"{groups.num_parts} parts; look at {config.out / 'parts.png'}, name them in {config.out / NAMES}, then: "
-            f"streamparts export {config.out} -o {config.out.name}.onnx",
-            file=sys.stderr,
-        )
+        tell_next(config.out, groups.num_parts)
 
 
 def open_clips(config: TrainingConfig, cache: Path) -> tuple[ClipFolder, ClipFolder]:

@@ -42,7 +42,7 @@ from .presets.flags import parse_flags
 from .presets.schedules import fades_at
 from .presets.scops import PRESETS, ScopsTrainingConfig
 from .pretrained.backbone import load_backbone
-from .running.loop import channels_last, keep, launch, optimiser_step, tell_unusual, trainer_exit_code
+from .running.loop import channels_last, keep, launch, optimiser_step, tell_next, tell_unusual, trainer_exit_code
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from .students.scops_learner import Learner, StepOutput, calibrated_level
 from .terms.scops_losses import PartBasis, ScopsResult, scops_objective, to_cells
@@ -216,11 +216,7 @@ def train(config: ScopsTrainingConfig) -> None:
     if fabric.is_global_zero:
         write_png(config.out / "parts.png", sheet(network, folder, 10))
         write_names(config.out / NAMES, config.network.num_parts)
-        tqdm.write(
-            f"check {config.out / 'parts.png'}, name the parts in {config.out / NAMES}, then run: "
-            f"streamparts export {config.out} -o {config.out.name}.onnx",
-            file=sys.stderr,
-        )
+        tell_next(config.out, config.network.num_parts)
 
 
 def parse_config(args: Sequence[str]) -> ScopsTrainingConfig:

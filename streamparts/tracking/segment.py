@@ -38,7 +38,7 @@ class Prepared:
 
 
 class PartSegmenter:
-    """Finds the parts in a single frame, without memory.
+    """Finds the parts in a single frame. Its only memory is the last frame, whose result holds for an equal one.
 
     `prepare` and `infer` may run in two threads, one each, so that preparation costs the decoder's time, not the
     network's.

@@ -42,6 +42,7 @@ from ..running.loop import (
     keep,
     launch,
     optimiser_step,
+    tell_next,
     tell_unusual,
     trainer_exit_code,
 )
@@ -128,11 +129,7 @@ def train(config: BaselineConfig) -> None:
     if fabric.is_global_zero:
         write_png(config.out / "parts.png", sheet(network, folder, 10))
         write_names(config.out / NAMES, config.num_parts)
-        tqdm.write(
-            f"check {config.out / 'parts.png'}, name the parts in {config.out / NAMES}, then run: "
-            f"streamparts export {config.out} -o {config.out.name}.onnx",
-            file=sys.stderr,
-        )
+        tell_next(config.out, config.num_parts)
 
 
 def parse_config(args: Sequence[str]) -> BaselineConfig:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from streamparts.errors import StreampartsError
 from streamparts.learning.trainers import exit_code
 from streamparts.models.checkpoint import save_checkpoint
+from streamparts.models.run_files import NAMES
 
 from .run_folder import RunLog, Stopped, StopRequest
 
@@ -66,6 +67,15 @@ def keep_freed_memory() -> None:
     if mallopt:
         mallopt(mmap_threshold, 32 << 20)
         mallopt(trim_threshold, 2**31 - 1)
+
+
+def tell_next(run: Path, num_parts: int) -> None:
+    """Print what to do with a finished run."""
+    tqdm.write(
+        f"{num_parts} parts; look at {run / 'parts.png'}, name them in {run / NAMES}, then: "
+        f"streamparts export {run} -o {run.name}.onnx",
+        file=sys.stderr,
+    )
 
 
 def tell_unusual(failures: Sequence[str], notes: Sequence[str]) -> None:
