@@ -29,7 +29,7 @@ def measure(batches: Sequence[int], seconds: float) -> dict[str, object]:
         untrained = random_student("small", shipped.spec.num_parts, Path(folder))
         for name, bundle, backends in (
             ("shipped, fp32", shipped, BACKENDS[:2]),
-            ("shipped, int8", in_int8(None, Path(folder)), BACKENDS[:2]),
+            ("shipped, int8", in_int8("puppet-human", Path(folder)), BACKENDS[:2]),
             ("the same network untrained, fp32", untrained, BACKENDS),
         ):
             report = bench(bundle, backends=backends, batches=batches, seconds=seconds)

@@ -118,7 +118,7 @@ def _exported(network: Any, name: str, kind: str, config: dict[str, Any], folder
     return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
 
 
-def in_int8(model: str | None, folder: Path, num_clips: int = 8) -> Bundle:
+def in_int8(model: str, folder: Path, num_clips: int = 8) -> Bundle:
     """The model converted by `export.precision`, calibrated on puppets. Raises RuntimeError if that fails."""
     from export.precision import main
 

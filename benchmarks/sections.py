@@ -55,7 +55,7 @@ def runtime(options: SectionOptions) -> Figures:
             scaled = (height, width) != (720, 1280)
             video = inputs.scaled_clip(clip, scratch / f"{size}.mp4", (height, width)) if scaled else clip
             rows[f"{size}, {shipped.spec.name}"] = report(str(video), shipped, repeats, sample, scratch)
-        int8 = inputs.in_int8(None, scratch, 1 if options.quick else 8)
+        int8 = inputs.in_int8("puppet-human", scratch, 1 if options.quick else 8)
         rows[f"1280x720, {shipped.spec.name} in int8"] = report(str(clip), int8, repeats, sample, scratch)
         untrained = {
             "student nano": inputs.random_student("nano", 10, scratch),
