@@ -17,8 +17,10 @@ from streamparts.models.layers import Affine
 from streamparts.models.student import Student, StudentConfig, StudentOutput
 from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, read_shards, write_shard
+from train.drawing.png import write_png
 from train.held_out import from_confusion, judge
 from train.inputs import rendered
+from train.inputs.negatives import Negatives
 from train.inputs.rendered import Lessons, RenderedImage, Truth, mirrored, moved, stack, swapped, swapped_labels
 from train.pretrained.exported import read_student
 from train.supervised import SupervisedConfig, begin_with, main, rate_share, train
@@ -252,3 +254,35 @@ def test_a_student_is_judged_on_pictures_with_and_without_people() -> None:
     assert 0 <= figures["false_part_share"] <= 1 and 0 <= figures["presence_right"] <= 1
     assert subject["source"] == "rendered bodies" and subject["margin"] == 0.25
     assert np.isfinite(subject["slope"]).all()
+
+
+def test_negatives_are_rendered_images_of_other_kinds_and_pieces_of_photos(tmp_path: Path) -> None:
+    write_shard(a_shard(), tmp_path / "dogs" / "pictures_0000_00000")
+    (tmp_path / "rooms" / "more").mkdir(parents=True)
+    write_png(tmp_path / "rooms" / "more" / "red.png", np.full((40, 60, 3), (200, 0, 0), np.uint8))
+    both = Negatives.load((tmp_path / "dogs", tmp_path / "rooms"))
+    images = [both.draw(np.random.default_rng(i), 32) for i in range(20)]
+    assert {tuple(image[0, 0]) for image in images} == {(90, 90, 90), (200, 0, 0)}
+    assert all(image.shape == (32, 32, 3) for image in images)
+    with pytest.raises(StreampartsError, match="no images"):
+        Negatives.load((tmp_path / "rooms" / "none",))
+
+
+def test_a_share_of_the_images_is_negative(tmp_path: Path) -> None:
+    write_png(tmp_path / "red.png", np.full((64, 64, 3), (200, 0, 0), np.uint8))
+    negatives = Negatives.load((tmp_path,))
+    truth = Lessons([a_shard()], 32, 0, negatives, 0.25).batch(0, 64)
+    empty = (truth.labels == 0).all(-1).all(-1)
+    assert 8 <= int(empty.sum()) <= 24
+    assert float(truth.trust[empty].abs().sum()) == 0 and float(truth.facing[empty].abs().sum()) == 0
+    assert float(truth.images[empty][:, 0].mean()) > 2 * float(truth.images[empty][:, 1].mean())
+    assert not (Lessons([a_shard()], 32, 0).batch(0, 64).labels == 0).all(-1).all(-1).any()
+
+
+def test_negatives_count_in_the_figures_and_the_presence() -> None:
+    grey = Negatives(photos=((np.full((48, 48, 3), 128, np.uint8),),))
+    student = Student(SMALL).eval()
+    with torch.no_grad():
+        student.mask[-1].bias[:4] -= 20  # everything is a part
+    without, _ = judge(student, [a_shard()], grey)
+    assert without["false_part_share"] > 0.9

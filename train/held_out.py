@@ -24,7 +24,8 @@ from streamparts.models.run_files import STUDENT
 from streamparts.models.student import Student, StudentConfig
 
 from .bodies.shards import Shard, read_shards
-from .inputs.rendered import moved, take
+from .inputs.negatives import Negatives
+from .inputs.rendered import NONE, moved, take
 from .students.presence import calibrate, features_of, scores
 
 SUBJECT, FIGURES = "subject.json", "held-out.json"
@@ -50,8 +51,20 @@ def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout
             yield read, np.stack([sample.labels for sample in some]), people
 
 
-def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], dict[str, object]]:
-    """Return the figures, and the entries of SubjectSpec."""
+def answers_without(student: Student, negatives: Negatives, count: int) -> Iterator[Readout]:
+    """Run a student on `count` images without the subject in small batches, the same ones in every call."""
+    network, rng = ExportedStudent(student).eval(), np.random.default_rng(0)
+    for first in range(0, count, TOGETHER):
+        images = [negatives.draw(rng, student.config.image_size) for _ in range(min(TOGETHER, count - first))]
+        with torch.no_grad():
+            yield network(torch.from_numpy(np.stack(images)))
+
+
+def judge(
+    student: Student, shards: Sequence[Shard], negatives: Negatives = NONE
+) -> tuple[dict[str, float], dict[str, object]]:
+    """Return the figures, and the entries of SubjectSpec; false parts and presence include as many images of
+    `negatives` as there are others, if there are any."""
     parts = shards[0].parts
     slots = len(parts) + 1
     confusion, false, empty = np.zeros((slots, slots), np.int64), 0.0, 0
@@ -67,6 +80,11 @@ def judge(student: Student, shards: Sequence[Shard]) -> tuple[dict[str, float], 
         clear = nobody | (seen > LEAST_SEEN)
         features.append(features_of(read)[clear])
         present.append(~nobody[clear])
+    count = sum(map(len, shards)) if negatives else 0
+    for read in answers_without(student, negatives, count):
+        false, empty = false + float((read.labels.numpy() > 0).mean((1, 2)).sum()), empty + len(read.labels)
+        features.append(features_of(read))
+        present.append(np.zeros(len(read.labels), bool))
     inputs, targets = np.concatenate(features), np.concatenate(present).astype(np.float32)
     slope, offset = calibrate(inputs, targets)
     right = (scores(inputs, slope, offset) > 0.5) == (targets > 0.5)
@@ -115,6 +133,10 @@ def parser() -> argparse.ArgumentParser:
     out = trainer_parser("evaluate-rendered", __doc__ or "", EXAMPLES)
     out.add_argument("run", metavar="RUN", type=Path, help="run folder of train-supervised")
     out.add_argument("pictures", metavar="PICTURES", type=Path, help="folder of images rendered with another seed")
+    out.add_argument(
+        "--negatives", metavar="DIR", type=Path, nargs="*", default=[],
+        help="folders of images without what was learned, other than in training",
+    )  # fmt: skip
     return out
 
 
@@ -122,7 +144,7 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate the run's student; write and print the figures."""
     checkpoint = args.run / STUDENT
     student = load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
-    figures, subject = judge(student, read_shards(args.pictures))
+    figures, subject = judge(student, read_shards(args.pictures), Negatives.load(args.negatives))
     (args.run / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     (args.run / SUBJECT).write_text(json.dumps(subject, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({**figures, **subject}, indent=2))

@@ -32,6 +32,7 @@ from streamparts.models.student import LiteUNet, Student, StudentConfig, Student
 
 from .bodies.shards import read_shards
 from .drawing.png import write_png
+from .inputs.negatives import Negatives
 from .inputs.rendered import Lessons
 from .judging.sheets import contact_sheet
 from .presets.flags import parse_flags
@@ -59,6 +60,10 @@ class SupervisedConfig:
     """Folder of rendered images, made by `streamparts render-people`."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, names.txt."""
+    negatives: tuple[Path, ...] = ()
+    """Folders of images without what is learned: rendered ones of other kinds, or photos."""
+    negative_share: float = 0.1
+    """Share of the images taken from --negatives."""
     resume: bool = False
     """Continue the run in `out`; a larger --steps extends it."""
     start: str = ""
@@ -161,7 +166,8 @@ def train(config: SupervisedConfig) -> None:
     cv2.setNumThreads(1)
     fabric = launch(config.device, config.precision, config.threads)
     pixels = config.pixels or config.network.image_size
-    lessons = Lessons(read_shards(config.images), pixels, config.seed)
+    negatives = Negatives.load(config.negatives)
+    lessons = Lessons(read_shards(config.images), pixels, config.seed, negatives, config.negative_share)
     config = replace(config, network=replace(config.network, num_parts=len(lessons.parts)))
     learner = channels_last(StudentWithHeads(config.network, config.frozen_stages))
     optimiser = torch.optim.AdamW(learner.groups(config.encoder_rate), lr=1e-3, weight_decay=0.01, fused=True)
@@ -194,7 +200,7 @@ def train(config: SupervisedConfig) -> None:
                 save_checkpoint(config.out / LEARNER, learner, optimiser, step + 1, asdict(config.network))
                 save_checkpoint(config.out / STUDENT, average.network, None, step + 1, asdict(config.network))
                 show(config.out / "parts.png", average.network, lessons)
-                lessons = Lessons(read_shards(config.images), pixels, config.seed)
+                lessons = Lessons(read_shards(config.images), pixels, config.seed, negatives, config.negative_share)
             if stopped:
                 raise Stopped(stopped, step + 1)
     log.close()

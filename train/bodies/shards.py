@@ -109,10 +109,15 @@ def write_shard(shard: Shard, place: Path) -> None:
         shutil.rmtree(partial)
 
 
+def shard_folders(folder: Path) -> list[Path]:
+    """The complete shards of a folder, in order."""
+    return sorted(place for place in folder.glob("pictures_*") if place.is_dir())
+
+
 def read_shards(folder: Path) -> list[Shard]:
     """Map all complete shards of a folder, in order. Raises StreampartsError if there is none, or if they show
     different parts."""
-    places = sorted(place for place in folder.glob("pictures_*") if place.is_dir())
+    places = shard_folders(folder)
     if not places:
         raise StreampartsError(f"{folder} contains no rendered images; make some with streamparts render-people")
     shards = [_read(place) for place in places]

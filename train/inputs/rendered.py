@@ -19,7 +19,9 @@ from streamparts.bundle.spec import pairs_by_name
 
 from ..bodies.mesh import Array
 from ..bodies.shards import STEPS_PER_HEIGHT, Shard
+from .negatives import Negatives
 
+NONE = Negatives()
 CELLS = 4
 """Side of a cell of canonical coordinates, in pixels of the network's input."""
 
@@ -61,10 +63,13 @@ class Truth:
 
 
 class Lessons:
-    """Draws batches from shards."""
+    """Draws batches from shards; a share `without` of the images comes from `negatives`, if there are any."""
 
-    def __init__(self, shards: list[Shard], size: int, seed: int) -> None:
+    def __init__(
+        self, shards: list[Shard], size: int, seed: int, negatives: Negatives = NONE, without: float = 0.1
+    ) -> None:
         self.shards, self.size, self.seed = shards, size, seed
+        self.negatives, self.without = negatives, without if negatives else 0.0
         self.parts = shards[0].parts
         self.swap = swapped(self.parts)
         self.starts = np.cumsum([0, *(len(shard) for shard in shards)])
@@ -80,6 +85,8 @@ class Lessons:
     def _one(self, rng: Generator, index: int) -> RenderedImage:
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         sample = take(self.shards[shard], index - int(self.starts[shard]))
+        if self.without and rng.random() < self.without:
+            sample = emptied(sample, self.negatives.draw(rng, len(sample.image)))
         if rng.random() < 0.5:
             sample = mirrored(sample, self.swap)
         return spoil(rng, moved(sample, draw_move(rng), self.size))
@@ -96,6 +103,19 @@ class RenderedImage:
     seen: Array
     facing: Array
     people: int
+
+
+def emptied(sample: RenderedImage, image: ByteArray) -> RenderedImage:
+    """The ground truth of an image of the same size that shows no body."""
+    return RenderedImage(
+        image,
+        np.zeros_like(sample.labels),
+        np.zeros_like(sample.canonical),
+        sample.affines,
+        np.zeros_like(sample.seen),
+        np.zeros_like(sample.facing),
+        0,
+    )
 
 
 def take(shard: Shard, row: int) -> RenderedImage:
