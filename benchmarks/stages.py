@@ -100,7 +100,9 @@ def _has(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def medians(checkouts: dict[str, Path], models: list[str], num_frames: int, turns: int) -> dict[str, Any]:
+def medians(
+    checkouts: dict[str, Path], models: list[str], modes: list[str], num_frames: int, turns: int
+) -> dict[str, Any]:
     """Rows by model, mode and checkout."""
     from benchmarks.inputs import people_clip, puppet_clip
 
@@ -111,9 +113,9 @@ def medians(checkouts: dict[str, Path], models: list[str], num_frames: int, turn
         for turn in range(turns):
             for model in models:
                 video = puppets if "puppet" in model else people
-                for mode, overlay in MODES.items():
+                for mode in modes:
                     for name, checkout in list(checkouts.items())[:: -1 if turn % 2 else 1]:
-                        found = _in_process(checkout, str(video), model, overlay, folder)
+                        found = _in_process(checkout, str(video), model, MODES[mode], folder)
                         runs.setdefault((model, mode, name), []).append(found)
     return {
         ", ".join(key): {row: round(median(run[row] for run in found), 2) for row in found[0]}
@@ -140,11 +142,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout, to be compared in turns")
     parser.add_argument("--models", nargs="+", default=["person", "puppet-human"])
+    parser.add_argument("--modes", nargs="+", default=[*MODES], choices=MODES)
     parser.add_argument("--num-frames", type=int, default=120)
     parser.add_argument("--turns", type=int, default=3)
     args = parser.parse_args()
     checkouts = {"here": ROOT, **({"against": args.against.resolve()} if args.against else {})}
-    print(json.dumps(medians(checkouts, args.models, args.num_frames, args.turns), indent=2))
+    print(json.dumps(medians(checkouts, args.models, args.modes, args.num_frames, args.turns), indent=2))
 
 
 if __name__ == "__main__":

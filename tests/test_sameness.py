@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -83,6 +84,24 @@ def test_the_network_runs_once_on_equal_frames(bundle: Bundle, backend: Counting
         assert np.array_equal(again.affines, found[0].affines)
         assert not np.shares_memory(again.labels, found[0].labels)
     assert not np.array_equal(found[3].labels, found[0].labels)
+
+
+def test_a_frame_is_scaled_again_until_two_equal_ones_came_before(bundle: Bundle, backend: Counting) -> None:
+    segmenter = PartSegmenter(bundle, backend)
+    images = [segmenter.prepare(frame_of(image_of(picture(number)))).image for number in (1, 1, 1, 1, 2, 2)]
+    same = [np.shares_memory(one, other) for one, other in pairwise(images)]
+    assert same == [False, True, True, False, False]
+
+
+def test_a_frame_that_differs_outside_its_middle_row_is_scaled_again(bundle: Bundle, backend: Counting) -> None:
+    segmenter = PartSegmenter(bundle, backend)
+    pixels = picture(1)
+    images = []
+    for level in (0, 0, 200):
+        pixels[:8] = level
+        images.append(segmenter.prepare(frame_of(image_of(pixels))).image)
+    assert np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[1], images[2])
 
 
 def test_an_array_that_the_caller_writes_again_is_a_new_frame(bundle: Bundle, backend: Counting) -> None:

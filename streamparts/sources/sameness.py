@@ -20,6 +20,17 @@ def can_be_kept(frame: Frame) -> bool:
     return isinstance(frame.image, VideoFrame) and picture_bytes(frame) <= MOST_BYTES
 
 
+def middle_row(frame: Frame) -> bytes | None:
+    """The middle row of the first plane; frames in which it differs are not the same. None for a frame that is not
+    kept, or has a layout that is not compared."""
+    image = frame.image
+    if not isinstance(image, VideoFrame) or not can_be_kept(frame) or not _has_byte_planes(image):
+        return None
+    plane = image.planes[0]
+    start = image.height // 2 * plane.line_size
+    return memoryview(plane)[start : start + image.width].tobytes()
+
+
 def same_pixels(one: Frame, other: Frame) -> bool:
     """True if two decoded frames look alike in every pixel. False for layouts that are not compared: other than 8-bit
     planes."""

@@ -13,7 +13,7 @@ from streamparts.data import Backend, DeviceImage, Frame, NetworkOutputs, OnDevi
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, Region
 from streamparts.sources.rescale import Rescaler
-from streamparts.sources.sameness import can_be_kept, same_pixels
+from streamparts.sources.sameness import middle_row, same_pixels
 
 _ROUNDING = 0.02
 """Low precision may exceed the range of a share by this much."""
@@ -53,7 +53,10 @@ class PartSegmenter:
         self._backend = backend
         self._rescaler = Rescaler()
         self._last: Prepared | None = None
-        """The last prepared frame, if it may be kept."""
+        """The last prepared frame, kept if its middle row was that of the frame before: a kept frame takes a buffer
+        from the decoder, which makes every frame slower."""
+        self._row: bytes | None = None
+        """Middle row of the last frame."""
         self._answered: tuple[ByteArray | None, list[Parts]] = (None, [])
         """Images of the last run of the network, and what it found in them."""
 
@@ -63,14 +66,15 @@ class PartSegmenter:
 
     def prepare(self, frame: Frame, region: Region | None = None) -> Prepared:
         """Scale the frame, or a region of it, to the model's input, with black borders that preserve the aspect
-        ratio. A frame that looks like the last one is not scaled again."""
+        ratio. From the third of equal frames on, none is scaled again."""
         letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw, region)
-        last = self._last
-        if last is not None and last.letterbox == letterbox and same_pixels(frame, last.frame):
+        last, before, self._row = self._last, self._row, middle_row(frame) if self._reuses else None
+        repeats = self._row is not None and self._row == before
+        if repeats and last is not None and last.letterbox == letterbox and same_pixels(frame, last.frame):
             return replace(last, frame=frame)
         inner = self._rescaler.rgb(frame, letterbox.inner_hw, letterbox.crop)
         prepared = Prepared(frame, letterbox, letterbox.pad(inner))
-        self._last = prepared if self._reuses and can_be_kept(frame) else None
+        self._last = prepared if repeats else None
         return prepared
 
     def prepare_there(self, frame: Frame, region: Region | None = None) -> Prepared:
