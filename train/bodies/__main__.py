@@ -1,4 +1,4 @@
-"""Render people or animals with exact parts: the command `streamparts render-people`."""
+"""Render people, hands or animals with exact parts: the command `streamparts render-people`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from .anatomy import ANATOMIES
 from .animals import load_animals
 from .cast import Cast, People
 from .clips import write_clips
+from .hand_mesh import load_hands
+from .hands import Hands
 from .mesh import load_bodies
 from .picture import EMPTY, draw_picture
 from .scene import Photos
@@ -26,13 +28,16 @@ EXAMPLES = """examples:
   streamparts render-people person --out pictures/people --num-pictures 9000 --photos ~/rooms
   streamparts render-people person --out clips/people --num-clips 60
   streamparts render-people dog --out pictures/dogs --num-pictures 4000 --photos ~/rooms
+  streamparts render-people hand --out pictures/hands --num-pictures 7000 --photos ~/rooms
 """
 
 
 def _parser() -> argparse.ArgumentParser:
-    what = "Render people or animals of many builds, poses, looks and places, with the exact parts of each image."
+    what = (
+        "Render people, hands or animals of many builds, poses, looks and places, with the exact parts of each image."
+    )
     parser = trainer_parser("render-people", what, EXAMPLES)
-    parser.add_argument("kind", choices=("person", *ANATOMIES), help="what to render")
+    parser.add_argument("kind", choices=("person", *ANATOMIES, "hand"), help="what to render")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the images; existing ones are kept"
     )
@@ -42,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "num-frames": (96, "frames per clip"),
         "size": (192, "side in pixels"),
         "seed": (0, "seed of all random choices"),
-        "num-bodies": (300, "number of different builds of people; every animal is another"),
+        "num-bodies": (300, "number of different builds of people or hands; every animal is another"),
     }
     for flag, (value, what) in numbers.items():
         parser.add_argument(f"--{flag}", type=int, default=value, help=f"{what} (default: {value})")
@@ -93,9 +98,13 @@ def render(args: argparse.Namespace) -> None:
 
 def open_cast(args: argparse.Namespace) -> Cast:
     """Raises MissingExtraError without the bodies of that kind."""
+    cache = args.out / "bodies"
+    if args.kind == "hand":
+        behind = People(load_bodies(cache, max(1, args.num_bodies // 6), args.seed))
+        return Hands(load_hands(cache, args.num_bodies, args.seed), behind)
     if args.kind != "person":
         return load_animals(args.kind)
-    return People(load_bodies(args.out / "bodies", args.num_bodies, args.seed))
+    return People(load_bodies(cache, args.num_bodies, args.seed))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .anatomy import ANATOMIES, Anatomy, is_ear, parts_of, places_of
 from .arena import draw_arena
 from .camera import Camera, frame_it, turned_towards
+from .cast import BodyLooks, beside
 from .coats import Coat, draw_coat
 from .figure import BodyFigure
 from .gaits import draw_dog_pose, draw_rodent_pose
@@ -37,6 +38,7 @@ class Animals:
     together: float = 0.1
     """Share of images with two of them."""
     animals: bool = False
+    blurred: float = 0.0
     """Nothing in the background resembles an animal."""
 
     @property
@@ -57,6 +59,11 @@ class Animals:
         rig, rest = self._individual(rng)
         pose = draw_rodent_pose(rng, rig) if self.from_above else draw_dog_pose(rng, rig)
         return self.posed(rig, rest, pose), draw_coat(rng, self.from_above)
+
+    def second(self, rng: Generator, first: BodyFigure, _looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
+        """Another one, beside the first."""
+        figure, coat = self.draw(rng)
+        return beside(rng, figure, first), coat
 
     def posed(self, rig: Rig, rest: Array, pose: Array) -> BodyFigure:
         """Skin an individual; its lowest point is on the floor."""

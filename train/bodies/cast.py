@@ -1,10 +1,11 @@
-"""What a kind of rendered body must bring, and people, who bring it; animals.py has the others."""
+"""What a kind of rendered body must bring, and people, who bring it; animals.py and hands.py have the others."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from numpy.random import Generator
 
 from .camera import Camera, frame_it, look_at
@@ -21,6 +22,10 @@ class BodyLooks(Protocol):
     @property
     def phases(self) -> Array:
         """(6,) parameters of the folds."""
+
+    @property
+    def contact(self) -> float:
+        """Strength of the shade between near surfaces, 0 to 1."""
 
     def paint(self, places: Array, material: Array, rest: Array, /) -> tuple[Array, Array]:
         """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8), materials (M,) and positions at
@@ -46,8 +51,15 @@ class Cast(Protocol):
     def animals(self) -> bool:
         """Whether backgrounds may show animals of simple shapes."""
 
+    @property
+    def blurred(self) -> float:
+        """Share of images with motion blur."""
+
     def draw(self, rng: Generator) -> tuple[BodyFigure, BodyLooks]:
         """Draw an individual in a pose, with the lowest point on the floor."""
+
+    def second(self, rng: Generator, first: BodyFigure, looks: BodyLooks, /) -> tuple[BodyFigure, BodyLooks]:
+        """Draw another one, beside the first."""
 
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
         """Place a camera and choose its zoom."""
@@ -65,10 +77,15 @@ class People:
     joints: tuple[str, ...] = JOINTS
     together: float = 0.12
     animals: bool = True
+    blurred: float = 0.0
 
     def draw(self, rng: Generator) -> tuple[BodyFigure, BodyLooks]:
         index, outfit = int(rng.integers(len(self.bodies))), draw_outfit(rng)
         return dress(self.bodies, index, draw_pose(rng, self.bodies.joints[index]), outfit, rng), outfit
+
+    def second(self, rng: Generator, first: BodyFigure, _looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
+        figure, outfit = self.draw(rng)
+        return beside(rng, figure, first), outfit
 
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
         names = (("torso", "head"), ("head", "torso", "left_upper_arm", "right_upper_arm"))
@@ -77,3 +94,18 @@ class People:
 
     def background(self, rng: Generator, size: int, horizon: float, photos: Photos) -> Array:
         return draw_background(rng, size, horizon, photos)
+
+
+def beside(
+    rng: Generator, figure: BodyFigure, first: BodyFigure, apart_range: tuple[float, float] = (0.5, 2.5)
+) -> BodyFigure:
+    """Turn and move a figure to a distance from the first."""
+    angle, apart = rng.uniform(0, 2 * np.pi), rng.uniform(*apart_range)
+    spin = rng.uniform(0, 2 * np.pi)
+    turn = np.array([[np.cos(spin), -np.sin(spin), 0], [np.sin(spin), np.cos(spin), 0], [0, 0, 1]], np.float32)
+    shift = np.array([apart * np.cos(angle), apart * np.sin(angle), 0], np.float32) + first.vertices.mean(0) * (1, 1, 0)
+    return BodyFigure(
+        (figure.vertices @ turn.T + shift).astype(np.float32), figure.normals @ turn.T, figure.faces, figure.parts,
+        figure.places, figure.materials, figure.rest, figure.joints @ turn.T + shift, figure.ends @ turn.T + shift,
+        turn @ figure.facing,
+    )  # fmt: skip

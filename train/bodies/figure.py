@@ -108,10 +108,10 @@ def _ball(rows: int, columns: int) -> tuple[Array, Ints]:
     """Return a sphere of radius 1."""
     up, round_ = np.meshgrid(np.linspace(0, np.pi, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij")
     points = np.stack([np.sin(up) * np.cos(round_), np.sin(up) * np.sin(round_), np.cos(up)], -1).reshape(-1, 3)
-    return points.astype(np.float32), _grid_faces(rows, columns)
+    return points.astype(np.float32), grid_faces(rows, columns)
 
 
-def _grid_faces(rows: int, columns: int) -> Ints:
+def grid_faces(rows: int, columns: int) -> Ints:
     first = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
     upper = np.stack([first, first + columns, first + 1], 1)
     lower = np.stack([first + 1, first + columns, first + columns + 1], 1)
@@ -159,7 +159,7 @@ def _skirt(outfit: Outfit, rest: Array, joints: Array, places: Array, turned: Ar
     where[:, 2] = -np.repeat(along, columns) * 0.8
     where[:, 6], where[:, 7] = np.tile(np.cos(angles), rows) * 0.2, np.tile(np.sin(angles), rows) * 0.2
     canonical = np.stack([where[:, 6] * 0.6, -where[:, 7] * 0.6, -np.repeat(along, columns) * 0.24], 1)
-    return vertices, _grid_faces(rows, columns), parts, where, SKIRT, canonical.astype(np.float32)
+    return vertices, grid_faces(rows, columns), parts, where, SKIRT, canonical.astype(np.float32)
 
 
 def _on_leg(at: dict[str, Array], side: str, along: float) -> Array:

@@ -89,7 +89,7 @@ def load_bodies(cache: Path, count: int, seed: int = 0) -> Bodies:
 
 def make_bodies(count: int, seed: int) -> Bodies:
     """Draw `count` people of both sexes, all ages from child to old, and all builds."""
-    torch, model = _model()
+    torch, model = anny_model()
     labels, rng = list(model.bone_labels), np.random.default_rng([17, seed])
     rest = torch.eye(4)[None, None].repeat(1, len(labels), 1, 1)
     rows = [labels.index(_bone(joint)) for joint in JOINTS]
@@ -100,7 +100,7 @@ def make_bodies(count: int, seed: int) -> Bodies:
         out = model(pose_parameters=rest, phenotype_kwargs=looks)
         vertices.append(out["rest_vertices"][0].numpy().astype(np.float32))
         joints.append(out["rest_bone_heads"][0].numpy().astype(np.float32)[rows])
-    weights = _joint_weights(_bone_weights(model), labels, [int(p) for p in model.bone_parents])
+    weights = _joint_weights(bone_weights(model), labels, [int(p) for p in model.bone_parents])
     faces = model.faces.numpy().astype(np.int32)
     middle = model(pose_parameters=rest, phenotype_kwargs=dict.fromkeys(model.phenotype_labels, 0.6))
     typical, heads = middle["rest_vertices"][0].numpy(), middle["rest_bone_heads"][0].numpy()
@@ -110,7 +110,7 @@ def make_bodies(count: int, seed: int) -> Bodies:
     return Bodies(np.stack(vertices), np.stack(joints), faces, weights, parts, places)
 
 
-def _model() -> tuple[Any, Any]:
+def anny_model() -> tuple[Any, Any]:
     try:
         import anny
         import torch
@@ -121,7 +121,7 @@ def _model() -> tuple[Any, Any]:
         return torch, anny.Anny(skinning_method="lbs").to(torch.float32)
 
 
-def _bone_weights(model: Any) -> NDArray[np.floating]:
+def bone_weights(model: Any) -> NDArray[np.floating]:
     """Return (V, B) influences of bones on vertices, from the few bones that anny lists for each vertex."""
     listed, bones = model.vertex_bone_weights.numpy(), model.vertex_bone_indices.numpy()
     out = np.zeros((len(listed), model.bone_count), listed.dtype)

@@ -86,6 +86,7 @@ class Outfit:
     """(6,) parameters of the wrinkles."""
     on_head: tuple[Ball, ...]
     """Ellipsoids of hair and hats, in units of the head's box."""
+    contact: float = 0.0
 
     def looseness(self, places: Array, rest: Array) -> Array:
         """(V,) distance of cloth or hair from the skin in metres."""

@@ -78,7 +78,34 @@ def paint_person(figure: BodyFigure, outfit: BodyLooks, camera: Camera, light: L
     layer.rgb[rows, columns] = colour * shade(some[:, 12:], some[:, 9:12], uneven, outfit.phases, camera, light)
     layer.labels[rows, columns] = nearest_value(owner, inside, figure.faces, figure.parts)
     layer.canonical[rows, columns] = some[:, 9:12]
+    if outfit.contact:
+        reach = REACH * camera.focal * FINE / max(0.05, float(camera.project(figure.vertices.mean(0)[None])[0, 2]))
+        layer.rgb[...] *= 1 - outfit.contact * hollows(nearness, reach, camera.turned @ light.towards)
     return layer
+
+
+REACH = 0.035
+"""How far a surface shades others, in world units, for looks with `contact`: about a finger's thickness."""
+
+
+def hollows(nearness: Array, reach: float, towards: Array) -> Array:
+    """(S, S, 1) in [0, 1] how much of a pixel's surroundings, more so towards the lamp, is nearer to the camera, for
+    inverse depths (S, S) and a reach in pixels; found on half of the pixels."""
+    small = cv2.resize(nearness, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_NEAREST)
+    depth = 1 / np.maximum(small, 1e-3)
+    out = np.zeros_like(depth)
+    side = reach / 2
+    lamp = towards[:2] / (np.linalg.norm(towards) + 1e-6)
+    for turn in np.arange(10) * (2 * np.pi / 10):
+        for far in (0.45, 1.0):
+            x, y = far * side * (np.array([np.cos(turn), np.sin(turn)]) + 0.6 * lamp)
+            move = np.array([[1, 0, x], [0, 1, y]], np.float32)
+            flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+            there = cv2.warpAffine(depth, move, depth.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+            # 0 for surfaces at the same distance, 1 for a finger's thickness
+            out += np.clip((depth - there) / REACH - 0.15 * far, 0, 1)
+    soft = cv2.GaussianBlur(out / 20, (0, 0), max(0.6, side / 5))
+    return np.asarray(np.clip(1.5 * cv2.resize(soft, nearness.shape[::-1]), 0, 0.85)[..., None], np.float32)
 
 
 def shade(normals: Array, rest: Array, uneven: Array, phases: Array, camera: Camera, light: Light) -> Array:
@@ -109,8 +136,8 @@ def draw_picture(rng: Generator, cast: Cast, photos: Photos, size: int, empty: f
     figures: list[BodyFigure] = []
     outfits: list[BodyLooks] = []
     for k in range(2 if rng.random() < cast.together else 1):
-        figure, outfit = cast.draw(rng)
-        figures.append(figure if k == 0 else _beside(rng, figure, figures[0]))
+        figure, outfit = cast.draw(rng) if k == 0 else cast.second(rng, figures[0], outfits[0])
+        figures.append(figure)
         outfits.append(outfit)
     camera = cast.view(rng, figures[0], size)
     light = draw_light(rng, camera)
@@ -121,7 +148,8 @@ def draw_picture(rng: Generator, cast: Cast, photos: Photos, size: int, empty: f
     layers = [
         paint_person(figure, outfit, camera, light, size) for figure, outfit in zip(figures, outfits, strict=True)
     ]
-    image, labels, canonical = compose(background, layers, size)
+    smear = smear_kernel(rng, size) if cast.blurred and rng.random() < cast.blurred else None
+    image, labels, canonical = compose(background, layers, size, smear)
     if rng.random() < 0.16:
         for _ in range(rng.integers(1, 3)):
             _hide(add_thing(rng, image, 0.8, near=True, animals=cast.animals), labels, canonical)
@@ -187,18 +215,6 @@ def nobody(rng: Generator, cast: Cast, photos: Photos, size: int) -> BodyPicture
     )
 
 
-def _beside(rng: Generator, figure: BodyFigure, first: BodyFigure) -> BodyFigure:
-    angle, apart = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 2.5)
-    spin = rng.uniform(0, 2 * np.pi)
-    turn = np.array([[np.cos(spin), -np.sin(spin), 0], [np.sin(spin), np.cos(spin), 0], [0, 0, 1]], np.float32)
-    shift = np.array([apart * np.cos(angle), apart * np.sin(angle), 0], np.float32) + first.vertices.mean(0) * (1, 1, 0)
-    return BodyFigure(
-        (figure.vertices @ turn.T + shift).astype(np.float32), figure.normals @ turn.T, figure.faces, figure.parts,
-        figure.places, figure.materials, figure.rest, figure.joints @ turn.T + shift, figure.ends @ turn.T + shift,
-        turn @ figure.facing,
-    )  # fmt: skip
-
-
 def _shadow(rng: Generator, figure: BodyFigure, camera: Camera, light: Light, size: int) -> Array:
     """Return (S, S, 1) the darkness of the floor."""
     slope = light.towards[:2] / max(light.towards[2], 0.35)
@@ -214,9 +230,22 @@ def _shadow(rng: Generator, figure: BodyFigure, camera: Camera, light: Light, si
     return np.asarray(cv2.resize(blurred, (size, size))[..., None] * rng.uniform(0.1, 0.6), np.float32)
 
 
-def compose(background: Array, layers: list[Layer], size: int) -> tuple[Array, ByteArray, Array]:
+def smear_kernel(rng: Generator, size: int) -> Array:
+    """A line of 1 to 6 % of the image: the path of a moving body while the shutter is open."""
+    reach, angle = rng.uniform(0.005, 0.03) * size, rng.uniform(0, np.pi)
+    side = 2 * int(np.ceil(reach)) + 1
+    kernel = np.zeros((side, side), np.float32)
+    ends = [(int(16 * (side // 2 + sign * reach * np.cos(angle))), int(16 * (side // 2 + sign * reach * np.sin(angle))))
+            for sign in (-1, 1)]  # fmt: skip
+    cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_8, 4)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def compose(
+    background: Array, layers: list[Layer], size: int, smear: Array | None = None
+) -> tuple[Array, ByteArray, Array]:
     """Composite people into an image (S, S, 3), labels (S, S) and canonical coordinates (S, S, 3); the nearer person
-    covers the other."""
+    covers the other. `smear` blurs the people, but not the truth."""
     front = layers[0]
     for layer in layers[1:]:
         nearer = layer.nearness > front.nearness
@@ -226,10 +255,12 @@ def compose(background: Array, layers: list[Layer], size: int) -> tuple[Array, B
             np.where(nearer, layer.labels, front.labels),
             np.where(nearer[..., None], layer.canonical, front.canonical),
         )
-    alpha = (front.labels > 0).astype(np.float32)
+    alpha = (front.nearness > 0).astype(np.float32)
     # (S, S, 1) covered share of each pixel, from FINE x FINE samples
     cover = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)[..., None]
     rgb = cv2.resize(front.rgb, (size, size), interpolation=cv2.INTER_AREA)
+    if smear is not None:
+        rgb, cover = cv2.filter2D(rgb, -1, smear), cv2.filter2D(cover, -1, smear)[..., None]
     image = background * (1 - cover) + rgb
     # truth is not averaged: the middle sample of each pixel
     some = slice(FINE // 2, None, FINE)
