@@ -47,6 +47,7 @@ class Segments:
         height, width = self.masks.shape[-2:]
         points = image_grid(height, width, self.masks.device)
         weights = self.masks[:, 1:].flatten(2)
+        # p_k = sum_u Y_k(u) u / sum_u Y_k(u)
         position = weights @ points / weights.sum(-1, keepdim=True).clamp(min=1e-6)
         return torch.cat([self.linear, position.unsqueeze(-1)], dim=-1)
 
@@ -66,6 +67,7 @@ class CoPart(Segmenter):
         self.encoder = FineUNet(config.widths, config.feature_channels)
         self.segment = nn.Conv2d(config.feature_channels // 2, config.num_parts + 1, 7, padding=3)
         self.affine = nn.Conv2d(config.feature_channels, 4 * config.num_parts, 7, padding=3)
+        # A_k begins as the identity everywhere
         nn.init.zeros_(self.affine.weight)
         assert self.affine.bias is not None
         with torch.no_grad():

@@ -55,6 +55,7 @@ class Psd(Segmenter):
         self.encoder = FineUNet(config.widths, config.feature_channels)
         self.maps = nn.Conv2d(config.feature_channels // 2, config.num_parts * CHANNELS, 1)
         self.kernels = nn.Sequential(nn.Linear(LATENT, 32), nn.ReLU(), nn.Linear(32, CHANNELS * KERNEL**2))
+        # without biases: where no map was moved, the motion is zero
         self.motion = nn.Sequential(
             nn.Conv2d(CHANNELS, 16, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(16, 2, 3, padding=1, bias=False)
         )
@@ -101,5 +102,6 @@ def shares_of(heat: Tensor, threshold: float) -> Tensor:
     """Heats (B, K, h, w) >= 0 -> masks (B, 1 + K, h, w): the heats relative to the largest of the image, and the
     threshold as that of the background, divided by their sum."""
     relative = heat / heat.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
+    # (B, 1 + K, h, w): a pixel whose heats are all below the threshold belongs mostly to the background
     both = torch.cat([torch.full_like(relative[:, :1], threshold), relative], dim=1)
     return both / both.sum(dim=1, keepdim=True)

@@ -56,6 +56,7 @@ def regular(frames: Tensor) -> Tensor:
     added to the others."""
     linear = frames[..., :2]
     determinant = linear[..., 0, 0] * linear[..., 1, 1] - linear[..., 0, 1] * linear[..., 1, 0]
+    # (B, K, 1, 1): the parts whose frame has almost collapsed to a line
     flat = (determinant.abs() < SINGULAR)[..., None, None]
     return torch.cat([linear + flat * torch.eye(2, device=frames.device), frames[..., 2:]], dim=-1)
 
@@ -65,6 +66,7 @@ def dense_motion(motions: Tensor, masks: Tensor) -> Tensor:
     masks (B, 1 + K, h, w)."""
     height, width = masks.shape[-2:]
     points = image_grid(height, width, masks.device)
+    # (B, 1, h w, 2) background, then (B, K, h w, 2) parts, which are summed with the masks (B, 1 + K, h w, 1)
     still = points.expand(len(masks), 1, -1, 2)
     moved = torch.cat([still, transform_points(motions, points)], dim=1)
     return (masks.flatten(2).unsqueeze(-1) * moved).sum(1).reshape(-1, height, width, 2)
@@ -80,6 +82,7 @@ def reconstruction_loss(features: Perceptual, predicted: Tensor, image: Tensor) 
     """L_rec = sum_s sum_i w_i |phi_i(D_s X') - phi_i(D_s X)| over the scales s of a pyramid D and layers i."""
     side = image.shape[-1]
     scales = [scale for scale in PYRAMID if side // scale >= LEAST_SIDE]
+    # avg_pool2d is the D of the formula: an image pyramid without aliasing
     parts = [features(F.avg_pool2d(predicted, s), F.avg_pool2d(image, s)) for s in scales]
     return torch.stack(parts).sum()
 
@@ -87,6 +90,7 @@ def reconstruction_loss(features: Perceptual, predicted: Tensor, image: Tensor) 
 def segments_equivariance_loss(masks: Tensor, warped: Tensor, transform: Tensor) -> Tensor:
     """L_eq^seg = |T Y(X) - Y(T X)|, mean over the pixels that T fills from inside the image. `masks` of the image and
     `warped` of the image warped by `transform` (B, 2, 3) are (B, 1 + K, h, w)."""
+    # 1 where T fetches from inside the image, less than 1 at its border
     inside = F.grid_sample(torch.ones_like(masks[:, :1]), sampling_grid(transform, masks), align_corners=False)
     known = (inside > 0.99).float()
     difference = (warp_images(masks, transform) - warped).abs().mean(dim=1, keepdim=True)
@@ -102,6 +106,7 @@ def affine_equivariance_loss(frames: Tensor, warped: Tensor, transform: Tensor) 
     """L_eq^aff = |p' - T(p)| + |1 - A'^-1 J A|, means over parts and entries: the frame of the warped image is the
     warped frame. `frames` [A | p] of the image, `warped` [A' | p'] of the warped one, `transform` [J | t] (B, 2, 3)."""
     moved = compose(transform.unsqueeze(1), frames)
+    # (B, K, 2) centres, then (B, K, 2, 2) ratios of linear parts: the identity if the frame follows the warp
     position = (moved[..., 2] - warped[..., 2]).abs().mean()
     ratio = product(invert(regular(warped))[..., :2], moved[..., :2])
     return position + (ratio - torch.eye(2, device=ratio.device)).abs().mean()
@@ -109,6 +114,7 @@ def affine_equivariance_loss(frames: Tensor, warped: Tensor, transform: Tensor) 
 
 def random_affine(draws: Draws, deviation: float = STEP) -> Tensor:
     """(B, 2, 3): the identity with a uniform number of this standard deviation added to every entry."""
+    # a uniform number in +-a has the deviation a / sqrt(3)
     noise = (draws.uniform(2, 3) * 2 - 1) * math.sqrt(3) * deviation
     return noise + torch.eye(2, 3)
 
@@ -157,6 +163,7 @@ class CoPartLearner(BaselineLearner):
     def forward(self, pair: Pair, draws: Draws) -> dict[str, Tensor]:
         w, batch = self.weights, len(pair.source)
         transform = random_affine(draws).to(pair.source.device)
+        # (3B, 3, S, S): one pass for source, target and warped target
         images = torch.cat([pair.source, pair.target, warp_images(pair.target, transform)])
         every = self.network(images)
         source, target, warped = (every.select(slice(i * batch, (i + 1) * batch)) for i in range(3))

@@ -41,6 +41,7 @@ def part_flow(first: Affine, second: Affine, visible: Tensor) -> Tensor:
     first one's visible masks (B, 1 + K, h, w)."""
     height, width = visible.shape[-2:]
     points = image_grid(height, width, visible.device)
+    # (B, K, h w, 2): where each pixel goes if it belongs to part k
     moved = transform_points(compose(second.matrix(), first.inverse_matrix()), points) - points
     return (visible[:, 1:].flatten(2).unsqueeze(-1) * moved).sum(1).reshape(-1, height, width, 2)
 
@@ -48,6 +49,7 @@ def part_flow(first: Affine, second: Affine, visible: Tensor) -> Tensor:
 def photometric_loss(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
     """L_photo: mean of sqrt((I(u) - I'(u + Phi(u)))^2 + eps^2), Charbonnier's penalty, of images (B, 3, h, w)."""
     height, width = first.shape[-2:]
+    # u + Phi(u), in the units of grid_sample
     grid = image_grid(height, width, flow.device).reshape(height, width, 2) + flow
     warped = F.grid_sample(second, grid, padding_mode="border", align_corners=False)
     return ((first - warped).square() + SHARPNESS**2).sqrt().mean()
@@ -59,6 +61,7 @@ def smoothness_loss(flow: Tensor, image: Tensor) -> Tensor:
     field = flow.permute(0, 3, 1, 2)
     total = flow.new_zeros(())
     for axis in (2, 3):
+        # (B, 1, h, w) one shorter along the axis, as is the flow's difference
         edge = image.diff(dim=axis).abs().mean(dim=1, keepdim=True)
         total = total + (torch.exp(-EDGE * edge) * field.diff(dim=axis).abs()).mean()
     return total
@@ -70,8 +73,10 @@ def centred_loss(shapes: Tensor, pose: Affine) -> Tensor:
     height, width = shapes.shape[-2:]
     points = image_grid(height, width, shapes.device)
     weights = shapes.flatten(2)
+    # (B, K, h w) @ (h w, 2): the shape's mean position in the image
     middle = (weights @ points) / weights.sum(-1, keepdim=True).clamp(min=1e-6)
     inverse = pose.inverse_matrix()
+    # the same in the part's own frame, where a centred shape has its mean at 0
     canonical = (inverse[..., :2] @ middle.unsqueeze(-1)).squeeze(-1) + inverse[..., 2]
     return canonical.square().sum(-1).mean()
 

@@ -26,6 +26,7 @@ clips have none, so it is mid-grey."""
 def intra_cluster_loss(shares: Tensor, means: Tensor, image: Tensor, sigma: float = SIGMA) -> Tensor:
     """First term of N-EM's loss, -sum_k gamma_ik log P(x_i, z_ik | psi_ik) without constants: sum_k gamma_ik |x_i -
     psi_ik|^2 / (2 sigma^2), mean over pixels. Each component draws the pixels it owns. `shares` get no gradient."""
+    # (B, K, S, S) of means (B, K, 3, S, S): one squared distance per component and pixel
     squares = (means - image.unsqueeze(1)).square().sum(dim=2) / (2 * sigma**2)
     return (shares.detach() * squares).sum(dim=1).mean()
 

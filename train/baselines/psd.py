@@ -57,6 +57,7 @@ def divergence_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def structure_loss(structure: Tensor) -> Tensor:
     """L_struct: mean of S_ik over i other than k, so that a part moves others only where that explains something."""
+    # the diagonal is left out: a part has its own motion in any case
     parts = len(structure)
     return (structure * (1 - torch.eye(parts, device=structure.device))).sum() / max(parts * (parts - 1), 1)
 
@@ -64,6 +65,7 @@ def structure_loss(structure: Tensor) -> Tensor:
 def global_motions(local: Tensor, structure: Tensor) -> Tensor:
     """G_k = M_k + sum over i other than k of S_ik M_i, (B, K, 2, h, w) of local motions and S (K, K): part k also has
     the motion of the parts it hangs on."""
+    # (K, K) without the diagonal
     others = structure * (1 - torch.eye(len(structure), device=structure.device))
     return local + torch.einsum("ik,bichw->bkchw", others, local)
 
@@ -95,6 +97,7 @@ class ImageDecoder(nn.Module):
 
     def forward(self, image: Tensor, flow: Tensor) -> Tensor:
         height, width = image.shape[-2:]
+        # pixels to grid_sample's units, in which the side has length 2
         moved = flow.permute(0, 2, 3, 1) * flow.new_tensor([2 / width, 2 / height])
         grid = image_grid(height, width, flow.device).reshape(height, width, 2) + moved
         warped = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
@@ -120,6 +123,7 @@ class PsdLearner(BaselineLearner):
         first, second = (F.avg_pool2d(image, 2) for image in (pair.source, pair.target))
         flow = flows(first, second)
         mean, log_variance = self.encode(flow)
+        # sqrt(2) erfinv(2 u - 1) turns uniform numbers u into normal ones, which Draws does not have
         noise = torch.erfinv(draws.uniform(*mean.shape[1:]).clamp(1e-6, 1 - 1e-6) * 2 - 1) * 2**0.5
         latent = mean + (log_variance / 2).exp() * noise.to(mean)
         local = self.network.local_motions(self.network.features(pair.source), latent)

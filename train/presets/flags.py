@@ -1,5 +1,6 @@
 """A trainer's flags: tyro makes them from the dataclass of its configuration, on top of a preset; help and errors have
-the form of the other commands."""
+the form of the other commands. A field of type Annotated[..., tyro.conf.Positional] is an argument without a flag. Add
+a command whose flags are made here to GENERATED in tests/test_help.py."""
 
 from __future__ import annotations
 
