@@ -1,7 +1,7 @@
 """Train one of the systems that the papers compare with, on raw clips, without labels.
 
 Each is in its smallest form that is faithful to its paper, and shares pairs, loop, evaluation and export with the
-other trainers. The run is exported as any other: streamparts export RUN -o MODEL.onnx.
+other trainers. Export the run like any other: streamparts export RUN -o MODEL.onnx.
 
 examples:
   streamparts train-baseline clips/mouse --out runs/mouse-co-part --method co-part

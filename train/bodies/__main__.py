@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     numbers = {
         "num-pictures": (0, "single images, all different, for train-supervised"),
-        "num-clips": (0, "clips of one moving person each, as of render-puppets; of people only"),
+        "num-clips": (0, "clips of one moving person each, like those of render-puppets; people only"),
         "num-frames": (96, "frames per clip"),
         "size": (192, "side in pixels"),
         "seed": (0, "seed of all random choices"),
