@@ -47,6 +47,8 @@ class DaemonThread(threading.Thread):
             self.error = error
             if not self._keeps_error:
                 raise
+        finally:
+            del self._work  # its owner has this thread: they would stay in memory until the garbage collector comes
 
     def ends(self, patience: float | Callable[[], float | None] | None = None) -> bool:
         """Wait for a thread that was asked to end. `patience` is the number of seconds to wait, or a function that is

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import struct
 import threading
+import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av import VideoFrame
 
 from streamparts.cli.types import one_line
-from streamparts.data import Tracks
+from streamparts.data import Frame, Tracks
 from streamparts.errors import VideoError
-from streamparts.runtime import turns
 from streamparts.runtime.stream import run, run_many
+from streamparts.runtime.summary import Summary
 from streamparts.sinks.overlay import mp4
-from streamparts.sources import heavy, open_source, timed
+from streamparts.sources import heavy, held, open_source, shares, timed
 from streamparts.sources.base import FrameTimes
 from streamparts.sources.files import FileSource
 from streamparts.sources.rescale import Rescaler
@@ -82,13 +86,17 @@ def test_few_large_images_are_looked_at_together(tmp_path: Path, monkeypatch: py
     assert max(ahead) == 0, "no other image is decoded before one is given"
 
 
-def test_files_with_large_frames_are_read_one_after_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path
-) -> None:
-    monkeypatch.setattr(turns, "LARGE_PIXELS", 96 * 128 - 1)
+@pytest.fixture
+def room_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process has memory for one image of 128x96 at a time, and 48x64 needs no share of it."""
+    monkeypatch.setattr(shares, "FREE_PIXELS", 96 * 128 - 1)
+    monkeypatch.setattr(shares, "TOTAL_PIXELS", 96 * 128)
+
+
+@pytest.mark.usefixtures("room_for_one")
+def test_files_with_large_frames_are_read_one_after_another(tmp_path: Path, model_path: Path) -> None:
     films = [numbered_video(tmp_path / f"{name}.mp4", 12) for name in "abc"]
-    small = numbered_video(tmp_path / "small.mp4", 12, 48, 64)
-    seen: list[str] = []
+    small, seen = numbered_video(tmp_path / "small.mp4", 12, 48, 64), list[str]()
     done = run_many([*films, small], model_path, overlay=False, out_dir=tmp_path, on_tracks=lambda n, _: seen.append(n))
     assert [one.error for one in done] == [None] * 4
     large = [name for name in seen if name != "small"]
@@ -96,30 +104,124 @@ def test_files_with_large_frames_are_read_one_after_another(
     assert len(list(itertools.groupby(large))) == 3, "no two at the same time"
 
 
-def test_a_file_with_large_frames_is_not_opened_while_another_is_read(
+@pytest.mark.parametrize("kind", ["gif", "mp4", "grows.h264", "png"])
+@pytest.mark.usefixtures("room_for_one")
+def test_no_large_image_is_decoded_while_another_file_has_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path, kind: str
+) -> None:
+    """However long that takes, and also if the size shows up only in the middle of the file."""
+    path = tmp_path / f"a.{kind}"
+    match kind:
+        case "gif":
+            gif(path, 128)
+        case "mp4":
+            numbered_video(path, 12)
+        case "png":
+            picture_file(path, 0)
+        case "grows.h264":
+            large = numbered_video(tmp_path / "large.h264", 6).read_bytes()
+            path.write_bytes(numbered_video(tmp_path / "small.h264", 6, 48, 64).read_bytes() + large)
+    other, waits, sizes = shares.Share(), threading.Event(), list[int]()
+    other.wait_for(96 * 128)
+    wait, make = shares.Share.wait_for, FrameTimes.frame
+
+    def waited(self: shares.Share, pixels: int) -> None:
+        waits.set()
+        wait(self, pixels)
+
+    def made(self: FrameTimes, image: VideoFrame, *args: object, **options: object) -> Frame:
+        sizes.append(image.width * image.height)
+        return make(self, image, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shares.Share, "wait_for", waited)
+    monkeypatch.setattr(FrameTimes, "frame", made)
+    found = list[Summary]()
+    tracks = tmp_path / "t.jsonl"
+    thread = threading.Thread(target=lambda: found.append(run(path, model_path, tracks=tracks, backend="onnxruntime")))
+    thread.start()
+    assert waits.wait(60)
+    assert max(sizes, default=0) < 96 * 128, "nothing large while it waits"
+    other.close()
+    thread.join()
+    assert found[0].num_frames == {"png": 1}.get(kind, 12)
+    assert [frame.frame for frame in read_tracks(tracks).frames()] == list(range(found[0].num_frames))
+
+
+@pytest.mark.usefixtures("room_for_one")
+def test_a_file_that_is_done_leaves_no_decoder_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path
 ) -> None:
-    monkeypatch.setattr(turns, "LARGE_PIXELS", 96 * 128 - 1)
-    films = [numbered_video(tmp_path / f"{name}.mp4", 12) for name in "abc"]
-    small, reading, other = numbered_video(tmp_path / "small.mp4", 3, 48, 64), list[list[str]](), turns.Turn()
-    opened, open_file = list[str](), FileSource.__init__
+    """Not even until the garbage collector comes; whether it ended well or not. A decoder keeps several images."""
+    films = [numbered_video(tmp_path / f"{name}.gif", 12, codec="gif", pix_fmt="rgb8") for name in "abc"]
+    both = (tmp_path / "small.h264", h264(tmp_path / "many.h264", 12))
+    numbered_video(both[0], 6, 48, 64, codec="libx264")
+    broken = tmp_path / "broken.h264"
+    broken.write_bytes(both[0].read_bytes() + both[1].read_bytes())
+    opened, alive, open_file = list[weakref.ref[FileSource]](), list[int](), FileSource.__init__
 
-    def counted(self: FileSource, path: str | Path, *args: object, **options: object) -> None:
-        opened.append(Path(path).name)
-        open_file(self, path, *args, **options)  # type: ignore[arg-type]
+    def counted(self: FileSource, *args: object, **options: object) -> None:
+        opened.append(weakref.ref(self))
+        open_file(self, *args, **options)  # type: ignore[arg-type]
+
+    def look(name: str, tracks: Tracks) -> None:
+        alive.append(sum(ref() is not None for ref in opened))
 
     monkeypatch.setattr(FileSource, "__init__", counted)
-    assert other.take()
+    opener = partial(open_source, max_pixels=96 * 128)
+    gc.collect()
+    gc.disable()
+    try:
+        for film in (broken, *films):
+            (one,) = run_many([film], model_path, overlay=False, out_dir=tmp_path, on_tracks=look, opener=opener)
+            assert (one.error is not None) == (film == broken)
+            assert one.error is None or "takes 14 images" in str(one.error)
+    finally:
+        gc.enable()
+    assert len(opened) == 4
+    assert set(alive) == {1}
 
-    def small_is_done(name: str, tracks: Tracks) -> None:
-        if name == "small" and tracks.frame.index == 2:
-            reading.append(list(opened))
-            other.give_back()
 
-    done = run_many([*films, small], model_path, overlay=False, out_dir=tmp_path, on_tracks=small_is_done)
-    assert [one.error for one in done] == [None] * 4
-    assert reading == [["small.mp4"]]
-    assert sorted(opened) == ["a.mp4", "b.mp4", "c.mp4", "small.mp4"]
+def test_files_that_wait_for_each_other_all_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits with a share in hand: eight owners, each with growing wishes, and room for two of the least."""
+    monkeypatch.setattr(shares, "TOTAL_PIXELS", 100)
+    done = list[int]()
+
+    def work(number: int) -> None:
+        share = shares.Share()
+        for pixels in (50, 70, 100, 1000):
+            share.wait_for(pixels)
+        share.close()
+        done.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(done) == list(range(8))
+
+
+def test_a_share_that_is_closed_is_not_taken_again() -> None:
+    """A thread that was abandoned may still ask."""
+    first, second = shares.Share(), shares.Share()
+    first.close()
+    with pytest.raises(shares.ShareRefused):
+        first.wait_for(shares.TOTAL_PIXELS)
+    second.wait_for(shares.TOTAL_PIXELS)
+    second.close()
+
+
+def test_many_references_take_a_larger_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "FREE_PIXELS", 96 * 128 - 1)
+    monkeypatch.setattr(held, "FREE_PIXELS", 96 * 128 - 1)
+    asked, wait = list[int](), shares.Share.wait_for
+    monkeypatch.setattr(shares.Share, "wait_for", lambda self, pixels: (asked.append(pixels), wait(self, pixels)))
+    for references, together in ((3, 5), (12, 14)):
+        share = shares.Share()
+        with shares.sharing(share), open_source(h264(tmp_path / f"{references}.mp4", references)) as source:
+            assert len(list(source)) == 16
+        share.close()
+        assert asked[-1] == max(96 * 128, -(-together * 96 * 128 // 5))
 
 
 def h264(path: Path, references: int, num_frames: int = 16) -> Path:
@@ -162,15 +264,13 @@ def test_a_stream_whose_images_become_large_is_refused_then(tmp_path: Path) -> N
         assert len(list(source)) == 22
 
 
-def test_a_run_that_waits_for_its_turn_can_be_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path
-) -> None:
-    monkeypatch.setattr(turns, "LARGE_PIXELS", 1)
-    film, stop, other = numbered_video(tmp_path / "film.mp4", 12), threading.Event(), turns.Turn()
-    assert other.take()
+@pytest.mark.usefixtures("room_for_one")
+def test_a_run_that_waits_for_its_share_can_be_stopped(tmp_path: Path, model_path: Path) -> None:
+    film, stop, other = numbered_video(tmp_path / "film.mp4", 12), threading.Event(), shares.Share()
+    other.wait_for(1)
     threading.Timer(0.3, stop.set).start()
     assert run(film, model_path, tracks=tmp_path / "t.jsonl", stop=stop).num_frames == 0
-    other.give_back()
+    other.close()
     assert run(film, model_path, tracks=tmp_path / "u.jsonl").num_frames == 12
 
 

@@ -1,5 +1,7 @@
 """Sources on real sockets that break off, in each possible way."""
 
+import contextlib
+import gc
 import io
 import itertools
 import socket
@@ -18,6 +20,7 @@ from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.sources.live import LiveSource
 from streamparts.sources.network import open_address
+from streamparts.sources.reader import Reader
 from streamparts.sources.rescale import Rescaler
 from tests import servers
 from tests.conftest import ROOT, environment
@@ -428,6 +431,26 @@ def test_an_rtsp_camera_that_comes_back_begins_one_segment_each_time() -> None:
     assert [frame.segment for _, frame in seen if frame.gap] == [1, 2, 3]
     assert {frame.segment for _, frame in seen} == {0, 1, 2, 3}
     check_times(seen)
+
+
+def test_readers_of_former_connections_are_released_with_their_decoders() -> None:
+    """At once, not when the garbage collector comes."""
+    num_readers = list[int]()
+    gc.collect()
+    gc.disable()
+    try:
+        with (
+            servers.serving(*[servers.rtsp(servers.access_units(range(20)))] * 4) as server,
+            open_address(f"rtsp://127.0.0.1:{server.port}/x", idle_seconds=5, max_retries=1) as source,
+            contextlib.suppress(VideoError),
+        ):
+            for frame in source:
+                if frame.gap:
+                    num_readers.append(sum(isinstance(each, Reader) for each in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert len(num_readers) == 3
+    assert max(num_readers) == 2, "the new one, and the last, while its thread ends"
 
 
 def test_what_a_camera_sent_while_it_was_opened_is_read_though_it_is_gone_by_then() -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from traceback import clear_frames
 
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Tracks
@@ -21,11 +22,11 @@ from streamparts.runtime.callback import CallbackThread
 from streamparts.runtime.options import Hooks, Policy, Tracking
 from streamparts.runtime.pipeline import Pipeline
 from streamparts.runtime.stats import Progress, RunMeter
-from streamparts.runtime.turns import Turn
 from streamparts.sinks.group import Member, SinkGroup
 from streamparts.sinks.outputs import Outputs, RunContext, open_outputs
 from streamparts.sources import Source, open_source
 from streamparts.sources.base import details
+from streamparts.sources.shares import Share, ShareRefused, sharing
 from streamparts.threads import GRACE_SECONDS, DaemonThread
 from streamparts.tracking.presence import APPEAR_SCORE
 from streamparts.tracksfile.resume import ResumePoint
@@ -73,7 +74,7 @@ class Job:
         self._doing = "opening the source"
         self._pipeline: Pipeline | None = None
         self._callback: CallbackThread | None = None
-        self._turn = Turn()
+        self._share = Share(self._look)
         self.outputs = SinkGroup(())
         """The outputs, once they are open."""
 
@@ -139,9 +140,8 @@ class Job:
         self._finish()
 
     def _loop(self, stack: ExitStack) -> None:
-        word = self.options.source
-        source = self._turn.opened(word, stack, lambda: opened(word, stack, self.options.hooks.opener), self._look)
-        if self._look():
+        source = self._opened(stack)
+        if source is None or self._look():
             return
         pipeline = self._begin(source)
         stack.callback(self._close_pipeline, pipeline, stack)
@@ -162,6 +162,18 @@ class Job:
                 self._doing = "the network"
         finally:
             self._note(source)
+
+    def _opened(self, stack: ExitStack) -> Source | None:
+        """Returns None if it was ended while other files had all the memory for large images."""
+        word = self.options.source
+        try:
+            with sharing(self._share):
+                source = opened(word, stack, self.options.hooks.opener)
+            if isinstance(word, str | Path) and not source.live:
+                self._share.reach(source.height * source.width)  # a file has it already
+        except ShareRefused:
+            return None
+        return source
 
     def _close_without_loop(self) -> None:
         self._close_outputs()
@@ -263,7 +275,13 @@ class Job:
         return None if self._told_at is None else max(0.0, self._told_at + seconds - time.monotonic())
 
     def _finish(self) -> None:
-        self._turn.give_back()
+        with self._lock:
+            self._pipeline = None  # and with it the decoder, which keeps images
+        error = self.error
+        while error is not None:
+            clear_frames(error.__traceback__)  # their variables keep it, too
+            error = error.__context__
+        self._share.close()
         self.meter.end()
         self.done.set()
 
@@ -273,24 +291,3 @@ def opened(
 ) -> Source:
     """Open a source given as a path, to be closed by `stack`; a Source remains the caller's to close."""
     return stack.enter_context(closing((opener or open_source)(source))) if isinstance(source, str | Path) else source
-
-
-def run_jobs(jobs: Sequence[Job]) -> None:
-    """Start the jobs and wait until each is done or abandoned. An exception in the waiting thread, such as Ctrl-C, ends
-    all of them within GRACE_SECONDS."""
-    for job in jobs:
-        job.start()
-    try:
-        _wait_for(jobs)
-    except BaseException:
-        for job in jobs:
-            job.end()
-        _wait_for(jobs)
-        raise
-
-
-def _wait_for(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        while not job.done.wait(0.05):  # never long at a time: some systems deliver signals only between waits
-            for other in jobs:
-                other.watch()

@@ -11,7 +11,8 @@ from streamparts.backends.shared import SharedBackend
 from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
 from streamparts.files import check_outputs, claimed, input_paths
-from streamparts.runtime.job import Job, JobOptions, run_jobs
+from streamparts.runtime.job import Job, JobOptions
+from streamparts.runtime.jobs import run_jobs
 from streamparts.runtime.options import NO_HOOKS, Hooks, Network, Tracking
 from streamparts.runtime.report import run_summary, stats_lines, stats_paths
 from streamparts.runtime.summary import Outcome, Summary

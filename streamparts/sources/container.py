@@ -21,6 +21,7 @@ from streamparts.sources.base import (
     reason_of,
 )
 from streamparts.sources.rational import exact
+from streamparts.sources.stamps import WINDOW
 
 
 def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIXELS) -> VideoStream:
@@ -99,6 +100,35 @@ def open_container(path: Path, accelerator: HWAccel | None = None, max_pixels: i
         raise VideoError(
             f"{path}: not a readable video file ({reason_of(error)}); it may be truncated or of another type"
         ) from error
+
+
+def count_before(path: Path, stream_index: int, target: int, max_pixels: int) -> tuple[int, int | None]:
+    """Number of frames before `target` according to the packets, and the time of the first one after them; None if
+    the packets lack times, or are out of order."""
+    before, wanted, latest, key, beyond = 0, None, None, None, 0
+    with open_container(path, max_pixels=max_pixels) as container:
+        stream = container.streams[stream_index]
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                pts = packet.pts
+                if pts is None or packet.dts is None or (key is not None and pts < key[0]):
+                    return 0, None
+                if packet.is_keyframe:
+                    if latest is not None and latest >= pts:
+                        return 0, None
+                    key = (key[1] if key else pts, pts)
+                latest = pts if latest is None else max(latest, pts)
+                before += pts < target
+                if pts >= target and (wanted is None or pts < wanted):
+                    wanted = pts
+                beyond += packet.dts >= target
+                if beyond == WINDOW:
+                    break
+        except BROKEN:
+            return 0, None
+    return before, wanted
 
 
 def nothing() -> Generator[VideoFrame]:

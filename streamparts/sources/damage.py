@@ -17,9 +17,9 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
-from streamparts.sources.ffmpeg_log import Message, messages
+from streamparts.sources.ffmpeg_log import Message, messages, size_refused
 from streamparts.sources.held import HeldImages
-from streamparts.sources.nal_units import first_unit, starts_whole
+from streamparts.sources.nal_units import first_unit, parameter_sets, starts_whole
 
 _LOST = re.compile(r"missed (\d+) packets|skipping (\d+) segments|failed to open segment", re.IGNORECASE)
 _DISTURBED = re.compile(
@@ -43,8 +43,6 @@ UNVERIFIED = "its certificate cannot be verified"
 _UNVERIFIED = re.compile(
     r"certificate.*verif|verif.*certificate|certificate's owner does not match|trust|unknown ca", re.IGNORECASE
 )
-
-_TOO_LARGE = re.compile(r"picture size (\d+x\d+) exceeds", re.IGNORECASE)
 
 READ_AHEAD = {"fdebug": "ts"}
 """FFmpeg's option for the message below."""
@@ -97,6 +95,8 @@ class DamageWatch:
         """True if it ended because no data came for `idle_seconds`."""
         self.too_large: str | None = None
         """Line about images that were not decoded because they have too many pixels."""
+        self.too_large_pixels = 0
+        """Pixels of that image; 0 if many together are too large."""
         self._held = HeldImages(max_pixels)
         self._number = 0
         self._event = False
@@ -105,6 +105,8 @@ class DamageWatch:
         """True if the log, or the container's flag, reported a loss with the previous packet."""
         self._key_start: int | None = None
         """Type of the NAL unit that intact keyframes begin with."""
+        self._sets: dict[int, bytes] = {}
+        """Parameter sets that keyframes brought last."""
         self._damaged = False
         self._clean_from: int | None = None
         """Time of the keyframe that ended the damage: frames shown before it may depend on earlier ones."""
@@ -160,11 +162,17 @@ class DamageWatch:
                 yield
         except BaseException:
             self._hit(stamp)
-            sizes = [found[1] for _, _, text in said if (found := _TOO_LARGE.search(text))]
-            self.too_large = _ONE_TOO_LARGE.format(sizes[0]) if sizes else None
+            width, height = size_refused(said) or (0, 0)
+            self.too_large_pixels = width * height
+            self.too_large = _ONE_TOO_LARGE.format(f"{width}x{height}") if width else None
             raise
         if any(_DAMAGED.search(text) for _, _, text in said):
             self._hit(stamp)
+
+    @property
+    def held_pixels(self) -> int:
+        """Pixels of all images that the decoder would keep, if they are large; 0 if not."""
+        return self._held.pixels
 
     def stamp_of(self, image: VideoFrame) -> Stamp:
         """Stamp of the packet of a decoded frame. Call it once per frame, in order."""
@@ -220,13 +228,17 @@ class DamageWatch:
     def _is_disturbed(self, packet: Packet[VideoStream], is_hurt: bool) -> bool:
         """True if some of it may be missing."""
         disturbed = is_hurt or packet.is_corrupt or self._was_corrupt
-        if packet.is_keyframe and not disturbed:
-            codec = packet.stream.codec_context.name
-            if self._was_hurt:
-                return not starts_whole(codec, packet, self._key_start)
-            unit = first_unit(codec, packet)
-            self._key_start = unit[0] if unit else None
-        return disturbed or self._was_hurt
+        if not packet.is_keyframe:
+            return disturbed or self._was_hurt
+        codec, sets = packet.stream.codec_context.name, self._sets
+        self._sets = sets | parameter_sets(codec, packet)
+        if disturbed:
+            return True
+        if self._was_hurt:
+            return not starts_whole(codec, packet, self._key_start, sets)
+        unit = first_unit(codec, packet)
+        self._key_start = unit[0] if unit else None
+        return False
 
     def _is_doubtful(self, packet: Packet[VideoStream]) -> bool:
         """True if it may have been read while the stream was opened, and data was lost then."""

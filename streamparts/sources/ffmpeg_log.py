@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import av.logging
@@ -12,6 +13,7 @@ Message = tuple[int, str, str]
 """FFmpeg's level (smaller is worse), component, and message."""
 
 _MOST_OTHERS = 1000
+_TOO_LARGE = re.compile(r"picture size (\d+)x(\d+) exceeds", re.IGNORECASE)
 
 
 class _Switch:
@@ -91,3 +93,9 @@ def messages(of_workers: bool = False, wordy: bool = False) -> Iterator[list[Mes
                 said += [message for message in every if wordy or message[0] <= av.logging.WARNING]
     finally:
         _switch.off(wordy)
+
+
+def size_refused(said: Iterable[Message]) -> tuple[int, int] | None:
+    """Return width and height of the image that a decoder refused by its option max_pixels, if it did."""
+    found = next((match for _, _, text in said if (match := _TOO_LARGE.search(text))), None)
+    return (int(found[1]), int(found[2])) if found else None

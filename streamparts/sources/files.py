@@ -25,6 +25,7 @@ from streamparts.sources.base import (
 )
 from streamparts.sources.container import (
     announced_rate,
+    count_before,
     displayed_aspect,
     estimate_num_frames,
     moving_streams,
@@ -34,10 +35,11 @@ from streamparts.sources.container import (
     video_stream,
 )
 from streamparts.sources.damage import DamageWatch
+from streamparts.sources.held import MOST_TOGETHER
 from streamparts.sources.hwdecode import HardwareDecoder, choose
 from streamparts.sources.levels import levels_note
 from streamparts.sources.rational import exact
-from streamparts.sources.stamps import WINDOW
+from streamparts.sources.shares import Limit, TooLarge
 from streamparts.sources.timed import TimedImage, counted_note, states_times, timed_frames
 from streamparts.texts import readable
 
@@ -64,11 +66,13 @@ class FileSource(Closing):
         """
         self.path = Path(path)
         self.name = readable(self.path.name)
-        self._max_pixels = max_pixels
+        self._max_pixels, self._limit = max_pixels, Limit(max_pixels)
         self.decode_errors = 0
         self._iterated = False
         self._waited = 0.0
         """Time waited for the last packet, in seconds."""
+        self._num_given = 0
+        """Images decoded since the beginning, or since `start_at`."""
         self._left: Iterator[Frame] | None = None
         self._watch = DamageWatch(max_pixels)
         self._images: Generator[VideoFrame] = nothing()
@@ -77,10 +81,11 @@ class FileSource(Closing):
         self._decoder = HardwareDecoder("none", None)
         self._container = self._open()
         try:
-            self._stream = video_stream(self._container, str(self.path), self._max_pixels)
+            self._stream = video_stream(self._container, str(self.path), self._limit.pixels)
             if hwaccel != "none":
                 self._decoder = choose(hwaccel, self._stream.codec_context.name)
             self._begin()
+            self._wait_for_references()
             self._set_clock(rate)
         except BaseException:
             self.close()
@@ -120,6 +125,14 @@ class FileSource(Closing):
             self._decoder = HardwareDecoder("none", f"decoding in software: {self._decoder.kind}: {error}")
             self._reopen()
 
+    def _wait_for_references(self) -> None:
+        """Wait for a share for all images that the decoder keeps, if they are large."""
+        pixels = -(-self._watch.held_pixels // MOST_TOGETHER)
+        if self._limit.can_grow(pixels):
+            self.close()
+            self._limit.wait_for(pixels)
+            self._reopen()
+
     @property
     def repaired_times(self) -> int:
         return self._timeline.repaired_times
@@ -154,12 +167,13 @@ class FileSource(Closing):
         Call it before iterating.
         """
         target = ticks_at(seconds, self.time_base)
-        before, wanted = (0, None) if self._counted else self._count_before(target)
+        stream, limit = self._stream.index, self._limit.pixels
+        before, wanted = (0, None) if self._counted else count_before(self.path, stream, target, limit)
         if wanted is not None:
             if self._first[0].pts is not None and target <= self._first[0].pts:
                 return
             self._container.seek(target, stream=self._stream)
-            self._images = self._decode()
+            self._images = self._decode(target)
             first = self._skip_to(target, self._images)
             if first is not None and first.pts == wanted and self._timeline.is_orderly:
                 self._timeline.index = before + 1
@@ -196,39 +210,18 @@ class FileSource(Closing):
     def _reopen(self) -> None:
         """Return to the first frame, for files in which seeking misses the target."""
         self.close()
-        self.decode_errors, self._watch = 0, DamageWatch(self._max_pixels)
-        self._container = self._open()
-        self._stream = video_stream(self._container, str(self.path), self._max_pixels)
+        self._restart()
         self._images = self._decode()
         self._first = [self._next_image()]
 
-    def _count_before(self, target: int) -> tuple[int, int | None]:
-        """Number of frames before `target` according to the packets, and the time of the first one after them; None if
-        the packets lack times, or are out of order."""
-        before, wanted, latest, key, beyond = 0, None, None, None, 0
-        with open_container(self.path, max_pixels=self._max_pixels) as container:
-            stream = container.streams[self._stream.index]
-            try:
-                for packet in container.demux(stream):
-                    if packet.size == 0 or packet.is_discard:
-                        continue
-                    pts = packet.pts
-                    if pts is None or packet.dts is None or (key is not None and pts < key[0]):
-                        return 0, None
-                    if packet.is_keyframe:
-                        if latest is not None and latest >= pts:
-                            return 0, None
-                        key = (key[1] if key else pts, pts)
-                    latest = pts if latest is None else max(latest, pts)
-                    before += pts < target
-                    if pts >= target and (wanted is None or pts < wanted):
-                        wanted = pts
-                    beyond += packet.dts >= target
-                    if beyond == WINDOW:
-                        break
-            except BROKEN:
-                return 0, None
-        return before, wanted
+    def _restart(self, target: int | None = None) -> None:
+        """Open the file again, at its beginning or before `target`."""
+        self._container.close()
+        self.decode_errors, self._watch = 0, DamageWatch(self._max_pixels)
+        self._container = self._open()
+        self._stream = video_stream(self._container, str(self.path), self._limit.pixels)
+        if target is not None:
+            self._container.seek(target, stream=self._stream)
 
     def _next_image(self) -> VideoFrame:
         image = next(self._images, None)
@@ -236,7 +229,23 @@ class FileSource(Closing):
             raise VideoError(f"{self.path}: no video frame could be decoded; the file is empty or damaged")
         return image
 
-    def _decode(self) -> Generator[VideoFrame]:
+    def _decode(self, target: int | None = None) -> Generator[VideoFrame]:
+        """Decode from the container's place, which is that of `target`. If the images become larger than its share, the
+        file is read again from there with a larger one, and the images given before are skipped."""
+        self._num_given = 0
+        while True:
+            try:
+                yield from self._decode_packets(num_skipped=self._num_given)
+                return
+            except TooLarge as error:
+                if not self._limit.can_grow(error.pixels):
+                    raise
+                pixels = error.pixels
+            self._container.close()
+            self._limit.wait_for(pixels)
+            self._restart(target)
+
+    def _decode_packets(self, num_skipped: int) -> Generator[VideoFrame]:
         """Decode packet by packet, because the container's own decoder stops at the first bad packet."""
         packets, watch = self._container.demux(self._stream), self._watch
         while True:
@@ -254,14 +263,19 @@ class FileSource(Closing):
                     images = packet.decode()
             except BROKEN:
                 if watch.too_large:
-                    raise VideoError(f"{self.path}: {watch.too_large}") from None
+                    raise TooLarge(f"{self.path}: {watch.too_large}", watch.too_large_pixels) from None
                 self.decode_errors += 1
                 continue
             while images:
-                yield images.pop(0)
+                if num_skipped:
+                    num_skipped -= 1
+                    watch.stamp_of(images.pop(0))
+                else:
+                    self._num_given += 1
+                    yield images.pop(0)
 
     def _open(self) -> InputContainer:
-        return open_container(self.path, self._decoder.accelerator(), self._max_pixels)
+        return open_container(self.path, self._decoder.accelerator(), self._limit.pixels)
 
     def _describe(self) -> str:
         notes = [

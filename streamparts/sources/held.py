@@ -10,6 +10,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streamparts.sources.ffmpeg_log import Message, messages
+from streamparts.sources.shares import FREE_PIXELS
 
 MOST_TOGETHER = 5
 """Multiple of the limit of one image's pixels that all kept images may have together. 8K video fits: with six
@@ -32,6 +33,9 @@ class HeldImages:
 
     def __init__(self, max_pixels: int) -> None:
         """`max_pixels` is the limit of one image."""
+        self.pixels = 0
+        """Pixels of all images that the decoder would keep, as far as they were counted: for large ones, from the first
+        packet's headers."""
         self._limit = MOST_TOGETHER * max_pixels
         self._filter: BitStreamFilterContext | None = None
         self._references: int | None = None
@@ -43,12 +47,14 @@ class HeldImages:
         codec = packet.stream.codec_context
         previous, self._previous = self._previous, packet
         width, height = codec.width, codec.height
-        if width * height * (_MOST_REFERENCES + 2) <= self._limit:
+        counts_first = previous is None and width * height > FREE_PIXELS
+        if width * height * (_MOST_REFERENCES + 2) <= self._limit and not counts_first:
             self._filter = self._references = None
             return None
         num = self._num_references(packet, previous) + (2 if codec.name in _STATED else 1)
         num = min(num, packet.stream.frames or num)
-        return f"{num} images of {width}x{height}" if num * width * height > self._limit else None
+        self.pixels = num * width * height
+        return f"{num} images of {width}x{height}" if self.pixels > self._limit else None
 
     def _num_references(self, packet: Packet[VideoStream], previous: Packet[VideoStream] | None) -> int:
         name = packet.stream.codec_context.name

@@ -214,15 +214,17 @@ class LiveSource(Closing):
 
     def _next_picture(self, taken_at: float) -> Picture | None:
         """The image after the one taken at `taken_at`; None when closed. Raises Lost."""
-        silent = Lost(f"no frame for {self._idle_seconds:g} s", TimeoutError)
+        silence = f"no frame for {self._idle_seconds:g} s"
         try:
             picture = self._reader.take(taken_at + self._idle_seconds + GRACE_SECONDS - time.perf_counter())
         except Lost as lost:
             # FFmpeg's RTSP reports its own timeout as the end of the stream.
             waited = lost.at - self._reader.heard_at > 0.9 * self._idle_seconds
-            raise silent if str(lost) == SILENT or (str(lost) == ENDED and waited) else lost from None
+            if str(lost) == SILENT or (str(lost) == ENDED and waited):
+                raise Lost(silence, TimeoutError) from None
+            raise
         if picture is None and not self._closed.is_set():
-            raise silent
+            raise Lost(silence, TimeoutError)
         return picture
 
     def _reconnected(self, reason: str) -> Picture | None:
@@ -263,7 +265,7 @@ class LiveSource(Closing):
             picture = self._reader.take(self._connect_seconds)
             lost = Lost(f"no frame arrived within {self._connect_seconds:g} s", TimeoutError)
         except Lost as error:
-            picture, lost = None, error
+            picture, lost = None, error.again()
         if picture is None or self._reader.announced is None:
             self._reader.cancel()
             raise VideoError("; ".join(filter(None, [f"{self.name}: cannot be opened: {lost}", hint(lost)])))

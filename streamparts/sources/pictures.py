@@ -15,8 +15,10 @@ from streamparts.data import Frame
 from streamparts.errors import VideoError
 from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, Closing, FrameTimes, quarter_turns
 from streamparts.sources.container import ticks_at
+from streamparts.sources.ffmpeg_log import messages, size_refused
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_in
 from streamparts.sources.levels import levels_note
+from streamparts.sources.shares import Limit
 from streamparts.texts import readable
 
 NUMBERED = re.compile(r"%0?(\d*)d")
@@ -43,11 +45,11 @@ class PictureSource(Closing):
         self.rate: Fraction | None = rate or FALLBACK_RATE
         self.time_base = 1 / (rate or FALLBACK_RATE)
         self.decode_errors = 0
-        self._pictures, self._max_pixels = list(pictures), max_pixels
+        self._pictures, self._limit = list(pictures), Limit(max_pixels)
         self.num_frames = len(self._pictures)
         self._timeline = FrameTimes(self.time_base, self.rate)
         self._closed = False
-        first = next((image for _, path in self._pictures if (image := _read(path, max_pixels)) is not None), None)
+        first = next((image for _, path in self._pictures if (image := _read(path, self._limit)) is not None), None)
         if first is None:
             raise VideoError(
                 f"{name}: no image could be read; the files are empty, damaged or of another type, or have more than"
@@ -86,7 +88,7 @@ class PictureSource(Closing):
         for position, path in pictures:
             if self._closed:
                 return
-            image = _read(path, self._max_pixels)
+            image = _read(path, self._limit)
             if image is None:
                 self.decode_errors += 1
             else:
@@ -130,7 +132,18 @@ def natural_order(path: Path) -> tuple[str, list[tuple[int, str]]]:
     return str(path.parent), [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
 
 
-def _read(path: Path, max_pixels: int) -> VideoFrame | None:
+def _read(path: Path, limit: Limit) -> VideoFrame | None:
+    """None if it cannot be displayed. One that is larger than the source's share waits for a larger share."""
+    with messages() as said:
+        image = _decoded(path, limit.pixels)
+    width, height = size_refused(said) or (0, 0)
+    if image is None and limit.can_grow(width * height):
+        limit.wait_for(width * height)
+        return _decoded(path, limit.pixels)
+    return image
+
+
+def _decoded(path: Path, max_pixels: int) -> VideoFrame | None:
     """None if it cannot be displayed. Opening it as a byte stream means that a % in its name is no pattern, and that
     its content, not its suffix, determines the format."""
     try:

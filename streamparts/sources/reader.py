@@ -47,6 +47,13 @@ class Lost(Exception):
         self.at = time.perf_counter()
         """Time of detection."""
 
+    def again(self) -> Lost:
+        """Return a copy without a traceback, with which its owner would refer to itself, and stay in memory until the
+        garbage collector comes."""
+        copied = Lost(str(self), self.cause)
+        copied.at = self.at
+        return copied
+
 
 @dataclass(frozen=True, slots=True)
 class Announced:
@@ -120,7 +127,7 @@ class Reader:
             picture, self._picture = self._picture, None
             self._changed.notify_all()
             if picture is None and self._lost is not None and not self._cancelled:
-                raise self._lost
+                raise self._lost.again()
             return None if self._cancelled else picture
 
     def cancel(self, patience: float = 0.0) -> None:
@@ -154,7 +161,7 @@ class Reader:
 
     def _finish(self, lost: Lost) -> None:
         with self._changed:
-            self._lost = lost
+            self._lost = lost.again()
             self._changed.notify_all()
 
     def _work(self) -> None:

@@ -48,13 +48,15 @@ def counted_note(rate: Fraction, asked: bool) -> str:
 def timed_frames(pictures: Iterator[TimedImage], timeline: FrameTimes) -> Iterator[Frame]:
     """Yield frames in order. A VideoError of `pictures` is raised after the frames before it."""
     waiting: deque[TimedImage] = deque()
-    ended: VideoError | StopIteration | None = None
+    has_ended, failure = False, None
     while True:
-        while ended is None and _has_room(waiting) and timeline.needs_more([picture.pts for picture in waiting]):
+        while not has_ended and _has_room(waiting) and timeline.needs_more([picture.pts for picture in waiting]):
             try:
                 waiting.append(next(pictures))
-            except (VideoError, StopIteration) as error:
-                ended = error
+            except StopIteration:
+                has_ended = True
+            except VideoError as error:
+                has_ended, failure = True, error.with_traceback(None)
         if not waiting:
             break
         image, pts, decoded_at, _, damaged = waiting.popleft()
@@ -62,8 +64,11 @@ def timed_frames(pictures: Iterator[TimedImage], timeline: FrameTimes) -> Iterat
         del image
         yield frame
         del frame  # otherwise this generator would keep it alive while it waits
-    if isinstance(ended, VideoError):
-        raise ended
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure  # it refers to this frame, and with it to the decoder, until the garbage collector comes
 
 
 def _has_room(waiting: Sequence[TimedImage]) -> bool:

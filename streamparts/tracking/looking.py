@@ -91,6 +91,7 @@ class FixedTracks:
             if failure is not None:
                 raise failure
         finally:
+            del failure  # it refers to this frame, and with it to the source, until the garbage collector comes
             for item in waiting:  # so that the backend's next caller does not get these results
                 with suppress(ModelError):
                     self._segmenter.finish(item)
