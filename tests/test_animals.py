@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,20 @@ from streamparts.errors import MissingExtraError, StreampartsError
 from train.bodies import animals as animals_module
 from train.bodies.__main__ import main
 from train.bodies.anatomy import DOG, RODENT_TOP
+from train.bodies.animal_motion import dog_steps
 from train.bodies.animals import Animals, make_animals
+from train.bodies.camera import Camera
+from train.bodies.clips import render_clip
 from train.bodies.coats import draw_coat
-from train.bodies.gaits import PHASES, STANCE, Pose, step_of
+from train.bodies.gaits import PHASES, STANCE, Pose, draw_dog_pose, draw_rodent_pose, step_of
+from train.bodies.motion import blend, path_of, roam, standing_of, through
 from train.bodies.picture import BodyPicture, draw_picture
-from train.bodies.pose import place_joints
+from train.bodies.pose import place_joints, turn
 from train.bodies.scene import Photos
 from train.bodies.shards import read_shards
 from train.bodies.skins import Rig, coarser, find_assets, read_rig, read_skin
+from train.bodies.wheel import draw_wheel
+from train.drawing.puppet_clips import load_truth
 
 SIZE = 96
 Bone = tuple[str, str, tuple[float, float, float], float]
@@ -284,10 +290,92 @@ def test_the_command_writes_shards_that_name_their_parts(
     assert (tmp_path / "sheet.png").exists()
 
 
-def test_clips_of_animals_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["dog", "--out", str(tmp_path), "--num-clips", "1"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("streamparts: error: ") and "--num-pictures" in line
+def test_the_command_writes_clips_of_animals_with_their_parts_and_joints(
+    dogs: Animals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.bodies.__main__.load_animals", lambda name: dogs)
+    assert main(["dog", "--out", str(tmp_path), "--num-clips", "2", "--num-frames", "5", "--size", "64"]) == 0
+    truth = load_truth(tmp_path / "clip_0001.mp4")
+    assert truth.part_names == DOG.parts and truth.joint_names == dogs.joints
+    assert truth.labels.shape == (5, 64, 64) and truth.labels.any(axis=(1, 2)).all()
+    drawn = render_clip(np.random.default_rng([0, 1, 1]), dogs, Photos(), 5, 64)
+    np.testing.assert_array_equal(drawn.labels, truth.labels)
+
+
+@pytest.mark.parametrize("kind", ["walk", "trot", "gallop"])
+def test_a_gait_is_smooth_and_comes_back_after_a_cycle(dogs: Animals, kind: str) -> None:
+    def at(phase: float) -> np.ndarray:
+        return draw_dog_pose(np.random.default_rng(8), dogs.rig, kind, phase)[1:]  # all but the levelled body
+
+    np.testing.assert_allclose(at(1.0 - 1e-4), at(0.0), atol=0.02)
+    steps = [np.abs(at(phase + 0.01) - at(phase)).max() for phase in np.linspace(0, 0.98, 50)]
+    assert 0 < max(steps) < 0.12
+    assert np.abs(at(0.5) - at(0.0)).max() > 0.2
+
+
+def test_a_dog_that_trots_moves_ahead_and_its_paws_on_the_floor_stay(dogs: Animals) -> None:
+    seconds = np.arange(24) / 30
+    for seed in range(20):
+        steps = dog_steps(np.random.default_rng(seed), dogs.rig, dogs.joints, seconds)
+        if steps.standing is not None:
+            break
+    assert steps.standing is not None
+    standing = steps.standing
+    figures = roam([dogs.posed(dogs.rig, dogs.rig.vertices, pose) for pose in steps.poses], np.zeros(24), steps)
+    joints = np.stack([figure.joints for figure in figures])
+    assert joints[-1, 0, 0] - joints[0, 0, 0] > 0.2
+    moved = np.abs(np.diff(joints[..., 0], axis=0))
+    held, toes = (standing[1:] * standing[:-1]) > 0, standing.any(0)
+    assert np.median(moved[held]) < 0.4 * np.median(moved[:, toes][~held[:, toes]])
+    assert all(figure.vertices[:, 2].min() == pytest.approx(0, abs=1e-5) for figure in figures)
+
+
+def test_what_stands_on_the_floor_stays_there() -> None:
+    """A body around whose origin two feet turn: it goes on on the one that stands."""
+    angles = np.linspace(0, 1, 11)
+    foot = np.stack([np.cos(angles), -np.sin(angles), np.zeros(11)], 1)
+    joints = np.stack([foot, foot * (-1, -1, 1) + (0, 0, 1)], 1)
+    path = path_of(joints, standing_of(joints), smooth=1e-3)
+    np.testing.assert_allclose(foot[:, :2] + path, np.tile([[1, 0]], (11, 1)), atol=1e-3)
+
+
+def test_rotations_between_two_are_on_the_shortest_way() -> None:
+    first, second = (np.array([[turn(0, 0, z)]], np.float32) for z in (10.0, 50.0))
+    np.testing.assert_allclose(blend(first, second, np.array([0.25]))[0, 0], turn(0, 0, 20), atol=1e-6)
+    keys = np.array([[turn(0, 0, z)] for z in (0.0, 90.0, 0.0)], np.float32)
+    path = through(keys, np.array([0.0, 0.5, 1.0, 1.5]))
+    np.testing.assert_allclose(path[:, 0], [turn(0, 0, z) for z in (0, 45, 90, 45)], atol=1e-6)
+
+
+def test_a_rodent_from_the_side_is_seen_across_and_its_tail_lies_on_the_floor(rodents: Animals) -> None:
+    beside = replace(rodents, anatomy=replace(rodents.anatomy, name="rodent-side", view="side"))
+    rng = np.random.default_rng(4)
+    for _ in range(4):
+        figure, _ = beside.draw(rng)
+        ahead = beside.view(rng, figure, SIZE).turned[2]
+        assert abs(ahead[2]) < 0.6 and abs(ahead @ figure.facing) < 0.9
+    pose = draw_rodent_pose(np.random.default_rng(1), rodents.rig, "trot", 0.3)
+    places, _ = place_joints(rodents.rig.joints, pose, rodents.rig.parents)
+    low = min(places[b, 2] for b in rodents.rig.bones("finger_", "toe_"))
+    tip = places[rodents.rig.names.index("vertebra_C30"), 2]
+    assert low - 0.02 < tip < places[rodents.rig.names.index("vertebra_C1"), 2]
+
+
+def test_a_wheel_hides_and_turns_under_the_runner(rodents: Animals) -> None:
+    wheel = draw_wheel(np.random.default_rng(2), np.linspace(0, 1, 6))
+    camera = Camera(
+        np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32), np.array([0, -6, 1], np.float32), 120, (48, 48)
+    )
+    first, later, front = (np.zeros((SIZE, SIZE, 3), np.float32) for _ in range(3))
+    wheel.behind(first, camera, 0)
+    wheel.behind(later, camera, 5)
+    assert first.any() and not np.array_equal(first, later)
+    hidden = wheel.before(front, camera, 0)
+    rows, columns = np.nonzero(hidden)
+    x, y, away = camera.project(np.array([[0, -wheel.wide, wheel.radius]], np.float32))[0]
+    radius = np.hypot(columns + 0.5 - x, rows + 0.5 - y)
+    np.testing.assert_allclose(radius, 120 * wheel.radius / away, atol=2.5)
+    assert front[hidden].any()
 
 
 def test_without_the_files_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +384,7 @@ def test_without_the_files_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
         animals_module.load_animals("dog")
 
 
-@pytest.mark.parametrize("name", ["dog", "rodent-top"])
+@pytest.mark.parametrize("name", ["dog", "rodent-top", "rodent-side"])
 def test_the_real_meshes_have_all_parts(name: str) -> None:
     try:
         find_assets()

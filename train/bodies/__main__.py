@@ -27,6 +27,7 @@ from .shards import sheet, write_pictures
 EXAMPLES = """examples:
   streamparts render-people person --out pictures/people --num-pictures 9000 --photos ~/rooms
   streamparts render-people person --out clips/people --num-clips 60
+  streamparts render-people rodent-side --out clips/rodents --num-clips 6
   streamparts render-people dog --out pictures/dogs --num-pictures 4000 --photos ~/rooms
   streamparts render-people hand --out pictures/hands --num-pictures 7000 --photos ~/rooms
 """
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     numbers = {
         "num-pictures": (0, "single images, all different, for train-supervised"),
-        "num-clips": (0, "clips of one moving person each, like those of render-puppets; people only"),
+        "num-clips": (0, "clips of one moving body each, like those of render-puppets"),
         "num-frames": (96, "frames per clip"),
         "size": (192, "side in pixels"),
         "seed": (0, "seed of all random choices"),
@@ -75,8 +76,6 @@ def render(args: argparse.Namespace) -> None:
         raise ValueError("nothing to render; give --num-pictures or --num-clips, and a --seed from 0")
     if min(args.num_bodies, args.num_frames) < 1 or args.size < 32 or args.size % 2:
         raise ValueError("need at least one body and frame, and an even --size from 32")
-    if args.num_clips and args.kind != "person":
-        raise ValueError(f"clips are rendered of people only; give --num-pictures for {args.kind}")
     cast = open_cast(args)
     args.out.mkdir(parents=True, exist_ok=True)
     photos = Photos.load(tuple(args.photos), tuple(args.cutouts))
@@ -92,8 +91,8 @@ def render(args: argparse.Namespace) -> None:
 
             if unit == "picture":
                 write_pictures(args.out, cast, photos, count, args.size, args.seed, args.empty, say)
-            elif isinstance(cast, People):
-                write_clips(args.out, cast.bodies, photos, count, args.num_frames, args.size, args.seed, say)
+            else:
+                write_clips(args.out, cast, photos, count, args.num_frames, args.size, args.seed, say)
 
 
 def open_cast(args: argparse.Namespace) -> Cast:

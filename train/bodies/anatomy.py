@@ -18,6 +18,10 @@ class Anatomy:
     """One kind of animal. Lengths are those of the file until `scaled`."""
 
     name: str
+    species: str
+    """dog or rodent: poses, coats and builds."""
+    view: str
+    """around, above or side: cameras and backgrounds."""
     files: tuple[str, str]
     """Mesh and skeleton, below dm_control's walkers."""
     cell: float
@@ -81,6 +85,8 @@ def _axes(table: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
 
 DOG = Anatomy(
     name="dog",
+    species="dog",
+    view="around",
     files=("dog_v2/dog_skin.skn", "dog_v2/dog.xml"),
     cell=0.012,
     owners=_sided({
@@ -114,6 +120,8 @@ DOG = Anatomy(
 )  # fmt: skip
 RODENT_TOP = Anatomy(
     name="rodent-top",
+    species="rodent",
+    view="above",
     files=("rodent_walker_skin.skn", "rodent.xml"),
     cell=0.0015,
     owners=_sided({
@@ -145,7 +153,8 @@ RODENT_TOP = Anatomy(
     last=30,
     neck="vertebra_cervical_5",
 )  # fmt: skip
-ANATOMIES = {each.name: each for each in (DOG, RODENT_TOP)}
+RODENT_SIDE = replace(RODENT_TOP, name="rodent-side", view="side")
+ANATOMIES = {each.name: each for each in (DOG, RODENT_TOP, RODENT_SIDE)}
 
 
 def parts_of(anatomy: Anatomy, rig: Rig) -> NDArray[np.uint8]:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from .anatomy import ANATOMIES, Anatomy, is_ear, parts_of, places_of
-from .arena import draw_arena
+from .animal_motion import dog_steps, rodent_steps
+from .arena import draw_arena, draw_cage
 from .camera import Camera, frame_it, turned_towards
-from .cast import BodyLooks, beside
+from .cast import Act, BodyLooks, beside
 from .coats import Coat, draw_coat
 from .figure import BodyFigure
 from .gaits import draw_dog_pose, draw_rodent_pose
 from .mesh import Array
+from .motion import draw_headings, path_of, roam
 from .pose import place_joints
 from .raster import skin, vertex_normals
 from .scene import Photos, draw_background
 from .skins import Rig, coarser, find_assets, read_rig
+from .wheel import draw_wheel
+
+ON_WHEEL = 0.4
+"""Share of clips of rodents from the side that show one in a running wheel."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,28 @@ class Animals:
         return tuple(dict.fromkeys(name for ends in self.anatomy.axes.values() for name in ends))
 
     @property
-    def from_above(self) -> bool:
-        return self.anatomy.name == "rodent-top"
+    def rodent(self) -> bool:
+        return self.anatomy.species == "rodent"
 
     def draw(self, rng: Generator) -> tuple[BodyFigure, Coat]:
         """Draw an individual in a pose, standing on the floor, and its coat."""
         rig, rest = self._individual(rng)
-        pose = draw_rodent_pose(rng, rig) if self.from_above else draw_dog_pose(rng, rig)
-        return self.posed(rig, rest, pose), draw_coat(rng, self.from_above)
+        pose = draw_rodent_pose(rng, rig) if self.rodent else draw_dog_pose(rng, rig)
+        return self.posed(rig, rest, pose), draw_coat(rng, self.rodent)
+
+    def act(self, rng: Generator, seconds: Array) -> Act:
+        """Draw an individual that runs, or looks around where it is; some of those seen from the side run in a
+        wheel."""
+        rig, rest = self._individual(rng)
+        wheel = self.anatomy.view == "side" and rng.random() < ON_WHEEL
+        draw = partial(rodent_steps, runs=1.0 if wheel else 0.6) if self.rodent else dog_steps
+        steps = draw(rng, rig, self.joints, seconds)
+        figures = [self.posed(rig, rest, pose) for pose in steps.poses]
+        coat = draw_coat(rng, self.rodent)
+        if wheel and steps.standing is not None:
+            path = path_of(np.stack([figure.joints for figure in figures]), steps.standing, steps.smooth)
+            return Act(figures, coat, draw_wheel(rng, path[:, 0]))
+        return Act(roam(figures, draw_headings(rng, seconds, 12.0, 8.0), steps), coat)
 
     def second(self, rng: Generator, first: BodyFigure, _looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
         """Another one, beside the first."""
@@ -86,7 +107,7 @@ class Animals:
 
     def _individual(self, rng: Generator) -> tuple[Rig, Array]:
         """Stretch the bones and fatten the body; returns the rig and the vertices (V, 3)."""
-        scales = _rodent_scales(rng, self.rig) if self.from_above else _dog_scales(rng, self.rig)
+        scales = _rodent_scales(rng, self.rig) if self.rodent else _dog_scales(rng, self.rig)
         rest, joints = self.rig.vertices.copy(), self.rig.joints
         rest = self._other_head(rng, rest)
         moved = np.zeros_like(joints)
@@ -101,7 +122,8 @@ class Animals:
         trunk = self.rig.weights[:, self.rig.bones("torso", "L_", "vertebra", "pelvis", "upper_")].sum(1)
         fat = rng.normal(0.004, 0.013) * trunk + rng.exponential(0.005) * (rng.random() < 0.6)
         tufts = rng.normal(0, 1, len(rest)) * rng.exponential(0.0025) * (rng.random() < 0.5)
-        shaped = stretched + normals * (np.maximum(fat, -0.015) + tufts * ~self.ears)[:, None]
+        furry = ~self.ears & (self.places[:, 5] < 0.5) if self.rodent else ~self.ears
+        shaped = stretched + normals * (np.maximum(fat, -0.015) + tufts * furry)[:, None]
         rig = Rig(self.rig.names, self.rig.parents, moved.astype(np.float32), shaped, self.rig.faces, self.rig.weights)
         return rig, np.asarray(shaped, np.float32)
 
@@ -109,12 +131,12 @@ class Animals:
         """Change snout and ears: long or short; small, large, hanging or folded back."""
         head = self.rig.weights[:, self.rig.bones("skull", "jaw")].sum(1)
         beyond = np.maximum(rest[:, 0] - self.anatomy.snout, 0) * head
-        rest[:, 0] += beyond * (rng.uniform(-0.15, 0.15) if self.from_above else rng.uniform(-0.6, 0.35))
+        rest[:, 0] += beyond * (rng.uniform(-0.15, 0.15) if self.rodent else rng.uniform(-0.6, 0.35))
         base = np.array(self.anatomy.ear, np.float32)
-        size = rng.uniform(0.9, 1.9) if self.from_above else rng.uniform(0.35, 1.2)
+        size = rng.uniform(0.9, 1.9) if self.rodent else rng.uniform(0.35, 1.2)
         # hanging ears turn outwards about the body's long axis
-        fold = rng.uniform(0.1, 1.2) if self.from_above or rng.random() < 0.4 else rng.uniform(1.7, 2.9)
-        fold = 0.0 if not self.from_above and rng.random() < 0.4 else fold
+        fold = rng.uniform(0.1, 1.2) if self.rodent or rng.random() < 0.4 else rng.uniform(1.7, 2.9)
+        fold = 0.0 if not self.rodent and rng.random() < 0.4 else fold
         for sign in (1, -1):
             mine = self.ears & (np.sign(rest[:, 1]) == sign)
             off = (rest[mine] - base * [1, sign, 1]) * size
@@ -125,8 +147,8 @@ class Animals:
 
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
         """Place the camera and frame the animal."""
-        if self.from_above:
-            camera = _above(rng, figure)
+        if self.rodent:
+            camera = _above(rng, figure) if self.anatomy.view == "above" else _beside(rng, figure)
             close: tuple[tuple[str, ...], ...] = (("snout", "head", "torso_front"), ("torso_front", "torso_rear"))
         else:
             camera = _around(rng, figure)
@@ -136,8 +158,8 @@ class Animals:
 
     def background(self, rng: Generator, size: int, horizon: float, photos: Photos) -> Array:
         """Draw what is behind: floors for views from above, else rooms, outdoors and photos, without other animals."""
-        if self.from_above and rng.random() < 0.85:
-            return draw_arena(rng, size)
+        if self.rodent and rng.random() < 0.85:
+            return draw_arena(rng, size) if self.anatomy.view == "above" else draw_cage(rng, size, horizon)
         return draw_background(rng, size, horizon, photos, animals=False)
 
 
@@ -152,6 +174,13 @@ def _around(rng: Generator, figure: BodyFigure) -> Camera:
     angle = np.radians(ahead + (side if rng.random() < 0.45 else rng.uniform(-180, 180)))
     lift = np.radians(np.clip(rng.normal(9, 9) if rng.random() < 0.85 else rng.uniform(10, 65), -12, 70))
     return _looking(rng, figure, float(angle), float(lift), rng.normal(0, 4))
+
+
+def _beside(rng: Generator, figure: BodyFigure) -> Camera:
+    """Across the body, level with it."""
+    ahead = np.degrees(np.arctan2(figure.facing[1], figure.facing[0]))
+    angle = np.radians(ahead + rng.choice([-90, 90]) + rng.normal(0, 16))
+    return _looking(rng, figure, float(angle), float(np.radians(np.clip(rng.normal(5, 6), -5, 30))), rng.normal(0, 2))
 
 
 def _above(rng: Generator, figure: BodyFigure) -> Camera:

@@ -1,4 +1,5 @@
-"""Floors seen from above: plain, bedding, grids, wire and tiles, with walls, vignettes, and the grey of infrared."""
+"""Floors and cages of rodents, from above and from the side: plain, bedding, grids, wire, tiles, bars and glass, with
+walls, vignettes, and the grey of infrared."""
 
 from __future__ import annotations
 
@@ -26,6 +27,43 @@ def draw_arena(rng: Generator, size: int) -> Array:
     image = np.asarray(image, np.float32) * (1 + rng.uniform(0, 0.12) * noise(rng, size, size // 3))
     if rng.random() < 0.4:
         _walls(rng, image)
+    return _as_filmed(rng, image)
+
+
+def draw_cage(rng: Generator, size: int, horizon: float) -> Array:
+    """(S, S, 3) a floor and the wall behind it, seen from the side: plain, bars, glass, wire, with bedding and objects;
+    `horizon` is the line between them, as a share of the height from the top."""
+    wall: Array
+    kind = rng.random()
+    if kind < 0.45:
+        wall = np.tile(_floor_colour(rng), (size, size, 1)) * ramp(rng, size, 0.4)
+    elif kind < 0.75:
+        wall = _bars(rng, size)
+    else:
+        wall = _grid(rng, size)
+    image = np.asarray(wall, np.float32)
+    edge = int(np.clip(horizon + rng.uniform(0.02, 0.25), 0.1, 1.1) * size)
+    if edge < size:
+        plain = np.tile(_floor_colour(rng), (size, size, 1)) * ramp(rng, size, 0.3)
+        floor = _bedding(rng, size) if rng.random() < 0.35 else plain
+        image[edge:] = floor[edge:]
+        if rng.random() < 0.4:  # the rim of a wall, or the glass's foot
+            image[max(0, edge - int(rng.integers(1, 8))) : edge] = _floor_colour(rng)
+    return _as_filmed(rng, image * (1 + rng.uniform(0, 0.1) * noise(rng, size, size // 3)))
+
+
+def _bars(rng: Generator, size: int) -> Array:
+    """Draw parallel bars, each with a bright side."""
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    along = (x if rng.random() < 0.75 else y) / (size * rng.uniform(0.03, 0.12)) % 1.0
+    wide = rng.uniform(0.12, 0.4)
+    round_ = np.clip(1 - np.abs(along / wide - 0.4), 0.2, 1)[..., None]
+    return np.where((along < wide)[..., None], _floor_colour(rng) * round_, _floor_colour(rng)).astype(np.float32)
+
+
+def _as_filmed(rng: Generator, image: Array) -> Array:
+    """Add objects, a ring of light, infrared's grey and a lens out of focus, each in some images."""
+    size = len(image)
     for _ in range(int(rng.poisson(1.2)) if rng.random() < 0.5 else 0):
         _object(rng, image)
     if rng.random() < 0.5:

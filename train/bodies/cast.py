@@ -7,13 +7,21 @@ from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from .camera import Camera, frame_it, look_at
-from .figure import BodyFigure, dress
+from .figure import BodyFigure, dress, moved
 from .mesh import JOINTS, PARTS, Array, Bodies
-from .outfit import draw_outfit
+from .motion import Steps, draw_headings, roam
+from .outfit import Outfit, draw_outfit
 from .pose import draw_pose
 from .scene import Photos, draw_background
+from .walking import draw_steps
+
+TURNING, SWAYING = 40.0, 20.0
+"""Typical speed in degrees/s with which people in clips turn, and degrees by which they sway."""
+TRAVELS = 0.6
+"""Share of clips in which people move along the floor."""
 
 
 class BodyLooks(Protocol):
@@ -30,6 +38,26 @@ class BodyLooks(Protocol):
     def paint(self, places: Array, material: Array, rest: Array, /) -> tuple[Array, Array]:
         """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8), materials (M,) and positions at
         rest (M, 3)."""
+
+
+class Scenery(Protocol):
+    """A thing that an individual uses, partly behind and partly before it."""
+
+    def behind(self, image: Array, camera: Camera, frame: int, /) -> None:
+        """Paint what the body hides into (S, S, 3)."""
+
+    def before(self, image: Array, camera: Camera, frame: int, /) -> NDArray[np.bool_]:
+        """Paint what hides the body into (S, S, 3); return which pixels it covers (S, S)."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """An individual that moves."""
+
+    figures: list[BodyFigure]
+    """One for each time."""
+    looks: BodyLooks
+    scenery: Scenery | None = None
 
 
 class Cast(Protocol):
@@ -61,6 +89,9 @@ class Cast(Protocol):
     def second(self, rng: Generator, first: BodyFigure, looks: BodyLooks, /) -> tuple[BodyFigure, BodyLooks]:
         """Draw another one, beside the first."""
 
+    def act(self, rng: Generator, seconds: Array) -> Act:
+        """Draw an individual that moves smoothly, at times `seconds` (F,) from 0; it may travel along the floor."""
+
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
         """Place a camera and choose its zoom."""
 
@@ -87,6 +118,20 @@ class People:
         figure, outfit = self.draw(rng)
         return beside(rng, figure, first), outfit
 
+    def act(self, rng: Generator, seconds: Array) -> Act:
+        index, outfit = int(rng.integers(len(self.bodies))), draw_outfit(rng)
+        steps = draw_steps(rng, self.bodies.joints[index], seconds)
+        headings = draw_headings(rng, seconds, TURNING, SWAYING)
+        return self.acted(rng, index, outfit, steps, headings, travels=rng.random() < TRAVELS)
+
+    def acted(
+        self, rng: Generator, index: int, outfit: Outfit, steps: Steps, headings: Array, travels: bool = True
+    ) -> Act:
+        """Dress body number `index` in all poses, turned by `headings` (F,) degrees; see motion.roam."""
+        folds = int(rng.integers(1 << 30))
+        figures = [dress(self.bodies, index, pose, outfit, np.random.default_rng(folds)) for pose in steps.poses]
+        return Act(roam(figures, headings, steps, travels), outfit)
+
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
         names = (("torso", "head"), ("head", "torso", "left_upper_arm", "right_upper_arm"))
         close = tuple(tuple(PARTS.index(name) for name in some) for some in names)
@@ -104,8 +149,4 @@ def beside(
     spin = rng.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(spin), -np.sin(spin), 0], [np.sin(spin), np.cos(spin), 0], [0, 0, 1]], np.float32)
     shift = np.array([apart * np.cos(angle), apart * np.sin(angle), 0], np.float32) + first.vertices.mean(0) * (1, 1, 0)
-    return BodyFigure(
-        (figure.vertices @ turn.T + shift).astype(np.float32), figure.normals @ turn.T, figure.faces, figure.parts,
-        figure.places, figure.materials, figure.rest, figure.joints @ turn.T + shift, figure.ends @ turn.T + shift,
-        turn @ figure.facing,
-    )  # fmt: skip
+    return moved(figure, turn, shift)

@@ -50,6 +50,15 @@ class BodyFigure:
     """(3,) unit vector in the direction of the chest."""
 
 
+def moved(figure: BodyFigure, turned: Array, shift: Array) -> BodyFigure:
+    """Turn a figure by `turned` (3, 3) about the origin, then move it by `shift` (3,)."""
+    return BodyFigure(
+        (figure.vertices @ turned.T + shift).astype(np.float32), figure.normals @ turned.T, figure.faces, figure.parts,
+        figure.places, figure.materials, figure.rest, figure.joints @ turned.T + shift, figure.ends @ turned.T + shift,
+        turned @ figure.facing,
+    )  # fmt: skip
+
+
 def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generator) -> BodyFigure:
     """Pose and dress body number `index`, with its lowest point on the floor."""
     rest, joints = bodies.vertices[index], bodies.joints[index]

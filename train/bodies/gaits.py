@@ -5,11 +5,13 @@ Angles are degrees against the parent. About y, positive is nose down and legs b
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.random import Generator
 
 from .mesh import Array
-from .pose import place_joints, turn
+from .pose import about, place_joints, turn, unit
 from .skins import Rig
 
 PHASES = {
@@ -20,6 +22,11 @@ PHASES = {
 """When each leg leaves the floor, as a share of the cycle."""
 STANCE = {"walk": 0.62, "trot": 0.48, "gallop": 0.3}
 """Share of the cycle in which a leg is on the floor."""
+RODENT_STANCE = 0.5
+"""The same of rodents, in every gait."""
+UP = np.array([0, 0, 1], np.float32)
+TAIL_SINKS = 0.3
+"""Height above the floor, in body lengths, from which a rodent's tail would fall vertically."""
 REACH = {"walk": (12, 24), "trot": (16, 30), "gallop": (28, 48)}
 """Range of the legs' swing to both sides."""
 DOG_POSES = {"standing": 0.24, "walk": 0.26, "trot": 0.14, "gallop": 0.12, "sitting": 0.10, "lying": 0.06, "side": 0.03,
@@ -66,14 +73,16 @@ class Pose:
         self.turns[0] = turn(0, float(np.degrees(tilt)), 0) @ self.turns[0]
 
 
-def draw_dog_pose(rng: Generator, rig: Rig) -> Array:
-    """Draw rotations (B, 3, 3) of a dog's bones against their parents."""
+def draw_dog_pose(rng: Generator, rig: Rig, kind: str | None = None, phase: float | None = None) -> Array:
+    """Draw rotations (B, 3, 3) of a dog's bones against their parents; of one `kind`, and of one `phase` of a gait's
+    cycle, in [0, 1), if they are given. All other draws are the same for every phase."""
     pose = Pose(rig)
-    kind = str(rng.choice(list(DOG_POSES), p=list(DOG_POSES.values())))
+    drawn = str(rng.choice(list(DOG_POSES), p=list(DOG_POSES.values())))
+    kind = kind or drawn
     spine, neck, tail = rig.bones("L_"), rig.bones("C_"), rig.bones("Ca_")
     pose.bend(spine, rng.normal(0, 5), rng.normal(0, 12), rng.normal(0, 5))
     if kind in PHASES:
-        _stride(rng, pose, kind, spine)
+        _stride(rng, pose, kind, spine, phase)
     else:
         {"standing": _standing, "sitting": _sitting, "lying": _lying, "side": _side, "bow": _bow}[kind](rng, pose)
     nod = rng.normal(0, 16) if rng.random() < 0.8 or kind in ("sitting", "lying") else rng.uniform(50, 105)
@@ -87,8 +96,9 @@ def draw_dog_pose(rng: Generator, rig: Rig) -> Array:
     return pose.turns
 
 
-def _stride(rng: Generator, pose: Pose, gait: str, spine: list[int]) -> None:
+def _stride(rng: Generator, pose: Pose, gait: str, spine: list[int], at: float | None) -> None:
     phase, reach, lively = rng.random(), rng.uniform(*REACH[gait]), rng.uniform(0.5, 1.1)
+    phase = phase if at is None else at
     for leg, start in PHASES[gait].items():
         swing, lifted = step_of((phase + start) % 1.0, STANCE[gait])
         side, lift = leg[-1], lively * lifted * (1.4 if gait == "gallop" else 1.0)
@@ -168,29 +178,52 @@ def _bow(rng: Generator, pose: Pose) -> None:
     pose.level()
 
 
-def draw_rodent_pose(rng: Generator, rig: Rig) -> Array:
-    """Draw rotations of a rodent's bones: bent to a side, running, rearing, curled."""
+def draw_rodent_pose(rng: Generator, rig: Rig, gait: str | None = None, phase: float | None = None) -> Array:
+    """Draw rotations of a rodent's bones: bent to a side, running, rearing, curled; one that runs, at one `phase` of a
+    `gait`, if they are given. All other draws are the same for every phase."""
     pose = Pose(rig)
     spine = [b for b in rig.bones("vertebra_") if "_C" not in rig.names[b] and rig.names[b][9:].isdigit()]
     neck, tail = rig.bones("vertebra_cervical", "vertebra_a"), rig.bones("vertebra_C")
     curl = rng.normal(0, 26) if rng.random() < 0.85 else rng.choice([-1, 1]) * rng.uniform(50, 95)
+    curl = curl if gait is None else 0.4 * curl
     pose.bend(spine, rng.normal(-4, 12), -curl, rng.normal(0, 8))
     pose.bend(neck, rng.normal(0, 14), 0.5 * curl + rng.normal(0, 18), rng.normal(0, 8))
     pose.set("skull", rng.normal(0, 12), rng.normal(0, 10), rng.normal(0, 6))
     pose.set("jaw", -13)
-    phase, reach = rng.random(), rng.uniform(0, 32)
-    for leg, start in PHASES["trot" if rng.random() < 0.6 else "gallop"].items():
-        swing, lifted = step_of((phase + start) % 1.0, 0.5)
+    drawn, reach = rng.random(), rng.uniform(0, 32)
+    drawn_gait = "trot" if rng.random() < 0.6 else "gallop"
+    reach = reach if gait is None else 14 + 0.5 * reach
+    for leg, start in PHASES[gait or drawn_gait].items():
+        swing, lifted = step_of(((drawn if phase is None else phase) + start) % 1.0, RODENT_STANCE)
         side, out = leg[-1], max(0.0, rng.normal(4, 8))
         if leg.startswith("front"):
             pose.front(side, reach * swing, 30 * lifted, 30 * lifted, out)
         else:
             pose.hind(side, reach * swing, 25 * lifted, 25 * lifted, out)
-    if rng.random() < 0.1:  # rears, at a wall or freely
+    if rng.random() < 0.1 and gait is None:  # rears, at a wall or freely
         pose.turns[0] = turn(rng.normal(0, 6), -rng.uniform(25, 75), 0)
     else:
         pose.level()
     sway = rng.normal(0, 45, 3)
     for part, yaw in zip(np.array_split(np.array(tail), 3), sway, strict=True):
         pose.bend([int(b) for b in part], 0, float(yaw))
+    lay_tail(rig, pose.turns, max(0.0, rng.normal(0.02, 0.04)))
     return pose.turns
+
+
+def lay_tail(rig: Rig, turns: Array, above: float) -> None:
+    """Raise or lower the bones of a rodent's tail in a pose (B, 3, 3), so that it sinks to `above` the paws, in body
+    lengths, and runs along the floor."""
+    tail = rig.bones("vertebra_C")
+    places, turned = place_joints(rig.joints, turns, rig.parents)
+    floor = min(float(places[b, 2]) for b in rig.bones("finger_", "toe_")) + above
+    parent, place = turned[rig.parents[tail[0]]], places[tail[0]]
+    for bone, following in pairwise(tail):
+        own = parent @ turns[bone]
+        along = own @ (rig.joints[following] - rig.joints[bone])
+        direction = unit(along)
+        slope = -np.arcsin(np.clip((place[2] - floor) / TAIL_SINKS, -0.8, 0.8))
+        # in the vertical plane of the bone: its sideways bend stays
+        raised = about(np.cross(direction, UP), slope - np.arcsin(np.clip(direction[2], -1, 1)))
+        turns[bone] = parent.T @ raised @ own
+        parent, place = raised @ own, place + raised @ along

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from .arena import draw_arena
 from .camera import Camera, draw_light, frame_it, look_at, turned_towards
-from .cast import BodyLooks, People, beside
-from .figure import BodyFigure, grid_faces
+from .cast import Act, BodyLooks, People, beside
+from .figure import BodyFigure, grid_faces, moved
 from .fingers import HandPose, draw_hand_pose
 from .hand_mesh import AXES, FINGERS, JOINTS, OTHER, PARENTS, PARTS, HandMesh
 from .hand_skin import SKIN, THING, HandLooks, draw_looks
 from .mesh import PARTS as BODY_PARTS
 from .mesh import Array
+from .motion import number_of_keys, through
 from .picture import paint_person
 from .pose import about, place_joints, turn, unit
 from .raster import skin, vertex_normals
@@ -27,6 +28,10 @@ CANONICAL_CENTRE = np.array([0, 0, -0.07], np.float32)
 """Middle of forearm and hand, so that canonical coordinates stay within 0.6."""
 FLIP = np.array([-1, 1, 1], np.float32)
 """A right hand is a left one in the mirror."""
+SECONDS_A_POSE = 0.8
+"""Time from one pose of a hand to the next in clips."""
+TURNS = 18.0
+"""Degrees by which the whole arm turns between them, about each axis."""
 PALM_SIDE = np.array([0, -1, 0], np.float32)
 
 
@@ -58,12 +63,36 @@ class Hands:
             figure = self._posed(rng, other, int(rng.integers(len(self.mesh))), not is_right(first))
         return beside(rng, figure, first, (0.25, 0.8)), other
 
+    def act(self, rng: Generator, seconds: Array) -> Act:
+        """Draw one empty hand that changes between poses, in the air, and turns a little."""
+        looks, right = draw_looks(rng), rng.random() < 0.5
+        rest, joints = another_shape(rng, self.mesh, int(rng.integers(len(self.mesh))))
+        keys = np.stack([draw_hand_pose(rng, joints)[0] for _ in range(number_of_keys(seconds, SECONDS_A_POSE))])
+        whole = _whole(rng)
+        keys[:, 0] = [whole @ turn(*rng.normal(0, TURNS, 3)) for _ in keys]
+        poses = through(keys, seconds / SECONDS_A_POSE)
+        figures = [self._skinned(rng, looks, rest, joints, pose, None, right) for pose in poses]
+        wrist, still = JOINTS.index("wrist"), np.eye(3, dtype=np.float32)
+        return Act([moved(each, still, figures[0].joints[wrist] - each.joints[wrist]) for each in figures], looks)
+
     def _posed(self, rng: Generator, looks: HandLooks, index: int, right: bool) -> BodyFigure:
-        """Shape, pose and skin one hand with what it holds, and mirror right ones."""
-        mesh = self.mesh
-        rest, joints = another_shape(rng, mesh, index)
+        rest, joints = another_shape(rng, self.mesh, index)
         pose, hand = draw_hand_pose(rng, joints)
         pose[0] = _whole(rng)
+        return self._skinned(rng, looks, rest, joints, pose, hand, right)
+
+    def _skinned(
+        self,
+        rng: Generator,
+        looks: HandLooks,
+        rest: Array,
+        joints: Array,
+        pose: Array,
+        hand: HandPose | None,
+        right: bool,
+    ) -> BodyFigure:
+        """Pose and skin one hand with what it holds, and mirror right ones; its lowest point is on the floor."""
+        mesh = self.mesh
         thick = looks.looseness(mesh.places, rest)[:, None] * vertex_normals(rest, mesh.faces)
         places, turned = place_joints(joints, pose, PARENTS)
         shift = places - np.einsum("jab,jb->ja", turned, joints)
@@ -71,7 +100,7 @@ class Hands:
         vertices = skin(np.asarray(rest + thick, np.float32), mesh.weights, moves)
         faces, parts, where, canonical = mesh.faces, mesh.parts, mesh.places, rest - CANONICAL_CENTRE
         materials = np.full((len(vertices), 1), SKIN, np.float32)
-        if hand.held:
+        if hand and hand.held:
             more, its_faces, its_rest = _thing(rng, hand, places, turned[JOINTS.index("palm3")])
             faces = np.concatenate([faces, its_faces + len(vertices)]).astype(np.int32)
             vertices, canonical = np.concatenate([vertices, more]), np.concatenate([canonical, its_rest])

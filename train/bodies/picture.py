@@ -144,7 +144,7 @@ def draw_picture(rng: Generator, cast: Cast, photos: Photos, size: int, empty: f
     background = cast.background(rng, size, horizon(camera, size), photos)
     if rng.random() < 0.6:
         for figure in figures:
-            background *= 1 - _shadow(rng, figure, camera, light, size)
+            background *= 1 - shadow(rng, figure, camera, light, size)
     layers = [
         paint_person(figure, outfit, camera, light, size) for figure, outfit in zip(figures, outfits, strict=True)
     ]
@@ -215,7 +215,7 @@ def nobody(rng: Generator, cast: Cast, photos: Photos, size: int) -> BodyPicture
     )
 
 
-def _shadow(rng: Generator, figure: BodyFigure, camera: Camera, light: Light, size: int) -> Array:
+def shadow(rng: Generator, figure: BodyFigure, camera: Camera, light: Light, size: int) -> Array:
     """Return (S, S, 1) the darkness of the floor."""
     slope = light.towards[:2] / max(light.towards[2], 0.35)
     flat = figure.vertices.copy()

@@ -48,13 +48,14 @@ def draw_pose(rng: Generator, joints: Array) -> Array:
     hands in the trunk or crossing legs are drawn again."""
     family = rng.choice(list(FAMILIES), p=np.array([share for _, share in FAMILIES.values()]))
     for _ in range(8):
-        pose = _draw(rng, joints, FAMILIES[family][0])
+        pose = draw_of_family(rng, joints, FAMILIES[family][0])
         if is_possible(joints, pose):
             break
     return pose
 
 
-def _draw(rng: Generator, joints: Array, family: Callable[[Generator], tuple[Leg, Leg, Array, Array]]) -> Array:
+def draw_of_family(rng: Generator, joints: Array, family: Callable[[Generator], Family]) -> Array:
+    """Draw one pose of a family, possible or not."""
     pose = np.repeat(np.eye(3, dtype=np.float32)[None], len(JOINTS), 0)
     left, right, bend, whole = family(rng)
     for joint in ("waist", "chest"):  # half of the bend each
@@ -69,7 +70,7 @@ def _draw(rng: Generator, joints: Array, family: Callable[[Generator], tuple[Leg
     if rng.random() < 0.45:
         second = first
     for side, name in ((LEFT, first), (RIGHT, second)):
-        _set_arm(pose, rng, joints, side, name)
+        set_arm(pose, rng, joints, side, *_arm_directions(rng, name))
     return pose
 
 
@@ -81,10 +82,10 @@ def _set_leg(pose: Array, rng: Generator, side: int, leg: Leg) -> None:
     pose[JOINTS.index(f"ankle.{at}")] = turn(rng.normal(-3, 9), rng.normal(0, 6), rng.normal(0, 8))
 
 
-def _set_arm(pose: Array, rng: Generator, joints: Array, side: int, name: str) -> None:
+def set_arm(pose: Array, rng: Generator, joints: Array, side: int, upper: Array, fore: Array) -> None:
+    """Turn an arm so that its halves point in these directions; the wrist is drawn."""
     at = "L" if side == LEFT else "R"
     arm, elbow, wrist = (JOINTS.index(f"{joint}.{at}") for joint in ("arm", "elbow", "wrist"))
-    upper, fore = _arm_directions(rng, name)
     # (outwards, forwards, upwards) -> the body's axes: x to its left, y to its back, z up
     towards = [unit(np.array([side * out, -front, up])) for out, front, up in (upper, fore)]
     rest = [unit(joints[elbow] - joints[arm]), unit(joints[wrist] - joints[elbow])]
@@ -197,9 +198,10 @@ def standing(rng: Generator) -> Family:
     return legs[0], legs[1], rng.normal(0, (7, 5, 8)), UPRIGHT
 
 
-def walking(rng: Generator) -> Family:
-    """Any phase of a step, from slow walking to running."""
+def walking(rng: Generator, at: float | None = None) -> Family:
+    """Any phase of a step, from slow walking to running; or that `at` radians, all other draws being the same."""
     phase, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.3)
+    phase = phase if at is None else at
     legs = []
     for shift in (0.0, np.pi):
         swing = np.sin(phase + shift)

@@ -1,0 +1,158 @@
+"""Films bodies that move: a camera that stands, follows or is held by hand, and the truth of every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from scipy.ndimage import gaussian_filter1d
+
+from streamparts.arrays import ByteArray
+
+from ..drawing.puppet_clips import PuppetClip
+from .camera import Camera, Light, draw_light, horizon
+from .cast import Act, Cast
+from .mesh import Array
+from .picture import FINE, Layer, compose, paint_person, part_poses, shadow
+from .scene import Photos
+
+MARGINS = (0.92, 1.35)
+"""Range of the side of the image, as a multiple of the longer side of the box of all frames."""
+ROAMS = 0.8
+"""Largest part of a path, in sizes of the body, that the camera does not follow."""
+NEAREST = 0.7
+"""Distance from the camera, in sizes of the body, that no vertex falls below."""
+BY_HAND, SHAKE = 0.25, 0.012
+"""Share of clips filmed by hand, and how far the image shakes, in sides."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """The camera at F times."""
+
+    cameras: list[Camera]
+    pans: Array
+    """(F, 2) pixels by which what stands on the floor beside the body has moved in the image."""
+
+
+def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int) -> Take:
+    """Let a camera, of which only place and direction count, follow the bodies and show them in every frame."""
+    middle = np.mean([[figure.vertices.mean(0) for figure in act.figures] for act in acts], 0)  # (F, 3)
+    if len(middle) > 1:
+        middle = gaussian_filter1d(middle, 5, axis=0, mode="nearest")
+    body = float(np.ptp(acts[0].figures[0].vertices, axis=0).max())
+    away = middle - middle[len(middle) // 2]
+    depth = np.outer(away @ camera.turned[2], camera.turned[2])
+    aside = away - depth
+    follows = _followed(aside, body * rng.uniform(0, ROAMS)) * aside + _followed(depth, 1.5 * ROAMS * body) * depth
+    places = camera.place + follows - _too_near(camera, acts, follows, NEAREST * body) * camera.turned[2]
+    plain = [Camera(camera.turned, place.astype(np.float32)) for place in places]
+    focal, centre = _framing(plain, acts, size * rng.uniform(1 / MARGINS[1], 1 / MARGINS[0]), size)
+    shake = rng.normal(0, 1, (len(middle), 2)) * size * SHAKE * 8 * (rng.random() < BY_HAND)
+    centres = centre + gaussian_filter1d(shake, 7, axis=0, mode="nearest")
+    cameras = [
+        replace(one, focal=focal, centre=(float(x), float(y))) for one, (x, y) in zip(plain, centres, strict=True)
+    ]
+    floor = middle[len(middle) // 2][None] * (1, 1, 0)
+    seen = np.concatenate([each.project(floor)[:, :2] for each in cameras])
+    return Take(cameras, seen - seen[len(seen) // 2])
+
+
+def _followed(path: Array, free: float) -> float:
+    """Share of a path (F, 3) that the camera follows so that `free` of it remains."""
+    return max(0.0, 1 - free / max(float(np.linalg.norm(np.ptp(path, axis=0))), 1e-6))
+
+
+def _too_near(camera: Camera, acts: list[Act], follows: Array, least: float) -> float:
+    depths = [
+        float(((figure.vertices - camera.place - shift) @ camera.turned[2]).min())
+        for act in acts
+        for figure, shift in zip(act.figures, follows, strict=True)
+    ]
+    return max(0.0, least - min(depths))
+
+
+def _framing(cameras: list[Camera], acts: list[Act], side: float, size: int) -> tuple[float, Array]:
+    """Return the focal length and (2,) centre with which the bodies fill `side` pixels."""
+    seen = [
+        camera.project(figure.vertices[::7])[:, :2]
+        for act in acts
+        for figure, camera in zip(act.figures, cameras, strict=True)
+    ]
+    low, high = np.min([s.min(0) for s in seen], 0), np.max([s.max(0) for s in seen], 0)
+    focal = side / float((high - low).max())
+    return focal, size / 2 - focal * (low + high) / 2
+
+
+def film(
+    rng: Generator, cast: Cast, acts: list[Act], camera: Camera, photos: Photos, size: int, fps: int = 30
+) -> list[PuppetClip]:
+    """Film bodies, which may hide each other; return a clip for each, with the same images and its own truth."""
+    take = place_cameras(rng, camera, acts, size)
+    middle = take.cameras[len(take.cameras) // 2]
+    light = draw_light(rng, middle)
+    # large enough for the pans, up to three sides; (0, 0) is the pixel at `edge` of it
+    edge = int(min(size, np.ceil(np.abs(take.pans).max())))
+    large = size + 2 * edge
+    background = cast.background(rng, large, (horizon(middle, size) * size + edge) / large, photos)
+    soft = int(rng.integers(1 << 30)) if rng.random() < 0.7 else None
+    frames, truths = [], []
+    for i, (one, pan) in enumerate(zip(take.cameras, take.pans, strict=True)):
+        behind = _window(background, pan - edge, size)
+        for act in acts:
+            if soft is not None:
+                behind *= 1 - shadow(np.random.default_rng(soft), act.figures[i], one, light, size)
+            if act.scenery:
+                act.scenery.behind(behind, one, i)
+        image, seen = _frame(behind, acts, one, light, i)
+        frames.append(np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8))
+        truths.append(
+            [(labels, *part_poses(act.figures[i], one, labels)) for act, labels in zip(acts, seen, strict=True)]
+        )
+    return [_clip(cast, act, np.stack(frames), [truth[n] for truth in truths], take, fps) for n, act in enumerate(acts)]
+
+
+def _frame(behind: Array, acts: list[Act], camera: Camera, light: Light, i: int) -> tuple[Array, list[ByteArray]]:
+    size = len(behind)
+    layers: list[Layer] = [paint_person(act.figures[i], act.looks, camera, light, size) for act in acts]
+    image, _, _ = compose(behind, layers, size)
+    seen = seen_of_each(layers)
+    for act in acts:
+        if act.scenery:
+            hidden = act.scenery.before(image, camera, i)
+            for labels in seen:
+                labels[hidden] = 0
+    return image, seen
+
+
+def seen_of_each(layers: list[Layer]) -> list[ByteArray]:
+    """(S, S) labels of each body where none of the others is nearer; see picture.compose."""
+    nearest = np.max([layer.nearness for layer in layers], axis=0)
+    some = slice(FINE // 2, None, FINE)
+    return [np.ascontiguousarray(np.where(layer.nearness >= nearest, layer.labels, 0)[some, some]) for layer in layers]
+
+
+def _window(background: Array, shift: Array, size: int) -> Array:
+    """(size, size, 3) of a background moved by `shift` (2,), whose mirror image is beyond its borders."""
+    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101
+    return np.asarray(cv2.warpAffine(background, matrix, (size, size), flags=flags, borderMode=border), np.float32)
+
+
+def _clip(
+    cast: Cast, act: Act, frames: ByteArray, truths: list[tuple[ByteArray, Array, Array]], take: Take, fps: int
+) -> PuppetClip:
+    labels, affines, seen = (np.stack(values) for values in zip(*truths, strict=True))
+    joints = np.stack([camera.project(f.joints)[:, :2] for f, camera in zip(act.figures, take.cameras, strict=True)])
+    return PuppetClip(
+        frames=frames,
+        labels=labels,
+        affines=affines,
+        joints=joints.astype(np.float32),
+        visible_fraction=seen,
+        joint_names=cast.joints,
+        part_names=cast.parts,
+        fps=fps,
+    )
