@@ -12,6 +12,7 @@ pytest.importorskip("numba", reason="the renderer's loops are compiled; pip inst
 
 from train.bodies import fingers
 from train.bodies.__main__ import main
+from train.bodies.clips import render_clip
 from train.bodies.fingers import FLEXION, THUMBS, HandPose, arm_pose, draw_hand_pose, overlap, set_fingers
 from train.bodies.hand_mesh import (
     BONES,
@@ -298,10 +299,14 @@ def test_the_command_writes_shards_that_name_their_parts(
     np.testing.assert_array_equal(shard.images[2], drawn.image)
 
 
-def test_clips_of_hands_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["hand", "--out", str(tmp_path), "--num-clips", "1"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("streamparts: error: ") and "--num-pictures" in line
+def test_a_clip_is_one_hand_that_moves_smoothly_about_its_wrist(cast: Hands) -> None:
+    clip = render_clip(np.random.default_rng(3), cast, Photos(), 12, SIZE)
+    assert clip.part_names == PARTS and clip.joint_names == JOINTS
+    assert all((labels > 0).mean() > 0.02 for labels in clip.labels)
+    steps = np.linalg.norm(np.diff(clip.joints, axis=0), axis=-1)
+    assert 0 < steps.max() < 0.15 * SIZE
+    fingers, wrist = (clip.joints[:, JOINTS.index(name)] for name in ("index_tip", "wrist"))
+    assert np.ptp(fingers - wrist, axis=0).max() > 1
 
 
 def test_the_real_mesh_has_all_parts() -> None:

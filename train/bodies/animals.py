@@ -76,10 +76,12 @@ class Animals:
         steps = draw(rng, rig, self.joints, seconds)
         figures = [self.posed(rig, rest, pose) for pose in steps.poses]
         coat = draw_coat(rng, self.rodent)
+        tailed = not self.rodent or rng.random() < 0.4
+        shown = None if tailed else self.parts_of_vertices != self.parts.index("tail")
         if wheel and steps.standing is not None:
             path = path_of(np.stack([figure.joints for figure in figures]), steps.standing, steps.smooth)
-            return Act(figures, coat, draw_wheel(rng, path[:, 0]))
-        return Act(roam(figures, draw_headings(rng, seconds, 12.0, 8.0), steps), coat)
+            return Act(figures, coat, draw_wheel(rng, path[:, 0]), shown)
+        return Act(roam(figures, draw_headings(rng, seconds, 12.0, 8.0), steps), coat, framed=shown)
 
     def second(self, rng: Generator, first: BodyFigure, _looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
         """Another one, beside the first."""

@@ -58,6 +58,13 @@ class Act:
     """One for each time."""
     looks: BodyLooks
     scenery: Scenery | None = None
+    framed: NDArray[np.bool_] | None = None
+    """(V,) vertices that the image shall show; None for all."""
+
+    def shown(self, frame: int) -> Array:
+        """(M, 3) places of the vertices that the image shall show."""
+        vertices = self.figures[frame].vertices
+        return vertices if self.framed is None else vertices[self.framed]
 
 
 class Cast(Protocol):

@@ -39,10 +39,10 @@ class Take:
 
 def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int) -> Take:
     """Let a camera, of which only place and direction count, follow the bodies and show them in every frame."""
-    middle = np.mean([[figure.vertices.mean(0) for figure in act.figures] for act in acts], 0)  # (F, 3)
+    middle = np.mean([[act.shown(i).mean(0) for i in range(len(act.figures))] for act in acts], 0)  # (F, 3)
     if len(middle) > 1:
         middle = gaussian_filter1d(middle, 5, axis=0, mode="nearest")
-    body = float(np.ptp(acts[0].figures[0].vertices, axis=0).max())
+    body = float(np.ptp(acts[0].shown(0), axis=0).max())
     away = middle - middle[len(middle) // 2]
     depth = np.outer(away @ camera.turned[2], camera.turned[2])
     aside = away - depth
@@ -67,20 +67,16 @@ def _followed(path: Array, free: float) -> float:
 
 def _too_near(camera: Camera, acts: list[Act], follows: Array, least: float) -> float:
     depths = [
-        float(((figure.vertices - camera.place - shift) @ camera.turned[2]).min())
+        float(((act.shown(i) - camera.place - shift) @ camera.turned[2]).min())
         for act in acts
-        for figure, shift in zip(act.figures, follows, strict=True)
+        for i, shift in enumerate(follows)
     ]
     return max(0.0, least - min(depths))
 
 
 def _framing(cameras: list[Camera], acts: list[Act], side: float, size: int) -> tuple[float, Array]:
     """Return the focal length and (2,) centre with which the bodies fill `side` pixels."""
-    seen = [
-        camera.project(figure.vertices[::7])[:, :2]
-        for act in acts
-        for figure, camera in zip(act.figures, cameras, strict=True)
-    ]
+    seen = [camera.project(act.shown(i)[::7])[:, :2] for act in acts for i, camera in enumerate(cameras)]
     low, high = np.min([s.min(0) for s in seen], 0), np.max([s.max(0) for s in seen], 0)
     focal = side / float((high - low).max())
     return focal, size / 2 - focal * (low + high) / 2

@@ -73,7 +73,9 @@ class Hands:
         poses = through(keys, seconds / SECONDS_A_POSE)
         figures = [self._skinned(rng, looks, rest, joints, pose, None, right) for pose in poses]
         wrist, still = JOINTS.index("wrist"), np.eye(3, dtype=np.float32)
-        return Act([moved(each, still, figures[0].joints[wrist] - each.joints[wrist]) for each in figures], looks)
+        held = [moved(each, still, figures[0].joints[wrist] - each.joints[wrist]) for each in figures]
+        shown = (self.mesh.places[:, 0] < rng.uniform(0.03, 0.8)) & (self.mesh.parts < OTHER)
+        return Act(held, looks, framed=shown)
 
     def _posed(self, rng: Generator, looks: HandLooks, index: int, right: bool) -> BodyFigure:
         rest, joints = another_shape(rng, self.mesh, index)
