@@ -40,7 +40,7 @@ class BodyLooks(Protocol):
         rest (M, 3)."""
 
 
-class Scenery(Protocol):
+class Prop(Protocol):
     """A thing that an individual uses, partly behind and partly before it."""
 
     def behind(self, image: Array, camera: Camera, frame: int, /) -> None:
@@ -57,7 +57,7 @@ class Act:
     figures: list[BodyFigure]
     """One for each time."""
     looks: BodyLooks
-    scenery: Scenery | None = None
+    prop: Prop | None = None
     framed: NDArray[np.bool_] | None = None
     """(V,) vertices that the image shall show; None for all."""
 

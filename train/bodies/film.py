@@ -100,8 +100,8 @@ def film(
         for act in acts:
             if soft is not None:
                 behind *= 1 - shadow(np.random.default_rng(soft), act.figures[i], one, light, size)
-            if act.scenery:
-                act.scenery.behind(behind, one, i)
+            if act.prop:
+                act.prop.behind(behind, one, i)
         image, seen = _frame(behind, acts, one, light, i)
         frames.append(np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8))
         truths.append(
@@ -116,8 +116,8 @@ def _frame(behind: Array, acts: list[Act], camera: Camera, light: Light, i: int)
     image, _, _ = compose(behind, layers, size)
     seen = seen_of_each(layers)
     for act in acts:
-        if act.scenery:
-            hidden = act.scenery.before(image, camera, i)
+        if act.prop:
+            hidden = act.prop.before(image, camera, i)
             for labels in seen:
                 labels[hidden] = 0
     return image, seen
