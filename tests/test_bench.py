@@ -8,7 +8,8 @@ import pytest
 
 from streamparts.backends.choice import BACKENDS, Entry, find_backends
 from streamparts.backends.loading import load_model
-from streamparts.bundle.load import Bundle, model_names
+from streamparts.bundle.load import Bundle
+from streamparts.bundle.shipped import model_names
 from streamparts.cli import main
 from streamparts.errors import BackendError, VideoError
 from streamparts.runtime import bench as bench_module

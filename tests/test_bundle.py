@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from streamparts.backends.loading import load_model
-from streamparts.bundle.load import ASSETS, DEFAULT_MODEL, METADATA_KEY, Bundle, check_model, model_names
+from streamparts.bundle.load import DEFAULT_MODEL, METADATA_KEY, Bundle, check_model
+from streamparts.bundle.shipped import ASSETS, bundled_path, model_names
 from streamparts.bundle.spec import SCHEMA, ModelSpec
 from streamparts.errors import ModelError
 from tests.tiny_model import PARTS, tiny_graph, tiny_spec, write_tiny_model
@@ -36,7 +37,7 @@ def test_a_description_survives_json() -> None:
 
 @pytest.mark.parametrize("name", model_names())
 def test_the_shipped_models_are_sound(name: str) -> None:
-    assert check_model((ASSETS / f"{name}.onnx").read_bytes()) == load_model(name).spec
+    assert check_model((bundled_path(name) or ASSETS).read_bytes()) == load_model(name).spec
     assert load_model(name).spec.name == name
 
 
@@ -238,8 +239,25 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_model_of_the_package_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "assets").mkdir()
     write_tiny_model(tmp_path / "assets" / "tiny.onnx")
-    monkeypatch.setattr("streamparts.bundle.load.ASSETS", tmp_path / "assets")
+    monkeypatch.setattr("streamparts.bundle.shipped.ASSETS", tmp_path / "assets")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
     assert load_model("tiny").spec.name == "tiny"
     assert load_model(Path("assets/tiny.onnx")).sha256 == load_model("tiny").sha256
+
+
+def test_models_of_the_second_package_go_by_their_names_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = tmp_path / "streamparts_models"
+    more.mkdir()
+    (more / "__init__.py").touch()
+    write_tiny_model(more / "dog.onnx")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load_model("dog").path == more / "dog.onnx"
+    assert {"dog", DEFAULT_MODEL} <= set(model_names())
+
+
+def test_a_model_of_the_second_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamparts.bundle.shipped.CHECKOUT", Path("nowhere"))
+    monkeypatch.setattr("streamparts.bundle.shipped.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="streamparts-models"):
+        load_model("dog")

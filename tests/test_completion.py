@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from streamparts.bundle.load import model_names
+from streamparts.bundle.shipped import model_names
 from streamparts.cli import _parser, main
 from streamparts.cli.completion import SHELLS, script
 from streamparts.errors import MissingExtraError

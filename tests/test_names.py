@@ -16,8 +16,9 @@ from streamparts.backends.loading import load_model
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.tensorrt.info import read_info
 from streamparts.bundle.colours import part_color
-from streamparts.bundle.load import ASSETS, METADATA_KEY, Bundle
+from streamparts.bundle.load import METADATA_KEY, Bundle
 from streamparts.bundle.metadata import with_metadata
+from streamparts.bundle.shipped import ASSETS
 from streamparts.bundle.sidecar import sidecar_path, write_model
 from streamparts.bundle.spec import ModelSpec
 from streamparts.cli import main

@@ -10,8 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.live import resident_mb
-from streamparts.bundle.load import ASSETS, METADATA_KEY, check_model
+from streamparts.bundle.load import METADATA_KEY, check_model
 from streamparts.bundle.scan import MAX_NODES, scan
+from streamparts.bundle.shipped import ASSETS
 from streamparts.bundle.trial import open_session, try_out
 from streamparts.errors import ModelError
 from tests.tiny_model import tiny_graph, tiny_spec

@@ -10,7 +10,7 @@ import pytest
 
 from streamparts.backends.loading import load_model
 from streamparts.bundle.json_file import MAX_BYTES
-from streamparts.bundle.load import ASSETS
+from streamparts.bundle.shipped import ASSETS
 from streamparts.bundle.sidecar import read_sidecar, sidecar_path, write_model
 from streamparts.bundle.spec import SCHEMA
 from streamparts.errors import ModelError

@@ -14,7 +14,7 @@ from benchmarks.real import training
 from benchmarks.real.running import Model, false_parts, judge, network_model, runtime_model
 from benchmarks.real.sets import DATA, SETS, Case, NoDataError, RealSet, empty
 from benchmarks.real.tables import Row
-from streamparts.bundle.load import model_names
+from streamparts.bundle.shipped import model_names
 from streamparts.errors import StreampartsError
 from streamparts.tracking.roi import Roi
 

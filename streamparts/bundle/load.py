@@ -11,6 +11,7 @@ import msgspec
 from streamparts.bundle.engine import EngineInfo
 from streamparts.bundle.metadata import digest_without_metadata
 from streamparts.bundle.scan import scan
+from streamparts.bundle.shipped import bundled_path, is_bundled, model_names
 from streamparts.bundle.sidecar import (
     read_sidecar,
     require_same_description,
@@ -25,8 +26,9 @@ METADATA_KEY = "streamparts"
 """Key of the ONNX metadata entry with the ModelSpec as JSON."""
 
 DEFAULT_MODEL = "person"
-ASSETS = Path(__file__).parents[1] / "assets"
 
+MORE_NAMES = ("arm", "dog", "hand", "rodent-top")
+"""Models of the package streamparts-models, for the message where it is not installed."""
 MAX_BYTES = 2 * 10**9
 """Maximum size of a model file, the limit of protobuf messages."""
 
@@ -63,7 +65,7 @@ def load_onnx(name_or_path: str | Path) -> Bundle:
         sidecar = read_sidecar(sidecar_path(path))
         if sidecar:
             require_same_file(path, sidecar, data)
-        spec = _read_spec(scan(data)) if sidecar and path.parent == ASSETS else check_model(data)
+        spec = _read_spec(scan(data)) if sidecar and is_bundled(path) else check_model(data)
         if sidecar:
             require_same_description(path, sidecar, spec)
     except ModelError as error:
@@ -75,17 +77,13 @@ def find_model(name_or_path: str | Path) -> Path:
     """Return the path of a model file; bundled models are found by their bare names. Raises ModelError if there is
     none."""
     path = Path(name_or_path)
-    if str(path) in model_names():
-        return ASSETS / f"{path}.onnx"
+    if bundled := bundled_path(str(name_or_path)):
+        return bundled
     if path.exists() or path.suffix or len(path.parts) != 1:
         return path
     names = ", ".join(model_names()) or "none"
-    raise ModelError(f"no model called {str(path)!r}; give the path of an .onnx file, or one of: {names}")
-
-
-def model_names() -> list[str]:
-    """Names of the bundled models."""
-    return sorted(path.stem for path in ASSETS.glob("*.onnx"))
+    hint = f"; {path} comes with the package streamparts-models" if str(path) in MORE_NAMES else ""
+    raise ModelError(f"no model called {str(path)!r}; give the path of an .onnx file, or one of: {names}{hint}")
 
 
 def check_model(data: bytes) -> ModelSpec:

@@ -92,7 +92,7 @@ def _values(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 def _models() -> Completers:
     """Complete bundled models and model files."""
-    from streamparts.bundle.load import model_names
+    from streamparts.bundle.shipped import model_names
 
     names = " ".join(model_names())
     patterns = ("*.onnx", "*.engine")

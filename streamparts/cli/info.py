@@ -109,7 +109,8 @@ def _models(args: argparse.Namespace) -> int:
     import json
 
     from streamparts.backends.loading import load_model
-    from streamparts.bundle.load import DEFAULT_MODEL, model_names
+    from streamparts.bundle.load import DEFAULT_MODEL
+    from streamparts.bundle.shipped import model_names
 
     rows = []
     for name in model_names():
@@ -152,7 +153,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _is_model(word: str) -> bool:
-    from streamparts.bundle.load import model_names
+    from streamparts.bundle.shipped import model_names
     from streamparts.sources.kinds import kind_of
 
     if word.endswith(".onnx") or word in model_names():

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamparts.backends.choice import choose_backend
 from streamparts.backends.loading import load_model
-from streamparts.bundle.load import model_names
+from streamparts.bundle.shipped import model_names
 from streamparts.parity.sample_frames import frames_spread_over
 from streamparts.runtime.tracker import Tracker
 from streamparts.sources.rescale import Rescaler

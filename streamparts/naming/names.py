@@ -11,8 +11,9 @@ from streamparts.backends.loading import load_model
 from streamparts.backends.tensorrt.cache import write_atomically
 from streamparts.backends.tensorrt.info import encode_info, read_info
 from streamparts.backends.tensorrt.info import sidecar_path as engine_sidecar_path
-from streamparts.bundle.load import ASSETS, METADATA_KEY, check_model
+from streamparts.bundle.load import METADATA_KEY, check_model
 from streamparts.bundle.metadata import with_metadata
+from streamparts.bundle.shipped import is_bundled
 from streamparts.bundle.sidecar import sidecar_path, write_model
 from streamparts.bundle.spec import ModelSpec, pairs_by_name, require_part_names, short
 from streamparts.errors import ModelError
@@ -54,14 +55,14 @@ def named_file(model: str | Path, output: Path | None, force: bool = False) -> P
     changed."""
     path = Path(model) if Path(model).suffix == ".engine" else load_model(model).path
     if output is None:
-        if path.resolve().parent == ASSETS.resolve():
+        if is_bundled(path):
             raise ModelError(
                 f"{path.stem} is bundled with the package and cannot be changed; give -o FILE.onnx for the named model"
             )
         return path.resolve()
     if output.suffix != path.suffix:
         raise ModelError(f"{output}: the name of the model must end in {path.suffix}")
-    if output.resolve().parent == ASSETS.resolve():
+    if is_bundled(output):
         raise ModelError(f"{output}: is in the package's own folder; choose another one")
     if not output.absolute().parent.is_dir():
         raise ModelError(f"{output}: the folder {output.parent} does not exist; create it first")

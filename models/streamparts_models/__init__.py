@@ -1,0 +1,1 @@
+"""Files only: models that streamparts finds by their names."""
