@@ -85,9 +85,9 @@ class SupervisedConfig:
     """Learning rate of the pretrained encoder, relative to the rest."""
     average: float = 0.995
     """Decay of the moving average of the weights, which is exported."""
-    frozen_stages: int = 2
-    """Number of the encoder's first stages that stay frozen; they detect edges and textures, learned from real
-    photos."""
+    frozen_stages: int = 6
+    """Number of the encoder's first stages that stay frozen, by default all: they have seen real photos, and what they
+    would learn from renderings does not hold on real video."""
     seed: int = 0
     """Seed of weights, images and augmentation; equal seeds on one machine give equal runs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
