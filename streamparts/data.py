@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -34,6 +35,9 @@ class DeviceImage(Protocol):
 
     @property
     def shape(self) -> tuple[int, int, int]: ...
+
+    def turned(self, degrees: int) -> DeviceImage:
+        """The image rotated counter-clockwise by 0, 90, 180 or 270 degrees."""
 
     def scaled(self, size_hw: tuple[int, int], crop: Region | None = None) -> ByteArray:
         """(h, w, 3) in the host's memory: the image, or a crop in whole pixels, scaled on the device."""
@@ -138,11 +142,12 @@ class Overlapping(Backend, Protocol):
 
 
 @runtime_checkable
-class OnDevice(Backend, Protocol):
-    """A backend that takes images from the memory of its own device."""
+class OnDevice(Overlapping, Protocol):
+    """One that also takes images from the memory of its own device."""
 
-    def run_on_device(self, image: DeviceImage) -> NetworkOutputs:
-        """The outputs for one image at the model's input size. Raises ModelError."""
+    def submit_on_device(self, images: Sequence[DeviceImage]) -> None:
+        """submit() for images at the model's input size, at most max_batch, that are on the device; they may be dropped
+        at once. Raises ModelError."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -88,7 +88,7 @@ def test_backends_decoders_and_encoders_are_those_that_flags_take(here: dict[str
 
     assert list(here["backends"]) == list(BACKENDS)
     assert here["backends"]["onnxruntime"].state == "ok"
-    assert tuple(here["hardware decoders"]) == KINDS
+    assert tuple(here["hardware decoders"]) == (*KINDS, "gpu")
     assert tuple(here["overlay encoders"]) == (SOFTWARE, *HARDWARE)
     assert here["overlay encoders"][SOFTWARE].state == "ok"
 

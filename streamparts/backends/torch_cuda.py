@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -12,13 +12,13 @@ from streamparts.backends.checks import one_line, require_images
 from streamparts.backends.overlap import NUM_SLOTS, InFlight
 from streamparts.backends.torch_backend import missing_device
 from streamparts.backends.torch_graph import CudaStream, Stream, TorchSlot
-from streamparts.backends.torch_images import TorchImage
 from streamparts.backends.torch_network import build_network, num_outputs
 from streamparts.bundle.load import Bundle
 from streamparts.data import DeviceImage, NetworkOutputs
 from streamparts.errors import BackendError, ModelError
 from streamparts.models.fuse import fuse_relus
 from streamparts.models.half import halved
+from streamparts.sources.torch_images import TorchImage
 
 import torch  # isort: skip - after torch_network, which reports a missing package
 from torch import Tensor, nn  # isort: skip
@@ -93,17 +93,20 @@ class TorchCudaBackend:
         with self._named():
             return self._in_flight.collect()
 
-    def run_on_device(self, image: DeviceImage) -> NetworkOutputs:
+    def submit_on_device(self, images: Sequence[DeviceImage]) -> None:
         """See data.OnDevice."""
+        tensors = [self._tensor_of(image) for image in images]
+        if not 0 < len(tensors) <= self.max_batch:
+            raise ValueError(f"submit_on_device takes 1 to {self.max_batch} images at once, got {len(tensors)}")
+        with self._named():
+            self._in_flight.start(lambda slot: slot.submit_tensors(tensors))
+
+    def _tensor_of(self, image: DeviceImage) -> Tensor:
         if not isinstance(image, TorchImage) or image.shape[:2] != self._bundle.spec.input_hw:
             raise ModelError(
                 f"{self._bundle.path.name} takes images of {self._bundle.spec.input_hw}, got {image.shape}"
             )
-        images = image.tensor[None]
-        self._in_flight.require_idle()
-        with self._named():
-            self._in_flight.start(lambda slot: slot.submit_tensor(images))
-            return self._in_flight.collect()
+        return image.tensor
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         """Return as many outputs as the ONNX graph, which may omit the last one."""

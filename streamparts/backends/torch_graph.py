@@ -106,6 +106,8 @@ class TorchSlot:
             self._images = torch.zeros(shape, dtype=torch.uint8, device=stream.device)
         self._passes: dict[int, _Pass] = {}
         self._current: tuple[_Pass, int] | None = None
+        self._sources: Sequence[Tensor] = ()
+        """What the batch under way is copied from: torch gives a dropped tensor's memory to the next one at once."""
 
     @property
     def graphs(self) -> dict[int, bool]:
@@ -127,28 +129,31 @@ class TorchSlot:
         rows = self.rows(len(images))
         if not np.shares_memory(rows, images):
             np.copyto(rows, images)
-        self._start(self._host_images[: len(images)])
+        self._start(len(images), [(self._images[: len(images)], self._host_images[: len(images)])])
 
-    def submit_tensor(self, images: Tensor) -> None:
+    def submit_tensors(self, images: Sequence[Tensor]) -> None:
         """Start on images that are on the device: work that was queued there before is waited for by the device, not by
         the host."""
+        self._sources = images
         self._stream.follow()
-        self._start(images)
+        self._start(len(images), list(zip(self._images, images, strict=False)))
 
     def collect(self) -> NetworkOutputs:
         """See DeviceSlot.collect."""
         if self._current is None:
             raise ValueError("nothing was submitted")
         self._stream.wait()
+        self._sources = ()
         done, batch = self._current
         return NetworkOutputs(*done.results(batch))
 
-    def _start(self, images: Tensor) -> None:
-        batch = len(images)
+    def _start(self, batch: int, copies: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Copy images to their places, and run the network; `copies` are pairs of target and source."""
         current = self._pass_for(padded(batch, self._max_batch))
         self._current = current, batch
         with self._stream.on(), torch.inference_mode():
-            self._images[:batch].copy_(images, non_blocking=True)
+            for target, source in copies:
+                target.copy_(source, non_blocking=True)
             current.launch()
 
     def _pass_for(self, size: int) -> _Pass:

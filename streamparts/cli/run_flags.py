@@ -66,9 +66,10 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--hwaccel",
         metavar="NAME",
-        choices=("none", "auto", "cuda", "vaapi", "qsv", "videotoolbox"),
+        choices=("none", "auto", "cuda", "vaapi", "qsv", "videotoolbox", "gpu"),
         default="none",
-        help="hardware decoder for files: auto, cuda, vaapi, qsv, videotoolbox; software if it fails (default: none)",
+        help="hardware decoder for files: auto, cuda, vaapi, qsv, videotoolbox; or gpu, whose frames stay on the "
+        "NVIDIA GPU; software if it fails (default: none)",
     )
     flags.add_argument(
         "--login",

@@ -105,12 +105,15 @@ def decoders() -> Iterator[Finding]:
     """A Probe: each kind of --hwaccel."""
     from streamparts.machine import missing_gpu
     from streamparts.sources import hwdecode
+    from streamparts.sources.gpu_decoders import missing_decoder
 
     for kind in hwdecode.KINDS:
         reason = hwdecode.probe(kind)
         if reason and kind == "cuda":
             reason = missing_gpu() or reason  # FFmpeg reports a missing driver as a lack of permission
         yield Finding(kind) if reason is None else absent(kind, reason.removeprefix(f"{kind}: "))
+    reason = missing_decoder()
+    yield Finding("gpu") if reason is None else absent("gpu", reason)
 
 
 def encoders() -> Iterator[Finding]:

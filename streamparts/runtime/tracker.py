@@ -95,8 +95,8 @@ class Tracker:
         """Return the tracks of the next frame: (H, W, 3) uint8 RGB as displayed, with its time in seconds on any clock.
 
         `image` is a numpy array, or a tensor of torch, CuPy or any library with DLPack. One in a GPU's memory is
-        resized there, and stays there if the backend is torch's on that GPU and no subject is followed; work on it must
-        be on the GPU's default stream, or done.
+        resized there, and stays there if the backend is torch's on that GPU and at most one subject is followed; work
+        on it must be on the GPU's default stream, or done.
 
         A frame of another size starts a new segment. Raises ValueError for an invalid array, a time that is not finite
         or not at least a microsecond after the last one, or a region outside the frame; ModelError if the network
@@ -121,7 +121,7 @@ class Tracker:
         if self._followed:
             tracks = self._followed.update(frame)
         else:
-            tracks = self._fixed.update(self._segmenter.prepare_there(frame, self._region))
+            tracks = self._fixed.update(self._segmenter.prepare(frame, self._region))
         self._before = frame
         return tracks
 
@@ -138,6 +138,6 @@ def _as_image(image: object) -> ByteArray | DeviceImage:
         return array
     if device not in _DLPACK_GPU:
         raise ValueError(f"image must be in the memory of the host or of an NVIDIA GPU, got DLPack's device {device}")
-    from streamparts.backends import torch_images
+    from streamparts.sources import torch_images
 
     return torch_images.on_device(image)

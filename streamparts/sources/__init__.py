@@ -55,8 +55,9 @@ def open_source(
         fps: frame rate of image sequences (25), and of video without timestamps, such as raw H.264.
         idle_seconds: a live source is lost after this many seconds without a frame (5; HLS 30), and is reopened.
         max_retries: reconnection attempts in a row; None is unlimited.
-        hwaccel: hardware decoder, one of hwdecode.CHOICES; if it cannot decode the file, software does, and the
-            source's description gives the reason.
+        hwaccel: hardware decoder, one of hwdecode.CHOICES, whose frames are copied to memory, or "gpu", whose frames
+            stay in an NVIDIA GPU's; if it cannot decode the file, software does, and the source's description gives
+            the reason.
         insecure: do not verify certificates of encrypted addresses, for self-signed cameras.
         max_pixels: larger images are not decoded, because a few bytes can declare any size.
 

@@ -15,11 +15,14 @@ from streamparts.sources.devices import CAMERA, DEVICE, SCREEN, open_device
 from streamparts.sources.files import FileSource
 from streamparts.sources.folders import IMAGE_SUFFIXES, RAW_SUFFIXES
 from streamparts.sources.generated import open_pattern
+from streamparts.sources.gpu_files import GpuFileSource
 from streamparts.sources.network import ADDRESS, open_address
 from streamparts.sources.pictures import NUMBERED, open_numbered, open_picture_list, open_pictures
 from streamparts.sources.pipe import PipeSource
 from streamparts.sources.words import is_sequence, matching
 
+ON_GPU = "gpu"
+"""The decoder that leaves frames in an NVIDIA GPU's memory."""
 Kind = Literal["pipe", "pattern", "device", "address", "folder", "picture", "file", "numbered", "glob"]
 
 
@@ -96,6 +99,8 @@ def _open_picture(word: str, options: Options) -> OpenedSource:
 
 
 def _open_file(word: str, options: Options) -> OpenedSource:
+    if options.hwaccel == ON_GPU:
+        return GpuFileSource(word, options.rate, options.max_pixels)
     return FileSource(word, options.hwaccel, options.rate, options.max_pixels)
 
 

@@ -34,6 +34,11 @@ class Appearance:
         self._log_area = 0.0
 
     @property
+    def is_known(self) -> bool:
+        """False before anything was learned, and forever if only one subject is followed."""
+        return self._colours is not None
+
+    @property
     def area(self) -> float:
         """Usual area in square displayed pixels; 0 before it was seen."""
         return 0.0 if self._colours is None else math.exp(self._log_area)

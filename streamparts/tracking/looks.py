@@ -30,9 +30,10 @@ Retouch = Callable[[Prepared], Prepared]
 class Looks:
     """The segmenter of one video, with the cost of its use."""
 
-    def __init__(self, segmenter: PartSegmenter, clock: StageClock | None = None) -> None:
-        """`clock` receives the seconds of "prepare" and "infer", in total per frame."""
-        self._segmenter, self._clock = segmenter, clock
+    def __init__(self, segmenter: PartSegmenter, clock: StageClock | None = None, needs_images: bool = True) -> None:
+        """`clock` receives the seconds of "prepare" and "infer", in total per frame. Without `needs_images`, the image
+        of a look is empty where the frame is on the backend's device."""
+        self._segmenter, self._clock, self._needs_images = segmenter, clock, needs_images
         self._seconds = [0.0, 0.0]
         self.count = 0
         """Number of images run through the network."""
@@ -42,7 +43,7 @@ class Looks:
         if not regions:
             return []
         start = time.perf_counter()
-        prepared = [self._segmenter.prepare(frame, region) for region in regions]
+        prepared = [self._segmenter.prepare(frame, region, self._needs_images) for region in regions]
         for number, change in enumerate(retouch):
             if change is not None:
                 prepared[number] = change(prepared[number])

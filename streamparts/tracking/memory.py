@@ -137,6 +137,8 @@ class Subject:
         """Dissimilarity between a sighting and its appearance; see Appearance.distance."""
         if sighting.extent is None:
             return 1.0
+        if not self.appearance.is_known:  # its image may be elsewhere
+            return 0.0
         colours = colours_of(sighting.look.image, sighting.extent.mask)
         return self.appearance.distance(colours, sighting.extent.area)
 

@@ -19,6 +19,7 @@ _ROUNDING = 0.02
 """Low precision may exceed the range of a share by this much."""
 _MOST_KEPT = 4
 """Images of a run of the network above which they are not kept for a comparison: a search is not repeated."""
+_NO_IMAGE: ByteArray = np.empty((0, 0, 3), np.uint8)
 _FARTHEST = 1e4
 """Limit in half image sizes from the centre: no part is beyond it, and scaled to pixels it may overflow."""
 
@@ -51,6 +52,7 @@ class PartSegmenter:
         self._input_hw = bundle.spec.input_hw
         self._num_parts = bundle.spec.num_parts
         self._backend = backend
+        self._on_device = backend if isinstance(backend, OnDevice) else None
         self._rescaler = Rescaler()
         self._last: Prepared | None = None
         """The last prepared frame, kept if its middle row was that of the frame before: a kept frame takes a buffer
@@ -64,10 +66,13 @@ class PartSegmenter:
         prepared = self.prepare(frame)
         return prepared.letterbox, self.infer(prepared)
 
-    def prepare(self, frame: Frame, region: Region | None = None) -> Prepared:
+    def prepare(self, frame: Frame, region: Region | None = None, needs_image: bool = False) -> Prepared:
         """Scale the frame, or a region of it, to the model's input, with black borders that preserve the aspect
-        ratio. From the third of equal frames on, none is scaled again."""
+        ratio. From the third of equal frames on, none is scaled again. One in the memory of the backend's device stays
+        there, unless the caller `needs_image` here."""
         letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw, region)
+        if self._on_device is not None and not needs_image and isinstance(frame.image, DeviceImage):
+            return Prepared(frame, letterbox, _NO_IMAGE, frame.image.fitted(letterbox))
         last, before, self._row = self._last, self._row, middle_row(frame) if self._reuses else None
         repeats = self._row is not None and self._row == before
         if repeats and last is not None and last.letterbox == letterbox and same_pixels(frame, last.frame):
@@ -77,23 +82,17 @@ class PartSegmenter:
         self._last = prepared if repeats else None
         return prepared
 
-    def prepare_there(self, frame: Frame, region: Region | None = None) -> Prepared:
-        """The same, but a frame in the memory of the backend's device stays there."""
-        if not (isinstance(frame.image, DeviceImage) and isinstance(self._backend, OnDevice)):
-            return self.prepare(frame, region)
-        letterbox = Letterbox.fit((frame.height, frame.width), self._input_hw, region)
-        return Prepared(frame, letterbox, np.empty((0, 0, 3), np.uint8), frame.image.fitted(letterbox))
-
     def infer(self, prepared: Prepared) -> Parts:
         """Run the network on one prepared frame. Raises ModelError if it fails or returns nan, infinity, labels without
         a part, or other sizes than in its description."""
-        if prepared.on_device is not None and isinstance(self._backend, OnDevice):
-            return self._parts(self._backend.run_on_device(prepared.on_device), [prepared])[0]
         return self.infer_batch([prepared])[0]
 
     def infer_batch(self, prepared: Sequence[Prepared]) -> list[Parts]:
         """The same for several frames at once: a higher frame rate at a higher latency. The network does not run on
         the images of the last call again."""
+        if prepared[0].on_device is not None:
+            self._start_there(prepared)
+            return self._parts(self._overlapping().collect(), prepared)
         images = prepared[0].image[None] if len(prepared) == 1 else np.stack([item.image for item in prepared])
         before, found = self._answered
         if before is None or not np.array_equal(images, before):
@@ -109,6 +108,9 @@ class PartSegmenter:
 
     def start(self, prepared: Prepared) -> None:
         """Start on a frame; at most two may wait for `finish`. Raises ModelError."""
+        if prepared.on_device is not None:
+            self._start_there([prepared])
+            return
         backend = self._overlapping()
         rows = backend.rows(1)
         rows[0] = prepared.image
@@ -117,6 +119,13 @@ class PartSegmenter:
     def finish(self, prepared: Prepared) -> Parts:
         """Return the parts of the oldest frame that was started. Raises ModelError, as `infer`."""
         return self._parts(self._overlapping().collect(), [prepared])[0]
+
+    def _start_there(self, prepared: Sequence[Prepared]) -> None:
+        """Start on frames that are on the backend's device."""
+        images = [item.on_device for item in prepared if item.on_device is not None]
+        if self._on_device is None or len(images) != len(prepared):
+            raise ValueError("all frames of a batch must be on the backend's device, or none")
+        self._on_device.submit_on_device(images)
 
     def _overlapping(self) -> Overlapping:
         if not isinstance(self._backend, Overlapping):

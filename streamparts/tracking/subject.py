@@ -56,7 +56,8 @@ class Follower:
             raise ValueError(f"{spec.name} has no subject, so it cannot follow it")
         self._spec: SubjectSpec = spec.subject
         self._model_hw, self._num_parts = spec.input_hw, spec.num_parts
-        self._looks = Looks(segmenter, clock)
+        # the images tell subjects apart, and hide one from the network's view of another
+        self._looks = Looks(segmenter, clock, needs_images=num_subjects > 1)
         self._subjects = [Subject() for _ in range(num_subjects)]
         self._crossings = Crossings()
         self._cuts = CutDetector()

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from streamparts.arrays import ByteArray, FloatArray
+from streamparts.arrays import ByteArray
 from streamparts.errors import MissingExtraError
 from streamparts.geometry import Letterbox, Region
 
@@ -38,6 +38,10 @@ class TorchImage:
         height, width, _ = self.tensor.shape
         return height, width, 3
 
+    def turned(self, degrees: int) -> TorchImage:
+        """The image rotated counter-clockwise by 0, 90, 180 or 270 degrees."""
+        return TorchImage(torch.rot90(self.tensor, degrees // 90)) if degrees else self
+
     def scaled(self, size_hw: tuple[int, int], crop: Region | None = None) -> ByteArray:
         """(h, w, 3) in the host's memory: the image, or a crop in whole pixels, scaled on the device."""
         return np.asarray(self._scaled(size_hw, crop).cpu().numpy(), np.uint8)
@@ -60,7 +64,7 @@ class TorchImage:
             return image
         shrinks = size_hw[0] < image.shape[0] or size_hw[1] < image.shape[1]
         down, across = (
-            torch.from_numpy(axis_weights(given, wanted, shrinks)).to(image.device)
+            axis_weights(given, wanted, shrinks, image.device)
             for given, wanted in zip(image.shape[:2], size_hw, strict=True)
         )
         rows = torch.einsum("hy,yxc->hxc", down, image.float())
@@ -68,21 +72,34 @@ class TorchImage:
 
 
 @lru_cache(KEPT_WEIGHTS)
-def axis_weights(given: int, wanted: int, shrinks: bool) -> FloatArray:
-    """(wanted, given) share of each given pixel in each wanted one, along an axis; rows sum to 1.
+def axis_weights(given: int, wanted: int, shrinks: bool, device: torch.device) -> Tensor:
+    """(wanted, given) share of each given pixel in each wanted one, along an axis; rows sum to 1. Made on the device:
+    they are larger than the picture.
 
     Where the image `shrinks`, a pixel is the mean over the area it covers, as in sources.rescale; else the value
     between the two nearest centres.
     """
+    scale = given / wanted
+    pixels = torch.arange(given, device=device, dtype=torch.float64)
+    places = torch.arange(wanted, device=device, dtype=torch.float64)[:, None]
     if shrinks:
-        edges = np.arange(wanted + 1) * given / wanted
-        pixels = np.arange(given)
-        first, last = np.maximum(edges[:-1, None], pixels), np.minimum(edges[1:, None], pixels + 1)
-        return np.asarray(np.clip(last - first, 0, None) * wanted / given, np.float32)
-    centres = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
-    return np.asarray(np.clip(1 - np.abs(centres[:, None] - np.arange(given)), 0, None), np.float32)
+        # the part of [p, p + 1) inside [w s, (w + 1) s), of which a wanted pixel covers s
+        inside = torch.minimum((places + 1) * scale, pixels + 1) - torch.maximum(places * scale, pixels)
+        return (inside.clamp(min=0) / scale).float()
+    centres = ((places + 0.5) * scale - 0.5).clamp(0, given - 1)
+    return (1 - (centres - pixels).abs()).clamp(min=0).float()
 
 
 def on_device(image: object) -> TorchImage:
     """The image behind a DLPack object on a GPU, without a copy. Raises ValueError for another shape or type."""
     return TorchImage(image if isinstance(image, Tensor) else from_dlpack(image))
+
+
+def copy_of(image: object) -> TorchImage:
+    """The same in memory of its own."""
+    return TorchImage(on_device(image).tensor.clone())
+
+
+def missing_cuda() -> str | None:
+    """Return None if torch can use an NVIDIA GPU here, else the reason."""
+    return None if torch.cuda.is_available() else "this torch was built without CUDA, or for a newer driver"
