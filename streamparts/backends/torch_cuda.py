@@ -18,6 +18,7 @@ from streamparts.data import DeviceImage, NetworkOutputs
 from streamparts.errors import BackendError, ModelError
 from streamparts.models.fuse import fuse_relus
 from streamparts.models.half import halved
+from streamparts.models.readout_kernel import fuse_readout
 from streamparts.sources.torch_images import TorchImage
 
 import torch  # isort: skip - after torch_network, which reports a missing package
@@ -152,5 +153,5 @@ def prepared(bundle: Bundle, precision: TorchPrecision, compiled: bool) -> nn.Mo
     if precision == "fp16" and halved(network) is None:
         raise ModelError(f"{bundle.path}: torch-cuda-fp16 runs students only; use torch-cuda")
     if not compiled:  # Inductor fuses by itself
-        fuse_relus(network)
+        fuse_readout(fuse_relus(network))
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -80,9 +81,11 @@ class ExportedStudent(Exported):
     def __init__(self, student: Student, evidence: bool = True) -> None:
         super().__init__(evidence)
         self.student = student
+        self.readout: Callable[[Tensor, Affine], Readout] = read_out
+        """Also readout_kernel.FusedReadout."""
 
     def read(self, images: Tensor) -> Readout:
-        return read_out(*self.student.quarters(images))
+        return self.readout(*self.student.quarters(images))
 
 
 class ExportedScops(Exported):
