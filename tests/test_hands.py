@@ -29,9 +29,10 @@ from train.bodies.hand_mesh import (
 )
 from train.bodies.hand_skin import draw_looks
 from train.bodies.hands import FLIP, Hands, is_right
-from train.bodies.picture import BodyPicture, draw_picture, hollows, smear_kernel
+from train.bodies.picture import BodyPicture, draw_picture, smear_kernel
 from train.bodies.pose import place_joints, turn
 from train.bodies.scene import Photos
+from train.bodies.shading import hollows
 from train.bodies.shards import read_shards
 
 SIZE = 96

@@ -1,4 +1,4 @@
-"""Train parts on rendered images whose parts are known: of people, hands, dogs or rodents.
+"""Train parts on rendered images whose parts are known: of people, hands, dogs, rodents or robot arms.
 
 PICTURES is a folder of `streamparts render-people`; images that appear in it during training are used too. The student
 is that of the label-free trainers and is exported like it. Two more heads, used only in training, predict the position

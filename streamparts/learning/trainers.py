@@ -42,7 +42,7 @@ TRAINERS = {
     "evaluate": Trainer("train.evaluate", "evaluate a model on labelled sets"),
     "evaluate-rendered": Trainer("train.held_out", "evaluate a supervised run on rendered images"),
     "find-subject": Trainer("train.subject.__main__", "show the subject that training on clips would use"),
-    "render-people": Trainer("train.bodies.__main__", "render people, hands or animals with exact parts", "bodies"),
+    "render-people": Trainer("train.bodies.__main__", "render people, hands, animals or arms, with parts", "bodies"),
     "render-puppets": Trainer("train.puppets", "render jointed figures with exact parts"),
 }
 """Commands by name."""

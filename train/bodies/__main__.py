@@ -1,4 +1,4 @@
-"""Render people, hands or animals with exact parts: the command `streamparts render-people`."""
+"""Render people, hands, animals or robot arms with exact parts: the command `streamparts render-people`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from streamparts.learning.trainers import exit_code, trainer_parser
 from ..drawing.png import write_png
 from .anatomy import ANATOMIES
 from .animals import load_animals
+from .arm_kinds import load_arms
+from .arms import Arms
 from .cast import Cast, People
 from .clips import write_clips
 from .hand_mesh import load_hands
@@ -30,15 +32,14 @@ EXAMPLES = """examples:
   streamparts render-people rodent-side --out clips/rodents --num-clips 6
   streamparts render-people dog --out pictures/dogs --num-pictures 4000 --photos ~/rooms
   streamparts render-people hand --out pictures/hands --num-pictures 7000 --photos ~/rooms
+  streamparts render-people arm --out pictures/arms --num-pictures 6000 --photos ~/rooms
 """
 
 
 def _parser() -> argparse.ArgumentParser:
-    what = (
-        "Render people, hands or animals of many builds, poses, looks and places, with the exact parts of each image."
-    )
+    what = "Render people, hands, animals or robot arms, each another one, with the exact parts of each image."
     parser = trainer_parser("render-people", what, EXAMPLES)
-    parser.add_argument("kind", choices=("person", *ANATOMIES, "hand"), help="what to render")
+    parser.add_argument("kind", choices=("person", *ANATOMIES, "hand", "arm"), help="what to render")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the images; existing ones are kept"
     )
@@ -101,6 +102,8 @@ def open_cast(args: argparse.Namespace) -> Cast:
     if args.kind == "hand":
         behind = People(load_bodies(cache, max(1, args.num_bodies // 6), args.seed))
         return Hands(load_hands(cache, args.num_bodies, args.seed), behind)
+    if args.kind == "arm":
+        return Arms(load_arms())
     if args.kind != "person":
         return load_animals(args.kind)
     return People(load_bodies(cache, args.num_bodies, args.seed))

@@ -1,4 +1,4 @@
-"""What a kind of rendered body must bring, and people, who bring it; animals.py and hands.py have the others."""
+"""What a kind of rendered body must bring, and people, who do; animals.py, hands.py and arms.py have the others."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ class BodyLooks(Protocol):
     @property
     def contact(self) -> float:
         """Strength of the shade between near surfaces, 0 to 1."""
+
+    @property
+    def gloss(self) -> float:
+        """Strength of highlights."""
 
     def paint(self, places: Array, material: Array, rest: Array, /) -> tuple[Array, Array]:
         """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8), materials (M,) and positions at

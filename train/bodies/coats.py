@@ -61,6 +61,7 @@ class Coat:
     """Share of skin's colour of ears, paws and tail."""
     skin: Array
     contact: float = 0.0
+    gloss: float = 0.0
 
     def paint(self, places: Array, _material: Array, rest: Array) -> tuple[Array, Array]:
         """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8) and positions at rest (M, 3)."""

@@ -45,6 +45,7 @@ class HandLooks:
     """(6,) parameters of the folds and of uneven skin."""
     contact: float
     """Strength of the shade between near fingers."""
+    gloss: float = 0.0
 
     def looseness(self, places: Array, rest: Array) -> Array:
         """(V,) distance of sleeve and glove from the skin."""

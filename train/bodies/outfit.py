@@ -87,6 +87,7 @@ class Outfit:
     on_head: tuple[Ball, ...]
     """Ellipsoids of hair and hats, in units of the head's box."""
     contact: float = 0.0
+    gloss: float = 0.0
 
     def looseness(self, places: Array, rest: Array) -> Array:
         """(V,) distance of cloth or hair from the skin in metres."""
