@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
 import secrets
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 from streamparts.errors import VideoError
+
+LOCK = ".lock"
+"""Name of the lock in a folder of unfinished files."""
 
 
 def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
@@ -102,6 +107,44 @@ def claimed(files: Iterable[Path]) -> Iterator[None]:
             except NoLocks:
                 lock.unlink(missing_ok=True)
         yield
+
+
+@contextmanager
+def whole(output: Path) -> Iterator[Path]:
+    """Provide a path of the same name in a new folder beside `output`. What is created there replaces `output` when the
+    block ends, and is deleted if the block raises."""
+    sweep(output.parent, output.name)
+    workshop = output.parent / f".{output.name[:100]}.{secrets.token_hex(8)}.tmp"
+    in_use = ExitStack()
+    try:
+        try:
+            workshop.mkdir()
+            with suppress(NoLocks):
+                in_use.enter_context(locked(workshop / LOCK, f"process {os.getpid()}", output))
+        except OSError as error:
+            raise VideoError(f"{output}: cannot be written ({error.strerror or error})") from error
+        made = workshop / output.name
+        yield made
+        old = workshop / "old"
+        if output.is_dir():
+            output.replace(old)
+        try:
+            made.replace(output)
+        except OSError:
+            if old.exists():
+                old.replace(output)
+            raise
+    finally:
+        in_use.close()
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left unfinished in a folder, and no live process holds; with `name`, of that output
+    only."""
+    for left in folder.glob(f".{glob.escape(name[:100])}.*.tmp" if name else ".*.tmp"):
+        with suppress(OSError), locked(left / LOCK, f"process {os.getpid()}", folder / name):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 class NoLocks(VideoError):

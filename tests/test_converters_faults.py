@@ -12,8 +12,8 @@ import pytest
 
 from streamparts.data import Tracks
 from streamparts.errors import TracksError
+from streamparts.files import whole
 from streamparts.formats.csv_text import cell, text_of
-from streamparts.formats.whole import whole
 from streamparts.geometry import Letterbox
 from streamparts.tracksfile.recording import frame_record
 from tests.conftest import ROOT, environment

@@ -11,12 +11,11 @@ from pathlib import Path
 import msgspec
 
 from streamparts.errors import StreampartsError, TracksError, VideoError, need
-from streamparts.files import check_outputs
+from streamparts.files import check_outputs, whole
 from streamparts.formats.hints import Hints, Wishes
 from streamparts.formats.openpose import foreign_files
 from streamparts.formats.shots import survey
 from streamparts.formats.table import FORMATS, Format, format_of
-from streamparts.formats.whole import whole
 from streamparts.tracksfile.reading import TracksFile, read_tracks
 from streamparts.tracksfile.records import FrameRecord, HeaderRecord, Record
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
+from streamparts.files import whole
 
 from .mesh import PARTS, Array
 
@@ -98,15 +97,12 @@ def write_pictures(
 
 def write_shard(shard: Shard, place: Path) -> None:
     """Write a shard so that its folder appears only when it is complete."""
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
-    partial.mkdir(parents=True)
-    for name in ARRAYS:
-        np.save(partial / f"{name}.npy", getattr(shard, name), allow_pickle=False)
-    (partial / PARTS_FILE).write_text("\n".join(shard.parts) + "\n", encoding="utf-8")
-    try:
-        partial.rename(place)
-    except OSError:  # somebody else has written the same
-        shutil.rmtree(partial)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with whole(place) as partial:
+        partial.mkdir()
+        for name in ARRAYS:
+            np.save(partial / f"{name}.npy", getattr(shard, name), allow_pickle=False)
+        (partial / PARTS_FILE).write_text("\n".join(shard.parts) + "\n", encoding="utf-8")
 
 
 def shard_folders(folder: Path) -> list[Path]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import errno
 import math
 import os
-import re
-from contextlib import suppress
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
+from streamparts.files import sweep
 
 FOLDER = ".streamparts-cache"
-_PARTIAL = re.compile(r".*\.(\d+)\.tmp")
 
 
 def cache_place(inputs: Path, wanted: Path | None, run: Path) -> Path:
@@ -28,15 +27,6 @@ def cache_place(inputs: Path, wanted: Path | None, run: Path) -> Path:
     raise VideoError(f"{wanted or inputs / FOLDER}: is not writable; give another folder with --cache DIR")
 
 
-def sweep(cache: Path) -> None:
-    """Remove unfinished files of processes that no longer exist."""
-    for path in cache.iterdir():
-        match = _PARTIAL.fullmatch(path.name)
-        if match and not _is_alive(int(match[1])):
-            with suppress(OSError):
-                path.unlink()
-
-
 def new_array(path: Path, shape: tuple[int, ...], what: str) -> ByteArray:
     """Create a .npy file of uint8 zeros, mapped for writing. Raises VideoError if the disk is full."""
     try:
@@ -44,8 +34,7 @@ def new_array(path: Path, shape: tuple[int, ...], what: str) -> ByteArray:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             num_bytes = file.tell() + math.prod(shape)
     except OSError as error:
-        path.unlink(missing_ok=True)
-        raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
+        raise _refused(error, path, math.prod(shape), what) from error
     reserve(path, num_bytes, what)
     mapped: ByteArray = np.load(path, mmap_mode="r+")
     return mapped
@@ -61,13 +50,17 @@ def reserve(path: Path, num_bytes: int, what: str) -> None:
             else:
                 _fill(file.fileno(), num_bytes)
     except OSError as error:
-        path.unlink(missing_ok=True)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise VideoError(f"{path}: cannot be written ({error.strerror})") from error
-        raise VideoError(
-            f"{what}: its frames need {num_bytes / 1000000.0:.0f} MB in {path.parent}, but the disk is full; free "
-            "some space, or give another folder with --cache DIR"
-        ) from error
+        raise _refused(error, path, num_bytes, what) from error
+
+
+def _refused(error: OSError, path: Path, num_bytes: int, what: str) -> VideoError:
+    path.unlink(missing_ok=True)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return VideoError(f"{path}: cannot be written ({error.strerror})")
+    return VideoError(
+        f"{what}: its frames need {num_bytes / 1000000.0:.1f} MB in the cache, but its disk is full; free some space, "
+        "or give another folder with --cache DIR"
+    )
 
 
 def _fill(descriptor: int, num_bytes: int) -> None:
@@ -78,25 +71,9 @@ def _fill(descriptor: int, num_bytes: int) -> None:
 
 
 def _can_be_written(place: Path) -> bool:
-    probe = place / f"probe.{os.getpid()}.tmp"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=place):
+            return True
     except OSError:
         return False
-    return True
-
-
-def _is_alive(process: int) -> bool:
-    """True if such a process runs on this machine. On shared disks, a live process with that number protects another
-    machine's files."""
-    if os.name == "nt" or process == os.getpid():
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -5,7 +5,6 @@ each frame instead."""
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
+from streamparts.files import whole
 from streamparts.texts import readable
 
 from .cache import cache_place, new_array
@@ -27,6 +27,7 @@ from .readers import (
     Frames,
     SeekingFrames,
     find_clips,
+    left_out,
     letterboxed,
     open_reader,
     pictures_in,
@@ -76,13 +77,10 @@ def cache_key(clip: Path, image_size: int) -> str:
 
 def write_whole(target: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name and rename it when complete. Raises VideoError on failure."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        with partial.open("wb") as file:
+        with whole(target) as partial, partial.open("wb") as file:
             write(file)
-        partial.replace(target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise VideoError(f"{target}: cannot be written ({error.strerror})") from error
 
 
@@ -114,16 +112,12 @@ def decode_clip(clip: Path, image_size: int, target: Path, max_frames: int) -> N
     """
     reader = open_clip(clip)
     wanted = spread(len(reader), max_frames)
-    partial = target.with_suffix(f".{os.getpid()}.tmp")
     shape = (len(wanted), image_size, image_size, 3)
-    try:
+    with whole(target) as partial:
         frames = new_array(partial, shape, readable(clip.name))
         decode_frames(clip, reader, wanted, frames)
         assert isinstance(frames, np.memmap)
         frames.flush()
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_scenery(path: Path, scenery: Scenery, notes: tuple[str, ...]) -> None:
@@ -190,7 +184,7 @@ def load_clip(
 
 @dataclass(frozen=True)
 class ClipFolder:
-    """All usable clips of a folder; `failures` has one line per unreadable file."""
+    """All usable clips of a folder; `failures` has one line per unreadable file, and per kind of files left out."""
 
     clips: tuple[Clip, ...]
     failures: tuple[str, ...]
@@ -221,7 +215,7 @@ class ClipFolder:
                 )
         if not clips:
             raise VideoError(f"no usable clip in {folder}: {'; '.join(failures[:3])}")
-        return cls(tuple(clips), tuple(failures))
+        return cls(tuple(clips), (*failures, *left_out(folder)))
 
     @property
     def num_frames(self) -> int:

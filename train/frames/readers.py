@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ import numpy as np
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
-from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_in, folders_below, is_own
+from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, content_of, files_in, folders_below, is_own
 
 from .own_reader import OwnReader, agrees
 from .pictures import PictureError, read_rgb
@@ -165,6 +165,14 @@ def find_clips(folder: Path) -> list[Path]:
         looked = ", ".join(sorted(VIDEO_SUFFIXES))
         raise VideoError(f"no video in {folder} (looked for {looked}, and for folders of images)")
     return sorted(clips)
+
+
+def left_out(folder: Path) -> list[str]:
+    """One line for each kind of media in and below `folder` that `find_clips` leaves out."""
+    content = content_of(folder)
+    places = {video.parent for video in content.videos}
+    beside = tuple(picture for picture in content.pictures if picture.parent in places)
+    return [line.removeprefix("skipped ") for line in replace(content, pictures=beside).left_out()]
 
 
 def letterboxed(image: ByteArray, size: int) -> ByteArray:

@@ -22,6 +22,7 @@ from streamparts.errors import StreampartsError
 from streamparts.learning.trainers import exit_code
 from streamparts.models.checkpoint import save_checkpoint
 from streamparts.models.run_files import NAMES
+from streamparts.texts import readable
 
 from .run_folder import RunLog, Stopped, StopRequest
 
@@ -81,7 +82,7 @@ def tell_next(run: Path, num_parts: int) -> None:
 def tell_unusual(failures: Sequence[str], notes: Sequence[str]) -> None:
     """Print unused inputs and notes on the used ones, one line each."""
     for line in (*(f"skipped: {failure}" for failure in failures), *(f"note: {note}" for note in notes)):
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(readable(line), file=sys.stderr)
 
 
 def adam(

@@ -12,6 +12,7 @@ from streamparts.arrays import FloatArray
 from streamparts.data import Tracks
 from streamparts.errors import VideoError
 from streamparts.runtime.tracker import Tracker
+from streamparts.texts import readable
 
 from ..frames.clips import Clip, ClipFolder, open_clip
 from ..frames.readers import READING_ERRORS, find_clips, reason_of
@@ -44,9 +45,9 @@ def own_subjects(model: Path, folder: Path, say: Callable[[str], None]) -> list[
         try:
             subject = followed(model, clip, name, most)
         except VideoError as error:
-            say(f"skipped: {error}")
+            say(f"skipped: {readable(str(error))}")
             continue
-        say(f"{name}: {'found' if subject else 'the model finds no subject'}")
+        say(f"{readable(name)}: {'found' if subject else 'the model finds no subject'}")
         found += [subject] if subject else []
     if not found:
         raise VideoError(f"the model finds its subject in no clip of {folder}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from streamparts.arrays import ByteArray, FloatArray, require_shape
 from streamparts.errors import VideoError
+from streamparts.files import whole
 from streamparts.texts import readable
 
 from ..frames.cache import new_array
@@ -29,17 +29,13 @@ def crop_frames(clip: Path, rows: IntArray, regions: FloatArray, pixels: int, ca
     stored = cache / f"{cache_key(clip, pixels)}.{about}.crops.npy"
     if not stored.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        partial = stored.with_suffix(f".{os.getpid()}.tmp")
-        try:
+        with whole(stored) as partial:
             shape = (len(rows), pixels, pixels, 3)
             crops = new_array(partial, shape, readable(clip.name))
             for i, piece in enumerate(each_crop(clip, rows, wanted, pixels)):
                 crops[i] = piece
             assert isinstance(crops, np.memmap)
             crops.flush()
-            partial.replace(stored)
-        finally:
-            partial.unlink(missing_ok=True)
     mapped: ByteArray = np.load(stored, mmap_mode="r")
     return mapped
 
@@ -51,5 +47,5 @@ def each_crop(clip: Path, rows: IntArray, regions: FloatArray, pixels: int) -> I
         try:
             image = reader[row]
         except READING_ERRORS as error:
-            raise VideoError(f"{clip.name}: cannot be decoded ({reason_of(error)})") from error
+            raise VideoError(f"{readable(clip.name)}: cannot be decoded ({reason_of(error)})") from error
         yield cut(image, region, pixels)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from streamparts.arrays import ByteArray
 from streamparts.errors import VideoError
 from streamparts.models.fuse import fuse_batch_norms
+from streamparts.texts import readable
 
 from ..frames.clips import cache_key
 from ..frames.readers import find_clips
@@ -130,7 +131,7 @@ def search(clips: Path, source: SubjectSource, cache: Path, say: Say, effort: Ef
     stride = max(1, sum(len(shot.rows) for shot in shots) // MOST_LOOKS)
     for shot, each in zip(tqdm(shots, desc="masks", unit="shot", disable=None), evidence, strict=True):
         found = find_in_shot(shot, lambda pictures: answers(network, pictures), stride)
-        say(f"{shot.name}: {verdict(each, found)}")
+        say(f"{readable(shot.name)}: {verdict(each, found)}")
         for number in range(len(found)):
             yield masked(shot, found, number, lambda pictures: answers(network, pictures, decrease), each, cue)
 

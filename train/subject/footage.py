@@ -17,7 +17,7 @@ from streamparts.geometry import Letterbox
 
 from ..frames.camera import Box, grey
 from ..frames.clips import cache_key, decode_clip, open_clip
-from ..frames.readers import READING_ERRORS, find_clips, reason_of
+from ..frames.readers import READING_ERRORS, find_clips, left_out, reason_of
 from ..frames.spread import spread
 from .values import BoolArray, IntArray
 
@@ -120,7 +120,7 @@ def open_footage(folder: Path, cache: Path, say: Callable[[str], None]) -> list[
             shots += open_shots(clip, name, cache, most)
         except VideoError as error:
             failures.append(str(error))
-    for failure in failures:
+    for failure in (*failures, *left_out(folder)):
         say(f"skipped: {failure}")
     if not shots:
         raise VideoError(f"no usable clip in {folder}: {'; '.join(failures[:3]) or 'every one is too short'}")

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from streamparts.arrays import ByteArray
+from streamparts.texts import readable
 
 from ..frames.clips import open_clip
 from .boxes import Followed, follow
@@ -28,7 +29,7 @@ def given_subjects(clips: Path, folder: Path, cache: Path, say: Callable[[str], 
         found = follow_given(shot, masks)
         there = float(np.mean([int(row) in masks for row in shot.rows]))
         lacking = "" if there == 1 else f"; masks of {there:.0%} of the frames"
-        say(f"{shot.name}: {'found' if len(found) == 1 else f'{len(found)} subjects'}{lacking}")
+        say(f"{readable(shot.name)}: {'found' if len(found) == 1 else f'{len(found)} subjects'}{lacking}")
         for number in range(len(found)):
             yield cut_given(shot, masks, found, number, f"masks of {folder.name}")
 

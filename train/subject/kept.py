@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from streamparts.files import whole
 
 from .values import SubjectClip
 
@@ -17,16 +17,11 @@ INDEX = "index.json"
 
 def keep(folder: Path, subjects: Iterable[SubjectClip], said: Sequence[str]) -> None:
     """Write subjects one by one to a temporary folder, which is renamed when it is complete."""
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole(folder) as partial:
+        partial.mkdir()
         index = [keep_one(partial, number, subject) for number, subject in enumerate(subjects)]
         (partial / INDEX).write_text(json.dumps({"subjects": index, "said": list(said)}, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def keep_one(folder: Path, number: int, subject: SubjectClip) -> dict[str, object]:
