@@ -24,7 +24,7 @@ from train.inputs.negatives import Negatives
 from train.inputs.rendered import Lessons, RenderedImage, Truth, mirrored, moved, stack, swapped, swapped_labels
 from train.pretrained.exported import read_student
 from train.supervised import SupervisedConfig, begin_with, main, rate_share, train
-from train.terms.supervised_losses import Predicted, SupervisedLoss, mask_terms, supervised_loss
+from train.terms.supervised_losses import Predicted, SupervisedLoss, mask_terms, pose_terms, supervised_loss
 
 SWAP = swapped(PARTS)
 LABELS = torch.from_numpy(swapped_labels(SWAP).astype(np.int64))
@@ -286,3 +286,13 @@ def test_negatives_count_in_the_figures_and_the_presence() -> None:
         student.mask[-1].bias[:4] -= 20  # everything is a part
     without, _ = judge(student, [a_shard()], grey)
     assert without["false_part_share"] > 0.9
+
+
+def test_the_size_of_a_part_whose_direction_is_unknown_does_not_shrink() -> None:
+    truth = stack([a_sample(64)], SWAP)
+    right = as_said(truth, {}).output.affine
+    aside = right._replace(rotation=torch.stack([-right.rotation[..., 1], right.rotation[..., 0]], -1))
+    small = aside._replace(scale=torch.full_like(aside.scale, 0.03))
+    terms, less = (pose_terms(each, truth, SupervisedLoss()) for each in (aside, small))
+    assert float(terms["size"]) < 1e-6 < float(less["size"])
+    assert sum(less.values()) > sum(terms.values())

@@ -30,7 +30,10 @@ class SupervisedLoss:
     translation: float = 0.5
     """L1 between centres in normalised units, weighted by each part's visible share."""
     shape: float = 0.25
-    """L1 between the entries of A."""
+    """L1 between the first columns of A, which have a part's direction and length."""
+    size: float = 0.15
+    """L1 between the logarithms of both scales. Without it, scales of parts with uncertain directions shrink to their
+    minimum: the median of vectors that point anywhere is 0."""
     canonical: float = 1.0
     """L1 between positions on the body, in body heights."""
     facing: float = 0.2
@@ -99,11 +102,14 @@ def dice_loss(masks: Tensor, true_masks: Tensor, labels: Tensor) -> Tensor:
 
 
 def pose_terms(affine: Affine, truth: Truth, weights: SupervisedLoss) -> dict[str, Tensor]:
-    """L1 of centres and shapes of parts with known poses."""
+    """L1 of centres, first axes and sizes of parts with known poses."""
     trusted = truth.trust.sum().clamp(min=1)
     centres = (affine.translation - truth.centres).abs().sum(-1)
-    shapes = (affine.matrix()[..., :2] - truth.shapes).abs().sum((-1, -2))
+    # (B, K) A = R diag(s): its first column is s_x (cos, sin), and its columns' lengths are s
+    axes = (affine.rotation * affine.scale[..., :1] - truth.shapes[..., 0]).abs().sum(-1)
+    sizes = (affine.scale.log() - truth.shapes.norm(dim=-2).clamp(min=1e-3).log()).abs().sum(-1)
     return {
         "translation": weights.translation * (centres * truth.trust).sum() / trusted,
-        "shape": weights.shape * (shapes * truth.trust).sum() / trusted,
+        "shape": weights.shape * (axes * truth.trust).sum() / trusted,
+        "size": weights.size * (sizes * truth.trust).sum() / trusted,
     }
