@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -95,18 +96,21 @@ def encoder_threads() -> int:
 
 @contextmanager
 def ordinary_threads() -> Iterator[None]:
-    """Give threads that libraries start in the block the ordinary priority. Run as root, SVT-AV1 gives its own threads
-    real-time priority, and they would take all time from other programs."""
+    """Give threads that libraries start in the block the ordinary priority, and the calling one what it had. Run as
+    root, SVT-AV1 gives all of them real-time priority, and they would take all time from other programs."""
     if not hasattr(os, "sched_getscheduler"):
         yield
         return
-    before = _native_threads()
+    real = (os.SCHED_FIFO, os.SCHED_RR)
+    before, own_is_real = _native_threads(), os.sched_getscheduler(0) in real
     try:
         yield
     finally:
+        if not own_is_real:
+            before.discard(threading.get_native_id())
         for thread in _native_threads() - before:
             with suppress(OSError):  # it has ended
-                if os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR):
+                if os.sched_getscheduler(thread) in real:
                     os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
