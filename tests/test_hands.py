@@ -256,6 +256,18 @@ def test_what_is_held_hides_the_hand(cast: Hands, monkeypatch: pytest.MonkeyPatc
     assert np.linalg.norm(figure.vertices[held].mean(0) - palm) < 0.6
 
 
+def test_pinching_brings_the_tips_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    gaps = {}
+    for family in (fingers.pinching, fingers.open_hand):
+        monkeypatch.setattr(fingers, "FAMILIES", {family: 1.0})
+        poses = [draw_hand_pose(np.random.default_rng(seed), at_rest())[0] for seed in range(12)]
+        places = [place_joints(at_rest(), pose, PARENTS)[0] for pose in poses]
+        thumb, index = (JOINTS.index(f"{name}_tip") for name in ("thumb", "index"))
+        gaps[family] = [np.linalg.norm(some[thumb] - some[index]) for some in places]
+    assert np.median(gaps[fingers.pinching]) < 0.1 < np.median(gaps[fingers.open_hand])
+    assert min(gaps[fingers.pinching]) > 0.02
+
+
 def test_a_pose_is_drawn_for_every_family(monkeypatch: pytest.MonkeyPatch) -> None:
     for family in list(fingers.FAMILIES):
         monkeypatch.setattr(fingers, "FAMILIES", {family: 1.0})

@@ -280,4 +280,4 @@ def overlap(places: Array) -> float:
 def _apart(places: Array) -> float:
     """How far the tips of thumb and index finger are from touching."""
     gap = np.linalg.norm(places[JOINTS.index("thumb_tip")] - places[JOINTS.index("index_tip")])
-    return max(0.0, float(gap) - RADII["index"])
+    return max(0.0, float(gap) - 0.9 * (RADII["thumb"] + RADII["index"]))
