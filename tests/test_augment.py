@@ -11,7 +11,7 @@ pytest.importorskip("decord")
 from train.drawing.puppet_clips import render_clip  # noqa: E402
 from train.frames.transforms import Draws, jitter_hue, random_similarity, to_images, warp_images  # noqa: E402
 from train.inputs.augment import Pair, prepare_pair, silhouette, turned  # noqa: E402
-from train.inputs.pairs import PairBatch  # noqa: E402
+from train.inputs.pairs import PairBatch, wholly  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,8 @@ def batch_of(
     source: np.ndarray, target: np.ndarray, background: np.ndarray, known: np.ndarray | None = None
 ) -> PairBatch:
     everywhere = np.ones(source.shape[:3], np.bool_)
-    return PairBatch(source, target, background, background, everywhere if known is None else known, everywhere)
+    known = everywhere if known is None else known
+    return PairBatch(source, target, background, background, known, everywhere, wholly(known))
 
 
 def noise(seed: int) -> np.ndarray:
@@ -57,7 +58,7 @@ def test_opencv_turns_pictures_as_torch_does() -> None:
 
 def test_each_frames_silhouette_is_against_its_own_background() -> None:
     source, target = noise(0), noise(1)
-    batch = PairBatch(source, target, source, target, *[np.ones((3, 16, 16), np.bool_)] * 2)
+    batch = PairBatch(source, target, source, target, *[np.ones((3, 16, 16), np.bool_)] * 2, True)
     pair = prepared(batch, degrees=0, colour=0)
     nothing = silhouette(pair.source, pair.source)
     torch.testing.assert_close(pair.source_silhouette, nothing, atol=1e-3, rtol=0)

@@ -39,6 +39,7 @@ from .inputs.anchors import Anchors, anchored
 from .inputs.augment import prepare_pair, subject_share
 from .inputs.close_folder import BACKGROUND, open_close_ups
 from .inputs.pairs import PairSampler
+from .inputs.resident import resident
 from .judging.sheets import reconstruction_sheet, write_contact_sheet, write_names
 from .presets.assembly import TrainingConfig, parse_config
 from .presets.schedules import fades_at
@@ -70,8 +71,8 @@ from .students.student import (
     student_loss,
 )
 from .terms import losses
-from .terms.objective import objective
-from .terms.pair_forward import PairForward, paper_transform
+from .terms.pair_forward import paper_transform
+from .terms.pair_losses import PairLosses, on_device
 
 
 def train_teacher(
@@ -83,12 +84,13 @@ def train_teacher(
     features = load_perceptual(*config.features).to(fabric.device) if config.loss.perceptual else None
     optimiser = adam(network, config.learning_rate, config.betas, fabric)
     start = restore(config.out / TEACHER, network, optimiser)
-    pass_over = PairForward(network, config.loss.canonical_concentration > 0)
-    forward, stepper = fabric.setup(Compiled(pass_over) if config.compile else pass_over, optimiser)
+    losses_of = PairLosses(network, config.loss, features, emphasis)
+    forward, stepper = fabric.setup(Compiled(losses_of) if config.compile else losses_of, optimiser)
     log = RunLog(config.out, "teacher", start, config.steps, config.checkpoint_every, fabric)
     sampler = PairSampler(
-        folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size, config.neighbours
-    )
+        folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size, config.neighbours,
+        resident(folder, fabric.device),
+    )  # fmt: skip
     for step, batch in drawn_ahead(sampler.batch, start, config.steps, fabric.device):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)
         pair = prepare_pair(
@@ -98,11 +100,8 @@ def train_teacher(
         transform = (
             paper_transform(draws) if config.warp == "paper" else random_similarity(draws, 45, (0.8, 1.1), 0.1)
         ).to(fabric.device)
-        fades = fades_at(step, config)
-        # a number would be compiled into the graph
-        gate = torch.tensor(fades.gate, device=fabric.device) if config.compile else fades.gate
-        result = forward(pair, gate, transform)
-        terms = objective(result, pair, config.loss, fades, draws.offset(), features, emphasis)
+        numbers = fades_at(step, config), draws.offset()
+        result, terms = forward(pair, transform, *(on_device(*numbers, fabric.device) if config.compile else numbers))
         if config.schedule == "cosine":
             set_rate(optimiser, cosine_rate(step, config.steps, config.learning_rate))
         check = checks_at(step, log.due(step), fabric.device)

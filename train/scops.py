@@ -157,7 +157,7 @@ def train_scops(config: ScopsTrainingConfig, folder: ImageFolder, fabric: Fabric
         )  # fmt: skip
         terms = scops_objective(result, config.loss, config.everywhere)
         if learned.ellipses is not None:
-            shapes, settled = shapes_of(lesson, learned, learned.ellipses), fades_at(step, config).borders
+            shapes, settled = shapes_of(lesson, learned, learned.ellipses), float(fades_at(step, config).borders)
             terms |= shape_terms(shapes, config.shape, settled, draws.offset())
         set_poly_rate(config, optimiser, step)
         optimiser_step(fabric, forward, stepper, require_finite("scops", step, terms), max_norm=config.max_norm)

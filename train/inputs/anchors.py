@@ -273,7 +273,7 @@ class Anchors:
             if len(self._kept) * shares[0].size > MAX_KEPT:
                 self._kept.clear()
             self._kept |= dict(zip(missing, (shares * 255).round().astype(np.uint8), strict=True))
-        chosen = torch.from_numpy(np.stack([self._kept[row] for row in rows.tolist()]))
+        chosen = torch.from_numpy(np.stack([self._kept[row] for row in rows.tolist()])).to(self._device)
         shares_ = chosen.permute(0, 3, 1, 2).float()
         return shares_ / shares_.sum(1, keepdim=True).clamp(min=1)
 
@@ -284,6 +284,6 @@ def anchored(pair: Pair, batch: PairBatch, anchors: Anchors | None) -> Pair:
         return pair
     maps = anchors(np.concatenate([batch.source_index, batch.target_index]))
     # (2B, K, G, G), sources and targets of a pair turned alike
-    maps = warp_images(maps, torch.cat([pair.turn, pair.turn]))
+    maps = warp_images(maps, torch.cat([pair.turn, pair.turn]).to(maps.device))
     large = F.interpolate(maps, size=pair.source.shape[-2:], mode="bilinear", align_corners=False)
     return replace(pair, anchors=large.to(pair.source.device))

@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamparts.arrays import ByteArray
-
 from ..frames.clips import ClipFolder
 from ..frames.spread import spread
 from ..frames.transforms import Draws, jitter_colour, jitter_hue, random_similarity, to_images, warp_images
-from .pairs import PairBatch
+from .pairs import Known, PairBatch, Pictures
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def prepare_pair(
         images = images[:, :num_pictures].contiguous()
     else:
         silhouettes = [silhouette(images[:, i], images[:, j]) for i, j in ((0, 2), (1, num_sides - 1))]
-        known = torch.stack([torch.from_numpy(x).to(device) for x in (batch.source_known, batch.target_known)], dim=1)
+        known = torch.stack([tensor_of(x, device) for x in (batch.source_known, batch.target_known)], dim=1)
         if not batch.known_wholly:
             # interpolated pixels next to unknown ones are unknown, too
             known = warp_images(known.float(), turn.to(device)) > 0.99
@@ -103,14 +101,20 @@ def masks_of(maps: Tensor) -> tuple[list[Tensor], Tensor]:
     return [maps[:, side, :1] for side in (0, 1)], (maps[:, :, 1] > 0.99).float()
 
 
-def turned(stored: Sequence[ByteArray], transform: Tensor, device: torch.device) -> Tensor:
+def tensor_of(values: Pictures | Known, device: torch.device) -> Tensor:
+    """The values on the device, wherever they are."""
+    return (values if isinstance(values, Tensor) else torch.from_numpy(values)).to(device)
+
+
+def turned(stored: Sequence[Pictures], transform: Tensor, device: torch.device) -> Tensor:
     """Convert F arrays (B, S, S, 3) uint8 to (B, F, 3, S, S) in [0, 1] on `device`, warped as by `warp_images` with the
     similarity `transform` (B, 2, 3). On a CPU, OpenCV writes into memory that is touched once, which takes a third of
     the time."""
-    if device.type != "cpu":
-        on_device = [warp_images(to_images(torch.from_numpy(x).to(device)), transform.to(device)) for x in stored]
+    frames_of = [x for x in stored if not isinstance(x, Tensor)]
+    if device.type != "cpu" or len(frames_of) < len(stored):
+        on_device = [warp_images(to_images(tensor_of(x, device)), transform.to(device)) for x in stored]
         return torch.stack(on_device, dim=1)
-    batch, side = stored[0].shape[:2]
+    batch, side = frames_of[0].shape[:2]
     middle = (side - 1) / 2
     moves = transform.double().numpy()
     # from normalised coordinates to OpenCV's pixel indices: u = (x + 1) S / 2 - 1 / 2
@@ -120,7 +124,7 @@ def turned(stored: Sequence[ByteArray], transform: Tensor, device: torch.device)
     images, moved = torch.empty(batch, len(stored), 3, side, side), np.empty((side, side, 3), np.uint8)
     as_image = torch.from_numpy(moved).permute(2, 0, 1)
     for row, move in enumerate(moves):
-        for column, frames in enumerate(stored):
+        for column, frames in enumerate(frames_of):
             cv2.warpAffine(frames[row], move, (side, side), dst=moved, borderMode=cv2.BORDER_REPLICATE)
             images[row, column].copy_(as_image)
     return images.div_(255)

@@ -4,49 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from streamparts.arrays import ByteArray
 
 from ..frames.clips import Clip, ClipFolder
 from ..frames.close_ups import stacked_maps
 
+Pictures = ByteArray | Tensor
+"""uint8, in the host's memory or on a device; see resident.ResidentFrames."""
+Known = NDArray[np.bool_] | Tensor
+
 
 @dataclass(frozen=True)
 class PairBatch:
     """B pairs of frames, each pair from one clip."""
 
-    source: ByteArray
+    source: Pictures
     """(B, S, S, 3)"""
-    target: ByteArray
+    target: Pictures
     """(B, S, S, 3)"""
-    source_background: ByteArray
+    source_background: Pictures
     """(B, S, S, 3) background of each source."""
-    target_background: ByteArray
+    target_background: Pictures
     """(B, S, S, 3) background of each target; the same array if no camera in the batch moves."""
-    source_known: NDArray[np.bool_]
+    source_known: Known
     """(B, S, S) True where the source's background is known."""
-    target_known: NDArray[np.bool_]
+    target_known: Known
     """(B, S, S)"""
-    source_maps: ByteArray | None = None
+    known_wholly: bool
+    """True if each pair's background is either fully known or fully unknown."""
+    source_maps: Pictures | None = None
     """(B, S, S, 3) the subject's mask and where it is known, see CloseUp.maps; None if the subject is defined by its
     difference from the background."""
-    target_maps: ByteArray | None = None
+    target_maps: Pictures | None = None
     """The same for the target."""
     source_index: NDArray[np.int64] | None = None
     """(B,) indices of the sources in the folder, counted over all clips."""
     target_index: NDArray[np.int64] | None = None
-    before: ByteArray | None = None
+    before: Pictures | None = None
     """(B, S, S, 3) frames before and after each target, at equal distance, if the sampler draws triplets; at the ends
     of a clip, the target itself."""
-    after: ByteArray | None = None
-
-    @property
-    def known_wholly(self) -> bool:
-        """True if each pair's background is either fully known or fully unknown."""
-        return all((known.all((1, 2)) | ~known.any((1, 2))).all() for known in (self.source_known, self.target_known))
+    after: Pictures | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,18 @@ class FrameBatch:
     """The subject's surroundings, if the clips are crops."""
 
 
+class Resident(Protocol):
+    """Frames in a device's memory, see resident.ResidentFrames."""
+
+    def batch(
+        self,
+        sources: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        around: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+    ) -> PairBatch:
+        """The pairs of frames with these (B,) indices over all clips, and those around the targets."""
+
+
 class PairSampler:
     """Draws frame pairs: a clip uniformly, then two of its frames uniformly, in either temporal order.
 
@@ -88,16 +103,25 @@ class PairSampler:
     """
 
     def __init__(
-        self, folder: ClipFolder, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, neighbours: int = 0
+        self,
+        folder: ClipFolder,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        neighbours: int = 0,
+        resident: Resident | None = None,
     ) -> None:
         """Of the pairs that `world_size` processes draw together, this process gets batch number `rank`, of
         `batch_size` pairs.
 
-        With `neighbours` above 0, each target comes with the frames before and after it, 1 to `neighbours` away.
+        With `neighbours` above 0, each target comes with the frames before and after it, 1 to `neighbours` away. With
+        `resident`, the same frames come from there.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.folder, self.batch_size, self.seed, self.neighbours = folder, batch_size, seed, neighbours
+        self._resident = resident
         self.world_size, self._mine = world_size, slice(rank * batch_size, (rank + 1) * batch_size)
         self._starts = np.cumsum([0, *(len(clip.frames) for clip in folder.clips)])
 
@@ -115,6 +139,10 @@ class PairSampler:
     def batch(self, step: int) -> PairBatch:
         rng = np.random.default_rng((self.seed, step))
         clips, pairs = self._draw(rng)
+        around = self._around(rng, clips, pairs) if self.neighbours else None
+        source_index, target_index = (self._starts[clips] + pairs[:, side] for side in (0, 1))
+        if self._resident is not None:
+            return self._resident.batch(source_index, target_index, around)
         chosen = [self.folder.clips[i] for i in clips]
         source, source_background, source_known = self._side(chosen, pairs[:, 0])
         target, target_background, target_known = self._side(chosen, pairs[:, 1])
@@ -124,20 +152,26 @@ class PairSampler:
         source_maps, target_maps = (
             stacked_maps(close_ups, pairs[:, side].tolist(), source.shape[1]) for side in (0, 1)
         )
-        source_index, target_index = (self._starts[clips] + pairs[:, side] for side in (0, 1))
         batch = PairBatch(
             source, target, source_background, target_background, source_known, target_known,
-            source_maps, target_maps, source_index, target_index,
+            wholly(source_known) and wholly(target_known), source_maps, target_maps, source_index, target_index,
         )  # fmt: skip
-        if not self.neighbours:
+        if around is None:
             return batch
+        before, after = (
+            np.stack([clip.frames[int(index)] for clip, index in zip(chosen, side - self._starts[clips], strict=True)])
+            for side in around
+        )
+        return replace(batch, before=before, after=after)
+
+    def _around(
+        self, rng: np.random.Generator, clips: NDArray[np.int64], pairs: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw (B,) indices in the folder of the frames before and after each target."""
         reach = rng.integers(1, self.neighbours + 1, size=self.batch_size * self.world_size)[self._mine]
-        before, after = [], []
-        for clip, (_, middle), far in zip(chosen, pairs, reach, strict=True):
-            step = min(int(far), int(middle), len(clip.frames) - 1 - int(middle))
-            before.append(clip.frames[int(middle) - step])
-            after.append(clip.frames[int(middle) + step])
-        return replace(batch, before=np.stack(before), after=np.stack(after))
+        middle, lengths = pairs[:, 1], np.diff(self._starts)[clips]
+        step = np.minimum(reach, np.minimum(middle, lengths - 1 - middle))
+        return self._starts[clips] + middle - step, self._starts[clips] + middle + step
 
     def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Draw (B,) clips and (B, 2) frames of each."""
@@ -151,6 +185,11 @@ class PairSampler:
         frames = [clip.frames[index] for clip, index in wanted]
         behind = [clip.behind(index) for clip, index in wanted]
         return np.stack(frames), np.stack([picture for picture, _ in behind]), np.stack([known for _, known in behind])
+
+
+def wholly(known: NDArray[np.bool_]) -> bool:
+    """True if each of (B, S, S) is True everywhere or nowhere."""
+    return bool((known.all((1, 2)) | ~known.any((1, 2))).all())
 
 
 def views_of(clips: Sequence[Clip], indices: Sequence[int]) -> Views | None:

@@ -82,7 +82,7 @@ class TrainingConfig:
     """Precision of the networks; poses and losses are always in float32. The decoder, most of the work, computes in
     bfloat16 if the machine can. A CPU uses bf16-mixed for 16-mixed."""
     compile: bool = False
-    """Fuse the teacher's passes, and on a GPU replay them as graphs; the first step then takes a minute or more. If
+    """Fuse the teacher's passes and losses, and on a GPU replay them as graphs; the first step then takes minutes. If
     it cannot be compiled, training prints a line and continues without."""
     threads: int = 0
     """CPU threads; 0 for torch's default."""

@@ -93,14 +93,19 @@ def adam(
     pretrained: torch.nn.Module | None = None,
     share: float = 1.0,
 ) -> torch.optim.Adam:
-    """Create Adam; on a CPU as one call for all tensors, which on a GPU could not clip gradients in 16 bits.
+    """Create Adam, as one call for all tensors; not in float16 on a GPU, where it could not clip scaled gradients.
     `pretrained` parameters of the network learn at `share` of the rate."""
     known = {id(parameter) for parameter in pretrained.parameters()} if pretrained else set()
     own = [parameter for parameter in network.parameters() if id(parameter) not in known]
     groups = [{"params": own, "share": 1.0}]
     if pretrained:
         groups.append({"params": list(pretrained.parameters()), "share": share})
-    return torch.optim.Adam(groups, rate, betas=betas, fused=fabric.device.type == "cpu")
+    return torch.optim.Adam(groups, rate, betas=betas, fused=fabric.device.type == "cpu" or not scales(fabric))
+
+
+def scales(fabric: Fabric) -> bool:
+    """True if gradients are scaled, for float16."""
+    return getattr(fabric.strategy.precision, "scaler", None) is not None
 
 
 def optimiser_step(

@@ -15,7 +15,7 @@ not denormal, since denormals slow a CPU down tenfold."""
 def appearance_loss(
     masks: Tensor,
     colours: Tensor,
-    offset: float,
+    offset: float | Tensor,
     sharpness: float = 3.0,
     spread: float = 0.06,
     samples: tuple[int, int] = (1536, 320),
@@ -64,7 +64,7 @@ class PixelSample(NamedTuple):
     """(B, n) number of pixels that each stands for."""
 
 
-def systematic_sample(importance: Tensor, count: int, offset: float) -> PixelSample:
+def systematic_sample(importance: Tensor, count: int, offset: float | Tensor) -> PixelSample:
     """Draw `count` of P pixels from `importance` (B, P) > 0 at even steps of its cumulative sum."""
     running = importance.cumsum(-1)
     total = running[:, -1:]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from . import losses
 from .appearance import appearance_loss
 from .losses import FeatureDifference
 from .pair_forward import PairResult
-from .weights import Fades, LossWeights
+from .weights import Factor, Fades, LossWeights
 
 
 def motion_term(result: PairResult, pair: Pair) -> Tensor:
@@ -71,7 +70,7 @@ def objective(
     pair: Pair,
     weights: LossWeights,
     fades: Fades,
-    offset: float = 0.5,
+    offset: Factor = 0.5,
     features: FeatureDifference | None = None,
     emphasis: float = 1.0,
 ) -> dict[str, Tensor]:
@@ -96,12 +95,30 @@ def objective(
         | border_terms(both, weights, fades.borders, emphasis, offset)
     )
     # a term of weight 0 is not computed
-    weighted = {name: weight * term() for name, (weight, term) in terms.items() if weight}
+    weighted = {name: weight * term() for name, (weight, term) in terms.items() if isinstance(weight, Tensor) or weight}
     return reconstruction_loss(result, pair, weights, features) | weighted
 
 
-Terms = dict[str, tuple[float, Callable[[], Tensor]]]
+Terms = dict[str, tuple[Factor, Callable[[], Tensor]]]
 """Maps names to weights and functions that compute the terms."""
+Value = TypeVar("Value")
+
+
+def faded(weight: float, fade: Factor) -> Factor:
+    """The product, which is the number 0 for a term without a weight even if the fade is a tensor."""
+    return fade * weight if weight else 0.0
+
+
+def once(compute: Callable[[], Value]) -> Callable[[], Value]:
+    """Compute at the first call only. functools.cache would do, if compilers looked into it."""
+    found: list[Value] = []
+
+    def remembered() -> Value:
+        if not found:
+            found.append(compute())
+        return found[0]
+
+    return remembered
 
 
 class BothFrames(NamedTuple):
@@ -133,7 +150,7 @@ def pose_terms(both: BothFrames, result: PairResult, w: LossWeights) -> Terms:
     """Eq. 7 to 9 and 12: parts are small, poses fit their masks and follow a warp."""
 
     # Eq. 8 and 9 come from the same moments of the masks: computed once, and only if one has a weight
-    @cache
+    @once
     def transformation() -> tuple[Tensor, Tensor]:
         return losses.transformation_loss(both.masks[:, 1:], both.affine)
 
@@ -148,12 +165,12 @@ def pose_terms(both: BothFrames, result: PairResult, w: LossWeights) -> Terms:
     }
 
 
-def motion_terms(result: PairResult, pair: Pair, w: LossWeights, fade: float, emphasis: float) -> Terms:
+def motion_terms(result: PairResult, pair: Pair, w: LossWeights, fade: Factor, emphasis: float) -> Terms:
     """Parts keep their size and velocity, and own the pixels that move with them."""
     return {
         "rigidity": (w.rigidity, lambda: losses.rigidity_loss(result.source, result.target)),
-        "velocity": (fade * w.velocity if result.triplet else 0.0, lambda: velocity_term(result)),
-        "motion": (emphasis * fade * w.motion, lambda: motion_term(result, pair)),
+        "velocity": (faded(w.velocity, fade) if result.triplet else 0.0, lambda: velocity_term(result)),
+        "motion": (emphasis * faded(w.motion, fade), lambda: motion_term(result, pair)),
     }
 
 
@@ -168,10 +185,10 @@ def concentration_terms(both: BothFrames, result: PairResult, w: LossWeights) ->
     }
 
 
-def silhouette_terms(both: BothFrames, pair: Pair, w: LossWeights, fade: float, emphasis: float) -> Terms:
+def silhouette_terms(both: BothFrames, pair: Pair, w: LossWeights, fade: Factor, emphasis: float) -> Terms:
     """Masks and ellipses cover the moving pixels; the ellipses, or else the anchors, divide them among the slots."""
 
-    @cache
+    @once
     def mixture() -> tuple[Tensor, Tensor]:
         weight = both.silhouette * both.known
         # in crops, thin limbs weigh more, see `thinness`
@@ -188,16 +205,16 @@ def silhouette_terms(both: BothFrames, pair: Pair, w: LossWeights, fade: float, 
             emphasis * w.silhouette,
             lambda: losses.silhouette_loss(both.masks, both.silhouette, both.known),
         ),
-        "bootstrap": (emphasis * fade * w.bootstrap, lambda: mixture()[0]),
+        "bootstrap": (emphasis * faded(w.bootstrap, fade), lambda: mixture()[0]),
         "bootstrap_masks": (
-            0.0 if by_anchors else emphasis * fade * w.bootstrap_masks,
+            0.0 if by_anchors else emphasis * faded(w.bootstrap_masks, fade),
             lambda: divided(mixture()[1]),
         ),
         "anchors": (emphasis * w.anchors if by_anchors else 0.0, lambda: divided(required(pair.anchors))),
     }
 
 
-def border_terms(both: BothFrames, w: LossWeights, fade: float, emphasis: float, offset: float) -> Terms:
+def border_terms(both: BothFrames, w: LossWeights, fade: Factor, emphasis: float, offset: Factor) -> Terms:
     """Borders between parts lie on edges of the image and between colours."""
 
     def appearance() -> Tensor:
@@ -208,8 +225,8 @@ def border_terms(both: BothFrames, w: LossWeights, fade: float, emphasis: float,
         return appearance_loss(pixels, colours, offset)
 
     return {
-        "edges": (fade * w.edges, lambda: losses.edge_loss(both.masks, both.images)),
-        "appearance": (emphasis * fade * w.appearance, appearance),
+        "edges": (faded(w.edges, fade), lambda: losses.edge_loss(both.masks, both.images)),
+        "appearance": (emphasis * faded(w.appearance, fade), appearance),
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -80,14 +82,18 @@ norm, which CANONICAL_SIGMAS^2 makes 4.84 times as large). For Vox they use back
 """
 
 
+Factor = float | Tensor
+"""A tensor of one number serves where a number would be compiled into a graph."""
+
+
 class Fades(NamedTuple):
     """Factors of the terms that fade in or out during training, in [0, 1], and the strength of the ellipse gate. Which
     hold at a step is decided in presets/schedules.py."""
 
-    bootstrap: float = 1.0
+    bootstrap: Factor = 1.0
     """Factor of the likelihood of the ellipses; falls."""
-    motion: float = 1.0
-    borders: float = 1.0
+    motion: Factor = 1.0
+    borders: Factor = 1.0
     """Factor of the terms that draw borders: edges and appearance."""
-    gate: float = 1.0
+    gate: Factor = 1.0
     """Strength of the gate that ties a mask to its ellipse, from 1."""
