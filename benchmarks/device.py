@@ -15,17 +15,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.device_decoding import decoding_part
 from benchmarks.device_training import training_part
 from benchmarks.gpu_timing import GpuInput, Report, attempt, compared, latency, overlapped, throughput
 from benchmarks.known_kernel import copy_on_gpu, copy_on_host, known_results, known_slots, launch_on_gpu
-from benchmarks.place import ROOT, commit
+from benchmarks.place import commit
 from benchmarks.place import versions as installed
 from streamparts.backends.choice import missing, open_backend
 from streamparts.backends.loading import load_model
@@ -199,33 +200,12 @@ def kernels_part(settings: DeviceSettings) -> Report:
     return report
 
 
-def decoding_part(settings: DeviceSettings) -> Report:
-    """Frames per second of the GPU's decoder, by each library that is here, with frames that stay on the GPU."""
-    clip = ROOT / "examples" / "people.mp4"
-    report: Report = {}
-    for name, frames in (("torchcodec", _by_torchcodec), ("PyNvVideoCodec", _by_nvidia)):
-        try:
-            started, count = time.perf_counter(), sum(1 for _ in frames(clip))
-            report[name] = {"frames": count, "frames_per_second": count / (time.perf_counter() - started)}
-        except Exception as error:  # of any kind: one library must not hide the other
-            report[name] = {"not here": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
-    return report
-
-
-def _by_torchcodec(clip: Path) -> Iterator[object]:
-    from torchcodec.decoders import VideoDecoder  # type: ignore[import-not-found, unused-ignore]
-
-    yield from VideoDecoder(str(clip), device="cuda")
-
-
-def _by_nvidia(clip: Path) -> Iterator[object]:
-    import PyNvVideoCodec as nvidia  # type: ignore[import-not-found, unused-ignore]
-
-    yield from nvidia.SimpleDecoder(str(clip), gpu_id=0, use_device_memory=True)
-
-
 def parts_of(settings: DeviceSettings) -> list[tuple[str, float, Callable[[], Report]]]:
     """Name, seconds that must be left for it, and work of each part, the most important first."""
+
+    def opened() -> Backend:
+        return _opened(settings, VARIANTS[2])
+
     listed: list[tuple[str, float, Callable[[], Report]]] = [
         ("probe", 10, lambda: probe_part(settings)),
         ("plumbing", 10, lambda: plumbing_part(settings)),
@@ -235,8 +215,9 @@ def parts_of(settings: DeviceSettings) -> list[tuple[str, float, Callable[[], Re
         *listed,
         ("training", 60, lambda: training_part(settings.rehearse, settings.folder)),
         ("kernels", 15, lambda: kernels_part(settings)),
-        ("decoding", 10, lambda: decoding_part(settings)),
+        ("decoding", 20, lambda: decoding_part(settings.job.bundle, settings.rehearse, opened)),
         (VARIANTS[3], 75, lambda: variant_part(settings, VARIANTS[3])),
+        ("training-fused", 60, lambda: training_part(settings.rehearse, settings.folder, "fused")),
         ("onnxruntime-cuda", 30, lambda: variant_part(settings, "onnxruntime-cuda")),
     ]
 

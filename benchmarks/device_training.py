@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,24 +31,42 @@ TEACHER_SHARE = 0.6
 """Share of the time; a step of the student takes about a third of a step of the teacher, and there are half as many."""
 
 
-def training_part(rehearse: bool, folder: Path) -> Report:
-    """Train the teacher for STEPS; its log has the rates."""
+class Notices(logging.Handler):
+    """Keeps warnings, such as that a step could not be compiled."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def training_part(rehearse: bool, folder: Path, how: str = "graphs") -> Report:
+    """Train the teacher for STEPS, compiled as `how`; its log has the rates."""
     missing = ready()
     from train.assembly import train_teacher
     from train.running.loop import launch
     from train.running.run_folder import StopRequest, open_run
 
-    config = gpu_config(folder / "run", rehearse)
+    config = gpu_config(folder / how, rehearse)
+    config = config if rehearse else replace(config, compile=how)
     config = replace(config, steps=2 if rehearse else STEPS, checkpoint_every=1 if rehearse else 100)
     clips, frames = (2, 6) if rehearse else (CLIPS, FRAMES)
     drawn = drawn_clips(clips, frames, config.network.image_size, processes=1 if rehearse else None)
     open_run(config.out, config, resume=False)
-    fabric = launch(config.device, config.precision)
-    train_teacher(config, drawn, fabric, StopRequest())
+    fabric, notices = launch(config.device, config.precision), Notices()
+    logging.getLogger("train").addHandler(notices)
+    try:
+        train_teacher(config, drawn, fabric, StopRequest())
+    finally:
+        logging.getLogger("train").removeHandler(notices)
     rows = [json.loads(line) for line in (config.out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     return {
         "device": str(fabric.device),
         "absent": missing,
+        "compiled": config.compile,
+        "notices": notices.lines,
         "batch_size": config.batch_size,
         "steps": [row["step"] for row in rows],
         "steps_per_second": [row["steps_per_second"] for row in rows],
@@ -91,7 +110,7 @@ def gpu_config(out: Path, rehearse: bool) -> Any:
     if not rehearse:
         return config
     few = {"batch_size": 2, "student_batch_size": 2, "student_pixels": 64, "student_size": "nano"}
-    return replace(config, network=AssemblyConfig(3, 64), device="cpu", compile=False, **few)  # type: ignore[arg-type]
+    return replace(config, network=AssemblyConfig(3, 64), device="cpu", compile="off", **few)  # type: ignore[arg-type]
 
 
 def sized(config: Any, rate: float, seconds: float) -> Any:

@@ -37,7 +37,9 @@ def test_the_rehearsal_runs_every_part_where_much_is_missing(tmp_path: Path) -> 
     assert set(failed) == {"onnxruntime-cuda"}, failed
     assert report["parts"]["plumbing"]["wrong"] == 0
     assert report["parts"]["training"]["absent"] == ["av", "decord", "tyro"]
-    assert report["parts"]["training"]["steps_per_second"][-1] > 0
+    for name in ("training", "training-fused"):
+        assert report["parts"][name]["steps_per_second"][-1] > 0 and report["parts"][name]["notices"] == []
+    assert "not here" in report["parts"]["decoding"]["run --hwaccel gpu"]
     for name in device.VARIANTS:
         part = report["parts"][name]
         assert part["agreement"]["worst_labels"] > 0.99 and set(part["graphs"].values()) == {True}

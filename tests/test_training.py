@@ -42,7 +42,7 @@ from train.assembly import main, train  # noqa: E402
 from train.drawing.puppet_clips import write_clips  # noqa: E402
 from train.judging.finding import open_finder  # noqa: E402
 from train.presets.assembly import TrainingConfig, parse_config  # noqa: E402
-from train.running.quick import Compiled, checks_at, drawn_ahead  # noqa: E402
+from train.running.quick import checks_at, compiled, drawn_ahead  # noqa: E402
 from train.running.run_folder import RunLog, require_finite  # noqa: E402
 
 SMALL = AssemblyConfig(
@@ -310,37 +310,37 @@ def test_a_compiled_teacher_learns_the_same(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Traced by the compiler's front end; Inductor's code is not built here."""
-    compile_with, modes = torch.compile, []
+    compile_with, ways = torch.compile, []
 
-    def traced(module: torch.nn.Module, mode: str) -> object:
-        modes.append(mode)
+    def traced(module: torch.nn.Module, **way: str) -> object:
+        ways.append(way)
         return compile_with(module, backend="eager")
 
     monkeypatch.setattr(torch, "compile", traced)
     with caplog.at_level("WARNING", logger="train"):
-        for name, compiled in (("plain", False), ("compiled", True)):
-            train(
-                tiny(
-                    clips, tmp_path / name, steps=3, student_steps=0, checkpoint_every=1, compile=compiled, merge=False
-                )
-            )
-    assert modes == ["reduce-overhead"] and "not compiled" not in caplog.text
-    plain, quick = (log_of(tmp_path / name, "teacher") for name in ("plain", "compiled"))
+        for how in ("off", "graphs"):
+            settings = {"steps": 3, "student_steps": 0, "checkpoint_every": 1, "merge": False}
+            train(tiny(clips, tmp_path / how, compile=how, **settings))
+    assert ways == [{"backend": "cudagraphs"}] and "not compiled" not in caplog.text
+    plain, quick = (log_of(tmp_path / how, "teacher") for how in ("off", "graphs"))
     for one, other in zip(plain, quick, strict=True):
         assert other["target"] == pytest.approx(one["target"], rel=1e-3)
+        assert other["steps_per_second"] > 0
 
 
 def test_what_cannot_be_compiled_trains_as_it_is_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(module: torch.nn.Module, mode: str) -> object:
+        assert mode == "reduce-overhead"
+
         def fails(*_: object) -> object:
             raise RuntimeError("no C compiler\nhere")
 
         return fails
 
     monkeypatch.setattr(torch, "compile", broken)
-    double = Compiled(torch.nn.Linear(1, 1))
+    double = compiled(torch.nn.Linear(1, 1), "fused")
     with caplog.at_level("WARNING", logger="train"):
         results = [double(torch.ones(1)) for _ in range(2)]
     assert torch.equal(*results)

@@ -57,7 +57,7 @@ from .running.loop import (
     tell_unusual,
     trainer_exit_code,
 )
-from .running.quick import Compiled, checks_at, drawn_ahead
+from .running.quick import checks_at, compiled, drawn_ahead
 from .running.run_folder import RunLog, StopRequest, open_run, require_finite, restore
 from .students.close_presence import SUBJECT, write_subject
 from .students.level import calibrate_masks
@@ -85,7 +85,7 @@ def train_teacher(
     optimiser = adam(network, config.learning_rate, config.betas, fabric)
     start = restore(config.out / TEACHER, network, optimiser)
     losses_of = PairLosses(network, config.loss, features, emphasis)
-    forward, stepper = fabric.setup(Compiled(losses_of) if config.compile else losses_of, optimiser)
+    forward, stepper = fabric.setup(compiled(losses_of, config.compile), optimiser)
     log = RunLog(config.out, "teacher", start, config.steps, config.checkpoint_every, fabric)
     sampler = PairSampler(
         folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size, config.neighbours,
@@ -101,7 +101,9 @@ def train_teacher(
             paper_transform(draws) if config.warp == "paper" else random_similarity(draws, 45, (0.8, 1.1), 0.1)
         ).to(fabric.device)
         numbers = fades_at(step, config), draws.offset()
-        result, terms = forward(pair, transform, *(on_device(*numbers, fabric.device) if config.compile else numbers))
+        result, terms = forward(
+            pair, transform, *(numbers if config.compile == "off" else on_device(*numbers, fabric.device))
+        )
         if config.schedule == "cosine":
             set_rate(optimiser, cosine_rate(step, config.steps, config.learning_rate))
         check = checks_at(step, log.due(step), fabric.device)

@@ -13,6 +13,7 @@ from streamparts.models.assembly import AssemblyConfig
 from streamparts.models.assembly_paper import PaperAssemblyConfig
 from streamparts.models.student import StudentEncoder, StudentSize
 
+from ..running.quick import Compiling
 from ..students.student import StudentLoss
 from ..terms.weights import PAPER_WEIGHTS, LossWeights
 from .flags import parse_flags
@@ -81,9 +82,10 @@ class TrainingConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Precision of the networks; poses and losses are always in float32. The decoder, most of the work, computes in
     bfloat16 if the machine can. A CPU uses bf16-mixed for 16-mixed."""
-    compile: bool = False
-    """Fuse the teacher's passes and losses, and on a GPU replay them as graphs; the first step then takes minutes. If
-    it cannot be compiled, training prints a line and continues without."""
+    compile: Compiling = "off"
+    """What to do to the teacher's passes and losses, for a GPU, whose steps are otherwise bound by the launches of a
+    thousand kernels. "graphs" replays the same kernels as CUDA graphs; "fused" makes fewer of them first, for which the
+    first step takes minutes. If that cannot be done, training prints a line and continues without."""
     threads: int = 0
     """CPU threads; 0 for torch's default."""
     cache: Path | None = None
@@ -135,7 +137,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         "twice the resolution and thirteen times the pairs, for one data-centre GPU",
         {
             "network": AssemblyConfig(num_parts=12, image_size=128),
-            "compile": True,
+            "compile": "graphs",
             "steps": 12000,
             "student_steps": 6000,
             "batch_size": 32,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -42,14 +42,24 @@ def checks_at(step: int, due: bool, device: torch.device) -> bool:
     return due or device.type != "cuda" or step % CHECK_EVERY == 0
 
 
-class Compiled(nn.Module):
-    """A module whose passes are fused, and on a GPU replayed as graphs: a step is otherwise bound by its launches. If
-    it cannot be compiled here, it runs as it is, with a notice."""
+Compiling = Literal["off", "graphs", "fused"]
+"""How a module's passes are compiled: as they are, into CUDA graphs, or into fused kernels in such graphs."""
 
-    def __init__(self, module: nn.Module) -> None:
+
+def compiled(module: nn.Module, how: Compiling) -> nn.Module:
+    """The module, or a Compiled one."""
+    return module if how == "off" else Compiled(module, how)
+
+
+class Compiled(nn.Module):
+    """A module whose passes are replayed as graphs on a GPU: a step is otherwise bound by its launches. If it cannot be
+    compiled here, it runs as it is, with a notice."""
+
+    def __init__(self, module: nn.Module, how: Literal["graphs", "fused"]) -> None:
         super().__init__()
         self.module = module
-        self._quick: Callable[..., object] | None = torch.compile(module, mode="reduce-overhead")
+        by: dict[str, str] = {"backend": "cudagraphs"} if how == "graphs" else {"mode": "reduce-overhead"}
+        self._quick: Callable[..., object] | None = torch.compile(module, **by)  # type: ignore[call-overload]
 
     def forward(self, *given: object) -> object:
         if self._quick is not None:
