@@ -1,6 +1,7 @@
 """The library's error classes. Wrong arguments raise ValueError; all other failures raise one of these."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
@@ -41,11 +42,21 @@ def need(module: str, what: str, extra: str = "formats") -> Any:
         raise MissingExtraError(f"{what} needs {package} ({error}); pip install 'streamparts[{extra}]'") from error
 
 
+def _has_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
 def message_of(error: BaseException) -> str:
     """Return an error's message for users."""
     text = " ".join(str(error).split())
     if isinstance(error, StreampartsError):
         return text
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
+        return "the current folder no longer exists; change to another"
     if isinstance(error, MemoryError):
         return "not enough memory; use smaller frames or fewer sources, or close other programs"
     return f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it shows"

@@ -32,6 +32,16 @@ def write_whole(path: Path, data: bytes, mode: int | None = None) -> None:
         raise
 
 
+def user_cache(name: str) -> Path:
+    """XDG_CACHE_HOME/streamparts/NAME, or in ~/.cache if the variable is not set; it may not exist. Raises OSError for
+    a user without a home folder, as in containers that run as a number."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "streamparts" / name
+    except RuntimeError as error:
+        raise FileNotFoundError("this user has no home folder; set XDG_CACHE_HOME") from error
+
+
 def make_new(path: Path) -> None:
     """Create an empty file that no other process has open: an existing file is unlinked, not truncated, and a link is
     replaced, not followed. Devices and pipes stay as they are. Raises OSError."""

@@ -1,10 +1,13 @@
 """Bugs reported by users of similar tools, tested here; each case names its report.
 
-None of these ten affected streamparts when first tested; the tests prevent regressions.
+The first ten did not affect streamparts when first tested; the last three did. The tests prevent regressions.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -12,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from streamparts.cli import main
 from streamparts.runtime.stream import run
 from streamparts.sources import expand_sources, open_source
+from tests.conftest import environment
 from tests.media import numbered_video, picture, picture_file, write_video
 
 NAMES = {
@@ -107,3 +112,59 @@ def test_a_picture_of_any_mode_is_read(tmp_path: Path, mode: str) -> None:
     image.save(tmp_path / f"a{suffix}")
     with open_source(str(tmp_path)) as source:
         assert len(list(source)) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGPIPE")
+def test_a_reader_that_has_enough_ends_a_run_without_a_word(video: Path, model_path: Path) -> None:
+    """Backblaze/B2_Command_Line_Tool#1071, openvax/mhctools#387: piping into head is an error."""
+    words = [
+        sys.executable,
+        "-m",
+        "streamparts",
+        "run",
+        str(video),
+        "--model",
+        str(model_path),
+        "--no-overlay",
+        "--quiet",
+    ]
+    with subprocess.Popen(
+        [*words, "--tracks", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(5) == b'{"typ'
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, b"")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such database")
+def test_a_user_who_is_only_a_number_can_run_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path, model_path: Path
+) -> None:
+    """vectorize-io/hindsight#3863, Deep-MI/FastSurfer#286: in containers, getpwuid() knows no such user, and there is
+    no home folder."""
+    import pwd
+
+    def nobody(uid: int) -> pwd.struct_passwd:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    words = ["run", video, "--model", model_path, "--tracks", tmp_path / "t.jsonl", "--overlay", tmp_path / "o.mp4"]
+    assert main([*map(str, words)]) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the folder of a process cannot be deleted there")
+def test_a_folder_that_was_deleted_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model_path: Path
+) -> None:
+    """pypa/pip#4255, qutebrowser/qutebrowser#370: getcwd() fails."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["run", "a.mp4", "--model", str(model_path), "--tracks", "t.jsonl", "--no-overlay"]) == 1
+    assert "current folder no longer exists" in capsys.readouterr().err

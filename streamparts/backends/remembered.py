@@ -4,7 +4,6 @@ a third of the work of a run of one second."""
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from streamparts.files import write_whole
+from streamparts.files import user_cache, write_whole
 from streamparts.machine import installed_versions, num_threads, processor_name, usable_cores
 
 MOST_DAYS = 7
@@ -29,8 +28,8 @@ class Remembered(msgspec.Struct, frozen=True):
 def recall(sha256: str, threads: int | None, names: Sequence[str]) -> Remembered | None:
     """Return the remembered choice among backends `names` for a model, given its hash; None if there is none, or the
     machine or the packages have changed."""
-    path = _path(sha256, threads, names)
     try:
+        path = _path(sha256, threads, names)
         if time.time() - path.stat().st_mtime > MOST_DAYS * 86400:
             return None
         found = msgspec.json.decode(path.read_bytes(), type=Remembered)
@@ -41,8 +40,8 @@ def recall(sha256: str, threads: int | None, names: Sequence[str]) -> Remembered
 
 def remember(sha256: str, threads: int | None, names: Sequence[str], chosen: Remembered) -> None:
     """Store a choice for `recall`; without a folder to write to, nothing happens."""
-    path = _path(sha256, threads, names)
     with suppress(OSError):
+        path = _path(sha256, threads, names)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, msgspec.json.encode(chosen))
 
@@ -56,6 +55,5 @@ _PACKAGES = ("onnxruntime", "openvino")
 
 
 def folder() -> Path:
-    """XDG_CACHE_HOME/streamparts/choices, or ~/.cache if the variable is not set."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "streamparts" / "choices"
+    """The folder of choices, see user_cache. Raises OSError."""
+    return user_cache("choices")

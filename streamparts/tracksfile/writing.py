@@ -80,6 +80,8 @@ class JsonlSink:
                 if self.path != STANDARD_OUTPUT:
                     self._file.truncate(self._size)
             self._file.close()
+            if self.path == STANDARD_OUTPUT and isinstance(error, BrokenPipeError):
+                raise  # the reader has left, which is no failure
             raise VideoError(f"{self.path}: writing failed ({error.strerror})") from error
         self._size += len(data)
 

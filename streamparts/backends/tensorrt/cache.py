@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamparts.errors import ModelError
-from streamparts.files import write_whole
+from streamparts.files import user_cache, write_whole
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -21,9 +21,11 @@ _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder() -> Path:
-    """XDG_CACHE_HOME/streamparts/engines, or ~/.cache if the variable is not set."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "streamparts" / "engines"
+    """The folder of engines, see user_cache. Raises ModelError for a user without a home folder."""
+    try:
+        return user_cache("engines")
+    except OSError as error:
+        raise ModelError(f"no folder for engines: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
