@@ -18,7 +18,7 @@ from streamparts.models.student import Student, StudentConfig, StudentOutput
 from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, read_shards, write_shard
 from train.drawing.png import write_png
-from train.held_out import from_confusion, judge
+from train.held_out import from_confusion, judge, size_errors
 from train.inputs import rendered
 from train.inputs.negatives import Negatives
 from train.inputs.rendered import Lessons, RenderedImage, Truth, mirrored, moved, stack, swapped, swapped_labels
@@ -296,3 +296,11 @@ def test_the_size_of_a_part_whose_direction_is_unknown_does_not_shrink() -> None
     terms, less = (pose_terms(each, truth, SupervisedLoss()) for each in (aside, small))
     assert float(terms["size"]) < 1e-6 < float(less["size"])
     assert sum(less.values()) > sum(terms.values())
+
+
+def test_sizes_of_poses_are_judged_on_visible_parts() -> None:
+    truth = a_sample()
+    twice = truth.affines * np.array([2, 1, 1], np.float32)
+    assert np.median(size_errors(truth.affines, truth)) == 0
+    np.testing.assert_allclose(size_errors(twice, truth), [np.log(2), 0] * 2, atol=1e-6)
+    assert size_errors(twice, replace(truth, people=2)).size == 0

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streamparts.arrays import ByteArray
+from streamparts.arrays import FloatArray
 from streamparts.bundle.spec import pairs_by_name
 from streamparts.learning.trainers import exit_code, trainer_parser
 from streamparts.models.checkpoint import load_weights, read_config
@@ -25,7 +25,7 @@ from streamparts.models.student import Student, StudentConfig
 
 from .bodies.shards import Shard, read_shards
 from .inputs.negatives import Negatives
-from .inputs.rendered import NONE, moved, take
+from .inputs.rendered import NONE, RenderedImage, moved, take
 from .students.presence import calibrate, features_of, scores
 
 SUBJECT, FIGURES = "subject.json", "held-out.json"
@@ -33,12 +33,13 @@ MARGIN = 0.25
 """Margin of the crops, see SubjectSpec: the framing of the images before jitter."""
 LEAST_SEEN = 0.004
 """Share of the image's pixels from which a person counts as present."""
+MOSTLY_SEEN = 0.5
+"""Visible share of a part's silhouette from which the size of its pose is evaluated."""
 TOGETHER = 32
 
 
-def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout, ByteArray, NDArray[np.uint8]]]:
-    """Run a student on all images in small batches; return its output, true labels (B, S, S) and numbers of people
-    (B,)."""
+def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout, list[RenderedImage]]]:
+    """Run a student on all images in small batches of B; return its output and the ground truth."""
     network, size = ExportedStudent(student).eval(), student.config.image_size
     still = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     for shard in shards:
@@ -47,8 +48,7 @@ def answers(student: Student, shards: Sequence[Shard]) -> Iterator[tuple[Readout
             some = [moved(take(shard, row), still, size) for row in rows]
             with torch.no_grad():
                 read = network(torch.from_numpy(np.stack([sample.image for sample in some])))
-            people = np.array([sample.people for sample in some], np.uint8)
-            yield read, np.stack([sample.labels for sample in some]), people
+            yield read, some
 
 
 def answers_without(student: Student, negatives: Negatives, count: int) -> Iterator[Readout]:
@@ -68,9 +68,11 @@ def judge(
     parts = shards[0].parts
     slots = len(parts) + 1
     confusion, false, empty = np.zeros((slots, slots), np.int64), 0.0, 0
-    features, present = [], []
-    for read, truth, people in answers(student, shards):
-        guess = read.labels.numpy()
+    features, present, sizes = [], [], []
+    for read, samples in answers(student, shards):
+        guess, truth = read.labels.numpy(), np.stack([sample.labels for sample in samples])
+        people = np.array([sample.people for sample in samples], np.uint8)
+        sizes += [size_errors(own, sample) for own, sample in zip(read.affines.numpy(), samples, strict=True)]
         confusion += np.bincount((truth * np.uint8(slots) + guess).ravel(), minlength=confusion.size).reshape(
             confusion.shape
         )
@@ -92,6 +94,7 @@ def judge(
         **from_confusion(confusion, parts),
         "false_part_share": false / max(empty, 1),
         "presence_right": float(right.mean()),
+        "size_error": float(np.median(np.concatenate(sizes))),
     }
     return {name: round(value, 4) for name, value in figures.items()}, {
         "margin": MARGIN,
@@ -99,6 +102,15 @@ def judge(
         "offset": round(offset, 4),
         "source": "rendered bodies",
     }
+
+
+def size_errors(affines: FloatArray, truth: RenderedImage) -> FloatArray:
+    """(2 n,) |log of predicted / true| length of both axes of the n parts of a single body that are mostly visible."""
+    clear = (truth.seen > MOSTLY_SEEN) & (truth.people == 1)
+    # (n, 2) lengths of the columns of A
+    own, wanted = (np.linalg.norm(poses[clear, :, :2], axis=1) for poses in (affines, truth.affines))
+    errors = np.abs(np.log(own) - np.log(np.maximum(wanted, 1e-3)))
+    return np.asarray(errors.ravel(), np.float32)
 
 
 def from_confusion(confusion: NDArray[np.int64], parts: tuple[str, ...]) -> dict[str, float]:
