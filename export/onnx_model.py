@@ -2,7 +2,7 @@
 
 The graph takes uint8 RGB at the model's size and returns labels, affines, scores and evidence. It is first compared
 with the network on real frames; if a difference exceeds the tolerance, nothing is written. The sidecar x.onnx.json
-describes the model for other tools.
+describes the model for other tools. A skeleton.json in the run folder becomes x.skeleton.json.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.sidecar import write_model
 from streamparts.bundle.spec import ModelSpec, SubjectSpec, error_line
 from streamparts.errors import ModelError
+from streamparts.files import write_whole
 from streamparts.learning.trainers import exit_code, trainer_parser
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.parity.sample_frames import sample_frames, with_odd_frames
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_file import SUFFIX, load_skeleton
 
 from .graph import to_onnx
 from .parity import bundle_of, compare_frames, network_runner, tolerance_of
@@ -36,12 +39,15 @@ def export_run(run: Path, output: Path, media: Path, args: argparse.Namespace) -
     writes no model, if they differ."""
     trained = load_trained(run, args.teacher, args.evidence)
     spec = describe(trained, run, output, args)
+    skeleton = read_skeleton(run, spec.parts)
     data = to_onnx(fuse_batch_norms(trained.network), spec)
     bundle = bundle_of(data, output)
     frames = with_odd_frames(sample_frames(media, spec.input_hw, args.num_frames))
     comparison = compare_frames(network_runner(trained.network), OnnxRuntimeBackend(bundle).run, frames, spec)
     agreement = require_parity(comparison, tolerance_of("fp32"), frames, output, args.report)
     write_model(output, spec, data)
+    if skeleton:
+        write_whole(output.with_suffix(SUFFIX), skeleton.to_json())
     return said(agreement, tolerance_of("fp32"), frames)
 
 
@@ -75,6 +81,13 @@ def read_subject(run: Path) -> SubjectSpec | None:
         return msgspec.json.decode(path.read_bytes(), type=SubjectSpec)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: is not a description of a subject ({error_line(error)}); train again") from error
+
+
+def read_skeleton(run: Path, parts: tuple[str, ...]) -> Skeleton | None:
+    """Read the skeleton that `evaluate-rendered` found in the truth, with the model's names; None if the run has none.
+    Raises SkeletonError for an invalid file."""
+    path = run / "skeleton.json"
+    return msgspec.structs.replace(load_skeleton(path), parts=parts) if path.exists() else None
 
 
 def read_metrics(path: Path | None) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from export.onnx_model import read_skeleton
 from export.trained import load_trained
 from streamparts.errors import ModelError, StreampartsError
 from streamparts.models.checkpoint import read_metadata
@@ -18,7 +19,7 @@ from streamparts.models.student import Student, StudentConfig, StudentOutput
 from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, read_shards, write_shard
 from train.drawing.png import write_png
-from train.held_out import from_confusion, judge, size_errors
+from train.held_out import from_confusion, judge, size_errors, true_skeleton
 from train.inputs import rendered
 from train.inputs.negatives import Negatives
 from train.inputs.rendered import Lessons, RenderedImage, Truth, mirrored, moved, stack, swapped, swapped_labels
@@ -304,3 +305,22 @@ def test_sizes_of_poses_are_judged_on_visible_parts() -> None:
     assert np.median(size_errors(truth.affines, truth)) == 0
     np.testing.assert_allclose(size_errors(twice, truth), [np.log(2), 0] * 2, atol=1e-6)
     assert size_errors(twice, replace(truth, people=2)).size == 0
+
+
+def test_the_skeleton_of_the_truth_goes_with_the_export(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = ("torso", "tail", "left_hind")
+    turn = rng.uniform(-1, 1, (60, 3))
+    affines = np.zeros((60, 3, 2, 3), np.float32)
+    affines[..., 0, 0], affines[..., 1, 0] = 0.2 * np.cos(turn), 0.2 * np.sin(turn)
+    affines[..., 0, 1], affines[..., 1, 1] = -0.1 * np.sin(turn), 0.1 * np.cos(turn)
+    # one at each end of the first one's axis
+    affines[:, 1:, :, 2] = np.array([1, -1])[:, None] * affines[:, :1, :, 0] + affines[:, 1:, :, 0]
+    shard = replace(a_shard(60), affines=affines, parts=names)
+    found = true_skeleton([shard])
+    assert found.edges == ((0, 1), (0, 2)) and {joint.kind for joint in found.joints} == {"hinge"}
+    np.testing.assert_allclose([joint.in_parent for joint in found.joints], [[1, 0], [-1, 0]], atol=0.02)
+    (tmp_path / "skeleton.json").write_bytes(found.to_json())
+    renamed = read_skeleton(tmp_path, ("a", "b", "c"))
+    assert renamed is not None and renamed.parts == ("a", "b", "c") and renamed.edges == found.edges
+    assert read_skeleton(tmp_path / "none", names) is None

@@ -1,7 +1,7 @@
 """Evaluate a student on held-out rendered images, and calibrate its subject score.
 
-Prints the figures, and writes held-out.json and the calibrated subject.json into the run folder. The images must be
-rendered with another --seed than those it was trained on.
+Prints the figures, and writes held-out.json, the calibrated subject.json and the true skeleton.json into the run
+folder. The images must be rendered with another --seed than those it was trained on.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,17 @@ from streamparts.models.checkpoint import load_weights, read_config
 from streamparts.models.readout import ExportedStudent, Readout
 from streamparts.models.run_files import STUDENT
 from streamparts.models.student import Student, StudentConfig
+from streamparts.tracking.skeleton import Skeleton
+from streamparts.tracking.skeleton_finding import find_skeleton
 
 from .bodies.shards import Shard, read_shards
 from .inputs.negatives import Negatives
 from .inputs.rendered import NONE, RenderedImage, moved, take
 from .students.presence import calibrate, features_of, scores
 
-SUBJECT, FIGURES = "subject.json", "held-out.json"
+SUBJECT, FIGURES, SKELETON = "subject.json", "held-out.json", "skeleton.json"
+CONNECTED = {frozenset(("torso", "tail"))}
+"""Parts that are connected, although a third one fits as well: a tail's base lies between the hips."""
 MARGIN = 0.25
 """Margin of the crops, see SubjectSpec: the framing of the images before jitter."""
 LEAST_SEEN = 0.004
@@ -113,6 +118,16 @@ def size_errors(affines: FloatArray, truth: RenderedImage) -> FloatArray:
     return np.asarray(errors.ravel(), np.float32)
 
 
+def true_skeleton(shards: Sequence[Shard]) -> Skeleton:
+    """Find the joints in the true poses of single bodies."""
+    parts = shards[0].parts
+    affines = np.concatenate([np.array(shard.affines)[shard.people == 1] for shard in shards])
+    # in a square of side 2, the poses' normalised coordinates; parts outside the image count, as their poses are known
+    weights = np.ones(affines.shape[:2], np.float32)
+    pairs = [(i, j) for i, j in combinations(range(len(parts)), 2) if frozenset((parts[i], parts[j])) in CONNECTED]
+    return find_skeleton(affines, weights, parts, 2.0, connected=pairs)
+
+
 def from_confusion(confusion: NDArray[np.int64], parts: tuple[str, ...]) -> dict[str, float]:
     """Compute figures from a (1 + K, 1 + K) confusion matrix of pixels, truth by prediction: foreground IoU; mean part
     IoU, also with sides merged; and among limb pixels assigned to the right limb, the share with the right side."""
@@ -156,8 +171,10 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate the run's student; write and print the figures."""
     checkpoint = args.run / STUDENT
     student = load_weights(checkpoint, Student(read_config(checkpoint, StudentConfig))).eval()
-    figures, subject = judge(student, read_shards(args.pictures), Negatives.load(args.negatives))
+    shards = read_shards(args.pictures)
+    figures, subject = judge(student, shards, Negatives.load(args.negatives))
     (args.run / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (args.run / SKELETON).write_bytes(true_skeleton(shards).to_json())
     (args.run / SUBJECT).write_text(json.dumps(subject, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({**figures, **subject}, indent=2))
 

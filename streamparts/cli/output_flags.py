@@ -32,9 +32,10 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--trail-seconds", metavar="S", type=float, help="length of the trails in seconds (default: 1)")
     group.add_argument(
         "--skeleton",
-        metavar="FILE.json|PAIRS",
+        metavar="FILE.json|MODEL|PAIRS",
         type=_skeleton,
-        help="a skeleton file, to add joints and place hidden parts; or pairs of parts to connect by lines: 0-1,1-2",
+        help="a skeleton file, or the bundled model whose skeleton is used, to add joints and place hidden parts; "
+        "or pairs of parts to connect by lines: 0-1,1-2",
     )
     group.add_argument(
         "--side-by-side", action="store_true", help="show the source on the left, the overlay on the right"
@@ -74,14 +75,16 @@ def _words(text: str) -> list[str]:
 
 
 def _skeleton(text: str) -> Path | tuple[tuple[int, int], ...]:
-    if Path(text).suffix.lower() == ".json":
+    from streamparts.bundle.shipped import model_names
+
+    if Path(text).suffix.lower() == ".json" or text in model_names():
         return Path(text)
     try:
         pairs = [pair.split("-") for pair in _words(text)]
         return tuple((int(one), int(other)) for one, other in pairs)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a .json file nor a list of pairs of part numbers such as 0-1,1-2"
+            f"{text!r} is no .json file, no bundled model, and no list of pairs of part numbers such as 0-1,1-2"
         ) from error
 
 

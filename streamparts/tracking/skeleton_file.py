@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamparts.bundle.json_file import read_json
+from streamparts.bundle.shipped import bundled_path
 from streamparts.errors import SkeletonError
 from streamparts.tracking.skeleton import ANEW, Skeleton
 
+SUFFIX = ".skeleton.json"
+"""Ending of the file beside a model, in place of .onnx."""
+
 
 def load_skeleton(path: str | Path) -> Skeleton:
-    """Read a file of `streamparts skeleton`. Raises SkeletonError with a one-line message for anything else."""
+    """Read a file of `streamparts skeleton`, or the skeleton of a bundled model, given its name. Raises SkeletonError
+    with a one-line message for anything else."""
+    if bundled := bundled_path(str(path)):
+        path = bundled.with_suffix(SUFFIX)
     try:
         return read_json(Path(path), Skeleton, "a skeleton")
     except ValueError as error:

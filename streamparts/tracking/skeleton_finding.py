@@ -8,6 +8,7 @@ the motion does not determine it. The pairs with the best fit form the tree.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -45,11 +46,17 @@ class PairFit(NamedTuple):
 
 
 def find_skeleton(
-    affines: FloatArray, weights: FloatArray, names: tuple[str, ...], side_px: float, min_seen: float = 0.05
+    affines: FloatArray,
+    weights: FloatArray,
+    names: tuple[str, ...],
+    side_px: float,
+    min_seen: float = 0.05,
+    connected: Sequence[tuple[int, int]] = (),
 ) -> Skeleton:
     """Find the tree of F frames of K parts: `affines` (F, K, 2, 3) canonical -> pixels, `weights` (F, K) in [0, 1], 0
     if a part is not visible, `side_px` the frame's shorter side. Parts visible in less than `min_seen` of the frames
-    are left out. Raises ValueError if fewer than two parts are visible together long enough.
+    are left out. Pairs of parts that are known to be `connected` come before all others. Raises ValueError if fewer
+    than two parts are visible together long enough.
     """
     require_shape("affines", affines, (None, len(names), 2, 3))
     require_shape("weights", weights, affines.shape[:2])
@@ -71,7 +78,8 @@ def find_skeleton(
         (i, j): (fit.residual + _REACH_PRICE * (radii[i] + radii[j]) / 2 * fit.reach) / side_px
         for (i, j), fit in fits.items()
     }
-    edges = spanning_tree(costs)
+    known = {(min(pair), max(pair)) for pair in connected}
+    edges = spanning_tree({pair: cost * (pair not in known) for pair, cost in costs.items()})
     root = _root(edges, radii)
     joints = tuple(_joint(edge, fits, costs, edges, side_px) for edge in _outwards(edges, root))
     return Skeleton(parts=names, root=root, joints=joints, num_frames=len(affines))
