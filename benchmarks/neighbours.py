@@ -14,8 +14,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.inputs import puppet_clip
 from benchmarks.place import ROOT, python_with_pip
@@ -26,6 +28,10 @@ ENVIRONMENT = ROOT / ".venv-neighbours"
 DOES = {
     "streamparts": "10 parts, each with mask, affine pose and score; every frame's own time; H.264",
     "plain loop": "the same network, centres of parts only; no tracker; frames by number; MPEG-4 part 2",
+    "supervision's sinks": "the plain loop's network; its results as Detections, with masks of the frame's size, to a "
+    "JSON sink; masks and centres drawn by its annotators; MPEG-4 part 2",
+    "decoding and encoding alone": "FFmpeg's libraries in a loop, with the overlay's encoder, without results: a "
+    "limit for every program",
     MEDIAPIPE.replace("==", " "): "33 landmarks of one person, found once and then followed; people only, learned from "
     "labels; MPEG-4 part 2",
 }
@@ -53,11 +59,11 @@ def measure(clips: dict[str, Path], num_frames: int, repeats: int) -> dict[str, 
 
 def participants() -> tuple[dict[str, list[str]], dict[str, str]]:
     """Commands by name, to be followed by clip, results and drawn video; and reasons why others cannot run."""
-    streamparts, plain, mediapipe = DOES
-    commands = {
-        streamparts: solo(),
-        plain: [sys.executable, "-m", "benchmarks.plain_loop"],
-    }
+    streamparts, plain, supervision, codec, mediapipe = DOES
+    commands = {streamparts: solo(), plain: [sys.executable, "-m", "benchmarks.plain_loop"]}
+    if find_spec("supervision"):
+        commands[supervision] = [sys.executable, "-m", "benchmarks.neighbour_supervision"]
+    commands[codec] = [sys.executable, "-m", "benchmarks.neighbour_codec"]
     try:
         python = environment()
     except RuntimeError as error:
@@ -94,7 +100,7 @@ def one_clip(
             for name, command in commands.items():
                 outputs = [str(scratch / "results.jsonl"), *([str(scratch / "drawn.mp4")] if draw else [])]
                 runs.setdefault((name, draw), []).append(_run([*command, str(clip), *outputs]))
-    return [
+    rows: list[dict[str, Any]] = [
         {
             "clip": clip_name,
             "name": name,
@@ -106,6 +112,13 @@ def one_clip(
         }
         for (name, draw), found in runs.items()
     ]
+    ours = {row["mode"]: row for row in rows if row["name"] == next(iter(commands))}
+    return [row | _ratios(row, ours[row["mode"]]) for row in rows]
+
+
+def _ratios(row: dict[str, Any], ours: dict[str, Any]) -> dict[str, float]:
+    """Frame rate and processor time relative to those of the first program, streamparts."""
+    return {f"{key}, ratio": round(row[key] / ours[key], 2) for key in ("fps", "processor ms per frame")}
 
 
 def _run(command: Sequence[str]) -> dict[str, float]:

@@ -4,6 +4,7 @@ A busy machine lengthens wall times tenfold, but processor times little. So each
 processor time of its thread; what FFmpeg's and x264's own threads used is added in one row. With --against, the same is
 measured with the code of another checkout (`git worktree add ../before COMMIT`), in turns. Figures are medians over the
 turns, in milliseconds per frame. Each run is the second one of a new process, so that nothing is loaded during it.
+Frames per second, and the cores that were used, mean something only while nothing else runs.
 """
 
 from __future__ import annotations
@@ -81,14 +82,15 @@ def one_run(video: str, model: str, overlay: bool, scratch: Path) -> dict[str, f
     ):
         streamparts.run(video, bundle, backend=backend, force=True, **outputs)
         spent.clear()
-        began = time.process_time()
+        began, wall = time.process_time(), time.perf_counter()
         summary = streamparts.run(video, bundle, backend=backend, force=True, **outputs)
-        whole = time.process_time() - began
+        whole, wall = time.process_time() - began, time.perf_counter() - wall
     found = {stage: spent[stage] for stage in STAGES if stage in spent}
     found["other threads, and between stages"] = whole - sum(found.values())
     rows = {stage: 1e3 * seconds / summary.num_frames for stage, seconds in {**found, "whole": whole}.items()}
     peak_kb = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[0]
-    return {**rows, "memory MB": int(peak_kb) / 1024}
+    speed = {"frames per second": summary.num_frames / wall, "cores used": whole / wall}
+    return {**rows, **speed, "memory MB": int(peak_kb) / 1024}
 
 
 def _method(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:

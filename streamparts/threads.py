@@ -139,6 +139,11 @@ class Channel(Generic[T]):
             self._num_bytes = 0
             self._changed.notify_all()
 
+    def is_ready(self) -> bool:
+        """True if the consumer would not wait for an item or the end now."""
+        with self._changed:
+            return bool(self._items) or self._finished or self._cancelled
+
     def __iter__(self) -> Iterator[T]:
         """Yield items until the end; raises the error given to `finish`, unless the channel was cancelled."""
         while True:
@@ -189,6 +194,10 @@ class Prefetch(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         self._thread = DaemonThread("prefetch", self._fill)
         yield from self._channel
+
+    def is_ready(self) -> bool:
+        """True if the next item is there, or the end."""
+        return self._channel.is_ready()
 
     def end(self) -> None:
         """Ask the thread to stop, and end a waiting iteration. From any thread; returns at once."""

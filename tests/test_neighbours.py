@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 import streamparts
-from benchmarks import neighbours, plain_loop
+from benchmarks import neighbour_codec, neighbour_supervision, neighbours, plain_loop
 from benchmarks.inputs import puppet_clip, scaled_clip
 from tests.media import decode
 
@@ -33,6 +33,30 @@ def test_the_plain_loop_finds_the_centres_that_streamparts_finds(
     assert len(list(decode(tmp_path / "drawn.mp4"))) == 6
 
 
+def test_supervisions_sinks_hold_the_parts_that_the_plain_loop_finds(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("supervision")
+    plain_loop.main(str(clip), str(tmp_path / "centres.jsonl"))
+    neighbour_supervision.main(str(clip), str(tmp_path / "found.json"), str(tmp_path / "drawn.mp4"))
+    plain, other = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (other["frames"], other["found"]) == (plain["frames"], plain["found"])
+    parts = [{point[0] for point in json.loads(line)} for line in (tmp_path / "centres.jsonl").read_text().splitlines()]
+    rows = json.loads((tmp_path / "found.json").read_text())
+    for number, wanted in enumerate(parts):
+        assert {int(row["class_id"]) for row in rows if int(row["frame"]) == number} == wanted
+    assert len(list(decode(tmp_path / "drawn.mp4"))) == 6
+
+
+def test_the_limit_decodes_and_encodes_every_frame(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    neighbour_codec.main(str(clip), "", str(tmp_path / "drawn.mp4"))
+    neighbour_codec.main(str(clip), "")
+    assert [json.loads(line)["frames"] for line in capsys.readouterr().out.splitlines()] == [6, 6]
+    assert len(list(decode(tmp_path / "drawn.mp4"))) == 6
+
+
 def test_streamparts_is_timed_as_the_others_are(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     neighbours.main([neighbours.SOLO, str(clip), str(tmp_path / "t.jsonl"), str(tmp_path / "o.mp4")])
     said = json.loads(capsys.readouterr().out)
@@ -41,6 +65,8 @@ def test_streamparts_is_timed_as_the_others_are(clip: Path, tmp_path: Path, caps
 
 
 def test_who_cannot_be_installed_is_named_and_the_others_are_timed(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
+    pytest.importorskip("supervision")
+
     def nothing() -> Path:
         raise RuntimeError("no such package")
 
@@ -49,9 +75,10 @@ def test_who_cannot_be_installed_is_named_and_the_others_are_timed(monkeypatch: 
     found = neighbours.measure({}, 6, 1)
     assert found["failed"] == {"mediapipe 0.10.21": "no such package"}
     names = [(row["name"], row["mode"]) for row in found["rows"]]  # type: ignore[attr-defined]
-    assert names == [
-        (name, mode) for mode in ("results", "results and drawn video") for name in ("streamparts", "plain loop")
-    ]
+    programs = [name for name in neighbours.DOES if "mediapipe" not in name]
+    assert names == [(name, mode) for mode in ("results", "results and drawn video") for name in programs]
+    first = found["rows"][0]  # type: ignore[index]
+    assert first["fps, ratio"] == first["processor ms per frame, ratio"] == 1
 
 
 def test_one_that_fails_says_what_it_said_last(tmp_path: Path) -> None:

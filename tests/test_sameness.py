@@ -1,6 +1,7 @@
 """Frames that look like the one before: what is not done again, and that the results are the same."""
 
 import json
+import threading
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -33,9 +34,11 @@ class Counting(OnnxRuntimeBackend):
     """Counts the images."""
 
     num_images = 0
+    _lock = threading.Lock()
 
     def run(self, images: np.ndarray) -> NetworkOutputs:
-        self.num_images += len(images)
+        with self._lock:
+            self.num_images += len(images)
         return super().run(images)
 
 
@@ -116,9 +119,12 @@ def test_an_array_that_the_caller_writes_again_is_a_new_frame(bundle: Bundle, ba
     assert backend.num_images == 2
 
 
+@pytest.mark.parametrize("cores", [1, 2])
 def test_a_run_gives_what_it_gives_without_comparing(
-    slides: Path, bundle: Bundle, backend: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slides: Path, bundle: Bundle, backend: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
 ) -> None:
+    monkeypatch.setattr("streamparts.backends.parallel.usable_cores", lambda: cores)
+
     def outputs(name: str) -> tuple[list[object], list[tuple[np.ndarray, Fraction]]]:
         files = tmp_path / f"{name}.jsonl", tmp_path / f"{name}.mp4"
         run(slides, bundle, backend=backend, tracks=files[0], overlay=files[1], masks=True)

@@ -35,6 +35,8 @@ class OnnxRuntimeBackend:
         usable, ModelError if the model cannot run.
         """
         self.name = "onnxruntime" if device == "cpu" else f"onnxruntime-{device}"
+        self.is_reentrant = device == "cpu"
+        """Sessions on the CPU compute in the threads that call them."""
         self._bundle = bundle
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads(threads)

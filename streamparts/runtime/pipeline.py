@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from streamparts.backends.parallel import ParallelRuns, can_run_in_parallel
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
 from streamparts.data import Backend, Frame, Tracks, standing_for
@@ -18,7 +19,7 @@ from streamparts.meter import picture_bytes
 from streamparts.runtime.options import TRACKING, Policy, Tracking, default_policy
 from streamparts.runtime.stats import RunMeter
 from streamparts.sources import Source
-from streamparts.threads import GRACE_SECONDS, Prefetch
+from streamparts.threads import GRACE_SECONDS, Prefetch, countdown
 from streamparts.tracking.looking import FixedTracks, FollowedTracks
 from streamparts.tracking.segment import PartSegmenter, Prepared
 from streamparts.tracking.skeleton import Skeleton
@@ -59,6 +60,10 @@ class Pipeline:
         self._meter = meter or RunMeter(source.name)
         self._first_index = tracking.first_index
         self._rate_limit = tracking.rate_limit()
+        self._parallel: ParallelRuns | None = None
+        """The backend, if it runs on two frames at once."""
+        if self.policy == "all" and not (source.live or following.num_subjects) and can_run_in_parallel(backend):
+            backend = self._parallel = ParallelRuns(backend, bundle.spec.input_hw, self._meter.clock)
         self._segmenter = PartSegmenter(bundle, backend)
         self._region = following.region
         if self._region is not None:
@@ -83,10 +88,12 @@ class Pipeline:
             prepared = Prefetch(
                 self._prepared(self._wanted_frames()), depth, None, interrupt, lambda item: picture_bytes(item.frame)
             )
-            # One frame behind, which a live source must not be, the network runs beside all else.
-            overlaps = self._segmenter.overlaps and not source.live
-            self._prefetch = prepared
-            self._results = fixed.updates(prepared) if overlaps else map(fixed.update, prepared)
+            self._prefetch, overlaps = prepared, self._segmenter.overlaps and not source.live
+            self._results = (
+                fixed.updates(prepared, prepared.is_ready, counts_waiting=self._parallel is None)
+                if overlaps  # the network runs beside all else
+                else map(fixed.update, prepared)
+            )
 
     def __iter__(self) -> Iterator[Tracks]:
         """Raises errors of the source or the network after the tracks before them."""
@@ -99,8 +106,11 @@ class Pipeline:
 
     def close(self, seconds: float = GRACE_SECONDS) -> bool:
         """End the decoding thread; a live source that blocks it is closed for that. Returns False if it did not end
-        within `seconds`: then neither it nor the source can be used any more."""
-        return self._prefetch.close(seconds)
+        within `seconds`: then neither it nor the source can be used any more. The network's own threads end, too."""
+        left = countdown(seconds)
+        self._prefetch.end()
+        have_ended = self._parallel is None or self._parallel.close(seconds)
+        return self._prefetch.close(left() or 0.0) and have_ended
 
     def _wanted_frames(self) -> Iterator[Frame]:
         left_out: Frame | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -61,6 +62,12 @@ class PartSegmenter:
         """Middle row of the last frame."""
         self._answered: tuple[ByteArray | None, list[Parts]] = (None, [])
         """Images of the last run of the network, and what it found in them."""
+        self._started: ByteArray | None = None
+        """The image that `start` gave to the network last."""
+        self._repeats: deque[bool] = deque()
+        """For each frame that waits for `finish`, whether it shows the image of the one before."""
+        self._finished: Parts | None = None
+        """The last result of `finish`."""
 
     def __call__(self, frame: Frame) -> tuple[Letterbox, Parts]:
         prepared = self.prepare(frame)
@@ -107,18 +114,31 @@ class PartSegmenter:
         return isinstance(self._backend, Overlapping)
 
     def start(self, prepared: Prepared) -> None:
-        """Start on a frame; at most two may wait for `finish`. Raises ModelError."""
+        """Start on a frame; at most two may wait for `finish`. The network does not run again on the image in memory
+        that was started last. Raises ModelError."""
         if prepared.on_device is not None:
             self._start_there([prepared])
+            self._started = None
+            self._repeats.append(False)
             return
         backend = self._overlapping()
-        rows = backend.rows(1)
-        rows[0] = prepared.image
-        backend.submit(rows)
+        again = self._started is not None and np.array_equal(prepared.image, self._started)
+        if not again:
+            rows = backend.rows(1)
+            rows[0] = prepared.image
+            backend.submit(rows)
+            self._started = prepared.image.copy() if self._reuses and _MOST_KEPT else None
+        self._repeats.append(again)
 
     def finish(self, prepared: Prepared) -> Parts:
         """Return the parts of the oldest frame that was started. Raises ModelError, as `infer`."""
-        return self._parts(self._overlapping().collect(), [prepared])[0]
+        backend = self._overlapping()
+        if not (self._repeats and self._repeats.popleft()):
+            self._finished = None
+            self._finished = self._parts(backend.collect(), [prepared])[0]
+        if self._finished is None:
+            raise ModelError(f"{self._name}: the network failed on the frame before, which looks the same")
+        return _own(self._finished)
 
     def _start_there(self, prepared: Sequence[Prepared]) -> None:
         """Start on frames that are on the backend's device."""
