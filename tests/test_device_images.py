@@ -17,12 +17,12 @@ from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
 from streamparts.backends.torch_cuda import TorchCudaBackend  # noqa: E402
 from streamparts.bundle.load import Bundle  # noqa: E402
 from streamparts.data import DeviceImage, Frame, NetworkOutputs  # noqa: E402
+from streamparts.devices import torch_images  # noqa: E402
+from streamparts.devices.torch_images import TorchImage, axis_weights  # noqa: E402
 from streamparts.errors import ModelError  # noqa: E402
 from streamparts.geometry import Letterbox  # noqa: E402
 from streamparts.parity.sample_frames import sample_frames  # noqa: E402
-from streamparts.sources import torch_images  # noqa: E402
 from streamparts.sources.rescale import _resize_array  # noqa: E402
-from streamparts.sources.torch_images import TorchImage, axis_weights  # noqa: E402
 from streamparts.tracking.looks import Looks  # noqa: E402
 from streamparts.tracking.segment import PartSegmenter  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402

@@ -96,8 +96,16 @@ for name in ("av", "decord", "msgspec"):
             "print(bench({model!r}, backends=['onnxruntime'], batches=[1], seconds=0).to_text())",
             "noise, since PyAV is not installed: the network only",
         ),
+        (
+            "import benchmarks.without_msgspec\nfrom tests.host_stream import HostStream\n"
+            "from streamparts.backends.loading import load_model\n"
+            "from streamparts.backends.onnx_runtime import OnnxRuntimeBackend\n"
+            "from streamparts.backends.torch_cuda import TorchCudaBackend\n"
+            "print(OnnxRuntimeBackend(load_model({model!r})).name, TorchCudaBackend)",
+            "TorchCudaBackend",
+        ),
     ],
-    ids=["benchmarks.gpu", "streamparts bench"],
+    ids=["benchmarks.gpu", "streamparts bench", "torch on CUDA"],
 )
 def test_it_runs_without_pyav_decord_and_msgspec(model: Path, code: str, words: str) -> None:
     source = BLOCKED + code.format(model=str(model))

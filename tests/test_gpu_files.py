@@ -20,13 +20,13 @@ from streamparts import track  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
 from streamparts.backends.torch_cuda import TorchCudaBackend  # noqa: E402
 from streamparts.data import DeviceImage  # noqa: E402
+from streamparts.devices.torch_images import TorchImage  # noqa: E402
 from streamparts.errors import VideoError  # noqa: E402
 from streamparts.machine import missing_gpu  # noqa: E402
 from streamparts.sources import FileSource, gpu_decoders, gpu_files, open_source, trimmed  # noqa: E402
 from streamparts.sources.gpu_decoders import NvidiaDecoder, TorchcodecDecoder, missing_decoder, open_decoder  # noqa: E402
 from streamparts.sources.gpu_files import GpuFileSource  # noqa: E402
 from streamparts.sources.rescale import Rescaler  # noqa: E402
-from streamparts.sources.torch_images import TorchImage  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 from tests.exported import exported_bundle  # noqa: E402
 from tests.host_stream import HostStream  # noqa: E402

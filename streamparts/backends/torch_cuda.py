@@ -15,11 +15,11 @@ from streamparts.backends.torch_graph import CudaStream, Stream, TorchSlot
 from streamparts.backends.torch_network import build_network, num_outputs
 from streamparts.bundle.load import Bundle
 from streamparts.data import DeviceImage, NetworkOutputs
+from streamparts.devices.torch_images import TorchImage
 from streamparts.errors import BackendError, ModelError
 from streamparts.models.fuse import fuse_relus
 from streamparts.models.half import halved
 from streamparts.models.readout_kernel import fuse_readout
-from streamparts.sources.torch_images import TorchImage
 
 import torch  # isort: skip - after torch_network, which reports a missing package
 from torch import Tensor, nn  # isort: skip

@@ -138,6 +138,6 @@ def _as_image(image: object) -> ByteArray | DeviceImage:
         return array
     if device not in _DLPACK_GPU:
         raise ValueError(f"image must be in the memory of the host or of an NVIDIA GPU, got DLPack's device {device}")
-    from streamparts.sources import torch_images
+    from streamparts.devices import torch_images
 
     return torch_images.on_device(image)

@@ -49,7 +49,7 @@ class TorchcodecDecoder:
         return len(self._decoder)
 
     def frame(self, index: int) -> tuple[DeviceImage, float]:
-        from streamparts.sources.torch_images import TorchImage
+        from streamparts.devices.torch_images import TorchImage
 
         if index != self._last[0]:  # to return to a frame, it would seek, which misses in some containers
             self._last = index, self._decoder.get_frame_at(index)
@@ -81,7 +81,7 @@ class NvidiaDecoder:
         return len(self._decoder)
 
     def frame(self, index: int) -> tuple[DeviceImage, None]:
-        from streamparts.sources.torch_images import copy_of
+        from streamparts.devices.torch_images import copy_of
 
         # a copy, because the decoder writes later frames into the same memory
         return copy_of(self._decoder[index]), None
@@ -100,7 +100,7 @@ def missing_decoder() -> str | None:
         return reason
     if not any(find_spec(package) for package in _DECODERS):
         return f"neither {' nor '.join(_DECODERS)} is installed; pip install 'streamparts[nvdec]'"
-    from streamparts.sources.torch_images import missing_cuda
+    from streamparts.devices.torch_images import missing_cuda
 
     return missing_cuda()
 
