@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import streamparts
 from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import Tracks
+from streamparts.data import NetworkOutputs, Tracks
 from streamparts.errors import ModelError, TracksError, VideoError
 from streamparts.geometry import Region
 from streamparts.runtime.loop import track
@@ -119,8 +120,39 @@ def test_a_lost_subject_is_not_looked_for_in_damaged_frames(squares: Bundle) -> 
     source = SceneSource(pictures(rest, range(20)), damaged=range(10))
     pipeline = Pipeline(source, squares, backend := _Counting(squares), tracking=Tracking(roi="auto"))
     results = iter(pipeline)
-    assert seen([next(results) for _ in range(10)]) == "." * 10 and backend.num_pictures == 0
-    assert seen(list(results)) == "x" * 10 and pipeline.close()
+    # the network may be three frames ahead
+    assert seen([next(results) for _ in range(5)]) == "." * 5 and backend.num_pictures == 0
+    assert seen(list(results)) == "." * 5 + "x" * 10 and pipeline.close()
+
+
+def test_a_network_beside_all_else_gives_the_same_tracks(squares: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, threads = [], []
+    for cores in (1, 2):
+        monkeypatch.setattr("streamparts.runtime.pipeline.usable_cores", lambda cores=cores: cores)
+        backend = _Counting(squares)
+        pipeline = Pipeline(SceneSource(pictures(WALK, range(30))), squares, backend, Tracking(roi="auto"))
+        found.append(list(pipeline))
+        assert pipeline.close()
+        threads.append(backend.threads)
+    assert threads[0] == {threading.get_ident()} and not threads[1] & threads[0]
+    assert seen(found[0]) == "x" * 30
+    for one, other in zip(*found, strict=True):
+        assert one.region == other.region
+        np.testing.assert_array_equal(one.affines, other.affines)
+        np.testing.assert_array_equal(one.labels, other.labels)
+
+
+def test_a_network_that_hangs_beside_all_else_is_named(squares: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamparts.runtime.pipeline.usable_cores", lambda: 2)
+    backend = _Hanging(squares)
+    pipeline = Pipeline(SceneSource(pictures(WALK, range(30))), squares, backend, Tracking(roi="auto"))
+    results = iter(pipeline)
+    assert next(results).index == 0
+    assert backend.hangs.wait(20)
+    assert not pipeline.close(0.2)
+    assert pipeline.stuck == "the network"
+    backend.go_on.set()
+    assert pipeline.close()
 
 
 @pytest.mark.parametrize("begins", [(), (15,)])
@@ -149,10 +181,28 @@ class _Counting:
 
         self._backend = OnnxRuntimeBackend(bundle)
         self.num_pictures = 0
+        self.threads: set[int] = set()
 
-    def run(self, images: ByteArray) -> object:
+    def run(self, images: ByteArray) -> NetworkOutputs:
         self.num_pictures += len(images)
+        self.threads.add(threading.get_ident())
         return self._backend.run(images)
+
+
+class _Hanging(_Counting):
+    """Hangs from the fourth call on."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle)
+        self.hangs, self.go_on = threading.Event(), threading.Event()
+        self._num_calls = 0
+
+    def run(self, images: ByteArray) -> NetworkOutputs:
+        self._num_calls += 1
+        if self._num_calls > 3:
+            self.hangs.set()
+            self.go_on.wait()
+        return super().run(images)
 
 
 def test_a_subject_at_rest_is_always_seen_in_the_same_crop(squares: Bundle) -> None:

@@ -241,7 +241,7 @@ class Job:
         left = self._left(_SOURCE_SECONDS)
         if not pipeline.close(GRACE_SECONDS if left is None else left):
             stack.pop_all()
-            self.warnings.append("the source did not stop in time; its thread was abandoned")
+            self.warnings.append(f"{pipeline.stuck} did not stop in time; its thread was abandoned")
 
     def _begin_closing(self) -> bool:
         """True for the caller who must close the outputs."""

@@ -80,4 +80,4 @@ def _tracks(pipeline: Pipeline, stack: ExitStack) -> Generator[Tracks]:
         finally:
             if not pipeline.close():
                 stack.pop_all()
-                warnings.warn("the source did not stop in time; its thread is abandoned", RuntimeWarning, 2)
+                warnings.warn(f"{pipeline.stuck} did not stop in time; its thread is abandoned", RuntimeWarning, 2)

@@ -15,12 +15,13 @@ from streamparts.bundle.spec import ModelSpec
 from streamparts.data import Backend, Frame, Tracks, standing_for
 from streamparts.errors import VideoError
 from streamparts.geometry import Region
+from streamparts.machine import usable_cores
 from streamparts.meter import picture_bytes
 from streamparts.runtime.options import TRACKING, Policy, Tracking, default_policy
 from streamparts.runtime.stats import RunMeter
 from streamparts.sources import Source
 from streamparts.threads import GRACE_SECONDS, Prefetch, countdown
-from streamparts.tracking.looking import FixedTracks, FollowedTracks
+from streamparts.tracking.looking import FixedTracks, FollowedTracks, Looked
 from streamparts.tracking.segment import PartSegmenter, Prepared
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.skeleton_file import skeleton_for
@@ -64,6 +65,10 @@ class Pipeline:
         """The backend, if it runs on two frames at once."""
         if self.policy == "all" and not (source.live or following.num_subjects) and can_run_in_parallel(backend):
             backend = self._parallel = ParallelRuns(backend, bundle.spec.input_hw, self._meter.clock)
+        self.stuck = ""
+        """What did not end when this was closed."""
+        self._looks: Prefetch[Looked] | None = None
+        """The network on followed subjects, if it has a thread of its own."""
         self._segmenter = PartSegmenter(bundle, backend)
         self._region = following.region
         if self._region is not None:
@@ -79,6 +84,9 @@ class Pipeline:
                 self._segmenter, bundle.spec, following.num_subjects, new_tracker, self._meter.clock
             )
             self._prefetch, self._results = frames, map(tracks.update, frames)
+            if self.policy == "all" and not source.live and usable_cores() > 1:  # the network runs beside all else
+                self._looks = Prefetch(map(tracks.look, frames), 1, weigh=lambda looked: picture_bytes(looked.frame))
+                self._results = map(tracks.tracks, self._looks)
             return
         fixed = FixedTracks(self._segmenter, bundle.spec, self._region is not None, new_tracker(), self._meter.clock)
         if self.policy == "latest":  # a frame that may still be dropped is not worth preparing
@@ -103,14 +111,19 @@ class Pipeline:
         """End an iteration that waits for a frame now, or the next time it would wait. From any thread; returns at
         once."""
         self._prefetch.end()
+        if self._looks is not None:
+            self._looks.end()
 
     def close(self, seconds: float = GRACE_SECONDS) -> bool:
-        """End the decoding thread; a live source that blocks it is closed for that. Returns False if it did not end
-        within `seconds`: then neither it nor the source can be used any more. The network's own threads end, too."""
+        """End all threads; a live source that blocks its own is closed for that. Returns False if one did not end
+        within `seconds`, and sets `stuck`: then neither network nor source can be used any more."""
         left = countdown(seconds)
-        self._prefetch.end()
-        have_ended = self._parallel is None or self._parallel.close(seconds)
-        return self._prefetch.close(left() or 0.0) and have_ended
+        self.end()
+        network_ends = self._parallel is None or self._parallel.close(seconds)
+        network_ends &= self._looks is None or self._looks.close(left() or 0.0)
+        source_ends = self._prefetch.close(left() or 0.0)
+        self.stuck = "the source" if network_ends else "the network"
+        return network_ends and source_ends
 
     def _wanted_frames(self) -> Iterator[Frame]:
         left_out: Frame | None = None

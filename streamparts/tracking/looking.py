@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from streamparts.bundle.spec import ModelSpec
 from streamparts.data import Frame, Parts, Tracks
 from streamparts.errors import ModelError
 from streamparts.meter import StageClock
+from streamparts.tracking.memory import Seen
 from streamparts.tracking.presence import Presence, subject_score
 from streamparts.tracking.segment import PartSegmenter, Prepared
 from streamparts.tracking.subject import Follower
 from streamparts.tracking.tracker import PartTracker
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A frame, and what was seen of each subject in it."""
+
+    frame: Frame
+    seen: list[Seen]
 
 
 class FollowedTracks:
@@ -32,17 +41,25 @@ class FollowedTracks:
         self._trackers = [new_tracker() for _ in range(num_subjects)]
         self._clock = clock or StageClock()
 
-    def update(self, frame: Frame) -> Tracks:
-        """Return the tracks of the next frame, with those of other subjects in `others`. Raises ModelError."""
-        seen = self._follower.look(frame)
+    def look(self, frame: Frame) -> Looked:
+        """Find the subjects in the next frame. It needs nothing of what `tracks` does, so that may run in another
+        thread, behind it. Raises ModelError."""
+        return Looked(frame, self._follower.look(frame))
+
+    def tracks(self, looked: Looked) -> Tracks:
+        """Return the tracks of the next frame, with those of other subjects in `others`."""
         with self._clock.time("track"):
             subjects = []
-            for number, (tracker, each) in enumerate(zip(self._trackers, seen, strict=True)):
+            for number, (tracker, each) in enumerate(zip(self._trackers, looked.seen, strict=True)):
                 if each.anew:
                     tracker.forget()
-                tracks = tracker.update(frame, each.letterbox, each.parts, each.here)
+                tracks = tracker.update(looked.frame, each.letterbox, each.parts, each.here)
                 subjects.append(replace(tracks, subject=number, subject_score=each.score))
             return replace(subjects[0], others=tuple(subjects[1:])) if len(subjects) > 1 else subjects[0]
+
+    def update(self, frame: Frame) -> Tracks:
+        """`look`, then `tracks`. Raises ModelError."""
+        return self.tracks(self.look(frame))
 
 
 class FixedTracks:
