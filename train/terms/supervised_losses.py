@@ -31,9 +31,11 @@ class SupervisedLoss:
     """L1 between centres in normalised units, weighted by each part's visible share."""
     shape: float = 0.25
     """L1 between the first columns of A, which have a part's direction and length."""
-    size: float = 0.15
-    """L1 between the logarithms of both scales. Without it, scales of parts with uncertain directions shrink to their
-    minimum: the median of vectors that point anywhere is 0."""
+    length: float = 0.06
+    """L1 between the lengths of the first axes. Without it, those of parts with uncertain directions shrink, because the
+    median of vectors that point anywhere is 0. It is weaker than `shape`: a wrong direction has to pass through 0."""
+    breadth: float = 0.15
+    """L1 between the logarithms of the second scales, which L1 between the second columns of A would shrink, too."""
     canonical: float = 1.0
     """L1 between positions on the body, in body heights."""
     facing: float = 0.2
@@ -107,9 +109,12 @@ def pose_terms(affine: Affine, truth: Truth, weights: SupervisedLoss) -> dict[st
     centres = (affine.translation - truth.centres).abs().sum(-1)
     # (B, K) A = R diag(s): its first column is s_x (cos, sin), and its columns' lengths are s
     axes = (affine.rotation * affine.scale[..., :1] - truth.shapes[..., 0]).abs().sum(-1)
-    sizes = (affine.scale.log() - truth.shapes.norm(dim=-2).clamp(min=1e-3).log()).abs().sum(-1)
+    lengths, breadths = truth.shapes.norm(dim=-2).clamp(min=1e-3).unbind(-1)
+    longer = (affine.scale[..., 0] - lengths).abs()
+    broader = (affine.scale[..., 1].log() - breadths.log()).abs()
     return {
         "translation": weights.translation * (centres * truth.trust).sum() / trusted,
         "shape": weights.shape * (axes * truth.trust).sum() / trusted,
-        "size": weights.size * (sizes * truth.trust).sum() / trusted,
+        "length": weights.length * (longer * truth.trust).sum() / trusted,
+        "breadth": weights.breadth * (broader * truth.trust).sum() / trusted,
     }
