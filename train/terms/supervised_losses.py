@@ -32,8 +32,8 @@ class SupervisedLoss:
     shape: float = 0.25
     """L1 between the first columns of A, which have a part's direction and length."""
     length: float = 0.06
-    """L1 between the lengths of the first axes. Without it, those of parts with uncertain directions shrink, because the
-    median of vectors that point anywhere is 0. It is weaker than `shape`: a wrong direction has to pass through 0."""
+    """L1 between the lengths of the first axes. Without it, those of parts with uncertain directions shrink: the median
+    of vectors that point anywhere is 0. It is weaker than `shape`, since a wrong direction has to pass through 0."""
     breadth: float = 0.15
     """L1 between the logarithms of the second scales, which L1 between the second columns of A would shrink, too."""
     canonical: float = 1.0
