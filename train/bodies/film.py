@@ -23,7 +23,7 @@ MARGINS = (0.92, 1.35)
 ROAMS = 0.8
 """Largest part of a path, in sizes of the body, that the camera does not follow."""
 NEAREST = 0.7
-"""Distance from the camera, in sizes of the body, that no vertex falls below."""
+"""Distance from the camera, in sizes of the body, that no vertex falls below unless asked for."""
 BY_HAND, SHAKE = 0.25, 0.012
 """Share of clips filmed by hand, and how far the image shakes, in sides."""
 
@@ -37,7 +37,7 @@ class Take:
     """(F, 2) pixels by which what stands on the floor beside the body has moved in the image."""
 
 
-def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int) -> Take:
+def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int, nearest: float = NEAREST) -> Take:
     """Let a camera, of which only place and direction count, follow the bodies and show them in every frame."""
     middle = np.mean([[act.shown(i).mean(0) for i in range(len(act.figures))] for act in acts], 0)  # (F, 3)
     if len(middle) > 1:
@@ -47,7 +47,7 @@ def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int) ->
     depth = np.outer(away @ camera.turned[2], camera.turned[2])
     aside = away - depth
     follows = _followed(aside, body * rng.uniform(0, ROAMS)) * aside + _followed(depth, 1.5 * ROAMS * body) * depth
-    places = camera.place + follows - _too_near(camera, acts, follows, NEAREST * body) * camera.turned[2]
+    places = camera.place + follows - _too_near(camera, acts, follows, nearest * body) * camera.turned[2]
     plain = [Camera(camera.turned, place.astype(np.float32)) for place in places]
     focal, centre = _framing(plain, acts, size * rng.uniform(1 / MARGINS[1], 1 / MARGINS[0]), size)
     shake = rng.normal(0, 1, (len(middle), 2)) * size * SHAKE * 8 * (rng.random() < BY_HAND)
@@ -83,10 +83,18 @@ def _framing(cameras: list[Camera], acts: list[Act], side: float, size: int) -> 
 
 
 def film(
-    rng: Generator, cast: Cast, acts: list[Act], camera: Camera, photos: Photos, size: int, fps: int = 30
+    rng: Generator,
+    cast: Cast,
+    acts: list[Act],
+    camera: Camera,
+    photos: Photos,
+    size: int,
+    fps: int = 30,
+    nearest: float = NEAREST,
 ) -> list[PuppetClip]:
-    """Film bodies, which may hide each other; return a clip for each, with the same images and its own truth."""
-    take = place_cameras(rng, camera, acts, size)
+    """Film bodies, which may hide each other; return a clip for each, with the same images and its own truth. The
+    camera goes back until nothing is closer than `nearest` sizes of the body."""
+    take = place_cameras(rng, camera, acts, size, nearest)
     middle = take.cameras[len(take.cameras) // 2]
     light = draw_light(rng, middle)
     # large enough for the pans, up to three sides; (0, 0) is the pixel at `edge` of it

@@ -70,7 +70,7 @@ def draw_of_family(rng: Generator, joints: Array, family: Callable[[Generator], 
     if rng.random() < 0.45:
         second = first
     for side, name in ((LEFT, first), (RIGHT, second)):
-        set_arm(pose, rng, joints, side, *_arm_directions(rng, name))
+        set_arm(pose, rng, joints, side, *arm_directions(rng, name))
     return pose
 
 
@@ -99,7 +99,8 @@ def set_arm(pose: Array, rng: Generator, joints: Array, side: int, upper: Array,
     pose[wrist] = about(rest[1], rng.normal(0, 0.6)) @ turn(*rng.normal(0, 16, 3))
 
 
-def _arm_directions(rng: Generator, name: str) -> tuple[Array, Array]:
+def arm_directions(rng: Generator, name: str) -> tuple[Array, Array]:
+    """Draw the directions of upper arm and forearm, as ARMS has them under this name."""
     upper, fore, _ = ARMS[name]
     if name != "anywhere":
         return unit(np.array(upper) + rng.normal(0, 0.17, 3)), unit(np.array(fore) + rng.normal(0, 0.17, 3))

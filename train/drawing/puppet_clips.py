@@ -149,8 +149,13 @@ def write_clip(clip: PuppetClip, path: str | Path) -> None:
         for frame in clip.frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
         container.mux(stream.encode())
-    truth = {f.name: np.asarray(getattr(clip, f.name)) for f in fields(PuppetTruth)}
-    np.savez_compressed(path.with_suffix(".npz"), allow_pickle=False, **truth)
+    write_truth(clip, path)
+
+
+def write_truth(truth: PuppetTruth, path: str | Path) -> None:
+    """Write the truth of the video `path` to `<stem>.npz` beside it."""
+    arrays = {f.name: np.asarray(getattr(truth, f.name)) for f in fields(PuppetTruth)}
+    np.savez_compressed(Path(path).with_suffix(".npz"), allow_pickle=False, **arrays)
 
 
 def load_truth(path: str | Path) -> PuppetTruth:

@@ -1,0 +1,1 @@
+"""Rendered people that do what puppets cannot. See `python -m benchmarks.bodies --help`."""
