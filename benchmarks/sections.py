@@ -98,6 +98,14 @@ def real(options: SectionOptions) -> Figures:
     return {**figures, "rows": [rounded(row) for row in figures["rows"]]}
 
 
+def bodies(options: SectionOptions) -> Figures:
+    """The bundled model on rendered people; needs the extra `bodies`."""
+    from benchmarks.bodies.__main__ import Asked, default_cache, measure
+
+    some = {"num_clips": 1, "num_frames": 4, "size": 96} if options.quick else {}
+    return measure(Asked(default_cache(), **some))
+
+
 def memory(options: SectionOptions) -> Figures:
     from benchmarks.memory import measure
 
@@ -170,7 +178,7 @@ def corpus(options: SectionOptions) -> Figures:
 SECTIONS: dict[str, Callable[[SectionOptions], Figures]] = {
     function.__name__: function
     for function in (
-        runtime, engines, scaling, accuracy, real, memory, startup, neighbours, live, counter, corpus, messages,
+        runtime, engines, scaling, accuracy, real, bodies, memory, startup, neighbours, live, counter, corpus, messages,
         smoothing, skeleton,
     )
 }  # fmt: skip

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import streamparts
 from benchmarks.bodies.figures import Tally, as_true, named
 from benchmarks.bodies.sets import Clips
-from benchmarks.real.running import CPU_BACKEND, NUM_PICTURES, tracked
+from benchmarks.real.running import CPU_BACKEND, NUM_PICTURES, has_subject, tracked
 from benchmarks.real.subjects import middle_of
 from streamparts.arrays import ByteArray
 from streamparts.backends.choice import open_backend
@@ -47,11 +47,15 @@ class Judged:
         match = named(bundle.spec.parts, parts)
         return cls(name, bundle, open_backend(bundle, CPU_BACKEND, 1), match if (match >= 0).all() else None)
 
+    def follows(self, clips: Clips) -> int:
+        """Return how many people are followed: all, or one by a model that sees whole frames."""
+        return clips.subjects if has_subject(self.bundle) else 1
+
     def frames(self, clips: Clips) -> Iterator[tuple[int, Tracks, list[PuppetTruth]]]:
         """Yield the number of the clip, the tracks of every frame and the truth of the clip."""
         for number, video in enumerate(clips.videos):
             truths = clips.truths(video)
-            with closing(tracked(video, self.bundle, self.backend, None, clips.subjects)) as stream:
+            with closing(tracked(video, self.bundle, self.backend, None, self.follows(clips))) as stream:
                 for tracks in stream:
                     yield number, tracks, truths
 
@@ -92,7 +96,7 @@ def judge(model: Judged, clips: Clips, sheet: Path | None = None) -> dict[str, A
             chosen = set(spread(len(truths[0].labels), max(1, NUM_PICTURES // len(clips.videos))))
         found = as_true(all_labels(tracks), model.match, len(model.bundle.spec.parts))
         tally.add([truth.labels[i] for truth in truths], [truth.visible_fraction[i] for truth in truths], found)
-        if clips.subjects > 1:
+        if model.follows(clips) > 1:
             _follow(matcher, tracks, [truth.joints[i] for truth in truths], i - last)
         last = i
         if sheet and i in chosen and len(samples) < NUM_PICTURES:
@@ -101,7 +105,7 @@ def judge(model: Judged, clips: Clips, sheet: Path | None = None) -> dict[str, A
             samples.append(SheetFrame(whole, FoundParts.of_tracks(tracks)))
     if sheet and samples:
         write_sheet(sheet, samples, model.match)
-    return {**tally.figures(), **(_followed(matcher) if clips.subjects > 1 else {})}
+    return {**tally.figures(), **(_followed(matcher) if model.follows(clips) > 1 else {})}
 
 
 def _of_new_clip(matcher: SubjectMatcher) -> SubjectMatcher:
