@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,8 @@ def bodies(options: SectionOptions) -> Figures:
     """The bundled model on rendered people; needs the extra `bodies`."""
     from benchmarks.bodies.__main__ import Asked, default_cache, measure
 
-    some = {"num_clips": 1, "num_frames": 4, "size": 96} if options.quick else {}
-    return measure(Asked(default_cache(), **some))
+    asked = Asked(default_cache())
+    return measure(replace(asked, num_clips=1, num_frames=4, size=96) if options.quick else asked)
 
 
 def memory(options: SectionOptions) -> Figures:
