@@ -174,7 +174,7 @@ def test_what_is_wrong_is_said_in_one_line(words: list[str], said: str, capsys: 
 def test_the_trainers_take_the_flags_and_learn_once(
     trainer: str, parse: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = training.Recipe(threads=1, features=Path("squeeze.npz"), more=("--seed", "4"))
+    recipe = training.LearnerOptions(threads=1, features=Path("squeeze.npz"), more=("--seed", "4"))
     video = tmp_path / "turning" / "clip_0000.mp4"
     video.parent.mkdir()
     video.write_bytes(b"")
@@ -206,4 +206,4 @@ def test_a_failed_training_is_begun_again(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(training, "command", command)
     for _ in range(2):
         with pytest.raises(StreampartsError, match="code 1"):
-            training.learn("assembly", replace(training.Recipe(), threads=1), Clips((video,), 1), tmp_path)
+            training.learn("assembly", replace(training.LearnerOptions(), threads=1), Clips((video,), 1), tmp_path)

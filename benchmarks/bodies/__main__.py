@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.bodies.judging import Judged, judge
 from benchmarks.bodies.sets import SETS, open_set
-from benchmarks.bodies.training import TRAINERS, Recipe, learn, training_clips
+from benchmarks.bodies.training import TRAINERS, LearnerOptions, learn, training_clips
 from benchmarks.markdown import table
 from benchmarks.place import commit, machine
 from streamparts.errors import StreampartsError
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class BodiesOptions:
     """Options of a run."""
 
     cache: Path
@@ -45,12 +45,12 @@ class Asked:
     size: int = 192
     pictures: Path | None = None
     trainers: tuple[str, ...] = ()
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: LearnerOptions = field(default_factory=LearnerOptions)
     training: tuple[int, int] | None = None
     """Numbers of training clips and of their frames; None: training.NUM_CLIPS and NUM_FRAMES."""
 
 
-def measure(asked: Asked) -> dict[str, Any]:
+def measure(asked: BodiesOptions) -> dict[str, Any]:
     """Render what is missing, train what is asked for, and return the figures of every set and model. Raises
     StreampartsError."""
     models = [Judged.load(name, file, PARTS) for name, file in asked.models]
@@ -92,9 +92,9 @@ def parser() -> argparse.ArgumentParser:
         help="bundled models by name, or .onnx files (default: person)",
     )  # fmt: skip
     for flag, (default, what) in {
-        "num-clips": (Asked.num_clips, "clips of each set"),
-        "num-frames": (Asked.num_frames, "frames of each clip"),
-        "size": (Asked.size, "side of the clips, in pixels"),
+        "num-clips": (BodiesOptions.num_clips, "clips of each set"),
+        "num-frames": (BodiesOptions.num_frames, "frames of each clip"),
+        "size": (BodiesOptions.size, "side of the clips, in pixels"),
     }.items():
         out.add_argument(f"--{flag}", type=int, default=default, help=f"{what} (default: {default})")
     out.add_argument("--train", action="store_true", help="learn models without labels, unless they are in the cache")
@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
-def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
+def asked_of(args: argparse.Namespace, more: Sequence[str]) -> BodiesOptions:
     """Raises StreampartsError."""
     if not args.models and not args.train:
         raise StreampartsError("nothing to judge: give --models NAME[=FILE], or --train")
@@ -120,7 +120,7 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
         if path and not path.is_dir():
             raise StreampartsError(f"{path} is not a folder; create it first")
     features = args.features.absolute() if args.features else None
-    return Asked(
+    return BodiesOptions(
         cache=(args.cache or default_cache()).absolute(),
         sets=tuple(dict.fromkeys(args.sets)),
         models=tuple(_named(text) for text in args.models),
@@ -129,7 +129,7 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
         size=args.size,
         pictures=args.pictures,
         trainers=tuple(dict.fromkeys(args.trainers)) if args.train else (),
-        recipe=Recipe(args.preset, args.threads, features, tuple(more)),
+        recipe=LearnerOptions(args.preset, args.threads, features, tuple(more)),
     )
 
 

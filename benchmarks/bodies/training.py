@@ -18,7 +18,7 @@ NUM_CLIPS, NUM_FRAMES = 16, 96
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LearnerOptions:
     """Options of the trainings."""
 
     preset: str | None = None
@@ -42,7 +42,7 @@ def training_clips(cache: Path, size: int, num_clips: int = NUM_CLIPS, num_frame
     return open_set(SETS["turning"], cache, num_clips, num_frames, size, TRAINING)
 
 
-def learn(trainer: str, recipe: Recipe, clips: Clips, cache: Path) -> tuple[Path, float]:
+def learn(trainer: str, recipe: LearnerOptions, clips: Clips, cache: Path) -> tuple[Path, float]:
     """Return the exported model that `trainer` learned from the videos alone, and the minutes it took; from the cache
     if it exists, and an interrupted training is resumed. Raises TrainingError."""
     words = [word.strip("-").replace("/", "_") for word in recipe.flags(trainer)]
