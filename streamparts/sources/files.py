@@ -40,6 +40,7 @@ from streamparts.sources.hwdecode import HardwareDecoder, choose
 from streamparts.sources.levels import levels_note
 from streamparts.sources.rational import exact
 from streamparts.sources.shares import Limit, TooLarge
+from streamparts.sources.thinning import Thinning
 from streamparts.sources.timed import TimedImage, counted_note, states_times, timed_frames
 from streamparts.texts import readable
 
@@ -69,6 +70,7 @@ class FileSource(Closing):
         self._max_pixels, self._limit = max_pixels, Limit(max_pixels)
         self.decode_errors = 0
         self._iterated = False
+        self.thinning = Thinning(hwaccel == "none")
         self._waited = 0.0
         """Time waited for the last packet, in seconds."""
         self._num_given = 0
@@ -248,6 +250,7 @@ class FileSource(Closing):
     def _decode_packets(self, num_skipped: int) -> Generator[VideoFrame]:
         """Decode packet by packet, because the container's own decoder stops at the first bad packet."""
         packets, watch = self._container.demux(self._stream), self._watch
+        self.thinning.restart()
         while True:
             asked = time.perf_counter()
             try:
@@ -260,7 +263,7 @@ class FileSource(Closing):
             self._waited = time.perf_counter() - asked
             try:
                 with watch.decoding(packet):
-                    images = packet.decode()
+                    images = self.thinning.images(packet)
             except BROKEN:
                 if watch.too_large:
                     raise TooLarge(f"{self.path}: {watch.too_large}", watch.too_large_pixels) from None
@@ -288,10 +291,7 @@ class FileSource(Closing):
             notes.append(f"pixels {self.pixel_aspect} as wide as high")
         if self.rotation:
             notes.append(f"rotated by {self.rotation} degrees")
-        if self._decoder.kind != "none":
-            notes.append(f"decoded by {self._decoder.kind}")
-        if self._decoder.reason:
-            notes.append(self._decoder.reason)
+        notes += self._decoder.notes()
         if self._first[0].interlaced_frame:
             notes.append("interlaced (used as decoded)")
         videos = list(moving_streams(self._container))

@@ -28,6 +28,11 @@ class HardwareDecoder:
         memory."""
         return None if self.kind == "none" else HWAccel(self.kind)
 
+    def notes(self) -> list[str]:
+        """What to say about it in a source's description."""
+        named = [] if self.kind == "none" else [f"decoded by {self.kind}"]
+        return [*named, self.reason] if self.reason else named
+
 
 def choose(wanted: str, codec: str = "h264") -> HardwareDecoder:
     """Return the requested decoder if it works for `codec` (FFmpeg's name), else software with the reason.

@@ -11,6 +11,7 @@ from streamparts.data import Frame, Gap
 from streamparts.errors import VideoError
 from streamparts.sources.base import Closing, OpenedSource, Source, details
 from streamparts.sources.container import ticks_at
+from streamparts.sources.thinning import Thinning
 
 
 @runtime_checkable
@@ -19,6 +20,15 @@ class Startable(Protocol):
 
     def start_at(self, seconds: float) -> None:
         """Begin with the first frame at or after `seconds`; raises VideoError without one."""
+
+
+@runtime_checkable
+class Thinnable(Protocol):
+    """A source that need not decode every frame."""
+
+    @property
+    def thinning(self) -> Thinning:
+        """Which frames are decoded."""
 
 
 def trimmed(source: Source, start: float | None = None, end: float | None = None, every: int = 1) -> OpenedSource:
@@ -90,6 +100,8 @@ class _Trimmed(_Wrapped):
         self._start, self._end, self._every = start, end, every
         if start and isinstance(source, Startable):
             source.start_at(start)
+        elif isinstance(source, Thinnable):
+            source.thinning.every = every
         super().__init__(source)
         self.start_seconds = start
         self.rate = source.rate / every if source.rate else None
