@@ -1,7 +1,8 @@
 """Compare the size of overlays at the quality of the default encoder: python -m benchmarks.encoders [CLIP] [--model X]
 
-The overlay's frames are drawn once. Each row of SETTINGS encodes them at several crf; the size is interpolated at the
-luma PSNR of the default. Frames delayed by a setting are lost if the process is killed.
+The overlay's frames are drawn once. First come the presets as shipped, with luma PSNR and SSIM to the drawn frames.
+Each row of SETTINGS encodes them at several crf; the size is interpolated at the PSNR, and at the SSIM, of the default.
+Frames delayed by a setting are lost if the process is killed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from contextlib import nullcontext
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import av
+import cv2
 import numpy as np
 from av import VideoFrame
 from av.video.codeccontext import VideoCodecContext
@@ -23,16 +26,17 @@ from av.video.codeccontext import VideoCodecContext
 import streamparts
 from benchmarks.markdown import table
 from benchmarks.place import commit, machine
+from streamparts.arrays import ByteArray, FloatArray
 from streamparts.machine import ordinary_threads
 from streamparts.sinks.overlay.canvas import yuv_canvas
 from streamparts.sinks.overlay.drawing import Painter
-from streamparts.sinks.overlay.encoders import SMALL_ENCODER, SOFTWARE_ENCODER
+from streamparts.sinks.overlay.encoders import AUTO, AV1, AV1_SLOW, SMALL, choose_encoder
 from streamparts.sinks.overlay.style import DEFAULT_STYLE
 from streamparts.sources.rescale import Rescaler, plane_arrays
 
 CLIP = Path(__file__).parents[1] / "examples" / "puppet.mp4"
-CRFS = {"libx264": (16, 19, 22, 25), "libx265": (15, 19, 23), "libsvtav1": (24, 28, 32, 36)}
-"""Their range covers the quality of the default."""
+CRFS = {"libx264": (16, 19, 22, 25), "libx265": (15, 19, 23), "libsvtav1": (24, 28, 32, 37)}
+"""Their range covers the quality of the default; where it does not, the row says "at least", or nothing."""
 DECODERS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "libdav1d"}
 SETTINGS: dict[str, dict[str, str]] = {
     "ultrafast, the default": {"preset": "ultrafast"},
@@ -54,6 +58,8 @@ SETTINGS: dict[str, dict[str, str]] = {
     "AV1, preset 5, a key frame in 4 s": {"codec": "libsvtav1", "preset": "5", "g": "120"},
     "AV1, preset 4, a key frame in 4 s": {"codec": "libsvtav1", "preset": "4", "g": "120"},
     "AV1, preset 2, a key frame in 4 s": {"codec": "libsvtav1", "preset": "2", "g": "120"},
+    "AV1, preset 2, as for screens": {"codec": "libsvtav1", "preset": "2", "g": "120", "svtav1-params": "scm=1"},
+    "AV1, preset 2, tuned for SSIM": {"codec": "libsvtav1", "preset": "2", "g": "120", "svtav1-params": "tune=2"},
 }
 FIXED = {"libx264": {"tune": "zerolatency", "forced-idr": "1"}}
 """Options of all rows, for encoding without delay; a row may override them."""
@@ -68,8 +74,32 @@ def drawn(clip: Path, model: str, count: int) -> list[VideoFrame]:
     return pictures
 
 
-def encoded(pictures: Sequence[VideoFrame], options: dict[str, str]) -> tuple[int, float, float]:
-    """(bytes, PSNR in dB, milliseconds of one core per image)."""
+class Encoded(NamedTuple):
+    num_bytes: int
+    psnr: float
+    """dB, of the luma's mean squared error over all images."""
+    ssim: float
+    """dB: -10 log10(1 - mean SSIM of the luma)."""
+    ms: float
+    """Milliseconds of one core per image."""
+
+
+def ssim_of(one: ByteArray, other: ByteArray) -> float:
+    """Mean structural similarity of (H, W) images (Wang et al. 2004: Gaussian of 1.5 pixels, K = .01 and .03)."""
+    a, b = one.astype(np.float32), other.astype(np.float32)
+
+    def blurred(image: FloatArray) -> FloatArray:
+        return np.asarray(cv2.GaussianBlur(image, (11, 11), 1.5), np.float32)
+
+    mean_a, mean_b = blurred(a), blurred(b)
+    var_a, var_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
+    shared = blurred(a * b) - mean_a * mean_b
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    upper = (2 * mean_a * mean_b + c1) * (2 * shared + c2)
+    return float((upper / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean())
+
+
+def encoded(pictures: Sequence[VideoFrame], options: dict[str, str]) -> Encoded:
     name = options.get("codec", "libx264")
     options = {key: value for key, value in (FIXED.get(name, {}) | options).items() if value and key != "codec"}
     if name == "libx265":  # FFmpeg's own option would be ignored
@@ -91,12 +121,28 @@ def encoded(pictures: Sequence[VideoFrame], options: dict[str, str]) -> tuple[in
     decoder = av.CodecContext.create(DECODERS[name], "r")
     assert isinstance(decoder, VideoCodecContext)
     images = [image for packet in [*packets, None] for image in decoder.decode(packet)]
-    errors = [
-        np.square(plane_arrays(one)[0].astype(np.float32) - plane_arrays(other)[0]).mean()
-        for one, other in zip(pictures, images, strict=True)
-    ]
-    psnr = float(10 * np.log10(255**2 / np.mean(errors)))
-    return sum(packet.size for packet in packets), psnr, 1e3 * spent / len(pictures)
+    lumas = [(plane_arrays(one)[0], plane_arrays(other)[0]) for one, other in zip(pictures, images, strict=True)]
+    error = np.mean([np.square(one.astype(np.float32) - other).mean() for one, other in lumas])
+    alike = np.mean([ssim_of(one, other) for one, other in lumas])
+    psnr, ssim = float(10 * np.log10(255**2 / error)), float(-10 * np.log10(1 - alike))
+    return Encoded(sum(packet.size for packet in packets), psnr, ssim, 1e3 * spent / len(pictures))
+
+
+def shipped(name: str) -> dict[str, str]:
+    """Options of a preset of --encoder."""
+    encoder = choose_encoder(name)
+    return {"codec": encoder.name, "g": "120" if name in (AV1, AV1_SLOW) else "30"} | encoder.options
+
+
+def times_smaller(default: Encoded, at: Sequence[Encoded], measure: str) -> str:
+    """How many times smaller than the default, at its quality by `measure`; beyond the tried crf, a bound."""
+    wanted = getattr(default, measure)
+    pairs = sorted((getattr(each, measure), each.num_bytes) for each in at)
+    qualities, sizes = np.array(pairs).T
+    ratio = default.num_bytes / float(np.exp(np.interp(wanted, qualities, np.log(sizes))))
+    if wanted > qualities[-1]:
+        return "-"
+    return f"{'at least ' if wanted < qualities[0] else ''}{ratio:.2f}"
 
 
 def main() -> None:
@@ -108,24 +154,28 @@ def main() -> None:
     args = parser.parse_args()
     os.environ.setdefault("SVT_LOG", "1")
     pictures = drawn(args.clip, args.model, args.frames)
-    size, quality, ms = encoded(pictures, SOFTWARE_ENCODER.options)
-    small = encoded(pictures, SMALL_ENCODER.options)
-    for name, (num_bytes, psnr, spent) in (("auto", (size, quality, ms)), ("small", small)):
-        print(
-            f"{args.clip.name}, {len(pictures)} frames, {name}: {num_bytes / 1e3:.0f} kB, {psnr:.1f} dB, {spent:.1f} ms"
+    default = encoded(pictures, shipped(AUTO))
+    rows = []
+    for name in (AUTO, SMALL, AV1, AV1_SLOW):
+        one = default if name == AUTO else encoded(pictures, shipped(name))
+        ratio = f"{default.num_bytes / one.num_bytes:.2f}"
+        rows.append(
+            (name, f"{one.num_bytes / 1e3:.0f} kB", ratio, f"{one.psnr:.1f}", f"{one.ssim:.1f}", f"{one.ms:.1f} ms")
         )
-    print()
+    print(f"{args.clip.name}, {len(pictures)} frames\n")
+    print(
+        table(("--encoder", "size", "times smaller", "PSNR dB", "SSIM dB", "one core, a picture"), rows),
+        "\n",
+        flush=True,
+    )
     rows = []
     for name in args.only:
         options = SETTINGS[name]
-        crfs = CRFS[options.get("codec", "libx264")]
-        at = [encoded(pictures, options | {"crf": str(crf)}) for crf in crfs]
-        sizes, qualities, times = (np.array(values) for values in zip(*at, strict=True))
-        order = np.argsort(qualities)
-        same = float(np.exp(np.interp(quality, qualities[order], np.log(sizes[order]))))
-        crf = float(np.interp(quality, qualities[order], np.array(crfs)[order]))
-        rows.append((name, f"{crf:.1f}", f"{same / 1e3:.0f} kB", f"{size / same:.2f}", f"{times.mean():.1f} ms"))
-    print(table(("settings", "crf of the same quality", "size", "times smaller", "one core, a picture"), rows))
+        at = [encoded(pictures, options | {"crf": str(crf)}) for crf in CRFS[options.get("codec", "libx264")]]
+        ms = float(np.mean([each.ms for each in at]))
+        rows.append((name, *(times_smaller(default, at, measure) for measure in ("psnr", "ssim")), f"{ms:.1f} ms"))
+    heads = ("settings", "times smaller at the same PSNR", "at the same SSIM", "one core, a picture")
+    print(table(heads, rows))
     print(f"\nCommit {commit()}; {', '.join(f'{key} {value}' for key, value in machine().items())}.")
 
 

@@ -16,7 +16,8 @@ from streamparts.errors import VideoError
 FREE_PIXELS = 2_500_000
 """Images up to this size need no share: 1920x1080 is smaller."""
 TOTAL_PIXELS = 64_000_000
-"""Sum of all shares: one image of the default limit, or seven of 4K. A larger image takes all of it."""
+"""Sum of all shares: one image of the default limit, or seven of 4K, if no decoder keeps more than five. A larger image
+takes all of it."""
 _LOOK_SECONDS = 0.1
 """Time between two looks at whether the owner has ended."""
 
