@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import msgspec
 import torch
@@ -17,9 +17,10 @@ from streamparts.bundle.spec import ModelSpec
 from streamparts.models.assembly import Assembly, AssemblyConfig
 from streamparts.models.fuse import fuse_batch_norms
 from streamparts.models.groups import PartGroups
-from streamparts.models.readout import ExportedScops, ExportedStudent, ExportedTeacher
+from streamparts.models.readout import ExportedScops, ExportedSegmenter, ExportedStudent, ExportedTeacher
 from streamparts.models.resnet import ResNet50
 from streamparts.models.scops import Backbone, Scops, ScopsConfig
+from streamparts.models.segmenters import SEGMENTERS
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
 
 SIZE = 64
@@ -28,14 +29,18 @@ GROUPS = PartGroups(((1, 0), (3,), (2,), (4,), (5,)), ((0.1, 0.0),) * 5, (0.3, 0
 """Assignment of the teacher's slots to parts."""
 
 
-def exported_bundle(kind: Literal["student", "scops", "teacher"], folder: Path, backbone: Backbone = "fast") -> Bundle:
-    """A bundle in `folder` whose weights are random, the same at each call; `backbone` is that of "scops"."""
+def exported_bundle(kind: str, folder: Path, backbone: Backbone = "fast") -> Bundle:
+    """A bundle in `folder` whose weights are random, the same at each call: "student", "scops", "teacher" or one of
+    SEGMENTERS; `backbone` is that of "scops"."""
     torch.manual_seed(0)
-    config: StudentConfig | ScopsConfig | AssemblyConfig
+    config: Any
     more: dict[str, object] = {}
-    if kind == "teacher":
+    if kind in SEGMENTERS:
+        config = SEGMENTERS[kind].config(num_parts=NUM_PARTS, image_size=SIZE)
+        network: nn.Module = ExportedSegmenter(SEGMENTERS[kind].build(config))
+    elif kind == "teacher":
         config = AssemblyConfig(NUM_PARTS + 1, SIZE, 6, (8, 12, 16, 24, 24), 24, 12)
-        network: nn.Module = ExportedTeacher(Assembly(config), GROUPS, gate=3.0)
+        network = ExportedTeacher(Assembly(config), GROUPS, gate=3.0)
         more = {"form": "fast", "gate": 3.0, "groups": GROUPS.to_json()}
     elif kind == "student":
         config = StudentConfig(NUM_PARTS, SIZE, **STUDENT_SIZES["nano"])
@@ -47,7 +52,7 @@ def exported_bundle(kind: Literal["student", "scops", "teacher"], folder: Path, 
     shape = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
     spec = ModelSpec(
         name=f"random-{kind}",
-        method="scops" if kind == "scops" else "assembly",
+        method={"student": "assembly", "teacher": "assembly"}.get(kind, kind),  # type: ignore[arg-type]
         parts=tuple(f"part{k}" for k in range(NUM_PARTS)),
         input_hw=(SIZE, SIZE),
         network={"kind": kind, **shape, **more},

@@ -12,6 +12,7 @@ from streamparts.bundle.load import Bundle
 from streamparts.bundle.shipped import model_names
 from streamparts.cli import main
 from streamparts.errors import BackendError, VideoError
+from streamparts.models.segmenters import SEGMENTERS
 from streamparts.runtime import bench as bench_module
 from streamparts.runtime.bench import Times, bench, drawn_frame
 from streamparts.tracking.segment import PartSegmenter
@@ -34,7 +35,7 @@ def test_every_backend_that_can_is_timed_and_the_others_say_why(bundle: Bundle) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["student", "scops", "teacher", *model_names()])
+@pytest.mark.parametrize("model", ["student", "scops", "teacher", *SEGMENTERS, *model_names()])
 def test_every_exported_model_is_timed_on_every_installed_backend(model: str, tmp_path: Path) -> None:
     bundle = load_model(model) if model in model_names() else exported_bundle(model, tmp_path)  # type: ignore[arg-type]
     report = bench(bundle, batches=(1, 3), seconds=0)

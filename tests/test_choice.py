@@ -9,6 +9,7 @@ import pytest
 from streamparts.arrays import ByteArray
 from streamparts.backends import choice, measuring, remembered
 from streamparts.backends.choice import BACKENDS, Entry, choose_backend, find_backends, open_backend
+from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, NetworkOutputs
 from streamparts.errors import BackendError, ModelError
@@ -132,6 +133,34 @@ def test_a_gpu_engine_comes_first(bundle: Bundle, table: Callable[..., None], mo
     monkeypatch.setattr(choice, "measure", never)
     chosen = choose_backend(bundle)
     assert (chosen.backend.name, chosen.why) == ("gpu", "the first available GPU backend")
+
+
+@pytest.mark.parametrize("off", [0.0, 0.5])
+def test_half_precision_comes_first_where_it_agrees_with_the_model(
+    bundle: Bundle, table: Callable[..., None], off: float
+) -> None:
+    class Half:
+        name = "half"
+
+        def __init__(self) -> None:
+            self._exact = OnnxRuntimeBackend(bundle)
+
+        def run(self, images: ByteArray) -> NetworkOutputs:
+            outputs = self._exact.run(images)
+            return outputs._replace(affines=outputs.affines + np.float32(off))
+
+    half = Entry(lambda bundle: None, lambda bundle, threads: Half(), "gpu", exact=False)
+    table(half=half, full=fake("full", "gpu"), cpu=fake("cpu", "cpu"))
+    chosen = choose_backend(bundle)
+    if off:
+        assert chosen.backend.name == "full" and "half failed: half differs from the model: " in chosen.why
+    else:
+        assert (chosen.backend.name, chosen.why) == ("half", "the first available GPU backend")
+
+
+def test_on_a_gpu_auto_asks_for_half_precision_before_full() -> None:
+    on_gpu = [name for name, entry in BACKENDS.items() if entry.auto == "gpu"]
+    assert on_gpu == ["tensorrt-fp16", "tensorrt", "torch-cuda-fp16", "torch-cuda", "onnxruntime-cuda"]
 
 
 def test_an_engine_that_fails_under_auto_is_named(bundle: Bundle, table: Callable[..., None]) -> None:
