@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ SEGMENTERS = ("streamparts.tracking.segment", "streamparts.segment")
 """Homes of PartSegmenter, the newest first."""
 STAGES = ("decode", "prepare", "network", "track", "draw", "encode", "write")
 
+adding = threading.Lock()
 spent: dict[str, float] = {}
 """Seconds of processor time by stage."""
 
@@ -40,7 +42,9 @@ def counted(stage: str) -> Iterator[None]:
     """Add the processor time of this thread in the block to `stage`."""
     began = time.thread_time()
     yield
-    spent[stage] = spent.get(stage, 0.0) + time.thread_time() - began
+    seconds = time.thread_time() - began
+    with adding:  # the network may have two threads
+        spent[stage] = spent.get(stage, 0.0) + seconds
 
 
 def within(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -97,6 +97,19 @@ def test_a_file_is_tracked_by_two_runs_at_once_with_the_results_of_one(
 
 
 @pytest.mark.usefixtures("two_cores")
+def test_batches_of_several_sources_run_at_once_with_the_results_of_each_alone(
+    video: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    backend = Met(bundle)
+    words = [video, video, video]
+    outcomes = streamparts.run_many(words, bundle, backend=backend, out_dir=tmp_path, overlay=False, masks=True)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    run(video, bundle, backend=OnnxRuntimeBackend(bundle, threads=1), tracks=tmp_path / "alone.jsonl", masks=True)
+    for outcome in outcomes:
+        assert lines(tmp_path / f"{outcome.source}.tracks.jsonl") == lines(tmp_path / "alone.jsonl")
+
+
+@pytest.mark.usefixtures("two_cores")
 def test_a_live_source_is_tracked_one_frame_after_the_other(bundle: Bundle) -> None:
     backend = Met(bundle)
     backend._barrier.abort()  # two at once would now fail

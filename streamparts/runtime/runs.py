@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+from streamparts.backends.parallel import ParallelRuns, can_run_in_parallel
 from streamparts.backends.shared import SharedBackend
 from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
@@ -19,6 +20,9 @@ from streamparts.runtime.summary import Outcome, Summary
 from streamparts.sinks.outputs import Outputs, check_followers
 from streamparts.sources import Source, output_stems
 from streamparts.tracksfile.resume import resume_point
+
+_PATIENCE_SECONDS = 0.2
+"""Time for the network's threads to end after the last job has."""
 
 
 def run_one(
@@ -73,7 +77,12 @@ def run_each(
     bundle = network.load()
     tracking, each = _fitted(bundle, tracking, each, hooks)
     chosen = network.open(bundle)
-    with claimed(files), closing(SharedBackend(chosen.backend)) as shared:
+    with claimed(files), ExitStack() as stack:
+        backend = chosen.backend
+        if can_run_in_parallel(backend):
+            backend = runs = ParallelRuns(backend, bundle.spec.input_hw)
+            stack.callback(runs.close, _PATIENCE_SECONDS)
+        shared = stack.enter_context(closing(SharedBackend(backend)))
         check_outputs(files, inputs, outputs.force)  # checked again: another run may have ended meanwhile
         jobs = [
             Job(JobOptions(source, bundle, shared, one, tracking, hooks), stem)
