@@ -31,8 +31,8 @@ AV1 = "av1"
 """SVT-AV1 at the default's quality: less than half the file size, for 24 times the processor time, and up to three
 seconds of frames are lost with a killed process. Recent browsers and players show it."""
 AV1_SLOW = "av1-slow"
-"""SVT-AV1 at the default's quality with a slower preset: a third to less than half of the file size (3.1, 2.6 and 2.2
-times smaller, see train/LOG.md), for about 100 times the processor time."""
+"""SVT-AV1 with a slower preset: 2.8 to 3.2 times smaller than the default, with a higher SSIM and a PSNR that is 1 to 2
+dB lower (benchmarks/encoders.py, three clips), for about 130 times the processor time."""
 _AV1_CODEC = "libsvtav1"
 _AV1_QUALITY = {AV1: {"preset": "5", "crf": "28"}, AV1_SLOW: {"preset": "2", "crf": "30"}}
 """The overlays of examples/puppet.mp4 and people.mp4 have the default's PSNR at crf 29 and 26 with preset 5, at crf 32
