@@ -102,7 +102,8 @@ def judge(model: Judged, clips: Clips, sheet: Path | None = None) -> dict[str, A
         if sheet and i in chosen and len(samples) < NUM_PICTURES:
             whole = labelled(rescaler.rgb(tracks.frame).copy(), truths[0], i, clip)
             whole = replace(whole, labels=np.max([truth.labels[i] for truth in truths], axis=0))
-            samples.append(SheetFrame(whole, FoundParts.of_tracks(tracks)))
+            shown = FoundParts((tracks.frame.height, tracks.frame.width), all_labels(tracks), tracks.affines)
+            samples.append(SheetFrame(whole, shown))
     if sheet and samples:
         write_sheet(sheet, samples, model.match)
     return {**tally.figures(), **(_followed(matcher) if model.follows(clips) > 1 else {})}
