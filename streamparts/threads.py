@@ -159,8 +159,12 @@ class Channel(Generic[T]):
                 self._changed.notify_all()
             yield item
             del item  # otherwise this generator would keep one item alive while it waits
-        if self._error is not None and not self._cancelled:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None and not self._cancelled:
+                raise error
+        finally:
+            del error  # it refers to this frame, and with it to the items, until the garbage collector comes
 
     def _wait(self, until: float | None) -> bool:
         """Wait briefly for a change. Returns False once `until` has passed."""
@@ -217,8 +221,9 @@ class Prefetch(Generic[T]):
         return thread.ends(left) and breaker.ends(left)
 
     def _fill(self) -> None:
+        items, self._items = self._items, ()  # a generator whose frame may refer to the owner of this: let go of both
         try:
-            for item in self._items:
+            for item in items:
                 if not self._channel.put(item):
                     break
                 del item  # otherwise one item more than `depth` would be alive

@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.errors import VideoError
 from streamparts.geometry import Letterbox
+from streamparts.runtime.loop import track
 from streamparts.runtime.stream import run
 from streamparts.sinks.overlay.canvas import rgb_canvas, yuv_canvas
 from streamparts.sinks.overlay.drawing import draw_tracks
@@ -284,6 +286,25 @@ def test_what_is_whole_in_a_file_that_was_cut_off_is_found(tmp_path: Path) -> No
             assert numbers
         ends.add(end)
     assert len(ends) > 4, "at least as many fragments"
+
+
+def test_a_finished_overlay_keeps_no_image(tmp_path: Path, video: Path, model_path: Path) -> None:
+    """A run of many files keeps the sinks of those that are done."""
+
+    def num_frames() -> int:
+        return sum(isinstance(each, Frame) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before, sink = num_frames(), OverlaySink(tmp_path / "o.mp4")
+        for tracks in track(video, model_path):
+            sink.write(tracks)
+        del tracks
+        sink.close()
+        assert num_frames() == before
+    finally:
+        gc.enable()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
 """Components shared between threads: channel, prefetch, background sink, meters."""
 
+import gc
 import itertools
 import threading
 import time
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -36,6 +41,47 @@ def test_prefetch_closed_while_its_thread_waits_for_room_ends_the_thread() -> No
     assert next(iter(numbers)) == 0
     time.sleep(0.05)
     assert numbers.close()
+
+
+@dataclass
+class Item:
+    number: int
+
+
+class Owner:
+    """Of a prefetch whose items come from its own generator, as in a pipeline."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.prefetch = Prefetch(self.items(), 1)
+        self.fails_at = fails_at
+
+    def items(self) -> Iterator[Item]:
+        for number in itertools.count():
+            if number == self.fails_at:
+                raise Broken
+            yield Item(number)
+
+
+@pytest.mark.parametrize("fails_at", [None, 3])
+def test_a_prefetch_that_was_left_early_or_failed_keeps_nothing_in_memory(fails_at: int | None) -> None:
+    """At once, not when the garbage collector comes: the items are images, and the generator has the decoder."""
+    gc.collect()
+    gc.disable()
+    try:
+        owner = Owner(fails_at)
+        items, seen = iter(owner.prefetch), list[weakref.ref[Item]]()
+        with suppress(Broken):
+            for item in items:
+                seen.append(weakref.ref(item))
+                if item.number == 5:
+                    break
+        del item, items
+        assert owner.prefetch.close()
+        ref = weakref.ref(owner)
+        del owner
+        assert [each for each in (ref, *seen) if each() is not None] == []
+    finally:
+        gc.enable()
 
 
 def test_a_channel_without_room_is_refused() -> None:

@@ -68,6 +68,7 @@ class Share:
         """Give it back, for good. Any number of times, from any thread."""
         with _changed:
             self._is_closed = True
+            self._has_ended = lambda: True  # lets go of the owner
             self._set(0)
 
     def _set(self, pixels: int) -> None:

@@ -131,6 +131,7 @@ class OverlaySink:
 
     def close(self) -> None:
         """Finish the file; if killed before, it is playable up to the last half second."""
+        self._last = None  # a run of many files keeps the sinks of those that are done
         self._encoder.close()
 
 
