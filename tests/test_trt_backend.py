@@ -14,7 +14,8 @@ import pytest
 from streamparts.backends.choice import open_backend
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend
 from streamparts.backends.overlap import NUM_SLOTS
-from streamparts.backends.tensorrt.backend import TensorRtBackend
+from streamparts.backends.tensorrt.backend import RtxKernels, TensorRtBackend
+from streamparts.backends.tensorrt.cache import EngineCache
 from streamparts.backends.tensorrt.info import this_machine
 from streamparts.backends.tensorrt.library import available, load_library
 from streamparts.backends.tensorrt.make import Request, make_engine
@@ -345,6 +346,60 @@ def test_an_onnx_bundle_is_built_into_the_cache(bundle: Bundle, fake_gpu: FakeGp
         assert same(backend.run(pictures(1)), OnnxRuntimeBackend(bundle).run(pictures(1)))
         backend.close()
     assert fake_gpu.num_builds == 1
+
+
+class RuntimeCache:
+    """A runtime cache of TensorRT for RTX: bytes that grow with each kernel; takes only those of its own driver."""
+
+    def __init__(self, driver: bytes = b"580") -> None:
+        self.data = self.driver = driver
+
+    def deserialize(self, data: bytes) -> bool:
+        if fits := data.startswith(self.driver):
+            self.data = data
+        return fits
+
+    def serialize(self) -> bytes:
+        return self.data
+
+
+def test_kernels_that_rtx_compiled_are_kept_for_the_next_process(fake_gpu: FakeGpu) -> None:
+    def opened(cache: RuntimeCache, plan: str = "a" * 64) -> RtxKernels:
+        kernels = RtxKernels(plan, "1.7.1")
+        kernels.attach(cache)
+        return kernels
+
+    first = RuntimeCache()
+    kernels = opened(first)
+    assert first.data == b"580", "nothing was saved yet"
+    first.data += b" kernel"
+    kernels.save()
+    second = RuntimeCache()
+    opened(second).save()
+    assert second.data == b"580 kernel"
+    of_another_engine = RuntimeCache()
+    opened(of_another_engine, "b" * 64)
+    assert of_another_engine.data == b"580"
+    newer = RuntimeCache(b"590")
+    kernels = opened(newer)
+    newer.data += b" other"
+    kernels.save()
+    again = RuntimeCache(b"590")
+    opened(again)
+    assert again.data == b"590 other", "what another driver made was replaced"
+
+
+def test_kernels_that_cannot_be_saved_are_no_error(fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    RtxKernels("a" * 64, "1.7.1").save()  # TensorRT itself has no runtime cache
+
+    def refuses(*_: object) -> None:
+        raise ModelError("the disk is full")
+
+    kernels, cache = RtxKernels("a" * 64, "1.7.1"), RuntimeCache()
+    kernels.attach(cache)
+    cache.data += b" kernel"
+    monkeypatch.setattr(EngineCache, "write", refuses)
+    kernels.save()
 
 
 def test_rtx_diagnostics_are_told_in_words() -> None:

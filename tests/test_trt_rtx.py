@@ -20,8 +20,8 @@ from streamparts.backends.tensorrt.build import build
 from streamparts.backends.tensorrt.cache import EngineCache, cache_folder
 from streamparts.backends.tensorrt.engines import load_engine
 from streamparts.backends.tensorrt.info import read_info
-from streamparts.backends.tensorrt.library import Library, load_library, rtx_plan_problem
-from streamparts.backends.tensorrt.plan import build_plan, for_parser, rtx_targets
+from streamparts.backends.tensorrt.library import Library, load_library, new_builder, rtx_plan_problem
+from streamparts.backends.tensorrt.plan import _set_options, build_plan, for_parser, rtx_targets
 from streamparts.bundle.engine import BuildOptions
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
@@ -116,6 +116,15 @@ def test_low_precision_makes_smaller_engines(library: Library, exported: Callabl
     bundle, options = exported("shipped"), BuildOptions(targets=("sm80",))
     sizes = [len(build_plan(library, in_precision(bundle, p), bundle.spec, options)[0]) for p in ("fp32", "fp16")]
     assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_an_engine_leaves_its_memory_to_us_and_is_exact(library: Library) -> None:
+    """Otherwise the library allocates while it runs, which cannot be captured as a graph; and TF32 is on by default."""
+    flag = library.module.BuilderFlag
+    config = new_builder(library).create_builder_config()
+    assert not config.get_flag(flag.REQUIRE_USER_ALLOCATION)
+    _set_options(library, config, BuildOptions(targets=TARGETS))
+    assert config.get_flag(flag.REQUIRE_USER_ALLOCATION) and not config.get_flag(flag.TF32)
 
 
 def test_the_library_says_which_targets_it_knows(library: Library) -> None:
