@@ -142,8 +142,16 @@ class Overlapping(Backend, Protocol):
 
 
 @runtime_checkable
-class OnDevice(Overlapping, Protocol):
-    """One that also takes images from the memory of its own device."""
+class OnDevice(Backend, Protocol):
+    """A backend that also takes images from the memory of its own device."""
+
+    def run_on_device(self, images: Sequence[DeviceImage]) -> NetworkOutputs:
+        """run() for images at the model's input size that are on the device. Raises ModelError."""
+
+
+@runtime_checkable
+class OverlappingOnDevice(OnDevice, Overlapping, Protocol):
+    """One that can start on them before the batch before them is done."""
 
     def submit_on_device(self, images: Sequence[DeviceImage]) -> None:
         """submit() for images at the model's input size, at most max_batch, that are on the device; they may be dropped

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from fractions import Fraction
 
 import numpy as np
@@ -14,9 +16,10 @@ torch = pytest.importorskip("torch")
 from streamparts import Tracker, track  # noqa: E402
 from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
+from streamparts.backends.shared import SharedDeviceBackend, share  # noqa: E402
 from streamparts.backends.torch_cuda import TorchCudaBackend  # noqa: E402
 from streamparts.bundle.load import Bundle  # noqa: E402
-from streamparts.data import DeviceImage, Frame, NetworkOutputs  # noqa: E402
+from streamparts.data import DeviceImage, Frame, NetworkOutputs, OnDevice, Overlapping  # noqa: E402
 from streamparts.devices import torch_images  # noqa: E402
 from streamparts.devices.torch_images import TorchImage, axis_weights  # noqa: E402
 from streamparts.errors import ModelError  # noqa: E402
@@ -205,6 +208,50 @@ def test_a_video_on_a_gpu_stays_there_with_two_frames_under_way(
     for one, other in zip(got, wanted, strict=True):
         assert one.index == other.index
         assert (one.labels == other.labels).mean() > 0.99
+
+
+def test_several_callers_share_a_batch_on_the_device(student: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = TorchCudaBackend(student, new_stream=HostStream)
+    images = [TorchImage(torch.from_numpy(picture(number, 64, 64))) for number in range(9)]
+    wanted = backend.run(np.stack([image.tensor.numpy() for image in images]))
+    on_host_never(backend, monkeypatch)
+    shared, sizes = share(backend), []
+    submit = backend.submit_on_device
+    monkeypatch.setattr(backend, "submit_on_device", lambda some: (sizes.append(len(some)), submit(some)))
+    assert isinstance(shared, OnDevice) and not isinstance(shared, Overlapping)
+    with closing(shared), ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda start: shared.run_on_device(images[start : start + 2]), range(0, 8)))
+        for start, outputs in enumerate(got):
+            np.testing.assert_array_equal(outputs.labels, wanted.labels[start : start + 2])
+    assert sum(sizes) == 16 and max(sizes) <= backend.max_batch
+    with closing(share(OnnxRuntimeBackend(student))) as on_host:
+        assert not isinstance(on_host, OnDevice)
+
+
+def test_images_here_and_there_make_batches_of_their_own(student: Bundle) -> None:
+    """The first call holds the worker up until the others wait."""
+    backend = TorchCudaBackend(student, new_stream=HostStream)
+    images = np.stack([picture(number, 64, 64) for number in range(4)])
+    wanted = backend.run(images)
+    with closing(share(backend)) as shared, ThreadPoolExecutor(8) as pool:
+        assert isinstance(shared, SharedDeviceBackend)
+
+        def ask(number: int) -> NetworkOutputs:
+            image = images[number // 2 % 4]
+            if number % 2:
+                return shared.run(image[None])
+            return shared.run_on_device([TorchImage(torch.from_numpy(image))])
+
+        for number, outputs in enumerate(pool.map(ask, range(32))):
+            np.testing.assert_array_equal(outputs.labels[0], wanted.labels[number // 2 % 4])
+
+
+def test_more_images_on_the_device_than_a_batch_holds_are_split(student: Bundle) -> None:
+    backend = TorchCudaBackend(student, new_stream=HostStream)
+    images = [TorchImage(torch.from_numpy(picture(number % 3, 64, 64))) for number in range(260)]
+    labels = backend.run_on_device(images).labels
+    assert labels.shape == (260, 64, 64)
+    np.testing.assert_array_equal(labels[258], labels[0])
 
 
 def test_images_on_the_device_are_kept_until_they_were_copied(student: Bundle) -> None:

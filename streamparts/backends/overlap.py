@@ -84,7 +84,7 @@ class InFlight:
         """Any number of images, split into batches that overlap."""
         self.require_idle()
         try:
-            return _joined(list(self._batches(images)))
+            return joined(list(self._batches(images)))
         except BaseException:
             # the results of earlier batches must not be taken for later ones
             while self._waiting:
@@ -117,7 +117,8 @@ class InFlight:
             yield self.collect()
 
 
-def _joined(batches: list[NetworkOutputs]) -> NetworkOutputs:
+def joined(batches: list[NetworkOutputs]) -> NetworkOutputs:
+    """The outputs of successive batches as those of one."""
     if len(batches) == 1:
         return batches[0]
     columns = zip(*batches, strict=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.backends.overlap import NUM_SLOTS
-from streamparts.data import Backend, NetworkOutputs, Overlapping
+from streamparts.data import Backend, DeviceImage, NetworkOutputs, OnDevice, Overlapping, OverlappingOnDevice
 from streamparts.errors import ModelError
 from streamparts.threads import DaemonThread
 
@@ -22,7 +23,8 @@ MAX_BATCH = 8
 class _Call:
     """A call that waits for the network."""
 
-    images: ByteArray
+    images: ByteArray | list[DeviceImage]
+    """A list if they are on the backend's device."""
     outputs: NetworkOutputs | None = None
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -60,7 +62,9 @@ class SharedBackend:
     def run(self, images: ByteArray) -> NetworkOutputs:
         """See Backend.run. Raises the backend's error for the batch that contains `images`, and ModelError after
         `close`."""
-        call = _Call(images)
+        return self._outputs_of(_Call(images))
+
+    def _outputs_of(self, call: _Call) -> NetworkOutputs:
         with self._changed:
             if self._closed:
                 raise _closed()
@@ -110,11 +114,15 @@ class SharedBackend:
         return len(self._under_way) < NUM_SLOTS and len(self._waiting[0].images) <= self._max_batch
 
     def _submit(self, backend: Overlapping, batch: list[_Call]) -> None:
-        """Start on a batch, whose images are written where they are uploaded from."""
+        """Start on a batch, whose images are written where they are uploaded from, or are on the device."""
         try:
-            rows = backend.rows(_size(batch))
-            np.concatenate([call.images for call in batch], out=rows)
-            backend.submit(rows)
+            if (there := _on_device(batch)) is not None:
+                assert isinstance(backend, OverlappingOnDevice)
+                backend.submit_on_device(there)
+            else:
+                rows = backend.rows(_size(batch))
+                np.concatenate(_on_host(batch), out=rows)
+                backend.submit(rows)
         except BaseException as error:
             _fail(batch, error)
         else:
@@ -143,22 +151,54 @@ class SharedBackend:
             return self._under_way[0] if self._under_way else None
 
     def _take(self) -> list[_Call]:
-        """Return the waiting calls, in order, that fit into one batch; always at least the first."""
+        """Return the waiting calls, in order, that fit into one batch; always at least the first. Their images are all
+        on the device, or none."""
         batch = [self._waiting.popleft()]
-        size = len(batch[0].images)
-        while self._waiting and size + len(self._waiting[0].images) <= self._max_batch:
+        size, kind = len(batch[0].images), type(batch[0].images)
+        while (
+            self._waiting
+            and type(self._waiting[0].images) is kind
+            and size + len(self._waiting[0].images) <= self._max_batch
+        ):
             batch.append(self._waiting.popleft())
             size += len(batch[-1].images)
         return batch
 
     def _run(self, batch: list[_Call]) -> None:
         try:
-            joined = batch[0].images if len(batch) == 1 else np.concatenate([call.images for call in batch])
-            outputs = self._backend.run(joined)
+            if (there := _on_device(batch)) is not None:
+                assert isinstance(self._backend, OnDevice)
+                outputs = self._backend.run_on_device(there)
+            else:
+                images = _on_host(batch)
+                outputs = self._backend.run(images[0] if len(images) == 1 else np.concatenate(images))
         except BaseException as error:
             _fail(batch, error)
         else:
             _hand_out(batch, outputs)
+
+
+class SharedDeviceBackend(SharedBackend):
+    """One whose backend also takes images from its device's memory."""
+
+    def run_on_device(self, images: Sequence[DeviceImage]) -> NetworkOutputs:
+        """See data.OnDevice; errors as for `run`."""
+        return self._outputs_of(_Call(list(images)))
+
+
+def share(backend: Backend) -> SharedBackend:
+    """A SharedBackend that takes what `backend` takes."""
+    return SharedDeviceBackend(backend) if isinstance(backend, OnDevice) else SharedBackend(backend)
+
+
+def _on_device(batch: list[_Call]) -> list[DeviceImage] | None:
+    """The images of a batch on the device; None if they are in the host's memory."""
+    lists = [call.images for call in batch if isinstance(call.images, list)]
+    return [image for images in lists for image in images] if lists else None
+
+
+def _on_host(batch: list[_Call]) -> list[ByteArray]:
+    return [call.images for call in batch if not isinstance(call.images, list)]
 
 
 def _size(batch: list[_Call]) -> int:

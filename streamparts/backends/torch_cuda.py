@@ -9,7 +9,7 @@ from typing import Literal
 from streamparts.arrays import ByteArray
 from streamparts.backends.capture import sizes_to_warm
 from streamparts.backends.checks import one_line, require_images
-from streamparts.backends.overlap import NUM_SLOTS, InFlight
+from streamparts.backends.overlap import NUM_SLOTS, InFlight, joined
 from streamparts.backends.torch_backend import missing_device
 from streamparts.backends.torch_graph import CudaStream, Stream, TorchSlot
 from streamparts.backends.torch_network import build_network, num_outputs
@@ -94,8 +94,17 @@ class TorchCudaBackend:
         with self._named():
             return self._in_flight.collect()
 
-    def submit_on_device(self, images: Sequence[DeviceImage]) -> None:
+    def run_on_device(self, images: Sequence[DeviceImage]) -> NetworkOutputs:
         """See data.OnDevice."""
+        self._in_flight.require_idle()
+        outputs = []
+        for start in range(0, len(images), self.max_batch):
+            self.submit_on_device(images[start : start + self.max_batch])
+            outputs.append(self.collect())
+        return joined(outputs)
+
+    def submit_on_device(self, images: Sequence[DeviceImage]) -> None:
+        """See data.OverlappingOnDevice."""
         tensors = [self._tensor_of(image) for image in images]
         if not 0 < len(tensors) <= self.max_batch:
             raise ValueError(f"submit_on_device takes 1 to {self.max_batch} images at once, got {len(tensors)}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from streamparts.backends.parallel import ParallelRuns, can_run_in_parallel
-from streamparts.backends.shared import SharedBackend
+from streamparts.backends.shared import share
 from streamparts.bundle.load import Bundle
 from streamparts.errors import VideoError
 from streamparts.files import check_outputs, claimed, input_paths
@@ -82,7 +82,7 @@ def run_each(
         if can_run_in_parallel(backend):
             backend = runs = ParallelRuns(backend, bundle.spec.input_hw)
             stack.callback(runs.close, _PATIENCE_SECONDS)
-        shared = stack.enter_context(closing(SharedBackend(backend)))
+        shared = stack.enter_context(closing(share(backend)))
         check_outputs(files, inputs, outputs.force)  # checked again: another run may have ended meanwhile
         jobs = [
             Job(JobOptions(source, bundle, shared, one, tracking, hooks), stem)

@@ -10,7 +10,16 @@ import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import Backend, DeviceImage, Frame, NetworkOutputs, OnDevice, Overlapping, Parts
+from streamparts.data import (
+    Backend,
+    DeviceImage,
+    Frame,
+    NetworkOutputs,
+    OnDevice,
+    Overlapping,
+    OverlappingOnDevice,
+    Parts,
+)
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, Region
 from streamparts.sources.rescale import Rescaler
@@ -98,8 +107,8 @@ class PartSegmenter:
         """The same for several frames at once: a higher frame rate at a higher latency. The network does not run on
         the images of the last call again."""
         if prepared[0].on_device is not None:
-            self._start_there(prepared)
-            return self._parts(self._overlapping().collect(), prepared)
+            assert self._on_device is not None
+            return self._parts(self._on_device.run_on_device(_there(prepared)), prepared)
         images = prepared[0].image[None] if len(prepared) == 1 else np.stack([item.image for item in prepared])
         before, found = self._answered
         if before is None or not np.array_equal(images, before):
@@ -117,7 +126,8 @@ class PartSegmenter:
         """Start on a frame; at most two may wait for `finish`. The network does not run again on the image in memory
         that was started last. Raises ModelError."""
         if prepared.on_device is not None:
-            self._start_there([prepared])
+            assert isinstance(self._backend, OverlappingOnDevice)
+            self._backend.submit_on_device(_there([prepared]))
             self._started = None
             self._repeats.append(False)
             return
@@ -139,13 +149,6 @@ class PartSegmenter:
         if self._finished is None:
             raise ModelError(f"{self._name}: the network failed on the frame before, which looks the same")
         return _own(self._finished)
-
-    def _start_there(self, prepared: Sequence[Prepared]) -> None:
-        """Start on frames that are on the backend's device."""
-        images = [item.on_device for item in prepared if item.on_device is not None]
-        if self._on_device is None or len(images) != len(prepared):
-            raise ValueError("all frames of a batch must be on the backend's device, or none")
-        self._on_device.submit_on_device(images)
 
     def _overlapping(self) -> Overlapping:
         if not isinstance(self._backend, Overlapping):
@@ -186,6 +189,14 @@ class PartSegmenter:
         return ModelError(
             f"{self._name}: the network returned {what} at frame {prepared.frame.index}; train or export it again"
         )
+
+
+def _there(prepared: Sequence[Prepared]) -> list[DeviceImage]:
+    """The images of frames that are on the backend's device, all of them."""
+    images = [item.on_device for item in prepared if item.on_device is not None]
+    if len(images) != len(prepared):
+        raise ValueError("all frames of a batch must be on the backend's device, or none")
+    return images
 
 
 def _own(parts: Parts) -> Parts:
