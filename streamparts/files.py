@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import platform
 import secrets
@@ -40,6 +41,14 @@ def user_cache(name: str) -> Path:
         return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "streamparts" / name
     except RuntimeError as error:
         raise FileNotFoundError("this user has no home folder; set XDG_CACHE_HOME") from error
+
+
+def short_name(name: str, most_bytes: int) -> str:
+    """Return `name`, or the beginning of a longer one with a hash of the whole, so that different names stay so."""
+    data = os.fsencode(name)
+    if len(data) <= most_bytes:
+        return name
+    return data[: most_bytes - 13].decode("utf-8", "ignore") + "-" + hashlib.sha256(data).hexdigest()[:12]
 
 
 def make_new(path: Path) -> None:
@@ -111,7 +120,7 @@ def claimed(files: Iterable[Path]) -> Iterator[None]:
         for file in sorted({path.parent.resolve() / path.name for path in files if str(path) != "-"}):
             if file.exists() and not file.is_file():  # a device or a pipe
                 continue
-            lock = file.with_name(f".{file.name[:200]}.lock")
+            lock = file.with_name(f".{short_name(file.name, 200)}.lock")
             try:
                 stack.enter_context(locked(lock, who, file))
             except NoLocks:
@@ -124,7 +133,7 @@ def whole(output: Path) -> Iterator[Path]:
     """Provide a path of the same name in a new folder beside `output`. What is created there replaces `output` when the
     block ends, and is deleted if the block raises."""
     sweep(output.parent, output.name)
-    workshop = output.parent / f".{output.name[:100]}.{secrets.token_hex(8)}.tmp"
+    workshop = output.parent / f".{short_name(output.name, 100)}.{secrets.token_hex(8)}.tmp"
     in_use = ExitStack()
     try:
         try:
@@ -152,7 +161,7 @@ def whole(output: Path) -> Iterator[Path]:
 def sweep(folder: Path, name: str = "") -> None:
     """Remove what killed processes left unfinished in a folder, and no live process holds; with `name`, of that output
     only."""
-    for left in folder.glob(f".{glob.escape(name[:100])}.*.tmp" if name else ".*.tmp"):
+    for left in folder.glob(f".{glob.escape(short_name(name, 100))}.*.tmp" if name else ".*.tmp"):
         with suppress(OSError), locked(left / LOCK, f"process {os.getpid()}", folder / name):
             shutil.rmtree(left, ignore_errors=True)
 

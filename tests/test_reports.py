@@ -1,6 +1,6 @@
 """Bugs reported by users of similar tools, tested here; each case names its report.
 
-The first ten did not affect streamparts when first tested; the last three did. The tests prevent regressions.
+The first ten did not affect streamparts when first tested; the last five did. The tests prevent regressions.
 """
 
 from __future__ import annotations
@@ -157,6 +157,13 @@ def test_a_user_who_is_only_a_number_can_run_everything(
     assert main([*map(str, words)]) == 0
 
 
+def test_two_long_names_with_the_same_beginning_are_no_two_runs(tmp_path: Path, video: Path, model_path: Path) -> None:
+    """The same reports; here, the locks of both outputs had one name."""
+    stem = 220 * "x"
+    run(video, model_path, overlay=tmp_path / f"{stem}.overlay.mp4", tracks=tmp_path / f"{stem}.tracks.jsonl")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the folder of a process cannot be deleted there")
 def test_a_folder_that_was_deleted_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model_path: Path
@@ -168,3 +175,22 @@ def test_a_folder_that_was_deleted_is_said_in_one_line(
     gone.rmdir()
     assert main(["run", "a.mp4", "--model", str(model_path), "--tracks", "t.jsonl", "--no-overlay"]) == 1
     assert "current folder no longer exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("letter", ["x", "\N{LATIN SMALL LETTER U WITH DIAERESIS}", "\N{FIRE}"])
+@pytest.mark.parametrize("together", [False, True])
+def test_names_as_long_as_a_file_system_allows_are_shortened_and_stay_different(
+    tmp_path: Path, video: Path, model_path: Path, letter: str, together: bool
+) -> None:
+    """yt-dlp/yt-dlp#6882, Unrud/video-downloader#28: a video is named by its title, and the name with an extension is
+    too long."""
+    size = len(letter.encode())
+    films = [tmp_path / f"{letter * ((250 - size) // size)}{end}.mp4" for end in "ab"]
+    for film in films:
+        film.symlink_to(video)
+    out = tmp_path / "out"
+    out.mkdir()
+    words = [["--workers", "1", tmp_path] if together else [film] for film in films[: 1 if together else 2]]
+    for each in words:
+        assert main(["run", *map(str, each), "--model", str(model_path), "--out-dir", str(out)]) == 0
+    assert len(list(out.glob("*.tracks.jsonl"))) == len(list(out.glob("*.overlay.mp4"))) == 2

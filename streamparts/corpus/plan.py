@@ -12,12 +12,13 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from streamparts.errors import VideoError
+from streamparts.files import short_name
 from streamparts.sources import expand_sources
 from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from streamparts.sources.kinds import kind_of
 from streamparts.sources.network import ADDRESS
 from streamparts.sources.redact import redact
-from streamparts.sources.words import Say, fixed_folder, is_sequence, output_stem
+from streamparts.sources.words import MOST_STEM_BYTES, Say, fixed_folder, is_sequence, output_stem
 from streamparts.texts import readable
 
 ONLY_FILES = (
@@ -141,9 +142,13 @@ def _below(item: _Found, root: str | None) -> str:
         path = PurePosixPath(item.source.partition("?")[0].removeprefix(root or item.root).lstrip("/"))
         parts = [piece for piece in path.parts if piece not in ("/", "..")]  # keys in a store can be any text
         pieces = [_clean(piece) for piece in parts] or [output_stem(item.source)]
-        return str(PurePosixPath(*pieces).with_suffix(""))
+        return _short(PurePosixPath(*pieces).with_suffix(""))
     path = PurePosixPath(Path(os.path.relpath(item.source, root or item.root)).as_posix())
-    return readable(str(path if Path(item.source).is_dir() else path.with_suffix("")))
+    return readable(_short(path if Path(item.source).is_dir() else path.with_suffix("")))
+
+
+def _short(path: PurePosixPath) -> str:
+    return str(path.with_name(short_name(path.name, MOST_STEM_BYTES))) if path.name else str(path)
 
 
 def _clean(piece: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from streamparts.errors import VideoError
+from streamparts.files import short_name
 from streamparts.sources.base import Source
 from streamparts.sources.devices import CAMERA, SCREEN
 from streamparts.sources.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, content_of, files_below, find_videos, is_own
@@ -16,6 +17,9 @@ from streamparts.sources.network import ADDRESS
 from streamparts.sources.pictures import NUMBERED, natural_order, pictures_in
 from streamparts.sources.redact import redact
 from streamparts.texts import listed_lines
+
+MOST_STEM_BYTES = 200
+"""Bytes of an output's base name; most file systems allow 255 for a name, with extensions and what locks add."""
 
 Say = Callable[[str], object]
 """Receives lines for the user."""
@@ -45,7 +49,7 @@ def output_stem(word: str) -> str:
         name = word.partition("?")[0]
     else:
         name = Path(word).stem or Path(word).resolve().name
-    return re.sub(r"[^\w.() -]+", "-", name.replace("***@", "")).strip("-. ") or "source"
+    return short_name(re.sub(r"[^\w.() -]+", "-", name.replace("***@", "")).strip("-. ") or "source", MOST_STEM_BYTES)
 
 
 def output_stems(sources: Sequence[str | Path | Source]) -> list[str]:
