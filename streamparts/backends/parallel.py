@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -61,6 +62,8 @@ class ParallelRuns:
         self._calls: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
         self._under_way: deque[_Submitted] = deque()
         self._closed = threading.Event()
+        self.on_done: Callable[[], None] = lambda: None
+        """Called in the network's threads after each batch."""
         self._threads: list[DaemonThread] = []
 
     def run(self, images: ByteArray) -> NetworkOutputs:
@@ -95,6 +98,10 @@ class ParallelRuns:
             raise call.error or ModelError("the run was closed before the network returned these results")
         return call.outputs
 
+    def is_done(self) -> bool:
+        """True if `collect` would not wait now."""
+        return not self._under_way or self._under_way[0].done.is_set()
+
     def close(self, seconds: float = GRACE_SECONDS) -> bool:
         """End the threads after the batches that they work on. Returns False if one did not end within `seconds`: then
         it is abandoned."""
@@ -115,4 +122,5 @@ class ParallelRuns:
             except BaseException as error:
                 call.error = error
             call.done.set()
+            self.on_done()
             del call  # otherwise this thread would keep the images alive while it waits

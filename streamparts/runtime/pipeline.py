@@ -20,6 +20,7 @@ from streamparts.meter import picture_bytes
 from streamparts.runtime.options import TRACKING, Policy, Tracking, default_policy
 from streamparts.runtime.stats import RunMeter
 from streamparts.sources import Source
+from streamparts.sources.sameness import MOST_BYTES
 from streamparts.threads import GRACE_SECONDS, Prefetch, countdown
 from streamparts.tracking.looking import FixedTracks, FollowedTracks, Looked
 from streamparts.tracking.segment import PartSegmenter, Prepared
@@ -63,7 +64,9 @@ class Pipeline:
         self._rate_limit = tracking.rate_limit()
         self._parallel: ParallelRuns | None = None
         """The backend, if it runs on two frames at once."""
-        if self.policy == "all" and not (source.live or following.num_subjects) and can_run_in_parallel(backend):
+        # large frames are kept few in memory, and the network is not what they wait for
+        may_run_ahead = self.policy == "all" and not source.live and 3 * source.height * source.width <= MOST_BYTES
+        if may_run_ahead and not following.num_subjects and can_run_in_parallel(backend):
             backend = self._parallel = ParallelRuns(backend, bundle.spec.input_hw, self._meter.clock)
         self.stuck = ""
         """What did not end when this was closed."""
@@ -84,7 +87,7 @@ class Pipeline:
                 self._segmenter, bundle.spec, following.num_subjects, new_tracker, self._meter.clock
             )
             self._prefetch, self._results = frames, map(tracks.update, frames)
-            if self.policy == "all" and not source.live and usable_cores() > 1:  # the network runs beside all else
+            if may_run_ahead and usable_cores() > 1:  # the network runs beside all else
                 self._looks = Prefetch(map(tracks.look, frames), 1, weigh=lambda looked: picture_bytes(looked.frame))
                 self._results = map(tracks.tracks, self._looks)
             return
@@ -94,14 +97,21 @@ class Pipeline:
             self._prefetch, self._results = frames, map(fixed.update, self._prepared(iter(frames)))
         else:
             prepared = Prefetch(
-                self._prepared(self._wanted_frames()), depth, None, interrupt, lambda item: picture_bytes(item.frame)
+                self._prepared(self._wanted_frames()),
+                1 if self._parallel else depth,  # two more are in the network
+                interrupt=interrupt,
+                weigh=lambda item: picture_bytes(item.frame),
             )
-            self._prefetch, overlaps = prepared, self._segmenter.overlaps and not source.live
-            self._results = (
-                fixed.updates(prepared, prepared.is_ready, counts_waiting=self._parallel is None)
-                if overlaps  # the network runs beside all else
-                else map(fixed.update, prepared)
-            )
+            self._prefetch, self._results = prepared, self._fixed_results(fixed, prepared)
+
+    def _fixed_results(self, fixed: FixedTracks, prepared: Prefetch[Prepared]) -> Iterator[Tracks]:
+        """Tracks of all frames; if possible, the network runs beside all else."""
+        if self._parallel is not None:
+            self._parallel.on_done, is_done = prepared.wake, self._parallel.is_done
+            return fixed.updates(prepared, lambda: prepared.is_ready(is_done), counts_waiting=False)
+        if self._segmenter.overlaps and not self._source.live:
+            return fixed.updates(prepared, prepared.is_ready)
+        return map(fixed.update, prepared)
 
     def __iter__(self) -> Iterator[Tracks]:
         """Raises errors of the source or the network after the tracks before them."""

@@ -15,16 +15,12 @@ _ROWS = 61
 """The middle row is compared first, then one row in so many: a frame that differs mostly does so there."""
 
 
-def can_be_kept(frame: Frame) -> bool:
-    """True for a decoded frame that is not large. An array may be the caller's, who writes the next frame into it."""
-    return isinstance(frame.image, VideoFrame) and picture_bytes(frame) <= MOST_BYTES
-
-
 def middle_row(frame: Frame) -> bytes | None:
-    """The middle row of the first plane; frames in which it differs are not the same. None for a frame that is not
-    kept, or has a layout that is not compared."""
+    """The middle row of the first plane; frames in which it differs are not the same. None for a frame that is not to
+    be kept: one that is large, has a layout that is not compared, or is an array, because its owner may write the next
+    frame into it."""
     image = frame.image
-    if not isinstance(image, VideoFrame) or not can_be_kept(frame) or not _has_byte_planes(image):
+    if not isinstance(image, VideoFrame) or picture_bytes(frame) > MOST_BYTES or not _has_byte_planes(image):
         return None
     plane = image.planes[0]
     start = image.height // 2 * plane.line_size

@@ -21,7 +21,7 @@ from streamparts.sinks.overlay.followers import following_names
 from streamparts.sinks.overlay.mp4 import Mp4Writer, check_size
 from streamparts.sinks.overlay.style import DEFAULT_STYLE, OverlayStyle
 from streamparts.sources.rescale import Rescaler
-from streamparts.sources.sameness import can_be_kept
+from streamparts.sources.sameness import middle_row
 from streamparts.tracksfile.timeline import OverlayTimes
 
 FALLBACK_RATE = Fraction(30)
@@ -77,7 +77,9 @@ class OverlaySink:
         self._rescaler = Rescaler()
         self._painter = Painter(style)
         self._last: Drawn | None = None
-        """The last frame, if it may be kept."""
+        """The last frame, kept if its middle row was that of the frame before: two images are large."""
+        self._row: bytes | None = None
+        """Middle row of the last frame."""
         chosen = choose_encoder(encoder)
         try:
             self.path.open("wb").close()
@@ -112,12 +114,12 @@ class OverlaySink:
     def write(self, tracks: Tracks) -> None:
         """Draw one frame and pass it to the encoder. Raises VideoError if writing has failed."""
         with self._clock.time("draw"):
-            last = self._last
+            last, before, self._row = self._last, self._row, middle_row(tracks.frame)
             if last is not None and self._painter.would_repeat(last.tracks, tracks):
                 drawn = Drawn(tracks, last.picture)
             else:
                 drawn = Drawn(tracks, self._drawn(tracks))
-            self._last = drawn if can_be_kept(tracks.frame) else None
+            self._last = drawn if self._row is not None and self._row == before else None
         self._encoder.write(drawn)
 
     def _drawn(self, tracks: Tracks) -> VideoFrame:
