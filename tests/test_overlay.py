@@ -292,7 +292,7 @@ def test_a_finished_overlay_keeps_no_image(tmp_path: Path, video: Path, model_pa
     """A run of many files keeps the sinks of those that are done."""
 
     def num_frames() -> int:
-        return sum(isinstance(each, Frame) for each in gc.get_objects())
+        return sum(type(each) is Frame for each in gc.get_objects())
 
     gc.collect()
     gc.disable()
