@@ -122,7 +122,7 @@ def neighbours(options: SectionOptions) -> Figures:
     from benchmarks.neighbours import measure
 
     people = {"a person dancing, 406x720": options.people} if options.people.is_file() and not options.quick else {}
-    frames, repeats = (12, 1) if options.quick else (240, 3)
+    frames, repeats = (12, 1) if options.quick else (150, 3)
     return measure(people, frames, repeats)
 
 
