@@ -139,18 +139,10 @@ class Channel(Generic[T]):
             self._num_bytes = 0
             self._changed.notify_all()
 
-    def is_ready(self, unless: Callable[[], bool]) -> bool:
-        """Wait for an item or the end, unless `unless` holds or comes true, which needs a `wake` to be seen at once.
-        Returns True if the consumer would not wait now."""
+    def is_ready(self) -> bool:
+        """True if the consumer would not wait for an item or the end now."""
         with self._changed:
-            while not (found := bool(self._items) or self._finished or self._cancelled) and not unless():
-                self._wait(None)
-            return found
-
-    def wake(self) -> None:
-        """Let a waiting `is_ready` look again. From any thread."""
-        with self._changed:
-            self._changed.notify_all()
+            return bool(self._items) or self._finished or self._cancelled
 
     def __iter__(self) -> Iterator[T]:
         """Yield items until the end; raises the error given to `finish`, unless the channel was cancelled."""
@@ -207,14 +199,9 @@ class Prefetch(Generic[T]):
         self._thread = DaemonThread("prefetch", self._fill)
         yield from self._channel
 
-    def is_ready(self, unless: Callable[[], bool] = lambda: True) -> bool:
-        """True if the next item is there, or the end. Waits for them unless `unless` holds, or comes true and `wake` is
-        called."""
-        return self._channel.is_ready(unless)
-
-    def wake(self) -> None:
-        """Let a waiting `is_ready` look again. From any thread."""
-        self._channel.wake()
+    def is_ready(self) -> bool:
+        """True if the next item is there, or the end."""
+        return self._channel.is_ready()
 
     def end(self) -> None:
         """Ask the thread to stop, and end a waiting iteration. From any thread; returns at once."""

@@ -82,20 +82,6 @@ def lines(path: Path) -> list[object]:
     return [json.loads(line) for line in path.read_text().splitlines()][1:]
 
 
-def test_a_file_is_tracked_by_two_runs_at_once_with_the_results_of_one(
-    video: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = {}
-    for cores in (1, 2):
-        monkeypatch.setattr(parallel, "usable_cores", lambda cores=cores: cores)
-        files[cores] = tmp_path / f"{cores}.jsonl"
-        backend = Met(bundle) if cores == 2 else OnnxRuntimeBackend(bundle, threads=1)
-        summary = run(video, bundle, backend=backend, tracks=files[cores], masks=True)
-        assert summary.stage_ms["infer"] > 0
-    assert lines(files[1]) == lines(files[2])
-    assert len(lines(files[2])) > 2
-
-
 @pytest.mark.usefixtures("two_cores")
 def test_batches_of_several_sources_run_at_once_with_the_results_of_each_alone(
     video: Path, bundle: Bundle, tmp_path: Path
@@ -189,9 +175,3 @@ def test_closing_does_not_wait_for_a_network_that_hangs(bundle: Bundle) -> None:
         runs.collect()
     backend.may_pass[0].set()
     assert runs.close()
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_leaving_the_loop_ends_the_threads(video: Path, bundle: Bundle) -> None:
-    for _ in streamparts.track(video, bundle, backend=OnnxRuntimeBackend(bundle, threads=1)):
-        break

@@ -118,7 +118,6 @@ def test_a_channel_that_replaces_has_as_little_room_for_heavy_items() -> None:
 
 def test_of_huge_pictures_only_one_waits_for_each_stage(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a limit below the size of a single image, instead of huge images."""
-    monkeypatch.setattr("streamparts.backends.parallel.usable_cores", lambda: 1)
 
     def most_ahead() -> int:
         source, ahead = ArraySource(30), []
@@ -130,25 +129,6 @@ def test_of_huge_pictures_only_one_waits_for_each_stage(bundle: Bundle, monkeypa
     usual = most_ahead()
     monkeypatch.setattr("streamparts.threads.MOST_BYTES", 1)
     assert most_ahead() == usual - 1
-
-
-def test_waiting_for_an_item_ends_when_something_else_is_ready() -> None:
-    gate, done = threading.Event(), threading.Event()
-
-    def items() -> Iterator[int]:
-        yield 0
-        gate.wait()
-
-    numbers = Prefetch(items(), 1)
-    reading = iter(numbers)
-    assert next(reading) == 0
-    assert not numbers.is_ready()
-    waker = DaemonThread("waker", lambda: (time.sleep(0.05), done.set(), numbers.wake()))
-    assert not numbers.is_ready(unless=done.is_set)
-    assert waker.ends(5)
-    gate.set()
-    assert numbers.is_ready(unless=lambda: False), "the end is something to be taken, too"
-    assert numbers.close()
 
 
 def test_a_channel_gives_what_was_put_before_an_error_first() -> None:

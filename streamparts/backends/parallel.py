@@ -1,11 +1,10 @@
-"""Runs the network on two frames at once, each in a thread of its own: a file is tracked faster if cores are idle."""
+"""Runs two batches of the network at once, each in a thread of its own: for several sources, if there are cores."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -62,8 +61,6 @@ class ParallelRuns:
         self._calls: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
         self._under_way: deque[_Submitted] = deque()
         self._closed = threading.Event()
-        self.on_done: Callable[[], None] = lambda: None
-        """Called in the network's threads after each batch."""
         self._threads: list[DaemonThread] = []
 
     def run(self, images: ByteArray) -> NetworkOutputs:
@@ -98,10 +95,6 @@ class ParallelRuns:
             raise call.error or ModelError("the run was closed before the network returned these results")
         return call.outputs
 
-    def is_done(self) -> bool:
-        """True if `collect` would not wait now."""
-        return not self._under_way or self._under_way[0].done.is_set()
-
     def close(self, seconds: float = GRACE_SECONDS) -> bool:
         """End the threads after the batches that they work on. Returns False if one did not end within `seconds`: then
         it is abandoned."""
@@ -122,5 +115,4 @@ class ParallelRuns:
             except BaseException as error:
                 call.error = error
             call.done.set()
-            self.on_done()
             del call  # otherwise this thread would keep the images alive while it waits

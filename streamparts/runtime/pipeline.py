@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from streamparts.backends.parallel import ParallelRuns, can_run_in_parallel
 from streamparts.bundle.load import Bundle
 from streamparts.bundle.spec import ModelSpec
 from streamparts.data import Backend, Frame, Tracks, standing_for
@@ -62,12 +61,8 @@ class Pipeline:
         self._meter = meter or RunMeter(source.name)
         self._first_index = tracking.first_index
         self._rate_limit = tracking.rate_limit()
-        self._parallel: ParallelRuns | None = None
-        """The backend, if it runs on two frames at once."""
         # large frames are kept few in memory, and the network is not what they wait for
         may_run_ahead = self.policy == "all" and not source.live and 3 * source.height * source.width <= MOST_BYTES
-        if may_run_ahead and not following.num_subjects and can_run_in_parallel(backend):
-            backend = self._parallel = ParallelRuns(backend, bundle.spec.input_hw, self._meter.clock)
         self.stuck = ""
         """What did not end when this was closed."""
         self._looks: Prefetch[Looked] | None = None
@@ -98,7 +93,7 @@ class Pipeline:
         else:
             prepared = Prefetch(
                 self._prepared(self._wanted_frames()),
-                1 if self._parallel else depth,  # two more are in the network
+                depth,
                 interrupt=interrupt,
                 weigh=lambda item: picture_bytes(item.frame),
             )
@@ -106,9 +101,6 @@ class Pipeline:
 
     def _fixed_results(self, fixed: FixedTracks, prepared: Prefetch[Prepared]) -> Iterator[Tracks]:
         """Tracks of all frames; if possible, the network runs beside all else."""
-        if self._parallel is not None:
-            self._parallel.on_done, is_done = prepared.wake, self._parallel.is_done
-            return fixed.updates(prepared, lambda: prepared.is_ready(is_done), counts_waiting=False)
         if self._segmenter.overlaps and not self._source.live:
             return fixed.updates(prepared, prepared.is_ready)
         return map(fixed.update, prepared)
@@ -129,8 +121,7 @@ class Pipeline:
         within `seconds`, and sets `stuck`: then neither network nor source can be used any more."""
         left = countdown(seconds)
         self.end()
-        network_ends = self._parallel is None or self._parallel.close(seconds)
-        network_ends &= self._looks is None or self._looks.close(left() or 0.0)
+        network_ends = self._looks is None or self._looks.close(seconds)
         source_ends = self._prefetch.close(left() or 0.0)
         self.stuck = "the source" if network_ends else "the network"
         return network_ends and source_ends

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from streamparts.bundle.spec import ModelSpec
@@ -79,15 +79,12 @@ class FixedTracks:
             parts = self._segmenter.infer(item)
         return self._tracked(item, parts)
 
-    def updates(
-        self, items: Iterable[Prepared], is_ready: Callable[[], bool] = lambda: True, counts_waiting: bool = True
-    ) -> Iterator[Tracks]:
+    def updates(self, items: Iterable[Prepared], is_ready: Callable[[], bool] = lambda: True) -> Iterator[Tracks]:
         """Return the tracks of every frame: the network runs on the next frame while the caller uses this one's tracks.
         Needs a segmenter that `overlaps`. Raises the errors of `items`, and ModelError, after the tracks before them.
 
         Args:
             is_ready: False while the next item would have to be waited for: tracks are then given before it.
-            counts_waiting: False if the backend counts the network's seconds itself.
         """
         source, waiting = iter(items), deque[Prepared]()
         failure: Exception | None = None
@@ -96,7 +93,7 @@ class FixedTracks:
             while waiting or not ended:
                 if ended or len(waiting) == 2 or (waiting and not is_ready()):
                     item = waiting.popleft()
-                    with self._clock.time("infer") if counts_waiting else nullcontext():
+                    with self._clock.time("infer"):
                         parts = self._segmenter.finish(item)
                     yield self._tracked(item, parts)
                     del item  # otherwise this generator would keep one frame alive while it waits
