@@ -1,4 +1,9 @@
-"""Draws the README's picture from the bundled model and the demo clip: python -m benchmarks.picture docs/overlay.png"""
+"""Draws the pictures of README and docs/bundled.md from bundled models and example clips.
+
+examples:
+  python -m benchmarks.picture docs/overlay.jpg
+  python -m benchmarks.picture docs/bundled.jpg --rows dog=examples/dog.mp4 arm=examples/arm.mp4 --tile 200
+"""
 
 from __future__ import annotations
 
@@ -29,13 +34,18 @@ def sheet(video: str, model: str | None, columns: int, rows: int, tile: int) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--video", default="examples/people.mp4")
     parser.add_argument("--model", default=None, help="default: the bundled model")
+    parser.add_argument("--rows", nargs="+", metavar="MODEL=VIDEO", help="a row of five frames of each, instead")
     parser.add_argument("--tile", type=int, default=240)
     args = parser.parse_args()
-    picture = sheet(args.video, args.model, columns=4, rows=2, tile=args.tile)
+    if args.rows:
+        pairs = [row.partition("=")[::2] for row in args.rows]
+        picture = np.concatenate([sheet(video, model, columns=5, rows=1, tile=args.tile) for model, video in pairs])
+    else:
+        picture = sheet(args.video, args.model, columns=4, rows=2, tile=args.tile)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_bytes(cv2.imencode(args.out.suffix, picture[..., ::-1])[1].tobytes())
 

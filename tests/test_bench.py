@@ -19,6 +19,8 @@ from streamparts.tracking.segment import PartSegmenter
 from tests.exported import exported_bundle
 
 SHORT = 0.02
+FULL = [name for name in model_names() if not name.endswith("-int8")]
+"""Bundled models in full precision: PyTorch runs no int8."""
 
 
 def test_every_backend_that_can_is_timed_and_the_others_say_why(bundle: Bundle) -> None:
@@ -35,9 +37,9 @@ def test_every_backend_that_can_is_timed_and_the_others_say_why(bundle: Bundle) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["student", "scops", "teacher", *SEGMENTERS, *model_names()])
+@pytest.mark.parametrize("model", ["student", "scops", "teacher", *SEGMENTERS, *FULL])
 def test_every_exported_model_is_timed_on_every_installed_backend(model: str, tmp_path: Path) -> None:
-    bundle = load_model(model) if model in model_names() else exported_bundle(model, tmp_path)  # type: ignore[arg-type]
+    bundle = load_model(model) if model in FULL else exported_bundle(model, tmp_path)  # type: ignore[arg-type]
     report = bench(bundle, batches=(1, 3), seconds=0)
     installed = [item.name for item in find_backends() if item.reason is None and item.name != "torch"]
     assert [(row.backend, row.batch) for row in report.rows] == [(name, n) for name in installed for n in (1, 3)]

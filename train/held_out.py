@@ -130,7 +130,8 @@ def true_skeleton(shards: Sequence[Shard]) -> Skeleton:
 
 def from_confusion(confusion: NDArray[np.int64], parts: tuple[str, ...]) -> dict[str, float]:
     """Compute figures from a (1 + K, 1 + K) confusion matrix of pixels, truth by prediction: foreground IoU; mean part
-    IoU, also with sides merged; and among limb pixels assigned to the right limb, the share with the right side."""
+    IoU, also with sides merged; and among limb pixels assigned to the right limb, the share with the right side,
+    if any part has one."""
     foreground = confusion[1:, 1:].sum() / (confusion.sum() - confusion[0, 0])
     overlap = np.diag(confusion)[1:] / (confusion.sum(0) + confusion.sum(1) - np.diag(confusion))[1:].clip(1)
     pairs = [(one + 1, other + 1) for one, other in pairs_by_name(parts)]
@@ -147,7 +148,7 @@ def from_confusion(confusion: NDArray[np.int64], parts: tuple[str, ...]) -> dict
         "foreground_iou": float(foreground),
         "part_iou": float(overlap.mean()),
         "part_iou_sides_joined": float(together.mean()),
-        "side_right": float(right / max(right + wrong, 1)),
+        **({"side_right": float(right / max(right + wrong, 1))} if pairs else {}),
     }
 
 

@@ -14,12 +14,20 @@ from benchmarks.real import training
 from benchmarks.real.running import Model, false_parts, judge, network_model, runtime_model
 from benchmarks.real.sets import DATA, SETS, Case, NoDataError, RealSet, empty
 from benchmarks.real.tables import Row
+from streamparts.backends.loading import load_model
 from streamparts.bundle.shipped import model_names
 from streamparts.errors import StreampartsError
 from streamparts.tracking.roi import Roi
 
 Rows = list[Row]
-KINDS = {"person": "person", "puppet-human": "person", "dog": "quadruped", "hand": "hand", "rodent-top": "mouse"}
+KINDS = {
+    "person": "person",
+    "puppet-human": "person",
+    "dog": "quadruped",
+    "hand": "hand",
+    "rodent-top": "mouse",
+    "arm": "arm",
+}
 """Maps models to the kind of subject they are made for."""
 MAX_FRAMES = 900
 LEARNED = "learned here"
@@ -107,7 +115,7 @@ def shipped(max_frames: int, quick: bool = False) -> dict[str, list[Any]]:
     Missing clips give a line instead of a row."""
     sets = tuple(SETS.values())[:2] if quick else tuple(SETS.values())
     rows, missing = Rows(), list[str]()
-    for name in model_names():
+    for name in (each for each in model_names() if load_model(each).spec.precision == "fp32"):
         floor = name == "puppet-human"
         found, missing = measure(Asked(sets, {name: name}, DATA, default_cache(), max_frames, everywhere=floor))
         rows += found

@@ -22,7 +22,10 @@ SCORE, SHARE = 0.8, 0.7
 def best_model(clips: Path, say: Callable[[str], None]) -> str:
     """Return the bundled model that finds its subject in most frames of the clips; "" if none finds it in enough of
     them. Raises VideoError if the clips cannot be read."""
-    shares = {name: share_found(name, clips) for name in model_names() if load_model(name).spec.subject}
+    specs = {name: load_model(name).spec for name in model_names()}
+    shares = {
+        name: share_found(name, clips) for name, spec in specs.items() if spec.subject and spec.precision == "fp32"
+    }
     best = max(shares, key=lambda name: shares[name], default="")
     if not best or shares[best] < SHARE:
         return ""
