@@ -59,6 +59,7 @@ def rodent_steps(rng: Generator, rig: Rig, joints: tuple[str, ...], seconds: Arr
             lay_tail(rig, pose, above)
         return steps
     gait = "trot" if rng.random() < 0.7 else "gallop"
+    # (F,) the phase is the integral of a speed that rises and falls by half
     pace = 1 + 0.5 * np.sin(2 * np.pi * (seconds / rng.uniform(1.5, 4) + rng.random()))
     phases = rng.random() + rng.uniform(*RODENT_CADENCE) * np.cumsum(pace) * seconds[-1] / max(1, len(seconds) - 1)
     poses = _running(rng, lambda draws, phase: draw_rodent_pose(draws, rig, gait, phase), phases, seconds)
@@ -75,6 +76,7 @@ def _staying(rng: Generator, draw: Callable[[Generator], Array], seconds: Array)
 def _running(rng: Generator, draw: DrawPose, phases: Array, seconds: Array) -> Array:
     """Return (F, B, 3, 3) poses at `phases` (F,), which change between several bearings."""
     seeds = rng.integers(AT_ONCE, size=number_of_keys(seconds, SECONDS_A_POSE))
+    # one seed draws one bearing: at equal phases, both have the same step of the gait
     before, share = eased(seconds / SECONDS_A_POSE)
     bearings = [
         np.stack(

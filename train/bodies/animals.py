@@ -91,6 +91,7 @@ class Animals:
     def posed(self, rig: Rig, rest: Array, pose: Array) -> BodyFigure:
         """Skin an individual; its lowest point is on the floor."""
         places, turned = place_joints(rig.joints, pose, rig.parents)
+        # v -> R (v - J) + p of each bone, blended by the weights
         shift = places - np.einsum("jab,jb->ja", turned, rig.joints)
         vertices = skin(rest, rig.weights, np.concatenate([turned, shift[..., None]], axis=2).astype(np.float32))
         down = np.array([0, 0, vertices[:, 2].min()], np.float32)
@@ -112,6 +113,7 @@ class Animals:
         scales = _rodent_scales(rng, self.rig) if self.rodent else _dog_scales(rng, self.rig)
         rest, joints = self.rig.vertices.copy(), self.rig.joints
         rest = self._other_head(rng, rest)
+        # (B, 3) joints of the stretched rig, from the trunk outwards
         moved = np.zeros_like(joints)
         for b, parent in enumerate(self.rig.parents):
             moved[b] = joints[b] if parent < 0 else moved[parent] + scales[parent] * (joints[b] - joints[parent])

@@ -136,8 +136,10 @@ def make_arm(name: str, kind: ArmKind, mechanism: Mechanism) -> Arm:
     turned, places = place_links(mechanism, np.zeros(len(names), np.float32))
     arm = Arm(name, mechanism, parts, np.zeros((0, 8), np.float32), np.zeros((0, 3), np.float32), points, top)
     joints = arm.joints(turned, places)
+    # the arm's length is the unit, as the body length of animals
     length = float(np.linalg.norm(np.diff(joints[:-1], axis=0), axis=1).sum())
     where = places_on_arm(mechanism, parts, joints, turned, places)
+    # canonical: left 0, as an arm has no sides; back is the distance from the axis, up is the way from base to tip
     along = (where[:, 0] + np.clip(where[:, 1], 0, 1)) / len(PARTS) - 0.5
     canonical = np.stack([np.zeros_like(along), where[:, 2] / length, along], 1).astype(np.float32)
     return Arm(name, _scaled(mechanism, 1 / length), parts, where, np.clip(canonical, -0.6, 0.6), points, top / length)
@@ -169,9 +171,11 @@ def places_on_arm(mechanism: Mechanism, parts: NDArray[np.uint8], joints: Array,
     4 to 6 position in the link's axes, in metres
     7 number of the link
     """
+    # (V, 3) all links at angle 0
     world = np.einsum("vab,vb->va", turned[mechanism.owners], mechanism.vertices) + places[mechanism.owners]
     out = np.zeros((len(world), 8), np.float32)
     out[:, 0] = parts
+    # projection on the part's own axis: s = (v - a) . d / |d|^2, and what is left across it
     start, axis = joints[:-1][parts], np.diff(joints, axis=0)[parts]
     length = np.maximum((axis * axis).sum(1), 1e-6)
     out[:, 1] = ((world - start) * axis).sum(1) / length

@@ -62,6 +62,7 @@ class ArmLooks:
             colour[light & (part == number) & (places[:, 1] > low) & (places[:, 1] < high)] = self.table[1]
         colour = colour * self.parts[part]
         self._write(colour, part, places)
+        # (M,) waves of waves: blotches without direction or period
         dirt = np.sin(places[:, 4:7] @ np.array([140, 90, 60], np.float32) + self.phases[0])
         dirt = dirt + np.sin(places[:, 4:7] @ np.array([-50, 170, 110], np.float32) + 2 * dirt + self.phases[1])
         colour = colour * (1 - self.worn * np.clip(dirt, 0, 2))[:, None]
@@ -75,6 +76,7 @@ class ArmLooks:
         if number < 0:
             return
         x, y, z = places[:, 4:7].T
+        # within 53 degrees of that side of the link
         facing = (x * np.cos(side) + y * np.sin(side)) > 0.6 * np.hypot(x, y)
         row = (places[:, 1] - at) / 0.3
         bars = np.sin(places[:, 1] * 90 + self.phases[2]) + np.sin(places[:, 1] * 143 + self.phases[3]) > 0.1
@@ -96,6 +98,7 @@ def draw_arm_looks(rng: Generator, table: Array) -> ArmLooks:
     for _ in range(int(rng.integers(0, 5)) if rng.random() < 0.6 else 0):
         low = float(rng.choice([rng.uniform(-0.15, 0.1), rng.uniform(0.1, 1.0)]))
         bands.append((int(rng.integers(6)), low, low + float(rng.uniform(0.02, 0.2))))
+    # grippers are often darker than the arm
     gripper = 0.15 + 0.5 * rng.random() if rng.random() < 0.5 else 1.0
     return ArmLooks(
         table=np.clip(colours, 0, 1).astype(np.float32),

@@ -63,9 +63,11 @@ def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generato
     """Pose and dress body number `index`, with its lowest point on the floor."""
     rest, joints = bodies.vertices[index], bodies.joints[index]
     normals = vertex_normals(rest, bodies.faces)
+    # (V,) cloth stands off the skin along its normals
     loose = outfit.looseness(bodies.places, rest)
     shaped = rest + loose[:, None] * normals
     places, turned = place_joints(joints, pose)
+    # a bone maps its rest joint J to its place p: v -> R v + (p - R J), blended by the weights
     shift = places - np.einsum("jab,jb->ja", turned, joints)
     vertices = skin(shaped, bodies.weights, np.concatenate([turned, shift[..., None]], axis=2))
     height = float(np.ptp(rest[:, 2]))
@@ -77,6 +79,7 @@ def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generato
     down = np.array([0, 0, floor], np.float32)
     vertices = vertices - down
     normals = vertex_normals(vertices, faces)
+    # at rest the chest looks along -y
     facing = np.asarray(turned[JOINTS.index("chest")] @ np.array([0, -1, 0], np.float32))
     ends = np.stack([places[[JOINTS.index(joint) for joint in AXES[part]]] for part in PARTS]) - down
     return BodyFigure(vertices, normals, faces, parts, where, materials, canonical, places - down, ends, facing)
@@ -101,6 +104,7 @@ def _added(outfit: Outfit, bodies: Bodies, index: int, places: Array, turned: Ar
     out = []
     for centre, radii, material in outfit.on_head:
         ball, faces = _ball(8, 12)
+        # in the box of the head: 0 is its low corner, 1 its high one
         at_rest = low + (np.array(centre) + ball * np.array(radii)) * (high - low)
         vertices = (at_rest - joints[head]) @ turned[head].T + places[head]
         kind = {"hair": HAIR, "hat": HAT}[material]
@@ -121,6 +125,7 @@ def _ball(rows: int, columns: int) -> tuple[Array, Ints]:
 
 
 def grid_faces(rows: int, columns: int) -> Ints:
+    # two triangles for each cell of the grid
     first = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
     upper = np.stack([first, first + columns, first + 1], 1)
     lower = np.stack([first + 1, first + columns, first + columns + 1], 1)

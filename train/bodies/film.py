@@ -44,6 +44,7 @@ def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int, ne
         middle = gaussian_filter1d(middle, 5, axis=0, mode="nearest")
     body = float(np.ptp(acts[0].shown(0), axis=0).max())
     away = middle - middle[len(middle) // 2]
+    # (F, 3) of the path: along the view, and across it
     depth = np.outer(away @ camera.turned[2], camera.turned[2])
     aside = away - depth
     follows = _followed(aside, body * rng.uniform(0, ROAMS)) * aside + _followed(depth, 1.5 * ROAMS * body) * depth
@@ -55,6 +56,7 @@ def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int, ne
     cameras = [
         replace(one, focal=focal, centre=(float(x), float(y))) for one, (x, y) in zip(plain, centres, strict=True)
     ]
+    # how the floor under the middle frame moves in the image is how the background pans
     floor = middle[len(middle) // 2][None] * (1, 1, 0)
     seen = np.concatenate([each.project(floor)[:, :2] for each in cameras])
     return Take(cameras, seen - seen[len(seen) // 2])
@@ -78,6 +80,7 @@ def _framing(cameras: list[Camera], acts: list[Act], side: float, size: int) -> 
     """Return the focal length and (2,) centre with which the bodies fill `side` pixels."""
     seen = [camera.project(act.shown(i)[::7])[:, :2] for act in acts for i, camera in enumerate(cameras)]
     low, high = np.min([s.min(0) for s in seen], 0), np.max([s.max(0) for s in seen], 0)
+    # focal length 1 above: x_px = f x / z + c, so one factor and one shift fit all frames
     focal = side / float((high - low).max())
     return focal, size / 2 - focal * (low + high) / 2
 

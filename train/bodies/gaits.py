@@ -116,6 +116,7 @@ def _stride(rng: Generator, pose: Pose, gait: str, spine: list[int], at: float |
 def step_of(phase: float, stance: float) -> tuple[float, float]:
     """Return the swing of a leg, 1 ahead to -1 behind, and how far it is lifted, 0 to 1: first on the floor, then in
     the air."""
+    # on the floor the paw goes back at constant speed relative to the body, as the floor does
     if phase < stance:
         return 1 - 2 * phase / stance, 0.0
     air = (phase - stance) / (1 - stance)
@@ -139,6 +140,7 @@ def _folded(rng: Generator, pose: Pose, thigh: float, shin: float) -> None:
         high, low = thigh + rng.normal(0, 6), shin + rng.normal(0, 6)
         pose.set(f"upper_leg_{side}", high, 0, out if side == "L" else -out)
         pose.set(f"lower_leg_{side}", low - high)
+        # angles add up along the chain, so the foot is level whatever thigh and shin do
         pose.set(f"foot_{side}", -82 - low)
         pose.set(f"toe_{side}", 80)
 
@@ -190,6 +192,7 @@ def draw_rodent_pose(rng: Generator, rig: Rig, gait: str | None = None, phase: f
     pose.bend(neck, rng.normal(0, 14), 0.5 * curl + rng.normal(0, 18), rng.normal(0, 8))
     pose.set("skull", rng.normal(0, 12), rng.normal(0, 10), rng.normal(0, 6))
     pose.set("jaw", -13)
+    # everything is drawn whether it is used or not: the draws of all phases must be the same
     drawn, reach = rng.random(), rng.uniform(0, 32)
     drawn_gait = "trot" if rng.random() < 0.6 else "gallop"
     reach = reach if gait is None else 14 + 0.5 * reach

@@ -50,6 +50,7 @@ class HandLooks:
     def looseness(self, places: Array, rest: Array) -> Array:
         """(V,) distance of sleeve and glove from the skin."""
         arm = places[:, 0]
+        # (V,) in [-1, 1]: two waves that do not share a period make folds without a pattern
         wave = np.sin(rest @ np.array([31, 17, 43], np.float32) + self.phases[0]) * np.sin(
             rest[:, 2] * 47 + self.phases[1]
         )
@@ -83,6 +84,7 @@ class HandLooks:
         return np.asarray(np.clip(colour, 0, 1), np.float32), uneven
 
     def _bare(self, places: Array, rest: Array) -> Array:
+        # (M,) 1 on the palm's side of the hand, 0 on its back and on the arm
         inner = np.clip(0.5 + 0.9 * places[:, 3], 0, 1) * (places[:, 0] < 0.12)
         colour = self.skin * (1 - inner[:, None]) + self.palm * inner[:, None]
         along, knuckles = places[:, 2], self._knuckles(places)
@@ -105,6 +107,7 @@ class HandLooks:
         along = places[:, 2]
         out = np.zeros(len(along), np.float32)
         for joint, reach in ((1.0, 0.07), (2.0, 0.08), (0.42, 0.06)):
+            # a Gaussian across each joint; -0.5 keeps the arm out
             out += np.exp(-(((along - joint) / reach) ** 2)) * (along > -0.5)
         return np.minimum(out, 1)
 
@@ -112,6 +115,7 @@ class HandLooks:
         """(M,) the palm's three lines and the creases of the wrist, in [0, 1]."""
         across, up = places[:, 5], places[:, 6]
         thin = 0.035
+        # (3, M) signed distances from two arcs across the palm and one around the thumb
         bent = 0.06 * np.sin(self.phases[4] + 2 * across)
         curves = (
             up - (0.80 - 0.13 * np.clip(across + 0.3, 0, 2) ** 2 + bent),
@@ -126,6 +130,7 @@ class HandLooks:
 def draw_looks(rng: Generator) -> HandLooks:
     """Draw an arm's looks: two thirds of the arms are bare at least to the middle, one hand in fourteen is gloved."""
     skin = _skin(rng)
+    # palms are lighter than the back, the more the darker the skin
     dark = 1 - float(skin.mean())
     palm = skin + (np.array([0.90, 0.68, 0.58]) - skin) * np.clip(rng.uniform(0.1, 0.35) + 0.35 * dark, 0, 0.7)
     polish = rng.random() < 0.14
@@ -161,6 +166,7 @@ def draw_looks(rng: Generator) -> HandLooks:
 
 def _skin(rng: Generator) -> Array:
     """Draw a skin colour, evenly over the range from pale to dark, from yellowish to pink."""
+    # linear between neighbours of the table, which is sorted by lightness
     row = rng.random() * (len(SKINS) - 1)
     low, share = int(row), row % 1
     tone = np.array(SKINS[low]) * (1 - share) + np.array(SKINS[low + 1]) * share

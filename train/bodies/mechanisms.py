@@ -131,6 +131,7 @@ def place_links(mechanism: Mechanism, angles: Array) -> tuple[Array, Array]:
     places = np.zeros((len(mechanism.links), 3), np.float32)
     for number, link in enumerate(mechanism.links):
         above, origin = (turned[link.parent], places[link.parent]) if link.parent >= 0 else (np.eye(3), np.zeros(3))
+        # T_link = T_parent (R | p) Q: the fixed place in the parent, then the joint itself
         turned[number] = above @ link.turned
         places[number] = origin + above @ link.place
         if link.axis is not None and link.slides:
@@ -180,6 +181,7 @@ def _rotation(element: ElementTree.Element) -> Array:
             _about(axis, float(a)) for axis, a in zip(np.eye(3), _numbers(element, "euler", (0,) * 3), strict=True)
         )
         return np.asarray(x @ y @ z, np.float32)
+    # q and -q are the same rotation, so only the length matters
     quaternion = _numbers(element, "quat", (1, 0, 0, 0))
     w, x, y, z = quaternion / max(float(np.linalg.norm(quaternion)), 1e-9)
     return np.array(
@@ -194,6 +196,7 @@ def _rotation(element: ElementTree.Element) -> Array:
 
 def _about(axis: Array, radians: float) -> Array:
     x, y, z = axis
+    # Rodrigues: R = I + sin a [u]x + (1 - cos a) [u]x^2
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + np.sin(radians) * cross + (1 - np.cos(radians)) * (cross @ cross), np.float32)
 
@@ -226,6 +229,7 @@ def _read_mesh(model: Path, mesh: ElementTree.Element, cell: float) -> tuple[Arr
 
 def merged(points: NDArray[np.float64], faces: NDArray[np.int64], cell: float) -> tuple[Array, NDArray[np.int64]]:
     """Merge the vertices in each cube of side `cell`, and drop triangles that collapse or repeat."""
+    # (V,) the cube of each vertex; its vertices become their mean
     _, group = np.unique(np.floor(points / cell).astype(np.int64), axis=0, return_inverse=True)
     group = group.reshape(-1)
     count = np.bincount(group)[:, None]
@@ -246,6 +250,7 @@ def creased(points: Array, faces: NDArray[np.int64]) -> tuple[Array, Array, NDAr
     """Repeat vertices at sharp edges; returns vertices, unit normals and triangles. A corner's normal is the mean over
     those triangles at it whose normals are within CREASE of its own, weighted by area."""
     ends = points[faces]
+    # (T, 3) twice the area times the unit normal, so that sums weigh by area
     own = np.cross(ends[:, 1] - ends[:, 0], ends[:, 2] - ends[:, 0]).astype(np.float64)
     unit = own / (np.linalg.norm(own, axis=1, keepdims=True) + 1e-15)
     corners = faces.ravel()
@@ -254,6 +259,7 @@ def creased(points: Array, faces: NDArray[np.int64]) -> tuple[Array, Array, NDAr
     normals = np.zeros((len(corners), 3))
     for some in np.split(order, np.flatnonzero(np.diff(corners[order])) + 1) if len(order) else []:
         mine = triangle[some]
+        # (n, n) True where two of the n triangles at this vertex meet softly
         near = unit[mine] @ unit[mine].T > CREASE
         normals[some] = near @ own[mine]
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-15

@@ -65,6 +65,7 @@ class Wheel:
 
     def _at(self, angles: Array, y: float, camera: Camera, share: float = 1.0) -> NDArray[np.int32]:
         """(M, 2) points of the rim, or at a share of its radius, in cv2's fixed point with 4 bits."""
+        # angle 0 is the top: x = r sin a ahead, z = r (1 + cos a) above the lowest point
         across, up = self.radius * share * np.sin(angles), self.radius * (1 + share * np.cos(angles))
         points = camera.project(np.stack([across, np.full_like(across, y), up], 1).astype(np.float32))
         return np.asarray(np.rint(np.clip(points[:, :2] - 0.5, -4000, 4000) * 16), np.int32)
