@@ -269,7 +269,7 @@ def test_images_on_the_device_are_kept_until_they_were_copied(student: Bundle) -
 def test_no_or_too_many_images_on_the_device_are_refused(student: Bundle, count: int) -> None:
     backend = TorchCudaBackend(student, new_stream=HostStream)
     image = TorchImage(torch.zeros(64, 64, 3, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=f"1 to 256 images at once, got {count}"):
+    with pytest.raises(ValueError, match=f"got {count}"):
         backend.submit_on_device([image] * count)
     with pytest.raises(ModelError, match=r"takes images of \(64, 64\)"):
         backend.submit_on_device([TorchImage(torch.zeros(32, 64, 3, dtype=torch.uint8))])

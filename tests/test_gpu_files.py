@@ -119,7 +119,7 @@ def test_it_starts_where_software_does(video: Path, on_host: Callable[..., None]
             got = [(frame.index, frame.pts) for frame in source]
         with trimmed(open_source(video), start, every=3) as source:
             assert got == [(frame.index, frame.pts) for frame in source]
-    with pytest.raises(VideoError, match="has no frame at or after 99 s"):
+    with pytest.raises(VideoError, match="99 s"):
         trimmed(open_source(video, hwaccel="gpu"), 99.0)
 
 
@@ -232,7 +232,7 @@ def test_the_reasons_of_all_libraries_are_given(video: Path, monkeypatch: pytest
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(VideoError, match=r"torchcodec: .*; PyNvVideoCodec: "):
         open_decoder(video, 0)
-    with pytest.raises(VideoError, match=r"PyNvVideoCodec: it is none of \.mp4, "):
+    with pytest.raises(VideoError, match=r"PyNvVideoCodec: .*\.mp4"):
         open_decoder(video.with_suffix(".ts"), 0)
 
 

@@ -446,7 +446,7 @@ def test_readers_of_former_connections_are_released_with_their_decoders() -> Non
         ):
             for frame in source:
                 if frame.gap:
-                    num_readers.append(sum(isinstance(each, Reader) for each in gc.get_objects()))
+                    num_readers.append(sum(type(each) is Reader for each in gc.get_objects()))
     finally:
         gc.enable()
     assert len(num_readers) == 3

@@ -31,13 +31,13 @@ TOLERANCES: dict[Precision, Tolerance] = {
 """Tolerances by precision, against ONNX Runtime in fp32, on real frames."""
 MADE_UP_TOLERANCES: dict[Precision, Tolerance] = {
     **TOLERANCES,
-    "fp16": Tolerance(labels=0.995, pose_px=0.6, score=1e-2, far=5),
+    "fp16": Tolerance(labels=0.995, pose_px=0.7, score=1e-2, far=5),
     "bf16": Tolerance(labels=0.99, pose_px=0.3, score=1e-2, far=5),
     "int8": Tolerance(labels=0.85, pose_px=6.0, score=0.2, far=5),
 }
 """The same on patterns, whose thin stripes have many pixels between two parts, and for which int8 was not calibrated:
 they detect a broken engine, not a loss of accuracy. A model that finds hardly a part in them has vague poses there:
-`person` in fp16 differs by 0.5 px in 2 of 19 parts, on real frames by 0.16 px at most."""
+in fp16 `person` differs by up to 0.61 px there, on real frames by less than 0.29 px in 99 of 100 parts."""
 
 
 def comparison_frames(input_hw: tuple[int, int], real: ByteArray | None = None) -> tuple[ByteArray, bool]:

@@ -14,6 +14,7 @@ import pickle
 import queue
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ from streamparts.threads import DaemonThread
 MOST_FAILED_STARTS = 3
 """Failures in a row after which a worker is not restarted."""
 _TAIL_LINES = 5
+LAST_WORDS_SECONDS = 2.0
+"""Maximum wait for the stderr of a worker that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class _Process:
     frames: int = 0
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL_LINES))
     """The last lines of its stderr."""
+    has_said_all: threading.Event = field(default_factory=threading.Event)
+    """Set when its stderr has ended."""
 
     def tell(self, message: object) -> None:
         """Send a message; a dead worker is ignored here and detected by the reader."""
@@ -214,6 +219,7 @@ class LocalPool:
             while True:
                 self._events.put((worker, receive(stream)))
         worker.popen.wait()
+        worker.has_said_all.wait(LAST_WORDS_SECONDS)
         self._events.put((worker, None))
 
     def _read_errors(self, worker: _Process) -> None:
@@ -222,6 +228,7 @@ class LocalPool:
         with stream:
             for line in stream:
                 worker.tail.append(line.decode(errors="replace").strip())
+        worker.has_said_all.set()
 
     def _take(self, worker: _Process, message: object) -> list[Answer | LostTask]:
         match message:

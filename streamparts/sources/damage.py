@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from streamparts.errors import VideoError
 from streamparts.sources.ffmpeg_log import Message, messages, size_refused
 from streamparts.sources.held import HeldImages
-from streamparts.sources.nal_units import first_unit, parameter_sets, starts_whole
+from streamparts.sources.nal_units import first_unit, starts_whole
 
 _LOST = re.compile(r"missed (\d+) packets|skipping (\d+) segments|failed to open segment", re.IGNORECASE)
 _DISTURBED = re.compile(
@@ -105,8 +105,6 @@ class DamageWatch:
         """True if the log, or the container's flag, reported a loss with the previous packet."""
         self._key_start: int | None = None
         """Type of the NAL unit that intact keyframes begin with."""
-        self._sets: dict[int, bytes] = {}
-        """Parameter sets that keyframes brought last."""
         self._damaged = False
         self._clean_from: int | None = None
         """Time of the keyframe that ended the damage: frames shown before it may depend on earlier ones."""
@@ -230,12 +228,11 @@ class DamageWatch:
         disturbed = is_hurt or packet.is_corrupt or self._was_corrupt
         if not packet.is_keyframe:
             return disturbed or self._was_hurt
-        codec, sets = packet.stream.codec_context.name, self._sets
-        self._sets = sets | parameter_sets(codec, packet)
         if disturbed:
             return True
+        codec = packet.stream.codec_context.name
         if self._was_hurt:
-            return not starts_whole(codec, packet, self._key_start, sets)
+            return not starts_whole(codec, packet, self._key_start)
         unit = first_unit(codec, packet)
         self._key_start = unit[0] if unit else None
         return False
