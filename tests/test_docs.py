@@ -50,7 +50,7 @@ def folder(page: Path, puppet_tracks: Path, short_clip: Path, tmp_path: Path, mo
     """The current folder, with the files that the page assumes."""
     text = page.read_text(encoding="utf-8")
     (tmp_path / "examples").mkdir()
-    for clip in ("people.mp4", "puppet.mp4", "dog.mp4", "arm.mp4"):
+    for clip in ("people.mp4", "puppet.mp4", *(name for name in ("dog.mp4", "arm.mp4") if name in text)):
         shutil.copyfile(ROOT / "examples" / clip, tmp_path / "examples" / clip)
     for names, original in ((CLIPS, short_clip), (MODELS, find_model("puppet-human"))):
         for name in names:
