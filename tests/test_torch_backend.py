@@ -46,20 +46,27 @@ def test_the_network_has_the_weights_of_the_file(student: Bundle) -> None:
     assert not any(tensor.requires_grad for tensor in network.parameters())
 
 
-@pytest.mark.parametrize(("name", "clip"), [("puppet-human", "puppet.mp4"), ("person", "people.mp4")])
+BEYOND = pytest.mark.xfail(
+    strict=True, reason="five of person's 480 coordinates are off by up to 2e-6: 1e-6 is not met yet"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "clip"), [("puppet-human", "puppet.mp4"), pytest.param("person", "people.mp4", marks=BEYOND)]
+)
 def test_a_shipped_model_says_in_torch_what_it_says_in_onnx_runtime(name: str, clip: str) -> None:
     bundle = load_model(name)
     frames = sample_frames(ROOT / "examples" / clip, bundle.spec.input_hw, 24).images
     got, wanted = (open_backend(bundle, each).run(frames) for each in ("torch-cpu", "onnxruntime"))
     np.testing.assert_array_equal(got.labels, wanted.labels)
-    np.testing.assert_allclose(got.affines[..., 2], wanted.affines[..., 2], rtol=0, atol=3e-6)  # 2e-6 of `person`
+    np.testing.assert_allclose(got.affines[..., 2], wanted.affines[..., 2], rtol=0, atol=1e-6)
     # The first axis is the difference of two points; where they nearly coincide its direction magnifies their rounding.
     axes = got.affines[..., :2] - wanted.affines[..., :2]
     apart = np.linalg.norm(wanted.affines[..., 0], axis=-1) > 0.05
     assert apart.mean() > 0.5
     assert np.abs(axes[apart]).max() <= (1e-6 if name == "puppet-human" else 1e-5)
     np.testing.assert_allclose(got.affines, wanted.affines, rtol=0, atol=1e-3)
-    np.testing.assert_allclose(got.scores, wanted.scores, rtol=0, atol=4e-6)
+    np.testing.assert_allclose(got.scores, wanted.scores, rtol=0, atol=2e-6)
 
 
 def spoiled(student: Bundle, kind: str) -> Bundle:
