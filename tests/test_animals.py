@@ -6,6 +6,7 @@ import struct
 from dataclasses import fields, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -294,12 +295,15 @@ def test_the_command_writes_clips_of_animals_with_their_parts_and_joints(
     dogs: Animals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("train.bodies.__main__.load_animals", lambda name: dogs)
-    assert main(["dog", "--out", str(tmp_path), "--num-clips", "2", "--num-frames", "5", "--size", "64"]) == 0
+    words = ["dog", "--out", str(tmp_path), "--num-clips", "2", "--num-frames", "5", "--size", "64", "--plain"]
+    assert main(words) == 0
     truth = load_truth(tmp_path / "clip_0001.mp4")
     assert truth.part_names == DOG.parts and truth.joint_names == dogs.joints
     assert truth.labels.shape == (5, 64, 64) and truth.labels.any(axis=(1, 2)).all()
-    drawn = render_clip(np.random.default_rng([0, 1, 1]), dogs, Photos(), 5, 64)
+    (drawn,) = render_clip(np.random.default_rng([0, 1, 1]), dogs, Photos(), 5, 64)
     np.testing.assert_array_equal(drawn.labels, truth.labels)
+    sheet = cv2.imread(str(tmp_path / "clips.png"))
+    assert sheet.shape == (4 * 2 * 64, 2 * 64, 3), "a column of four frames for each clip, their parts below"
 
 
 @pytest.mark.parametrize("kind", ["walk", "trot", "gallop"])

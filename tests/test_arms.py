@@ -253,7 +253,7 @@ def test_a_clip_is_one_arm_that_moves_smoothly_on_its_foot(arm: Arm) -> None:
     steps = np.linalg.norm(np.diff(joints, axis=0), axis=-1).max(1)
     assert 0.001 < steps.max() < 0.15
     assert len({len(figure.vertices) for figure in act.figures}) == 1 and act.framed is not None
-    clip = render_clip(np.random.default_rng(2), Arms((arm,)), Photos(), 4, 64)
+    (clip,) = render_clip(np.random.default_rng(2), Arms((arm,)), Photos(), 4, 64)
     assert clip.frames.shape == (4, 64, 64, 3) and clip.part_names == PARTS
 
 

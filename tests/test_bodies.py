@@ -21,7 +21,7 @@ from train.bodies.film import film
 from train.bodies.mesh import JOINTS, PARTS, Bodies, load_bodies, make_bodies
 from train.bodies.motion import Steps
 from train.bodies.outfit import draw_outfit
-from train.bodies.picture import BodyPicture, draw_picture, paint_person, part_poses
+from train.bodies.picture import BodyPicture, draw_picture, paint_person, part_depths, part_poses
 from train.bodies.pose import is_possible, place_joints, turn
 from train.bodies.raster import rasterise
 from train.bodies.scene import Photos
@@ -59,8 +59,9 @@ def standing(bodies: Bodies, around: float) -> tuple[BodyPicture, Camera]:
     affines, seen = part_poses(figure, camera, labels)
     joints = camera.project(figure.joints)[:, :2]
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    depths = part_depths(figure, camera, len(PARTS))
     return BodyPicture(
-        image, labels, layer.canonical[1::2, 1::2], affines, seen, camera.turned @ figure.facing, joints, 1
+        image, labels, layer.canonical[1::2, 1::2], affines, seen, camera.turned @ figure.facing, joints, depths, 1
     ), camera
 
 
@@ -109,6 +110,18 @@ def test_poses_are_the_moments_of_parts_that_nothing_hides(bodies: Bodies) -> No
             assert reach == pytest.approx(CANONICAL_SIGMAS * np.sqrt(along @ covariance @ along), rel=0.1)
 
 
+@pytest.mark.parametrize(("around", "nearer"), [(90, "left"), (-90, "right")])
+def test_the_nearer_side_is_first_in_the_depth_order(bodies: Bodies, around: int, nearer: str) -> None:
+    """Whose left side is seen has the left arm before the trunk, and the right one behind it."""
+    aside = standing(bodies, around)[0]
+    further = {"left": "right", "right": "left"}[nearer]
+    order = [PARTS[k] for k in np.argsort(aside.depths)]
+    for limb in ("upper_arm", "thigh", "shin"):
+        assert order.index(f"{nearer}_{limb}") < order.index(f"{further}_{limb}")
+    assert order.index(f"{nearer}_upper_arm") < order.index("torso") < order.index(f"{further}_upper_arm")
+    assert 3 < aside.depths.min() < aside.depths.max() < 5, "the camera is 4 m away"
+
+
 def test_the_first_axis_of_a_forearm_points_at_the_hand(bodies: Bodies) -> None:
     front = standing(bodies, 0)[0]
     for side, part in (("L", "left_forearm"), ("R", "right_forearm")):
@@ -136,6 +149,25 @@ def test_some_pictures_show_nobody_and_nobody_has_no_parts(pictures: list[BodyPi
     assert 0 < len(empty) < len(pictures) / 2
     assert all(not picture.labels.any() and not picture.seen.any() for picture in empty)
     assert all(picture.image.std() > 1 for picture in empty)
+    assert not any(picture.depths.any() for picture in empty) and all(p.depths.min() > 0 for p in pictures if p.people)
+
+
+def test_what_a_video_does_to_an_image_leaves_its_truth(bodies: Bodies, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same picture sharp, and blurred and compressed."""
+    people = People(bodies, blurred=0.0)
+    monkeypatch.setattr("train.bodies.picture.SHAKEN", 0.0)
+    monkeypatch.setattr("train.bodies.picture.COMPRESSED", 0.0)
+    plain = draw_picture(np.random.default_rng([7, 4]), people, Photos(), SIZE, 0.0)
+    monkeypatch.setattr("train.bodies.picture.SHAKEN", 1.0)
+    monkeypatch.setattr("train.bodies.picture.COMPRESSED", 1.0)
+    filmed = draw_picture(np.random.default_rng([7, 4]), replace(people, blurred=1.0), Photos(), SIZE, 0.0)
+    for field in fields(BodyPicture):
+        equal = np.array_equal(getattr(plain, field.name), getattr(filmed, field.name))
+        assert equal == (field.name != "image"), field.name
+    monkeypatch.setattr("train.bodies.picture.COMPRESSED", 0.0)
+    blurred = draw_picture(np.random.default_rng([7, 4]), replace(people, blurred=1.0), Photos(), SIZE, 0.0)
+    sharpness = [np.abs(np.diff(each.image.astype(int), axis=1)).mean() for each in (plain, blurred)]
+    assert sharpness[1] < 0.95 * sharpness[0] and not np.array_equal(blurred.image, filmed.image)
 
 
 def test_every_part_is_seen_in_some_picture(pictures: list[BodyPicture]) -> None:
@@ -195,14 +227,14 @@ def test_a_wrong_size_is_said_in_one_line(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_clip_is_one_person_who_moves_smoothly(bodies: Bodies, tmp_path: Path) -> None:
-    clip = render_clip(np.random.default_rng(2), People(bodies), Photos(), 8, SIZE)
+    (clip,) = render_clip(np.random.default_rng(2), People(bodies), Photos(), 8, SIZE)
     write_clip(clip, tmp_path / "clip.mp4")
     truth = load_truth(tmp_path / "clip.mp4")
     assert truth.part_names == PARTS and truth.labels.shape == (8, SIZE, SIZE)
     assert all((labels > 0).mean() > 0.02 for labels in truth.labels)
     steps = np.linalg.norm(np.diff(truth.joints, axis=0), axis=-1)
     assert 0 < steps.max() < 0.15 * SIZE
-    again = render_clip(np.random.default_rng(2), People(bodies), Photos(), 8, SIZE)
+    (again,) = render_clip(np.random.default_rng(2), People(bodies), Photos(), 8, SIZE)
     np.testing.assert_array_equal(again.frames, clip.frames)
 
 

@@ -313,13 +313,31 @@ def test_the_command_writes_shards_that_name_their_parts(
 
 
 def test_a_clip_is_one_hand_that_moves_smoothly_about_its_wrist(cast: Hands) -> None:
-    clip = render_clip(np.random.default_rng(3), cast, Photos(), 12, SIZE)
+    (clip,) = render_clip(np.random.default_rng(3), cast, Photos(), 12, SIZE)
     assert clip.part_names == PARTS and clip.joint_names == JOINTS
     assert all((labels > 0).mean() > 0.02 for labels in clip.labels)
     steps = np.linalg.norm(np.diff(clip.joints, axis=0), axis=-1)
     assert 0 < steps.max() < 0.15 * SIZE
     fingers, wrist = (clip.joints[:, JOINTS.index(name)] for name in ("index_tip", "wrist"))
     assert np.ptp(fingers - wrist, axis=0).max() > 1
+
+
+def test_a_clip_says_which_hand_it_shows_and_a_second_one_is_the_other(cast: Hands) -> None:
+    sides = []
+    for seed in range(3):
+        one, other = render_clip(np.random.default_rng(seed), cast, Photos(), 2, SIZE, bodies=2)
+        assert {one.side, other.side} == {"left", "right"}
+        assert one.facing.shape == (2, 3) and np.linalg.norm(one.facing, axis=1) == pytest.approx(1, abs=1e-3)
+        sides.append(one.side)
+        # seen on the palm, a left hand's thumb is on the left of its little finger when the fingers point up
+        thumb, little, middle, wrist = (
+            one.joints[0, JOINTS.index(name)] for name in ("thumb1", "little1", "middle1", "wrist")
+        )
+        across, along = thumb - little, middle - wrist
+        turned = across[0] * along[1] - across[1] * along[0]
+        if abs(one.facing[0, 2]) > 0.5:
+            assert (turned * one.facing[0, 2] < 0) == (one.side == "left")
+    assert len(set(sides)) == 2
 
 
 def test_the_real_mesh_has_all_parts() -> None:

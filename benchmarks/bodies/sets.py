@@ -20,7 +20,7 @@ from train.bodies.outfit import Cloth, Outfit, any_colour, draw_outfit
 from train.bodies.pose import FAMILIES, LEFT, RIGHT, arm_directions, draw_of_family, is_possible, set_arm
 from train.bodies.scene import Photos
 from train.bodies.walking import DrawPose, change, walk
-from train.drawing.puppet_clips import PuppetTruth, load_truth, write_clip, write_truth
+from train.drawing.puppet_clips import PuppetTruth, load_truth, truth_file, write_clip, write_truth
 
 NUM_BODIES = 24
 UNSEEN, TRAINING = 7700, 7701
@@ -57,7 +57,7 @@ class Clips:
 
     def truths(self, video: Path) -> list[PuppetTruth]:
         """Return the truth of each subject of one of the videos."""
-        return [load_truth(_truth_file(video, subject)) for subject in range(self.subjects)]
+        return [load_truth(truth_file(video, subject)) for subject in range(self.subjects)]
 
 
 def posing(families: Sequence[str], arms: Sequence[str]) -> DrawPose:
@@ -171,7 +171,7 @@ def _render(each: BodySet, people: People, folder: Path, number: int, num_frames
     video = _video(partial, number)
     write_clip(clips[0], video)
     for subject, clip in enumerate(clips):
-        write_truth(clip, _truth_file(video, subject))
+        write_truth(clip, truth_file(video, subject))
     # the video comes last: where it is, its truth is
     for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".mp4"):
         path.replace(folder / path.name)
@@ -180,7 +180,3 @@ def _render(each: BodySet, people: People, folder: Path, number: int, num_frames
 
 def _video(folder: Path, number: int) -> Path:
     return folder / f"clip_{number:04d}.mp4"
-
-
-def _truth_file(video: Path, subject: int) -> Path:
-    return video.with_suffix(".npz") if subject == 0 else video.with_name(f"{video.stem}.subject{subject}.npz")

@@ -36,6 +36,10 @@ EXAMPLES = """examples:
 """
 
 
+SHEET_PICTURES = 32
+"""Number of images on the sheet."""
+
+
 def _parser() -> argparse.ArgumentParser:
     what = "Render people, hands, animals or robot arms, each another one, with the exact parts of each image."
     parser = trainer_parser("render-people", what, EXAMPLES)
@@ -45,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     numbers = {
         "num-pictures": (0, "single images, all different, for train-supervised"),
-        "num-clips": (0, "clips of one moving body each, like those of render-puppets"),
+        "num-clips": (0, "clips of moving bodies, like those of render-puppets"),
         "num-frames": (96, "frames per clip"),
         "size": (192, "side in pixels"),
         "seed": (0, "seed of all random choices"),
@@ -68,11 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--empty", type=float, default=EMPTY, help="share of images without a body (default: %(default)s)"
     )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="clips of a single body, without motion blur, things before it and strong compression",
+    )
     return parser
 
 
 def render(args: argparse.Namespace) -> None:
-    """Render a contact sheet, then images, then clips, with progress bars. Raises ValueError for wrong numbers."""
+    """Render images and clips, each with a sheet to look at. Raises ValueError for wrong numbers."""
     if min(args.num_pictures, args.num_clips, args.seed) < 0 or args.num_pictures + args.num_clips < 1:
         raise ValueError("nothing to render; give --num-pictures or --num-clips, and a --seed from 0")
     if min(args.num_bodies, args.num_frames) < 1 or args.size < 32 or args.size % 2:
@@ -80,10 +89,11 @@ def render(args: argparse.Namespace) -> None:
     cast = open_cast(args)
     args.out.mkdir(parents=True, exist_ok=True)
     photos = Photos.load(tuple(args.photos), tuple(args.cutouts))
-    first = [
-        draw_picture(np.random.default_rng([args.seed, i]), cast, photos, args.size, args.empty) for i in range(32)
-    ]
-    write_png(args.out / "sheet.png", sheet(first))
+    if args.num_pictures:
+        numbers = (np.random.default_rng([args.seed, i]) for i in range(SHEET_PICTURES))
+        first = [draw_picture(rng, cast, photos, args.size, args.empty) for rng in numbers]
+        shown = sheet([each.image for each in first], [each.labels for each in first], len(cast.parts))
+        write_png(args.out / "sheet.png", shown)
     for count, unit in ((args.num_pictures, "picture"), (args.num_clips, "clip")):
         with tqdm(total=count, unit=unit, disable=None if count else True) as bar:
 
@@ -93,7 +103,7 @@ def render(args: argparse.Namespace) -> None:
             if unit == "picture":
                 write_pictures(args.out, cast, photos, count, args.size, args.seed, args.empty, say)
             else:
-                write_clips(args.out, cast, photos, count, args.num_frames, args.size, args.seed, say)
+                write_clips(args.out, cast, photos, count, args.num_frames, args.size, args.seed, say, args.plain)
 
 
 def open_cast(args: argparse.Namespace) -> Cast:

@@ -13,7 +13,7 @@ from .anatomy import ANATOMIES, Anatomy, is_ear, parts_of, places_of
 from .animal_motion import dog_steps, rodent_steps
 from .arena import draw_arena, draw_cage
 from .camera import Camera, frame_it, turned_towards
-from .cast import Act, BodyLooks, beside
+from .cast import Act, BodyLooks, act_beside, beside
 from .coats import Coat, draw_coat
 from .figure import BodyFigure
 from .gaits import draw_dog_pose, draw_rodent_pose
@@ -45,8 +45,8 @@ class Animals:
     together: float = 0.1
     """Share of images with two of them."""
     animals: bool = False
-    blurred: float = 0.0
     """Nothing in the background resembles an animal."""
+    blurred: float = 0.08
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -70,8 +70,11 @@ class Animals:
     def act(self, rng: Generator, seconds: Array) -> Act:
         """Draw an individual that runs, or looks around where it is; some of those seen from the side run in a
         wheel."""
+        return self._acted(rng, seconds, ON_WHEEL if self.anatomy.view == "side" else 0.0)
+
+    def _acted(self, rng: Generator, seconds: Array, on_wheel: float) -> Act:
         rig, rest = self._individual(rng)
-        wheel = self.anatomy.view == "side" and rng.random() < ON_WHEEL
+        wheel = on_wheel > 0 and rng.random() < on_wheel
         draw = partial(rodent_steps, runs=1.0 if wheel else 0.6) if self.rodent else dog_steps
         steps = draw(rng, rig, self.joints, seconds)
         figures = [self.posed(rig, rest, pose) for pose in steps.poses]
@@ -87,6 +90,13 @@ class Animals:
         """Another one, beside the first."""
         figure, coat = self.draw(rng)
         return beside(rng, figure, first), coat
+
+    def second_act(self, rng: Generator, seconds: Array, first: Act) -> Act:
+        """Another one, beside the first; none in a running wheel."""
+        return act_beside(rng, self._acted(rng, seconds, 0.0), first)
+
+    def side(self, _figure: BodyFigure) -> str:
+        return ""
 
     def posed(self, rig: Rig, rest: Array, pose: Array) -> BodyFigure:
         """Skin an individual; its lowest point is on the floor."""

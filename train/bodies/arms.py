@@ -13,7 +13,7 @@ from .arena import draw_arena
 from .arm_kinds import HAND, JOINTS, PARTS, Arm
 from .arm_paint import CABLE, STAND, ArmLooks, draw_arm_looks
 from .camera import Camera, frame_it, turned_towards
-from .cast import Act, BodyLooks, beside
+from .cast import Act, BodyLooks, act_beside, beside
 from .figure import BodyFigure, grid_faces
 from .mechanisms import Mechanism, place_links
 from .mesh import Array
@@ -32,6 +32,8 @@ SECONDS_A_POSE = 1.5
 """Time from one pose of an arm to the next in clips."""
 STEP = 0.6
 """Radians by which its joints turn between them."""
+APART = (0.5, 1.5)
+"""Range of the distance between two arms, in arm lengths."""
 HANGING = 1.4
 """Height of the ceiling that arms hang from, in arm lengths."""
 Piece = tuple[Array, NDArray[np.int32], NDArray[np.uint8], Array, int, Array]
@@ -76,7 +78,16 @@ class Arms:
     def second(self, rng: Generator, first: BodyFigure, looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
         """Another arm, half of the time with the same paint."""
         figure, own = self.draw(rng)
-        return beside(rng, figure, first, (0.5, 1.5)), looks if rng.random() < 0.5 else own
+        return beside(rng, figure, first, APART), looks if rng.random() < 0.5 else own
+
+    def second_act(self, rng: Generator, seconds: Array, first: Act) -> Act:
+        """Another arm, half of the time with the same paint."""
+        act = act_beside(rng, self.act(rng, seconds), first, APART)
+        return replace(act, looks=first.looks) if rng.random() < 0.5 else act
+
+    def side(self, _figure: BodyFigure) -> str:
+        """Arms have none."""
+        return ""
 
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
         """From any side, mostly slightly from above."""

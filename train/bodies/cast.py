@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,8 @@ TURNING, SWAYING = 40.0, 20.0
 """Typical speed in degrees/s with which people in clips turn, and degrees by which they sway."""
 TRAVELS = 0.6
 """Share of clips in which people move along the floor."""
+TRIES = 6
+"""Draws of where somebody moves beside another one."""
 
 
 class BodyLooks(Protocol):
@@ -103,6 +105,12 @@ class Cast(Protocol):
     def act(self, rng: Generator, seconds: Array) -> Act:
         """Draw an individual that moves smoothly, at times `seconds` (F,) from 0; it may travel along the floor."""
 
+    def second_act(self, rng: Generator, seconds: Array, first: Act, /) -> Act:
+        """Draw another one that moves, beside the first."""
+
+    def side(self, figure: BodyFigure, /) -> str:
+        """Which one of a pair a body is, `left` or `right`; empty if it is none."""
+
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
         """Place a camera and choose its zoom."""
 
@@ -119,7 +127,7 @@ class People:
     joints: tuple[str, ...] = JOINTS
     together: float = 0.12
     animals: bool = True
-    blurred: float = 0.0
+    blurred: float = 0.08
 
     def draw(self, rng: Generator) -> tuple[BodyFigure, BodyLooks]:
         index, outfit = int(rng.integers(len(self.bodies))), draw_outfit(rng)
@@ -134,6 +142,12 @@ class People:
         steps = draw_steps(rng, self.bodies.joints[index], seconds)
         headings = draw_headings(rng, seconds, TURNING, SWAYING)
         return self.acted(rng, index, outfit, steps, headings, travels=rng.random() < TRAVELS)
+
+    def second_act(self, rng: Generator, seconds: Array, first: Act) -> Act:
+        return act_beside(rng, self.act(rng, seconds), first)
+
+    def side(self, _figure: BodyFigure) -> str:
+        return ""
 
     def acted(
         self, rng: Generator, index: int, outfit: Outfit, steps: Steps, headings: Array, travels: bool = True
@@ -152,12 +166,37 @@ class People:
         return draw_background(rng, size, horizon, photos)
 
 
+APART = (0.5, 2.5)
+"""Range of the distance between two bodies."""
+
+
 def beside(
-    rng: Generator, figure: BodyFigure, first: BodyFigure, apart_range: tuple[float, float] = (0.5, 2.5)
+    rng: Generator, figure: BodyFigure, first: BodyFigure, apart_range: tuple[float, float] = APART
 ) -> BodyFigure:
     """Turn and move a figure to a distance from the first."""
+    turn, shift = _placed(rng, apart_range)
+    return moved(figure, turn, shift + first.vertices.mean(0) * (1, 1, 0))
+
+
+def act_beside(rng: Generator, act: Act, first: Act, apart_range: tuple[float, float] = APART) -> Act:
+    """Turn and move somebody to a distance from the first in the middle of a clip; of a few draws, the one in which
+    they come least near to each other."""
+    own, other = (np.stack([act.figures[i].joints.mean(0) for i in range(len(act.figures))]) for act in (act, first))
+    middle = len(own) // 2
+    best: tuple[float, Array, Array] | None = None
+    for _ in range(TRIES):
+        turn, shift = _placed(rng, apart_range)
+        shift = shift + (other[middle] - turn @ own[middle]) * (1, 1, 0)
+        near = float(np.linalg.norm((own @ turn.T + shift - other)[:, :2], axis=1).min())
+        if best is None or near > best[0]:
+            best = (near, turn, np.asarray(shift, np.float32))
+    assert best is not None
+    return replace(act, figures=[moved(figure, *best[1:]) for figure in act.figures])
+
+
+def _placed(rng: Generator, apart_range: tuple[float, float]) -> tuple[Array, Array]:
+    """Draw a (3, 3) turn about the vertical and a (3,) shift along the floor."""
     angle, apart = rng.uniform(0, 2 * np.pi), rng.uniform(*apart_range)
     spin = rng.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(spin), -np.sin(spin), 0], [np.sin(spin), np.cos(spin), 0], [0, 0, 1]], np.float32)
-    shift = np.array([apart * np.cos(angle), apart * np.sin(angle), 0], np.float32) + first.vertices.mean(0) * (1, 1, 0)
-    return moved(figure, turn, shift)
+    return turn, np.array([apart * np.cos(angle), apart * np.sin(angle), 0], np.float32)

@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from streamparts.arrays import ByteArray
+from streamparts.arrays import ByteArray, FloatArray, require_shape
 
 from ..drawing.puppet_clips import PuppetClip
 from .camera import Camera, Light, draw_light, horizon
 from .cast import Act, Cast
+from .figure import BodyFigure
 from .mesh import Array
-from .picture import FINE, Layer, compose, paint_person, part_poses, shadow
+from .picture import FINE, Layer, compose, paint_person, part_depths, part_poses, shadow
 from .scene import Photos
+from .shot import Filming, Moment, Thing, exposure, moment
 
 MARGINS = (0.92, 1.35)
 """Range of the side of the image, as a multiple of the longer side of the box of all frames."""
@@ -26,6 +29,25 @@ NEAREST = 0.7
 """Distance from the camera, in sizes of the body, that no vertex falls below unless asked for."""
 BY_HAND, SHAKE = 0.25, 0.012
 """Share of clips filmed by hand, and how far the image shakes, in sides."""
+
+PLAIN = Filming()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyClip(PuppetClip):
+    """A rendered clip and the truth of one body in it."""
+
+    depths: FloatArray
+    """(F, K) distances of the parts along the view, see picture.part_depths."""
+    facing: FloatArray
+    """(F, 3) direction of the chest, the palm or the gripper: right, down, ahead."""
+    side: str
+    """`left` or `right` if the whole body is one of a pair, as a hand is; else empty: then the parts' names tell."""
+
+    def __post_init__(self) -> None:
+        PuppetClip.__post_init__(self)
+        require_shape("depths", self.depths, self.visible_fraction.shape)
+        require_shape("facing", self.facing, (len(self.labels), 3))
 
 
 @dataclass(frozen=True)
@@ -94,9 +116,11 @@ def film(
     size: int,
     fps: int = 30,
     nearest: float = NEAREST,
-) -> list[PuppetClip]:
+    shot: Filming = PLAIN,
+) -> list[BodyClip]:
     """Film bodies, which may hide each other; return a clip for each, with the same images and its own truth. The
-    camera goes back until nothing is closer than `nearest` sizes of the body."""
+    camera goes back until nothing is closer than `nearest` sizes of the body. Motion blur is in the images alone: the
+    truth is that of the middle of each exposure."""
     take = place_cameras(rng, camera, acts, size, nearest)
     middle = take.cameras[len(take.cameras) // 2]
     light = draw_light(rng, middle)
@@ -105,39 +129,74 @@ def film(
     large = size + 2 * edge
     background = cast.background(rng, large, (horizon(middle, size) * size + edge) / large, photos)
     soft = int(rng.integers(1 << 30)) if rng.random() < 0.7 else None
+    stage = FilmSet(acts, background, edge, light, size, shot.thing)
     frames, truths = [], []
-    for i, (one, pan) in enumerate(zip(take.cameras, take.pans, strict=True)):
-        behind = _window(background, pan - edge, size)
-        for act in acts:
-            if soft is not None:
-                behind *= 1 - shadow(np.random.default_rng(soft), act.figures[i], one, light, size)
-            if act.prop:
-                act.prop.behind(behind, one, i)
-        image, seen = _frame(behind, acts, one, light, i)
+    for i, one in enumerate(take.cameras):
+        now = moment(acts, take.cameras, take.pans, i)
+        dark = stage.shadows(now, soft)
+        image, seen = stage.paint(now, dark, FINE)
+        if shot.shutter:
+            moments = exposure(acts, take.cameras, take.pans, i, shot.shutter)
+            if len(moments) > 1:
+                image = np.mean([stage.paint(each, dark, 1)[0] for each in moments], axis=0)
         frames.append(np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8))
-        truths.append(
-            [(labels, *part_poses(act.figures[i], one, labels)) for act, labels in zip(acts, seen, strict=True)]
-        )
+        truths.append([_truth(act.figures[i], one, labels) for act, labels in zip(acts, seen, strict=True)])
     return [_clip(cast, act, np.stack(frames), [truth[n] for truth in truths], take, fps) for n, act in enumerate(acts)]
 
 
-def _frame(behind: Array, acts: list[Act], camera: Camera, light: Light, i: int) -> tuple[Array, list[ByteArray]]:
-    size = len(behind)
-    layers: list[Layer] = [paint_person(act.figures[i], act.looks, camera, light, size) for act in acts]
-    image, _, _ = compose(behind, layers, size)
-    seen = seen_of_each(layers)
-    for act in acts:
-        if act.prop:
-            hidden = act.prop.before(image, camera, i)
-            for labels in seen:
-                labels[hidden] = 0
-    return image, seen
+@dataclass(frozen=True)
+class FilmSet:
+    """What is filmed, and in what light."""
+
+    acts: list[Act]
+    background: Array
+    """(L, L, 3), larger than the image by `edge` pixels on each side."""
+    edge: int
+    light: Light
+    size: int
+    thing: Thing | None
+
+    def shadows(self, now: Moment, soft: int | None) -> list[Array]:
+        """(S, S, 1) the darkness of the floor below each body, none without the seed `soft`."""
+        if soft is None:
+            return []
+        return [
+            shadow(np.random.default_rng(soft), figure, now.camera, self.light, self.size) for figure in now.figures
+        ]
+
+    def paint(self, now: Moment, dark: list[Array], times: int) -> tuple[Array, list[ByteArray]]:
+        """Paint a moment from `times` x `times` samples a pixel; also return the labels (S, S) of each body."""
+        image = _window(self.background, now.pan - self.edge, self.size)
+        for darkness in dark:
+            image *= 1 - darkness
+        for act in self.acts:
+            if act.prop:
+                act.prop.behind(image, now.camera, now.frame)
+        layers = [
+            paint_person(figure, act.looks, now.camera, self.light, self.size, times)
+            for act, figure in zip(self.acts, now.figures, strict=True)
+        ]
+        image, _, _ = compose(image, layers, self.size)
+        seen = seen_of_each(layers, times)
+        for act in self.acts:
+            if act.prop:
+                self._hide(act.prop.before(image, now.camera, now.frame), seen)
+        if self.thing:
+            rgba = self.thing.seen(now.pan)
+            image = image * (1 - rgba[..., 3:]) + rgba[..., :3]
+            self._hide(rgba[..., 3] > 0.5, seen)
+        return image, seen
+
+    @staticmethod
+    def _hide(hidden: NDArray[np.bool_], seen: list[ByteArray]) -> None:
+        for labels in seen:
+            labels[hidden] = 0
 
 
-def seen_of_each(layers: list[Layer]) -> list[ByteArray]:
+def seen_of_each(layers: list[Layer], times: int = FINE) -> list[ByteArray]:
     """(S, S) labels of each body where none of the others is nearer; see picture.compose."""
     nearest = np.max([layer.nearness for layer in layers], axis=0)
-    some = slice(FINE // 2, None, FINE)
+    some = slice(times // 2, None, times)
     return [np.ascontiguousarray(np.where(layer.nearness >= nearest, layer.labels, 0)[some, some]) for layer in layers]
 
 
@@ -148,12 +207,19 @@ def _window(background: Array, shift: Array, size: int) -> Array:
     return np.asarray(cv2.warpAffine(background, matrix, (size, size), flags=flags, borderMode=border), np.float32)
 
 
-def _clip(
-    cast: Cast, act: Act, frames: ByteArray, truths: list[tuple[ByteArray, Array, Array]], take: Take, fps: int
-) -> PuppetClip:
-    labels, affines, seen = (np.stack(values) for values in zip(*truths, strict=True))
+Truth = tuple[ByteArray, Array, Array, Array, Array]
+"""Labels, poses, visible shares, distances and direction of a body in a frame."""
+
+
+def _truth(figure: BodyFigure, camera: Camera, labels: ByteArray) -> Truth:
+    poses, seen = part_poses(figure, camera, labels)
+    return labels, poses, seen, part_depths(figure, camera, len(poses)), camera.turned @ figure.facing
+
+
+def _clip(cast: Cast, act: Act, frames: ByteArray, truths: list[Truth], take: Take, fps: int) -> BodyClip:
+    labels, affines, seen, depths, facing = (np.stack(values) for values in zip(*truths, strict=True))
     joints = np.stack([camera.project(f.joints)[:, :2] for f, camera in zip(act.figures, take.cameras, strict=True)])
-    return PuppetClip(
+    return BodyClip(
         frames=frames,
         labels=labels,
         affines=affines,
@@ -162,4 +228,7 @@ def _clip(
         joint_names=cast.joints,
         part_names=cast.parts,
         fps=fps,
+        depths=depths,
+        facing=facing.astype(np.float32),
+        side=cast.side(act.figures[0]),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .arena import draw_arena
 from .camera import Camera, draw_light, frame_it, look_at, turned_towards
-from .cast import Act, BodyLooks, People, beside
+from .cast import Act, BodyLooks, People, act_beside, beside
 from .figure import BodyFigure, grid_faces, moved
 from .fingers import HandPose, draw_hand_pose
 from .hand_mesh import AXES, FINGERS, JOINTS, OTHER, PARENTS, PARTS, HandMesh
@@ -32,6 +32,8 @@ SECONDS_A_POSE = 0.8
 """Time from one pose of a hand to the next in clips."""
 TURNS = 18.0
 """Degrees by which the whole arm turns between them, about each axis."""
+APART = (0.25, 0.8)
+"""Range of the distance between two hands."""
 PALM_SIDE = np.array([0, -1, 0], np.float32)
 
 
@@ -61,11 +63,23 @@ class Hands:
         else:
             other = replace(looks, rings=(), band=(9.0, 9.0))
             figure = self._posed(rng, other, int(rng.integers(len(self.mesh))), not is_right(first))
-        return beside(rng, figure, first, (0.25, 0.8)), other
+        return beside(rng, figure, first, APART), other
 
     def act(self, rng: Generator, seconds: Array) -> Act:
         """Draw one empty hand that changes between poses, in the air, and turns a little."""
-        looks, right = draw_looks(rng), rng.random() < 0.5
+        return self._acted(rng, seconds, draw_looks(rng), rng.random() < 0.5)
+
+    def second_act(self, rng: Generator, seconds: Array, first: Act) -> Act:
+        """The other hand of the same person, or anybody's."""
+        looks, right = draw_looks(rng), not is_right(first.figures[0])
+        if isinstance(first.looks, HandLooks) and rng.random() < 0.75:
+            looks = replace(first.looks, rings=(), band=(9.0, 9.0))
+        return act_beside(rng, self._acted(rng, seconds, looks, right), first, APART)
+
+    def side(self, figure: BodyFigure) -> str:
+        return "right" if is_right(figure) else "left"
+
+    def _acted(self, rng: Generator, seconds: Array, looks: HandLooks, right: bool) -> Act:
         rest, joints = another_shape(rng, self.mesh, int(rng.integers(len(self.mesh))))
         keys = np.stack([draw_hand_pose(rng, joints)[0] for _ in range(number_of_keys(seconds, SECONDS_A_POSE))])
         whole = _whole(rng)

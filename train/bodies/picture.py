@@ -45,6 +45,8 @@ class BodyPicture:
     """(3,) direction of the chest: right, down, ahead."""
     joints: Array
     """(J, 2) joints in pixels."""
+    depths: Array
+    """(K,) distances of the parts along the view, see part_depths."""
     people: int
 
 
@@ -58,10 +60,12 @@ class Layer:
     canonical: Array
 
 
-def paint_person(figure: BodyFigure, outfit: BodyLooks, camera: Camera, light: Light, size: int) -> Layer:
-    """Rasterise a person, paint it by the place on the body, and shade it."""
-    fine = size * FINE
-    points = camera.finer(FINE).project(figure.vertices)
+def paint_person(
+    figure: BodyFigure, outfit: BodyLooks, camera: Camera, light: Light, size: int, times: int = FINE
+) -> Layer:
+    """Rasterise a person `times` finer than the image, paint it by the place on the body, and shade it."""
+    fine = size * times
+    points = camera.finer(times).project(figure.vertices)
     nearness, owner, inside = rasterise(points, figure.faces, fine, fine)
     rows, columns = np.nonzero(owner >= 0)
     owner, inside = owner[rows, columns], inside[rows, columns]
@@ -82,13 +86,15 @@ def paint_person(figure: BodyFigure, outfit: BodyLooks, camera: Camera, light: L
     layer.labels[rows, columns] = nearest_value(owner, inside, figure.faces, figure.parts)
     layer.canonical[rows, columns] = some[:, 9:12]
     if outfit.contact:
-        reach = REACH * camera.focal * FINE / max(0.05, float(camera.project(figure.vertices.mean(0)[None])[0, 2]))
+        reach = REACH * camera.focal * times / max(0.05, float(camera.project(figure.vertices.mean(0)[None])[0, 2]))
         layer.rgb[...] *= 1 - outfit.contact * hollows(nearness, reach, camera.turned @ light.towards)
     return layer
 
 
 EMPTY = 0.165
 """Share of images without a person."""
+SHAKEN, COMPRESSED = 0.04, 0.15
+"""Shares of images that a moving camera blurs as a whole, and that are compressed as JPEG."""
 
 
 def draw_picture(rng: Generator, cast: Cast, photos: Photos, size: int, empty: float = EMPTY) -> BodyPicture:
@@ -110,7 +116,9 @@ def draw_picture(rng: Generator, cast: Cast, photos: Photos, size: int, empty: f
     layers = [
         paint_person(figure, outfit, camera, light, size) for figure, outfit in zip(figures, outfits, strict=True)
     ]
-    smear = smear_kernel(rng, size) if cast.blurred and rng.random() < cast.blurred else None
+    # of its own, so that what a video does to an image changes no other choice
+    filmed = rng.spawn(1)[0]
+    smear = smear_kernel(filmed, size) if filmed.random() < cast.blurred else None
     image, labels, canonical = compose(background, layers, size, smear)
     if rng.random() < 0.16:
         for _ in range(rng.integers(1, 3)):
@@ -122,8 +130,23 @@ def draw_picture(rng: Generator, cast: Cast, photos: Photos, size: int, empty: f
     joints = camera.project(figures[0].joints)[:, :2]
     facing = camera.turned @ figures[0].facing
     affines, seen = part_poses(figures[0], camera, labels)
+    depths = part_depths(figures[0], camera, len(cast.parts))
+    whole = as_filmed(filmed, image)
+    return BodyPicture(whole, labels, canonical, affines, seen, facing, joints, depths, len(figures))
+
+
+def as_filmed(rng: Generator, image: Array) -> ByteArray:
+    """Return an image (S, S, 3) in [0, 1] as bytes, in some cases shaken or compressed."""
+    if rng.random() < SHAKEN:
+        kernel = smear_kernel(rng, len(image))
+        image = np.asarray(cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101), np.float32)
     whole = np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8)
-    return BodyPicture(whole, labels, canonical, affines, seen, facing, joints, len(figures))
+    if rng.random() < COMPRESSED:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))]
+        coded = cv2.imencode(".jpg", whole[..., ::-1], quality)[1]
+        # OpenCV's order is BGR
+        whole = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    return np.ascontiguousarray(whole, np.uint8)
 
 
 def _hide(hidden: NDArray[np.bool_], labels: ByteArray, canonical: Array) -> None:
@@ -173,6 +196,7 @@ def nobody(rng: Generator, cast: Cast, photos: Photos, size: int) -> BodyPicture
         zeros,
         np.zeros(3, np.float32),
         np.zeros((len(cast.joints), 2), np.float32),
+        zeros,
         0,
     )
 
@@ -225,8 +249,19 @@ def compose(
         rgb, cover = cv2.filter2D(rgb, -1, smear), cv2.filter2D(cover, -1, smear)[..., None]
     image = background * (1 - cover) + rgb
     # truth is not averaged: the middle sample of each pixel
-    some = slice(FINE // 2, None, FINE)
+    times = len(front.labels) // size
+    some = slice(times // 2, None, times)
     return image, np.ascontiguousarray(front.labels[some, some]), np.ascontiguousarray(front.canonical[some, some])
+
+
+def part_depths(figure: BodyFigure, camera: Camera, num_parts: int) -> Array:
+    """Return the (K,) distances of the parts' middles from the camera along the view, in the world's unit of length;
+    sorted, they give the depth order."""
+    mine = figure.parts < num_parts
+    # (v - c) . ahead
+    away = (figure.vertices[mine] - camera.place) @ camera.turned[2]
+    counts = np.maximum(np.bincount(figure.parts[mine], minlength=num_parts), 1)
+    return np.asarray(np.bincount(figure.parts[mine], away, num_parts) / counts, np.float32)
 
 
 def part_poses(figure: BodyFigure, camera: Camera, labels: NDArray[np.uint8]) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,10 @@ class Shard:
     """(N, 3) facing directions."""
     people: NDArray[np.uint8]
     """(N,) numbers of people, or of animals."""
+    joints: Array | None = None
+    """(N, J, 2) joints in pixels; None in folders of before."""
+    depths: Array | None = None
+    """(N, K) distances of the parts along the view; None in folders of before."""
     parts: tuple[str, ...] = PARTS
     """Names of the K parts."""
 
@@ -54,7 +58,9 @@ class Shard:
         return len(self.images)
 
 
-ARRAYS = tuple(name for name in Shard.__dataclass_fields__ if name != "parts")
+ADDED = ("joints", "depths")
+"""Arrays that folders of before lack."""
+ARRAYS = tuple(name for name in Shard.__dataclass_fields__ if name not in ("parts", *ADDED))
 
 
 def pack(pictures: list[BodyPicture], parts: tuple[str, ...] = PARTS) -> Shard:
@@ -68,6 +74,8 @@ def pack(pictures: list[BodyPicture], parts: tuple[str, ...] = PARTS) -> Shard:
         seen=np.stack([picture.seen for picture in pictures]),
         facing=np.stack([picture.facing for picture in pictures]).astype(np.float32),
         people=np.array([picture.people for picture in pictures], np.uint8),
+        joints=np.stack([picture.joints for picture in pictures]).astype(np.float32),
+        depths=np.stack([picture.depths for picture in pictures]),
         parts=parts,
     )
 
@@ -100,8 +108,9 @@ def write_shard(shard: Shard, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with whole(place) as partial:
         partial.mkdir()
-        for name in ARRAYS:
-            np.save(partial / f"{name}.npy", getattr(shard, name), allow_pickle=False)
+        for name in (*ARRAYS, *ADDED):
+            if (array := getattr(shard, name)) is not None:
+                np.save(partial / f"{name}.npy", array, allow_pickle=False)
         (partial / PARTS_FILE).write_text("\n".join(shard.parts) + "\n", encoding="utf-8")
 
 
@@ -126,7 +135,8 @@ def read_shards(folder: Path) -> list[Shard]:
 
 
 def _read(place: Path) -> Shard:
-    arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+    names = (*ARRAYS, *(name for name in ADDED if (place / f"{name}.npy").exists()))
+    arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
     named = place / PARTS_FILE
     parts = tuple(named.read_text(encoding="utf-8").split()) if named.exists() else PARTS
     if arrays["affines"].shape[1] != len(parts):
@@ -134,15 +144,15 @@ def _read(place: Path) -> Shard:
     return Shard(**arrays, parts=parts)
 
 
-def sheet(pictures: list[BodyPicture], columns: int = 8) -> ByteArray:
-    """Draw images in rows, and below each the same image with coloured parts."""
+def sheet(images: Sequence[ByteArray], labels: Sequence[ByteArray], num_parts: int, columns: int = 8) -> ByteArray:
+    """Draw images (S, S, 3) in rows, and below each the same image with coloured parts; labels are (S, S). Images that
+    fill no row are left out."""
     from streamparts.bundle.colours import part_color
 
-    colours = np.array([(0, 0, 0), *map(part_color, range(len(pictures[0].affines)))], np.uint8)
+    colours = np.array([(0, 0, 0), *map(part_color, range(num_parts))], np.uint8)
     rows = []
-    for first in range(0, len(pictures) - columns + 1, columns):
-        some = pictures[first : first + columns]
-        image, labels = (np.concatenate([getattr(p, name) for p in some], 1) for name in ("image", "labels"))
-        mixed = cv2.addWeighted(image, 0.4, colours[labels], 0.6, 0)
-        rows += [image, np.where(labels[..., None] > 0, mixed, image // 2)]
+    for first in range(0, len(images) - columns + 1, columns):
+        image, found = (np.concatenate(each[first : first + columns], 1) for each in (images, labels))
+        mixed = cv2.addWeighted(image, 0.4, colours[found], 0.6, 0)
+        rows += [image, np.where(found[..., None] > 0, mixed, image // 2)]
     return np.concatenate(rows)

@@ -140,11 +140,11 @@ def _visible_fraction(labels: ByteArray, poses: Array, patches: Sequence[Patch])
     return np.asarray(np.clip(seen / whole, 0, 1), np.float32)
 
 
-def write_clip(clip: PuppetClip, path: str | Path) -> None:
-    """Write an H.264 mp4 to `path` and the truth to `<stem>.npz` beside it."""
+def write_clip(clip: PuppetClip, path: str | Path, rate_factor: int = 17) -> None:
+    """Write an H.264 mp4 to `path`, at x264's constant rate factor, and the truth to `<stem>.npz` beside it."""
     path = Path(path)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(clip.fps), options={"crf": "17"})
+        stream = container.add_stream("libx264", rate=Fraction(clip.fps), options={"crf": str(rate_factor)})
         stream.height, stream.width, stream.pix_fmt = *clip.frames.shape[1:3], "yuv420p"
         for frame in clip.frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
@@ -152,9 +152,15 @@ def write_clip(clip: PuppetClip, path: str | Path) -> None:
     write_truth(clip, path)
 
 
+def truth_file(video: str | Path, subject: int = 0) -> Path:
+    """Return `<stem>.npz` beside a video, of further subjects `<stem>.subject1.npz` and so on."""
+    video = Path(video)
+    return video.with_suffix(".npz") if subject == 0 else video.with_name(f"{video.stem}.subject{subject}.npz")
+
+
 def write_truth(truth: PuppetTruth, path: str | Path) -> None:
-    """Write the truth of the video `path` to `<stem>.npz` beside it."""
-    arrays = {f.name: np.asarray(getattr(truth, f.name)) for f in fields(PuppetTruth)}
+    """Write the truth of the video `path`, all but its frames, to `<stem>.npz` beside it."""
+    arrays = {f.name: np.asarray(getattr(truth, f.name)) for f in fields(truth) if f.name != "frames"}
     np.savez_compressed(Path(path).with_suffix(".npz"), allow_pickle=False, **arrays)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,13 @@ def open_folder(folder: Path, max_frames: int) -> EvaluationSet:
 
 
 def _truth_of(video: Path) -> PuppetTruth:
+    """The truth of a video's first subject, with the labels of all."""
     try:
-        return load_truth(video)
+        truth = load_truth(video)
+        others = [
+            load_truth(path).labels for path in sorted(video.parent.glob(f"{glob.escape(video.stem)}.subject*.npz"))
+        ]
+        return replace(truth, labels=np.max([truth.labels, *others], axis=0)) if others else truth
     except (OSError, KeyError, ValueError) as error:
         raise LabelsError(f"{video}: no readable truth beside it ({error})") from error
 
