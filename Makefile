@@ -1,11 +1,10 @@
-# `make demo`: see parts tracked in a video, without torch. `make test`: the quick tests, in minutes, on all cores; `make test-all`:
-# all of them, as CI does.
+# `make demo`: see the parts of a person, a dog and a robot arm tracked in videos, without torch. `make test`: the quick tests, in
+# minutes, on all cores; `make test-all`: all of them, as CI does.
 # `make bench`: measures everything anew, twenty minutes, and writes benchmarks/RESULTS.md.
 # `make docs`: the documentation as a site, in build/docs.
 # `make lock`: the files of locks/ anew, after pyproject.toml or constraints.txt changed; UPGRADE=--upgrade takes newer
 # versions of all that is not in constraints.txt.
 PYTHON ?= python3
-CLIP := examples/people.mp4
 
 # A file's tests run in one process, because they share what its fixtures make; those with slow ones come first.
 # Each process computes with one thread: all cores are taken, and threads that wait for each other by spinning cost a
@@ -15,8 +14,13 @@ ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: demo test test-all lint bench docs lock clean
 
+# The default model is `person`.
+DEMO := .venv-demo/bin/streamparts run --out-dir demo --force
 demo: .venv-demo/ready
-	.venv-demo/bin/streamparts run $(CLIP) --overlay overlay.mp4 --tracks tracks.jsonl --force
+	mkdir -p demo
+	$(DEMO) examples/people.mp4
+	$(DEMO) examples/dog.mp4 --model dog
+	$(DEMO) examples/arm.mp4 --model arm
 
 test: .venv/ready
 	$(ONE_THREAD) .venv/bin/python -m pytest -q $(PARALLEL) -m "not slow"
@@ -68,4 +72,4 @@ lock: .venv-lock/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-lock .venv-neighbours build overlay.mp4 tracks.jsonl
+	rm -rf .venv .venv-demo .venv-lock .venv-neighbours build demo

@@ -354,4 +354,8 @@ def test_the_bundled_models_are_listed(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["models", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["person"]["default"] and not rows["puppet-human"]["default"]
-    assert rows["person"]["megabytes"] < 10 and Path(rows["person"]["card"]).exists()
+    assert rows["person"]["megabytes"] < 10 and rows["person"]["metrics"]["part_iou"] > 0
+    for name, row in rows.items():
+        assert Path(row["card"]).is_file() and Path(row["picture"]).is_file(), name
+        assert Path(row["card"]).stem == name.removesuffix("-int8") == Path(row["picture"]).stem
+        assert re.search(rf"^{name} +{re.escape(row['description'][:20])}", text, re.MULTILINE), "a column of its own"

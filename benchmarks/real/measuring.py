@@ -26,7 +26,7 @@ KINDS = {
     "dog": "quadruped",
     "hand": "hand",
     "rodent-top": "mouse",
-    "arm": "arm",
+    "arm": "robot",
 }
 """Maps models to the kind of subject they are made for."""
 MAX_FRAMES = 900

@@ -30,6 +30,13 @@ def bundled_path(name: str) -> Path | None:
     return next((path for path in paths if path.exists()), None) if name in model_names() else None
 
 
+def beside(name: str, suffix: str) -> Path | None:
+    """The card (`.md`) or the picture (`.jpg`) of the bundled model of that name, None if there is none; a model in
+    lower precision shares those of its fp32 form."""
+    places = (folder / f"{stem}{suffix}" for stem in (name, name.rpartition("-")[0]) for folder in model_folders())
+    return next((place for place in places if place.exists()), None) if bundled_path(name) else None
+
+
 def is_bundled(path: Path) -> bool:
     """True for a file in a folder of bundled models."""
     return path.resolve().parent in [folder.resolve() for folder in model_folders()]

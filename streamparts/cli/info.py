@@ -110,7 +110,7 @@ def _models(args: argparse.Namespace) -> int:
 
     from streamparts.backends.loading import load_model
     from streamparts.bundle.load import DEFAULT_MODEL
-    from streamparts.bundle.shipped import model_names
+    from streamparts.bundle.shipped import beside, model_names
 
     rows = []
     for name in model_names():
@@ -126,7 +126,8 @@ def _models(args: argparse.Namespace) -> int:
                 "megabytes": round(bundle.path.stat().st_size / 1e6, 1),
                 "license": spec.license,
                 "metrics": spec.metrics,
-                "card": str(bundle.path.with_suffix(".md")),
+                "card": str(beside(name, ".md") or ""),
+                "picture": str(beside(name, ".jpg") or ""),
             }
         )
     print(json.dumps(rows, indent=2) if args.json else "\n\n".join(_model_text(row) for row in rows))
@@ -140,8 +141,9 @@ def _model_text(row: dict[str, Any]) -> str:
         "  input": f"{row['input'][1]}x{row['input'][0]} pixels, {row['megabytes']} MB, {row['license']}",
         "  metrics": ", ".join(f"{name} {value:.3g}" for name, value in row["metrics"].items()),
         "  card": row["card"],
+        "  picture": row["picture"],
     }
-    return "\n".join(f"{key:<14}{value}" for key, value in lines.items() if value)
+    return "\n".join(f"{key:<16}{value}" for key, value in lines.items() if value)
 
 
 def _info(args: argparse.Namespace) -> int:
