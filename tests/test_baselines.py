@@ -17,10 +17,17 @@ from export import onnx_model  # noqa: E402
 from streamparts.backends.choice import open_backend  # noqa: E402
 from streamparts.backends.loading import load_model  # noqa: E402
 from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
-from streamparts.models.co_part import Segments  # noqa: E402
+from streamparts.models.co_part import frames_of  # noqa: E402
 from streamparts.models.flow_capsules import Capsules, visible_masks  # noqa: E402
 from streamparts.models.layers import Affine  # noqa: E402
-from streamparts.models.nem import Relations, responsibilities, with_background  # noqa: E402
+from streamparts.models.nem import (  # noqa: E402
+    SIGMA,
+    NemConfig,
+    NemState,
+    Relations,
+    responsibilities,
+    with_background,
+)
 from streamparts.models.psd import shares_of  # noqa: E402
 from streamparts.models.segmenters import SEGMENTERS, load_segmenter  # noqa: E402
 from streamparts.sources import open_source  # noqa: E402
@@ -31,6 +38,7 @@ from train.baselines.methods import METHODS  # noqa: E402
 from train.baselines.settings import BaselineConfig  # noqa: E402
 from train.drawing.puppet_clips import write_clips  # noqa: E402
 from train.frames.transforms import Draws  # noqa: E402
+from train.inputs.augment import Pair  # noqa: E402
 from train.judging.finding import open_finder  # noqa: E402
 
 SIDES = {"co-part": 32, "flow-capsules": 32, "psd": 32, "nem": 16, "r-nem": 16}
@@ -45,11 +53,12 @@ def frame(a: float, b: float, c: float, d: float, x: float, y: float) -> torch.T
 # Motion Co-part
 
 
-def test_a_segments_frame_is_its_mean_position_and_its_linear_map():
-    masks = torch.zeros(1, 2, 2, 2)
-    masks[0, 1, 0, 1], masks[0, 1, 1, 1] = 1.0, 3.0  # pixel centres (.5, -.5) and (.5, .5)
-    frames = Segments(masks, torch.eye(2).expand(1, 1, 2, 2) * 2).frames()
-    assert torch.allclose(frames, frame(2, 0, 0, 2, 0.5, 0.25))
+def test_a_segments_frame_is_its_heatmaps_mean_position_and_linear_map():
+    heat = torch.tensor([[0.0, 0.25], [0.0, 0.75]]).reshape(1, 1, 2, 2)  # pixel centres (.5, -.5) and (.5, .5)
+    linear = torch.zeros(1, 1, 4, 2, 2)
+    linear[0, 0, 1, 0, 1], linear[0, 0, 1, 1, 1], linear[0, 0, 3] = 4.0, 8.0, 2.0
+    # .25 * 4 + .75 * 8 = 7
+    assert torch.allclose(frames_of(heat, linear), frame(0, 7, 0, 2, 0.5, 0.25))
 
 
 def test_a_segment_moves_by_the_map_between_its_frames():
@@ -79,40 +88,63 @@ def test_background_is_hidden_where_the_source_shows_the_subject():
     assert co_part.visibility(target, source).item() == pytest.approx(0.98)
 
 
-def test_equivariance_of_segments_counts_only_what_the_warp_fills():
-    masks = torch.zeros(1, 2, 4, 4)
-    masks[:, 1, :, :2], masks[:, 0, :, 2:] = 1.0, 1.0
-    shift = torch.tensor([[[1.0, 0, 0.5], [0, 1, 0]]])  # a pixel to the right
-    warped = torch.zeros(1, 2, 4, 4)
-    warped[:, 1, :, 1:3], warped[:, 0, :, 3] = 1.0, 1.0  # the first column is unknown, and wrong here
-    assert co_part.segments_equivariance_loss(masks, warped, shift).item() == pytest.approx(0, abs=1e-6)
-    warped[:, :, :, 3] = warped[:, [1, 0], :, 3]  # of three known columns one is wrong in both segments
-    assert co_part.segments_equivariance_loss(masks, warped, shift).item() == pytest.approx(1 / 3)
+def test_the_targets_background_learns_nothing_from_what_it_hides():
+    source, target = (torch.full((1, 2, 1, 1), 0.5, requires_grad=True) for _ in range(2))
+    co_part.visibility(source, target).sum().backward()
+    assert target.grad is None
+    assert source.grad is not None
+    assert source.grad.flatten().tolist() == [0.5, 0.0]
 
 
-def test_equivariance_of_frames_is_zero_for_moved_frames_alone():
-    transform = torch.tensor([[[2.0, 0, 0.1], [0, 2, 0]]])
-    one = frame(1, 0, 0, 1, 0.2, 0.3)
-    assert co_part.affine_equivariance_loss(one, frame(2, 0, 0, 2, 0.5, 0.6), transform).item() == pytest.approx(0)
-    # position off by (.1, 0): .05; A' = I instead of 2 I, so A'^-1 J A - 1 = I, of whose four entries two are 1: .5
-    loss = co_part.affine_equivariance_loss(one, frame(1, 0, 0, 1, 0.6, 0.6), transform)
-    assert loss.item() == pytest.approx(0.05 + 0.5)
+def deformation(affine: torch.Tensor, **weights: tuple[float, float]) -> co_part.Deformation:
+    """With nine knots; `middle` is the one at (0, 0)."""
+    every = torch.zeros(1, 9, 2)
+    every[0, 4] = torch.tensor(weights.get("middle", (0.0, 0.0)))
+    return co_part.Deformation(affine, every)
 
 
-def test_the_reconstruction_loss_sums_over_scales_that_are_large_enough():
-    sides = []
+def test_a_deformation_bends_around_its_knots():
+    bent = deformation(torch.eye(2, 3)[None], middle=(0.5, 0.0))
+    # r = .5: r^2 log r = -.1733, half of it along x; r = 1: 0; at the knot itself: 0
+    moved = bent.move(torch.tensor([[0.5, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+    expected = torch.tensor([[0.5 + 0.5 * 0.25 * math.log(0.5), 0.0], [0.0, 1.0], [0.0, 0.0]])
+    assert torch.allclose(moved[0], expected, atol=1e-5)
+    # at (1, 0) the slope of r^2 log r is 2 log 1 + 1 along x
+    assert torch.allclose(bent.jacobian(torch.tensor([[[1.0, 0.0]]])), torch.tensor([[1.5, 0.0], [0.0, 1.0]]))
 
-    def features(predicted: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        sides.append(predicted.shape[-1])
-        return (predicted - image).abs().mean()
 
-    loss = co_part.reconstruction_loss(features, torch.ones(1, 3, 64, 64), torch.zeros(1, 3, 64, 64))  # type: ignore[arg-type]
-    assert (sides, loss.item()) == ([64, 32], 2)
+def test_equivariance_of_frames_is_zero_for_frames_that_follow():
+    double = deformation(torch.tensor([[[2.0, 0, 0.1], [0, 2, 0]]]))  # warped -> original
+    one, followed = frame(2, 0, 0, 2, 0.5, 0.6), frame(1, 0, 0, 1, 0.2, 0.3)
+    assert co_part.position_equivariance_loss(one, followed, double).item() == pytest.approx(0, abs=1e-6)
+    assert co_part.affine_equivariance_loss(one, followed, double).item() == pytest.approx(0, abs=1e-6)
+    # T(p') = (.7, .6) instead of (.5, .6): a mean of .1; A^-1 J A' = 1.5 I, and two of four entries are off by .5
+    other = frame(1.5, 0, 0, 1.5, 0.3, 0.3)
+    assert co_part.position_equivariance_loss(one, other, double).item() == pytest.approx(0.1)
+    assert co_part.affine_equivariance_loss(one, other, double).item() == pytest.approx(0.25)
 
 
-def test_the_random_affine_map_has_the_deviation_that_is_asked_for():
-    drawn = co_part.random_affine(Draws(0, 0, 4000), 0.05) - torch.eye(2, 3)
-    assert drawn.std().item() == pytest.approx(0.05, rel=0.02)
+def test_a_deformed_image_is_fetched_where_the_deformation_points():
+    image = torch.arange(4.0).expand(1, 1, 4, 4)
+    shift = deformation(torch.tensor([[[1.0, 0, 0.5], [0, 1, 0]]]))  # half of the image's width is 2: one pixel
+    assert shift.warp(image)[0, 0, 0].tolist() == pytest.approx([1, 2, 3, 3])
+
+
+def test_the_reconstruction_loss_sums_over_layers_and_over_scales_that_are_large_enough():
+    class Features:
+        def features(self, images: torch.Tensor) -> dict[int, torch.Tensor]:
+            return {1: images, 2: 3 * images, images.shape[-1]: 0 * images}
+
+    loss = co_part.reconstruction_loss(Features(), torch.ones(1, 3, 64, 64), torch.zeros(1, 3, 64, 64))  # type: ignore[arg-type]
+    # (1 + 3) at 64 and at 32 pixels
+    assert loss.item() == 8
+
+
+def test_random_deformations_have_the_deviations_of_the_release():
+    drawn = co_part.random_deformation(Draws(0, 0, 4000), torch.device("cpu"))
+    assert (drawn.affine - torch.eye(2, 3)).std().item() == pytest.approx(0.05, rel=0.02)
+    assert drawn.weights.std().item() == pytest.approx(0.005, rel=0.02)
+    assert drawn.weights.shape == (4000, 25, 2)
 
 
 # Flow Capsules
@@ -175,15 +207,19 @@ def test_shape_and_depth_do_not_change_between_frames():
 
 
 def test_latents_are_compared_with_the_standard_normal_distribution():
-    mean, log_variance = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, math.log(2.0)]]])
+    mean, log_variance = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, math.log(2.0)]])
     # 1/2 + (2 - ln 2 - 1) / 2
     assert psd.divergence_loss(mean, log_variance).item() == pytest.approx(0.5 + (1 - math.log(2)) / 2)
 
 
-def test_a_part_inherits_the_motion_of_what_it_hangs_on():
-    local = torch.tensor([1.0, 10.0]).reshape(1, 2, 1, 1, 1).expand(1, 2, 2, 1, 1)
+def test_a_part_moves_the_places_of_what_hangs_on_it():
+    local = torch.zeros(1, 2, 2, 1, 3)
+    local[0, 0, :, 0, 0] = torch.tensor([-2.0, 1.0])  # the first part moves by (-2, 1), in the first pixel
+    local[0, 1, 0, 0, 1:] = torch.tensor([4.0, 1.0])  # the second in the others, furthest in the second
     structure = torch.tensor([[0.9, 0.5], [0.0, 0.7]])  # the second hangs by half on the first
-    assert psd.global_motions(local, structure)[0, :, 0, 0, 0].tolist() == [1.0, 10.5]
+    moved = psd.global_motions(local, structure)
+    assert torch.allclose(moved[0, 0, :, 0], torch.tensor([[-2.0, -1.0, -0.25], [1.0, 0.5, 0.125]]), atol=1e-5)
+    assert torch.allclose(moved[0, 1], local[0, 1], atol=1e-5)
     assert psd.structure_loss(structure).item() == pytest.approx(0.25)
 
 
@@ -195,10 +231,9 @@ def test_image_and_flow_are_compared_by_squares():
 def test_a_latent_of_zero_moves_nothing():
     torch.manual_seed(0)
     network = SEGMENTERS["psd"].build(SEGMENTERS["psd"].config(num_parts=2, image_size=32))
-    features = torch.rand(1, 2, 4, 8, 8)
-    assert network.local_motions(features, torch.zeros(1, 2, 2)).abs().max() == 0
-    one = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
-    moved = network.local_motions(features, one)
+    features = torch.rand(1, 2, 8, 8)
+    assert network.local_motions(features, torch.zeros(1, 2)).abs().max() == 0
+    moved = network.local_motions(features, torch.tensor([[1.0, 0.0]]))
     assert moved[:, 0].abs().max() > 0
     assert moved[:, 1].abs().max() == 0
 
@@ -232,9 +267,43 @@ def test_a_component_must_draw_its_own_pixels_and_know_nothing_of_others():
     shares = torch.tensor([0.75, 0.25]).reshape(1, 2, 1, 1)
     means = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1, 1).expand(1, 2, 3, 1, 1)
     image = torch.zeros(1, 3, 1, 1)
-    # intra: .25 * 3 / 2; inter: (.25 + .75) * 3 / 4 / 2
-    assert nem.intra_cluster_loss(shares, means, image, 1.0).item() == pytest.approx(0.375)
-    assert nem.inter_cluster_loss(shares, means, 0.5, 1.0).item() == pytest.approx(0.375)
+    # intra: .25 * 3 / 2; inter: (.25 + .75) * 3 / 4 / 2, or .75 * 3 / 2 with a black prior
+    assert nem.intra_cluster_loss(shares, means, image).item() == pytest.approx(0.375)
+    assert nem.inter_cluster_loss(shares, means, 0.5).item() == pytest.approx(0.375)
+    assert nem.inter_cluster_loss(shares, means).item() == pytest.approx(1.125)
+
+
+def test_equal_components_part_only_from_pixels_far_from_the_prior():
+    count, sigma = 10, SIGMA
+
+    def after(contrast: float) -> float:
+        """K times the share of the first component, of K times 1.01, once each has drawn its share of a pixel."""
+        shares = torch.full((count,), (1 - 1.01 / count) / (count - 1))
+        shares[0] = 1.01 / count
+        # the minimum of gamma |x - psi|^2 + (1 - gamma) |psi|^2 is psi = gamma x
+        means = (shares * contrast).reshape(1, count, 1, 1, 1).expand(-1, -1, 3, -1, -1)
+        return responsibilities(means, torch.full((1, 3, 1, 1), contrast), sigma)[0, 0].item() * count
+
+    # (1/K) (1 - 1/K) 3 x^2 / sigma^2 is 1 at x = .19 with sigma = .1
+    assert 1 < after(0.12) < 1.01 < after(0.3)
+
+
+@pytest.mark.parametrize(("relational", "wanted"), [(False, [0, 0, 1, 1]), (True, [0, 1, 1, 1])])
+def test_r_nem_must_draw_the_next_frame_and_n_em_the_one_it_sees(relational: bool, wanted: list[int]):
+    black, white, empty = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8), torch.zeros(2, 1, 8, 8)
+    pair = Pair(black, white, empty, empty, black, white, empty, empty)
+    learner = nem.NemLearner(NemConfig(2, 8, hidden=8, width=2, iterations=4, relational=relational))
+    step, seen = learner.network.step, []
+
+    def record(state: NemState, given: torch.Tensor, image: torch.Tensor) -> NemState:
+        seen.append((given.mean().item(), image.mean().item()))
+        return step(state, given, image)
+
+    learner.network.step = record  # type: ignore[method-assign]
+    learner(pair, Draws(0, 0, 2))
+    assert [image for _, image in seen] == wanted
+    # a fifth of the values is noise of mean .5
+    assert [given for given, _ in seen] == pytest.approx([0.1, 0.1, 0.9, 0.9], abs=0.05)
 
 
 def test_the_component_along_the_border_is_the_background():
@@ -256,11 +325,10 @@ def test_relations_see_the_others_and_not_their_order():
     assert (relations(changed)[:, 0] - out[:, 0]).abs().max() > 1e-5
 
 
-def test_noise_replaces_its_share_of_the_pixels():
+def test_noise_replaces_its_share_of_the_values():
     images = torch.full((4, 3, 64, 64), 2.0)
     replaced = nem.noisy(images, Draws(0, 0, 4), 0.2) < 1
     assert replaced.float().mean().item() == pytest.approx(0.2, abs=0.01)
-    assert (replaced.all(1) == replaced.any(1)).all()
 
 
 # All of them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("torch")
 
 from benchmarks.table import __main__ as program
+from benchmarks.table import rendered
 from benchmarks.table import systems as made
 from benchmarks.table.halves import as_found, published_parts
 from benchmarks.table.published import PUBLISHED, published_table
@@ -26,9 +28,10 @@ SETTINGS = Shared(Path("clips"), 7, "background", (Path("a.npz"), Path("b.npz"))
 
 
 def test_every_system_of_the_papers_has_a_command_that_its_trainer_takes() -> None:
-    found = systems(SETTINGS)
+    found = systems(replace(SETTINGS, subject="auto"))
     assert tuple(found) == program.NAMES
-    assert len(found) == 9  # N-EM and R-NEM are two
+    assert tuple(systems(SETTINGS)) == program.NAMES[:-1]
+    assert len(found) == 10  # N-EM and R-NEM are two, and so is Motion Co-part
     for system in found.values():
         words = ["clips", "--out", "run", *system.flags, "--seed", "3"]
         if system.name == "DFF":
@@ -38,7 +41,7 @@ def test_every_system_of_the_papers_has_a_command_that_its_trainer_takes() -> No
         module = system.module + (".__main__" if system.module == "train.baselines" else "")
         config = import_module(module).parse_config([*words, *steps])
         assert (config.seed, config.steps) == (3, system.scaled[0][1])
-        assert system.name in ("Assembly", "SCOPS", "ULD") or config.num_parts == 7
+        assert system.name in ("Assembly", "SCOPS", "ULD") or config.num_parts == 7 + ("nem" in system.name)
     assert "--loss.no-saliency" not in found["ULD"].flags
     assert found["ULD"].flags[found["ULD"].flags.index("--loss.semantic") + 1] == "0.0"
 
@@ -114,9 +117,39 @@ def test_published_masks_are_read_from_colours_on_white() -> None:
     assert found.foreground().sum() == 2
 
 
+def test_the_exercise_setting_has_pairs_of_small_pictures_with_three_true_parts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rendered, "NUM_PAIRS", 2)
+    monkeypatch.setattr(rendered, "NUM_UNSEEN_PAIRS", 3)
+    clips, labelled = rendered.SETTINGS["exercise"].make(tmp_path, 6, 1)
+    assert sorted(path.name for path in clips.glob("*.mp4")) == ["clip_0000.mp4", "clip_0001.mp4"]
+    frames = list(labelled.read())
+    assert [frame.clip for frame in frames] == [0, 0, 1, 1, 2, 2]
+    assert all(frame.image.shape == (64, 64, 3) for frame in frames)
+    assert labelled.part_names == ("upper body", "left leg", "right leg")
+    assert {int(value) for frame in frames for value in np.unique(frame.labels)} == {0, 1, 2, 3}
+    for first, second in zip(frames[::2], frames[1::2], strict=True):
+        still = (first.labels == 0) & (second.labels == 0)
+        assert np.abs(first.image.astype(int) - second.image)[still].mean() < 8
+        assert (first.labels != second.labels).mean() > 0.002
+    made_at = (tmp_path / "pairs" / "clip_0000.mp4").stat().st_mtime_ns
+    rendered.SETTINGS["exercise"].make(tmp_path, 6, 1)
+    assert (tmp_path / "pairs" / "clip_0000.mp4").stat().st_mtime_ns == made_at
+
+
+def test_the_three_parts_of_a_puppet_are_its_legs_and_the_rest() -> None:
+    assert [rendered.region(part) for part in ("torso", "left_forearm", "left_shin", "right_thigh")] == [0, 0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
-    [(["--minutes", "0"], "--minutes"), (["--features", "none.npz"], "none.npz"), (["--labels", "magic:x"], "magic")],
+    [
+        (["--minutes", "0"], "--minutes"),
+        (["--features", "none.npz"], "none.npz"),
+        (["--labels", "magic:x"], "magic"),
+        (["--setting", "exercise"], "--setting"),
+    ],
 )
 def test_wrong_values_are_refused_before_anything_is_trained(
     words: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

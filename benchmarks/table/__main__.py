@@ -4,9 +4,10 @@ Each system is trained on CLIPS for the same processor time, one thread, once pe
 and the steps follow from it. Then its network is judged on SET picture by picture, as train-baseline's and train's own
 evaluation does. Trainings that are done are kept, so that the same command continues an interrupted table. The folder
 gets table.md, table.json and table.png, one column per system. --published also judges the masks in the lower halves of
-stacked clips (taichi: only).
+stacked clips (taichi: only). With --setting, clips and truth are rendered, into the folder.
 
 examples:
+  python -m benchmarks.table --setting exercise --features squeezenet.npz --out tables/exercise --only psd nem r-nem
   python -m benchmarks.table clips/human --labels puppets --features squeezenet.npz --out tables/human --minutes 4
   python -m benchmarks.table clips/taichi --labels taichi:taichi --features vgg.npz --out taichi --subject auto
 """
@@ -29,7 +30,8 @@ from benchmarks.markdown import table
 from benchmarks.place import commit, machine
 from benchmarks.table.halves import published_pairs
 from benchmarks.table.published import published_table
-from benchmarks.table.systems import Shared, System, systems, train
+from benchmarks.table.rendered import SETTINGS
+from benchmarks.table.systems import MASKED, Shared, System, systems, train
 from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 from train.baselines.methods import METHODS
@@ -55,7 +57,7 @@ FIGURES = {
     "constant": "ridge.constant.mean_px256",
 }
 """Rows of the table, and their places in the report of train.evaluate."""
-NAMES = ("Assembly", "SCOPS", "ULD", "DFF", *METHODS)
+NAMES = ("Assembly", "SCOPS", "ULD", "DFF", *METHODS, MASKED)
 PUBLISHED = "published"
 SHOWN = 5
 """Frames of the picture."""
@@ -141,14 +143,16 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
         prog="python -m benchmarks.table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    out.add_argument("clips", type=Path, metavar="CLIPS", help="folder of raw clips")
-    out.add_argument("--labels", required=True, metavar="SET", help="; ".join(KINDS.values()))
+    out.add_argument("clips", type=Path, nargs="?", metavar="CLIPS", help="folder of raw clips, with --labels")
+    out.add_argument("--labels", metavar="SET", help="; ".join(KINDS.values()))
+    settings = "; ".join(f"{name}: {each.about}" for name, each in SETTINGS.items())
+    out.add_argument("--setting", choices=SETTINGS, help=f"in place of CLIPS and --labels: {settings}")
     out.add_argument("--features", type=Path, nargs="+", required=True, metavar="FILE", help=".npz, see docs/train.md")
     out.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the runs and the table")
     out.add_argument("--only", nargs="+", default=list(NAMES), choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     out.add_argument("--minutes", type=float, default=4.0, help="processor time of a training (default: %(default)s)")
     out.add_argument("--seeds", type=int, default=1, help="trainings of each system (default: %(default)s)")
-    out.add_argument("--num-parts", type=int, default=10, help="of all but Assembly (default: %(default)s)")
+    out.add_argument("--num-parts", type=int, help="of all but Assembly (default: 10, or the setting's)")
     out.add_argument("--subject", default="background", help="as in train (default: %(default)s, whole frames)")
     out.add_argument("--teacher", action="store_true", help="judge Assembly's teacher in place of its student")
     out.add_argument("--published", action="store_true", help="also the masks below the frames of stacked clips")
@@ -159,20 +163,31 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Everything is opened before the first training, so that a wrong name fails at once. Raises StreampartsError."""
+    args.num_parts = args.num_parts or (SETTINGS[args.setting].num_parts if args.setting else 10)
     if min(args.seeds, args.max_frames, args.num_parts, args.puppet_num_clips) < 1 or not args.minutes > 0:
         raise StreampartsError("--minutes, --seeds, --num-parts and the numbers of frames must be positive")
-    for path in (args.clips, *args.features):
+    given = (args.clips is not None, args.labels is not None)
+    if given != ((False, False) if args.setting else (True, True)):
+        raise StreampartsError("give CLIPS and --labels, or --setting alone")
+    for path in (*([args.clips] if args.clips else []), *args.features):
         if not path.exists():
             raise StreampartsError(f"{path} does not exist")
-    labelled = open_set(args.labels, args.max_frames, PuppetOptions(args.puppet_num_clips))
-    settings = Shared(args.clips.absolute(), args.num_parts, args.subject, tuple(args.features), args.minutes)
     args.out = args.out.absolute()
+    clips, labelled = opened(args)
+    settings = Shared(clips.absolute(), args.num_parts, args.subject, tuple(args.features), args.minutes)
     args.out.mkdir(parents=True, exist_ok=True)
     columns = [published(labelled)] if args.published else []
     for system in [each for name, each in systems(settings).items() if name in args.only]:
         columns.append(measured(system, settings, labelled, args))
         keep(columns, labelled, args)
     print((args.out / "table.md").read_text(encoding="utf-8"))
+
+
+def opened(args: argparse.Namespace) -> tuple[Path, EvaluationSet]:
+    """The clips and the labelled set."""
+    if args.setting:
+        return SETTINGS[args.setting].make(args.out, args.max_frames, args.puppet_num_clips)
+    return args.clips, open_set(args.labels, args.max_frames, PuppetOptions(args.puppet_num_clips))
 
 
 def keep(columns: Sequence[Column], labelled: EvaluationSet, args: argparse.Namespace) -> None:

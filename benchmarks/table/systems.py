@@ -26,6 +26,9 @@ TRIAL_STEPS, TRIAL_EVERY = 24, 10
 20 and 24 steps. The first ones warm up."""
 STUDENT_COST = 0.88
 """A step of Assembly's student relative to one of its teacher: train/LOG.md, 1299 s for 4500 and 633 s for 2500."""
+MIXTURES = ("nem", "r-nem")
+MASKED = "co-part-masks"
+"""Motion Co-part with the subject's masks, if the subject is searched for."""
 NUM_PICTURES = 200
 """Frames, spread over the clips, that DFF factorises, which does not learn and takes no time that could be set; and
 that SCOPS and ULD see of whole frames. Of crops, these two find their own."""
@@ -40,7 +43,8 @@ class Shared:
     subject: str
     """"background" for whole frames, or as in train: all then see crops that follow the subject."""
     features: tuple[Path, ...]
-    """Pretrained features, the same for every term that uses some; the first is also DFF's, and SCOPS's backbone."""
+    """Pretrained features: the first is DFF's, and SCOPS's backbone; the others are for perceptual terms, for which a
+    single file serves, too."""
     minutes: float
     """Processor time of each training."""
 
@@ -63,7 +67,10 @@ def systems(settings: Shared) -> dict[str, System]:
     features = [str(path.absolute()) for path in settings.features]
     found = [_assembly(settings), _scops("SCOPS", settings, features), _scops("ULD", settings, features)]
     found.append(System("DFF", "train.dff", ("--num-parts", str(settings.num_parts), "--features", features[0])))
-    return {each.name: each for each in (*found, *(_baseline(name, settings, features) for name in METHODS))}
+    found += [_baseline(name, name, settings, features) for name in METHODS]
+    if settings.subject != "background":
+        found.append(_baseline(MASKED, "co-part", settings, features, "--subject-masks"))
+    return {each.name: each for each in found}
 
 
 def _assembly(settings: Shared) -> System:
@@ -96,10 +103,13 @@ def _scops(name: str, settings: Shared, features: Sequence[str]) -> System:
     return System(name, "train.scops", tuple(flags), (("--steps", steps),), steps)
 
 
-def _baseline(method: str, settings: Shared, features: Sequence[str]) -> System:
-    flags = ("--method", method, "--subject", settings.subject, "--num-parts", str(settings.num_parts))
+def _baseline(name: str, method: str, settings: Shared, features: Sequence[str], *more: str) -> System:
+    # one component of a mixture is the background
+    parts = settings.num_parts + (method in MIXTURES)
+    flags = ("--method", method, "--subject", settings.subject, "--num-parts", str(parts), *more)
     steps = int(str(METHODS[method].defaults.get("steps", BaselineConfig.steps)))
-    return System(method, "train.baselines", (*flags, "--features", *features), (("--steps", steps),), steps)
+    perceptual = features[1:] or features
+    return System(name, "train.baselines", (*flags, "--features", *perceptual), (("--steps", steps),), steps)
 
 
 def train(system: System, settings: Shared, seed: int, out: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from streamparts.models.layers import image_grid
 from streamparts.models.segmenter import FineUNet, Segmenter, require_multiple
 
 TEMPERATURE = 0.1
-"""Temperature of the softmax over segments; the release's value."""
+"""Temperature of the softmax over pixels that places a segment's frame; the release's value."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,27 @@ class Segments:
 
     masks: Tensor
     """(B, 1 + K, h, w) Y_k, background first, summing to 1."""
-    linear: Tensor
-    """(B, K, 2, 2) A_k, the linear part of each segment's frame."""
-
-    def frames(self) -> Tensor:
-        """(B, K, 2, 3) [A_k | p_k]: p_k is the mean position of the segment's mask."""
-        height, width = self.masks.shape[-2:]
-        points = image_grid(height, width, self.masks.device)
-        weights = self.masks[:, 1:].flatten(2)
-        # p_k = sum_u Y_k(u) u / sum_u Y_k(u)
-        position = weights @ points / weights.sum(-1, keepdim=True).clamp(min=1e-6)
-        return torch.cat([self.linear, position.unsqueeze(-1)], dim=-1)
+    frames: Tensor
+    """(B, K, 2, 3) [A_k | p_k]"""
 
     def select(self, rows: slice) -> Segments:
-        return Segments(self.masks[rows], self.linear[rows])
+        return Segments(self.masks[rows], self.frames[rows])
+
+
+def frames_of(heat: Tensor, linear: Tensor) -> Tensor:
+    """[A_k | p_k] = sum_u H_k(u) [A_k(u) | u], (B, K, 2, 3), of heatmaps H (B, K, h, w) that sum to 1 over the pixels
+    u, and of one linear map per pixel (B, K, 4, h, w)."""
+    height, width = heat.shape[-2:]
+    weights = heat.flatten(2)
+    # (B, K, h w) @ (h w, 2), then (B, K, 4, h w) @ (B, K, h w, 1)
+    position = weights @ image_grid(height, width, heat.device)
+    mean = (linear.flatten(3) @ weights.unsqueeze(-1)).squeeze(-1).unflatten(-1, (2, 2))
+    return torch.cat([mean, position.unsqueeze(-1)], dim=-1)
 
 
 class CoPart(Segmenter):
-    """Images (B, 3, S, S) RGB in [0, 1] -> Segments at S/2."""
+    """Images (B, 3, S, S) RGB in [0, 1] -> Segments at S/2. The frames have heatmaps of their own, at S/4: a segment's
+    position is not the middle of its mask."""
 
     config: CoPartConfig
 
@@ -66,6 +69,7 @@ class CoPart(Segmenter):
         self.config = config
         self.encoder = FineUNet(config.widths, config.feature_channels)
         self.segment = nn.Conv2d(config.feature_channels // 2, config.num_parts + 1, 7, padding=3)
+        self.place = nn.Conv2d(config.feature_channels, config.num_parts, 7, padding=3)
         self.affine = nn.Conv2d(config.feature_channels, 4 * config.num_parts, 7, padding=3)
         # A_k begins as the identity everywhere
         nn.init.zeros_(self.affine.weight)
@@ -75,17 +79,13 @@ class CoPart(Segmenter):
 
     def forward(self, images: Tensor) -> Segments:
         features, fine = self.encoder(images)
-        masks = self._masks(fine)
-        # A_k = sum_u Y_k(u) A_k(u) / sum_u Y_k(u), at stride 4
-        coarse = F.avg_pool2d(masks[:, 1:], 2).flatten(2)
-        maps = self.affine(features).unflatten(1, (-1, 4)).flatten(3)
-        linear = (maps * coarse.unsqueeze(2)).sum(-1) / coarse.sum(-1).clamp(min=1e-6).unsqueeze(-1)
-        return Segments(masks, linear.unflatten(-1, (2, 2)))
+        # H_k = softmax over pixels of logits / TEMPERATURE
+        places = self.place(features)
+        heat = (places.flatten(2) / TEMPERATURE).softmax(dim=-1).reshape(places.shape)
+        linear = self.affine(features).unflatten(1, (-1, 4))
+        return Segments(self.segment(fine).softmax(dim=1), frames_of(heat, linear))
 
     def masks(self, images: Tensor) -> Tensor:
         _, fine = self.encoder(images)
-        return F.interpolate(self._masks(fine), scale_factor=2.0, mode="bilinear", align_corners=False)
-
-    def _masks(self, fine: Tensor) -> Tensor:
-        logits: Tensor = self.segment(fine)
-        return (logits / TEMPERATURE).softmax(dim=1)
+        masks = self.segment(fine).softmax(dim=1)
+        return F.interpolate(masks, scale_factor=2.0, mode="bilinear", align_corners=False)

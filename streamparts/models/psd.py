@@ -3,6 +3,7 @@
 After Xu, Liu, Sun, Murphy, Freeman, Tenenbaum and Wu, "Unsupervised Discovery of Parts, Structure, and Dynamics", ICLR
 2019. Image encoder, kernel decoder and motion decoder are deployed; train/baselines/psd.py has the rest and the losses.
 
+As in the release, a part is one feature map with one latent number, a kernel decoder and a motion decoder of its own.
 The paper's masks are the places that a latent motion moves. Our rule for a single image: part k's heat is how far its
 unit motions move a pixel, in the largest of the image's heats, and the background is where all are below `threshold`.
 """
@@ -19,10 +20,10 @@ from streamparts.models.segmenter import FineUNet, Segmenter, require_multiple
 
 KERNEL = 5
 """Side of the kernels that move feature maps."""
-CHANNELS = 4
-"""Feature maps of each part."""
-LATENT = 2
-"""Latent numbers of each part's motion: a motion in the plane needs two."""
+DEEP = 8
+"""Numbers of each part within its decoders."""
+SMOOTH = 9
+"""Side of the motion decoder's first kernel, which spreads a motion over its part; the second has KERNEL."""
 
 
 @dataclass(frozen=True)
@@ -53,45 +54,52 @@ class Psd(Segmenter):
             raise ValueError(f"threshold must be between 0 and 1, got {config.threshold}")
         self.config = config
         self.encoder = FineUNet(config.widths, config.feature_channels)
-        self.maps = nn.Conv2d(config.feature_channels // 2, config.num_parts * CHANNELS, 1)
-        self.kernels = nn.Sequential(nn.Linear(LATENT, 32), nn.ReLU(), nn.Linear(32, CHANNELS * KERNEL**2))
+        count = config.num_parts
+        self.maps = nn.Conv2d(config.feature_channels // 2, count, 1)
+        # Grouped: nothing passes from part to part.
+        self.kernels = nn.Sequential(
+            nn.Conv1d(count, 4 * DEEP * count, 1, groups=count), nn.ReLU(),
+            nn.Conv1d(4 * DEEP * count, KERNEL**2 * count, 1, groups=count),
+        )  # fmt: skip
         # without biases: where no map was moved, the motion is zero
         self.motion = nn.Sequential(
-            nn.Conv2d(CHANNELS, 16, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(16, 2, 3, padding=1, bias=False)
-        )
+            nn.Conv2d(count, DEEP * count, SMOOTH, padding=SMOOTH // 2, bias=False, groups=count), nn.LeakyReLU(0.1),
+            nn.Conv2d(DEEP * count, 2 * count, KERNEL, padding=KERNEL // 2, bias=False, groups=count),
+        )  # fmt: skip
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, K, CHANNELS, S/2, S/2), >= 0"""
+        """(B, K, S/2, S/2), >= 0"""
         found: Tensor = self.maps(self.encoder(images)[1]).relu()
-        return found.reshape(-1, self.config.num_parts, CHANNELS, *found.shape[2:])
+        return found
 
     def local_motions(self, features: Tensor, latent: Tensor) -> Tensor:
-        """M_k, (B, K, 2, h, w) in pixels at S/2, of `features` and latent motions (B, K, LATENT): each part's maps are
-        convolved with the kernels that its latent motion decodes to, and these decoded to motion, zero where nothing
-        was moved."""
-        batch, parts, channels, height, width = features.shape
-        # The kernel of no motion is taken away, so that a latent of zero moves nothing.
-        kernels = self.kernels(latent) - self.kernels(torch.zeros_like(latent))
-        kernels = kernels.reshape(batch * parts * channels, 1, KERNEL, KERNEL)
-        grouped = features.reshape(1, batch * parts * channels, height, width)
-        moved = F.conv2d(grouped, kernels, padding=KERNEL // 2, groups=batch * parts * channels)
-        motion: Tensor = self.motion(moved.reshape(batch * parts, channels, height, width))
-        return motion.reshape(batch, parts, *motion.shape[1:])
+        """M_k, (B, K, 2, h, w) in pixels at S/2, of `features` and latent motions (B, K): each part's map is convolved
+        with the kernel that its latent motion decodes to, and the result decoded to motion, zero where nothing was
+        moved."""
+        batch, parts, height, width = features.shape
+        kernels = self.kernels_of(latent).reshape(batch * parts, 1, KERNEL, KERNEL)
+        grouped = features.reshape(1, batch * parts, height, width)
+        moved = F.conv2d(grouped, kernels, padding=KERNEL // 2, groups=batch * parts)
+        motion: Tensor = self.motion(moved.reshape(features.shape))
+        return motion.reshape(batch, parts, 2, height, width)
+
+    def kernels_of(self, latent: Tensor) -> Tensor:
+        """(B, K, KERNEL^2) of (B, K). The kernel of no motion is taken away, so that a latent of zero moves nothing."""
+        found: Tensor = self.kernels(latent.unsqueeze(-1)) - self.kernels(torch.zeros_like(latent).unsqueeze(-1))
+        return found.reshape(*latent.shape, KERNEL**2)
 
     def heat(self, images: Tensor) -> Tensor:
         """(B, K, S/2, S/2) mean length of each part's motion for unit latents of both signs."""
         features = self.features(images)
-        parts, channels = features.shape[1:3]
-        total = torch.zeros_like(features[:, :, 0])
-        for unit in (*torch.eye(LATENT, device=images.device), *-torch.eye(LATENT, device=images.device)):
+        parts = features.shape[1]
+        total = torch.zeros_like(features)
+        for sign in (1.0, -1.0):
             # the same kernels for all images: one grouped convolution of the batch
-            kernel = (self.kernels(unit) - self.kernels(torch.zeros_like(unit))).reshape(channels, 1, KERNEL, KERNEL)
-            moved = F.conv2d(
-                features.flatten(1, 2), kernel.repeat(parts, 1, 1, 1), padding=KERNEL // 2, groups=parts * channels
-            )
-            motion = self.motion(moved.reshape(-1, channels, *moved.shape[2:])).unflatten(0, (-1, parts))
+            kernels = self.kernels_of(torch.full((1, parts), sign, device=images.device))
+            moved = F.conv2d(features, kernels.reshape(parts, 1, KERNEL, KERNEL), padding=KERNEL // 2, groups=parts)
+            motion = self.motion(moved).unflatten(1, (parts, 2))
             total = total + motion.square().sum(dim=2).add(1e-12).sqrt()
-        return total / (2 * LATENT)
+        return total / 2
 
     def masks(self, images: Tensor) -> Tensor:
         fine = F.interpolate(self.heat(images), scale_factor=2.0, mode="bilinear", align_corners=False)

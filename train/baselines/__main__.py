@@ -66,7 +66,9 @@ def train_baseline(config: BaselineConfig, folder: ClipFolder, fabric: Fabric, s
     start = restore(config.out / LEARNER, learner, optimiser)
     forward, stepper = fabric.setup(learner, optimiser)
     log = RunLog(config.out, config.method, start, config.steps, config.checkpoint_every, fabric)
-    sampler = PairSampler(folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size, config.reach)
+    # in the middle of two frames there is none with a neighbour on both sides
+    reach = config.reach if max(len(clip.frames) for clip in folder.clips) > 2 else 0
+    sampler = PairSampler(folder, config.batch_size, config.seed, fabric.global_rank, fabric.world_size, reach)
     shape = {"method": config.method, **asdict(network.config)}
     for step, batch in drawn_ahead(sampler.batch, start, config.steps, fabric.device):
         draws = Draws(config.seed, step, config.batch_size, fabric.global_rank, fabric.world_size)

@@ -5,6 +5,8 @@ source by the map between its two frames, the background stands still, and toget
 which the source's features are warped. What the source does not show is left to the reconstruction network. The
 segments that make the reconstruction good are those that move as one piece.
 
+From the release come the weights, the temperature, the sizes of the random warp, and that the target's background gets
+no gradient from the visibility. Left out: it starts from a pretrained motion model, and mirrors half of the pairs.
 `subject` is ours: with the subject's masks, the background segment must lie outside of them.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +23,7 @@ from torch.nn import functional as F
 from streamparts.models.co_part import CoPart, CoPartConfig, Segments
 from streamparts.models.layers import ConvBlock, compose, image_grid, invert, product, transform_points
 
-from ..frames.transforms import Draws, warp_images
+from ..frames.transforms import Draws
 from ..inputs.augment import Pair
 from ..pretrained.perceptual import Perceptual
 from ..terms.losses import silhouette_loss
@@ -29,8 +32,10 @@ from .learner import BaselineLearner
 PYRAMID = (1, 2, 4, 8)
 """Factors by which both images shrink for the reconstruction loss; smaller images than 32 pixels are left out."""
 LEAST_SIDE = 32
-STEP = 0.05
-"""Standard deviation of the entries of the equivariance's random affine map; the release's value."""
+AFFINE_STEP, BENDING_STEP = 0.05, 0.005
+"""Standard deviations of the entries of the equivariance's random affine map and of its thin-plate spline's weights."""
+KNOTS = 5
+"""Control points of the spline along each side."""
 SINGULAR = 1e-2
 """Least determinant with which a frame is inverted."""
 
@@ -40,7 +45,7 @@ class CoPartWeights:
     """One weight per term."""
 
     reconstruction: float = 10.0
-    segments: float = 10.0
+    position: float = 10.0
     affine: float = 10.0
     subject: float = 1.0
 
@@ -74,49 +79,81 @@ def dense_motion(motions: Tensor, masks: Tensor) -> Tensor:
 
 def visibility(source: Tensor, target: Tensor) -> Tensor:
     """V(z) = 1 - Y_0^T(z) (1 - Y_0^S(z)), (B, 1, h, w) of both frames' masks (B, 1 + K, h, w): background of the target
-    is hidden in the source where the source shows the subject."""
-    return 1 - target[:, :1] * (1 - source[:, :1])
+    is hidden in the source where the source shows the subject. Y_0^T gets no gradient, or the reconstruction would
+    shrink the background only to see more."""
+    return 1 - target[:, :1].detach() * (1 - source[:, :1])
 
 
 def reconstruction_loss(features: Perceptual, predicted: Tensor, image: Tensor) -> Tensor:
-    """L_rec = sum_s sum_i w_i |phi_i(D_s X') - phi_i(D_s X)| over the scales s of a pyramid D and layers i."""
+    """L_rec = sum_s sum_i mean |phi_i(D_s X') - phi_i(D_s X)| over the scales s of a pyramid D and layers i, with equal
+    weights. Only X' gets a gradient."""
     side = image.shape[-1]
-    scales = [scale for scale in PYRAMID if side // scale >= LEAST_SIDE]
-    # avg_pool2d is the D of the formula: an image pyramid without aliasing
-    parts = [features(F.avg_pool2d(predicted, s), F.avg_pool2d(image, s)) for s in scales]
-    return torch.stack(parts).sum()
+    total = predicted.new_zeros(())
+    for scale in (scale for scale in PYRAMID if side // scale >= LEAST_SIDE):
+        # avg_pool2d is the D of the formula: an image pyramid without aliasing
+        with torch.no_grad():
+            wanted = features.features(F.avg_pool2d(image, scale))
+        given = features.features(F.avg_pool2d(predicted, scale))
+        total = total + torch.stack([(given[i] - wanted[i]).abs().mean() for i in wanted]).sum()
+    return total
 
 
-def segments_equivariance_loss(masks: Tensor, warped: Tensor, transform: Tensor) -> Tensor:
-    """L_eq^seg = |T Y(X) - Y(T X)|, mean over the pixels that T fills from inside the image. `masks` of the image and
-    `warped` of the image warped by `transform` (B, 2, 3) are (B, 1 + K, h, w)."""
-    # 1 where T fetches from inside the image, less than 1 at its border
-    inside = F.grid_sample(torch.ones_like(masks[:, :1]), sampling_grid(transform, masks), align_corners=False)
-    known = (inside > 0.99).float()
-    difference = (warp_images(masks, transform) - warped).abs().mean(dim=1, keepdim=True)
-    return (difference * known).sum() / known.sum().clamp(min=1)
+class Deformation(NamedTuple):
+    """T(z) = A z + sum_i w_i U(|z - c_i|) with U(r) = r^2 log r, from a warped image to the original, as a sampling
+    grid is; the knots c_i are spread over the image."""
+
+    affine: Tensor
+    """(B, 2, 3)"""
+    weights: Tensor
+    """(B, N, 2) w_i of N knots, KNOTS along each side."""
+
+    def knots(self) -> Tensor:
+        """(N, 2)"""
+        axis = torch.linspace(-1, 1, round(math.sqrt(self.weights.shape[1])), device=self.weights.device)
+        return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(-1, 2)
+
+    def move(self, points: Tensor) -> Tensor:
+        """T(z), (B, P, 2) of points (B, P, 2) or (P, 2)."""
+        # (B, P, 1, 2) - (N, 2): squares of the distances, (B, P, N)
+        squares = (points.unsqueeze(-2) - self.knots()).square().sum(-1)
+        # r^2 log r = r^2 log(r^2) / 2
+        bend = squares * squares.clamp(min=1e-12).log() / 2
+        straight = product(points, self.affine[..., :2].transpose(1, 2)) + self.affine[..., 2].unsqueeze(1)
+        return straight + product(bend, self.weights)
+
+    def jacobian(self, points: Tensor) -> Tensor:
+        """dT/dz at points (B, P, 2), (B, P, 2, 2)."""
+        offsets = points.unsqueeze(-2) - self.knots()
+        squares = offsets.square().sum(-1, keepdim=True)
+        # dU/dz = (2 log r + 1) (z - c), (B, P, N, 2)
+        slopes = (squares.clamp(min=1e-12).log() + 1) * offsets
+        return self.affine[:, None, :, :2] + torch.einsum("bni,bpnj->bpij", self.weights, slopes)
+
+    def warp(self, images: Tensor) -> Tensor:
+        """(B, C, h, w)"""
+        height, width = images.shape[-2:]
+        grid = self.move(image_grid(height, width, images.device)).reshape(-1, height, width, 2)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def sampling_grid(transform: Tensor, maps: Tensor) -> Tensor:
-    """(B, h, w, 2) for grid_sample, which needs the map from warped to original coordinates."""
-    return F.affine_grid(invert(transform), list(maps.shape), align_corners=False)
+def random_deformation(draws: Draws, device: torch.device) -> Deformation:
+    """The identity with normal numbers added: to the affine part's entries and as the spline's weights."""
+    affine = torch.eye(2, 3) + AFFINE_STEP * draws.normal(2, 3)
+    return Deformation(affine.to(device), (BENDING_STEP * draws.normal(KNOTS**2, 2)).to(device))
 
 
-def affine_equivariance_loss(frames: Tensor, warped: Tensor, transform: Tensor) -> Tensor:
-    """L_eq^aff = |p' - T(p)| + |1 - A'^-1 J A|, means over parts and entries: the frame of the warped image is the
-    warped frame. `frames` [A | p] of the image, `warped` [A' | p'] of the warped one, `transform` [J | t] (B, 2, 3)."""
-    moved = compose(transform.unsqueeze(1), frames)
-    # (B, K, 2) centres, then (B, K, 2, 2) ratios of linear parts: the identity if the frame follows the warp
-    position = (moved[..., 2] - warped[..., 2]).abs().mean()
-    ratio = product(invert(regular(warped))[..., :2], moved[..., :2])
-    return position + (ratio - torch.eye(2, device=ratio.device)).abs().mean()
+def position_equivariance_loss(frames: Tensor, warped: Tensor, deformation: Deformation) -> Tensor:
+    """L_eq^sh = |p - T(p')|, mean over parts and coordinates: p' in the warped image is where T fetches p from.
+    `frames` [A | p] of the image and `warped` [A' | p'] of the warped one are (B, K, 2, 3)."""
+    return (frames[..., 2] - deformation.move(warped[..., 2])).abs().mean()
 
 
-def random_affine(draws: Draws, deviation: float = STEP) -> Tensor:
-    """(B, 2, 3): the identity with a uniform number of this standard deviation added to every entry."""
-    # a uniform number in +-a has the deviation a / sqrt(3)
-    noise = (draws.uniform(2, 3) * 2 - 1) * math.sqrt(3) * deviation
-    return noise + torch.eye(2, 3)
+def affine_equivariance_loss(frames: Tensor, warped: Tensor, deformation: Deformation) -> Tensor:
+    """L_eq^aff = |1 - A^-1 J(p') A'|, mean over parts and entries, with the Jacobian J of T: the warped frame, carried
+    back, is the frame."""
+    carried = product(deformation.jacobian(warped[..., 2]), warped[..., :2])
+    ratio = product(invert(regular(frames))[..., :2], carried)
+    return (ratio - torch.eye(2, device=ratio.device)).abs().mean()
 
 
 class Reconstruction(nn.Module):
@@ -162,17 +199,17 @@ class CoPartLearner(BaselineLearner):
 
     def forward(self, pair: Pair, draws: Draws) -> dict[str, Tensor]:
         w, batch = self.weights, len(pair.source)
-        transform = random_affine(draws).to(pair.source.device)
+        deformation = random_deformation(draws, pair.source.device)
         # (3B, 3, S, S): one pass for source, target and warped target
-        images = torch.cat([pair.source, pair.target, warp_images(pair.target, transform)])
+        images = torch.cat([pair.source, pair.target, deformation.warp(pair.target)])
         every = self.network(images)
         source, target, warped = (every.select(slice(i * batch, (i + 1) * batch)) for i in range(3))
         predicted = self.predict(pair.source, source, target)
         features = self._features[0].to(pair.target.device)
         terms = {
             "reconstruction": w.reconstruction * reconstruction_loss(features, predicted, pair.target),
-            "segments": w.segments * segments_equivariance_loss(target.masks, warped.masks, transform),
-            "affine": w.affine * affine_equivariance_loss(target.frames(), warped.frames(), transform),
+            "position": w.position * position_equivariance_loss(target.frames, warped.frames, deformation),
+            "affine": w.affine * affine_equivariance_loss(target.frames, warped.frames, deformation),
         }
         if self.subject_masks:
             terms["subject"] = w.subject * self._subject(every.masks[: 2 * batch], pair)
@@ -180,7 +217,7 @@ class CoPartLearner(BaselineLearner):
 
     def predict(self, image: Tensor, source: Segments, target: Segments) -> Tensor:
         """(B, 3, S, S) the target from the source's image and both frames' segments."""
-        motion = dense_motion(segment_motions(source.frames(), target.frames()), target.masks)
+        motion = dense_motion(segment_motions(source.frames, target.frames), target.masks)
         predicted: Tensor = self.reconstruction(image, motion, visibility(source.masks, target.masks))
         return predicted
 

@@ -48,7 +48,9 @@ def build_nem(config: BaselineConfig) -> BaselineLearner:
 
 
 METHODS: dict[str, Baseline] = {
-    "co-part": Baseline("Siarohin et al. 2020, segments with one affine motion each", {}, build_co_part),
+    "co-part": Baseline(
+        "Siarohin et al. 2020, segments with one affine motion each", {"rotation_degrees": 0.0}, build_co_part
+    ),
     "flow-capsules": Baseline(
         "Sabour et al. 2021, layered shapes with poses",
         {"image_size": 64, "batch_size": 8, "reach": 6, "learning_rate": 3e-4, "betas": (0.9, 0.999)},

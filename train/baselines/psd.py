@@ -3,7 +3,10 @@ ICLR 2019. The deployed networks are in streamparts/models/psd.py.
 
 The optical flow between two frames, computed beforehand as in the paper, is encoded as one latent motion per part. From
 the first image and the latents come local motions; a learned structure passes the motions of parts on to the parts that
-hang on them; together they must be the flow, and move the first image to the second.
+hang on them; together they must be the flow. The flow moves the first image to the second.
+
+As in the release, the image's loss teaches the image decoder alone. Left out: that the structure is trained in a second
+stage, with the motion encoder fixed.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamparts.arrays import FloatArray
-from streamparts.models.layers import ConvBlock, image_grid
-from streamparts.models.psd import LATENT, Psd, PsdConfig
+from streamparts.models.layers import ConvBlock
+from streamparts.models.psd import Psd, PsdConfig
 
 from ..frames.transforms import Draws
 from ..inputs.augment import Pair
@@ -56,22 +59,29 @@ def divergence_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def structure_loss(structure: Tensor) -> Tensor:
-    """L_struct: mean of S_ik over i other than k, so that a part moves others only where that explains something."""
+    """L_struct: mean of S_ki over i other than k, so that a part moves others only where that explains something."""
     # the diagonal is left out: a part has its own motion in any case
     parts = len(structure)
     return (structure * (1 - torch.eye(parts, device=structure.device))).sum() / max(parts * (parts - 1), 1)
 
 
 def global_motions(local: Tensor, structure: Tensor) -> Tensor:
-    """G_k = M_k + sum over i other than k of S_ik M_i, (B, K, 2, h, w) of local motions and S (K, K): part k also has
-    the motion of the parts it hangs on."""
+    """G_k = M_k + peak(M_k) sum over i other than k of S_ki |M_i| / max |M_i|, (B, K, 2, h, w) of local motions and
+    S (K, K): part k also moves the places of the parts that hang on it, as far as its own furthest place. The furthest
+    motion along x and that along y, and the largest length, get no gradient."""
     # (K, K) without the diagonal
     others = structure * (1 - torch.eye(len(structure), device=structure.device))
-    return local + torch.einsum("ik,bichw->bkchw", others, local)
+    # (B, K, h w) lengths, then places: 1 where a part moves furthest
+    lengths = local.square().sum(dim=2).add(1e-12).sqrt()
+    places = lengths / lengths.detach().amax(dim=(-2, -1), keepdim=True).clamp(min=1e-4)
+    flat = local.detach().flatten(3)
+    peak = flat.gather(3, flat.abs().argmax(dim=3, keepdim=True)).unsqueeze(-1)
+    # (B, K, 2, 1, 1) motions on (B, K, 1, h, w) places of what hangs on each part
+    return local + peak * torch.einsum("ki,bihw->bkhw", others, places).unsqueeze(2)
 
 
 class MotionEncoder(nn.Module):
-    """Flow (B, 2, h, w) in pixels -> mean and log variance of the latents, (B, K, LATENT) each."""
+    """Flow (B, 2, h, w) in pixels -> mean and log variance of the latents, (B, K) each."""
 
     def __init__(self, num_parts: int, side: int) -> None:
         super().__init__()
@@ -79,29 +89,23 @@ class MotionEncoder(nn.Module):
             ConvBlock(2, 24, stride=2), ConvBlock(24, 48, stride=2), ConvBlock(48, 64, stride=2), nn.Flatten(),
             nn.Linear(64 * (side // 8) ** 2, 128), nn.ReLU(),
         )  # fmt: skip
-        self.last = nn.Linear(128, num_parts * 2 * LATENT)
+        self.last = nn.Linear(128, 2 * num_parts)
 
     def forward(self, flow: Tensor) -> tuple[Tensor, Tensor]:
-        both = self.last(self.layers(flow)).unflatten(1, (-1, 2, LATENT))
-        return both[:, :, 0], both[:, :, 1].clamp(-8, 8)
+        mean, log_variance = self.last(self.layers(flow)).chunk(2, dim=1)
+        return mean, log_variance.clamp(-8, 8)
 
 
 class ImageDecoder(nn.Module):
-    """An image (B, 3, h, w) and the flow (B, 2, h, w), in pixels, from the wanted image to it -> the wanted image: the
-    given one, warped, with a correction."""
+    """The first image (B, 3, h, w) and its flow (B, 2, h, w) in pixels -> the second image, as the first and a
+    correction."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.layers = nn.Sequential(ConvBlock(8, width), nn.Conv2d(width, 3, 3, padding=1))
-        nn.init.zeros_(self.layers[1].weight)  # type: ignore[arg-type]
+        self.layers = nn.Sequential(ConvBlock(5, width), ConvBlock(width, width), nn.Conv2d(width, 3, 3, padding=1))
 
     def forward(self, image: Tensor, flow: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        # pixels to grid_sample's units, in which the side has length 2
-        moved = flow.permute(0, 2, 3, 1) * flow.new_tensor([2 / width, 2 / height])
-        grid = image_grid(height, width, flow.device).reshape(height, width, 2) + moved
-        warped = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-        corrected: Tensor = warped + self.layers(torch.cat([image, warped, flow], dim=1))
+        corrected: Tensor = image + self.layers(torch.cat([image, flow], dim=1))
         return corrected
 
 
@@ -118,20 +122,16 @@ class PsdLearner(BaselineLearner):
         self.weights = weights
 
     def forward(self, pair: Pair, draws: Draws) -> dict[str, Tensor]:
-        """The target is moved to the source, so that its flow is where its own pixels go."""
         w = self.weights
         first, second = (F.avg_pool2d(image, 2) for image in (pair.source, pair.target))
         flow = flows(first, second)
         mean, log_variance = self.encode(flow)
-        # sqrt(2) erfinv(2 u - 1) turns uniform numbers u into normal ones, which Draws does not have
-        noise = torch.erfinv(draws.uniform(*mean.shape[1:]).clamp(1e-6, 1 - 1e-6) * 2 - 1) * 2**0.5
-        latent = mean + (log_variance / 2).exp() * noise.to(mean)
+        latent = mean + (log_variance / 2).exp() * draws.normal(*mean.shape[1:]).to(mean)
         local = self.network.local_motions(self.network.features(pair.source), latent)
         structure = torch.sigmoid(BINARY * self.structure_logits)
         predicted = global_motions(local, structure).sum(dim=1)
-        # `predicted` belongs to the source's pixels: the target, sampled where they go, is the source
         return {
-            "image": w.image * image_loss(self.decode(second, predicted), first),
+            "image": w.image * image_loss(self.decode(first, predicted.detach()), second),
             "flow": w.flow * flow_loss(predicted, flow),
             "divergence": w.divergence * divergence_loss(mean, log_variance),
             "structure": w.structure * structure_loss(structure),

@@ -35,7 +35,7 @@ class BaselineConfig:
     """Side of the network's input in pixels."""
     reach: int = 0
     """0: the two frames of a pair are any two of a clip. Above 0: at most this many frames apart, for methods that
-    explain small motions."""
+    explain small motions; clips of two frames are such pairs already."""
     subject: str = "auto"
     """How the subject is found, as in train: the clips become crops that follow it. "background" trains on whole
     frames."""

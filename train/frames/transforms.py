@@ -46,6 +46,11 @@ class Draws:
         """(B, *shape) in [0, 1)."""
         return torch.rand(self._total, *shape, generator=self._generator)[self._rows]
 
+    def normal(self, *shape: int) -> Tensor:
+        """(B, *shape) of the standard normal distribution."""
+        # sqrt(2) erfinv(2 u - 1) of uniform numbers u
+        return torch.erfinv(self.uniform(*shape).clamp(1e-6, 1 - 1e-6) * 2 - 1) * math.sqrt(2)
+
     def offset(self) -> float:
         """One number in [0, 1) for the whole step."""
         return float(torch.rand((), generator=self._generator))
