@@ -93,7 +93,7 @@ def test_the_picture_has_a_column_for_the_truth_and_one_for_each_system() -> Non
         return RawParts(np.ones((32, 32), np.uint8), np.array([[[1, 0, 0], [0, 1, 0]]], np.float32), None)
 
     finder = Finder({}, ("x",), (32, 32), everything)
-    drawn = program.picture([program.Column("a", finder=finder), program.Column("published")], labelled)
+    drawn = program.picture([program.Column("a", find=program.finding(finder)), program.Column("published")], labelled)
     assert drawn.shape == (TILE + program.TITLE, 2 * TILE, 3)
     below = drawn[program.TITLE :]
     assert (below[TILE // 2 - 40, TILE // 2 - 40] != below[5, 5]).any()  # the true part on its background

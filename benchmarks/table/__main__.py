@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -38,12 +38,12 @@ from train.baselines.methods import METHODS
 from train.evaluate import evaluate, rounded
 from train.frames.spread import spread
 from train.judging.finding import open_finder
-from train.judging.found import Finder
+from train.judging.found import Finder, FoundParts
 from train.judging.landmarks import split_frames
 from train.judging.observation import observe
 from train.judging.sections import Section, landmark_scores, report
 from train.judging.side_by_side import SheetFrame, draw_found, draw_truth
-from train.labels import KINDS, EvaluationSet, PuppetOptions, open_set
+from train.labels import KINDS, EvaluationSet, LabelledFrame, PuppetOptions, open_set
 
 FIGURES = {
     "foreground IoU": "foreground.iou",
@@ -73,8 +73,8 @@ class Column:
     sections: list[Section] = field(default_factory=list)
     minutes: list[float] = field(default_factory=list)
     steps: dict[str, int] = field(default_factory=dict)
-    finder: Finder | None = None
-    """Of the first seed."""
+    find: Callable[[LabelledFrame], FoundParts] | None = None
+    """Parts of a frame, for the picture; of the first seed."""
 
 
 def figure(section: Section, path: str) -> float | None:
@@ -103,10 +103,10 @@ def picture(columns: Sequence[Column], labelled: EvaluationSet) -> ByteArray:
     """Frames spread over the set, one a row: the truth, then what each system finds."""
     chosen = set(spread(labelled.num_frames, SHOWN))
     frames = [frame for row, frame in enumerate(labelled.read()) if row in chosen]
-    shown = [column for column in columns if column.finder]
+    shown = [column for column in columns if column.find]
     rows = []
     for frame in frames:
-        found = [SheetFrame(frame, column.finder(frame.image)) for column in shown if column.finder]
+        found = [SheetFrame(frame, column.find(frame)) for column in shown if column.find]
         colours = None if frame.labels is None else np.arange(len(labelled.part_names))
         rows.append(np.concatenate([draw_truth(found[0], colours), *(draw_found(each) for each in found)], axis=1))
     sheet = np.concatenate(rows)
@@ -125,18 +125,25 @@ def measured(system: System, settings: Shared, labelled: EvaluationSet, args: ar
         done = train(system, settings, seed, run)
         finder = open_finder(str(run / "teacher.safetensors" if args.teacher and system.name == "Assembly" else run))
         column.sections.append(evaluate(finder, labelled, finder.part_names, seed=0))
-        column.steps, column.finder = done["steps"], column.finder or finder
+        column.steps, column.find = done["steps"], column.find or finding(finder)
         if done["minutes"] is not None:
             column.minutes.append(done["minutes"])
     return column
 
 
+def finding(finder: Finder) -> Callable[[LabelledFrame], FoundParts]:
+    return lambda frame: finder(frame.image)
+
+
 def published(labelled: EvaluationSet) -> Column:
     """The masks in the lower halves of the clips."""
-    observed = observe(published_pairs(labelled), len(labelled.part_names))
+    pairs = list(published_pairs(labelled))
+    observed = observe(iter(pairs), len(labelled.part_names))
     fit = split_frames(observed.clips, 0)
     names = tuple(f"part{k}" for k in range(observed.hard_centers.shape[1]))
-    return Column(PUBLISHED, [report(labelled, observed, landmark_scores(observed, fit), fit, names)])
+    stored = {(frame.clip, frame.index): found for frame, found in pairs}
+    section = report(labelled, observed, landmark_scores(observed, fit), fit, names)
+    return Column(PUBLISHED, [section], find=lambda frame: stored[frame.clip, frame.index])
 
 
 def parser() -> argparse.ArgumentParser:

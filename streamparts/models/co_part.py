@@ -53,7 +53,7 @@ def frames_of(heat: Tensor, linear: Tensor) -> Tensor:
     weights = heat.flatten(2)
     # (B, K, h w) @ (h w, 2), then (B, K, 4, h w) @ (B, K, h w, 1)
     position = weights @ image_grid(height, width, heat.device)
-    mean = (linear.flatten(3) @ weights.unsqueeze(-1)).squeeze(-1).unflatten(-1, (2, 2))
+    mean = (linear.flatten(3) @ weights.unsqueeze(-1)).reshape(*heat.shape[:2], 2, 2)
     return torch.cat([mean, position.unsqueeze(-1)], dim=-1)
 
 
