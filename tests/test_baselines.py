@@ -25,6 +25,7 @@ from streamparts.models.nem import (  # noqa: E402
     NemConfig,
     NemState,
     Relations,
+    earlier_first,
     responsibilities,
     with_background,
 )
@@ -313,6 +314,12 @@ def test_the_component_along_the_border_is_the_background():
     assert masks[0, 0].sum() == 8
     assert masks[0, 1].nonzero().tolist() == [[1, 1]]
     assert masks[0, 2].sum() == 0
+
+
+def test_of_components_that_draw_the_same_the_first_has_the_pixel():
+    lowered = earlier_first(torch.tensor([0.4, 0.4, 0.2]).reshape(1, 3, 1, 1)).flatten()
+    # .4, .4 (1 - .01 / 3), .2 (1 - .02 / 3), divided by their sum
+    assert torch.allclose(lowered, torch.tensor([0.4, 0.39866667, 0.19866667]) / 0.99733333)
 
 
 def test_relations_see_the_others_and_not_their_order():

@@ -28,6 +28,8 @@ SIGMA = 0.1
 """Standard deviation of a component's pixels in the E-step; images are in [0, 1]. The papers' is .25."""
 
 
+TIE = 0.01
+"""Share by which the last component is lowered in masks."""
 CONTRAST = 3.0
 """Of the first shares: components then begin in different places, not only with different noise, which the network
 would average away in the few steps that a CPU takes in minutes."""
@@ -158,7 +160,15 @@ class Nem(Segmenter):
         state = self.begin(images, self.first)
         for _ in range(self.config.iterations):
             state = self.step(state, images, images)
-        return with_background(state.shares)
+        return with_background(earlier_first(state.shares))
+
+
+def earlier_first(shares: Tensor) -> Tensor:
+    """Shares (B, K, S, S) with those of component k lowered by TIE k / K: of components that draw the same, the first
+    has the pixel, where rounding would decide otherwise."""
+    count = shares.shape[1]
+    lowered = shares * (1 - TIE * torch.arange(count, device=shares.device) / count)[:, None, None]
+    return lowered / lowered.sum(dim=1, keepdim=True)
 
 
 def with_background(shares: Tensor) -> Tensor:
