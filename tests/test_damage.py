@@ -118,6 +118,37 @@ def test_a_loss_just_before_a_key_frame_leaves_it_intact_if_nothing_of_it_is_mis
     assert not wrong_unmarked(seen, sound_pictures(90))
 
 
+def with_repeated_parameters(unit: bytes) -> bytes:
+    """A keyframe as GStreamer's payloader sends it: parameter sets before every slice."""
+    nals = servers._nal_units(unit)
+    parameters = [nal for nal in nals if nal[0] & 0x1F in (7, 8)]
+    pieces = [[*parameters, nal] if nal[0] & 0x1F == 5 else [nal] for nal in nals if nal not in parameters]
+    return b"".join(b"\0\0\0\1" + nal for piece in pieces for nal in piece)
+
+
+@pytest.mark.parametrize(
+    "lost", [(), ((22, 1),), tuple((30, n) for n in range(2, 6))], ids=["nothing", "within", "key"]
+)
+def test_keyframes_in_pieces_are_whole_from_the_second_on_and_what_depends_on_the_first_is_marked(
+    lost: tuple[tuple[int, int], ...],
+) -> None:
+    frames = [with_repeated_parameters(unit) for unit in units(60)]
+    script = servers.rtsp(frames, loses=lambda frame, packet: (frame, packet) in lost)
+    with (
+        servers.serving(script, script) as server,
+        open_address(f"rtsp://127.0.0.1:{server.port}/x", idle_seconds=2, max_retries=0) as source,
+    ):
+        seen = given(_until_lost(source), 62)
+    sound = sound_pictures(60)
+    exact = [number in sound and np.array_equal(image, sound[number]) for number, _, image in seen]
+    assert not any(good for good in exact[:12]), "three broken images, and the nine that depend on the last"
+    assert all(marked for _, marked, _ in seen[:12])
+    assert not wrong_unmarked(seen, sound)
+    in_vain = sum(good and marked for good, (_, marked, _) in zip(exact, seen, strict=True))
+    assert in_vain <= 1 + 2 * len(lost), "the last one of the connection, and those beside a loss"
+    assert sum(exact) >= {0: 49, 1: 40, 4: 38}[len(lost)]
+
+
 @pytest.mark.parametrize("size", [(320, 240), (240, 336), (192, 320)])
 def test_another_size_whose_announcement_is_lost_is_marked(size: tuple[int, int]) -> None:
     """The decoder reads it with the parameters that it has, which may show or not."""

@@ -99,6 +99,7 @@ class DamageWatch:
         """Pixels of that image; 0 if many together are too large."""
         self._held = HeldImages(max_pixels)
         self._number = 0
+        self._num_pieces = 1
         self._event = False
         """True if data was lost since the previous packet."""
         self._was_hurt = self._was_corrupt = False
@@ -167,6 +168,16 @@ class DamageWatch:
         if any(_DAMAGED.search(text) for _, _, text in said):
             self._hit(stamp)
 
+    def take_event(self) -> bool:
+        """True if data was lost since the previous packet, which is forgotten: for a packet that is decoded later."""
+        event, self._event = self._event, False
+        return event
+
+    def add_event(self, event: bool, num_pieces: int = 1) -> None:
+        """Remember what `take_event` returned for the packet that is decoded next, which was read in so many pieces."""
+        self._event |= event
+        self._num_pieces = num_pieces
+
     @property
     def held_pixels(self) -> int:
         """Pixels of all images that the decoder would keep, if they are large; 0 if not."""
@@ -175,6 +186,8 @@ class DamageWatch:
     def stamp_of(self, image: VideoFrame) -> Stamp:
         """Stamp of the packet of a decoded frame. Call it once per frame, in order."""
         stamp = self._found(image)
+        if image.is_corrupt and stamp.is_key and image.pict_type == PictureType.I:
+            self._spoil_after(stamp)
         if stamp.is_key:  # an intra refresh repairs the frame gradually until the next one starts
             self._healing = stamp.heals and image.pict_type in (PictureType.P, PictureType.B)
         return Stamp(stamp.number, stamp.heard_at, stamp.damaged or self._healing or image.is_corrupt)
@@ -205,9 +218,10 @@ class DamageWatch:
             self.has_ended |= _ENDED.search(text) is not None
 
     def _arrived(self, packet: Packet[VideoStream]) -> Stamp:
-        self._number += 1
+        numbers = range(self._number + 1, self._number + 1 + self._num_pieces)
+        self._number, self._num_pieces = numbers[-1], 1
         self.heard_at = self.heard_at if self.has_ended else time.perf_counter()
-        is_hurt = self._event or (packet.stream.index, self._number) in self._hurt_ahead
+        is_hurt = self._event or any((packet.stream.index, number) in self._hurt_ahead for number in numbers)
         self.packets_lost += packet.is_corrupt
         is_disturbed = self._is_disturbed(packet, is_hurt)
         self._was_hurt, self._was_corrupt, self._event = is_hurt, packet.is_corrupt, False
@@ -250,6 +264,15 @@ class DamageWatch:
         """The decoder reported a problem with it."""
         stamp.damaged = self._damaged = True
         stamp.heals, self._clean_from = False, None
+
+    def _spoil_after(self, stamp: Stamp) -> None:
+        """The decoder flags this keyframe, perhaps without a message: what has arrived since depends on it, too."""
+        pending = [other for other in (*self._timed.values(), *self._untimed) if other.number > stamp.number]
+        for other in sorted(pending, key=lambda each: each.number):
+            if other.is_key:
+                return
+            other.damaged = True
+        self._hit(stamp)
 
     def _keep(self, pts: int | None, stamp: Stamp) -> None:
         if pts is None:

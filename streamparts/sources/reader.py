@@ -27,6 +27,7 @@ from streamparts.sources.container import (
     video_stream,
 )
 from streamparts.sources.damage import DamageWatch
+from streamparts.sources.pieces import WholeKeyframes
 from streamparts.sources.rational import exact
 from streamparts.sources.redact import redact
 from streamparts.sources.timed import states_times
@@ -180,7 +181,8 @@ class Reader:
             stream = video_stream(container, self._name, self._max_pixels)
             self.announced = _announced(container, stream, self._paced)
             try:
-                while not self._cancelled and self._decode(self._next_packet(container, stream), stream):
+                packets = WholeKeyframes(lambda: self._next_packet(container, stream), self._watch)
+                while not self._cancelled and self._decode(packets.next(), stream):
                     pass
             except BROKEN:
                 self._drain(stream)
