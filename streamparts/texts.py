@@ -6,6 +6,7 @@ import codecs
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -35,21 +36,34 @@ def decoded(data: bytes) -> str:
 
 
 def encoding_of(path: Path) -> str:
-    """Encoding for opening a text file, determined without loading it, because tables may be large. Raises OSError."""
+    """Encoding for opening a text file, determined without loading it, because tables may be large. Raises OSError, or
+    ValueError with the line that is not text."""
     with path.open("rb") as file:
         start = file.read(4)
-        for mark, encoding in _MARKS:
-            if start.startswith(mark):
+        marked = [encoding for mark, encoding in _MARKS if start.startswith(mark)]
+        for encoding in marked[:1] or ["utf-8", "cp1252"]:
+            line = _undecodable_line(file, encoding)
+            if line is None:
                 return encoding
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        file.seek(0)
+    raise ValueError(f"line {line} is not text (as {encoding})")
+
+
+def _undecodable_line(file: BinaryIO, encoding: str) -> int | None:
+    """Number of the first line that has another encoding; None if the whole file has this one."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    file.seek(0)
+    line = 1
+    while data := file.read(1 << 20):
         try:
-            while data := file.read(1 << 20):
-                decoder.decode(data)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return "cp1252"
-    return "utf-8"
+            decoder.decode(data)
+        except UnicodeDecodeError as error:
+            return line + data.count(b"\n", 0, error.start)
+        line += data.count(b"\n")
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return line
+    return None
 
 
 def read_text(path: Path) -> str:

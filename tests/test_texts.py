@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamparts.errors import VideoError
+from streamparts.errors import TracksError, VideoError
+from streamparts.formats import convert
 from streamparts.sources import expand_sources
 from streamparts.texts import decoded, encoding_of, listed_lines, readable
 from tests.conftest import ROOT
@@ -68,6 +69,22 @@ def test_boxes_and_tables_from_windows_are_read(tmp_path: Path) -> None:
     assert list(read_boxes(path)) == ["müll.png"]
     path.write_bytes("name,x,y,width,height\r\nmüll.png,1,2,3,4\r\n".encode("utf-16"))
     assert list(read_boxes(path)) == ["müll.png"]
+
+
+@pytest.mark.parametrize("data", [b"a\xff\n\xfeb\n\x81\x8d", "a\nb\n".encode("utf-16") + b"\x00\xd8"])
+def test_a_table_that_is_no_text_says_the_line(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(ValueError, match="line 3 is not text"):
+        encoding_of(tmp_path / "t.csv")
+    for kind in (None, "dlc"):
+        with pytest.raises(TracksError, match=r"t\.csv: .*line 3"):
+            convert(tmp_path / "t.csv", tmp_path / "t.jsonl", kind or "csv", rate=25, size=(48, 64))
+
+
+def test_a_table_with_semicolons_says_what_to_change(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("frame;pts\n0;0\n", encoding="utf-8")
+    with pytest.raises(TracksError, match=r"t\.csv: line 1.*commas"):
+        convert(tmp_path / "t.csv", tmp_path / "t.jsonl", "csv", rate=25, size=(48, 64))
 
 
 def test_any_bytes_are_text_or_one_line_that_says_where_not() -> None:

@@ -115,6 +115,9 @@ def test_a_camera_that_is_not_who_it_says_is_told_no_password(certificate: tuple
 def test_a_login_comes_from_a_variable_or_a_file_and_fills_in_where_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for encoding in ("utf-16", "utf-8-sig", "cp1252", "utf-8"):
+        (tmp_path / "login").write_bytes("eve:s3/c@rét\r\n".encode(encoding))
+        assert read_login(f"@{tmp_path / 'login'}") == "eve:s3/c@rét", encoding
     (tmp_path / "login").write_text("eve:s3/c@ret\n")
     monkeypatch.setenv("CAMERA", "bob:x")
     assert read_login("CAMERA") == "bob:x"

@@ -18,8 +18,11 @@ NOT_FOR_USERS = ("dev", "docs")
 """Extras for developing streamparts itself."""
 _CLASHES = (
     ("onnxruntime", "onnxruntime-gpu"),
+    ("onnxruntime", "onnxruntime-directml"),
+    ("onnxruntime", "onnxruntime-openvino"),
     ("opencv-python", "opencv-python-headless"),
     ("opencv-contrib-python", "opencv-python-headless"),
+    ("opencv-contrib-python-headless", "opencv-python-headless"),
 )
 """Distributions that write the same files: the last one installed works, or neither."""
 

@@ -42,10 +42,13 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             table = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (*OPTIONAL, *(table.fieldnames or ()))]
             if missing:
-                raise TracksError(f"{path}: is not a table of tracks, it has no column {missing[0]!r}")
+                comma = "; separate columns by commas" if ";" in (table.fieldnames or [""])[0] else ""
+                raise TracksError(f"{path}: line 1: is not a table of tracks, it has no column {missing[0]!r}{comma}")
             for row in table:
                 yield f"{path}: line {table.line_num}", {**row, "name": text_of(row["name"] or "")}
+    except TracksError:
+        raise
     except OSError as error:
         raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise TracksError(f"{path}: is not a CSV file ({error})") from error

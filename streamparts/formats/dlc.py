@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +66,8 @@ def _write_h5(tracks: TracksFile, columns: list[tuple[str, ...]], path: Path, nu
     pandas, h5py = need("pandas", "DeepLabCut's .h5"), need("h5py", "DeepLabCut's .h5")
     header = pandas.MultiIndex.from_tuples(columns, names=_levels(num_subjects))
     options = {"driver": "H5FD_CORE", "driver_core_backing_store": 0}  # the HDF5 library crashes on a full disk
-    with pandas.HDFStore(path, "w", **options) as store:
+    own = Path(gettempdir()) / f"streamparts-{uuid4()}.h5"  # never written; `path` may have any bytes, HDFStore's not
+    with pandas.HDFStore(own, "w", **options) as store:
         for first, points, _ in blocks(tracks, num_subjects=num_subjects):
             index = pandas.RangeIndex(first, first + len(points)).astype("int64")
             store.append(KEY, pandas.DataFrame(_flat(points), index, header), format="table")
@@ -104,9 +107,11 @@ def _read_csv(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
         )
         num_rows = 1 + max((row for row, _ in _csv_rows(path, num_levels, order)), default=-1)
         yield from records(path, names, _csv_rows(path, num_levels, order), num_rows, hints, model=scorer)
+    except TracksError:
+        raise
     except OSError as error:
         raise TracksError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise TracksError(f"{path}: is not a CSV file ({error})") from error
 
 

@@ -26,7 +26,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     texts_too = [(MASK, pyarrow.string()), (REGION, pyarrow.string())] if survey.has_masks else []
     schema = pyarrow.schema([*fields, *texts_too])
     breaks = [record for record in tracks if not isinstance(record, FrameRecord)]
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with path.open("wb") as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:  # any name
         for table in tables(shots(tracks), tracks.header.model.parts, survey.has_masks):
             writer.write_table(pyarrow.table(table, schema=schema))
         texts = {HEADER: msgspec.json.encode(tracks.header), BREAKS: msgspec.json.encode(breaks)}
@@ -38,7 +38,7 @@ def read(path: Path, hints: Hints) -> Iterator[HeaderRecord | Record]:
     """Files of other origin need the same columns; data from the metadata is empty then."""
     pyarrow, parquet = _libraries()
     try:
-        with parquet.ParquetFile(path) as file:
+        with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
             missing = [name for name in COLUMNS if name not in (*OPTIONAL, *file.schema_arrow.names)]
             if missing:
                 raise TracksError(f"{path}: is not a table of tracks, it has no column {missing[0]!r}")

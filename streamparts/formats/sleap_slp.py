@@ -22,6 +22,7 @@ from streamparts.formats.hints import Wishes
 from streamparts.formats.masks import inside, model_mask
 from streamparts.formats.shots import Shot, Survey, edges_of, shots, survey
 from streamparts.geometry import displayed
+from streamparts.texts import readable
 from streamparts.tracksfile.reading import TracksFile, read_tracks
 
 WHAT = "SLEAP's .slp"
@@ -50,7 +51,9 @@ def _write(tracks: TracksFile, known: Survey, path: Path) -> None:
     shape = [known.num_rows, source.height, source.width, 3]
     file = known.wishes.video
     video = sio.Video(
-        str(file.resolve()) if file else source.name or "video", backend_metadata={"shape": shape}, open_backend=False
+        readable(str(file.resolve())) if file else source.name or "video",
+        backend_metadata={"shape": shape},
+        open_backend=False,
     )
     skeleton = sio.Skeleton(nodes=list(names), name=model.name or None)
     for left, right in model.symmetric_pairs:

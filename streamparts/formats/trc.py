@@ -12,6 +12,7 @@ from streamparts.formats.csv_text import cell
 from streamparts.formats.dense import positions, subject_names, unique_names
 from streamparts.formats.joints import joint_names, joint_positions
 from streamparts.formats.shots import Shot, Survey, growing, shots
+from streamparts.texts import readable
 from streamparts.tracksfile.reading import TracksFile
 
 METRES_PER_PIXEL = 0.001
@@ -43,7 +44,7 @@ def write(tracks: TracksFile, survey: Survey, path: Path) -> list[str]:
     }
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
-        table.writerow(("PathFileType", 4, "(X/Y/Z)", path.name))
+        table.writerow(("PathFileType", 4, "(X/Y/Z)", readable(path.name)))
         table.writerow(fields)
         table.writerow(fields.values())
         table.writerow(

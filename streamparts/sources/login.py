@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from streamparts.errors import VideoError
+from streamparts.texts import read_text
 
 
 def read_login(where: str) -> str:
@@ -14,8 +15,8 @@ def read_login(where: str) -> str:
     VideoError, which does not contain it."""
     if where.startswith("@"):
         try:
-            text = Path(where[1:]).read_text(encoding="utf-8").partition("\n")[0].strip()
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(Path(where[1:])).partition("\n")[0].strip()
+        except (OSError, ValueError) as error:
             raise VideoError(f"{where}: the login cannot be read; give a text file with user:password") from error
     else:
         text = os.environ.get(where, "").strip()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from streamparts.arrays import FloatArray
+from streamparts.texts import read_text
 
 from ..frames.spread import spread
 from .pictures import list_images, read_mask, read_rgb, video_frames
@@ -61,7 +62,7 @@ def read_badja(path: Path) -> tuple[list[int], FloatArray]:
     """(F,) numbers of the frames, increasing, and (F, 20, 2) x, y at LABELLED_WH, nan where missing. Raises
     LabelsError."""
     try:
-        entries = sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda entry: str(entry["image_path"]))
+        entries = sorted(json.loads(read_text(path)), key=lambda entry: str(entry["image_path"]))
         numbers = [int(Path(entry["image_path"]).stem) for entry in entries]
         places = list(JOINTS)
         points = np.array([[entry["joints"][place][::-1] for place in places] for entry in entries], np.float32)

@@ -16,6 +16,7 @@ import numpy as np
 
 from streamparts.arrays import FloatArray
 from streamparts.sources import VIDEO_SUFFIXES
+from streamparts.texts import read_text
 
 from ..frames.spread import spread
 from .body_points import HAND_21
@@ -49,7 +50,7 @@ def _video_beside(labels: Path) -> Path:
 def read_keypoints(path: Path) -> tuple[tuple[str, ...], FloatArray]:
     """(L,) names and (F, L, 2) points, nan where missing. Raises LabelsError."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(read_text(path))
         first = next(entry for entry in entries if entry)
         names = tuple(map(str, first)) if isinstance(first, dict) else _numbered(len(first))
         rows = [_points(entry, names) for entry in entries]
