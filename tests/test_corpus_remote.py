@@ -134,6 +134,7 @@ def test_a_kill_before_the_manifest_was_put_does_nothing_twice(
     with monkeypatch.context() as patch:
         patch.setattr("streamparts.corpus.driver.work_folder", kill)
         patch.setattr("streamparts.corpus.manifest.Manifest.close", lambda self: None)
+        patch.setattr("streamparts.corpus.manifest.PUT_SECONDS", 1e9)  # however busy this machine is
         with pytest.raises(Killed):
             go(model)
     monkeypatch.setattr("streamparts.corpus.manifest.PUT_SECONDS", 0)
@@ -176,6 +177,14 @@ def test_a_video_that_is_gone_or_forbidden_fails_alone(
     )
     assert [result.status for result in results] == ["done", "failed"]
     assert results[1].error == "s3://clips/in/a/none.mp4: there is no such file"
+
+
+@pytest.mark.parametrize("word", ["s3://clips/in", "s3://clips/in/**/*.mp4"])
+def test_hidden_files_and_overlays_beside_their_tracks_are_no_content_of_a_store(bucket: Any, word: str) -> None:
+    names = {".ipynb_checkpoints/a.mp4", "__MACOSX/a/x.mp4", "a/._x.mp4", "a/x.overlay.mp4", "a/x.tracks.jsonl"}
+    for name in names:
+        bucket.touch(f"clips/in/{name}")
+    assert expand_address(word)[1] == [f"s3://clips/in/{name}" for name in ("a/x.mp4", "a/y.mp4", "b/x.mp4")]
 
 
 @pytest.mark.parametrize("word", ["s3://clips/nowhere/*.mp4", "s3://no-such-bucket/*.mp4", "s3://clips/nowhere"])

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from streamparts.errors import VideoError
+from streamparts.formats import convert
 from streamparts.sources import expand_sources, find_videos, open_source
 from streamparts.sources.folders import OWN_MARK, VIDEO_SUFFIXES, content_of, is_own
 from streamparts.sources.words import fixed_folder, is_sequence, matching, output_stems
 from streamparts.texts import readable
+from tests.made_tracks import even_tracks
 from tests.media import numbered_video, picture_file
 
 
@@ -78,6 +80,16 @@ def test_overlays_that_we_wrote_are_left_out_and_named(tmp_path: Path) -> None:
     assert expand_sources([str(tmp_path / "a.overlay.mp4")]) == [str(tmp_path / "a.overlay.mp4")], "one that is named"
 
 
+def test_an_overlay_among_files_that_a_shell_has_listed_is_left_out_and_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "c.mp4")
+    every = [tmp_path / "a.mp4", overlay(tmp_path / "a.overlay.mp4"), tmp_path / "c.mp4"]
+    said: list[str] = []
+    assert names(expand_sources(list(map(str, every)), said.append), tmp_path) == ["a.mp4", "c.mp4"]
+    assert [line.partition(":")[0] for line in said] == [str(tmp_path / "a.overlay.mp4")]
+    two = [str(every[1]), str(overlay(tmp_path / "b.overlay.mp4"))]
+    assert expand_sources(two) == two, "nothing else is given"
+
+
 def test_a_folder_of_nothing_but_our_overlays_says_so(tmp_path: Path) -> None:
     overlay(tmp_path / "a.overlay.mp4")
     with pytest.raises(VideoError, match="except 1 written by streamparts"):
@@ -101,7 +113,9 @@ def test_what_we_write_says_that_we_wrote_it(tmp_path: Path, video: Path) -> Non
     assert not is_own(video)
 
 
-@pytest.mark.parametrize("suffix", [".MTS", ".wmv", ".flv", ".3gp", ".mxf", ".h265", ".vob", ".dv", ".ogv", ".mjpeg"])
+@pytest.mark.parametrize(
+    "suffix", [".MTS", ".wmv", ".flv", ".3gp", ".mxf", ".h265", ".vob", ".dv", ".ogv", ".mjpeg", ".y4m", ".QT"]
+)
 def test_videos_of_cameras_and_phones_are_found(tmp_path: Path, suffix: str) -> None:
     touch(tmp_path, f"a{suffix}")
     assert names(find_videos(tmp_path), tmp_path) == [f"a{suffix}"]
@@ -113,6 +127,25 @@ def test_in_a_mixed_folder_nothing_is_left_out_silently(tmp_path: Path) -> None:
         "skipped images beside videos: 1 (b.png)",
         "skipped files of kinds that are not read from folders: 1 (c.exr)",
     ]
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".heif", ".MOD", ".rmvb", ".jxl", ".ico", ".part"])
+def test_kinds_that_are_not_read_are_named_beside_videos_and_images_and_alone(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path, f"x{suffix}", "notes.txt", "table.csv", "a.tracks.jsonl")
+    with pytest.raises(VideoError, match=rf"not read: 1 \(x{suffix}\)"):
+        find_videos(tmp_path)
+    for name in ("b.png", "a.mp4"):
+        touch(tmp_path, name)
+        said: list[str] = []
+        expand_sources([str(tmp_path)], said.append)
+        assert said[-1] == f"{tmp_path}: skipped files of kinds that are not read from folders: 1 (x{suffix})"
+
+
+def test_images_below_a_folder_of_images_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "day/b.png")
+    said: list[str] = []
+    assert expand_sources([str(tmp_path)], said.append) == [str(tmp_path)]
+    assert said == [f"{tmp_path}: skipped images in folders below: 1 (b.png)"]
 
 
 def test_pictures_of_science_and_cinema_are_read(tmp_path: Path) -> None:
@@ -143,6 +176,20 @@ def test_training_finds_what_a_run_finds(tmp_path: Path) -> None:
     assert found == ["b.mp4", "more/deep/a.mp4", "shots"]
 
 
+def test_labelled_sets_have_the_same_rule(tmp_path: Path) -> None:
+    from train.labels.davis import open_davis
+    from train.labels.dlc import _find_csv
+    from train.labels.pictures import list_images
+
+    touch(tmp_path, "a/p0.png", "a/._p0.png", "a/.ipynb_checkpoints/p1.png", "a/b/p2.png", "a/Thumbs.db")
+    assert names(list_images(tmp_path / "a"), tmp_path) == ["a/p0.png"]
+    assert names(list_images(tmp_path / "a", below=True), tmp_path) == ["a/b/p2.png", "a/p0.png"]
+    touch(tmp_path, "dlc/CollectedData_x.csv", "dlc/._CollectedData_x.csv")
+    assert _find_csv(tmp_path / "dlc").name == "CollectedData_x.csv"
+    touch(tmp_path, "davis/cat/frames/0.jpg", "davis/.trash/frames/0.jpg")
+    assert [place.parent.name for place in open_davis(tmp_path / "davis", 5).sources] == ["cat"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode on Windows")
 def test_a_file_whose_name_is_no_utf8_is_read_and_its_name_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
@@ -150,6 +197,23 @@ def test_a_file_whose_name_is_no_utf8_is_read_and_its_name_can_be_written(tmp_pa
     with open_source(path) as source:
         assert source.name.encode() == "caf\ufffd.mp4".encode()
         assert len(list(source)) == 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode on Windows")
+@pytest.mark.parametrize(
+    "name", ["x.csv", "x.trc", "x.parquet", "x.json", "x.dataset.json", "x.mcap", "x.analysis.h5", "x.dlc.h5", "x.slp"]
+)
+def test_every_format_is_written_to_such_names_and_read_from_them(tmp_path: Path, name: str) -> None:
+    for library in ("pandas", "sleap_io", "mcap", "pyarrow"):
+        pytest.importorskip(library, reason=f"{library} is not installed (extra formats)")
+    place = tmp_path / os.fsdecode(b"d\xe9")
+    place.mkdir()
+    kind = "dlc" if "dlc" in name else None
+    tracks, video = even_tracks(place / os.fsdecode(b"caf\xe9.jsonl"), 4), place / os.fsdecode(b"caf\xe9.mp4")
+    made = convert(tracks, place / os.fsdecode(b"\xe9-" + name.encode()), kind, video=video if "slp" in name else None)
+    assert made.path.stat().st_size > 0
+    if made.format.is_read:
+        assert convert(made.path, place / "back.jsonl", kind, rate=25, size=(48, 64)).num_frames == 4
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode on Windows")

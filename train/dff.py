@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     config = replace(DffConfig(), **{name: getattr(args, name) for name in asdict(DffConfig())})
-    paths = half_of(list_images(args.images, "**/*"), args.half)
+    paths = half_of(list_images(args.images, below=True), args.half)
     pictures = (read_rgb(path) for path in tqdm(paths, "features", unit="picture", disable=None))
     factors = fit(pictures, open_features(args.features), config)
     save(args.out, factors, config, args.features, f"{len(paths)} of {args.images.name}")

@@ -7,16 +7,16 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import has_magic
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamparts.corpus.places import OWN, TOKEN, Version, is_inside, require_inside, token_file
 from streamparts.errors import MissingExtraError, StreampartsError, VideoError
-from streamparts.sources.folders import VIDEO_SUFFIXES, is_hidden
+from streamparts.sources.folders import VIDEO_SUFFIXES, is_hidden, tracks_beside
 from streamparts.sources.redact import redact
 from streamparts.threads import DaemonThread
 
@@ -82,12 +82,12 @@ def expand_address(word: str) -> tuple[str, list[str]]:
     store, path = _opened(word)
     store.invalidate_cache()
     if has_magic(path):
-        found = [name for name in _asked(word, lambda: store.glob(path)) if _is_video(name)]
         fixed = path[: next(n for n, letter in enumerate(path) if letter in "*?[")]
         root = fixed.rpartition("/")[0]
+        found = _videos(_asked(word, lambda: store.glob(path)), root, _asking(word, store))
     elif not _is_video(path) and _asked(word, lambda: store.isdir(path)):
-        found = [name for name in _asked(word, lambda: store.find(path)) if _is_video(name)]
         root = path.rstrip("/")
+        found = _videos(_asked(word, lambda: store.find(path)), root, _asking(word, store))
     else:
         found, root = [path], path.rpartition("/")[0]
     if not found:
@@ -164,7 +164,19 @@ def _require_free(folder: RemoteFolder, token: str) -> None:
 
 
 def _is_video(path: str) -> bool:
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES and not is_hidden(Path(path).name)
+    return PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _asking(word: str, store: AbstractFileSystem) -> Callable[[str], bool]:
+    return lambda path: bool(_asked(word, lambda: store.exists(path)))
+
+
+def _videos(paths: Sequence[str], root: str, is_there: Callable[[str], bool]) -> list[str]:
+    """The videos among files below `root`, by the rule for folders. Overlays are known by the tracks beside them,
+    because a look at their metadata would be a download."""
+    shown = [path for path in paths if not any(map(is_hidden, PurePosixPath(path.removeprefix(root)).parts))]
+    tracks = {path: tracks_beside(path) for path in shown if _is_video(path)}
+    return [path for path, beside in tracks.items() if beside is None or not is_there(beside)]
 
 
 def _none() -> None:

@@ -6,6 +6,7 @@ streamparts' own overlays. Links to folders are followed, each folder once.
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from streamparts.errors import VideoError
 VIDEO_SUFFIXES = {
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif", ".mts", ".m2ts", ".wmv", ".asf"),
     *(".flv", ".3gp", ".3g2", ".mxf", ".vob", ".dv", ".ogv", ".m2v", ".m1v"),
+    *(".y4m", ".f4v", ".qt", ".divx", ".ivf", ".nut", ".mj2", ".m2p"),
     *(".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg"),
 }
 """Extensions of videos in folders."""
@@ -24,21 +26,13 @@ RAW_SUFFIXES = {".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".
 """Extensions of video without a container, and so without timestamps."""
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2"}
 OTHER_MEDIA = {
-    ".exr",
-    ".dpx",
-    ".heic",
-    ".avif",
-    ".raw",
-    ".dng",
-    ".cr2",
-    ".nef",
-    ".braw",
-    ".r3d",
-    ".rm",
-    ".swf",
-    ".insv",
+    *(".exr", ".dpx", ".hdr", ".heic", ".heif", ".avif", ".jxl", ".apng", ".tga", ".pbm", ".pnm", ".jpe", ".jfif"),
+    *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".svg"),
+    *(".braw", ".r3d", ".cine", ".seq", ".rm", ".rmvb", ".swf", ".insv", ".mod", ".tod", ".amv", ".mpv", ".wtv"),
+    *(".m4s", ".h266", ".266", ".vvc", ".av1", ".obu", ".part", ".crdownload"),
 }
-"""Extensions of images and videos that are not read from folders; users may expect them, so they are reported."""
+"""Extensions of images and videos that are not read from folders; users may expect them, so they are reported, as are
+all others that this system knows as images or videos."""
 
 OWN_MARK = "streamparts overlay"
 """Marker in the comment of every overlay."""
@@ -88,11 +82,12 @@ class Content:
     others: tuple[Path, ...]
     """Media of unsupported kinds."""
 
-    def left_out(self, pictures_are_taken: bool = False) -> list[str]:
-        """One line for each skipped kind."""
+    def left_out(self, sequence: Path | None = None) -> list[str]:
+        """One line for each skipped kind. Images directly in the folder `sequence` are taken."""
+        pictures = tuple(path for path in self.pictures if path.parent != sequence)
         kinds = (
             (self.own, "overlays written by streamparts"),
-            (() if pictures_are_taken else self.pictures, "images beside videos"),
+            (pictures, "images in folders below" if sequence else "images beside videos"),
             (self.others, "files of kinds that are not read from folders"),
         )
         return [f"skipped {what}: {_some(files)}" for files, what in kinds if files]
@@ -109,22 +104,33 @@ def content_of(folder: Path) -> Content:
             (own if is_own(path) else videos).append(path)
         elif suffix in IMAGE_SUFFIXES:
             pictures.append(path)
-        elif suffix in OTHER_MEDIA:
+        elif suffix in OTHER_MEDIA or _is_medium(suffix):
             others.append(path)
     return Content(tuple(sorted(videos)), tuple(sorted(pictures)), tuple(own), tuple(others))
+
+
+def _is_medium(suffix: str) -> bool:
+    """True for an extension that this system knows as one of images or videos."""
+    return (mimetypes.guess_type(f"x{suffix}")[0] or "").startswith(("image/", "video/"))
 
 
 def is_own(path: Path) -> bool:
     """True for an overlay written by streamparts: marked in its comment, or with its tracks beside it."""
     if path.suffix.lower() != ".mp4":
         return False
-    named = _OVERLAY.fullmatch(path.name)
-    if named and path.with_name(f"{named['stem']}.tracks.jsonl").exists():
+    beside = tracks_beside(str(path))
+    if beside is not None and Path(beside).exists():
         return True
     try:
         return OWN_MARK.encode() in _index(path)
     except OSError:
         return False
+
+
+def tracks_beside(path: str) -> str | None:
+    """The tracks that a run writes beside an overlay of this name; None if no overlay has such a name."""
+    named = _OVERLAY.fullmatch(path)
+    return f"{named['stem']}.tracks.jsonl" if named else None
 
 
 def _index(path: Path) -> bytes:
@@ -154,5 +160,6 @@ def find_videos(folder: Path) -> list[Path]:
     content = content_of(folder)
     if not content.videos:
         own = f", except {len(content.own)} written by streamparts" if content.own else ""
-        raise VideoError(f"no video in {folder}{own} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+        others = f"; not read: {_some(content.others)}" if content.others else ""
+        raise VideoError(f"no video in {folder}{own} (looked for {', '.join(sorted(VIDEO_SUFFIXES))}){others}")
     return list(content.videos)

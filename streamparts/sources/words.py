@@ -28,11 +28,17 @@ Say = Callable[[str], object]
 def expand_sources(arguments: Sequence[str], say: Say = lambda line: None) -> list[str]:
     """Expand each argument into words for `open_source`: a glob into matching files, a folder into the videos in and
     below it, @list.txt into its lines (except blank ones and those that start with #; paths are relative to the list's
-    folder). Single sources stay: a folder of images only, a glob of images only, an address. Every word occurs once.
-    `say` receives lines on skipped files, such as our own overlays. Raises VideoError if there is nothing.
+    folder). Single sources stay: a folder of images only, a glob of images only, an address. Every word occurs once,
+    and none is an overlay of ours, unless all are. `say` receives lines on skipped files. Raises VideoError if there
+    is nothing.
     """
-    words = (word for argument in arguments for word in _expanded(argument, say))
-    return list(dict.fromkeys(words))
+    words = dict.fromkeys(word for argument in arguments for word in _expanded(argument, say))
+    own = [word for word in words if not _is_no_path(word) and is_own(Path(word))] if len(words) > 1 else []
+    if len(own) == len(words):
+        return list(words)
+    for word in own:  # d/*.mp4, expanded by the shell
+        say(f"{word}: skipped, an overlay written by streamparts; to track it, give it alone")
+    return [word for word in words if word not in own]
 
 
 def output_stem(word: str) -> str:
@@ -114,12 +120,11 @@ def is_sequence(folder: Path) -> bool:
 
 
 def _in_folder(folder: Path, say: Say) -> list[str]:
-    if is_sequence(folder):
-        return [str(folder)]
-    videos = find_videos(folder)
-    for line in content_of(folder).left_out():
+    alone = is_sequence(folder)
+    words = [folder] if alone else find_videos(folder)
+    for line in content_of(folder).left_out(folder if alone else None):
         say(f"{folder}: {line}")
-    return [str(path) for path in videos]
+    return [str(word) for word in words]
 
 
 def _matches(pattern: Path, say: Say) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from streamparts.sources.folders import is_hidden
+
 from ..frames.spread import spread
 from .pictures import list_images, read_mask, read_rgb
 from .values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
@@ -12,7 +14,8 @@ from .values import TRUE, EvaluationSet, LabelledFrame, LabelsError, set_name
 
 def open_davis(folder: Path, max_frames: int) -> EvaluationSet:
     """Open the clips, subsampled evenly to `max_frames` in total."""
-    clips = [folder] if (folder / "frames").is_dir() else sorted(p.parent for p in folder.glob("*/frames"))
+    below = sorted(path.parent for path in folder.glob("*/frames") if not is_hidden(path.parent.name))
+    clips = [folder] if (folder / "frames").is_dir() else below
     if not clips:
         raise LabelsError(f"{folder}: neither it nor its folders contain frames/ and masks/")
     images = [list_images(clip / "frames") for clip in clips]

@@ -10,11 +10,13 @@ import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 
 from streamparts.arrays import FloatArray
+from streamparts.sources.folders import files_in
 from streamparts.texts import encoding_of
 
 from ..frames.spread import spread
@@ -54,7 +56,7 @@ def open_dlc(folder: Path, max_frames: int) -> EvaluationSet:
 
 
 def _find_csv(folder: Path) -> Path:
-    files = sorted(folder.glob("CollectedData*.csv"))
+    files = [path for path in files_in(folder) if fnmatch(path.name, "CollectedData*.csv")]
     if len(files) != 1:
         raise LabelsError(f"{folder}: expected one CollectedData*.csv there, found {len(files)}")
     return files[0]
@@ -65,7 +67,7 @@ def read_dlc_csv(path: Path) -> DlcTable:
     try:
         with path.open(encoding=encoding_of(path), newline="") as file:
             rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise LabelsError(f"{path}: cannot be read ({error})") from error
     found = tuple(row[0] for row in rows[:3])
     if found != HEADER:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray
 from streamparts.sources import IMAGE_SUFFIXES, open_source
+from streamparts.sources.folders import files_below, files_in
 from streamparts.sources.rescale import Rescaler
 
 from ..frames import pictures
@@ -27,9 +28,11 @@ def half_of(images: Sequence[Path], half: str) -> list[Path]:
     return list(images[HALVES[half] :: 2] if half else images)
 
 
-def list_images(folder: Path, pattern: str = "*") -> list[Path]:
-    """Sorted images of a folder; with the pattern "**/*", also of subfolders. Raises LabelsError if there are none."""
-    images = sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES)
+def list_images(folder: Path, below: bool = False) -> list[Path]:
+    """Sorted images of a folder, or of it and those `below` it, by the rule of streamparts.sources.folders. Raises
+    LabelsError if there are none."""
+    files = files_below(folder) if below else files_in(folder)
+    images = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise LabelsError(f"{folder}: no such folder, or no image in it")
     return images

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from streamparts.arrays import ByteArray, FloatArray
 from streamparts.sources import find_videos
+from streamparts.sources.folders import files_in
 
 from ..frames.spread import spread
 from .body_points import MEDIAPIPE_33
@@ -68,7 +69,8 @@ def open_points(folder: Path, max_frames: int, *, top_half: bool) -> EvaluationS
 def _npz_of(video: Path) -> Path:
     """Find the file whose name ends in `_NAME`; numbers may have leading zeros."""
     folder = video.parent / "pseudo_gt"
-    found = [p for p in sorted(folder.glob("*.npz")) if _short(p.stem.rpartition("_")[2]) == _short(video.stem)]
+    maps = [path for path in files_in(folder) if path.suffix == ".npz"]
+    found = [path for path in maps if _short(path.stem.rpartition("_")[2]) == _short(video.stem)]
     if len(found) != 1:
         raise LabelsError(f"{video}: expected one *_{video.stem}.npz in {folder}, found {len(found)}")
     return found[0]
