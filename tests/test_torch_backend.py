@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
 from streamparts.backends.choice import open_backend
@@ -15,6 +16,7 @@ from streamparts.backends.torch_backend import best_device
 from streamparts.backends.torch_network import build_network
 from streamparts.bundle.load import Bundle
 from streamparts.errors import BackendError, ModelError
+from streamparts.models.readout import ExportedStudent
 from streamparts.parity.sample_frames import sample_frames
 from tests.conftest import ROOT
 from tests.exported import NUM_PARTS, SIZE, exported_bundle, with_network
@@ -47,7 +49,7 @@ def test_the_network_has_the_weights_of_the_file(student: Bundle) -> None:
 
 
 BEYOND = pytest.mark.xfail(
-    strict=True, reason="five of person's 480 coordinates are off by up to 2e-6: 1e-6 is not met yet"
+    strict=True, reason="convolutions in float32: ONNX Runtime itself is 1.5e-6 from person's network in float64"
 )
 
 
@@ -67,6 +69,25 @@ def test_a_shipped_model_says_in_torch_what_it_says_in_onnx_runtime(name: str, c
     assert np.abs(axes[apart]).max() <= (1e-6 if name == "puppet-human" else 1e-5)
     np.testing.assert_allclose(got.affines, wanted.affines, rtol=0, atol=1e-3)
     np.testing.assert_allclose(got.scores, wanted.scores, rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_torch_is_as_near_to_the_network_in_float64_as_onnx_runtime() -> None:
+    """1.1e-6 and 1.5e-6. What both computed up to the pose head, read out in float64, still differs by 2e-6: it is the
+    convolutions' rounding, which no readout undoes."""
+    bundle = load_model("person")
+    frames = sample_frames(ROOT / "examples" / "people.mp4", bundle.spec.input_hw, 24).images
+    network = build_network(bundle)
+    assert isinstance(network, ExportedStudent)
+    student = network.double().student
+    with torch.inference_mode():
+        _, exact = student.quarters(torch.from_numpy(frames).permute(0, 3, 1, 2).double() / 255)
+    of_torch, of_onnx = (
+        np.abs(open_backend(bundle, name).run(frames).affines[..., 2] - exact.translation.numpy()).max()
+        for name in ("torch-cpu", "onnxruntime")
+    )
+    assert of_torch <= 2e-6 and of_onnx <= 2e-6
+    assert of_torch <= of_onnx + 2e-7
 
 
 def spoiled(student: Bundle, kind: str) -> Bundle:

@@ -29,6 +29,9 @@ CARRIERS: dict[str, tuple[int, ...] | None] = {
 }
 """Operators that pass a convolution's result to the next one, and their inputs of that type; None is all."""
 LARGEST_FP16 = 65504.0
+EXACT_STRIDE = 8
+"""Layers of EfficientNet-lite0 down to this stride stay in fp32: their channels reach past 90 before they are clipped
+at 6, their filters have 9 or 25 weights of up to 18, and what they lose, all later layers read."""
 
 
 def convolutions(model: ModelProto) -> list[NodeProto]:
@@ -41,14 +44,16 @@ def last_convolutions(model: ModelProto) -> set[str]:
     return {node.name for index, node in enumerate(model.graph.node) if _convolves(node) and index not in inner}
 
 
-def halve(model: ModelProto, precision: str) -> ModelProto:
+def halve(model: ModelProto, precision: str, exact_stride: int = 0) -> ModelProto:
     """Convert `model` in place: its inner convolutions, and the operators that pass on their results, become "fp16" or
-    "bf16". Raises ModelError for weights that fp16 cannot represent."""
+    "bf16". Those that read nothing coarser than `exact_stride`, directly or through others, stay in fp32. Raises
+    ModelError for weights that fp16 cannot represent."""
     from onnx import TensorProto, helper
 
     graph = model.graph
     kind = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
-    inner = _inner_nodes(model)
+    strides = _strides(model)
+    inner = {index for index in _inner_nodes(model) if strides[graph.node[index].output[0]] > exact_stride}
     weights = {tensor.name: tensor for tensor in graph.initializer}
     low = {name for index in inner for name in graph.node[index].output}
     outer_reads = {name for index, node in enumerate(graph.node) if index not in inner for name in node.input}
@@ -104,6 +109,18 @@ def _inner_nodes(model: ModelProto) -> set[int]:
         elif reaches:
             wanted.update(node.input[slot] for slot in _typed_inputs(node))
     return inner
+
+
+def _strides(model: ModelProto) -> dict[str, int]:
+    """For every tensor the coarsest stride, relative to the image, of what it is computed from; enlarging does not
+    lower it."""
+    found: dict[str, int] = {}
+    for node in model.graph.node:
+        steps = [entry.ints[0] for entry in node.attribute if entry.name == "strides" and entry.ints]
+        step = steps[0] if steps and node.op_type != "ConvTranspose" else 1
+        stride = step * max((found.get(name, 1) for name in node.input), default=1)
+        found.update((name, stride) for name in node.output)
+    return found
 
 
 def _convolves(node: NodeProto) -> bool:

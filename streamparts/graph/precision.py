@@ -2,7 +2,7 @@
 
 Convolutions, and operators that only pass their results to further ones, run in fp16, bf16 or int8. The readout stays
 in fp32: positions, labels, scores, and the last convolutions before them, whose results are large numbers with
-significant small differences.
+significant small differences. In 16 bits, so do the first layers of EfficientNet-lite0, see EXACT_STRIDE.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streamparts.bundle.load import METADATA_KEY, check_model
 from streamparts.bundle.spec import ModelSpec, Precision
 from streamparts.errors import MissingExtraError, ModelError
 from streamparts.graph.byte_casts import cast_bytes_last
-from streamparts.graph.low_precision import convolutions, halve, last_convolutions
+from streamparts.graph.low_precision import EXACT_STRIDE, convolutions, halve, last_convolutions
 
 if TYPE_CHECKING:
     import onnx
@@ -59,10 +59,9 @@ def convert(
     drop_unread_weights(model)
     if precision == "int8":
         model = quantise(model, calibration_frames(frames, spec), target, share_kept)
-    elif precision == "bf16":
-        model = halve(raised(model), precision)
     else:
-        model = halve(model, precision)
+        exact_stride = EXACT_STRIDE if spec.network.get("encoder") == "lite0" else 0
+        model = halve(raised(model) if precision == "bf16" else model, precision, exact_stride)
     if target == "tensorrt":
         model = onnx.load_model_from_string(cast_bytes_last(model.SerializeToString()))
     describe(model, msgspec.structs.replace(spec, precision=precision))
