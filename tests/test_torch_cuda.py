@@ -203,6 +203,27 @@ def test_half_precision_is_inside_its_tolerance(name: str, clip: str) -> None:
     assert not np.array_equal(backend.run(frames).affines, exact.affines), "16 bits are not 32"
 
 
+def test_tf32_is_off_in_the_layers_that_lose_by_it() -> None:
+    allowed: dict[str, bool] = {}
+    network = torch_cuda.prepared(load_model("person"), "tf32", compiled=False)
+    names = {layer: name.replace(".module", "") for name, layer in network.named_modules()}
+
+    def note(layer: torch.nn.Module, *_: object) -> None:
+        allowed[names[layer]] = torch.backends.cudnn.allow_tf32
+
+    for layer in names:
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(note)
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
+        network(torch.zeros(1, 128, 128, 3, dtype=torch.uint8))
+        assert torch.backends.cudnn.allow_tf32
+    early = [f"student.encoder.lite0.{name}." for name in ("stem", *(f"stages.{number}" for number in range(4)))]
+    others = ["student.encoder.across.0", "student.encoder.across.1", "student.pose.heat", "student.mask.0"]
+    exact = {name for name, allows in allowed.items() if not allows}
+    assert exact == {name for name in allowed if name.startswith(tuple(early)) or name in others}
+    assert set(others) < exact < set(allowed)
+
+
 def test_only_students_are_halved(tmp_path_factory: pytest.TempPathFactory) -> None:
     teacher = exported_bundle("teacher", tmp_path_factory.mktemp("teacher"))
     with pytest.raises(ModelError, match="torch-cuda-fp16 runs students only; use torch-cuda"):

@@ -18,7 +18,7 @@ from streamparts.data import DeviceImage, NetworkOutputs
 from streamparts.devices.torch_images import TorchImage
 from streamparts.errors import BackendError, ModelError
 from streamparts.models.fuse import fuse_relus
-from streamparts.models.half import halved
+from streamparts.models.half import halved, spared
 from streamparts.models.readout_kernel import fuse_readout
 
 import torch  # isort: skip - after torch_network, which reports a missing package
@@ -44,8 +44,9 @@ class TorchCudaBackend:
         compiled: bool = False,
         new_stream: Callable[[], Stream] | None = None,
     ) -> None:
-        """`precision` is fp32 as in the file; "tf32", with 10 bits of mantissa in convolutions; or "fp16", up to the
-        last layers. `compiled` fuses with Inductor, which takes a minute. `new_stream` replaces streams of the GPU.
+        """`precision` is fp32 as in the file; "tf32", with 10 bits of mantissa in convolutions; or "fp16"; the latter
+        two without the layers that models.half names. `compiled` fuses with Inductor, which takes a minute.
+        `new_stream` replaces streams of the GPU.
 
         Raises BackendError without a GPU, ModelError if the network cannot be built from the bundle, not in this
         precision, or fails.
@@ -161,6 +162,8 @@ def prepared(bundle: Bundle, precision: TorchPrecision, compiled: bool) -> nn.Mo
     network = build_network(bundle)
     if precision == "fp16" and halved(network) is None:
         raise ModelError(f"{bundle.path}: torch-cuda-fp16 runs students only; use torch-cuda")
+    if precision == "tf32":
+        spared(network)
     if not compiled:  # Inductor fuses by itself
         fuse_readout(fuse_relus(network))
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
