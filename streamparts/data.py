@@ -233,6 +233,9 @@ class Tracks:
     followed."""
     others: tuple[Tracks, ...] = ()
     """Only for subject 0 of several: the tracks of the others in the same frame."""
+    side_certainty: FloatArray | None = None
+    """(K,) in [0.5, 1]: share of the recent evidence that is for a part's side, 1 for parts without a side; None
+    unless sides are voted on (Smoothing.side_seconds)."""
 
     __repr__ = short_repr
 
@@ -244,6 +247,8 @@ class Tracks:
             require_shape(name, getattr(self, name), (num_parts,))
         if self.filled is not None:
             require_shape("filled", self.filled, (num_parts,))
+        if self.side_certainty is not None:
+            require_shape("side_certainty", self.side_certainty, (num_parts,))
 
     @property
     def index(self) -> int:

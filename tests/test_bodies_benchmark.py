@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from benchmarks.bodies import sets, training
 from benchmarks.bodies.figures import Tally, as_true, named
 from benchmarks.bodies.judging import Judged, judge
 from benchmarks.bodies.sets import SETS, TRAINING, UNSEEN, Clips, open_set
+from streamparts.data import Tracks
 from streamparts.errors import StreampartsError
+from streamparts.tracking.smoothing import Smoothing
 from train import assembly, scops
 from train.bodies.cast import People
 from train.bodies.mesh import PARTS, load_bodies
@@ -134,6 +137,28 @@ def test_of_two_people_everybody_is_seen_and_followed(cache: Path, model_path: P
     assert found["frames"] == 3 and "people found" not in found, "it has no subject, so it follows nobody"
     followed = judge(Judged.load("person", "person", PARTS), clips)
     assert 0 <= followed["people found"] <= 1 and followed["switches of people per 10,000 frames"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "smoothing"),
+    [([], None), (["--smooth"], Smoothing()), (["--steady-sides"], Smoothing(side_seconds=0.3))],
+)
+def test_models_run_smoothed_as_asked(
+    flags: list[str], smoothing: Smoothing | None, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = program.asked_of(program.parser().parse_args(flags), [])
+    asked: dict[str, object] = {}
+
+    def track(*args: object, **options: object) -> Iterator[Tracks]:
+        asked.update(options)
+        yield from ()
+
+    monkeypatch.setattr("streamparts.track", track)
+    model = Judged.load("tiny", str(model_path), PARTS, options.smoothing)
+    assert list(model.frames(Clips((), 1))) == [] and not asked
+    with pytest.raises(ValueError, match="no frame"):
+        replace(model).matched(Clips((Path("x.mp4"),), 0))
+    assert asked["smoothing"] == smoothing
 
 
 def test_the_command_prints_and_writes_a_row_for_every_set_and_model(

@@ -27,6 +27,7 @@ from streamparts.bundle.load import Bundle
 from streamparts.data import Frame, Tracks
 from streamparts.errors import StreampartsError
 from streamparts.geometry import Letterbox
+from streamparts.tracking.smoothing import Smoothing
 from tests.media import decode, numbered_video, picture, picture_file, red_center, write_video
 from train.judging.found import labels_over_frame
 from train.judging.subjects import SubjectMatcher
@@ -296,6 +297,24 @@ def test_following_is_timed_in_turns_and_not_at_all_for_a_model_that_cannot(
     assert asked == ["off", "auto", "off", "auto"]
     assert (found["frames"], found["ratio"]) == (5, 1.2)
     assert found["whole picture, ms a frame"] == 20
+
+
+@pytest.mark.parametrize(
+    ("flags", "smoothing"),
+    [([], None), (["--smooth"], Smoothing()), (["--steady-sides"], Smoothing(side_seconds=0.3))],
+)
+def test_models_run_smoothed_as_asked(
+    flags: list[str], smoothing: Smoothing | None, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Smoothing | None] = []
+
+    def measure(asked: measuring.Asked, keep: object) -> tuple[list[dict[str, object]], list[str]]:
+        given.append(asked.smoothing)
+        return [], ["nothing was measured"]
+
+    monkeypatch.setattr("benchmarks.real.__main__.measure", measure)
+    assert main(["--models", str(model_path), *flags]) == 1
+    assert given == [smoothing]
 
 
 def test_stills_are_streamed_one_by_one(tmp_path: Path, model_path: Path) -> None:

@@ -26,7 +26,9 @@ from benchmarks.bodies.sets import SETS, open_set
 from benchmarks.bodies.training import TRAINERS, LearnerOptions, learn, training_clips
 from benchmarks.markdown import table
 from benchmarks.place import commit, machine
+from streamparts.cli.run_flags import smoothing_of
 from streamparts.errors import StreampartsError
+from streamparts.tracking.smoothing import Smoothing
 from train.bodies.mesh import PARTS
 
 Row = dict[str, Any]
@@ -45,6 +47,7 @@ class BodiesOptions:
     size: int = 192
     pictures: Path | None = None
     trainers: tuple[str, ...] = ()
+    smoothing: Smoothing | None = None
     recipe: LearnerOptions = field(default_factory=LearnerOptions)
     training: tuple[int, int] | None = None
     """Numbers of training clips and of their frames; None: training.NUM_CLIPS and NUM_FRAMES."""
@@ -53,13 +56,13 @@ class BodiesOptions:
 def measure(asked: BodiesOptions) -> dict[str, Any]:
     """Render what is missing, train what is asked for, and return the figures of every set and model. Raises
     StreampartsError."""
-    models = [Judged.load(name, file, PARTS) for name, file in asked.models]
+    models = [Judged.load(name, file, PARTS, asked.smoothing) for name, file in asked.models]
     minutes: dict[str, float] = {}
     if asked.trainers or any(model.match is None for model in models):
         clips = training_clips(asked.cache, asked.size, *(asked.training or ()))
         for trainer in asked.trainers:
             exported, minutes[trainer] = learn(trainer, asked.recipe, clips, asked.cache)
-            models.append(Judged.load(trainer, str(exported), PARTS))
+            models.append(Judged.load(trainer, str(exported), PARTS, asked.smoothing))
         models = [model if model.match is not None else model.matched(clips) for model in models]
     rows: list[Row] = []
     for name in asked.sets:
@@ -97,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
         "size": (BodiesOptions.size, "side of the clips, in pixels"),
     }.items():
         out.add_argument(f"--{flag}", type=int, default=default, help=f"{what} (default: {default})")
+    out.add_argument("--smooth", action="store_true", help="as run --smooth: poses and sides over time")
+    out.add_argument("--steady-sides", action="store_true", help="as run --steady-sides")
     out.add_argument("--train", action="store_true", help="learn models without labels, unless they are in the cache")
     out.add_argument(
         "--trainers", nargs="+", choices=TRAINERS, default=list(TRAINERS), help="of --train; default: both"
@@ -128,6 +133,7 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> BodiesOptions:
         num_frames=args.num_frames,
         size=args.size,
         pictures=args.pictures,
+        smoothing=smoothing_of(args),
         trainers=tuple(dict.fromkeys(args.trainers)) if args.train else (),
         recipe=LearnerOptions(args.preset, args.threads, features, tuple(more)),
     )

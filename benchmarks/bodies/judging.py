@@ -21,6 +21,7 @@ from streamparts.backends.choice import open_backend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Tracks
 from streamparts.sources.rescale import Rescaler
+from streamparts.tracking.smoothing import Smoothing
 from train.drawing.puppet_clips import PuppetTruth
 from train.frames.spread import spread
 from train.judging.found import FoundParts
@@ -39,13 +40,15 @@ class Judged:
     backend: Backend
     match: NDArray[np.int64] | None = None
     """(T,) found parts, -1 without one; None: not known yet."""
+    smoothing: Smoothing | None = None
 
     @classmethod
-    def load(cls, name: str, file: str, parts: tuple[str, ...]) -> Judged:
+    def load(cls, name: str, file: str, parts: tuple[str, ...], smoothing: Smoothing | None = None) -> Judged:
         """Load a bundled model or an .onnx file. Parts are matched by name if it has all names. Raises ModelError."""
         bundle = streamparts.load_model(file)
         match = named(bundle.spec.parts, parts)
-        return cls(name, bundle, open_backend(bundle, CPU_BACKEND, 1), match if (match >= 0).all() else None)
+        backend = open_backend(bundle, CPU_BACKEND, 1)
+        return cls(name, bundle, backend, match if (match >= 0).all() else None, smoothing)
 
     def follows(self, clips: Clips) -> int:
         """Return how many people are followed: all, or one by a model that sees whole frames."""
@@ -55,7 +58,8 @@ class Judged:
         """Yield the number of the clip, the tracks of every frame and the truth of the clip."""
         for number, video in enumerate(clips.videos):
             truths = clips.truths(video)
-            with closing(tracked(video, self.bundle, self.backend, None, self.follows(clips))) as stream:
+            subjects = self.follows(clips)
+            with closing(tracked(video, self.bundle, self.backend, None, subjects, self.smoothing)) as stream:
                 for tracks in stream:
                     yield number, tracks, truths
 
@@ -68,7 +72,7 @@ class Judged:
             counts = each if counts is None else counts + each
         if counts is None:
             raise ValueError("no frame to match parts on")
-        return Judged(self.name, self.bundle, self.backend, counts.match())
+        return replace(self, match=counts.match())
 
 
 def all_labels(tracks: Tracks) -> ByteArray:

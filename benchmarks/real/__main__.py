@@ -26,6 +26,7 @@ from benchmarks.real import training
 from benchmarks.real.measuring import MAX_FRAMES, Asked, Rows, default_cache, measure
 from benchmarks.real.sets import DATA, SETS
 from benchmarks.real.tables import tables
+from streamparts.cli.run_flags import smoothing_of
 from streamparts.errors import StreampartsError
 from train.evaluate import rounded
 from train.presets.assembly import PRESETS
@@ -51,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--steps-scale", type=float, default=1.0, metavar="X", help="X times the preset's steps")
     out.add_argument("--threads", type=int, default=0, help="of the training (default: torch's choice)")
     out.add_argument("--roi", help="of streamparts.track: off follows nothing (default: auto)")
+    out.add_argument("--smooth", action="store_true", help="as run --smooth: poses and sides over time")
+    out.add_argument("--steady-sides", action="store_true", help="as run --steady-sides")
     out.add_argument("--max-frames", type=int, default=MAX_FRAMES, help="of each set, evenly (default: %(default)s)")
     out.add_argument("--pictures", type=Path, metavar="DIR", help="write a sheet per set and model; not for publishing")
     out.add_argument("--data", type=Path, default=DATA, help="folder of the sets (default: ../shared/data)")
@@ -79,6 +82,7 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
         max_frames=args.max_frames,
         pictures=args.pictures,
         roi=args.roi,
+        smoothing=smoothing_of(args),
         everywhere=args.sets is not None,
         recipe=recipe if args.train else None,
     )

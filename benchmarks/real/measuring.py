@@ -18,6 +18,7 @@ from streamparts.backends.loading import load_model
 from streamparts.bundle.shipped import model_names
 from streamparts.errors import StreampartsError
 from streamparts.tracking.roi import Roi
+from streamparts.tracking.smoothing import Smoothing
 
 Rows = list[Row]
 KINDS = {
@@ -46,6 +47,7 @@ class Asked:
     max_frames: int = MAX_FRAMES
     pictures: Path | None = None
     roi: Roi | None = None
+    smoothing: Smoothing | None = None
     everywhere: bool = False
     """Models are tried on all the sets, not only on those of their kind of subject."""
     recipe: training.Recipe | None = None
@@ -62,7 +64,9 @@ def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows,
     """A row for every model and case, and a line for every set whose clips are not here and for every case that went
     wrong; `keep` gets what there is after each set. Raises StreampartsError for a model that cannot be loaded."""
     rows, lines = Rows(), list[str]()
-    loaded = {name: runtime_model(name, file, asked.roi) for name, file in asked.models.items()}
+    loaded = {
+        name: runtime_model(name, file, asked.roi, smoothing=asked.smoothing) for name, file in asked.models.items()
+    }
     for each in asked.sets:
         try:
             cases = each.cases(asked.data, asked.cache, asked.max_frames)
@@ -92,7 +96,8 @@ def models_for(each: RealSet, case: Case, loaded: dict[str, Model], asked: Asked
     for what, path in (("teacher", run.folder / "teacher.safetensors"), ("student", run.folder)):
         if (run.folder / f"{what}.safetensors").exists():
             yield network_model(f"{LEARNED}, {what}", path, run.subject)
-    yield replace(runtime_model(LEARNED, str(run.exported), asked.roi, run.subject), minutes=run.minutes)
+    exported = runtime_model(LEARNED, str(run.exported), asked.roi, run.subject, asked.smoothing)
+    yield replace(exported, minutes=run.minutes)
 
 
 def _row(each: RealSet, case: Case, model: Model, asked: Asked) -> Row:

@@ -18,6 +18,7 @@ from streamparts.backends.choice import open_backend
 from streamparts.bundle.load import Bundle
 from streamparts.data import Backend, Frame, Tracks
 from streamparts.tracking.roi import Roi
+from streamparts.tracking.smoothing import Smoothing
 from train.frames.spread import spread
 from train.judging.finding import open_finder
 from train.judging.found import FoundParts
@@ -49,13 +50,15 @@ class Model:
     """Duration of its training."""
 
 
-def runtime_model(name: str, file: str, roi: Roi | None, subject: str | None = None) -> Model:
+def runtime_model(
+    name: str, file: str, roi: Roi | None, subject: str | None = None, smoothing: Smoothing | None = None
+) -> Model:
     """An .onnx file or a bundled model, streamed by `streamparts.track`. `subject` None is the file's own."""
     bundle = streamparts.load_model(file)
     backend = open_backend(bundle, CPU_BACKEND, 1)
     said = bundle.spec.subject
     words = subject or (said.source if said else "none, it sees whole pictures")
-    return Model(name, bundle.spec.parts, words, partial(_streamed, bundle, backend, roi))
+    return Model(name, bundle.spec.parts, words, partial(_streamed, bundle, backend, roi, smoothing))
 
 
 def network_model(name: str, path: Path, subject: str) -> Model:
@@ -69,13 +72,19 @@ def network_model(name: str, path: Path, subject: str) -> Model:
 
 
 def _streamed(
-    bundle: Bundle, backend: Backend, roi: Roi | None, labelled: EvaluationSet, matcher: SubjectMatcher
+    bundle: Bundle,
+    backend: Backend,
+    roi: Roi | None,
+    smoothing: Smoothing | None,
+    labelled: EvaluationSet,
+    matcher: SubjectMatcher,
 ) -> Pairs:
     """Clip by clip; each still on its own."""
     follows = has_subject(bundle) and roi != "off"
     for clip, frames in groupby(labelled.read(), lambda frame: frame.clip):
         if follows:
-            found = _followed(labelled.sources[clip], frames, bundle, backend, roi, labelled.subjects)
+            stream = tracked(labelled.sources[clip], bundle, backend, roi, labelled.subjects, smoothing)
+            found = _followed(frames, stream)
         else:
             found = _looked_at(frames, bundle, backend)
         if labelled.subjects > 1:
@@ -84,11 +93,9 @@ def _streamed(
             yield from ((frame, FoundParts.of_tracks(tracks)) for frame, tracks in found)
 
 
-def _followed(
-    source: Path, frames: Iterator[LabelledFrame], bundle: Bundle, backend: Backend, roi: Roi | None, subjects: int
-) -> Iterator[tuple[LabelledFrame, Tracks]]:
+def _followed(frames: Iterator[LabelledFrame], tracks: Generator[Tracks]) -> Iterator[tuple[LabelledFrame, Tracks]]:
     """Streamed from the clip's first frame on, labelled or not: following needs them."""
-    with closing(tracked(source, bundle, backend, roi, subjects)) as stream:
+    with closing(tracks) as stream:
         yield from _joined(frames, stream)
 
 
@@ -140,9 +147,16 @@ def _joined(frames: Iterator[LabelledFrame], stream: Iterator[Tracks]) -> Iterat
                 break
 
 
-def tracked(source: Path, bundle: Bundle, backend: Backend, roi: Roi | None, subjects: int = 1) -> Generator[Tracks]:
+def tracked(
+    source: Path,
+    bundle: Bundle,
+    backend: Backend,
+    roi: Roi | None,
+    subjects: int = 1,
+    smoothing: Smoothing | None = None,
+) -> Generator[Tracks]:
     """`streamparts.track`, which follows the subject, or several, unless `roi` is "off"."""
-    return streamparts.track(source, bundle, backend=backend, roi=roi, subjects=subjects)
+    return streamparts.track(source, bundle, backend=backend, roi=roi, subjects=subjects, smoothing=smoothing)
 
 
 def has_subject(bundle: Bundle) -> bool:

@@ -65,6 +65,11 @@ def add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run.add_argument("--masks", action="store_true", help="add a mask for every part to the tracks")
     run.add_argument("--smooth", action="store_true", help="filter the poses over time, and keep left and right apart")
     run.add_argument(
+        "--steady-sides",
+        action="store_true",
+        help="filter the poses, and let the last frames vote on left and right (docs/names.md)",
+    )
+    run.add_argument(
         "--roi",
         metavar="REGION",
         type=region,

@@ -11,6 +11,7 @@ from streamparts.cli.types import count, jsonl, moment, place, rate
 if TYPE_CHECKING:
     from streamparts.runtime.options import Network, Tracking
     from streamparts.sources.reading import Reading
+    from streamparts.tracking.smoothing import Smoothing
 
 
 RUN_EXAMPLES = """examples:
@@ -134,16 +135,25 @@ def reading_of(args: argparse.Namespace, one_source: bool) -> Reading:
 def tracking_of(args: argparse.Namespace) -> Tracking:
     """The options that determine the tracks."""
     from streamparts.runtime.options import Tracking
-    from streamparts.tracking.smoothing import Smoothing
 
     return Tracking(
         policy=args.policy,
         max_fps=None if args.max_fps is None else float(args.max_fps),
-        smoothing=Smoothing() if args.smooth else None,
+        smoothing=smoothing_of(args),
         skeleton=args.skeleton if isinstance(args.skeleton, Path) else None,
         roi=args.roi,
         subjects=args.subjects,
     )
+
+
+def smoothing_of(args: argparse.Namespace) -> Smoothing | None:
+    """The filter of the poses, if any."""
+    from streamparts.tracking.sides import MEMORY_SECONDS
+    from streamparts.tracking.smoothing import Smoothing
+
+    if args.steady_sides:
+        return Smoothing(side_seconds=MEMORY_SECONDS)
+    return Smoothing() if args.smooth else None
 
 
 def network_of(args: argparse.Namespace) -> Network:

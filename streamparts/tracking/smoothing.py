@@ -33,6 +33,9 @@ class Smoothing:
     """Cut-off frequency of the One-Euro filter at rest."""
     cutoff_gain: tuple[float, float, float] = (1.0, 5.0, 10.0)
     """Rise of the cut-off frequency per unit of speed, in hertz."""
+    side_seconds: float = 0.0
+    """Time over which the pixels of mirrored parts vote on left and right, see sides.py; 0 assigns whole parts by their
+    positions instead, see swaps.py."""
     predict_seconds: float = 0.0
     """Prediction horizon of the result, to compensate a known latency."""
 
@@ -50,5 +53,7 @@ class Smoothing:
             raise ValueError(f"smoothing needs positive constants and at least two outliers for a restart, got {self}")
         if not 0 < self.noise_range[0] <= 1 <= self.noise_range[1]:
             raise ValueError(f"noise_range must include 1, got {self.noise_range}")
+        if not 0 <= self.side_seconds <= 10:
+            raise ValueError(f"side_seconds must be between 0 and 10, got {self.side_seconds}")
         if not 0 <= self.predict_seconds <= 1:
             raise ValueError(f"predict_seconds must be between 0 and 1, got {self.predict_seconds}")

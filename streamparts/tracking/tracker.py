@@ -12,6 +12,7 @@ from streamparts.arrays import ByteArray, FloatArray, require_shape
 from streamparts.data import Frame, Parts, Tracks
 from streamparts.geometry import Letterbox
 from streamparts.tracking.pose_filter import PoseFilter
+from streamparts.tracking.sides import Sides
 from streamparts.tracking.skeleton import Skeleton
 from streamparts.tracking.smoothing import Smoothing
 from streamparts.tracking.swaps import SwapResolver
@@ -78,6 +79,8 @@ class PartTracker:
         needed = self._smoothing or self._skeleton
         self._filter = PoseFilter(len(self._names), self._smoothing, self._skeleton) if needed else None
         self._swaps = SwapResolver(self._pairs)
+        memory = self._smoothing.side_seconds if self._smoothing and self._pairs else 0.0
+        self._sides = Sides(len(self._names), self._pairs, memory) if memory else None
 
     def update(self, frame: Frame, letterbox: Letterbox, parts: Parts, here: bool = True) -> Tracks:
         """Return the tracks of the next frame of the video. If the subject is not `here`, or the frame is damaged, no
@@ -88,16 +91,25 @@ class PartTracker:
             self.forget()
             self._segment = frame.segment
         labels, scores = _without_padding(parts.labels, letterbox), parts.scores
-        affines = letterbox.affines_to_frame(parts.affines)
-        areas = self._areas(labels, letterbox)
+        affines, evidence = letterbox.affines_to_frame(parts.affines), parts.evidence
         # (K,) network's part of each part; the inverse permutation renames the labels
         order = self._told_apart(frame, affines, scores)
         if (order != np.arange(len(order))).any():
             # a table of 1 + K entries, applied to every pixel; 0 stays background
             labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.uint8)[labels]
-            affines, areas, scores = affines[order], areas[order], scores[order]
+            affines, scores = affines[order], scores[order]
+            evidence = None if evidence is None else evidence[order]
+        # sides may be exchanged as a whole above, or pixel by pixel here
+        is_told, certainty = here and not frame.damaged, None
+        if self._sides:
+            sided = self._sides.update(labels, letterbox, frame.pts_seconds, is_told)
+            labels, source, certainty = sided.labels, sided.source, sided.certainty
+            affines, scores = affines[source], scores[source]
+            affines[:, :, 2] += sided.shift * letterbox.scale_xy
+            evidence = None if evidence is None else evidence[source]
+        areas = self._areas(labels, letterbox)
         height, width = letterbox.shown_hw
-        self._visible = self._see(scores, areas / (height * width)) & (here and not frame.damaged)
+        self._visible = self._see(scores, areas / (height * width)) & is_told
         if self._undirected:
             # an ellipse turned by 180 degrees is the same ellipse
             affines = turn_back(affines, self._first_axes)
@@ -105,7 +117,7 @@ class PartTracker:
         filled = np.zeros_like(self._visible)
         if self._filter:
             side_px = min(frame.height, frame.width)
-            confidence = self._confidence(areas, scores if parts.evidence is None else parts.evidence[order, 1])
+            confidence = self._confidence(areas, scores if evidence is None else evidence[:, 1])
             found = self._filter.update(frame.pts_seconds, affines, confidence, self._visible, side_px)
             filled = self._filter.filled
             affines = found if self._smoothing else np.where(filled[:, None, None], found, affines)
@@ -120,6 +132,7 @@ class PartTracker:
             visible=self._visible,
             filled=filled if self._skeleton else None,
             joints=self._skeleton.joints_of(affines, scores, self._visible, filled) if self._skeleton else None,
+            side_certainty=certainty,
         )
 
     def _areas(self, labels: ByteArray, letterbox: Letterbox) -> FloatArray:
@@ -128,7 +141,7 @@ class PartTracker:
 
     def _told_apart(self, frame: Frame, affines: FloatArray, scores: FloatArray) -> NDArray[np.intp]:
         """(K,) the network's part for each part."""
-        if frame.damaged or not (self._pairs and self._filter):
+        if frame.damaged or self._sides or not (self._pairs and self._filter):
             return np.arange(len(scores))
         expected, spread = self._filter.expected(frame.pts_seconds, min(frame.height, frame.width))
         order = self._swaps.resolve(affines[:, :, 2], expected, spread, scores >= self._rule.vanish_score)

@@ -177,5 +177,13 @@ def _part_record(tracks: Tracks, part: int, masks: bool) -> PartRecord:
         score=round(float(tracks.scores[part]), 3),
         visible=bool(tracks.visible[part]),
         filled=tracks.filled is not None and bool(tracks.filled[part]),
+        side_certainty=_certainty(tracks, part),
         mask=RleRecord(**encode_mask(tracks.mask(part))) if masks else None,  # type: ignore[arg-type]
     )
+
+
+def _certainty(tracks: Tracks, part: int) -> float | None:
+    """None for parts without a side, which are exactly certain, and for those of which no pixel is visible."""
+    if tracks.side_certainty is None or not tracks.visible[part] or tracks.side_certainty[part] == 1:
+        return None
+    return round(float(tracks.side_certainty[part]), 3)

@@ -104,6 +104,13 @@ class PartRecord(Struct, frozen=True, omit_defaults=True):
     filled: Annotated[
         bool, Meta(description="The part is not visible and the skeleton placed it; omitted if false.")
     ] = False
+    side_certainty: Annotated[
+        Score | None,
+        Meta(
+            description="With --steady-sides: share of the recent evidence that is for the side of a visible left or"
+            " right part, from 0.5, undecided, to 1; omitted otherwise."
+        ),
+    ] = None
 
 
 class JointRecord(Struct, frozen=True):
