@@ -44,7 +44,8 @@ def user_cache(name: str) -> Path:
 
 
 def short_name(name: str, most_bytes: int) -> str:
-    """Return `name`, or the beginning of a longer one with a hash of the whole, so that different names stay so."""
+    """Return `name`, or the beginning of a longer one with a hash of the whole, so that different names stay
+    different."""
     data = os.fsencode(name)
     if len(data) <= most_bytes:
         return name
@@ -97,8 +98,9 @@ def _is_same_file(one: Path, other: Path) -> bool:
 @contextmanager
 def locked(path: Path, who: str, what: Path | None = None) -> Iterator[None]:
     """Lock against other processes, of any machine that supports file locking, during the block; the system releases
-    the lock however this process ends. `who` is shown to those who are refused `what` (the folder around that of the
-    lock) with VideoError. The lock file is removed with the block."""
+    the lock however this process ends. The file states `who` holds it; a process that is refused raises VideoError with
+    that, and with `what` (by default the folder around that of the lock) is in use. The lock file is removed with the
+    block."""
     file = _open_lock(path, what or path.parent.parent)
     try:
         file.seek(0)

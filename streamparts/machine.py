@@ -96,8 +96,8 @@ def encoder_threads() -> int:
 
 @contextmanager
 def ordinary_threads() -> Iterator[None]:
-    """Give threads that libraries start in the block the ordinary priority, and the calling one what it had. Run as
-    root, SVT-AV1 gives all of them real-time priority, and they would take all time from other programs."""
+    """Give threads that libraries start in the block ordinary priority, and restore the calling thread's. As root,
+    SVT-AV1 sets real-time priority for all of them, which would stop other programs."""
     if not hasattr(os, "sched_getscheduler"):
         yield
         return

@@ -12,12 +12,12 @@ import pytest
 
 pytest.importorskip("numba", reason="the renderer's loops are compiled; pip install 'streamparts[bodies]'")
 
+from train.bodies.builds import Array
 from train.bodies.camera import Camera, draw_light
 from train.bodies.cast import Act, act_beside
 from train.bodies.clips import render_clip, write_clips
 from train.bodies.figure import BodyFigure, moved
 from train.bodies.film import FilmSet, film
-from train.bodies.mesh import Array
 from train.bodies.scene import Photos
 from train.bodies.shot import MOST_COVERED, MOST_SAMPLES, Filming, Thing, draw_shot, draw_thing, exposure, moment
 from train.drawing.puppet_clips import load_truth

@@ -37,7 +37,8 @@ class Entry:
     auto: Role = "never"
     """"gpu": the first available one is taken; "cpu": measured against each other; "never": only on request."""
     exact: bool = True
-    """False if it computes in less than the model's precision and checks nothing itself: "auto" compares it first."""
+    """False if it computes in a lower precision than the model's and does not check its results: "auto" then compares
+    them first."""
 
 
 @dataclass(frozen=True, slots=True)

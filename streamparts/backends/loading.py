@@ -12,7 +12,7 @@ def load_model(name_or_path: str | Path | None = None, trust_engine: bool = Fals
 
     An engine is machine code: it must have been built here by this user, or `trust_engine`; see engines.load_engine.
 
-    None loads the default model. Raises ModelError, saying what came, for anything but a sound model file.
+    None loads the default model. Raises ModelError, which states what was found, for anything but a valid model file.
     """
     path = find_model(name_or_path or DEFAULT_MODEL)
     if path.suffix == ".engine":

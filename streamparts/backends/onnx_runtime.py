@@ -56,7 +56,7 @@ class OnnxRuntimeBackend:
             session = onnxruntime.InferenceSession(self._bundle.data, options, providers=_PROVIDERS[device])
         except Exception as error:  # the only common base of onnxruntime's errors
             raise ModelError(f"{self._bundle.path}: {self.name}: {one_line(error)}") from error
-        # Otherwise a run that fails on the GPU prints to stdout and goes on on the CPU.
+        # Otherwise a run that fails on the GPU prints to stdout and continues on the CPU.
         session.disable_fallback()
         # onnxruntime drops a provider without a device with a line in its log, and runs everything on the CPU.
         if session.get_providers()[0] != provider:

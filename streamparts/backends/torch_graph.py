@@ -107,7 +107,8 @@ class TorchSlot:
         self._passes: dict[int, _Pass] = {}
         self._current: tuple[_Pass, int] | None = None
         self._sources: Sequence[Tensor] = ()
-        """What the batch under way is copied from: torch gives a dropped tensor's memory to the next one at once."""
+        """Sources of the copies of the batch under way, kept because torch reuses the memory of a dropped tensor at
+        once."""
 
     @property
     def graphs(self) -> dict[int, bool]:

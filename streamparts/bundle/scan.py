@@ -206,7 +206,7 @@ def _typed(field: int, wire: int, value: int, data: memoryview) -> list[float]:
 
 
 def _unpacked(data: memoryview, kind: int) -> list[float]:
-    """Numbers in `data`, little-endian: float, int32 or int64; none of other types."""
+    """Numbers in `data`, little-endian: float, int32 or int64; empty for other types."""
     letter = {1: "f", 6: "i", 7: "q"}.get(kind)
     return [] if letter is None else list(struct.unpack(f"<{len(data) // _ITEM_SIZE[kind]}{letter}", data))
 

@@ -26,8 +26,8 @@ MOST_MEMORY = 768 * 2**20
 _TOO_LARGE = ("available memory of", "failed to allocate memory", "safeint", "integer overflow")
 """Words of ONNX Runtime's errors about tensors beyond the limit, and beyond any number."""
 MOST_SECONDS = 15.0
-"""Seconds for one image, both of a clock and of processor time: the former alone would refuse on a busy machine, the
-latter alone in a process with other work."""
+"""Limit of one image, in seconds, of wall time and of processor time: a model is refused if it exceeds both, because a
+busy machine stretches wall time, and other work in the process adds processor time."""
 _LOOK_SECONDS = 0.1
 
 

@@ -27,7 +27,7 @@ class CorpusOptions:
     """Options for reading and tracking each video, and for writing its outputs."""
 
     outputs: Outputs = BOTH
-    """Files are wanted or not; each video has its own names for them."""
+    """Only whether a file is requested counts: its name follows from the video's."""
     tracking: Tracking = TRACKING
     reading: Reading = READING
 

@@ -27,7 +27,7 @@ def compare_slots(onnx: bytes) -> bytes:
         return onnx
     from onnx import shape_inference
 
-    del model.graph.value_info[:]  # the conversion to fp16 leaves the types of before
+    del model.graph.value_info[:]  # the conversion to fp16 keeps outdated types
     shapes = _shapes(shape_inference.infer_shapes(model).graph)
     for node in wanted:
         shape = shapes.get(node.input[0])

@@ -54,9 +54,9 @@ class Capsules(NamedTuple):
 
 def visible_masks(shapes: Tensor, depth: Tensor, order: float = ORDER) -> Tensor:
     """Layers: part k is visible where its shape (B, K, ...) is, and no nearer one: v_k = s_k prod over j other than k
-    of (1 - sigmoid(order (d_j - d_k)) s_j). The product's limit for a large `order` is the strict order of depth.
-    What two shapes both give up, while neither is clearly nearer, is divided in proportion, so that with the
-    background prod_k (1 - s_k) the result (B, 1 + K, ...) sums to 1."""
+    of (1 - sigmoid(order (d_j - d_k)) s_j). The product's limit for a large `order` is the strict order of depth. Where
+    two shapes overlap and neither is clearly nearer, the share that both lose is divided in proportion, so that with
+    the background prod_k (1 - s_k) the result (B, 1 + K, ...) sums to 1."""
     nearer = torch.sigmoid(order * (depth.unsqueeze(1) - depth.unsqueeze(2)))  # (B, k, j): j in front of k
     nearer = nearer * (1 - torch.eye(depth.shape[1], device=depth.device))
     flat = shapes.flatten(2)

@@ -1,6 +1,6 @@
 """The readout as a kernel that passes over the logits once, and a tiny one that joins the sums of an image's pieces.
-PyTorch's 25 kernels pass over them and over a mask for each part. Both are written in Triton, which torch for CUDA
-brings."""
+PyTorch's 25 kernels pass over them and over a mask for each part. Both are written in Triton, which PyTorch for CUDA
+includes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from streamparts.models.layers import Affine
 from streamparts.models.readout import ExportedStudent, Readout, read_out
 
 BLOCK, WARPS = 256, 8
-"""Pixels that a program holds at once, and its groups of 32 threads: with 32 slots, it keeps all in registers."""
+"""Pixels that a program holds at once, and its groups of 32 threads: even 32 slots fit into its registers."""
 PROGRAMS = 256
 """Programs that fill a GPU, of 50 to 150 processors. Images are cut into pieces until there are as many."""
 MOST_PIECES = 16
-"""Of an image of 128 pixels a side, pieces of four blocks; smaller ones cost more than they save."""
+"""Largest number of pieces of an image. Those of an image of 128 pixels a side have four blocks; smaller ones cost more
+than they save."""
 
 _log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ TIME_BASE = Fraction(1, 1_000_000)
 _DLPACK_HOST = (1, 3, 11)
 """DLPack's numbers of memory that the host reads: its own, and page-locked for CUDA or ROCm."""
 _DLPACK_GPU = (2, 13)
-"""Those of CUDA's memory, and of its managed memory."""
+"""DLPack's numbers of CUDA's memory, and of its managed memory."""
 
 
 @runtime_checkable

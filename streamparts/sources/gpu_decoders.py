@@ -24,8 +24,8 @@ class GpuDecoder(Protocol):
         """Number of frames."""
 
     def frame(self, index: int) -> tuple[DeviceImage, float | None]:
-        """The frame at this position in display order, and its time in seconds if the library tells; quickest for one
-        after the other. Raises any error."""
+        """The frame at this position in display order, and its time in seconds if the library states it; quickest for
+        one after the other. Raises any error."""
 
 
 class TorchcodecDecoder:

@@ -18,7 +18,7 @@ from streamparts.sources.files import FileSource
 from streamparts.sources.gpu_decoders import GpuDecoder, open_decoder
 
 _FORMATS = ("yuv420p", "yuvj420p", "nv12")
-"""Pixel formats whose colours both ways of decoding give alike."""
+"""Pixel formats for which both ways of decoding give equal colours."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class GpuFileSource(FileSource):
         return decoder
 
     def _plain_times(self) -> list[int]:
-        """Times of all frames, in display order, which packets tell without decoding. Raises VideoError unless they are
+        """Times of all frames, in display order, from the packets, without decoding. Raises VideoError unless they are
         all there and different: others are repaired image by image."""
         times = []
         with open_container(self.path, max_pixels=self._max_pixels) as container:

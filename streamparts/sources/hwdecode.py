@@ -29,7 +29,7 @@ class HardwareDecoder:
         return None if self.kind == "none" else HWAccel(self.kind)
 
     def notes(self) -> list[str]:
-        """What to say about it in a source's description."""
+        """Words about it for a source's description."""
         named = [] if self.kind == "none" else [f"decoded by {self.kind}"]
         return [*named, self.reason] if self.reason else named
 

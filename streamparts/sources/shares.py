@@ -1,7 +1,7 @@
 """Files with large images share the memory of a process: a run of several needs little more than a run of one.
 
 A file whose images need more than FREE_PIXELS waits for a share of TOTAL_PIXELS before the first of them is decoded.
-The limit is the decoder's own (its option max_pixels), so no header has to be believed, and no time has to be guessed.
+The limit is the decoder's own (its option max_pixels), so headers need not be trusted, and no waiting time is assumed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Share:
 
     def wait_for(self, pixels: int) -> None:
         """Wait until images of `pixels` pixels may be held instead of those before. The owner must hold none meanwhile:
-        nobody waits with a share in hand, so all of them end. Raises ShareRefused once the owner has ended."""
+        an owner that waits keeps no share, so every wait ends. Raises ShareRefused once the owner has ended."""
         wanted = min(pixels, TOTAL_PIXELS)
         with _changed:
             self._set(0)
@@ -68,7 +68,7 @@ class Share:
         """Give it back, for good. Any number of times, from any thread."""
         with _changed:
             self._is_closed = True
-            self._has_ended = lambda: True  # lets go of the owner
+            self._has_ended = lambda: True  # releases the owner
             self._set(0)
 
     def _set(self, pixels: int) -> None:

@@ -14,7 +14,7 @@ class Thinning:
     def __init__(self, is_allowed: bool = True) -> None:
         """Unless `is_allowed`, everything is decoded."""
         self.every = 1
-        """One frame in so many is looked at, from the first. The others may have any pixels."""
+        """One frame in so many is used, from the first on. The pixels of the others are arbitrary."""
         self._is_allowed = is_allowed
         self._num_images = 0
         self._last: tuple[int, int, str] | None = None
@@ -25,7 +25,7 @@ class Thinning:
         self._num_images = 0
 
     def images(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
-        """The packet's images or, for a frame that is not looked at, one with its time and any pixels. Raises PyAV's
+        """The packet's images or, for a frame that is not used, one with its time and arbitrary pixels. Raises PyAV's
         errors for a packet that cannot be decoded; it is not counted, so that the next one takes its place."""
         if self._num_images % self.every and self._last and self._is_allowed and _is_one_image(packet):
             images = [VideoFrame(*self._last)]

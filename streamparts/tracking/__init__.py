@@ -1,1 +1,1 @@
-"""The memory of a video's subjects: presence, position and identity."""
+"""The memory of one video: presence, position, identity and poses of its subjects."""

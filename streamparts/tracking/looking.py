@@ -42,8 +42,8 @@ class FollowedTracks:
         self._clock = clock or StageClock()
 
     def look(self, frame: Frame) -> Looked:
-        """Find the subjects in the next frame. It needs nothing of what `tracks` does, so that may run in another
-        thread, behind it. Raises ModelError."""
+        """Find the subjects in the next frame. It does not depend on `tracks`, which may run in another thread behind
+        it. Raises ModelError."""
         return Looked(frame, self._follower.look(frame))
 
     def tracks(self, looked: Looked) -> Tracks:

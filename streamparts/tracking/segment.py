@@ -56,7 +56,7 @@ class PartSegmenter:
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, reuses: bool = True) -> None:
-        """`reuses` False, to measure: everything is done again for a frame that looks like the last one."""
+        """With `reuses` False, for measurements, a frame that equals the last one is processed again."""
         self._reuses = reuses
         self._name = bundle.spec.name
         self._input_hw = bundle.spec.input_hw

@@ -117,7 +117,7 @@ def _kind(first: Array, second: Array, hinge_px: float, weights: Array) -> Kind:
     """The kind with the shortest description of the second part's centre in the first one's axes, given both angles: a
     coordinate with a residual costs the entropy of a Gaussian, a freely sliding one that of its range and a bit more,
     each parameter half the log of their number. Parts that turn relative to each other neither weld nor slide, and a
-    joint that is off by half a part is none.
+    joint that is off by half a part does not count.
     """
     radius = float(np.sqrt(np.median(_radius(first)) * np.median(_radius(second))))
     # (F, 2, 2) the first part's axes as unit columns; (F, 2) the second one's centre in them

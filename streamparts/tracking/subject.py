@@ -56,7 +56,7 @@ class Follower:
             raise ValueError(f"{spec.name} has no subject, so it cannot follow it")
         self._spec: SubjectSpec = spec.subject
         self._model_hw, self._num_parts = spec.input_hw, spec.num_parts
-        # the images tell subjects apart, and hide one from the network's view of another
+        # the images distinguish subjects, and one subject is painted over in the crop of another
         self._looks = Looks(segmenter, clock, needs_images=num_subjects > 1)
         self._subjects = [Subject() for _ in range(num_subjects)]
         self._crossings = Crossings()

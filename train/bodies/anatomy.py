@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .mesh import Array
+from .builds import Array
 from .skins import Rig
 
 SIDES = (("left", "L"), ("right", "R"))

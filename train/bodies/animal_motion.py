@@ -9,8 +9,8 @@ from numpy.random import Generator
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
+from .builds import Array
 from .gaits import PHASES, RODENT_STANCE, STANCE, draw_dog_pose, draw_rodent_pose, lay_tail
-from .mesh import Array
 from .motion import Steps, blend, eased, number_of_keys, through
 from .skins import Rig
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from .anatomy import ANATOMIES, Anatomy, is_ear, parts_of, places_of
 from .animal_motion import dog_steps, rodent_steps
 from .arena import draw_arena, draw_cage
+from .builds import Array
 from .camera import Camera, frame_it, turned_towards
 from .cast import Act, BodyLooks, act_beside, beside
 from .coats import Coat, draw_coat
 from .figure import BodyFigure
 from .gaits import draw_dog_pose, draw_rodent_pose
-from .mesh import Array
 from .motion import draw_headings, path_of, roam
 from .pose import place_joints
 from .raster import skin, vertex_normals

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from .mesh import Array
+from .builds import Array
 from .outfit import any_colour
 from .things import noise, ramp
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .builds import Array
 from .mechanisms import Mechanism, find_robots, joined, place_links, read_mechanism
-from .mesh import Array
 
 PARTS = ("base", "shoulder", "upper_arm", "forearm", "wrist", "gripper")
 """Parts from the floor to the tip: the shoulder turns about the vertical, and carries the upper arm's joint."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .mesh import Array
+from .builds import Array
 from .outfit import any_colour
 
 CABLE, STAND = 1, 2

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from .arena import draw_arena
 from .arm_kinds import HAND, JOINTS, PARTS, Arm
 from .arm_paint import CABLE, STAND, ArmLooks, draw_arm_looks
+from .builds import Array
 from .camera import Camera, frame_it, turned_towards
 from .cast import Act, BodyLooks, act_beside, beside
 from .figure import BodyFigure, grid_faces
 from .mechanisms import Mechanism, place_links
-from .mesh import Array
 from .motion import eased, number_of_keys
 from .pose import turn, unit
 from .raster import vertex_normals

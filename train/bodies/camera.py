@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from .builds import Array
 from .figure import BodyFigure
-from .mesh import Array
 from .pose import unit
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from .builds import Array
 from .camera import Camera, frame_it, look_at
 from .figure import BodyFigure, dress, moved
-from .mesh import JOINTS, PARTS, Array, Bodies
+from .mesh import JOINTS, PARTS, Bodies
 from .motion import Steps, draw_headings, roam
 from .outfit import Outfit, draw_outfit
 from .pose import draw_pose

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from .mesh import Array
+from .builds import Array
 
 BROWNS = (
     (0.05, 0.05, 0.05),

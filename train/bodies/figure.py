@@ -8,7 +8,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .mesh import JOINTS, PARTS, Array, Bodies
+from .builds import Array
+from .mesh import JOINTS, PARTS, Bodies
 from .outfit import BODY, HAIR, HAT, SKIRT, Outfit
 from .pose import place_joints, unit
 from .raster import Ints, skin, vertex_normals

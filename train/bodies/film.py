@@ -13,10 +13,10 @@ from scipy.ndimage import gaussian_filter1d
 from streamparts.arrays import ByteArray, FloatArray, require_shape
 
 from ..drawing.puppet_clips import PuppetClip
+from .builds import Array
 from .camera import Camera, Light, draw_light, horizon
 from .cast import Act, Cast
 from .figure import BodyFigure
-from .mesh import Array
 from .picture import FINE, Layer, compose, paint_person, part_depths, part_poses, shadow
 from .scene import Photos
 from .shot import Filming, Moment, Thing, exposure, moment

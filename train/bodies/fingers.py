@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.random import Generator
 
+from .builds import Array
 from .hand_mesh import FINGERS, JOINTS, PARENTS, hinge
-from .mesh import Array
 from .pose import about, place_joints, turn, unit
 
 THUMBS: dict[str, tuple[tuple[float, float, float], float, float, float]] = {

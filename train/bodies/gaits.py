@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.random import Generator
 
-from .mesh import Array
+from .builds import Array
 from .pose import about, place_joints, turn, unit
 from .skins import Rig
 

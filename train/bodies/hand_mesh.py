@@ -7,13 +7,13 @@ are 1 long.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .mesh import AGES, Array, anny_model, bone_weights
+from .builds import Array, Builds, kept_builds
+from .mesh import AGES, anny_model, bone_weights
 from .raster import vertex_normals
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
@@ -49,37 +49,14 @@ THUMB_START = 0.75
 """Where the thumb begins along its metacarpal bone: below is the ball of the thumb, which belongs to the palm."""
 
 
-@dataclass(frozen=True)
-class HandMesh:
-    """N builds of a left hand with V vertices and T triangles, at rest."""
-
-    vertices: Array
-    """(N, V, 3)"""
-    joints: Array
-    """(N, J, 3) centre of rotation of each of JOINTS; the tips are points."""
-    faces: NDArray[np.int32]
-    """(T, 3)"""
-    weights: Array
-    """(V, J) influence of each joint; rows sum to 1."""
-    parts: NDArray[np.uint8]
-    """(V,) index in PARTS, or OTHER."""
-    places: Array
-    """(V, 8), see places_on_hand."""
-
-    def __len__(self) -> int:
-        return len(self.vertices)
+class HandMesh(Builds):
+    """Builds of a left hand; joints are those of JOINTS, of which the tips are points; parts are those of PARTS, or
+    OTHER; places as from `places_on_hand`."""
 
 
 def load_hands(cache: Path, count: int, seed: int = 0) -> HandMesh:
     """Read the hands in `cache`, after creating them if necessary. Raises MissingExtraError without anny."""
-    path = cache / f"hands-{count}-{seed}.npz"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".tmp.npz")
-        np.savez(partial, **make_hands(count, seed).__dict__)
-        partial.replace(path)
-    with np.load(path, allow_pickle=False) as stored:
-        return HandMesh(**{name: stored[name] for name in stored.files})
+    return kept_builds(cache / f"hands-{count}-{seed}.npz", HandMesh, lambda: make_hands(count, seed))
 
 
 def make_hands(count: int, seed: int) -> HandMesh:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from .mesh import Array
+from .builds import Array
 from .outfit import SKINS, Cloth, any_colour, paint_cloth
 
 SKIN, THING = 0, 3

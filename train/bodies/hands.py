@@ -10,6 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from .arena import draw_arena
+from .builds import Array
 from .camera import Camera, draw_light, frame_it, look_at, turned_towards
 from .cast import Act, BodyLooks, People, act_beside, beside
 from .figure import BodyFigure, grid_faces, moved
@@ -17,7 +18,6 @@ from .fingers import HandPose, draw_hand_pose
 from .hand_mesh import AXES, FINGERS, JOINTS, OTHER, PARENTS, PARTS, HandMesh
 from .hand_skin import SKIN, THING, HandLooks, draw_looks
 from .mesh import PARTS as BODY_PARTS
-from .mesh import Array
 from .motion import number_of_keys, through
 from .picture import paint_person
 from .pose import about, place_joints, turn, unit

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamparts.errors import MissingExtraError, StreampartsError
 
-from .mesh import Array
+from .builds import Array
 
 CREASE = np.cos(np.radians(40))
 """Edges sharper than 40 degrees are drawn as edges, others as round."""

@@ -7,7 +7,6 @@ body: x to its left, y to its back, z up, in metres.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamparts.errors import MissingExtraError
 
-Array = NDArray[np.floating[Any]]
+from .builds import Array, Builds, kept_builds
 
 PARTS = (
     "torso",
@@ -54,37 +53,13 @@ AGES = (0.35, 1.0)
 """Range of ages on anny's scale, where 1/3 is a child, 2/3 is young and 1 is old."""
 
 
-@dataclass(frozen=True)
-class Bodies:
-    """N builds of one mesh with V vertices and T triangles, in one rest pose."""
-
-    vertices: Array
-    """(N, V, 3) positions at rest."""
-    joints: Array
-    """(N, J, 3) centre of rotation of each of JOINTS."""
-    faces: NDArray[np.int32]
-    """(T, 3) vertices, counter-clockwise as seen from outside."""
-    weights: Array
-    """(V, J) influence of each joint on each vertex; rows sum to 1."""
-    parts: NDArray[np.uint8]
-    """(V,) index of each vertex's part in PARTS."""
-    places: Array
-    """(V, 8) places on the body, see `places_on_body`."""
-
-    def __len__(self) -> int:
-        return len(self.vertices)
+class Bodies(Builds):
+    """Builds of people; joints are those of JOINTS, parts of PARTS, places as from `places_on_body`."""
 
 
 def load_bodies(cache: Path, count: int, seed: int = 0) -> Bodies:
     """Read the bodies in `cache`, after creating them if necessary. Raises MissingExtraError without anny."""
-    path = cache / f"bodies-{count}-{seed}.npz"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".tmp.npz")
-        np.savez(partial, **make_bodies(count, seed).__dict__)
-        partial.replace(path)
-    with np.load(path, allow_pickle=False) as stored:
-        return Bodies(**{name: stored[name] for name in stored.files})
+    return kept_builds(cache / f"bodies-{count}-{seed}.npz", Bodies, lambda: make_bodies(count, seed))
 
 
 def make_bodies(count: int, seed: int) -> Bodies:

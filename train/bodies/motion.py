@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
+from .builds import Array
 from .figure import BodyFigure, moved
-from .mesh import Array
 from .pose import turn
 
 NEAR_FLOOR = 0.015

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .mesh import Array
+from .builds import Array
 
 BODY, SKIRT, HAIR, HAT = 0, 1, 2, 3
 SKINS = (

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray
 from streamparts.geometry import CANONICAL_SIGMAS
 
+from .builds import Array
 from .camera import Camera, Light, draw_light, horizon
 from .cast import BodyLooks, Cast
 from .figure import BodyFigure
-from .mesh import Array
 from .outfit import any_colour
 from .pose import unit
 from .raster import interpolate, nearest_value, rasterise, triangle_areas

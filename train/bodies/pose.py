@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from .mesh import JOINTS, PARENTS, Array
+from .builds import Array
+from .mesh import JOINTS, PARENTS
 
 LEFT, RIGHT = 1, -1
 ARMS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float], float]] = {

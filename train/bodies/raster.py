@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .mesh import Array
+from .builds import Array
 
 Ints = NDArray[np.int32]
 

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from streamparts.arrays import ByteArray
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_below, files_in
 
-from .mesh import Array
+from .builds import Array
 from .outfit import any_colour
 from .things import add_thing, noise, ramp
 

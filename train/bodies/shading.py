@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .builds import Array
 from .camera import Camera, Light
-from .mesh import Array
 from .pose import unit
 
 

@@ -15,7 +15,8 @@ from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
 from streamparts.files import whole
 
-from .mesh import PARTS, Array
+from .builds import Array
+from .mesh import PARTS
 
 if TYPE_CHECKING:
     from .cast import Cast

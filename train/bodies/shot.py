@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from .builds import Array
 from .camera import Camera
 from .cast import Act, Cast
 from .figure import BodyFigure
-from .mesh import Array
 from .things import add_thing
 
 BLURRED, HIDDEN, COMPRESSED = 0.35, 0.2, 0.5

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from streamparts.errors import MissingExtraError, StreampartsError
 
-from .mesh import Array
+from .builds import Array
 
 NAME_BYTES = 40
 """Length of a bone's name in a .skn file, padded with zeros."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .mesh import Array
+from .builds import Array
 from .outfit import SKINS, any_colour
 
 

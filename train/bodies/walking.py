@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.random import Generator
 
-from .mesh import Array
+from .builds import Array
 from .motion import Steps, number_of_keys, through
 from .pose import LEFT, RIGHT, draw_of_family, draw_pose, set_arm, unit, walking
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from .builds import Array
 from .camera import Camera
-from .mesh import Array
 
 CORNERS = 72
 """Corners of the polygon that stands for the rim."""

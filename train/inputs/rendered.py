@@ -17,7 +17,7 @@ from torch import Tensor
 from streamparts.arrays import ByteArray
 from streamparts.bundle.spec import pairs_by_name
 
-from ..bodies.mesh import Array
+from ..bodies.builds import Array
 from ..bodies.shards import STEPS_PER_HEIGHT, Shard
 from .negatives import Negatives
 

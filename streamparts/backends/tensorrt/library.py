@@ -90,7 +90,7 @@ def new_log(trt: Any) -> Any:
 
 
 def new_builder(library: Library) -> Any:
-    """A builder. Raises ModelError where the library does not like the driver or the GPU."""
+    """A builder. Raises ModelError if the library rejects the driver or the GPU."""
     trt = library.module
     try:
         return trt.Builder(library.log)
@@ -99,7 +99,7 @@ def new_builder(library: Library) -> Any:
 
 
 def new_runtime(library: Library) -> Any:
-    """A runtime. Raises ModelError where the library does not like the driver or the GPU."""
+    """A runtime. Raises ModelError if the library rejects the driver or the GPU."""
     trt = library.module
     try:
         return trt.Runtime(library.log)

@@ -209,7 +209,7 @@ class Pass:
             if not hasattr(context, "is_stream_capturable") or _rtx_capturable(context, buffers.stream):
                 self._graph = self._capture()
             else:
-                self._say("TensorRT for RTX says that it cannot be captured")
+                self._say("TensorRT for RTX cannot capture it")
 
     @property
     def has_graph(self) -> bool:

@@ -25,8 +25,8 @@ FRAGMENT_SECONDS = 0.5
 """Duration of a fragment: a killed process leaves a file that is playable up to the last complete one."""
 
 MOST_PIXELS = 139_264 * 256
-"""Pixels of an image at the highest level of H.264, 6.2: players need not take more, and the encoder's memory is ten
-images."""
+"""Pixels of an image at the highest level of H.264, 6.2: players need not support more, and the encoder keeps ten
+images in memory."""
 
 _HYBRID_SINCE = (61, 7, 100)
 """libavformat of FFmpeg 7.1: from this version, a fragmented file becomes an ordinary one when it is closed."""

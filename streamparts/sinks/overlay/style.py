@@ -12,7 +12,8 @@ DRAWABLE = ("masks", "ellipses", "axes", "numbers", "joints", "names", "trails")
 
 @dataclass(frozen=True, slots=True)
 class OverlayStyle:
-    """Elements drawn on each frame. Colours follow part numbers, whatever a part's name and the others' visibility."""
+    """Elements drawn on each frame. A part's colour depends on its number alone, not on its name or on which others are
+    visible."""
 
     masks: bool = True
     """The pixels of each part, in its colour, with an outline."""
