@@ -1,7 +1,7 @@
 """Lets code be imported on a machine without packages that it will not use there: python -m benchmarks.device.
 
 A GPU machine may have torch, but neither PyAV nor decord, and no package registry. A package that is `allowed` to be
-absent can then be imported, and whatever is taken from it, or made of that, has no values: any use of one fails.
+absent can then be imported; everything imported from it is a stand-in, whose use fails.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that the GPU path has to show, in one run of at most 330 seconds: python -m benchmarks.device --out OUT
+"""All checks and timings of the GPU path, in one run of at most 330 seconds: python -m benchmarks.device --out OUT
 
 Each part is timed, caught, and written to OUT/device.json at once, so that a run that is cut off keeps what it has.
 `--rehearse` runs every part on a CPU, small, to find what would fail there for other reasons than the GPU. It needs

@@ -1,4 +1,4 @@
-"""A kernel with known results in the place of TensorRT: what one_pass.py does around it can run without TensorRT.
+"""A kernel with known results in the place of TensorRT, so that the rest of one_pass.py runs without TensorRT.
 
 It copies: labels are the images' red, scores and affines the first greens and blues. A result that is mixed up, late,
 or of another batch shows at once.

@@ -131,7 +131,7 @@ def _run(command: Sequence[str]) -> dict[str, float]:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no word why"])[-1]
+    return (text.strip().splitlines() or ["no reason given"])[-1]
 
 
 def alone(clip: str, results: str, drawn: str | None = None) -> None:

@@ -52,7 +52,7 @@ def hold(source: Source, send: Callable[[float], None], model: str | None = None
 
 if __name__ == "__main__":
     word, *model = sys.argv[1:] or ["webcam"]
-    try:  # a camera that is lost ends the loop: its last speed must not go on
+    try:  # a lost camera ends the loop: the last speed must not persist
         with streamparts.open_source(word, idle_seconds=0.5, max_retries=0) as camera:
             hold(camera, lambda speed: None, *model)
     except (KeyboardInterrupt, streamparts.StreampartsError) as error:

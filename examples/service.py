@@ -47,7 +47,7 @@ def track(
         rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
         with one_at_a_time:
             seen = tracker_of(session).update(rgb, time.monotonic() if seconds is None else seconds)
-    except (cv2.error, ValueError) as error:  # the latter for a time that does not go on
+    except (cv2.error, ValueError) as error:  # the latter for a time that does not increase
         why = "no picture that can be read" if isinstance(error, cv2.error) else str(error)
         raise HTTPException(400, why) from error
     rows = zip(seen.names, *(a.tolist() for a in (seen.centers, seen.affines, seen.scores, seen.visible)), strict=True)

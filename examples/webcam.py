@@ -13,7 +13,7 @@ import streamparts
 
 def main(source: str = "webcam", model: str | None = None) -> None:
     with contextlib.closing(streamparts.track(source, model, smoothing=streamparts.Smoothing())) as results:
-        for tracks in results:  # of a camera always the newest frame
+        for tracks in results:  # for a camera, always the newest frame
             age = 1000 * (time.perf_counter() - tracks.frame.decoded_at)
             places = zip(tracks.names, tracks.centers, tracks.visible, strict=True)
             seen = ", ".join(f"{name} {x:.0f} {y:.0f}" for name, (x, y), visible in places if visible)

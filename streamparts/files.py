@@ -98,8 +98,8 @@ def _is_same_file(one: Path, other: Path) -> bool:
 @contextmanager
 def locked(path: Path, who: str, what: Path | None = None) -> Iterator[None]:
     """Lock against other processes, of any machine that supports file locking, during the block; the system releases
-    the lock however this process ends. The file states `who` holds it; a process that is refused raises VideoError with
-    that, and with `what` (by default the folder around that of the lock) is in use. The lock file is removed with the
+    the lock however this process ends. While another process holds it, VideoError is raised, with the `who` of that
+    process and `what` it uses (by default the folder around that of the lock). The lock file is removed with the
     block."""
     file = _open_lock(path, what or path.parent.parent)
     try:

@@ -163,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("pictures", metavar="PICTURES", type=Path, help="folder of images rendered with another seed")
     out.add_argument(
         "--negatives", metavar="DIR", type=Path, nargs="*", default=[],
-        help="folders of images without what was learned, other than in training",
+        help="folders of images without the subject, other than those used in training",
     )  # fmt: skip
     return out
 

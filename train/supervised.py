@@ -61,7 +61,7 @@ class SupervisedConfig:
     out: Path
     """Folder of the run: checkpoints, log.jsonl, parts.png, names.txt."""
     negatives: tuple[Path, ...] = ()
-    """Folders of images without what is learned: rendered ones of other kinds, or photos."""
+    """Folders of images without the subject: rendered ones of other kinds, or photos."""
     negative_share: float = 0.1
     """Share of the images taken from --negatives."""
     resume: bool = False
@@ -86,8 +86,8 @@ class SupervisedConfig:
     average: float = 0.995
     """Decay of the moving average of the weights, which is exported."""
     frozen_stages: int = 6
-    """Number of the encoder's first stages that stay frozen, by default all: they have seen real photos, and what they
-    would learn from renderings does not hold on real video."""
+    """Number of the encoder's first stages that stay frozen, by default all: they were pretrained on real photos, and
+    features learned from renderings do not transfer to real video."""
     seed: int = 0
     """Seed of weights, images and augmentation; equal seeds on one machine give equal runs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

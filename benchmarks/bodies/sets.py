@@ -34,7 +34,7 @@ TRIES = 8
 """Draws of a pose until a possible one is accepted, as in pose.draw_pose."""
 
 Scene = Callable[[Generator, People, Array], tuple[list[Act], Camera]]
-"""Takes times (F,); returns what people do, and a camera's place and direction."""
+"""Takes times (F,); returns people's motions, and a camera's place and direction."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def seen_from(rng: Generator, act: Act, around: float, away: float, lift: float 
 def _one(
     rng: Generator, people: People, seconds: Array, draw: DrawPose, headings: Array, outfit: Outfit | None = None
 ) -> Act:
-    """Somebody who changes between poses where they are."""
+    """A person who changes between poses on the spot."""
     index = int(rng.integers(len(people.bodies)))
     steps = change(rng, people.bodies.joints[index], seconds, draw)
     return people.acted(rng, index, outfit or draw_outfit(rng), steps, headings, travels=False)

@@ -1,1 +1,1 @@
-"""Trials of what docs/reliability.md promises, each of a size that one gives: python -m benchmarks.faults"""
+"""Trials of the promises in docs/reliability.md, each of a given size: python -m benchmarks.faults"""

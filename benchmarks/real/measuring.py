@@ -61,8 +61,8 @@ def default_cache() -> Path:
 
 
 def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows, lines: None) -> tuple[Rows, list[str]]:
-    """A row for every model and case, and a line for every set whose clips are not here and for every case that went
-    wrong; `keep` gets what there is after each set. Raises StreampartsError for a model that cannot be loaded."""
+    """Return a row for every model and case, and a line for every set whose clips are missing and for every case that
+    failed; `keep` gets the results so far after each set. Raises StreampartsError for a model that cannot be loaded."""
     rows, lines = Rows(), list[str]()
     loaded = {
         name: runtime_model(name, file, asked.roi, smoothing=asked.smoothing) for name, file in asked.models.items()
@@ -78,7 +78,7 @@ def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows,
                 for model in models_for(each, case, loaded, asked):
                     print(f"{case.name}: {model.name}", file=sys.stderr, flush=True)
                     rows.append(_row(each, case, model, asked))
-            except StreampartsError as error:  # hours of other sets are not to be lost for it
+            except StreampartsError as error:  # a failure must not lose the hours spent on other sets
                 lines.append(f"{case.name}: {error}")
         keep(rows, lines)
     rows += _false_parts(loaded, asked)

@@ -25,7 +25,7 @@ EMPTY = {
     "decoder/cockatoo.mp4": "bird",
     "decoder/realshort.mp4": "plant",
     "decoder/newtonscradle.gif": "thing",
-    "decoder/nasa_13013.mp4": "person",  # small, in the lift on the left, and close by later
+    "decoder/nasa_13013.mp4": "person",  # small, in the lift on the left; later near the camera
     "decoder/video_0.mov": "thing",
     "decoder/av1_video.mkv": "pattern",
     "decoder/bt709_full_range.mp4": "pattern",
@@ -43,7 +43,7 @@ EMPTY_STEP, EMPTY_FRAMES = 5, 15
 
 
 class NoDataError(StreampartsError):
-    """The clips of a set are not here."""
+    """The clips of a set are missing."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ SETS = {
     each.name: each
     for each in (
         RealSet("taichi", "person", "13 tai-chi clips of 6 people", ("human_taichi",), tai_chi),
-        RealSet("taichi-new", "person", "3 of them, whose people no training saw", ("human_taichi",), tai_chi_new),
+        RealSet("taichi-new", "person", "3 of them, of people in no training clip", ("human_taichi",), tai_chi_new),
         RealSet(
             "dance", "person", "one dancer, portrait", ("human/dance.mp4",),
             _one("dance", "sleap:@human/dance.mp4.labels.slp,@human/dance.mp4", "human/dance.mp4"),

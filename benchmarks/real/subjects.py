@@ -19,8 +19,8 @@ def by_subject(
 ) -> Iterator[tuple[LabelledFrame, FoundParts]]:
     """One row for each labelled subject of each frame, with its share of the landmarks, and as clips the subjects.
 
-    Where several are followed, the row has the parts of the one that is matched, or nothing where none is; a model that
-    looks at the whole picture is judged on each by all that it found there.
+    If several are followed, the row has the parts of the matched one, or no parts if none is matched; a model that sees
+    whole frames is judged on each subject by all parts that it found.
     """
     last = -1
     for frame, followed in pairs:

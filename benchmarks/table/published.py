@@ -1,5 +1,5 @@
-"""Figures that the papers print. They are of other clips, other networks and days of training: they say in what order
-the systems stood, not what to expect here."""
+"""Figures that the papers print. They are of other clips, other networks and days of training: they show the order of
+the systems there, not values to expect here."""
 
 from __future__ import annotations
 

@@ -30,13 +30,13 @@ MIXTURES = ("nem", "r-nem")
 MASKED = "co-part-masks"
 """Motion Co-part with the subject's masks, if the subject is searched for."""
 NUM_PICTURES = 200
-"""Frames, spread over the clips, that DFF factorises, which does not learn and takes no time that could be set; and
-that SCOPS and ULD see of whole frames. Of crops, these two find their own."""
+"""Frames, spread over the clips, that DFF factorises; it does not learn, so its time cannot be set. SCOPS and ULD train
+on as many, if on whole frames; crops they select themselves."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all systems share."""
+    """Settings that all systems share."""
 
     clips: Path
     num_parts: int

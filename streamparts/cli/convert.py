@@ -65,7 +65,7 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _wishes(args: argparse.Namespace) -> dict[str, Any]:
+def _write_options(args: argparse.Namespace) -> dict[str, Any]:
     names = ("video", "rate", "size", "joints", "metres_per_pixel")
     return {name: getattr(args, name) for name in names}
 
@@ -79,7 +79,7 @@ def _convert(args: argparse.Namespace) -> int:
         return 0
     if args.tracks is None or args.output is None:
         args.usage_error("INPUT and -o OUTPUT are needed (or --list)")
-    done = convert(args.tracks, args.output, args.format, args.force, **_wishes(args))
+    done = convert(args.tracks, args.output, args.format, args.force, **_write_options(args))
     for note in done.notes:
         print(f"streamparts: warning: {done.path}: {note}", file=sys.stderr)
     print(f"wrote {done.path} ({done.num_frames} frames, {done.format.name})")

@@ -159,7 +159,7 @@ def _run_many(args: argparse.Namespace, sources: Sequence[str]) -> int:
         if outcome.error is None or outcome.summary.num_frames:
             _say(args, outcome.summary, f"{outcome.source}: ")
         if outcome.error is not None:
-            _complain(args, outcome.source, outcome.error)
+            _print_error(args, outcome.source, outcome.error)
     if caught:
         return 128 + caught[0]
     return int(any(outcome.error is not None for outcome in outcomes))
@@ -189,7 +189,7 @@ def _warn_of_clashes(args: argparse.Namespace) -> None:
         print(f"streamparts: warning: {line}", file=sys.stderr)
 
 
-def _complain(args: argparse.Namespace, source: str, error: BaseException) -> None:
+def _print_error(args: argparse.Namespace, source: str, error: BaseException) -> None:
     if args.debug:
         traceback.print_exception(error)
     print(f"streamparts: error: {source}: {one_line(error)}", file=sys.stderr)

@@ -243,10 +243,10 @@ class LocalPool:
             case Unable():
                 raise message.error
             case None:
-                return self._bury(worker)
+                return self._handle_loss(worker)
         return []
 
-    def _bury(self, worker: _Process) -> list[Answer | LostTask]:
+    def _handle_loss(self, worker: _Process) -> list[Answer | LostTask]:
         self._workers.remove(worker)
         worker.hang_up()
         reason = _reason(worker)

@@ -58,7 +58,7 @@ def process(
         manifest = Manifest(folder)
         try:
             todo = sort_out(items, manifest, folder, settings, force=options.outputs.force)
-            _say_what(say, items, todo)
+            _report_work(say, items, todo)
             driver = Driver(items, manifest, folder, settings, crew.retries, stop, progress, say)
             return driver.run(todo, _pool(settings, todo, crew, say) if todo.tasks else None)
         finally:
@@ -115,7 +115,7 @@ def _pool(settings: Settings, todo: Todo, crew: Crew, say: Callable[[str], None]
     return LocalPool(replace(settings, threads=share.threads), share.num_workers, share.devices)
 
 
-def _say_what(say: Callable[[str], None] | None, items: Sequence[object], todo: Todo) -> None:
+def _report_work(say: Callable[[str], None] | None, items: Sequence[object], todo: Todo) -> None:
     if say is None:
         return
     if todo.skipped:

@@ -167,7 +167,7 @@ class RayPool:
         try:
             answer = self._ray.get(hand.waiting)
         except Exception as error:  # Ray's errors for an actor, a process or a machine that is gone
-            return self._bury(hand, error)
+            return self._handle_loss(hand, error)
         hand.waiting = hand.task = None
         if isinstance(answer, Unable):
             raise answer.error
@@ -177,7 +177,7 @@ class RayPool:
         assert isinstance(answer, Answer)
         return answer
 
-    def _bury(self, hand: _Hand, error: Exception) -> LostTask | None:
+    def _handle_loss(self, hand: _Hand, error: Exception) -> LostTask | None:
         self._hands.remove(hand)
         self._census_at = -math.inf
         with suppress(Exception):

@@ -57,8 +57,8 @@ class Tracking:
         return None if self.max_fps is None else RateLimit(self.max_fps)
 
     def following(self, spec: ModelSpec) -> Following:
-        """Return the region that the network of a model sees. Raises ValueError for an invalid region; ModelError for
-        several subjects if the model has no `subject`."""
+        """Return what selects the region that the network of a model sees. Raises ValueError for an invalid region;
+        ModelError for several subjects if the model has no `subject`."""
         return Following.of(spec, self.roi, self.subjects)
 
     def fitted(self, spec: ModelSpec) -> Tracking:

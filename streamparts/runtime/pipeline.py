@@ -64,7 +64,7 @@ class Pipeline:
         # large frames are kept few in memory, and the network is not what they wait for
         may_run_ahead = self.policy == "all" and not source.live and 3 * source.height * source.width <= MOST_BYTES
         self.stuck = ""
-        """Name of the thread that did not end when this was closed; empty if all did."""
+        """"the source" or "the network" if its thread did not end when this was closed; else empty."""
         self._looks: Prefetch[Looked] | None = None
         """The network on followed subjects, if it has a thread of its own."""
         self._segmenter = PartSegmenter(bundle, backend)

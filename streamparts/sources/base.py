@@ -155,7 +155,7 @@ class FrameTimes:
         """Time from the first frame to the last one."""
         return float(((self._previous or 0) - (self._first or 0)) * self.time_base)
 
-    def broke_off(self, gap: Gap | None) -> None:
+    def note_break(self, gap: Gap | None) -> None:
         """Let the next frame start a new segment, after `gap`."""
         self._begin_segment()
         self._gap = gap
@@ -177,7 +177,7 @@ class FrameTimes:
         size_wh = (image.width, image.height)
         if self._size_wh not in (None, size_wh) or self._starts_again(pts, ahead):
             self._begin_segment()
-        pts = self._put_right(pts, ahead, decoded_at)
+        pts = self._repaired(pts, ahead, decoded_at)
         if self._first is None:
             self._first = pts
         if self._size_wh is None:
@@ -222,7 +222,7 @@ class FrameTimes:
         runs_on = len(known) > 2 and all(before < after for before, after in pairwise(known))
         return runs_on or len(stated) == WINDOW or (self._earlier - pts) * self.time_base > RESTART_SECONDS
 
-    def _put_right(self, pts: int | None, ahead: Stamps | None, decoded_at: float | None) -> int:
+    def _repaired(self, pts: int | None, ahead: Stamps | None, decoded_at: float | None) -> int:
         """Return `pts`, or a time that fits better between the neighbouring frames."""
         found = self._foreseen(pts, ahead) if ahead is not None else self._continued(pts, decoded_at)
         if found != pts:

@@ -157,9 +157,9 @@ class LiveSource(Closing):
             except Lost as lost:
                 if str(lost) == ENDED:
                     return
-                raise self._broke_off(lost) from None
+                raise self._lost_error(lost) from None
 
-    def _broke_off(self, lost: Lost) -> VideoError:
+    def _lost_error(self, lost: Lost) -> VideoError:
         hint = "; --idle allows more time" if lost.cause is TimeoutError else ""
         return VideoError(f"{self.name}: was lost: {lost}{hint}")
 
@@ -178,11 +178,11 @@ class LiveSource(Closing):
                     self._check_complete()
                     return
                 if not self.live:
-                    raise self._broke_off(lost) from None
+                    raise self._lost_error(lost) from None
                 heard_at = min(decoded_at or taken_at, self._reader.heard_at)
                 picture = self._reconnected(reason)
                 if picture is not None:
-                    self._timeline.broke_off(Gap(reason, picture.decoded_at - heard_at))
+                    self._timeline.note_break(Gap(reason, picture.decoded_at - heard_at))
                     timed = self._with_time(self._timed(picture))
 
     def _with_time(self, first: TimedImage) -> TimedImage:

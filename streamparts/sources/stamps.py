@@ -58,7 +58,7 @@ def mended(previous: int | None, stated: Stamps, step: int) -> int | None:
     in_order = sorted(known)
     fits = previous is None or in_order[0] > previous
     whole = fits and len(set(known)) == len(bent)
-    return in_order[0] if whole and _oddness(previous, in_order, step) < _oddness(previous, bent, step) else bent[0]
+    return in_order[0] if whole and _deviation(previous, in_order, step) < _deviation(previous, bent, step) else bent[0]
 
 
 def _kept(previous: int | None, stated: Stamps, step: int) -> list[int]:
@@ -97,7 +97,7 @@ def _spread(previous: int | None, stated: Stamps, kept: Sequence[int], step: int
     return times
 
 
-def _oddness(previous: int | None, times: Sequence[int], step: int) -> int:
+def _deviation(previous: int | None, times: Sequence[int], step: int) -> int:
     """Deviation of the steps from the usual one."""
     whole = times if previous is None else [previous, *times]
     return sum((after - before - step) ** 2 for before, after in pairwise(whole))

@@ -78,7 +78,7 @@ class Subject:
         """Crop to look at: the previous frame's while it still fits, so that a subject at rest is seen in the same
         way."""
         wanted = within(region_around(self.expected(seconds), margin, model_hw), frame_hw, model_hw)
-        if self._region is None or not _will_do(self._region, wanted):
+        if self._region is None or not _still_fits(self._region, wanted):
             self._region = wanted
         return self._region
 
@@ -154,7 +154,7 @@ def cost_of(subject: Subject, sighting: Sighting, seconds: float) -> float:
     return unlike + min(1.0, lengths / 4) / (1 + max(0.0, seconds - subject.lost_seconds))
 
 
-def _will_do(region: Region, wanted: Region) -> bool:
+def _still_fits(region: Region, wanted: Region) -> bool:
     # widths suffice: both regions have the model's aspect ratio
     ratio = wanted[2] / region[2]
     off: NDArray[np.float64] = np.array(

@@ -131,7 +131,7 @@ class Follower:
             if self._subjects[number].motion is None:
                 self._crossings.forget(number)
                 self._search.begin()
-        self._tell_apart(seconds)
+        self._settle_identities(seconds)
         if views:
             self._checked_seconds = seconds
             self._credit -= 1
@@ -243,7 +243,7 @@ class Follower:
 
         return paint
 
-    def _tell_apart(self, seconds: float) -> None:
+    def _settle_identities(self, seconds: float) -> None:
         """For subjects that met: check whether there are still two, and which is which. Appearances are updated only
         while identities are certain."""
         here = [number for number, subject in enumerate(self._subjects) if subject.motion is not None]

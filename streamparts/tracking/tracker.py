@@ -93,7 +93,7 @@ class PartTracker:
         labels, scores = _without_padding(parts.labels, letterbox), parts.scores
         affines, evidence = letterbox.affines_to_frame(parts.affines), parts.evidence
         # (K,) network's part of each part; the inverse permutation renames the labels
-        order = self._told_apart(frame, affines, scores)
+        order = self._assignment(frame, affines, scores)
         if (order != np.arange(len(order))).any():
             # a table of 1 + K entries, applied to every pixel; 0 stays background
             labels = np.concatenate([[0], np.argsort(order) + 1]).astype(np.uint8)[labels]
@@ -139,7 +139,7 @@ class PartTracker:
         counts = np.bincount(labels.ravel(), minlength=len(self._names) + 1)[1:]
         return letterbox.areas_to_frame(counts.astype(np.float32))
 
-    def _told_apart(self, frame: Frame, affines: FloatArray, scores: FloatArray) -> NDArray[np.intp]:
+    def _assignment(self, frame: Frame, affines: FloatArray, scores: FloatArray) -> NDArray[np.intp]:
         """(K,) the network's part for each part."""
         if frame.damaged or self._sides or not (self._pairs and self._filter):
             return np.arange(len(scores))

@@ -2,7 +2,7 @@
 
 Both frames of a pair are divided into segments, each with one affine frame. A segment moves from the target to the
 source by the map between its two frames, the background stands still, and together these maps are the dense motion by
-which the source's features are warped. What the source does not show is left to the reconstruction network. The
+which the source's features are warped. The reconstruction network fills in places that the source does not show. The
 segments that make the reconstruction good are those that move as one piece.
 
 From the release come the weights, the temperature, the sizes of the random warp, and that the target's background gets

@@ -1,4 +1,5 @@
-"""What a baseline gives the shared trainer: its networks, and the terms of its objective for a batch of pairs."""
+"""The interface of a baseline for the shared trainer: its networks, and the terms of its objective for a batch of
+pairs."""
 
 from __future__ import annotations
 

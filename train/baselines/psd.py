@@ -54,7 +54,7 @@ def flow_loss(predicted: Tensor, flow: Tensor) -> Tensor:
 
 def divergence_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
     """L_KL: KL(N(mean, variance) || N(0, 1)) = (mean^2 + variance - log variance - 1) / 2, summed over latents, mean
-    over the batch. It leaves a latent without use where others explain the motion: few parts."""
+    over the batch. It keeps the number of parts low, because a latent stays unused if others explain the motion."""
     return ((mean.square() + log_variance.exp() - log_variance - 1) / 2).flatten(1).sum(1).mean()
 
 

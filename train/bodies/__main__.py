@@ -41,7 +41,7 @@ SHEET_PICTURES = 32
 
 
 def _parser() -> argparse.ArgumentParser:
-    what = "Render people, hands, animals or robot arms, each another one, with the exact parts of each image."
+    what = "Render people, hands, animals or robot arms, a different one in each image, with their exact parts."
     parser = trainer_parser("render-people", what, EXAMPLES)
     parser.add_argument("kind", choices=("person", *ANATOMIES, "hand", "arm"), help="what to render")
     parser.add_argument(
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "num-frames": (96, "frames per clip"),
         "size": (192, "side in pixels"),
         "seed": (0, "seed of all random choices"),
-        "num-bodies": (300, "number of different builds of people or hands; every animal is another"),
+        "num-bodies": (300, "number of different builds of people or hands; every animal is a new one"),
     }
     for flag, (value, what) in numbers.items():
         parser.add_argument(f"--{flag}", type=int, default=value, help=f"{what} (default: {value})")
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="*",
         default=[],
-        help="folders of photos without what is rendered, as backgrounds",
+        help="folders of photos for backgrounds; they must not show the kind that is rendered",
     )
     parser.add_argument(
         "--cutouts", type=Path, nargs="*", default=[],

@@ -1,4 +1,4 @@
-"""What is where on the animals' meshes: their parts, the landmarks of the head, and what varies between individuals."""
+"""Anatomy of the animals' meshes: parts, landmarks of the head, and the variation between individuals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Anatomy:
     species: str
     """dog or rodent: poses, coats and builds."""
     view: str
-    """around, above or side: cameras and backgrounds."""
+    """around, above or side; selects cameras and backgrounds."""
     files: tuple[str, str]
     """Mesh and skeleton, below dm_control's walkers."""
     cell: float
@@ -43,7 +43,7 @@ class Anatomy:
     """Beginning of the names of the tail's bones, and the number of the last."""
     last: int
     neck: str
-    """The bone where the trunk ends ahead."""
+    """The bone at the front end of the trunk."""
 
     def scaled(self, length: float) -> Anatomy:
         """Divide the landmarks by the length of a body."""

@@ -27,21 +27,21 @@ DOG_MOTIONS = {
     "bow": 0.06,
     "lying": 0.04,
 }
-"""Frequency of what dogs do in clips."""
+"""Frequencies of a dog's activities in clips."""
 SECONDS_A_POSE = 1.2
-"""Time from one key pose to the next of an animal that stays, and from one bearing of head, back and tail to the next
-of one that runs."""
+"""Seconds between the key poses of an animal that stays in place, and between the bearings of head, back and tail of
+one that runs."""
 TIPPING = 0.12
 """Share of a cycle over which the pitch of the whole body is averaged."""
 AT_ONCE = 1 << 31
-"""Seeds of key poses are below it."""
+"""Upper bound of the seeds of key poses."""
 
 DrawPose = Callable[[Generator, float], Array]
 """Draws rotations (B, 3, 3) at a phase of the gait; all else depends on the generator alone."""
 
 
 def dog_steps(rng: Generator, rig: Rig, joints: tuple[str, ...], seconds: Array) -> Steps:
-    """Draw what a dog does for `seconds` (F,); `joints` are the names of the figure's."""
+    """Draw a dog's motion at times `seconds` (F,); `joints` are the names of the figure's joints."""
     kind = str(rng.choice(list(DOG_MOTIONS), p=list(DOG_MOTIONS.values())))
     if kind not in PHASES:
         return _staying(rng, lambda draws: draw_dog_pose(draws, rig, kind), seconds)
@@ -51,7 +51,8 @@ def dog_steps(rng: Generator, rig: Rig, joints: tuple[str, ...], seconds: Array)
 
 
 def rodent_steps(rng: Generator, rig: Rig, joints: tuple[str, ...], seconds: Array, runs: float = 0.6) -> Steps:
-    """Draw what a rodent does; a share of `runs` run, with changing speed, others look around, bend and rear."""
+    """Draw a rodent's motion: a share `runs` of them run, with changing speed; the others look around, bend and
+    rear."""
     above = float(rng.uniform(0, 0.06))
     if rng.random() >= runs:
         steps = _staying(rng, lambda draws: draw_rodent_pose(draws, rig), seconds)
@@ -97,7 +98,7 @@ def _frames_a_cycle(phases: Array) -> float:
 
 
 def _on_legs(poses: Array, gait: str, stance: float, joints: tuple[str, ...], phases: Array) -> Steps:
-    """Add which toes are on the floor, as the gait has it; the speed is averaged over a third of a cycle."""
+    """Add which toes are on the floor in this gait; the speed is averaged over a third of a cycle."""
     standing = np.zeros((len(phases), len(joints)))
     for leg, start in PHASES[gait].items():
         toe = {"front": "finger", "hind": "toe"}[leg[:-2]] + leg[-2:]

@@ -1,4 +1,4 @@
-"""Animals: every one is a new individual of one mesh, in a pose, with a coat, seen as its kind usually is."""
+"""Animals: each is a new individual of one mesh, with a pose, a coat, and the usual view of its kind."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Animals:
     together: float = 0.1
     """Share of images with two of them."""
     animals: bool = False
-    """Nothing in the background resembles an animal."""
+    """Backgrounds contain nothing that resembles an animal."""
     blurred: float = 0.08
 
     @property
@@ -68,7 +68,7 @@ class Animals:
         return self.posed(rig, rest, pose), draw_coat(rng, self.rodent)
 
     def act(self, rng: Generator, seconds: Array) -> Act:
-        """Draw an individual that runs, or looks around where it is; some of those seen from the side run in a
+        """Draw an individual that runs, or looks around on the spot; some of those seen from the side run in a
         wheel."""
         return self._acted(rng, seconds, ON_WHEEL if self.anatomy.view == "side" else 0.0)
 
@@ -87,7 +87,7 @@ class Animals:
         return Act(roam(figures, draw_headings(rng, seconds, 12.0, 8.0), steps), coat, framed=shown)
 
     def second(self, rng: Generator, first: BodyFigure, _looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
-        """Another one, beside the first."""
+        """Draw another one, beside the first."""
         figure, coat = self.draw(rng)
         return beside(rng, figure, first), coat
 
@@ -107,7 +107,7 @@ class Animals:
         down = np.array([0, 0, vertices[:, 2].min()], np.float32)
         vertices, places = vertices - down, (places - down).astype(np.float32)
         middle = (self.rig.vertices.max(0) + self.rig.vertices.min(0)) / 2
-        # the body's left, back and up, as of people, in units that keep the whole of it within 0.6
+        # the body's left, back and up, as for people, in units that keep the whole body within 0.6
         canonical = ((self.rig.vertices - middle) @ CANONICAL_AXES / np.ptp(self.rig.vertices[:, 0])).astype(np.float32)
         at = {name: places[b] for b, name in enumerate(rig.names)}
         ends = np.array([[at[one], at[other]] for one, other in self.anatomy.axes.values()], np.float32)
@@ -171,7 +171,7 @@ class Animals:
         return frame_it(rng, camera, figure, size, rows)
 
     def background(self, rng: Generator, size: int, horizon: float, photos: Photos) -> Array:
-        """Draw what is behind: floors for views from above, else rooms, outdoors and photos, without other animals."""
+        """Draw the background: floors for views from above, else rooms, outdoors and photos, without other animals."""
         if self.rodent and rng.random() < 0.85:
             return draw_arena(rng, size) if self.anatomy.view == "above" else draw_cage(rng, size, horizon)
         return draw_background(rng, size, horizon, photos, animals=False)

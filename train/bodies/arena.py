@@ -47,7 +47,7 @@ def draw_cage(rng: Generator, size: int, horizon: float) -> Array:
         plain = np.tile(_floor_colour(rng), (size, size, 1)) * ramp(rng, size, 0.3)
         floor = _bedding(rng, size) if rng.random() < 0.35 else plain
         image[edge:] = floor[edge:]
-        if rng.random() < 0.4:  # the rim of a wall, or the glass's foot
+        if rng.random() < 0.4:  # the rim of a wall, or the foot of the glass
             image[max(0, edge - int(rng.integers(1, 8))) : edge] = _floor_colour(rng)
     return _as_filmed(rng, image * (1 + rng.uniform(0, 0.1) * noise(rng, size, size // 3)))
 
@@ -106,7 +106,7 @@ def _grid(rng: Generator, size: int) -> Array:
 
 
 def _walls(rng: Generator, image: Array) -> None:
-    """Paint what is outside a rectangular or round arena."""
+    """Paint the surroundings of a rectangular or round arena."""
     size = len(image)
     mask = np.zeros((size, size), np.uint8)
     middle, reach = rng.uniform(0.2, 0.8, 2) * size, rng.uniform(0.35, 0.8) * size

@@ -1,4 +1,4 @@
-"""Which links of each robot arm make up which part, prepared for drawing."""
+"""Robot arms, whose links are grouped into parts and prepared for drawing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JOINTS = ("foot", "base_top", "shoulder", "elbow", "wrist", "hand", "tip")
 CELL = 0.009
 """Side in metres of the cubes whose vertices are merged: about two pixels of a fine image with the whole arm."""
 HAND = "right_hand"
-"""The link that grippers hang at, of each arm."""
+"""The link of each arm that grippers are attached to."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ ANY_GRIPPER = ("panda", "rethink", "robotiq_85", "xarm7")
 
 @dataclass(frozen=True)
 class Arm:
-    """An arm with a gripper; lengths are in units of the way from the foot to the hand along its joints."""
+    """An arm with a gripper; the unit of length is the path from the foot to the hand along its joints."""
 
     name: str
     mechanism: Mechanism
@@ -94,7 +94,7 @@ class Arm:
     """(V, 3) 0, the distance from the part's axis, and the position along the arm from -0.5 to 0.5: arms have no left
     and right side."""
     points: tuple[int, ...]
-    """Link whose origin is each of JOINTS, but for the second, which is on the first link."""
+    """The link at whose origin each of JOINTS lies, except the second, which is on the first link."""
     top: float
     """Height of the base."""
 
@@ -119,7 +119,7 @@ def load_arms(folder: Path | None = None) -> tuple[Arm, ...]:
 
 
 def make_arm(name: str, kind: ArmKind, mechanism: Mechanism) -> Arm:
-    """Find parts, and places on the arm; the gripper is all that hangs at the link HAND."""
+    """Find parts, and places on the arm; the gripper is everything attached to the link HAND."""
     names = [link.name for link in mechanism.links]
     hand = names.index(HAND)
     part_of = np.full(len(names), PARTS.index("gripper"), np.uint8)
@@ -127,7 +127,7 @@ def make_arm(name: str, kind: ArmKind, mechanism: Mechanism) -> Arm:
         part_of[[names.index(link) for link in getattr(kind, part)]] = PARTS.index(part)
     for number, link in enumerate(mechanism.links[: hand + 1]):
         if link.name not in sum((getattr(kind, part) for part in PARTS[:-1]), ()):
-            # adapters without a part of their own go with what they hang at
+            # adapters without a part of their own belong to the part they are attached to
             part_of[number] = part_of[link.parent] if link.parent >= 0 else PARTS.index("base")
     first = [names.index(getattr(kind, part)[0]) for part in ("base", "upper_arm", "forearm", "wrist")]
     points = (first[0], first[0], first[1], first[2], first[3], hand, _tip(mechanism, hand))
@@ -146,7 +146,7 @@ def make_arm(name: str, kind: ArmKind, mechanism: Mechanism) -> Arm:
 
 
 def _tip(mechanism: Mechanism, hand: int) -> int:
-    """The link `eef`, which MJCF of grippers has between the fingertips, or the hand."""
+    """The link `eef`, which the files of grippers have between the fingertips; without it, the hand."""
     names = [link.name for link in mechanism.links]
     return names.index("eef") if "eef" in names else hand
 
@@ -175,7 +175,7 @@ def places_on_arm(mechanism: Mechanism, parts: NDArray[np.uint8], joints: Array,
     world = np.einsum("vab,vb->va", turned[mechanism.owners], mechanism.vertices) + places[mechanism.owners]
     out = np.zeros((len(world), 8), np.float32)
     out[:, 0] = parts
-    # projection on the part's own axis: s = (v - a) . d / |d|^2, and what is left across it
+    # projection on the part's own axis: s = (v - a) . d / |d|^2, and the remainder across it
     start, axis = joints[:-1][parts], np.diff(joints, axis=0)[parts]
     length = np.maximum((axis * axis).sum(1), 1e-6)
     out[:, 1] = ((world - start) * axis).sum(1) / length

@@ -34,7 +34,7 @@ class ArmLooks:
     """The looks of one arm; places are those of arm_kinds.places_on_arm."""
 
     table: Array
-    """(3, 3) colours for what is light, dark or bright in the maker's file."""
+    """(3, 3) colours of the surfaces that are light, dark or bright in the maker's file."""
     parts: Array
     """(6, 3) factors of each part's colour; 1 for most."""
     second: Array
@@ -43,7 +43,7 @@ class ArmLooks:
     bands: tuple[tuple[int, float, float], ...]
     """Part, start and end along it, of bands in the dark colour."""
     letters: tuple[int, float, float]
-    """Part with letters, where along it, and on which side in radians; part -1 without."""
+    """Part with letters, their position along it, and their side in radians; part -1 for none."""
     stand: Array
     cable: Array
     worn: float

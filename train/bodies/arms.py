@@ -23,7 +23,7 @@ from .raster import vertex_normals
 from .scene import Photos, draw_background
 
 OTHER = 255
-"""Part of what is drawn and has no label: stands and tables."""
+"""Part number of things without a label: stands and tables."""
 TRIES = 60
 CLEARANCE = 0.07
 """Least distance between the hand, the elbow and other parts of the arm, in arm lengths: about half of their
@@ -76,7 +76,7 @@ class Arms:
         return some[0] if rng.random() < 0.5 else some[rng.integers(len(some))]
 
     def second(self, rng: Generator, first: BodyFigure, looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
-        """Another arm, half of the time with the same paint."""
+        """Draw another arm, half of the time with the same paint."""
         figure, own = self.draw(rng)
         return beside(rng, figure, first, APART), looks if rng.random() < 0.5 else own
 
@@ -90,12 +90,12 @@ class Arms:
         return ""
 
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
-        """From any side, mostly slightly from above."""
+        """Place the camera on any side of the arm, mostly slightly above it."""
         angle = rng.uniform(0, 2 * np.pi)
         degrees = rng.normal(16, 13) if rng.random() < 0.85 else rng.uniform(-20, 78)
         lift = np.radians(np.clip(degrees, -25, 80))
         outwards = np.array([np.cos(angle) * np.cos(lift), np.sin(angle) * np.cos(lift), np.sin(lift)], np.float32)
-        # stands do not count for the view
+        # the view is chosen for the arm alone, without stands
         mine = figure.parts != OTHER
         arm = replace(figure, vertices=figure.vertices[mine], parts=figure.parts[mine])
         away = rng.uniform(1.4, 2.4) if rng.random() < 0.3 else rng.uniform(2.2, 7)
@@ -105,12 +105,13 @@ class Arms:
         return frame_it(rng, Camera(turned_towards(-outwards, rng.normal(0, 4)), place), arm, size, rows)
 
     def background(self, rng: Generator, size: int, horizon: float, photos: Photos) -> Array:
-        """Rooms, photos, tables."""
+        """Draw a room, a photo or a table."""
         return draw_arena(rng, size) if rng.random() < 0.12 else draw_background(rng, size, horizon, photos)
 
 
 def makers_colours(arm: Arm) -> Array:
-    """(3, 3) mean colours of what is light, dark and bright in the maker's file; greys where there is none."""
+    """(3, 3) mean colours of the surfaces that are light, dark and bright in the maker's file; greys for missing
+    ones."""
     out = np.array([[0.85, 0.85, 0.86], [0.12, 0.12, 0.13], [0.6, 0.6, 0.62]], np.float32)
     for slot in range(3):
         mine = arm.places[:, 3] == slot
@@ -120,8 +121,8 @@ def makers_colours(arm: Arm) -> Array:
 
 
 def draw_angles(rng: Generator, arm: Arm) -> Array:
-    """(L,) angles and shifts of the joints within their limits, above the floor, with the parts outside of each other;
-    of several such, one whose gripper tends to point downwards or ahead."""
+    """Draw (L,) angles and shifts of the joints within their limits, with which the arm intersects neither the floor
+    nor itself; among several, one whose gripper tends to point downwards or ahead."""
     best: tuple[float, Array] | None = None
     found = 0
     for attempt in range(TRIES):
@@ -142,8 +143,8 @@ def draw_angles(rng: Generator, arm: Arm) -> Array:
 
 
 def next_angles(rng: Generator, arm: Arm, angles: Array) -> Array:
-    """Return (L,) angles near these, which the arm reaches without being in the floor or itself; or the same, if there
-    are none."""
+    """Return (L,) angles near these, with which the arm intersects neither the floor nor itself; these themselves if
+    none are found."""
     low, high = np.clip(np.array([link.limits for link in arm.mechanism.links]), -np.pi, np.pi).T
     hand = arm.mechanism.number(HAND)
     for _ in range(TRIES):
@@ -166,7 +167,7 @@ def _any_angles(rng: Generator, mechanism: Mechanism) -> Array:
         if number < hand:
             out[number] = rng.uniform(low, high)
         elif link.slides:
-            # shifts are from closed to open, whichever end is the wider
+            # a shift runs from closed to open; the end farther from 0 is open
             share = 1 - closed
             out[number] = low + share * (high - low) if abs(high) >= abs(low) else high - share * (high - low)
         else:
@@ -178,8 +179,8 @@ def _any_angles(rng: Generator, mechanism: Mechanism) -> Array:
 
 
 def trouble(joints: Array) -> float:
-    """How far a pose is from possible, 0 if it is, for JOINTS (J, 3): below the floor, or the hand or the elbow within
-    other parts."""
+    """Distance of a pose from a possible one, for JOINTS (J, 3): the depth below the floor, or of the hand or the elbow
+    within other parts; 0 for a possible pose."""
     foot, _, shoulder, elbow, wrist, hand, tip = joints
     floor = foot[2]
     out = sum(max(0.0, float(floor + 0.05 - point[2])) for point in (elbow, wrist, hand, tip))
@@ -222,7 +223,7 @@ def figure_of(arm: Arm, angles: Array, extras: int) -> BodyFigure:
     vertices = np.concatenate([piece[0] for piece in pieces]) @ whole.T
     normals = np.concatenate([normals, *added]) @ whole.T
     joints = joints @ whole.T
-    # what stands still stands on the floor, whatever the arm does
+    # stands stay on the floor while the arm moves
     still = (parts == PARTS.index("base")) | (materials[:, 0] == STAND)
     floor = joints[0, 2] - HANGING if hanging else vertices[still, 2].min()
     down = np.array([0, 0, floor], np.float32)

@@ -76,7 +76,7 @@ def frame_it(
     low, high = seen.min(0), seen.max(0)
     kind = rng.random()
     margin = 0.25
-    if kind < 0.14:  # from the waist or the chest up, as a webcam has it
+    if kind < 0.14:  # from the waist or the chest up, as seen by a webcam
         chosen = np.isin(figure.parts, close[0] if rng.random() < 0.6 else close[1])
         low, high = seen[chosen].min(0), seen[chosen].max(0)
         side, shift = float((high - low).max()) * rng.uniform(0.85, 1.5), rng.uniform(-0.15, 0.15, 2)

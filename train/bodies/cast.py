@@ -1,4 +1,4 @@
-"""What a kind of rendered body must bring, and people, who do; animals.py, hands.py and arms.py have the others."""
+"""The interface of a kind of rendered body, and people; animals.py, hands.py and arms.py have the other kinds."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class BodyLooks(Protocol):
 
 
 class Prop(Protocol):
-    """A thing that an individual uses, partly behind and partly before it."""
+    """A thing that an individual uses, partly behind it and partly in front of it."""
 
     def behind(self, image: Array, camera: Camera, frame: int, /) -> None:
-        """Paint what the body hides into (S, S, 3)."""
+        """Paint its part behind the body into (S, S, 3)."""
 
     def before(self, image: Array, camera: Camera, frame: int, /) -> NDArray[np.bool_]:
-        """Paint what hides the body into (S, S, 3); return which pixels it covers (S, S)."""
+        """Paint its part in front of the body into (S, S, 3); return which pixels it covers (S, S)."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class Act:
     looks: BodyLooks
     prop: Prop | None = None
     framed: NDArray[np.bool_] | None = None
-    """(V,) vertices that the image shall show; None for all."""
+    """(V,) vertices that the image must show; None for all."""
 
     def shown(self, frame: int) -> Array:
-        """(M, 3) places of the vertices that the image shall show."""
+        """(M, 3) places of the vertices that the image must show."""
         vertices = self.figures[frame].vertices
         return vertices if self.framed is None else vertices[self.framed]
 

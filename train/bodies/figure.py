@@ -80,7 +80,7 @@ def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generato
     down = np.array([0, 0, floor], np.float32)
     vertices = vertices - down
     normals = vertex_normals(vertices, faces)
-    # at rest the chest looks along -y
+    # at rest the chest faces -y
     facing = np.asarray(turned[JOINTS.index("chest")] @ np.array([0, -1, 0], np.float32))
     ends = np.stack([places[[JOINTS.index(joint) for joint in AXES[part]]] for part in PARTS]) - down
     return BodyFigure(vertices, normals, faces, parts, where, materials, canonical, places - down, ends, facing)

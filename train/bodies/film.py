@@ -1,4 +1,4 @@
-"""Films bodies that move: a camera that stands, follows or is held by hand, and the truth of every frame."""
+"""Films moving bodies with a fixed, following or hand-held camera, and computes the truth of every frame."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARGINS = (0.92, 1.35)
 ROAMS = 0.8
 """Largest part of a path, in sizes of the body, that the camera does not follow."""
 NEAREST = 0.7
-"""Distance from the camera, in sizes of the body, that no vertex falls below unless asked for."""
+"""Minimum distance of the vertices from the camera, in sizes of the body, by default."""
 BY_HAND, SHAKE = 0.25, 0.012
 """Share of clips filmed by hand, and how far the image shakes, in sides."""
 
@@ -56,11 +56,12 @@ class Take:
 
     cameras: list[Camera]
     pans: Array
-    """(F, 2) pixels by which what stands on the floor beside the body has moved in the image."""
+    """(F, 2) pixels by which a fixed point on the floor beside the body has moved in the image."""
 
 
 def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int, nearest: float = NEAREST) -> Take:
-    """Let a camera, of which only place and direction count, follow the bodies and show them in every frame."""
+    """Let a camera follow the bodies and show them in every frame; of the given camera, only place and direction
+    count."""
     middle = np.mean([[act.shown(i).mean(0) for i in range(len(act.figures))] for act in acts], 0)  # (F, 3)
     if len(middle) > 1:
         middle = gaussian_filter1d(middle, 5, axis=0, mode="nearest")
@@ -78,7 +79,7 @@ def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int, ne
     cameras = [
         replace(one, focal=focal, centre=(float(x), float(y))) for one, (x, y) in zip(plain, centres, strict=True)
     ]
-    # how the floor under the middle frame moves in the image is how the background pans
+    # the background pans as the floor under the body of the middle frame moves in the image
     floor = middle[len(middle) // 2][None] * (1, 1, 0)
     seen = np.concatenate([each.project(floor)[:, :2] for each in cameras])
     return Take(cameras, seen - seen[len(seen) // 2])

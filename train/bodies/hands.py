@@ -1,4 +1,4 @@
-"""Hands: every one is another individual's, left or right, in a pose, bare or with a sleeve, seen from any side."""
+"""Hands: each is another individual's, left or right, in a pose, bare or with a sleeve, seen from any side."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Hands:
 
     mesh: HandMesh
     people: People | None = None
-    """Who stands behind, without forearms."""
+    """People in the background, drawn without forearms."""
     parts: tuple[str, ...] = PARTS
     joints: tuple[str, ...] = JOINTS
     together: float = 0.18
-    """Share of images with two: both hands of a person, or of two."""
+    """Share of images with two hands, of one person or of two."""
     animals: bool = True
     blurred: float = 0.14
 
@@ -57,7 +57,7 @@ class Hands:
         return self._posed(rng, looks, int(rng.integers(len(self.mesh))), rng.random() < 0.5), looks
 
     def second(self, rng: Generator, first: BodyFigure, looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
-        """The other hand of the same person, or anybody's."""
+        """Draw the other hand of the same person, or another person's."""
         if not isinstance(looks, HandLooks) or rng.random() < 0.25:
             figure, other = self.draw(rng)
         else:
@@ -136,7 +136,7 @@ class Hands:
         )  # fmt: skip
 
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
-        """From any side, more often on the palm or on the back of the hand."""
+        """Place the camera on any side, more often facing the palm or the back of the hand."""
         middle = np.asarray(figure.vertices[figure.parts < PARTS.index("forearm")].mean(0), np.float32)
         elbow = unit(figure.joints[JOINTS.index("elbow")] - middle)
         kind, lift = rng.random(), np.array([0, 0, rng.uniform(0, 0.8)]) if rng.random() < 0.3 else np.zeros(3)
@@ -152,7 +152,7 @@ class Hands:
         return frame_hand(rng, Camera(turned_towards(-outwards, roll), middle + outwards * away), figure, size)
 
     def background(self, rng: Generator, size: int, horizon: float, photos: Photos) -> Array:
-        """Rooms, photos, desks; people behind, whose faces and clothes are no hands."""
+        """Draw a room, a photo or a desk, and people behind: their faces and clothes are negatives."""
         if rng.random() < 0.14:
             return draw_arena(rng, size)
         image = draw_background(rng, size, horizon, photos)
@@ -162,7 +162,7 @@ class Hands:
 
 
 def is_right(figure: BodyFigure) -> bool:
-    """Whether the thumb is to the left, seen from behind."""
+    """True if the thumb is to the left, seen from behind."""
     return bool(figure.rest[figure.parts == PARTS.index("thumb"), 0].mean() > 0)
 
 
@@ -191,7 +191,7 @@ def another_shape(rng: Generator, mesh: HandMesh, index: int) -> tuple[Array, Ar
 
 
 def _whole(rng: Generator) -> Array:
-    """(3, 3) which way the arm points: mostly up, or level with any side up, or down, or anywhere."""
+    """Draw the (3, 3) orientation of the arm: mostly up, or level with any side up, or down, or anywhere."""
     kind, around = rng.random(), turn(0, 0, rng.uniform(-180, 180))
     tilt = rng.normal(0, 22, 2)
     if kind < 0.5:
@@ -249,7 +249,7 @@ def frame_hand(rng: Generator, camera: Camera, figure: BodyFigure, size: int) ->
 
 
 def _with_person(rng: Generator, image: Array, people: People) -> Array:
-    """Paint somebody over the background, without forearms, mostly close and from the front."""
+    """Paint a person without forearms over the background, mostly close and from the front."""
     figure, outfit = people.draw(rng)
     size = len(image)
     close = tuple(BODY_PARTS.index(name) for name in ("torso", "head"))

@@ -28,7 +28,7 @@ class Link:
 
     name: str
     parent: int
-    """The link that it hangs at, which comes before it; -1 for the first."""
+    """Number of the parent link, which comes before it; -1 for the first."""
     turned: Array
     """(3, 3) rotation against the parent, at angle 0."""
     place: Array
@@ -48,7 +48,7 @@ class Mechanism:
     vertices: Array
     """(V, 3) in metres."""
     normals: Array
-    """(V, 3) unit normals; a vertex at an edge is there once for each side."""
+    """(V, 3) unit normals; a vertex at an edge occurs once for each side."""
     faces: NDArray[np.int32]
     """(T, 3)"""
     owners: NDArray[np.int32]
@@ -109,7 +109,7 @@ def _parsed(root: ElementTree.Element, model: Path, cell: float) -> Mechanism:
 
 
 def joined(first: Mechanism, second: Mechanism, at: str) -> Mechanism:
-    """Hang the second mechanism at a link of the first."""
+    """Attach the second mechanism to a link of the first."""
     count, where = len(first.links), first.number(at)
     links = tuple(
         Link(link.name, link.parent + count if link.parent >= 0 else where, *tuple(vars(link).values())[2:])
@@ -160,7 +160,7 @@ def _read_xml(path: Path) -> ElementTree.Element:
     try:
         text = path.read_text(encoding="utf-8")
         if "<!" in text.replace("<!--", ""):  # entities can grow without limit
-            raise StreampartsError(f"{path} has a document type, which MJCF has not")
+            raise StreampartsError(f"{path} has a document type, which MJCF files do not have")
         return ElementTree.fromstring(text)
     except (OSError, UnicodeDecodeError, ElementTree.ParseError) as error:
         raise StreampartsError(f"cannot read {path}: {error}") from None

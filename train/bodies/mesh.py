@@ -92,7 +92,7 @@ def anny_model() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError("rendering people needs anny; pip install 'streamparts[bodies]'") from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that skinning could be quicker; ours is done elsewhere
+        warnings.simplefilter("ignore")  # it recommends a faster skinning, but skinning is done in raster.py here
         return torch, anny.Anny(skinning_method="lbs").to(torch.float32)
 
 

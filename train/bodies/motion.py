@@ -1,4 +1,4 @@
-"""Motion: paths of rotations through key poses, and bodies that move so that what is on the floor stays there."""
+"""Motion: paths of rotations through key poses, and bodies that move without sliding on the floor."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from .figure import BodyFigure, moved
 from .pose import turn
 
 NEAR_FLOOR = 0.015
-"""Height, as a share of the body's size, in which the weight of a joint that stands on the floor falls to a third."""
+"""Height above the floor, as a share of the body's size, at which the weight of a joint as standing falls to a
+third."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Poses at F times, and what stands on the floor."""
+    """Poses at F times, and the joints that stand on the floor."""
 
     poses: Array
     """(F, B, 3, 3) rotations against the parent."""
@@ -64,8 +65,8 @@ def draw_headings(rng: Generator, seconds: Array, speed: float, sway: float) -> 
 
 
 def roam(figures: list[BodyFigure], headings: Array, steps: Steps, travels: bool = True) -> list[BodyFigure]:
-    """Turn figures by `headings` (F,) degrees, and move them along the floor so that what stands on it does not slide;
-    without `travels`, they turn where they are."""
+    """Turn figures by `headings` (F,) degrees, and move them along the floor so that standing joints do not slide;
+    without `travels`, they turn on the spot."""
     turns = [turn(0, 0, float(angle)) for angle in headings]
     path: Array = np.zeros((len(figures), 2))
     if travels:
@@ -85,12 +86,12 @@ def standing_of(joints: Array) -> Array:
 
 def path_of(joints: Array, standing: Array, smooth: float) -> Array:
     """Return the (F, 2) path of a body whose joints are at (F, J, 3) in its own axes, so that those `standing` (F, J)
-    stay in place; where none does, the speed changes evenly."""
+    stay in place; while none stands, the speed changes evenly."""
     if len(joints) < 2:
         return np.zeros((len(joints), 2))
     both = standing[1:] * standing[:-1]  # (F - 1, J)
     mass = both.sum(1)
-    # the body moves by the negative of what its standing joints move in its own axes
+    # the body moves opposite to the motion of its standing joints in its own axes
     speed = -np.einsum("fj,fjk->fk", both, np.diff(joints[..., :2], axis=0)) / np.maximum(mass, 1e-9)[:, None]
     at, known = np.arange(len(mass)), mass > 1e-6
     if known.any():

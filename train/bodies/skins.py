@@ -29,7 +29,7 @@ class Rig:
 
     names: tuple[str, ...]
     parents: tuple[int, ...]
-    """The bone that each hangs at, which comes before it; -1 for the first."""
+    """Number of each bone's parent, which comes before it; -1 for the first."""
     joints: Array
     """(B, 3) centres of rotation."""
     vertices: Array
@@ -125,11 +125,11 @@ def _parse_skin(data: bytes) -> tuple[list[str], Array, Array, NDArray[np.int32]
 
 
 def read_tree(path: Path) -> dict[str, str | None]:
-    """Map each body of an MJCF file to the one it hangs at. Raises StreampartsError for anything else."""
+    """Map each body of an MJCF file to its parent. Raises StreampartsError for anything else."""
     try:
         text = path.read_text(encoding="utf-8")
         if "<!" in text.replace("<!--", ""):  # entities can grow without limit
-            raise StreampartsError(f"{path} has a document type, which MJCF has not")
+            raise StreampartsError(f"{path} has a document type, which MJCF files do not have")
         world = ElementTree.fromstring(text).find("worldbody")
     except (OSError, UnicodeDecodeError, ElementTree.ParseError) as error:
         raise StreampartsError(f"cannot read {path}: {error}") from None

@@ -1,4 +1,4 @@
-"""What people do in clips: change between poses, or walk."""
+"""Motion of people in clips: they change between poses, or walk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DrawPose = Callable[[Generator, Array], Array]
 
 
 def draw_steps(rng: Generator, joints: Array, seconds: Array) -> Steps:
-    """Draw what a body with joints at (J, 3) does at times `seconds` (F,)."""
+    """Draw the motion of a body with joints at (J, 3) at times `seconds` (F,)."""
     return walk(rng, joints, seconds) if rng.random() < WALKS else change(rng, joints, seconds)
 
 

@@ -188,7 +188,7 @@ def kept_open(clip: Path) -> ClipReader:
     return open_reader(clip)
 
 
-# Decord's threads do not survive a fork, and a child that meets its parent's reader hangs: let go of them first.
+# Decord's threads do not survive a fork, and a child that uses its parent's reader hangs: release the readers first.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=kept_open.cache_clear)
 

@@ -1,4 +1,4 @@
-"""Images without the subject: rendered ones of other kinds, and photos. They teach a model what it must leave alone."""
+"""Images without the subject, rendered ones of other kinds and photos: a model must find no part in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ..bodies.scene import Photos
 from ..bodies.shards import Shard, read_shards, shard_folders
 
 SMALLEST_CROP = 0.25
-"""Smallest side of a crop of a photo, relative to its shorter side: a tracker that follows something looks closely."""
+"""Smallest side of a crop of a photo, relative to its shorter side: a tracker sees only a small crop around the thing
+that it follows."""
 
 
 @dataclass(frozen=True)

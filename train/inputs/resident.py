@@ -91,8 +91,8 @@ class ResidentFrames:
 
 
 def resident(folder: ClipFolder, device: torch.device) -> ResidentFrames | None:
-    """The frames in a GPU's memory, or None, with a line that says why, if they take too much of it. None for a CPU,
-    which reads them as quickly where they are."""
+    """The frames in a GPU's memory; None, with a line that gives the reason, if they take too much of it. None for a
+    CPU, which reads them as quickly where they are."""
     if device.type != "cuda":
         return None
     side = folder.clips[0].frames[0].shape[0]

@@ -1,4 +1,4 @@
-"""What changes over a training run: the factors of terms that fade in or out, and the ellipse gate."""
+"""Schedules of a training run: the factors of terms that fade in or out, and the ellipse gate."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A pair of frames through the network to its losses, as one module: what is compiled, and replayed as graphs, is the
-whole step but its optimiser. Alone, the network is less than half of a step's kernels."""
+"""A pair of frames through the network to its losses, as one module: the whole step except the optimiser is compiled,
+and replayed as graphs. The network alone has less than half of a step's kernels."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ Factor = float | Tensor
 
 
 class Fades(NamedTuple):
-    """Factors of the terms that fade in or out during training, in [0, 1], and the strength of the ellipse gate. Which
-    hold at a step is decided in presets/schedules.py."""
+    """Factors of the terms that fade in or out during training, in [0, 1], and the strength of the ellipse gate.
+    presets/schedules.py computes them for each step."""
 
     bootstrap: Factor = 1.0
     """Factor of the likelihood of the ellipses; falls."""

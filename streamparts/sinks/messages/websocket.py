@@ -144,13 +144,13 @@ class _Client:
     """Queue of one client."""
 
     def __init__(self) -> None:
-        self.backlog: Backlog[list[Message]] = Backlog(DEPTH, _keep_what_lasts)
+        self.backlog: Backlog[list[Message]] = Backlog(DEPTH, _keep_gaps_and_segments)
         self.changed = asyncio.Event()
         self.idle = asyncio.Event()
         """True once everything has been sent."""
 
 
-def _keep_what_lasts(left_out: list[Message], following: list[Message]) -> list[Message]:
+def _keep_gaps_and_segments(left_out: list[Message], following: list[Message]) -> list[Message]:
     """Frames may be dropped; gaps and segments may not."""
     return [message for message in left_out if message.kind != "frame"] + following
 

@@ -93,7 +93,7 @@ class Mp4Writer:
                 packets = self._stream.encode(picture)
             self._container.mux(packets)
         except _BROKEN as error:
-            self._give_up()
+            self._abandon()
             raise VideoError(f"{self.path}: writing the video failed ({_reason(error)})") from error
 
     def write_audio(self, packet: Packet[AudioStream], shift_seconds: Fraction) -> None:
@@ -106,7 +106,7 @@ class Mp4Writer:
         try:
             self._container.mux_one(packet)
         except _BROKEN as error:
-            self._give_up()
+            self._abandon()
             raise VideoError(f"{self.path}: writing the audio failed ({_reason(error)})") from error
 
     def close(self) -> None:
@@ -117,10 +117,10 @@ class Mp4Writer:
             self._container.mux(self._stream.encode(None))
             self._container.close()
         except _BROKEN as error:
-            self._give_up()
+            self._abandon()
             raise VideoError(f"{self.path}: finishing the video failed ({_reason(error)})") from error
 
-    def _give_up(self) -> None:
+    def _abandon(self) -> None:
         self._gave_up = True
         with suppress(*_BROKEN):
             self._container.close()

@@ -79,8 +79,8 @@ class Page:
 
     def __init__(self, port: int = 0) -> None:
         """Listens on `port` of this machine, 0 for any free one. Raises VideoError if it is in use."""
-        self._jpeg, self._number, self._about = b"", 0, _nothing_yet()
-        self._told = _nothing_yet()
+        self._jpeg, self._number, self._about = b"", 0, _empty_text()
+        self._told = _empty_text()
         self._changed = threading.Condition()
         self._num_watching = 0
         self._asked_at = -WAIT_SECONDS
@@ -155,7 +155,7 @@ class Page:
                 self._num_watching -= 1
 
 
-def _nothing_yet() -> str:
+def _empty_text() -> str:
     return json.dumps({"text": "", "parts": []})
 
 
