@@ -120,6 +120,7 @@ class ExportedTeacher(Exported):
         self.teacher, self.groups, self.gate = teacher, groups, gate
 
     def read(self, images: Tensor) -> Readout:
+        # masks (B, 1 + K, S, S) and poses (B, K) of the teacher's slots
         masks, slots = self.teacher(images, self.gate)
         # (B, 1 + K, S, S) of the joined parts; a softmax's maximum is its certainty
         certainty, labels = self.groups.join_masks(masks).max(dim=1)

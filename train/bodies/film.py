@@ -71,9 +71,11 @@ def place_cameras(rng: Generator, camera: Camera, acts: list[Act], size: int, ne
     depth = np.outer(away @ camera.turned[2], camera.turned[2])
     aside = away - depth
     follows = _followed(aside, body * rng.uniform(0, ROAMS)) * aside + _followed(depth, 1.5 * ROAMS * body) * depth
+    # back along the view until no vertex is too near
     places = camera.place + follows - _too_near(camera, acts, follows, nearest * body) * camera.turned[2]
     plain = [Camera(camera.turned, place.astype(np.float32)) for place in places]
     focal, centre = _framing(plain, acts, size * rng.uniform(1 / MARGINS[1], 1 / MARGINS[0]), size)
+    # white noise, smoothed over 7 frames, which leaves a fifth of its deviation
     shake = rng.normal(0, 1, (len(middle), 2)) * size * SHAKE * 8 * (rng.random() < BY_HAND)
     centres = centre + gaussian_filter1d(shake, 7, axis=0, mode="nearest")
     cameras = [
@@ -196,6 +198,7 @@ class FilmSet:
 
 def seen_of_each(layers: list[Layer], times: int = FINE) -> list[ByteArray]:
     """(S, S) labels of each body where none of the others is nearer; see picture.compose."""
+    # (FINE S, FINE S) inverse depth of the nearest body; labels are its middle samples
     nearest = np.max([layer.nearness for layer in layers], axis=0)
     some = slice(times // 2, None, times)
     return [np.ascontiguousarray(np.where(layer.nearness >= nearest, layer.labels, 0)[some, some]) for layer in layers]

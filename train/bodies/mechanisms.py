@@ -235,6 +235,7 @@ def merged(points: NDArray[np.float64], faces: NDArray[np.int64], cell: float) -
     count = np.bincount(group)[:, None]
     sums = np.zeros((len(count), 3))
     np.add.at(sums, group, points)
+    # (T, 3) with merged vertices; one with two equal corners has no area left
     triangles = group[faces]
     whole = (
         (triangles[:, 0] != triangles[:, 1])

@@ -44,6 +44,7 @@ def eased(at: Array) -> tuple[NDArray[np.int64], Array]:
     """Return the (F,) number of the key before each time, and the share of the way to the next, with a rest in each."""
     before = np.floor(at).astype(np.int64)
     share = at - before
+    # smoothstep: the speed is 0 at every key
     return before, np.asarray(share**2 * (3 - 2 * share))
 
 
@@ -70,6 +71,7 @@ def roam(figures: list[BodyFigure], headings: Array, steps: Steps, travels: bool
     turns = [turn(0, 0, float(angle)) for angle in headings]
     path: Array = np.zeros((len(figures), 2))
     if travels:
+        # (F, J, 3) joints, turned but not yet moved
         joints = np.stack([figure.joints @ turned.T for figure, turned in zip(figures, turns, strict=True)])
         path = path_of(joints, standing_of(joints) if steps.standing is None else steps.standing, steps.smooth)
     shifts = np.pad(path, ((0, 0), (0, 1))).astype(np.float32)
@@ -80,6 +82,7 @@ def standing_of(joints: Array) -> Array:
     """(F, J) weights of joints (F, J, 3) on the floor: the lowest ones share them."""
     size = float(np.ptp(joints[0], axis=0).max())
     above = joints[..., 2] - joints[..., 2].min(1, keepdims=True)
+    # (F, J) above the lowest joint of the frame; a soft choice of the lowest ones
     weights = np.exp(-above / (NEAR_FLOOR * size))
     return np.asarray(weights / weights.sum(1, keepdims=True))
 
@@ -94,6 +97,7 @@ def path_of(joints: Array, standing: Array, smooth: float) -> Array:
     # the body moves opposite to the motion of its standing joints in its own axes
     speed = -np.einsum("fj,fjk->fk", both, np.diff(joints[..., :2], axis=0)) / np.maximum(mass, 1e-9)[:, None]
     at, known = np.arange(len(mass)), mass > 1e-6
+    # where none stands, the speed is interpolated between the steps before and after
     if known.any():
         speed = np.stack([np.interp(at, at[known], column[known]) for column in speed.T], 1)
     speed = gaussian_filter1d(speed, smooth, axis=0, mode="nearest")

@@ -77,6 +77,7 @@ def draw_of_family(rng: Generator, joints: Array, family: Callable[[Generator], 
 
 def _set_leg(pose: Array, rng: Generator, side: int, leg: Leg) -> None:
     at = "L" if side == LEFT else "R"
+    # flexion about x, after abduction about y and twist about z; the right side is mirrored
     thigh = turn(-leg.flexion, 0, 0) @ turn(0, -side * leg.abduction, side * leg.twist)
     pose[JOINTS.index(f"hip.{at}")] = thigh
     pose[JOINTS.index(f"knee.{at}")] = turn(leg.knee, 0, 0)
@@ -112,6 +113,7 @@ def arm_directions(rng: Generator, name: str) -> tuple[Array, Array]:
 
 def _frame(along: Array, bent: Array) -> Array:
     """Return the (3, 3) matrix whose columns are a bone's direction, its hinge axis, and their cross product."""
+    # the hinge is across both bones; for a straight limb, any axis across it
     hinge: Array = np.cross(along, bent)
     if np.linalg.norm(hinge) < 1e-3:
         hinge = np.cross(along, (0.1, -1.0, 0.2))
@@ -140,6 +142,7 @@ def turn(x: float, y: float, z: float) -> Array:
 def about(axis: Array, radians: float) -> Array:
     """Return the rotation about any axis: Rodrigues' formula."""
     x, y, z = unit(axis)
+    # R = I + sin a [u]x + (1 - cos a) [u]x^2
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + np.sin(radians) * cross + (1 - np.cos(radians)) * (cross @ cross), np.float32)
 
@@ -163,6 +166,7 @@ def is_possible(joints: Array, pose: Array) -> bool:
     at = {name: places[j] for j, name in enumerate(JOINTS)}
     size = float(np.linalg.norm(joints[JOINTS.index("neck")] - joints[0])) / 0.5
     for side in "LR":
+        # distances in shares of the body's height, from the trunk's length of half of it
         wrist = at[f"wrist.{side}"]
         hand = wrist + 0.6 * size * 0.12 * unit(wrist - at[f"elbow.{side}"])
         if _distance(hand, at["pelvis"], at["neck"]) < 0.14 * size or np.linalg.norm(hand - at["head"]) < 0.12 * size:

@@ -74,6 +74,7 @@ def rasterise(points: Array, faces: Ints, height: int, width: int) -> tuple[Arra
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-9:
             continue
+        # pixels whose centres, at +0.5, lie in the triangle's box
         left, right = max(0, int(np.ceil(min(ax, bx, cx) - 0.5))), min(width - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
         top, bottom = max(0, int(np.ceil(min(ay, by, cy) - 0.5))), min(height - 1, int(np.floor(max(ay, by, cy) - 0.5)))
         for y in range(top, bottom + 1):
@@ -91,6 +92,7 @@ def rasterise(points: Array, faces: Ints, height: int, width: int) -> tuple[Arra
                 if near > nearness[y, x]:
                     nearness[y, x] = near
                     owner[y, x] = t
+                    # perspective-correct coordinates: shares of 1 / z, divided by their sum
                     inside[y, x, 0] = v / zb / near
                     inside[y, x, 1] = w / zc / near
     return nearness, owner, inside
@@ -117,6 +119,7 @@ def nearest_value(owner: Ints, inside: Array, faces: Ints, values: NDArray[np.ui
     for pixel in range(owner.shape[0]):
         v, w = inside[pixel, 0], inside[pixel, 1]
         corner = 0
+        # the largest barycentric coordinate belongs to the nearest corner
         if v >= w and v >= 1 - v - w:
             corner = 1
         elif w >= v and w >= 1 - v - w:
@@ -133,6 +136,7 @@ def triangle_areas(points: Array, faces: Ints) -> tuple[Array, Array]:
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
         vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
+        # half of the cross product
         areas[t] = abs(ux * vy - uy * vx) / 2
         for k in range(2):
             middles[t, k] = (points[a, k] + points[b, k] + points[c, k]) / 3

@@ -114,6 +114,7 @@ def _parse_skin(data: bytes) -> tuple[list[str], Array, Array, NDArray[np.int32]
         joints[b] = take("<f4", 3)
         take("<f4", 4)  # the bone's rotation at rest cancels out: ours are against the body's axes
         (count,) = (int(n) for n in take("<i4", 1))
+        # sparse weights: the vertices that the bone moves, then how much
         rows = take("<i4", count)
         weights[rows, b] = take("<f4", count)
     if at != len(data) or (len(faces) and not 0 <= faces.min() <= faces.max() < num_vertices):
@@ -161,6 +162,7 @@ def _nearest(above: dict[str, str | None], name: str, known: Sequence[str]) -> i
 def coarser(rig: Rig, cell: float) -> Rig:
     """Merge the vertices in each cube of side `cell` that mostly follow the same bone, and drop triangles that
     collapse."""
+    # (V, 4) cube and strongest bone of each vertex; equal keys become one vertex
     keys = np.concatenate([np.floor(rig.vertices / cell).astype(np.int64), rig.weights.argmax(1)[:, None]], 1)
     _, group = np.unique(keys, axis=0, return_inverse=True)
     group = group.reshape(-1)

@@ -199,6 +199,7 @@ def silhouette_terms(both: BothFrames, pair: Pair, w: LossWeights, fade: Factor,
         # shares (2B, K, S, S) of each slot in a moving pixel
         return losses.responsibility_loss(both.masks, both.silhouette, shares, both.known)
 
+    # with anchors, the mixture still places the ellipses, but its shares do not teach the masks
     by_anchors = pair.anchors is not None
     return {
         "silhouette": (

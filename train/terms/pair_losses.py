@@ -37,6 +37,7 @@ class PairLosses(nn.Module):
     ) -> tuple[PairResult, dict[str, Tensor]]:
         """Return the results and the weighted terms. `fades` and `offset` may be tensors, see `on_device`."""
         result = in_full(self.pass_over(pair, fades.gate, transform))
+        # moments and logarithms of the losses need float32
         with torch.autocast(pair.source.device.type, enabled=False):
             return result, objective(result, pair, self.weights, fades, offset, self._features[0], self.emphasis)
 
