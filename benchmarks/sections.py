@@ -100,9 +100,10 @@ def real(options: SectionOptions) -> Figures:
 
 def bodies(options: SectionOptions) -> Figures:
     """The bundled model on rendered people; needs the extra `bodies`."""
-    from benchmarks.bodies.__main__ import BodiesOptions, default_cache, measure
+    from benchmarks.bodies.__main__ import BodiesOptions, measure
+    from benchmarks.command_line import default_cache
 
-    asked = BodiesOptions(default_cache())
+    asked = BodiesOptions(default_cache("bodies"))
     return measure(replace(asked, num_clips=1, num_frames=4, size=96) if options.quick else asked)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -11,15 +11,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from streamparts.errors import ModelError
-from streamparts.naming.names import Pair, renamed
 from streamparts.naming.page import NamePage
 from streamparts.sinks.preview.page import Page
 from tests.browser import Browser, chromium, eventually
+from tests.test_name_page import Stored, serving
 from tests.tiny_model import tiny_spec
 
 SPEC = tiny_spec(parts=("part 0", "near", "far"))
-Stored = list[tuple[dict[int, str], list[Pair]]]
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +33,7 @@ def stored() -> Stored:
 
 @pytest.fixture
 def page(stored: Stored) -> Iterator[NamePage]:
-    def save(names: Mapping[int, str], pairs: Sequence[Pair]) -> str:
-        try:
-            renamed(SPEC, names, pairs)
-        except ValueError as error:
-            raise ModelError(str(error)) from error
-        stored.append((dict(names), list(pairs)))
-        return "tiny.onnx"
-
-    picture = np.full((8, 8, 3), 200, np.uint8)
-    with closing(NamePage(SPEC, [[picture], [picture], []], save)) as page:
+    with serving(SPEC, stored, 1) as page:
         yield page
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from streamparts.backends.loading import load_model
+from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
 from streamparts.naming.names import Pair, renamed
 from streamparts.naming.page import FORM_TYPE, MAX_FORM_BYTES, NamePage
@@ -33,18 +34,26 @@ def stored() -> Stored:
     return []
 
 
-@pytest.fixture
-def page(stored: Stored) -> Iterator[NamePage]:
+@contextmanager
+def serving(spec: ModelSpec, stored: Stored, num_pictures: int) -> Iterator[NamePage]:
+    """The page of a model of three parts; the first has so many images, the second one, the third none."""
+
     def save(names: Mapping[int, str], pairs: Sequence[Pair]) -> str:
         try:
-            renamed(SPEC, names, pairs)
+            renamed(spec, names, pairs)
         except ValueError as error:
             raise ModelError(str(error)) from error
         stored.append((dict(names), list(pairs)))
         return "tiny.onnx"
 
     picture = np.full((8, 8, 3), 200, np.uint8)
-    with closing(NamePage(SPEC, [[picture, picture], [picture], []], save)) as page:
+    with closing(NamePage(spec, [[picture] * num_pictures, [picture], []], save)) as page:
+        yield page
+
+
+@pytest.fixture
+def page(stored: Stored) -> Iterator[NamePage]:
+    with serving(SPEC, stored, 2) as page:
         yield page
 
 

@@ -13,8 +13,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,8 +22,17 @@ from typing import Any
 from benchmarks.bodies.judging import Judged, judge
 from benchmarks.bodies.sets import SETS, open_set
 from benchmarks.bodies.training import TRAINERS, LearnerOptions, learn, training_clips
+from benchmarks.command_line import (
+    add_output_flags,
+    default_cache,
+    named,
+    parsed,
+    print_error,
+    require_work,
+    sets_parser,
+    write_figures,
+)
 from benchmarks.markdown import table
-from benchmarks.place import commit, machine
 from streamparts.cli.run_flags import smoothing_of
 from streamparts.errors import StreampartsError
 from streamparts.tracking.smoothing import Smoothing
@@ -75,20 +82,9 @@ def measure(asked: BodiesOptions) -> dict[str, Any]:
     return {**shape, **({"minutes of training": minutes} if minutes else {}), "rows": rows}
 
 
-def default_cache() -> Path:
-    """Folder outside the checkout."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "streamparts" / "bodies"
-
-
 def parser() -> argparse.ArgumentParser:
-    known = "\n".join(f"  {name:15} {each.about}" for name, each in SETS.items())
-    out = argparse.ArgumentParser(
-        prog="python -m benchmarks.bodies",
-        description=__doc__,
-        epilog=f"sets:\n{known}\n\nFlags after -- are handed to the trainers.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    known = (f"{name:15} {each.about}" for name, each in SETS.items())
+    out = sets_parser("bodies", __doc__, known, "the trainers")
     out.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help="default: all")
     out.add_argument(
         "--models", nargs="*", default=["person"], metavar="NAME[=FILE]",
@@ -109,26 +105,20 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--preset", help="of the trainers (default: quick for assembly, fast for scops)")
     out.add_argument("--threads", type=int, default=0, help="of the trainings (default: torch's choice)")
     out.add_argument("--features", type=Path, help="SqueezeNet's weights for scops, .npz (default: torchvision's)")
-    out.add_argument("--pictures", type=Path, metavar="DIR", help="write a sheet per set and model")
-    out.add_argument("--cache", type=Path, help="for clips and runs (default: ~/.cache/streamparts/bodies)")
-    out.add_argument("--out", type=Path, help="also write the figures there as JSON")
+    add_output_flags(out, "bodies", "write a sheet per set and model")
     return out
 
 
 def asked_of(args: argparse.Namespace, more: Sequence[str]) -> BodiesOptions:
     """Raises StreampartsError."""
-    if not args.models and not args.train:
-        raise StreampartsError("nothing to judge: give --models NAME[=FILE], or --train")
+    require_work(args)
     if min(args.num_clips, args.num_frames) < 1 or args.size < 32 or args.size % 2:
         raise StreampartsError("need at least one clip and frame, and an even --size from 32")
-    for path in (args.out.parent if args.out else None, args.pictures):
-        if path and not path.is_dir():
-            raise StreampartsError(f"{path} is not a folder; create it first")
     features = args.features.absolute() if args.features else None
     return BodiesOptions(
-        cache=(args.cache or default_cache()).absolute(),
+        cache=(args.cache or default_cache("bodies")).absolute(),
         sets=tuple(dict.fromkeys(args.sets)),
-        models=tuple(_named(text) for text in args.models),
+        models=tuple(named(text) for text in args.models),
         num_clips=args.num_clips,
         num_frames=args.num_frames,
         size=args.size,
@@ -139,26 +129,17 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> BodiesOptions:
     )
 
 
-def _named(text: str) -> tuple[str, str]:
-    name, _, file = text.partition("=")
-    return (name, file) if file else (Path(name).stem if name.endswith(".onnx") else name, name)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    own, more = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
-    args = parser().parse_args(own)
+    args, more = parsed(parser(), words)
     try:
         figures = measure(asked_of(args, more))
     except (StreampartsError, OSError, ValueError) as error:
-        print(f"benchmarks.bodies: error: {error}", file=sys.stderr)
-        return 1
+        return print_error("bodies", error)
     columns = list(dict.fromkeys(key for row in figures["rows"] for key in row))
     print(table(columns, [[row.get(column) for column in columns] for row in figures["rows"]]))
-    if args.out:
-        about = {"command": words, "commit": commit(), "machine": machine()}
-        args.out.write_text(json.dumps({**about, **figures}, indent=1) + "\n", encoding="utf-8")
+    write_figures(args.out, words, figures)
     return 0
 
 

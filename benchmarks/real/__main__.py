@@ -6,7 +6,7 @@ evaluated on the sets of their kind of subject, if it is known, or on those of -
 set's own clips (half an hour each on two cores; kept in the cache) and evaluates its teacher, its student and its
 export. Models run as users run them: `streamparts.track`, clip by clip, stills one by one.
 examples:
-  python -m benchmarks.real --models puppet-human                     # the shipped model on people, nothing trained
+  python -m benchmarks.real --models puppet-human                     # the bundled model on people, nothing trained
   python -m benchmarks.real --sets taichi hand --train --pictures sheets
   python -m benchmarks.real --sets davis-animals --models dog=runs/dog.onnx --out dog.json
   python -m benchmarks.real --sets dance --train --subject motion --steps-scale 0.1 -- --seed 1
@@ -15,15 +15,22 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.place import commit, machine
+from benchmarks.command_line import (
+    add_output_flags,
+    default_cache,
+    named,
+    parsed,
+    print_error,
+    require_work,
+    sets_parser,
+    write_figures,
+)
 from benchmarks.real import training
-from benchmarks.real.measuring import MAX_FRAMES, Asked, Rows, default_cache, measure
+from benchmarks.real.measuring import MAX_FRAMES, Asked, Rows, measure
 from benchmarks.real.sets import DATA, SETS
 from benchmarks.real.tables import tables
 from streamparts.cli.run_flags import smoothing_of
@@ -33,16 +40,13 @@ from train.presets.assembly import PRESETS
 
 
 def parser() -> argparse.ArgumentParser:
-    known = "\n".join(f"  {name:14} {each.about} ({each.kind})" for name, each in SETS.items())
-    out = argparse.ArgumentParser(
-        prog="python -m benchmarks.real",
-        description=__doc__,
-        epilog=f"sets:\n{known}\n\nFlags after -- are handed to train.assembly.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    out.add_argument("--sets", nargs="+", choices=SETS, metavar="NAME", help="default: all, with what is made for them")
+    known = (f"{name:14} {each.about} ({each.kind})" for name, each in SETS.items())
+    out = sets_parser("real", __doc__, known, "train.assembly")
     out.add_argument(
-        "--models", nargs="+", default=[], metavar="NAME[=FILE]", help="shipped models by name, or .onnx files"
+        "--sets", nargs="+", choices=SETS, metavar="NAME", help="default: all, each with the models of its kind"
+    )
+    out.add_argument(
+        "--models", nargs="+", default=[], metavar="NAME[=FILE]", help="bundled models by name, or .onnx files"
     )
     out.add_argument("--train", action="store_true", help="learn a model from each set, unless it is in the cache")
     out.add_argument(
@@ -55,30 +59,24 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--smooth", action="store_true", help="as run --smooth: poses and sides over time")
     out.add_argument("--steady-sides", action="store_true", help="as run --steady-sides")
     out.add_argument("--max-frames", type=int, default=MAX_FRAMES, help="of each set, evenly (default: %(default)s)")
-    out.add_argument("--pictures", type=Path, metavar="DIR", help="write a sheet per set and model; not for publishing")
     out.add_argument("--data", type=Path, default=DATA, help="folder of the sets (default: ../shared/data)")
-    out.add_argument("--cache", type=Path, help="for clips and runs (default: ~/.cache/streamparts/real)")
-    out.add_argument("--out", type=Path, help="also write the figures there as JSON")
+    add_output_flags(out, "real", "write a sheet per set and model; not for publishing")
     return out
 
 
 def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
     """Raises StreampartsError."""
-    if not args.train and not args.models:
-        raise StreampartsError("nothing to judge: give --models NAME[=FILE], or --train")
+    require_work(args)
     if args.max_frames < 1 or not args.steps_scale > 0:
         raise StreampartsError("--max-frames must be at least 1 and --steps-scale above 0")
-    for path in (args.out.parent if args.out else None, args.pictures):
-        if path and not path.is_dir():
-            raise StreampartsError(f"{path} is not a folder; create it first")
-    models = dict(_named(text) for text in args.models)
+    models = dict(named(text) for text in args.models)
     subject = str(Path(args.subject).absolute()) if Path(args.subject).exists() else args.subject
     recipe = training.Recipe(args.preset, args.steps_scale, subject, args.threads, tuple(more))
     return Asked(
         tuple(SETS[name] for name in dict.fromkeys(args.sets or SETS)),
         models,
         args.data,
-        (args.cache or default_cache()).absolute(),
+        (args.cache or default_cache("real")).absolute(),
         max_frames=args.max_frames,
         pictures=args.pictures,
         roi=args.roi,
@@ -88,31 +86,21 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
     )
 
 
-def _named(text: str) -> tuple[str, str]:
-    name, _, file = text.partition("=")
-    return (name, file) if file else (Path(name).stem if name.endswith(".onnx") else name, name)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 with one line on what is wrong, 2 for wrong usage."""
+    """Return the exit code: 0, 1 with a one-line error, or 2 for wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    own, more = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
-    args = parser().parse_args(own)
+    args, more = parsed(parser(), words)
     try:
         asked = asked_of(args, more)
 
         def keep(rows: Rows, lines: list[str]) -> None:
-            about: dict[str, Any] = {"command": words, "commit": commit(), "machine": machine(), "missing": lines}
-            if args.out:
-                kept = [rounded(row) for row in rows]
-                args.out.write_text(json.dumps({**about, "rows": kept}, indent=1) + "\n", encoding="utf-8")
+            write_figures(args.out, words, {"missing": lines, "rows": [rounded(row) for row in rows]})
 
         rows, missing = measure(asked, keep)
         if not rows:
             raise StreampartsError(missing[0] if missing else "no model fits a set that was chosen")
     except (StreampartsError, OSError, ValueError) as error:
-        print(f"benchmarks.real: error: {error}", file=sys.stderr)
-        return 1
+        return print_error("real", error)
     print(tables(rows, missing))
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import default_cache
 from benchmarks.real import training
 from benchmarks.real.running import Model, false_parts, judge, network_model, runtime_model
 from benchmarks.real.sets import DATA, SETS, Case, NoDataError, RealSet, empty
@@ -52,12 +52,6 @@ class Asked:
     """Models are tried on all the sets, not only on those of their kind of subject."""
     recipe: training.Recipe | None = None
     """None disables training."""
-
-
-def default_cache() -> Path:
-    """Folder outside the checkout."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "streamparts" / "real"
 
 
 def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows, lines: None) -> tuple[Rows, list[str]]:
@@ -122,6 +116,6 @@ def shipped(max_frames: int, quick: bool = False) -> dict[str, list[Any]]:
     rows, missing = Rows(), list[str]()
     for name in (each for each in model_names() if load_model(each).spec.precision == "fp32"):
         floor = name == "puppet-human"
-        found, missing = measure(Asked(sets, {name: name}, DATA, default_cache(), max_frames, everywhere=floor))
+        found, missing = measure(Asked(sets, {name: name}, DATA, default_cache("real"), max_frames, everywhere=floor))
         rows += found
     return {"rows": rows, "missing": missing}

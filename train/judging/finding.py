@@ -4,6 +4,7 @@ one function from an image to parts."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from streamparts.arrays import ByteArray
@@ -43,6 +44,13 @@ def open_onnx(model: str) -> Finder:
     return Finder(description, bundle.spec.parts, bundle.spec.input_hw, run)
 
 
+def _with_numbers(
+    description: dict[str, object], num_parts: int, size: int, run: Callable[[ByteArray], RawParts]
+) -> Finder:
+    """A network whose parts have numbers for names, and whose input is a square of this side."""
+    return Finder(description, tuple(f"part{k}" for k in range(num_parts)), (size, size), run)
+
+
 def open_student(folder: Path) -> Finder:
     """Load the student of the last checkpoint, finished or not."""
     import torch
@@ -63,8 +71,7 @@ def open_student(folder: Path) -> Finder:
         return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), output.logits.softmax(1)[0].numpy())
 
     description: dict[str, object] = {"name": folder.name, "student_step": step, "student_steps": _wanted_steps(folder)}
-    names = tuple(f"part{k}" for k in range(config.num_parts))
-    return Finder(description, names, (config.image_size, config.image_size), run)
+    return _with_numbers(description, config.num_parts, config.image_size, run)
 
 
 def open_scops(folder: Path) -> Finder:
@@ -94,8 +101,7 @@ def open_scops(folder: Path) -> Finder:
         return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), judged.numpy())
 
     description: dict[str, object] = {"name": folder.name, "scops_step": step}
-    names = tuple(f"part{k}" for k in range(config.num_parts))
-    return Finder(description, names, (config.image_size, config.image_size), run)
+    return _with_numbers(description, config.num_parts, config.image_size, run)
 
 
 def open_segmenter(folder: Path) -> Finder:
@@ -119,8 +125,7 @@ def open_segmenter(folder: Path) -> Finder:
         return RawParts(read.labels[0].numpy(), read.affines[0].numpy(), masks[0].numpy())
 
     description: dict[str, object] = {"name": folder.name, "method": method, "step": step}
-    names = tuple(f"part{k}" for k in range(config.num_parts))
-    return Finder(description, names, (config.image_size, config.image_size), run)
+    return _with_numbers(description, config.num_parts, config.image_size, run)
 
 
 def open_teacher(checkpoint: Path) -> Finder:
@@ -143,8 +148,7 @@ def open_teacher(checkpoint: Path) -> Finder:
         return RawParts(masks.argmax(0).byte().numpy(), affines.numpy(), masks.numpy())
 
     description: dict[str, object] = {"name": f"{checkpoint.parent.name}/{checkpoint.name}", "teacher_step": step}
-    names, side = tuple(f"part{k}" for k in range(groups.num_parts)), teacher.config.image_size
-    return Finder(description, names, (side, side), run)
+    return _with_numbers(description, groups.num_parts, teacher.config.image_size, run)
 
 
 def _wanted_steps(folder: Path) -> object:
