@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -139,23 +138,6 @@ class Overlapping(Backend, Protocol):
 
     def collect(self) -> NetworkOutputs:
         """Wait for the oldest submitted batch, and return its outputs. Raises ModelError."""
-
-
-@runtime_checkable
-class OnDevice(Backend, Protocol):
-    """A backend that also takes images from the memory of its own device."""
-
-    def run_on_device(self, images: Sequence[DeviceImage]) -> NetworkOutputs:
-        """run() for images at the model's input size that are on the device. Raises ModelError."""
-
-
-@runtime_checkable
-class OverlappingOnDevice(OnDevice, Overlapping, Protocol):
-    """One that can start on them before the batch before them is done."""
-
-    def submit_on_device(self, images: Sequence[DeviceImage]) -> None:
-        """submit() for images at the model's input size, at most max_batch, that are on the device; they may be dropped
-        at once. Raises ModelError."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -19,8 +19,8 @@ from streamparts.backends.onnx_runtime import OnnxRuntimeBackend  # noqa: E402
 from streamparts.backends.shared import SharedDeviceBackend, share  # noqa: E402
 from streamparts.backends.torch_cuda import TorchCudaBackend  # noqa: E402
 from streamparts.bundle.load import Bundle  # noqa: E402
-from streamparts.data import DeviceImage, Frame, NetworkOutputs, OnDevice, Overlapping  # noqa: E402
-from streamparts.devices import torch_images  # noqa: E402
+from streamparts.data import DeviceImage, Frame, NetworkOutputs, Overlapping  # noqa: E402
+from streamparts.devices import OnDevice, torch_images  # noqa: E402
 from streamparts.devices.torch_images import TorchImage, axis_weights  # noqa: E402
 from streamparts.errors import ModelError  # noqa: E402
 from streamparts.geometry import Letterbox  # noqa: E402
@@ -271,7 +271,7 @@ def test_no_or_too_many_images_on_the_device_are_refused(student: Bundle, count:
     image = TorchImage(torch.zeros(64, 64, 3, dtype=torch.uint8))
     with pytest.raises(ValueError, match=f"got {count}"):
         backend.submit_on_device([image] * count)
-    with pytest.raises(ModelError, match=r"takes images of \(64, 64\)"):
+    with pytest.raises(ModelError, match=r"\(64, 64\)"):
         backend.submit_on_device([TorchImage(torch.zeros(32, 64, 3, dtype=torch.uint8))])
 
 

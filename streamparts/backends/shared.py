@@ -12,7 +12,8 @@ import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.backends.overlap import NUM_SLOTS
-from streamparts.data import Backend, DeviceImage, NetworkOutputs, OnDevice, Overlapping, OverlappingOnDevice
+from streamparts.data import Backend, DeviceImage, NetworkOutputs, Overlapping
+from streamparts.devices import OnDevice, OverlappingOnDevice
 from streamparts.errors import ModelError
 from streamparts.threads import DaemonThread
 
@@ -182,7 +183,7 @@ class SharedDeviceBackend(SharedBackend):
     """One whose backend also takes images from its device's memory."""
 
     def run_on_device(self, images: Sequence[DeviceImage]) -> NetworkOutputs:
-        """See data.OnDevice; errors as for `run`."""
+        """See devices.OnDevice; errors as for `run`."""
         return self._outputs_of(_Call(list(images)))
 
 

@@ -96,7 +96,7 @@ class TorchCudaBackend:
             return self._in_flight.collect()
 
     def run_on_device(self, images: Sequence[DeviceImage]) -> NetworkOutputs:
-        """See data.OnDevice."""
+        """See devices.OnDevice."""
         self._in_flight.require_idle()
         outputs = []
         for start in range(0, len(images), self.max_batch):
@@ -105,7 +105,7 @@ class TorchCudaBackend:
         return joined(outputs)
 
     def submit_on_device(self, images: Sequence[DeviceImage]) -> None:
-        """See data.OverlappingOnDevice."""
+        """See devices.OverlappingOnDevice."""
         tensors = [self._tensor_of(image) for image in images]
         if not 0 < len(tensors) <= self.max_batch:
             raise ValueError(f"submit_on_device takes 1 to {self.max_batch} images at once, got {len(tensors)}")

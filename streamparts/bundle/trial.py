@@ -75,7 +75,7 @@ def try_out(session: InferenceSession, input_hw: tuple[int, int], seconds: float
         raise _refusal(error) or ModelError(f"does not run ({error_line(error)}); copy or export it again") from error
     finally:
         done.set()
-        watcher.join()
+        watcher.ends()
 
 
 def _refusal(error: Exception) -> ModelError | None:

@@ -10,16 +10,8 @@ import numpy as np
 
 from streamparts.arrays import ByteArray
 from streamparts.bundle.load import Bundle
-from streamparts.data import (
-    Backend,
-    DeviceImage,
-    Frame,
-    NetworkOutputs,
-    OnDevice,
-    Overlapping,
-    OverlappingOnDevice,
-    Parts,
-)
+from streamparts.data import Backend, DeviceImage, Frame, NetworkOutputs, Overlapping, Parts
+from streamparts.devices import OnDevice, OverlappingOnDevice
 from streamparts.errors import ModelError
 from streamparts.geometry import Letterbox, Region
 from streamparts.sources.rescale import Rescaler
