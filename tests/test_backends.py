@@ -339,7 +339,7 @@ def test_a_missing_extra_names_its_pip_command(
 def test_a_provider_that_this_onnx_runtime_lacks_is_an_error(bundle: Bundle) -> None:
     if "onnxruntime-cuda" in HERE:
         pytest.skip("onnxruntime-cuda is here")
-    with pytest.raises((MissingExtraError, BackendError), match="onnxruntime-cuda cannot be used"):
+    with pytest.raises((MissingExtraError, BackendError), match="onnxruntime-cuda"):
         open_backend(bundle, "onnxruntime-cuda")
 
 
@@ -365,7 +365,7 @@ def test_a_provider_that_falls_back_to_the_cpu_is_an_error(bundle: Bundle, monke
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
     # ONNX Runtime warns of it, or, where it has the provider but no device, writes to its log.
-    with pytest.warns(UserWarning), pytest.raises(BackendError, match="CUDAExecutionProvider does not start"):
+    with pytest.warns(UserWarning), pytest.raises(BackendError, match="CUDAExecutionProvider"):
         OnnxRuntimeBackend(bundle, device="cuda")
 
 

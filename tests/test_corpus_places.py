@@ -70,5 +70,5 @@ def test_a_manifest_that_came_along_with_a_name_that_leads_out_is_refused(tmp_pa
     (line if field == "name" else line["outputs"][0])[field] = "day/../../../x"
     (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
     for read in (read_manifest, Manifest):
-        with pytest.raises(VideoError, match=r"line 1: the name 'day/../../../x' points outside"):
+        with pytest.raises(VideoError, match=r"line 1\b.*'day/\.\./\.\./\.\./x'"):
             read(LocalFolder(tmp_path))

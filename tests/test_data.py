@@ -28,7 +28,7 @@ def make_tracks(num_parts: int = 2, **changes: object) -> Tracks:
 
 
 def test_the_message_of_a_wrong_shape_says_what_came_and_what_was_wanted() -> None:
-    with pytest.raises(ValueError, match=r"points has shape \(3, 4\), expected \(any, 2\)"):
+    with pytest.raises(ValueError, match=r"points.*\(3, 4\).*\(any, 2\)"):
         require_shape("points", np.zeros((3, 4)), (None, 2))
 
 

@@ -146,5 +146,5 @@ def test_a_network_without_coarse_features_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "factors.json").write_text("{}")
-    with pytest.raises(StreampartsError, match="contains no factors"):
+    with pytest.raises(StreampartsError, match="train-dff"):
         open_finder(str(tmp_path))

@@ -141,13 +141,13 @@ def test_random_damage_to_a_sidecar_is_an_error_of_one_line_or_none(built: Path)
 
 def test_an_engine_without_its_sidecar_is_refused(built: Path) -> None:
     sidecar_path(built).unlink()
-    with pytest.raises(ModelError, match=r"description tiny.engine.json is missing"):
+    with pytest.raises(ModelError, match=r"tiny\.engine\.json"):
         load_engine(built, trust=True)
 
 
 def test_a_missing_engine_is_refused(built: Path) -> None:
     built.unlink()
-    with pytest.raises(ModelError, match="no such engine"):
+    with pytest.raises(ModelError, match=r"tiny\.engine: "):
         load_engine(built)
 
 
@@ -183,7 +183,7 @@ def test_a_mismatch_without_the_very_model_says_which_versions_and_what_to_do(
     model.unlink()
     if beside == "another model":
         write_tiny_model(model, (32, 32))
-    with pytest.raises(ModelError, match=r"tensorrt 9.0.1 .*10.99.0.*put the tiny.onnx .*streamparts build") as caught:
+    with pytest.raises(ModelError, match=r"tensorrt 9\.0\.1 .*10\.99\.0.*tiny\.onnx.*streamparts build") as caught:
         load_engine(built, trust=True)
     one_line(caught)
 
@@ -260,5 +260,5 @@ def test_an_engine_built_without_a_gpu_needs_its_model_for_the_comparison(
 ) -> None:
     edit_info(built, verified=False)
     model.unlink()
-    with pytest.raises(ModelError, match=r"never verified; put the tiny.onnx"):
+    with pytest.raises(ModelError, match=r"verified.*tiny\.onnx"):
         load_engine(built)

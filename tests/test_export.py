@@ -151,5 +151,5 @@ def test_a_weight_that_is_written_in_another_form_is_noticed() -> None:
     model = onnx.load_model_from_string(exported("nano")[1].data)
     weights = dict(fuse_batch_norms(exported("nano")[0]).state_dict())
     weights["student.mask.0.weight"] = weights["student.mask.0.weight"] + 1
-    with pytest.raises(ModelError, match=r"writes student\.mask\.0\.weight in another form"):
+    with pytest.raises(ModelError, match=r"student\.mask\.0\.weight"):
         hold_weights(model, weights)

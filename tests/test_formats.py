@@ -261,7 +261,7 @@ def test_a_file_with_wrong_bytes_is_read_or_refused_in_one_line(tmp_path: Path, 
 def test_frames_out_of_order_are_refused(tmp_path: Path, tracks: Path) -> None:
     lines = lines_of(tracks)
     swapped = write_lines(tmp_path / "swapped.jsonl", [*lines[:3], lines[4], lines[3], *lines[5:]])
-    with pytest.raises(TracksError, match="frame 2 comes after frame 3"):
+    with pytest.raises(TracksError, match=r"frame 2\b.*frame 3\b"):
         convert(swapped, tmp_path / "t.csv")
 
 

@@ -108,7 +108,7 @@ def test_a_missing_or_damaged_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "CollectedData.csv").write_text(DLC)
     (tmp_path / "img2.png").write_text("no image")
     labelled = opened(f"dlc:{tmp_path}")
-    with pytest.raises(LabelsError, match=r"img1\.png: cannot be read"):
+    with pytest.raises(LabelsError, match=r"img1\.png"):
         list(labelled.read())
     write_image(tmp_path / "img1.png", plain(1))
     with pytest.raises(LabelsError, match=r"img2\.png"):

@@ -277,7 +277,7 @@ def test_a_driver_that_never_returns_does_not_cost_a_thread_per_attempt(
     )
     source._connect_seconds = 0.2
     try:
-        with pytest.raises(VideoError, match="failed reconnection attempts: 40"):
+        with pytest.raises(VideoError, match=r"attempts.*\b40\b"):
             in_time(lambda: list(source))
         assert num_opened <= 6
     finally:

@@ -115,7 +115,7 @@ def test_a_missing_extra_is_named_before_anything_else_happens(
 def test_pylsl_without_its_library_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pylsl", None)  # importing it fails
     monkeypatch.delitem(sys.modules, "streamparts.sinks.messages.lsl", raising=False)
-    with pytest.raises(MissingExtraError, match="lsl:// cannot be used") as caught:
+    with pytest.raises(MissingExtraError, match="lsl://") as caught:
         importlib.import_module("streamparts.sinks.messages.lsl")
     assert "\n" not in str(caught.value)
 
@@ -271,7 +271,7 @@ def test_a_port_in_use_is_told_at_the_start_and_nothing_is_touched(scheme: str, 
     path.write_text("precious")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(VideoError, match=rf"^{address}: cannot listen there \(Address already in use\)$"):
+        with pytest.raises(VideoError, match=rf"^{address}: .*\(Address already in use\)$"):
             run(ArraySource(3), bundle, tracks=path, send=["udp://127.0.0.1:9", address], force=True)
     assert path.read_text() == "precious"
 

@@ -60,7 +60,7 @@ def test_no_damaged_model_with_a_sidecar_is_ever_loaded(model: Path) -> None:
 def test_an_edited_sidecar_is_refused_with_the_field(model: Path) -> None:
     path = sidecar_path(model)
     path.write_text(path.read_text().replace("Apache-2.0", "none"))
-    with pytest.raises(ModelError, match=r"\(license\): the \.json was edited"):
+    with pytest.raises(ModelError, match=r"\(license\)"):
         load_model(model)
 
 

@@ -205,5 +205,5 @@ def test_torch_takes_the_best_device_and_says_which(student: Bundle) -> None:
 def test_a_device_that_is_not_here_is_an_error(student: Bundle, device: str) -> None:
     if best_device() == device:
         pytest.skip(f"{device} is here")
-    with pytest.raises(BackendError, match=f"torch-{device} cannot be used: "):
+    with pytest.raises(BackendError, match=f"torch-{device}"):
         open_backend(student, f"torch-{device}")

@@ -186,7 +186,7 @@ def test_a_network_that_fails_is_an_error_of_one_line(student: Bundle, monkeypat
 
     monkeypatch.setattr(TorchSlot, "submit", breaks)
     backend = TorchCudaBackend(student, new_stream=HostStream)
-    with pytest.raises(ModelError, match="failed on torch-cuda: CUDA error: out of memory"):
+    with pytest.raises(ModelError, match="torch-cuda: CUDA error: out of memory"):
         backend.run(pictures(student, 1))
 
 
@@ -226,7 +226,7 @@ def test_tf32_is_off_in_the_layers_that_lose_by_it() -> None:
 
 def test_only_students_are_halved(tmp_path_factory: pytest.TempPathFactory) -> None:
     teacher = exported_bundle("teacher", tmp_path_factory.mktemp("teacher"))
-    with pytest.raises(ModelError, match="torch-cuda-fp16 runs students only; use torch-cuda"):
+    with pytest.raises(ModelError, match=r"torch-cuda-fp16.*torch-cuda\b"):
         TorchCudaBackend(teacher, "fp16", new_stream=HostStream)
 
 
@@ -256,7 +256,7 @@ def test_a_compiled_network_says_the_same(student: Bundle, monkeypatch: pytest.M
 def test_without_a_gpu_it_is_an_error_that_says_why(student: Bundle) -> None:
     if best_device() == "cuda":
         pytest.skip("a GPU is here")
-    with pytest.raises(BackendError, match="torch-cuda-fp16 cannot be used: no NVIDIA"):
+    with pytest.raises(BackendError, match=r"torch-cuda-fp16.*NVIDIA"):
         open_backend(student, "torch-cuda-fp16")
 
 

@@ -253,7 +253,7 @@ def test_a_file_that_cannot_be_resumed_stays_as_it_is(
 def test_damage_at_the_end_is_told_by_its_line(tracks_path: Path, bundle: Bundle) -> None:
     with tracks_path.open("ab") as file:
         file.write(b"\0\0\0\n")
-    with pytest.raises(TracksError, match=r"line 42: .*delete this line"):
+    with pytest.raises(TracksError, match=r"line 42\b"):
         resume_point(tracks_path, bundle)
 
 
