@@ -162,6 +162,7 @@ def parts_of(anatomy: Anatomy, rig: Rig) -> NDArray[np.uint8]:
     sums = np.zeros((len(rig.vertices), len(anatomy.parts)), np.float32)
     for part, names in anatomy.owners.items():
         mine = [b for b in rig.bones(*names) if rig.names[b] not in anatomy.points] if names else []
+        # (V,) influence of the part's bones together
         sums[:, anatomy.parts.index(part)] = rig.weights[:, mine].sum(1)
     out = sums.argmax(1).astype(np.uint8)
     head = out == anatomy.parts.index("head")
@@ -190,6 +191,7 @@ def places_of(anatomy: Anatomy, rig: Rig, parts: NDArray[np.uint8], normals: Arr
     6, 7 unused
     """
     out = np.zeros((len(parts), 8), np.float32)
+    # the z of the normal, downwards
     out[:, 0] = -normals[:, 2]
     names = np.array(anatomy.parts)[parts]
     low = np.char.find(names, "lower_leg") >= 0
@@ -206,6 +208,7 @@ def places_of(anatomy: Anatomy, rig: Rig, parts: NDArray[np.uint8], normals: Arr
     out[:, 3] = np.linalg.norm(left - eye, axis=1) / head
     tail = names == "tail"
     start, end = (rig.joints[rig.names.index(f"{anatomy.tail}{n}"), 0] for n in (1, anatomy.last))
+    # the tail is straight along x at rest
     out[:, 4] = np.where(tail, (rig.vertices[:, 0] - start) / (end - start), -1)
     out[:, 5] = (tail | (np.char.find(names, "_ear") >= 0) | (paw & (height < 0.35 * top))).astype(np.float32)
     return out

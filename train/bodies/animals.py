@@ -134,6 +134,7 @@ class Animals:
         stretched = skin(rest, self.rig.weights, moves)
         normals = vertex_normals(stretched, self.rig.faces)
         trunk = self.rig.weights[:, self.rig.bones("torso", "L_", "vertebra", "pelvis", "upper_")].sum(1)
+        # (V,) thickness along the normals: of the trunk, and of all
         fat = rng.normal(0.004, 0.013) * trunk + rng.exponential(0.005) * (rng.random() < 0.6)
         tufts = rng.normal(0, 1, len(rest)) * rng.exponential(0.0025) * (rng.random() < 0.5)
         furry = ~self.ears & (self.places[:, 5] < 0.5) if self.rodent else ~self.ears
@@ -144,6 +145,7 @@ class Animals:
     def _other_head(self, rng: Generator, rest: Array) -> Array:
         """Change snout and ears: long or short; small, large, hanging or folded back."""
         head = self.rig.weights[:, self.rig.bones("skull", "jaw")].sum(1)
+        # (V,) distance ahead of the snout's beginning, which is stretched or shortened
         beyond = np.maximum(rest[:, 0] - self.anatomy.snout, 0) * head
         rest[:, 0] += beyond * (rng.uniform(-0.15, 0.15) if self.rodent else rng.uniform(-0.6, 0.35))
         base = np.array(self.anatomy.ear, np.float32)
@@ -155,6 +157,7 @@ class Animals:
             mine = self.ears & (np.sign(rest[:, 1]) == sign)
             off = (rest[mine] - base * [1, sign, 1]) * size
             cos, sin = np.cos(fold), np.sin(fold) * sign
+            # rotation about x; the right ear's has the opposite sign
             off = np.stack([off[:, 0], cos * off[:, 1] + sin * off[:, 2], cos * off[:, 2] - sin * off[:, 1]], 1)
             rest[mine] = base * [1, sign, 1] + off
         return rest
@@ -205,6 +208,7 @@ def _above(rng: Generator, figure: BodyFigure) -> Camera:
 
 
 def _looking(rng: Generator, figure: BodyFigure, angle: float, lift: float, roll: float) -> Camera:
+    # spherical coordinates around the animal
     outwards = np.array([np.cos(angle) * np.cos(lift), np.sin(angle) * np.cos(lift), np.sin(lift)], np.float32)
     away = float(rng.choice([rng.uniform(1.3, 2.5), rng.uniform(2.5, 9)], p=[0.2, 0.8]))
     middle = np.asarray(figure.vertices.mean(0), np.float32)

@@ -122,6 +122,7 @@ def make_arm(name: str, kind: ArmKind, mechanism: Mechanism) -> Arm:
     """Find parts, and places on the arm; the gripper is everything attached to the link HAND."""
     names = [link.name for link in mechanism.links]
     hand = names.index(HAND)
+    # (L,) part of each link; all behind HAND is gripper
     part_of = np.full(len(names), PARTS.index("gripper"), np.uint8)
     for part in PARTS[:-1]:
         part_of[[names.index(link) for link in getattr(kind, part)]] = PARTS.index(part)
@@ -140,6 +141,7 @@ def make_arm(name: str, kind: ArmKind, mechanism: Mechanism) -> Arm:
     length = float(np.linalg.norm(np.diff(joints[:-1], axis=0), axis=1).sum())
     where = places_on_arm(mechanism, parts, joints, turned, places)
     # canonical: left 0, as an arm has no sides; back is the distance from the axis, up is the way from base to tip
+    # from 0 to 1 along the whole arm, each part taking an equal share
     along = (where[:, 0] + np.clip(where[:, 1], 0, 1)) / len(PARTS) - 0.5
     canonical = np.stack([np.zeros_like(along), where[:, 2] / length, along], 1).astype(np.float32)
     return Arm(name, _scaled(mechanism, 1 / length), parts, where, np.clip(canonical, -0.6, 0.6), points, top / length)

@@ -133,6 +133,7 @@ def draw_angles(rng: Generator, arm: Arm) -> Array:
             continue
         found += bad == 0
         down = float(unit(joints[-1] - joints[-2])[2])
+        # impossible poses by their violation; possible ones below all of these, those that point down first
         score = bad if bad > 0 else -3.0 + down + rng.normal(0, 0.7)
         if best is None or score < best[0]:
             best = (score, angles)
@@ -150,6 +151,7 @@ def next_angles(rng: Generator, arm: Arm, angles: Array) -> Array:
     for _ in range(TRIES):
         wanted = np.clip(angles + rng.normal(0, STEP, len(angles)), low, high)
         wanted[hand:] = _any_angles(rng, arm.mechanism)[hand:]
+        # the way there must be free, too: four places along it
         ways = (angles + share * (wanted - angles) for share in (0.25, 0.5, 0.75, 1.0))
         if all(trouble(arm.joints(*place_links(arm.mechanism, way))) == 0 for way in ways):
             return np.asarray(wanted, np.float32)
@@ -184,6 +186,7 @@ def trouble(joints: Array) -> float:
     foot, _, shoulder, elbow, wrist, hand, tip = joints
     floor = foot[2]
     out = sum(max(0.0, float(floor + 0.05 - point[2])) for point in (elbow, wrist, hand, tip))
+    # distances of points from the axes of other parts, as segments between joints
     column = (foot, shoulder)
     for point in (wrist, hand, tip):
         out += max(0.0, 1.3 * CLEARANCE - _distance(point, *column))
@@ -216,6 +219,7 @@ def figure_of(arm: Arm, angles: Array, extras: int) -> BodyFigure:
     added = [vertex_normals(np.asarray(piece[0], np.float32), piece[1]) for piece in pieces[1:]]
     materials = np.concatenate([np.full((len(piece[0]), 1), piece[4], np.float32) for piece in pieces])
     parts, where, canonical = (np.concatenate([piece[k] for piece in pieces]) for k in (2, 3, 5))
+    # the whole figure turned about the vertical
     whole = turn(0, 0, rng.uniform(-180, 180))
     hanging = rng.random() < 0.06
     if hanging:

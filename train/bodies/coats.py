@@ -33,7 +33,7 @@ PATTERNS = ("plain", "saddle", "patches", "spots", "stripes")
 
 @dataclass(frozen=True)
 class Coat:
-    """The looks of an animal; its `places` are columns of animals.PLACES."""
+    """The looks of an animal; its `places` are those of anatomy.places_of."""
 
     first: Array
     second: Array
@@ -66,6 +66,7 @@ class Coat:
     def paint(self, places: Array, _material: Array, rest: Array) -> tuple[Array, Array]:
         """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8) and positions at rest (M, 3)."""
         below, leg, nose, eye, tail, bare = places[:, 0], *places[:, 1:6].T
+        # (M, 1) share of the second colour, with a soft border where the pattern is 0
         mix = _soft(self._pattern(rest, places), 6.0)[:, None]
         colour = self.first * (1 - mix) + self.second * mix
         under = (self.shaded * _soft(below - 0.25, 4.0))[:, None]
@@ -90,6 +91,7 @@ class Coat:
         if self.pattern == "saddle":
             return np.asarray(-places[:, 0] - self.share * 0.5 + 0.15 * waves[:, 0], np.float32)
         if self.pattern == "stripes":
+            # stripes across y, bent by two waves
             bent = rest[:, 1] / self.period * 2 * np.pi + 0.8 * waves[:, 0] + 0.5 * waves[:, 1]
             return np.asarray(np.sin(2 * bent) - self.share - 0.3, np.float32)
         if self.pattern == "spots":
@@ -99,7 +101,9 @@ class Coat:
     def _hairs(self, rest: Array) -> Array:
         """(M,) streaks and fine noise, about in [-1, 1]."""
         fine = rest @ (self.waves[:3] * np.array([60, 330, 330], np.float32)).T + self.phases[:3]
+        # a hash of the position, which looks like noise and moves with the skin
         grain = np.modf(np.abs(np.sin(rest @ np.array([1271.7, 3117.3, 2741.1], np.float32))) * 437.5)[0]
+        # waves of waves along the body: streaks of uneven length
         strand = np.sin(fine[:, 0] + 2 * np.sin(fine[:, 1] * 0.4)) * np.sin(
             fine[:, 2] * 0.3 + 2 * np.sin(fine[:, 0] * 0.2)
         )

@@ -188,12 +188,14 @@ def set_fingers(rng: Generator, joints: Array, hand: HandPose, arm: Array) -> Ar
     pose = arm.copy()
     at = {name: joints[j] for j, name in enumerate(JOINTS)}
     low, high = np.array(FLEXION, np.float32).T
+    # (4, 3) within the limits of the three joints
     flexion = np.clip(hand.flexion, low, high)
     for row, finger in enumerate(FINGERS[1:]):
         bones = np.stack(
             [at[f"{finger}{k + 1}"] - at[f"{finger}{k}"] for k in (1, 2)] + [at[f"{finger}_tip"] - at[f"{finger}3"]]
         )
         axis = hinge(joints, finger)
+        # (3,) degrees by which the bones are bent at rest: `flexion` counts from straight
         before = np.concatenate(
             [[_bent(bones[0])], np.degrees([_turn_of(bones[k], bones[k + 1], axis) for k in (0, 1)])]
         )
@@ -233,6 +235,7 @@ def _set_thumb(rng: Generator, joints: Array, hand: HandPose, pose: Array) -> No
     # (to the thumb, to the tips, out of the palm) -> the axes of the hand
     wanted = unit(np.array([-out, -palmar, ahead]) + rng.normal(0, 0.12, 3))
     bone = unit(second - first)
+    # the shortest rotation from the bone at rest to the wanted direction, then the turn about it
     swing = about(np.cross(bone, wanted), float(np.arccos(np.clip(bone @ wanted, -1, 1))))
     twist = about(wanted, np.radians(-turned + rng.normal(0, 6)))
     pose[JOINTS.index("thumb1")] = twist @ swing
@@ -263,7 +266,9 @@ def overlap(places: Array) -> float:
             radii.append(np.full(len(steps) - 1, RADII["palm"]))
             owners.append(np.full(len(steps) - 1, 9))
     where, reach, owner = np.concatenate(points), np.concatenate(radii), np.concatenate(owners)
+    # (P, P) distances of points that stand for spheres of their finger's radius
     apart = np.linalg.norm(where[:, None] - where[None], axis=2)
+    # 0.85: skin gives way where fingers touch
     deep = np.maximum(0.85 * (reach[:, None] + reach[None]) - apart, 0)
     # a finger begins in the palm, next to its neighbours: those points do not count
     first = np.zeros(len(where), bool)

@@ -69,6 +69,7 @@ class Pose:
         places, _ = place_joints(self.rig.joints, self.turns, self.rig.parents)
         front, hind = (min((places[b] for b in self.rig.bones(f"{name}_")), key=lambda p: float(p[2]))
                        for name in (hands, feet))  # fmt: skip
+        # the slope of the line from the lowest hind foot to the lowest forefoot, taken back
         tilt = np.arctan2(front[2] - hind[2], front[0] - hind[0])
         self.turns[0] = turn(0, float(np.degrees(tilt)), 0) @ self.turns[0]
 
@@ -119,6 +120,7 @@ def step_of(phase: float, stance: float) -> tuple[float, float]:
     # on the floor the paw goes back at constant speed relative to the body, as the floor does
     if phase < stance:
         return 1 - 2 * phase / stance, 0.0
+    # in the air it returns ahead; the lift is half a sine
     air = (phase - stance) / (1 - stance)
     return 2 * air - 1, float(np.sin(np.pi * air))
 
@@ -187,6 +189,7 @@ def draw_rodent_pose(rng: Generator, rig: Rig, gait: str | None = None, phase: f
     spine = [b for b in rig.bones("vertebra_") if "_C" not in rig.names[b] and rig.names[b][9:].isdigit()]
     neck, tail = rig.bones("vertebra_cervical", "vertebra_a"), rig.bones("vertebra_C")
     curl = rng.normal(0, 26) if rng.random() < 0.85 else rng.choice([-1, 1]) * rng.uniform(50, 95)
+    # a runner is nearly straight
     curl = curl if gait is None else 0.4 * curl
     pose.bend(spine, rng.normal(-4, 12), -curl, rng.normal(0, 8))
     pose.bend(neck, rng.normal(0, 14), 0.5 * curl + rng.normal(0, 18), rng.normal(0, 8))
@@ -225,6 +228,7 @@ def lay_tail(rig: Rig, turns: Array, above: float) -> None:
         own = parent @ turns[bone]
         along = own @ (rig.joints[following] - rig.joints[bone])
         direction = unit(along)
+        # the higher above the floor, the steeper it sinks; flat where it touches
         slope = -np.arcsin(np.clip((place[2] - floor) / TAIL_SINKS, -0.8, 0.8))
         # in the vertical plane of the bone: its sideways bend stays
         raised = about(np.cross(direction, UP), slope - np.arcsin(np.clip(direction[2], -1, 1)))

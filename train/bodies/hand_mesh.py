@@ -104,6 +104,7 @@ def assemble(vertices: Array, joints: Array, faces: NDArray[np.int32], weights: 
 def _faces_of(faces: NDArray[np.integer], kept: NDArray[np.intp], count: int) -> NDArray[np.int32]:
     new = np.full(count, -1, np.int32)
     new[kept] = np.arange(len(kept), dtype=np.int32)
+    # (T, 3) renumbered; -1 marks a vertex that is left out
     mine = new[faces]
     return np.ascontiguousarray(mine[(mine >= 0).all(1)], np.int32)
 
@@ -113,6 +114,7 @@ def _tips(skin: Array, heads: Array, weights: NDArray[np.floating]) -> list[int]
     out = []
     for finger in FINGERS:
         second, last = (list(BONES).index(f"{finger}{k}") for k in (2, 3))
+        # (V,) position along the middle bone's direction
         along = (skin - heads[last]) @ (heads[last] - heads[second])
         out.append(int(np.where(weights[:, last] > 0.5, along, -np.inf).argmax()))
     return out
@@ -124,8 +126,10 @@ def upright(skin: Array, joints: Array) -> tuple[Array, Array]:
     up = at["middle1"] - at["wrist"]
     up /= np.linalg.norm(up)
     across = at["little1"] - at["index1"]
+    # Gram and Schmidt: across the palm, at right angles to its axis
     across -= up * (across @ up)
     across /= np.linalg.norm(across)
+    # rows are this module's axes in the given ones
     axes = np.stack([across, np.cross(up, across), up])
     length = np.linalg.norm(at["elbow"] - at["wrist"]) + np.linalg.norm(at["middle_tip"] - at["wrist"])
     moved = [np.asarray((some - at["wrist"]) @ axes.T / length, np.float32) for some in (skin, joints)]

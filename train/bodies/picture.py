@@ -241,6 +241,7 @@ def compose(
             np.where(nearer, layer.labels, front.labels),
             np.where(nearer[..., None], layer.canonical, front.canonical),
         )
+    # (FINE S, FINE S) 1 where a body is
     alpha = (front.nearness > 0).astype(np.float32)
     # (S, S, 1) covered share of each pixel, from FINE x FINE samples
     cover = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)[..., None]

@@ -173,6 +173,7 @@ def coarser(rig: Rig, cell: float) -> Rig:
         np.add.at(sums, group, values)
         return np.asarray(sums / count, np.float32)
 
+    # (T, 3) with merged vertices; one with two equal corners collapses
     faces = group[rig.faces]
     whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])
     # each triangle once, whichever corner it starts at

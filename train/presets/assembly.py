@@ -83,7 +83,7 @@ class TrainingConfig:
     """Precision of the networks; poses and losses are always in float32. The decoder, most of the work, computes in
     bfloat16 if the machine can. A CPU uses bf16-mixed for 16-mixed."""
     compile: Compiling = "off"
-    """What to do to the teacher's passes and losses, for a GPU, whose steps are otherwise bound by the launches of a
+    """How the teacher's passes and losses are compiled for a GPU, whose steps are otherwise bound by the launches of a
     thousand kernels. "graphs" replays the same kernels as CUDA graphs; "fused" makes fewer of them first, for which the
     first step takes minutes. If that cannot be done, training prints a line and continues without."""
     threads: int = 0
