@@ -70,7 +70,7 @@ class NvidiaDecoder:
     def __init__(self, path: Path, stream_index: int) -> None:
         """Reads the file's default stream, whatever `stream_index` is."""
         if path.suffix.lower() not in _INDEXED:
-            raise VideoError(f"it does not end in any of {', '.join(_INDEXED)}")
+            raise VideoError(f"its name does not end in any of {', '.join(_INDEXED)}")
         import PyNvVideoCodec as nvidia
 
         self._decoder: Any = nvidia.SimpleDecoder(
