@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamparts.data import Frame
-from streamparts.tracking.occlusion import Hanging
+from streamparts.tracking.occlusion import Chains
 from streamparts.tracking.pose_filter import PoseFilter
 from streamparts.tracking.skeleton import Joint, Skeleton, place
 from streamparts.tracking.skeleton_finding import find_skeleton
@@ -196,7 +196,7 @@ def test_a_joint_draws_as_the_extended_kalman_filter_says() -> None:
     velocity = np.full((3, 5), 2.0)
     now, known = (value.copy(), velocity.copy()), np.array([True, True, False])
     sure = np.array([True, False, True])
-    moved = Hanging(skeleton).carry((value, velocity), now, covariance, sure, known, known, 0.04)
+    moved = Chains(skeleton).place((value, velocity), now, covariance, sure, known, known, 0.04)
 
     def joint(row: np.ndarray, end: float) -> np.ndarray:
         return row[:2] + end * np.exp(row[2]) * np.array([np.cos(row[4]), np.sin(row[4])])

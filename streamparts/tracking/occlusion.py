@@ -63,8 +63,9 @@ class _Pose(NamedTuple):
         return cmath.rect(1, self.angle) * complex(self.scales[0] * point.real, self.scales[1] * point.imag)
 
 
-class Hanging:
-    """The memory of one video: each hidden part's offset from its computed place."""
+class Chains:
+    """Places parts along the chains of a skeleton. The memory of one video: each hidden part's offset from its computed
+    place."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         num_parts = len(skeleton.parts)
@@ -77,13 +78,13 @@ class Hanging:
                 self._links[joint.child].append(_Link(joint.parent, in_parent, in_child, variance))
                 self._links[joint.parent].append(_Link(joint.child, in_child, in_parent, variance))
         self._offset = [0j] * num_parts
-        self._hung = np.zeros(num_parts, np.bool_)
+        self._placed_before = np.zeros(num_parts, np.bool_)
 
     def exchange(self, order: NDArray[np.intp]) -> None:
         """Give each part the memory of part `order` (K,)."""
-        self._offset, self._hung = [self._offset[part] for part in order], self._hung[order]
+        self._offset, self._placed_before = [self._offset[part] for part in order], self._placed_before[order]
 
-    def carry(
+    def place(
         self,
         before: State,
         now: State,
@@ -106,22 +107,22 @@ class Hanging:
             for part, links in ready:
                 if seen[part]:
                     for link in links:
-                        _draw(part, link, now, covariance)
+                        _correct(part, link, now, covariance)
                 else:
-                    self._hang(part, links, before, now, covariance, step)
+                    self._infer(part, links, before, now, covariance, step)
             # without any, an uncertain but visible part becomes the start of its chain
             settled = [part for part, _ in ready] or [part for part in left if seen[part]]
             if not settled:
                 break
             placed[settled] = True
             left.difference_update(settled)
-        self._hung = placed & ~seen
+        self._placed_before = placed & ~seen
         return placed & ~(seen & sure)
 
     def _links_to(self, placed: NDArray[np.bool_], part: int) -> list[_Link]:
         return [link for link in self._links[part] if placed[link.neighbour]]
 
-    def _hang(self, part: int, links: list[_Link], before: State, now: State, covariance: Array, step: float) -> None:
+    def _infer(self, part: int, links: list[_Link], before: State, now: State, covariance: Array, step: float) -> None:
         own, own_moving = _poses(before, part)
         pairs = [(_poses(before, link.neighbour), _poses(now, link.neighbour)) for link in links]
         were, were_moving = [was for (was, _), _ in pairs], [moving for (_, moving), _ in pairs]
@@ -133,7 +134,7 @@ class Hanging:
         turned = _mean([_wrapped(pose.angle - was.angle) for pose, was in zip(around, were, strict=True)])
         # angular velocity relative to the neighbours, in radians per second
         against = own_moving.angle - _mean([was.angle for was in were_moving])
-        if not self._hung[part]:  # first hidden frame: keep the offset, and the significant part of the rotation
+        if not self._placed_before[part]:  # first hidden frame: keep offset and significant rotation
             self._offset[part] = own.center - _place(own, were, links, weights)
             doubt = covariance[2, part, _ANGLE] + covariance[2, links[0].neighbour, _ANGLE] / len(links)
             # shrinks to 0 if the squared angular velocity is below _DOUBT times its variance
@@ -157,7 +158,7 @@ class Hanging:
         velocity_row[0], velocity_row[1], velocity_row[_ANGLE] = velocity.real, velocity.imag, spin
 
 
-def _draw(part: int, link: _Link, now: State, covariance: Array) -> None:
+def _correct(part: int, link: _Link, now: State, covariance: Array) -> None:
     """Update of an extended Kalman filter whose measurement is the joint's position according to the neighbour. The
     innovation covariance is the (2, 2) matrix I m + spread u u^T with u across the arm; its inverse is written out. The
     state's covariance stays unchanged: a joint's error is the same in the next frame, so repeated measurements add no

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.arrays import FloatArray
-from streamparts.tracking.occlusion import Hanging
+from streamparts.tracking.occlusion import Chains
 from streamparts.tracking.pose_state import (
     ANGLE,
     GROUP,
@@ -39,9 +39,9 @@ from streamparts.tracking.smoothing import Smoothing
 REFERENCE_PX = 256
 """The shorter side of a frame in the filter's units."""
 
-_LEANING_KEPT = 0.7
+_MEAN_KEPT = 0.7
 """Decay per measurement of the mean innovation, which thus covers the last few."""
-_UPRIGHT = 0.5
+_CHANCE = 0.5
 """Mean square, in variances, up to which that mean is chance: for independent innovations it is 0.18."""
 _HALF_SEEN = 0.5
 """Degree to which a visible part with confidence 0 counts as hidden, and as moving: such measurements cannot show that
@@ -56,16 +56,16 @@ _LEAST_CONFIDENCE = 0.01
 """Lower bound of the confidence."""
 _PLACED_HZ = 3.0
 """Minimum cut-off frequency of the One-Euro filter for parts placed by the skeleton, which are already smooth."""
-_QUIET = 0.25
+_QUANTILE = 0.25
 """Quantile of the squared second differences that estimates the noise; larger ones contain motion."""
-_QUIET_SHARE = np.array([0.288, 0.288, 0.102])[GROUP] * 6
+_QUANTILE_SHARE = np.array([0.288, 0.288, 0.102])[GROUP] * 6
 """That quantile relative to the variance of a measurement: of chi-square divided by its 2, 2 and 1 degrees of freedom,
 where a second difference has 6 times the variance."""
 
 
 _STATES = (
-    "filled", "_placed", "_noise", "_run", "_num_heard", "_known", "_value", "_velocity", "_leaning", "_squared_speeds",
-    "_calm", "_far", "_far_at", "_far_by",
+    "filled", "_placed", "_noise", "_run", "_num_differences", "_known", "_value", "_velocity", "_mean_innovation",
+    "_squared_speeds", "_filtered", "_num_outliers", "_outlier_at", "_outlier_by",
 )  # fmt: skip
 """Attributes of PoseFilter with one row per part."""
 
@@ -75,7 +75,7 @@ class PoseFilter:
 
     def __init__(self, num_parts: int, smoothing: Smoothing | None = None, skeleton: Skeleton | None = None) -> None:
         """A `skeleton` of these parts places hidden ones."""
-        self._hanging = Hanging(skeleton) if skeleton else None
+        self._chains = Chains(skeleton) if skeleton else None
         self.filled = np.zeros(num_parts, np.bool_)
         """(K,) hidden parts that the skeleton placed in the last update."""
         self._placed = self.filled  # and of those moved by it because of their low confidence
@@ -87,17 +87,17 @@ class PoseFilter:
         self._noise_bounds = start * low, start * high
         self._noise = np.tile(start, (num_parts, 1))
         self._last = self._before = np.zeros((num_parts, 5)), np.ones(num_parts)
-        self._run, self._num_heard = np.zeros(num_parts), np.zeros(num_parts)
+        self._run, self._num_differences = np.zeros(num_parts), np.zeros(num_parts)
         self._seconds: float | None = None
         self._known = np.zeros(num_parts, np.bool_)
         self._value = np.zeros((num_parts, 5))
         self._velocity = np.zeros((num_parts, 5))
         self._covariance = np.zeros((3, num_parts, 5))  # position, cross, velocity
-        self._leaning = np.zeros((num_parts, 5))  # running mean of the innovations over their standard deviation
+        self._mean_innovation = np.zeros((num_parts, 5))  # in standard deviations
         self._squared_speeds = np.zeros((num_parts, 5))  # mean over the axes, without the part due to uncertainty
-        self._calm = np.zeros((num_parts, 5))
-        self._far = np.zeros(num_parts, np.int64)
-        self._far_at, self._far_by = np.zeros((num_parts, 2)), np.zeros((num_parts, 2))
+        self._filtered = np.zeros((num_parts, 5))
+        self._num_outliers = np.zeros(num_parts, np.int64)
+        self._outlier_at, self._outlier_by = np.zeros((num_parts, 2)), np.zeros((num_parts, 2))
 
     def update(
         self,
@@ -129,15 +129,15 @@ class PoseFilter:
         # The velocity of a hidden part decays; that of an uncertain one decays in part.
         hidden = np.where(seen, half_seen, 1.0)
         self._velocity *= np.exp(hidden * (-step / self._options.hidden_decay_seconds))[:, None]
-        if self._hanging:
+        if self._chains:
             now = self._value, self._velocity
             trusted = sure >= _SURE
-            self._placed = self._hanging.carry(before, now, self._covariance, trusted, seen, self._known, step)
+            self._placed = self._chains.place(before, now, self._covariance, trusted, seen, self._known, step)
             self.filled = self._placed & ~seen
         if (new := seen & ~self._known).any():
             self._start(measured, new)
         self._follow(step)
-        ahead = self._calm + self._velocity * self._options.predict_seconds
+        ahead = self._filtered + self._velocity * self._options.predict_seconds
         if not self._known.all():
             ahead[~self._known] = measured[~self._known]
         return to_affines(ahead, unit)
@@ -158,8 +158,8 @@ class PoseFilter:
             setattr(self, name, getattr(self, name)[order])
         self._covariance = self._covariance[:, order]
         self._last, self._before = ((values[order], doubt[order]) for values, doubt in (self._last, self._before))
-        if self._hanging:
-            self._hanging.exchange(order)
+        if self._chains:
+            self._chains.exchange(order)
 
     def _estimate_noise(self, measured: Array, doubt: Array, seen: NDArray[np.bool_]) -> None:
         """Estimate the measurement noise: a quantile of the second differences, tracked step by step. `doubt` (K,) is
@@ -169,14 +169,14 @@ class PoseFilter:
         second = measured - 2 * last + before
         second[:, ANGLE] = wrapped_angle(second[:, ANGLE])
         self._run = (self._run + 1) * seen
-        heard = self._run > 2
-        self._num_heard += heard
-        # Stochastic quantile: the log variance rises by _QUIET and falls by 1 - _QUIET, so that in equilibrium a share
-        # _QUIET of the second differences is below it. Steps shrink from 1/5 to 1/50.
-        pace = heard / np.minimum(self._num_heard + 4, 50)
+        usable = self._run > 2
+        self._num_differences += usable
+        # Stochastic quantile q: the log variance rises by q and falls by 1 - q, so that in equilibrium a share q of the
+        # second differences is below it. Steps shrink from 1/5 to 1/50.
+        pace = usable / np.minimum(self._num_differences + 4, 50)
         widened = (doubt + 4 * doubt_then + doubt_before) / 6
-        quiet = mean_squares(second) < self._noise * (_QUIET_SHARE * widened[:, None])
-        self._noise *= np.exp(pace[:, None] * (_QUIET - quiet))
+        below = mean_squares(second) < self._noise * (_QUANTILE_SHARE * widened[:, None])
+        self._noise *= np.exp(pace[:, None] * (_QUANTILE - below))
         self._noise = np.minimum(np.maximum(self._noise, self._noise_bounds[0]), self._noise_bounds[1])
         self._last, self._before = (measured, doubt), self._last
 
@@ -185,9 +185,9 @@ class PoseFilter:
         self._value = self._value + self._velocity * step
         rest = self._options.rest_agility
         position, cross, velocity = self._covariance
-        leaning = self._options.leaning_gain * np.maximum(mean_squares(self._leaning) - _UPRIGHT, 0)
+        persistent = self._options.leaning_gain * np.maximum(mean_squares(self._mean_innovation) - _CHANCE, 0)
         agility = self._agility * (
-            rest + (1 - rest) * np.maximum(self._moving(self._squared_speeds), half_seen[:, None]) + leaning
+            rest + (1 - rest) * np.maximum(self._moving(self._squared_speeds), half_seen[:, None]) + persistent
         )
         # P = F P F^T + Q with F = [[1, dt], [0, 1]] and Q = q [[dt^3/3, dt^2/2], [dt^2/2, dt]] (white acceleration)
         position += step * (2 * cross + step * velocity) + agility * (step**3 / 3)
@@ -223,7 +223,7 @@ class PoseFilter:
 
     def _average_residuals(self, surprise: Array, known: NDArray[np.bool_]) -> None:
         """Average the innovations of `known` parts, in standard deviations, with outliers clipped."""
-        self._leaning = (_LEANING_KEPT * self._leaning + (1 - _LEANING_KEPT) * surprise) * known[:, None]
+        self._mean_innovation = (_MEAN_KEPT * self._mean_innovation + (1 - _MEAN_KEPT) * surprise) * known[:, None]
 
     def _restart(
         self, measured: Array, surprise: Array, known: NDArray[np.bool_], far: NDArray[np.bool_], step: float
@@ -232,30 +232,30 @@ class PoseFilter:
         one place, and those that move steadily away, as in a motion that starts too fast."""
         if far.any():
             # (K, 2) step from the previous outlier, and how far noise (5 sigmas) and the old velocity may move it
-            moved = measured[:, :2] - self._far_at
+            moved = measured[:, :2] - self._outlier_at
             reach = 5 * np.sqrt(self._noise[:, 0]) + np.hypot(*self._velocity[:, :2].T) * step
-            length, before = np.hypot(*surprise.T), np.hypot(*self._far_by.T)
-            same_way = (self._far > 0) & ((surprise * self._far_by).sum(1) > _SAME_WAY * length * before)
-            again = (self._far > 0) & ((np.hypot(*moved.T) <= reach) | (same_way & (length > before / 2)))
-            self._far[far] = np.where(again, self._far + 1, 1)[far]
-            self._far_at[far], self._far_by[far] = measured[far, :2], surprise[far]
-            leads_on = same_way & (length > _AHEAD * before)
-            believed = far & (leads_on | (self._far >= self._options.outliers_to_believe))
-            self._start(measured, believed)
-            self._velocity[believed, :2] = moved[believed] / step
+            length, before = np.hypot(*surprise.T), np.hypot(*self._outlier_by.T)
+            same_way = (self._num_outliers > 0) & ((surprise * self._outlier_by).sum(1) > _SAME_WAY * length * before)
+            again = (self._num_outliers > 0) & ((np.hypot(*moved.T) <= reach) | (same_way & (length > before / 2)))
+            self._num_outliers[far] = np.where(again, self._num_outliers + 1, 1)[far]
+            self._outlier_at[far], self._outlier_by[far] = measured[far, :2], surprise[far]
+            speeds_up = same_way & (length > _AHEAD * before)
+            accepted = far & (speeds_up | (self._num_outliers >= self._options.outliers_to_believe))
+            self._start(measured, accepted)
+            self._velocity[accepted, :2] = moved[accepted] / step
             # covariance of a position and a velocity computed from two measurements with variance R
-            certain = self._noise[believed, 0] * np.array([[1], [1 / step], [2 / step**2]])
-            self._covariance[:, believed, :2] = certain[..., None]
-        self._far[known & ~far] = 0
+            certain = self._noise[accepted, 0] * np.array([[1], [1 / step], [2 / step**2]])
+            self._covariance[:, accepted, :2] = certain[..., None]
+        self._num_outliers[known & ~far] = 0
 
     def _start(self, measured: Array, parts: NDArray[np.bool_]) -> None:
         """Initialise at the measurement, at rest, with a velocity variance that covers any motion of a part."""
-        self._value[parts] = self._calm[parts] = measured[parts]
+        self._value[parts] = self._filtered[parts] = measured[parts]
         self._velocity[parts] = 0
         self._covariance[0, parts] = self._noise[parts]
         self._covariance[1, parts] = 0
         self._covariance[2, parts] = self._agility * 0.1
-        self._far[parts] = 0
+        self._num_outliers[parts] = 0
         self._known |= parts
 
     def _follow(self, step: float) -> None:
@@ -268,8 +268,8 @@ class PoseFilter:
             cutoff = np.where(self._placed[:, None], np.maximum(cutoff, _PLACED_HZ), cutoff)
         turn = (2 * math.pi * step) * (cutoff + self._cutoff_gain * np.sqrt(self._squared_speeds * NUM_AXES))
         # In motion, the filtered value first moves with the velocity, so that the low-pass adds no lag.
-        self._calm += self._velocity * (step * self._moving(squares))
-        behind = self._value - self._calm
+        self._filtered += self._velocity * (step * self._moving(squares))
+        behind = self._value - self._filtered
         behind[:, ANGLE] = wrapped_angle(behind[:, ANGLE])
         # first-order low-pass: alpha = 2 pi f dt / (1 + 2 pi f dt)
-        self._calm += behind * (turn / (1 + turn))
+        self._filtered += behind * (turn / (1 + turn))
