@@ -144,6 +144,19 @@ def test_equal_seeds_give_equal_pictures(bodies: Bodies, pictures: list[BodyPict
     assert not np.array_equal(pictures[4].image, pictures[5].image)
 
 
+def test_bare_chests_have_the_colours_of_the_skin_and_no_loose_cloth() -> None:
+    outfits = [draw_outfit(np.random.default_rng(seed)) for seed in range(400)]
+    bare = [one for one in outfits if one.loose_arms == 0 and one.loose_trunk == 0]
+    assert 0.06 < len(bare) / len(outfits) < 0.2
+    for one in bare:
+        assert one.skirt == 0
+        assert np.array_equal(one.top.colour, one.skin)
+        assert one.bottom is not one.top
+    # a suit of one colour must not make the trousers a second skin
+    assert any(one.shod > 3 for one in bare)
+    assert any(one.trousers < 1 for one in bare)
+
+
 def test_some_pictures_show_nobody_and_nobody_has_no_parts(pictures: list[BodyPicture]) -> None:
     empty = [picture for picture in pictures if picture.people == 0]
     assert 0 < len(empty) < len(pictures) / 2

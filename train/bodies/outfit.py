@@ -27,6 +27,10 @@ HAIRS = (
     (0.62, 0.60, 0.58),
     (0.45, 0.17, 0.08),
 )
+BARE = 0.16
+"""Share of people without robes whose chest is bare."""
+COVERED = 0.08
+"""Share of people whose hair is under a tight cap or a scarf, or dyed."""
 Ball = tuple[tuple[float, float, float], tuple[float, float, float], str]
 
 
@@ -219,6 +223,19 @@ def _cloth(rng: Generator, colour: Array | None = None) -> Cloth:
     )
 
 
+def _bare_chest(rng: Generator, skin: Array) -> Cloth:
+    """Draw skin in the place of a top: even, or with shades of muscles and hair, reddened, or with white markers."""
+    kind = rng.random()
+    if kind < 0.15:
+        return Cloth(
+            skin, np.full(3, rng.uniform(0.6, 0.95), np.float32), "dots", float(rng.uniform(0.1, 0.3)), 0, 0.05
+        )
+    tint = np.array([1.0, rng.uniform(0.75, 1.0), rng.uniform(0.7, 1.0)]) * rng.uniform(0.75, 1.1)
+    shades = np.clip(skin * tint, 0, 1).astype(np.float32)
+    pattern = "blotches" if kind < 0.6 else "plain"
+    return Cloth(skin, shades, pattern, float(rng.uniform(0.15, 0.5)), float(rng.uniform(0, np.pi)), 0.05)
+
+
 def draw_outfit(rng: Generator) -> Outfit:
     """Draw an outfit, from sportswear to robes; a third of them have one colour or nearly one."""
     top = _cloth(rng)
@@ -235,18 +252,25 @@ def draw_outfit(rng: Generator) -> Outfit:
         )
     )
     skin = skin_colour(rng)
-    bare = rng.random()
+    kind = rng.random()
+    bare, covered = kind < BARE and not robe, kind < BARE / 3 or kind > 1 - COVERED
+    if bare:  # as in a gait laboratory, a pool or a summer garden
+        top, skirt = _bare_chest(rng, skin), 0.0
+        trousers = float(rng.choice([rng.uniform(0.0, 0.95), rng.uniform(0.95, 1.5), 2.05], p=[0.75, 0.1, 0.15]))
+        bottom = bottom if bottom is not top and not suit else _cloth(rng)
     hair = np.asarray(
         np.array(HAIRS[rng.choice(len(HAIRS), p=(0.36, 0.24, 0.16, 0.10, 0.09, 0.05))]) * rng.uniform(0.7, 1.3),
         np.float32,
     )
+    if covered:
+        hair = any_colour(rng)
     return Outfit(
         skin=skin,
         hair=hair,
         hairline=9.0 if rng.random() < 0.07 else float(rng.uniform(0.8, 1.4)),
         beard=rng.random() < 0.12,
         face=rng.random() < 0.93,
-        top=Cloth(skin, skin, "plain", 1, 0, 0.03) if bare < 0.03 else top,
+        top=top,
         bottom=bottom,
         shoes=top.colour if rng.random() < 0.1 else any_colour(rng),
         socks=any_colour(rng),
@@ -255,10 +279,10 @@ def draw_outfit(rng: Generator) -> Outfit:
         trousers=0.15 if skirt else (2.1 if robe else trousers),
         waist=float(rng.uniform(-0.45, -0.1) if robe else rng.uniform(-0.35, 0.25)),
         neckline=float(rng.uniform(0.86, 1.08)),
-        shod=3.4 if rng.random() < 0.12 else float(rng.uniform(1.95, 2.12)),
-        sock=float(rng.choice([1.5, 1.85, 3.4], p=[0.15, 0.35, 0.5])),
-        loose_arms=float(rng.uniform(0.012, 0.05) if robe else rng.exponential(0.007)),
-        loose_trunk=float(rng.exponential(0.012)) + 0.01 * robe,
+        shod=3.4 if rng.random() < (0.6 if bare else 0.12) else float(rng.uniform(1.95, 2.12)),
+        sock=3.4 if bare else float(rng.choice([1.5, 1.85, 3.4], p=[0.15, 0.35, 0.5])),
+        loose_arms=0.0 if bare else float(rng.uniform(0.012, 0.05) if robe else rng.exponential(0.007)),
+        loose_trunk=0.0 if bare else float(rng.exponential(0.012)) + 0.01 * robe,
         loose_legs=float(rng.uniform(0.015, 0.075) if robe or rng.random() < 0.15 else rng.exponential(0.008)),
         skirt=skirt,
         flare=float(rng.uniform(0.0, 0.16)),
