@@ -146,7 +146,9 @@ def mirrored(sample: RenderedImage, swap: NDArray[np.int64]) -> RenderedImage:
 
 def draw_move(rng: Generator) -> Array:
     """(2, 3) similarity in normalised coordinates: a small, sometimes large rotation, scale and shift."""
-    angle = rng.normal(0, 10) if rng.random() < 0.93 else rng.uniform(-180, 180)
+    kind = rng.random()
+    # cameras on tripods are level, those on walls and ceilings are not
+    angle = rng.normal(0, 10) if kind < 0.85 else rng.uniform(-45, 45) if kind < 0.93 else rng.uniform(-180, 180)
     # evenly in the logarithm
     scale = np.exp(rng.uniform(np.log(0.75), np.log(1.3)))
     cos, sin = scale * np.cos(np.radians(angle)), scale * np.sin(np.radians(angle))
