@@ -32,7 +32,7 @@ OTHER_MEDIA = {
     *(".m4s", ".h266", ".266", ".vvc", ".av1", ".obu", ".part", ".crdownload"),
 }
 """Extensions of images and videos that are not read from folders; users may expect them, so they are reported, as are
-all others that this system knows as images or videos."""
+all others that the system's MIME types list as images or videos."""
 
 OWN_MARK = "streamparts overlay"
 """Marker in the comment of every overlay."""
@@ -110,7 +110,7 @@ def content_of(folder: Path) -> Content:
 
 
 def _is_medium(suffix: str) -> bool:
-    """True for an extension that this system knows as one of images or videos."""
+    """True for an extension that the system's MIME types list as one of images or videos."""
     return (mimetypes.guess_type(f"x{suffix}")[0] or "").startswith(("image/", "video/"))
 
 

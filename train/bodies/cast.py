@@ -110,7 +110,7 @@ class Cast(Protocol):
         """Draw another one that moves, beside the first."""
 
     def side(self, figure: BodyFigure, /) -> str:
-        """Which one of a pair a body is, `left` or `right`; empty if it is none."""
+        """Return `left` or `right` for a body that is one of a pair, else an empty string."""
 
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:
         """Place a camera and choose its zoom."""

@@ -149,7 +149,7 @@ def film(
 
 @dataclass(frozen=True)
 class FilmSet:
-    """What is filmed, and in what light."""
+    """Bodies to film, their surroundings and their light."""
 
     acts: list[Act]
     background: Array
