@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import msgspec
@@ -53,6 +53,9 @@ class CorpusOptions:
         video is decoded does not."""
         outputs, tracking, reading = self.outputs, self.tracking, self.reading
         values = {one.name: getattr(tracking, one.name) for one in fields(tracking) if one.name not in EACH_VIDEOS}
+        if tracking.smoothing and not tracking.smoothing.side_seconds:  # as before votes on sides existed
+            kept = {name: value for name, value in asdict(tracking.smoothing).items() if name != "side_seconds"}
+            values["smoothing"] = msgspec.Raw(msgspec.json.encode(kept))  # in the order of the fields
         values |= {name: getattr(reading, name) for name in ("start", "end", "every")}
         values |= {"overlay": outputs.overlay is not None, "tracks": outputs.tracks is not None, "masks": outputs.masks}
         if outputs.overlay is not None:
