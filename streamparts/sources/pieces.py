@@ -17,44 +17,62 @@ from streamparts.sources.nal_units import continues, without_parameters
 
 
 class WholeKeyframes:
-    """Reads packets. Once a keyframe has come in pieces, which is known after the first, the pieces of each further one
-    are joined; for that, a keyframe waits for the packet after it. Other streams are not delayed."""
+    """Reads packets, and joins the pieces of keyframes. For that, a keyframe waits for the packet after it: the first
+    one always, further ones if an earlier one came in pieces."""
 
     def __init__(self, read: Callable[[], Packet[VideoStream] | None], watch: DamageWatch) -> None:
         """`read` gives None, or an empty packet, at the end."""
         self._read, self._watch = read, watch
-        self._come_in_pieces = False
+        self._come_in_pieces: bool | None = None
+        """None until the first keyframe has been read."""
         self._key_pts: int | None = None
         self._ahead: tuple[Packet[VideoStream] | None, bool] | None = None
         """The packet after a keyframe, and whether data was lost before it."""
+        self._error: Exception | None = None
+        """Raised by the read after a keyframe, which is given first."""
 
     def next(self) -> Packet[VideoStream] | None:
+        if self._error is not None:
+            raise self._error
         if self._ahead is None:
             packet = self._read()
         else:
             (packet, event), self._ahead = self._ahead, None
             self._watch.add_event(event)
-        if packet is None or not packet.size or not packet.is_keyframe or packet.pts is None:
+        is_first = self._come_in_pieces is None  # often neither timed nor known as a keyframe
+        if packet is None or not packet.size or not (is_first or (packet.is_keyframe and packet.pts is not None)):
             return packet
         codec = packet.stream.codec_context.name
-        self._come_in_pieces |= packet.pts == self._key_pts and continues(codec, packet)
+        if packet.pts == self._key_pts and continues(codec, packet):
+            self._come_in_pieces = True
         self._key_pts = packet.pts
-        return self._whole(packet, codec) if self._come_in_pieces else packet
+        if self._come_in_pieces is False:
+            return packet
+        whole = self._whole(packet, codec)
+        self._come_in_pieces = bool(self._come_in_pieces) or whole is not packet
+        return whole
 
     def _whole(self, packet: Packet[VideoStream], codec: str) -> Packet[VideoStream]:
         pieces, event = [bytes(packet)], self._watch.take_event()
         while True:
-            following = self._read()
+            try:
+                following = self._read()
+            except Exception as error:
+                self._error = error
+                break
             if (
                 following is None
                 or not following.size
-                or following.pts != packet.pts
+                or packet.pts not in (None, following.pts)
                 or not continues(codec, following)
             ):
                 break
+            if packet.pts is None:  # a connection's first packet has no time, its further pieces do
+                packet.pts, packet.dts = following.pts, following.dts
             pieces.append(without_parameters(codec, following))
             event |= self._watch.take_event()
-        self._ahead = following, self._watch.take_event()
+        if self._error is None:
+            self._ahead = following, self._watch.take_event()
         self._watch.add_event(event, len(pieces))
         return packet if len(pieces) == 1 else _joined(packet, pieces)
 
