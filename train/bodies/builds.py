@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from streamparts.files import whole
+
 Array = NDArray[np.floating[Any]]
 
 
@@ -41,8 +43,8 @@ def kept_builds(path: Path, kind: type[B], make: Callable[[], B]) -> B:
     """Read the builds in an .npz file, after making and writing them if there is no such file."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        made, partial = make(), path.with_suffix(".tmp.npz")
-        np.savez(partial, **{field.name: getattr(made, field.name) for field in fields(made)})
-        partial.replace(path)
+        made = make()
+        with whole(path) as partial:
+            np.savez(partial, **{field.name: getattr(made, field.name) for field in fields(made)})
     with np.load(path, allow_pickle=False) as stored:
         return kind(**{name: stored[name] for name in stored.files})
