@@ -215,6 +215,23 @@ def test_an_import_that_fails_with_an_older_package_names_the_bound(monkeypatch:
     )
 
 
+def test_a_package_too_old_for_a_flags_type_is_one_line_too(tmp_path: Path) -> None:
+    """The type of --out-dir imports PyAV while flags are read; an old ONNX Runtime has AttributeErrors with NumPy 2."""
+    for name, module, version, error in (
+        ("av", "av", "14.2.0", "ImportError"),
+        ("onnxruntime", "onnxruntime", "1.16.0", "AttributeError"),
+    ):
+        (tmp_path / name / f"{name}-{version}.dist-info").mkdir(parents=True)
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (tmp_path / name / f"{name}-{version}.dist-info" / "METADATA").write_text(about, encoding="utf-8")
+        (tmp_path / name / f"{module}.py").write_text(f"raise {error}('it is old')\n", encoding="utf-8")
+        words = ["-m", "streamparts", "run", "test://?seconds=1", "--out-dir", str(tmp_path), "--no-overlay"]
+        env = environment() | {"PYTHONPATH": os.pathsep.join([str(tmp_path / name), str(ROOT)])}
+        done = subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, cwd=tmp_path)
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"streamparts: error: {name} is {version}, but ")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="processes get no such signals there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_nothing_left(number: signal.Signals, tmp_path: Path) -> None:

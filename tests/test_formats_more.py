@@ -44,6 +44,13 @@ def test_tracks_without_joints_have_none_to_write(tmp_path: Path) -> None:
         convert(even_tracks(tmp_path / "t.jsonl"), tmp_path / "t.trc", joints=True)
 
 
+@pytest.mark.parametrize("wish", [{"joints": True}, {"metres_per_pixel": 0.01}])
+def test_what_a_format_does_not_take_is_refused(jointed: Path, tmp_path: Path, wish: dict[str, float]) -> None:
+    with pytest.raises(TracksError, match="only; leave it out"):
+        convert(jointed, tmp_path / "t.csv", **wish)  # type: ignore[arg-type]
+    assert not (tmp_path / "t.csv").exists()
+
+
 def test_a_sleap_project_names_its_video_and_the_skeletons_edges(jointed: Path, tmp_path: Path) -> None:
     sleap_io = pytest.importorskip("sleap_io", reason="sleap-io is not installed (extra formats)")
     convert(jointed, tmp_path / "t.slp", video=tmp_path / "dance.mp4")

@@ -39,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     if not words:
         parser.exit(2, parser.format_help())
-    args = parser.parse_args(with_show_kind(words))
-    command: Callable[[argparse.Namespace], int] = args.command
+    args = argparse.Namespace(debug="--debug" in words)
     try:
+        args = parser.parse_args(with_show_kind(words))  # some flags' types import what may be too old
+        command: Callable[[argparse.Namespace], int] = args.command
         code = command(args)
         sys.stdout.flush()
         return code

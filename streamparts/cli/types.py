@@ -105,8 +105,8 @@ def add_backend(parser: argparse.ArgumentParser, default: str | None, **options:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message for users; for an import that fails with an unsuitable package, that package's line."""
-    if isinstance(error, ImportError) and not isinstance(error, StreampartsError):
+    """Return an error's message for users; for one that an unsuitable package may have caused, that package's line."""
+    if isinstance(error, ImportError | AttributeError | TypeError) and not isinstance(error, StreampartsError):
         from streamparts.doctor.packages import unsuitable
 
         if reason := next(unsuitable(), None):

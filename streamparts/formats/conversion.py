@@ -20,6 +20,8 @@ from streamparts.tracksfile.reading import TracksFile, read_tracks
 from streamparts.tracksfile.records import FrameRecord, HeaderRecord, Record
 
 TRACKS_SUFFIX = ".jsonl"
+_ONLY_FOR = {"joints": ("trc", "openpose"), "metres_per_pixel": ("trc",)}
+"""Formats that take these options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,10 @@ def convert(
     to_tracks = output.suffix.lower() == TRACKS_SUFFIX and source.suffix.lower() != TRACKS_SUFFIX
     hints = Hints(video, None if rate is None else Fraction(rate).limit_denominator(1_000_000), size)
     kind = _read_format(source, format) if to_tracks else format_of(output, format)
+    for name, value in (("joints", joints), ("metres_per_pixel", metres_per_pixel)):
+        if value and (to_tracks or kind.name not in _ONLY_FOR[name]):
+            flag = name.replace("_", "-")
+            raise TracksError(f"{output}: --{flag} is for {' and '.join(_ONLY_FOR[name])} only; leave it out")
     _check_output(source, output, kind, to_tracks, force)
     try:
         with whole(output) as made:
