@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import shutil
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,6 @@ import msgspec
 import torch
 from torch import nn
 
-from export.graph import to_onnx
 from streamparts.bundle.load import Bundle, check_model
 from streamparts.bundle.spec import ModelSpec
 from streamparts.models.assembly import Assembly, AssemblyConfig
@@ -27,11 +30,54 @@ SIZE = 64
 NUM_PARTS = 5
 GROUPS = PartGroups(((1, 0), (3,), (2,), (4,), (5,)), ((0.1, 0.0),) * 5, (0.3, 0, 0.1, 0, 0), ((1.0, 1.2),) * 5)
 """Assignment of the teacher's slots to parts."""
+ROOT = Path(__file__).parent.parent
+KEPT = ROOT / "build" / "tests" / "exported"
+"""Exported models of earlier tests and runs. One export takes as long as fifty tests that use it."""
 
 
 def exported_bundle(kind: str, folder: Path, backbone: Backbone = "fast") -> Bundle:
     """A bundle in `folder` whose weights are random, the same at each call: "student", "scops", "teacher" or one of
-    SEGMENTERS; `backbone` is that of "scops"."""
+    SEGMENTERS; `backbone` is that of "scops".
+
+    Exported once per state of the sources, then copied from KEPT. tests/test_export.py exports anew in each run."""
+    kept = KEPT / _sources_digest() / f"{kind}-{backbone}.onnx"
+    if not kept.exists():
+        _keep(kept, _export(kind, backbone))
+    data = kept.read_bytes()
+    path = folder / f"{kind}.onnx"
+    path.write_bytes(data)
+    return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
+
+
+@cache
+def _sources_digest() -> str:
+    """SHA-256 of all code that takes part in an export, and of the versions of the libraries that do."""
+    digest = hashlib.sha256()
+    for source in (
+        Path(__file__),
+        *sorted((ROOT / "export").rglob("*.py")),
+        *sorted((ROOT / "streamparts").rglob("*.py")),
+    ):
+        digest.update(source.read_bytes())
+    for library in ("torch", "onnx", "onnxscript", "onnx-ir", "numpy"):
+        digest.update(f"{library} {version(library)}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write the file whole, for other processes may look for it, and remove those of other sources."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in KEPT.iterdir():
+        if other != path.parent:
+            shutil.rmtree(other, ignore_errors=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def _export(kind: str, backbone: Backbone) -> bytes:
+    from export.graph import to_onnx  # its imports take seconds
+
     torch.manual_seed(0)
     config: Any
     more: dict[str, object] = {}
@@ -57,11 +103,7 @@ def exported_bundle(kind: str, folder: Path, backbone: Backbone = "fast") -> Bun
         input_hw=(SIZE, SIZE),
         network={"kind": kind, **shape, **more},
     )
-    fused = fuse_batch_norms(network.eval())
-    data = to_onnx(fused, spec)
-    path = folder / f"{kind}.onnx"
-    path.write_bytes(data)
-    return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
+    return to_onnx(fuse_batch_norms(network.eval()), spec)
 
 
 def with_network(bundle: Bundle, **changes: object) -> Bundle:
