@@ -30,6 +30,8 @@ MODELS = ("my.onnx", "mouse.onnx", "dancer.onnx", "arm.onnx")
 """Names that pages use for a user's video and model; here the example and the bundled model."""
 TRACKS = {"docs/formats.md": "dance.jsonl", "docs/outputs.md": "dance.jsonl"}
 """Pages that start from tracks, and the name they use for them."""
+WHOLE = ("docs/corpus.md", "docs/live.md")
+"""Pages that print how many frames an example has; on the others it has its first second."""
 
 
 def page_name(page: Path) -> str:
@@ -40,19 +42,23 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 
 
 @pytest.fixture(scope="session")
-def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first two seconds of the example."""
-    return first_frames(ROOT / "examples" / "people.mp4", tmp_path_factory.mktemp("short") / "short.mp4", 60)
+def short_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first second of each example."""
+    folder = tmp_path_factory.mktemp("short")
+    for clip in (ROOT / "examples").glob("*.mp4"):
+        first_frames(clip, folder / clip.name, 30)
+    return folder
 
 
 @pytest.fixture
-def folder(page: Path, puppet_tracks: Path, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(page: Path, puppet_tracks: Path, short_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the files that the page assumes."""
     text = page.read_text(encoding="utf-8")
+    examples = ROOT / "examples" if page_name(page) in WHOLE else short_clips
     (tmp_path / "examples").mkdir()
     for clip in ("people.mp4", "puppet.mp4", *(name for name in ("dog.mp4", "arm.mp4") if name in text)):
-        shutil.copyfile(ROOT / "examples" / clip, tmp_path / "examples" / clip)
-    for names, original in ((CLIPS, short_clip), (MODELS, find_model("puppet-human"))):
+        shutil.copyfile(examples / clip, tmp_path / "examples" / clip)
+    for names, original in ((CLIPS, short_clips / "people.mp4"), (MODELS, find_model("puppet-human"))):
         for name in names:
             if name in text:
                 shutil.copyfile(original, tmp_path / name)
