@@ -81,6 +81,7 @@ def told_by_ffmpeg(path: Path, stream_index: int) -> list[float]:
     return [float(seconds) for seconds in re.findall(r"\] n: *\d+ pts: *-?\d+ pts_time:(\S+)", said)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PARAMETERS if name not in UNREADABLE | set(REPAIRED)])
 def test_ffmpeg_sees_the_same_frames_at_the_same_times(real_videos: Path, name: str) -> None:
     with FileSource(real_videos / name) as source:

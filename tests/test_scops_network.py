@@ -289,6 +289,7 @@ def test_the_exported_run_streams_a_clip_as_the_network_sees_it(exported: tuple[
         assert forwards[before.visible & after.visible].all()
 
 
+@pytest.mark.slow
 def test_the_exported_graph_says_what_the_network_says(exported: tuple[Scops, Path]) -> None:
     network, model = exported
     frames = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)

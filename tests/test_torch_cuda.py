@@ -242,6 +242,7 @@ def test_relus_are_fused_into_plain_convolutions_and_change_nothing(student: Bun
             assert torch.equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_says_the_same(student: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced by the compiler's front end, which sees the same network; Inductor's code is not built here."""
     compile_with = torch.compile

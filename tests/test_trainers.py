@@ -109,6 +109,7 @@ def test_importing_streamparts_does_not_import_the_trainers() -> None:
     assert importlib.util.find_spec("streamparts.train") is None, "a checkout has them beside the package"
 
 
+@pytest.mark.slow
 def test_only_rendering_needs_the_extra_bodies() -> None:
     """Training on rendered images, and adapting, need the extra `train` alone."""
     pytest.importorskip("torch")

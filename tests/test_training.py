@@ -278,6 +278,7 @@ def test_a_run_too_short_to_find_parts_says_so_in_one_line(
     assert (tmp_path / "run" / "teacher.safetensors").exists() and not (tmp_path / "run" / "parts.json").exists()
 
 
+@pytest.mark.slow
 def test_the_log_says_how_fast_it_goes_and_means_stay_exact(run: Path, tmp_path: Path) -> None:
     assert all(row["steps_per_second"] > 0 for row in log_of(run, "teacher") + log_of(run, "student"))
     log = RunLog(tmp_path, "teacher", 0, 3, 3, Fabric(accelerator="cpu", devices=1))
@@ -306,6 +307,7 @@ def test_a_gpu_is_not_waited_for_in_every_step_but_before_anything_is_written() 
     assert not require_finite("teacher", 1, wrong, check=False).isfinite()
 
 
+@pytest.mark.slow
 def test_a_compiled_teacher_learns_the_same(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
