@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -169,12 +170,39 @@ def test_an_adapted_model_keeps_its_names_and_is_exported(run: Path, tmp_path: P
     assert spec.subject is not None and "adapted" in spec.subject.source
 
 
+@pytest.mark.slow
+def test_the_subject_can_come_from_another_tools_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Masks of the right half of the image: crops, sheet and subject score are of what lies there."""
+    clips, masks = tmp_path / "clips", tmp_path / "masks" / "people"
+    clips.mkdir()
+    masks.mkdir(parents=True)
+    shutil.copy(PEOPLE, clips)
+    frames = _frames(PEOPLE, 1000)
+    half = np.zeros((128, 128), np.uint8)
+    half[30:98, 70:120] = 255
+    for row in range(len(frames)):
+        cv2.imwrite(str(masks / f"{row:05d}.png"), half)
+    words = ["person", str(clips), "--out", str(tmp_path / "run"), "--minutes", "0.01", "--batch-size", "4"]
+    code = adapt.main([*words, "--subject", str(masks.parent)])
+    said = capsys.readouterr().err
+    assert "masks of masks" in said
+    # a few steps on half a person need not be steadier, but nothing else may end it
+    assert code == 0 or "fell from" in said
+    if code == 0:
+        about = json.loads((tmp_path / "run" / "subject.json").read_text())
+        assert "masks of masks" in about["source"]
+    assert adapt.main([*words[:2], "--out", str(tmp_path / "other"), "--subject", str(tmp_path / "no.onnx")]) == 1
+    assert "no.onnx" in capsys.readouterr().err
+
+
 def test_a_model_that_got_worse_is_refused() -> None:
     good = Steadiness(0.8, 0.9, 0.9, 0.2)
     adapt.require_no_worse(good, good)
     for worse in (Steadiness(0.7, 0.9, 0.9, 0.2), Steadiness(0.8, 0.8, 0.9, 0.2), Steadiness(1.0, 1.0, 0.9, 0.02)):
         with pytest.raises(adapt.WorseError):
             adapt.require_no_worse(good, worse)
+    # parts may spread over a subject that was not found before
+    adapt.require_no_worse(good, Steadiness(0.8, 0.9, 0.9, 0.9), None)
 
 
 def test_clips_without_the_subject_and_wrong_flags_end_with_one_line(

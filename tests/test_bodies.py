@@ -18,10 +18,11 @@ from train.bodies.cast import People
 from train.bodies.clips import render_clip
 from train.bodies.figure import dress, moved
 from train.bodies.film import film
+from train.bodies.layers import paint_person
 from train.bodies.mesh import JOINTS, PARTS, Bodies, load_bodies, make_bodies
 from train.bodies.motion import Steps
 from train.bodies.outfit import draw_outfit
-from train.bodies.picture import BodyPicture, draw_picture, paint_person, part_depths, part_poses
+from train.bodies.picture import BodyPicture, draw_picture, part_depths, part_poses
 from train.bodies.pose import is_possible, place_joints, turn
 from train.bodies.raster import rasterise
 from train.bodies.scene import Photos

@@ -7,6 +7,7 @@ refused. Works for bundled models and for your own .onnx files.
 
 examples:
   streamparts adapt person clips/dancer --out runs/dancer
+  streamparts adapt person clips/laboratory --out runs/laboratory --subject auto
   streamparts adapt mouse.onnx clips/new-arena --out runs/new-arena --minutes 10
 """
 
@@ -43,6 +44,7 @@ from .frames.clips import ClipFolder
 from .frames.spread import spread
 from .frames.transforms import Draws, to_images
 from .inputs.augment import subject_share
+from .inputs.close_folder import MIN_FRAMES, source_of
 from .inputs.pairs import PairSampler
 from .inputs.rendered import Lessons as RenderedLessons
 from .judging.label_free import Steadiness, neighbouring_frames, steadiness
@@ -56,9 +58,13 @@ from .students.own_answers import OwnAnswers
 from .students.own_subject import close_ups_of, own_subjects, with_masks
 from .students.rehearsal import with_truth
 from .students.student import ENCODER_SHARE, STUDENT_NORM, StudentLoss, prepare_view_lesson, student_loss
+from .subject.find import find_subjects
+from .subject.values import SubjectClip
 from .terms import losses
 
 STUDENT, NAMES, REPORT, SHEET = "student.safetensors", "names.txt", "report.json", "before-after.png"
+MODEL = "model"
+"""Value of --subject with which the model itself follows its subject."""
 TIMED_STEPS = 5
 """Number of first steps, from whose duration the number of steps is computed."""
 WORSE = 0.02
@@ -100,6 +106,10 @@ class AdaptConfig:
     """Device to train on."""
     threads: int = 0
     """CPU threads; 0 for torch's default."""
+    subject: str = MODEL
+    """Who finds the subject in the clips: "model", the model itself; or train.assembly's --subject: auto, motion,
+    saliency, a mask network or a folder of masks, which also hold where the model fails, such as in a laboratory with
+    bystanders. These masks become the outline of the parts."""
     rehearsal: Path | None = None
     """Folder of rendered images (streamparts render-people), a third of each batch, for models of the same parts:
     what these clips do not show is not forgotten, such as bare arms in clips of wide sleeves."""
@@ -123,10 +133,11 @@ def adapt(config: AdaptConfig) -> None:
     saved.write_text(
         json.dumps({**json.loads(saved.read_text(encoding="utf-8")), "method": spec.method}, indent=2), encoding="utf-8"
     )
-    subjects = own_subjects(find_model(config.model), config.clips, say)
-    folder = close_ups_of(subjects, student.config.image_size, cache_place(config.clips, config.cache, config.out))
+    subjects, cache = subjects_of(config), cache_place(config.clips, config.cache, config.out)
+    folder = close_ups_of(subjects, student.config.image_size, cache)
     answers = OwnAnswers(student, spec.parts, folder)
-    folder = with_masks(folder, answers)
+    if config.subject == MODEL:
+        folder = with_masks(folder, answers)
     pairs = neighbouring_frames(subjects, student.config.image_size)
     before, pictures = steadiness(student, pairs), [sheet(student, pairs)]
     with StopRequest().listening() as stop:
@@ -137,11 +148,20 @@ def adapt(config: AdaptConfig) -> None:
     report = {"before": asdict(before), "after": asdict(after)}
     (config.out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     say("\n".join(table(before, after)))
-    require_no_worse(before, after)
+    require_no_worse(before, after, AREA if config.subject == MODEL else None)
     save_checkpoint(config.out / STUDENT, network, None, 1, asdict(network.config))
     (config.out / NAMES).write_text("\n".join(spec.parts) + "\n", encoding="utf-8")
     keep_subject(config, spec.subject, network, folder)
     say(f"look at {config.out / SHEET}, then: streamparts export {config.out} -o {config.out.name}.onnx")
+
+
+def subjects_of(config: AdaptConfig) -> list[SubjectClip]:
+    """Return the subjects of all clips, as --subject has it. Raises VideoError if there is none."""
+    if config.subject == MODEL:
+        return own_subjects(find_model(config.model), config.clips, say)
+    cache = cache_place(config.clips, config.cache, config.out)
+    found = find_subjects(config.clips, source_of(config.subject), cache, say=say)
+    return [clip for clip in found if clip.found.sum() >= MIN_FRAMES]
 
 
 def learn(
@@ -223,14 +243,14 @@ def table(before: Steadiness, after: Steadiness) -> list[str]:
     ]
 
 
-def require_no_worse(before: Steadiness, after: Steadiness) -> None:
-    """Raise WorseError if a figure fell, or parts vanished."""
+def require_no_worse(before: Steadiness, after: Steadiness, area: tuple[float, float] | None = AREA) -> None:
+    """Raise WorseError if a figure fell, or if the share of the area of before is outside of `area`."""
     for name in ("agreement", "consistency"):
         old, new = asdict(before)[name], asdict(after)[name]
         if new < old - WORSE:
             raise WorseError(f"{name} fell from {old:.2f} to {new:.2f}: the adapted model is not kept")
     share = after.foreground / max(before.foreground, 1e-6)
-    if not AREA[0] <= share <= AREA[1]:
+    if area and not area[0] <= share <= area[1]:
         raise WorseError(
             f"the parts cover {share:.2f} times the area of before: too different, so the adapted model is not kept"
         )
@@ -238,10 +258,11 @@ def require_no_worse(before: Steadiness, after: Steadiness) -> None:
 
 def keep_subject(config: AdaptConfig, known: SubjectSpec | None, network: Student, folder: ClipFolder) -> None:
     """Write subject.json: the subject score of the model, which was calibrated on more than these clips; a new one for
-    a model without."""
+    a model without, and for one that has learned subjects which it did not find before."""
     path = config.out / SUBJECT
-    if known is None:
-        write_subject(path, network, folder, "the model itself; adapted without labels", config.seed)
+    if known is None or config.subject != MODEL:
+        by = "the model itself" if config.subject == MODEL else folder.subject
+        write_subject(path, network, folder, f"{by}; adapted without labels", config.seed)
         return
     source = f"{known.source}; adapted without labels"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(known, source=source))))

@@ -13,11 +13,12 @@ from numpy.random import Generator
 from train.bodies.builds import Array
 from train.bodies.camera import Camera, turned_towards
 from train.bodies.cast import Act, People
+from train.bodies.colours import any_colour
 from train.bodies.figure import moved
 from train.bodies.film import NEAREST, film
 from train.bodies.mesh import load_bodies
 from train.bodies.motion import draw_headings
-from train.bodies.outfit import Cloth, Outfit, any_colour, draw_outfit
+from train.bodies.outfit import Cloth, Outfit, draw_outfit
 from train.bodies.pose import FAMILIES, LEFT, RIGHT, arm_directions, draw_of_family, is_possible, set_arm
 from train.bodies.scene import Photos
 from train.bodies.walking import DrawPose, change, walk

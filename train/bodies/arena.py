@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .builds import Array
-from .outfit import any_colour
+from .colours import any_colour
 from .things import noise, ramp
 
 

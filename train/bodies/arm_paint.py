@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from .builds import Array
-from .outfit import any_colour
+from .colours import any_colour
 
 CABLE, STAND = 1, 2
 """Materials: 0 is the arm itself."""
@@ -52,7 +52,7 @@ class ArmLooks:
     phases: Array
     contact: float
 
-    def paint(self, places: Array, material: Array, _rest: Array) -> tuple[Array, Array]:
+    def paint(self, places: Array, material: Array, _rest: Array, _uv: Array | None = None) -> tuple[Array, Array]:
         """Return colours (M, 3) and strengths of uneven shading (M,), 0, for places (M, 8) and materials (M,)."""
         part = np.clip(np.round(places[:, 0]), 0, 5).astype(np.intp)
         colour = self.table[np.clip(np.round(places[:, 3]), 0, 2).astype(np.intp)]

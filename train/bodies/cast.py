@@ -18,6 +18,7 @@ from .outfit import Outfit, draw_outfit
 from .pose import draw_pose
 from .scene import Photos, draw_background
 from .walking import draw_steps
+from .wardrobe import Wardrobe
 
 TURNING, SWAYING = 40.0, 20.0
 """Typical speed in degrees/s with which people in clips turn, and degrees by which they sway."""
@@ -42,9 +43,9 @@ class BodyLooks(Protocol):
     def gloss(self) -> float:
         """Strength of highlights."""
 
-    def paint(self, places: Array, material: Array, rest: Array, /) -> tuple[Array, Array]:
-        """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8), materials (M,) and positions at
-        rest (M, 3)."""
+    def paint(self, places: Array, material: Array, rest: Array, uv: Array | None, /) -> tuple[Array, Array]:
+        """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8), materials (M,), positions at
+        rest (M, 3) and texture coordinates (M, 2), for figures that have them."""
 
 
 class Prop(Protocol):
@@ -124,6 +125,7 @@ class People:
     """People with clothes."""
 
     bodies: Bodies
+    wardrobe: Wardrobe | None = None
     parts: tuple[str, ...] = PARTS
     joints: tuple[str, ...] = JOINTS
     together: float = 0.12
@@ -131,15 +133,22 @@ class People:
     blurred: float = 0.08
 
     def draw(self, rng: Generator) -> tuple[BodyFigure, BodyLooks]:
+        index, outfit = self._dressed(rng)
+        base = self.wardrobe and self.wardrobe.base
+        return dress(self.bodies, index, draw_pose(rng, self.bodies.joints[index]), outfit, rng, base), outfit
+
+    def _dressed(self, rng: Generator) -> tuple[int, Outfit]:
+        """Draw somebody's build and clothes."""
         index, outfit = int(rng.integers(len(self.bodies))), draw_outfit(rng)
-        return dress(self.bodies, index, draw_pose(rng, self.bodies.joints[index]), outfit, rng), outfit
+        # of its own, so that a wardrobe changes no other choice
+        return index, self.wardrobe.dressed(rng.spawn(1)[0], outfit) if self.wardrobe else outfit
 
     def second(self, rng: Generator, first: BodyFigure, _looks: BodyLooks) -> tuple[BodyFigure, BodyLooks]:
         figure, outfit = self.draw(rng)
         return beside(rng, figure, first), outfit
 
     def act(self, rng: Generator, seconds: Array) -> Act:
-        index, outfit = int(rng.integers(len(self.bodies))), draw_outfit(rng)
+        index, outfit = self._dressed(rng)
         steps = draw_steps(rng, self.bodies.joints[index], seconds)
         headings = draw_headings(rng, seconds, TURNING, SWAYING)
         return self.acted(rng, index, outfit, steps, headings, travels=rng.random() < TRAVELS)
@@ -155,7 +164,8 @@ class People:
     ) -> Act:
         """Dress body number `index` in all poses, turned by `headings` (F,) degrees; see motion.roam."""
         folds = int(rng.integers(1 << 30))
-        figures = [dress(self.bodies, index, pose, outfit, np.random.default_rng(folds)) for pose in steps.poses]
+        base = self.wardrobe and self.wardrobe.base
+        figures = [dress(self.bodies, index, pose, outfit, np.random.default_rng(folds), base) for pose in steps.poses]
         return Act(roam(figures, headings, steps, travels), outfit)
 
     def view(self, rng: Generator, figure: BodyFigure, size: int) -> Camera:

@@ -63,7 +63,7 @@ class Coat:
     contact: float = 0.0
     gloss: float = 0.0
 
-    def paint(self, places: Array, _material: Array, rest: Array) -> tuple[Array, Array]:
+    def paint(self, places: Array, _material: Array, rest: Array, _uv: Array | None = None) -> tuple[Array, Array]:
         """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8) and positions at rest (M, 3)."""
         below, leg, nose, eye, tail, bare = places[:, 0], *places[:, 1:6].T
         # (M, 1) share of the second colour, with a soft border where the pattern is 0

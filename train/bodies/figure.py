@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from .base_mesh import BaseMesh
 from .builds import Array
-from .mesh import JOINTS, PARTS, Bodies
-from .outfit import BODY, HAIR, HAT, SKIRT, Outfit
+from .garments import Worn
+from .mesh import JOINTS, PARTS, Bodies, parts_of
+from .outfit import BODY, GARMENT, HAIR, HAT, SKIRT, Outfit
 from .pose import place_joints, unit
 from .raster import Ints, skin, vertex_normals
 
@@ -49,6 +52,10 @@ class BodyFigure:
     """(K, 2, 3) both ends of each part's first axis."""
     facing: Array
     """(3,) unit vector in the direction of the chest."""
+    corners: Array | None = None
+    """(T, 3, 2) texture coordinates of the triangles' corners."""
+    worn: tuple[Worn, ...] = ()
+    """Garments; those of number k have the material GARMENT + k."""
 
 
 def moved(figure: BodyFigure, turned: Array, shift: Array) -> BodyFigure:
@@ -56,12 +63,14 @@ def moved(figure: BodyFigure, turned: Array, shift: Array) -> BodyFigure:
     return BodyFigure(
         (figure.vertices @ turned.T + shift).astype(np.float32), figure.normals @ turned.T, figure.faces, figure.parts,
         figure.places, figure.materials, figure.rest, figure.joints @ turned.T + shift, figure.ends @ turned.T + shift,
-        turned @ figure.facing,
+        turned @ figure.facing, figure.corners, figure.worn,
     )  # fmt: skip
 
 
-def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generator) -> BodyFigure:
-    """Pose and dress body number `index`, with its lowest point on the floor."""
+def dress(
+    bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generator, base: BaseMesh | None = None
+) -> BodyFigure:
+    """Pose and dress body number `index`, with its lowest point on the floor; `base` carries the outfit's garments."""
     rest, joints = bodies.vertices[index], bodies.joints[index]
     normals = vertex_normals(rest, bodies.faces)
     # (V,) cloth stands off the skin along its normals
@@ -70,31 +79,76 @@ def dress(bodies: Bodies, index: int, pose: Array, outfit: Outfit, rng: Generato
     places, turned = place_joints(joints, pose)
     # a bone maps its rest joint J to its place p: v -> R v + (p - R J), blended by the weights
     shift = places - np.einsum("jab,jb->ja", turned, joints)
-    vertices = skin(shaped, bodies.weights, np.concatenate([turned, shift[..., None]], axis=2))
+    moves = np.concatenate([turned, shift[..., None]], axis=2)
     height = float(np.ptp(rest[:, 2]))
     middle = (joints[JOINTS.index("hip.L")] + joints[JOINTS.index("hip.R")]) / 2
-    pieces = [(vertices, bodies.faces, bodies.parts, bodies.places, BODY, (rest - middle) / height)]
+    shown = _uncovered(bodies, outfit, base)
+    corners = base.corners[shown] if base else None
+    posed = skin(shaped, bodies.weights, moves)
+    pieces = [Piece(posed, bodies.faces[shown], bodies.parts, bodies.places, BODY, (rest - middle) / height, corners)]
     pieces += _added(outfit, bodies, index, places, turned, rng)
-    vertices, faces, parts, where, materials, canonical = _joined(pieces)
-    floor = vertices[:, 2].min()
-    down = np.array([0, 0, floor], np.float32)
-    vertices = vertices - down
-    normals = vertex_normals(vertices, faces)
+    pieces += _garments(outfit, base, bodies, index, moves, middle) if base else []
+    whole = _joined(pieces)
+    down = np.array([0, 0, whole.vertices[:, 2].min()], np.float32)
+    vertices = whole.vertices - down
     # at rest the chest faces -y
     facing = np.asarray(turned[JOINTS.index("chest")] @ np.array([0, -1, 0], np.float32))
     ends = np.stack([places[[JOINTS.index(joint) for joint in AXES[part]]] for part in PARTS]) - down
-    return BodyFigure(vertices, normals, faces, parts, where, materials, canonical, places - down, ends, facing)
+    materials = np.concatenate([np.full((len(piece.vertices), 1), piece.material, np.float32) for piece in pieces])
+    return BodyFigure(
+        vertices, vertex_normals(vertices, whole.faces), whole.faces, whole.parts, whole.places, materials,
+        whole.canonical, places - down, ends, facing, whole.corners if base else None, outfit.worn if base else (),
+    )  # fmt: skip
 
 
-Piece = tuple[Array, Ints, NDArray[np.uint8], Array, int, Array]
+class Piece(NamedTuple):
+    """A mesh that is part of a figure."""
+
+    vertices: Array
+    faces: Ints
+    parts: NDArray[np.uint8]
+    places: Array
+    material: int
+    canonical: Array
+    corners: Array | None = None
 
 
-def _joined(pieces: list[Piece]) -> tuple[Array, Ints, NDArray[np.uint8], Array, Array, Array]:
-    counts = np.cumsum([0] + [len(piece[0]) for piece in pieces])
-    faces = np.concatenate([piece[1] + start for piece, start in zip(pieces, counts, strict=False)])
+def _joined(pieces: list[Piece]) -> Piece:
+    counts = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
+    faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, counts, strict=False)])
     vertices, parts, places, canonical = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3, 5))
-    materials = np.concatenate([np.full((len(piece[0]), 1), piece[4], np.float32) for piece in pieces])
-    return vertices.astype(np.float32), faces.astype(np.int32), parts, places, materials, canonical.astype(np.float32)
+    blank = [
+        np.zeros((len(piece.faces), 3, 2), np.float32) if piece.corners is None else piece.corners for piece in pieces
+    ]
+    return Piece(
+        vertices.astype(np.float32), faces.astype(np.int32), parts, places, BODY, canonical.astype(np.float32),
+        np.concatenate(blank),
+    )  # fmt: skip
+
+
+def _uncovered(bodies: Bodies, outfit: Outfit, base: BaseMesh | None) -> NDArray[np.bool_]:
+    """(T,) triangles of the body that no garment covers."""
+    hidden = np.zeros(len(bodies.parts), bool)
+    for worn in outfit.worn if base else ():
+        assert base is not None
+        hidden |= worn.garment.hides[base.rows]
+    return np.asarray(~hidden[bodies.faces].all(1))
+
+
+def _garments(outfit: Outfit, base: BaseMesh, bodies: Bodies, index: int, moves: Array, middle: Array) -> list[Piece]:
+    """Fit the garments to the build, and move them with the body."""
+    own, out = base.vertices[index], []
+    height = float(np.ptp(bodies.vertices[index][:, 2]))
+    for k, worn in enumerate(outfit.worn):
+        rest, weights = worn.garment.fitted(own), worn.garment.carried(base.weights)
+        # no paint by place: the texture has it
+        where = np.full((len(rest), 8), -1, np.float32)
+        piece = Piece(
+            skin(rest, weights, moves), worn.garment.faces, parts_of(weights), where, GARMENT + k,
+            (rest - middle) / height, worn.garment.corners,
+        )  # fmt: skip
+        out.append(piece)
+    return out
 
 
 def _added(outfit: Outfit, bodies: Bodies, index: int, places: Array, turned: Array, rng: Generator) -> list[Piece]:
@@ -112,7 +166,7 @@ def _added(outfit: Outfit, bodies: Bodies, index: int, places: Array, turned: Ar
         where = np.tile(np.array([-1, -1, 2, 0, 3, 2, 0, 0], np.float32), (len(ball), 1))
         parts = np.full(len(ball), PARTS.index("head"), np.uint8)
         canonical = (at_rest - joints[0]) / float(np.ptp(rest[:, 2]))
-        out.append((vertices.astype(np.float32), faces, parts, where, kind, canonical))
+        out.append(Piece(vertices.astype(np.float32), faces, parts, where, kind, canonical))
     if outfit.skirt > 0:
         out.append(_skirt(outfit, rest, joints, places, turned, rng))
     return out
@@ -174,7 +228,7 @@ def _skirt(outfit: Outfit, rest: Array, joints: Array, places: Array, turned: Ar
     where[:, 2] = -np.repeat(along, columns) * 0.8
     where[:, 6], where[:, 7] = np.tile(np.cos(angles), rows) * 0.2, np.tile(np.sin(angles), rows) * 0.2
     canonical = np.stack([where[:, 6] * 0.6, -where[:, 7] * 0.6, -np.repeat(along, columns) * 0.24], 1)
-    return vertices, grid_faces(rows, columns), parts, where, SKIRT, canonical.astype(np.float32)
+    return Piece(vertices, grid_faces(rows, columns), parts, where, SKIRT, canonical.astype(np.float32))
 
 
 def _on_leg(at: dict[str, Array], side: str, along: float) -> Array:

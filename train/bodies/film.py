@@ -17,7 +17,8 @@ from .builds import Array
 from .camera import Camera, Light, draw_light, horizon
 from .cast import Act, Cast
 from .figure import BodyFigure
-from .picture import FINE, Layer, compose, paint_person, part_depths, part_poses, shadow
+from .layers import FINE, Layer, compose, paint_person
+from .picture import part_depths, part_poses, shadow
 from .scene import Photos
 from .shot import Filming, Moment, Thing, exposure, moment
 

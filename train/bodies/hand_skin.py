@@ -8,7 +8,8 @@ import numpy as np
 from numpy.random import Generator
 
 from .builds import Array
-from .outfit import SKINS, Cloth, any_colour, paint_cloth
+from .colours import SKINS, any_colour
+from .outfit import Cloth, paint_cloth
 
 SKIN, THING = 0, 3
 """Materials: the hand with its sleeve, and the thing it holds."""
@@ -59,7 +60,7 @@ class HandLooks:
         band = ((arm > self.band[0]) & (arm < self.band[1])) * 0.006
         return np.asarray(np.maximum(np.maximum(sleeve, glove), band), np.float32)
 
-    def paint(self, places: Array, material: Array, rest: Array) -> tuple[Array, Array]:
+    def paint(self, places: Array, material: Array, rest: Array, _uv: Array | None = None) -> tuple[Array, Array]:
         """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8), materials (M,) and positions at
         rest (M, 3)."""
         arm = places[:, 0]

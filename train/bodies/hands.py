@@ -17,9 +17,9 @@ from .figure import BodyFigure, grid_faces, moved
 from .fingers import HandPose, draw_hand_pose
 from .hand_mesh import AXES, FINGERS, JOINTS, OTHER, PARENTS, PARTS, HandMesh
 from .hand_skin import SKIN, THING, HandLooks, draw_looks
+from .layers import paint_person
 from .mesh import PARTS as BODY_PARTS
 from .motion import number_of_keys, through
-from .picture import paint_person
 from .pose import about, place_joints, turn, unit
 from .raster import skin, vertex_normals
 from .scene import Photos, draw_background

@@ -7,6 +7,7 @@ body: x to its left, y to its back, z up, in metres.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,27 +66,34 @@ def load_bodies(cache: Path, count: int, seed: int = 0) -> Bodies:
 def make_bodies(count: int, seed: int) -> Bodies:
     """Draw `count` people of both sexes, all ages from child to old, and all builds."""
     torch, model = anny_model()
-    labels, rng = list(model.bone_labels), np.random.default_rng([17, seed])
+    labels = list(model.bone_labels)
     rest = torch.eye(4)[None, None].repeat(1, len(labels), 1, 1)
     rows = [labels.index(_bone(joint)) for joint in JOINTS]
     vertices, joints = [], []
-    for _ in range(count):
-        looks = {name: float(rng.beta(2, 2)) for name in model.phenotype_labels}
-        looks |= {"age": float(rng.uniform(*AGES)), "gender": float(rng.random())}
+    for looks in drawn_looks(model, count, seed):
         out = model(pose_parameters=rest, phenotype_kwargs=looks)
         vertices.append(out["rest_vertices"][0].numpy().astype(np.float32))
         joints.append(out["rest_bone_heads"][0].numpy().astype(np.float32)[rows])
-    weights = _joint_weights(bone_weights(model), labels, [int(p) for p in model.bone_parents])
+    weights = joint_weights(bone_weights(model), labels, [int(p) for p in model.bone_parents])
     faces = model.faces.numpy().astype(np.int32)
     middle = model(pose_parameters=rest, phenotype_kwargs=dict.fromkeys(model.phenotype_labels, 0.6))
     typical, heads = middle["rest_vertices"][0].numpy(), middle["rest_bone_heads"][0].numpy()
     eyes = heads[[labels.index("eye.L"), labels.index("eye.R")]]
-    parts = _parts(weights)
+    parts = parts_of(weights)
     places = places_on_body(typical, heads[rows], eyes, weights)
     return Bodies(np.stack(vertices), np.stack(joints), faces, weights, parts, places)
 
 
-def anny_model() -> tuple[Any, Any]:
+def drawn_looks(model: Any, count: int, seed: int) -> Iterator[dict[str, float]]:
+    """Draw the build of each of `count` people, on anny's scales."""
+    rng = np.random.default_rng([17, seed])
+    for _ in range(count):
+        looks = {name: float(rng.beta(2, 2)) for name in model.phenotype_labels}
+        yield looks | {"age": float(rng.uniform(*AGES)), "gender": float(rng.random())}
+
+
+def anny_model(every_vertex: bool = False) -> tuple[Any, Any]:
+    """Return torch and anny's model; with `every_vertex`, it has also the vertices of the base mesh beside the body."""
     try:
         import anny
         import torch
@@ -93,7 +101,9 @@ def anny_model() -> tuple[Any, Any]:
         raise MissingExtraError("rendering people needs anny; pip install 'streamparts[bodies]'") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it recommends a faster skinning, but skinning is done in raster.py here
-        return torch, anny.Anny(skinning_method="lbs").to(torch.float32)
+        topology = anny.models.model_data.TopologyConfig("makehuman", remove_unattached_vertices=False)
+        how = {"topology": topology} if every_vertex else {}
+        return torch, anny.Anny(skinning_method="lbs", **how).to(torch.float32)
 
 
 def bone_weights(model: Any) -> NDArray[np.floating]:
@@ -110,7 +120,7 @@ def _bone(joint: str) -> str:
     return BONES[name] + dot + side
 
 
-def _joint_weights(dense: NDArray[np.floating], labels: list[str], parents: list[int]) -> Array:
+def joint_weights(dense: NDArray[np.floating], labels: list[str], parents: list[int]) -> Array:
     """Return (V, J) influences of joints: those of each bone go to the nearest joint at or above it."""
     known = {_bone(joint): j for j, joint in enumerate(JOINTS)}
     out = np.zeros((len(dense), len(JOINTS)), np.float32)
@@ -122,7 +132,7 @@ def _joint_weights(dense: NDArray[np.floating], labels: list[str], parents: list
     return np.asarray(out / out.sum(1, keepdims=True), np.float32)
 
 
-def _parts(weights: Array) -> NDArray[np.uint8]:
+def parts_of(weights: Array) -> NDArray[np.uint8]:
     owner = {"pelvis": "torso", "waist": "torso", "chest": "torso", "neck": "torso", "head": "head"}
     limbs = {"shoulder": "torso", "arm": "upper_arm", "elbow": "forearm", "wrist": "forearm"}
     limbs |= {"hip": "thigh", "knee": "shin", "ankle": "shin"}

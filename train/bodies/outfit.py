@@ -8,18 +8,14 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from streamparts.arrays import ByteArray
+
 from .builds import Array
+from .colours import any_colour, skin_colour
+from .garments import Worn, sampled
 from .headwear import Ball, draw_headwear
 
-BODY, SKIRT, HAIR, HAT = 0, 1, 2, 3
-SKINS = (
-    (0.96, 0.80, 0.69),
-    (0.91, 0.72, 0.58),
-    (0.82, 0.60, 0.44),
-    (0.66, 0.46, 0.33),
-    (0.47, 0.31, 0.22),
-    (0.30, 0.20, 0.15),
-)
+BODY, SKIRT, HAIR, HAT, GARMENT = 0, 1, 2, 3, 4
 HAIRS = (
     (0.07, 0.06, 0.06),
     (0.14, 0.09, 0.06),
@@ -92,6 +88,12 @@ class Outfit:
     """Ellipsoids of hair and hats, in units of the head's box."""
     contact: float = 0.0
     gloss: float = 0.0
+    bare: bool = False
+    """True for a bare chest."""
+    skin_map: ByteArray | None = None
+    """(h, w, 3) photographed skin, for the body's texture coordinates."""
+    worn: tuple[Worn, ...] = ()
+    """Garments over what is painted; garment k has the material GARMENT + k."""
 
     def looseness(self, places: Array, rest: Array) -> Array:
         """(V,) distance of cloth or hair from the skin in metres."""
@@ -112,13 +114,14 @@ class Outfit:
         hairy = is_hair(places, self.hairline) & (height > 1)
         return np.asarray(out + np.where(hairy, 0.012, 0), np.float32)
 
-    def paint(self, places: Array, material: Array, rest: Array) -> tuple[Array, Array]:
-        """Return colours (M, 3) and strengths of uneven shading (M,) for places (M, 8), materials (M,) and positions at
-        rest (M, 3)."""
+    def paint(self, places: Array, material: Array, rest: Array, uv: Array | None = None) -> tuple[Array, Array]:
+        """See BodyLooks."""
         arm, leg, height = places[:, 0], places[:, 1], places[:, 2]
         body = material < 0.5
         colour = np.tile(self.skin, (len(places), 1)).astype(np.float32)
         uneven = np.full(len(places), 0.02, np.float32)
+        if uv is not None and self.skin_map is not None:
+            colour[body] = sampled(self.skin_map, uv[body])
         self._paint_head(colour, places, body & (height > 0.9))
         on_arm, on_leg = arm > -0.99, leg > -0.99
         trunk = ~on_arm & ~on_leg & (height < self._collar(places))
@@ -127,7 +130,7 @@ class Outfit:
         skirt = (material > 0.5) & (material < 1.5)
         for cloth, where in (
             (self.bottom, body & below),
-            (self.top, body & covered),
+            (self.top, body & covered & (not self.bare or self.skin_map is None)),
             (self.top if self.dress else self.bottom, skirt),
         ):
             colour[where] = paint_cloth(cloth, rest[where], places[where])
@@ -136,7 +139,10 @@ class Outfit:
         colour[foot] = self.socks
         colour[body & on_leg & (leg > self.shod)] = self.shoes
         colour[(material > 1.5) & (material < 2.5)] = self.hair
-        colour[material > 2.5] = self.hat
+        colour[(material > 2.5) & (material < 3.5)] = self.hat
+        for k, each in enumerate(self.worn if uv is not None else ()):
+            mine = np.abs(material - GARMENT - k) < 0.5
+            colour[mine] = each.colours(uv[mine])
         return colour, uneven
 
     def _collar(self, places: Array) -> Array:
@@ -150,9 +156,10 @@ class Outfit:
             front = head & (behind < 0.6)
             side = np.abs(np.abs(across) - 0.5)
             colour[front & (side < 0.26) & (np.abs(above) < 0.11)] = (0.12, 0.09, 0.08)
-            colour[front & (side < 0.36) & (np.abs(above - 0.42) < 0.09)] = self.hair * 0.8
-            lips = front & (np.abs(across) < 0.42) & (np.abs(above + 1.13) < 0.13)
-            colour[lips] = self.skin * np.array([0.85, 0.55, 0.55])
+            if self.skin_map is None:  # a photographed skin has brows and lips
+                colour[front & (side < 0.36) & (np.abs(above - 0.42) < 0.09)] = self.hair * 0.8
+                lips = front & (np.abs(across) < 0.42) & (np.abs(above + 1.13) < 0.13)
+                colour[lips] = self.skin * np.array([0.85, 0.55, 0.55])
         if self.beard:
             colour[head & (behind < 1.1) & (above < -0.7) & (above > -2.4)] = self.hair
         colour[head & is_hair(places, self.hairline)] = self.hair
@@ -183,30 +190,6 @@ def paint_cloth(cloth: Cloth, rest: Array, places: Array) -> Array:
         share = np.full(len(rest), -1.0)
     mix = (0.5 + 0.5 * share)[:, None]
     return np.asarray(cloth.colour * (1 - mix) + cloth.accent * mix, np.float32)
-
-
-def any_colour(rng: Generator) -> Array:
-    """Draw a colour of clothes: black, white, greys, muted and bright colours."""
-    kind = rng.random()
-    if kind < 0.22:
-        return np.asarray(rng.uniform(0.02, 0.16) * (1 + rng.normal(0, 0.12, 3)), np.float32).clip(0, 1)
-    if kind < 0.44:
-        return np.asarray(rng.uniform(0.72, 0.98) * (1 + rng.normal(0, 0.025, 3)), np.float32).clip(0, 1)
-    if kind < 0.55:
-        return np.asarray(rng.uniform(0.2, 0.7) * (1 + rng.normal(0, 0.05, 3)), np.float32).clip(0, 1)
-    if kind < 0.67:  # denim and navy
-        return np.asarray(np.array([0.2, 0.3, 0.5]) * rng.uniform(0.35, 1.5), np.float32).clip(0, 1)
-    hue, saturation, value = rng.random(), rng.uniform(0.25, 0.95), rng.uniform(0.2, 0.95)
-    ramp = np.clip(np.abs((hue + np.array([0, 2, 1]) / 3) % 1 * 6 - 3) - 1, 0, 1)
-    return np.asarray(value * (1 + saturation * (ramp - 1)), np.float32)
-
-
-def skin_colour(rng: Generator) -> Array:
-    first, second = rng.choice(len(SKINS), 2)
-    mix = rng.random() * 0.4
-    return np.asarray(
-        (np.array(SKINS[first]) * (1 - mix) + np.array(SKINS[second]) * mix) * rng.uniform(0.9, 1.08), np.float32
-    )
 
 
 def _cloth(rng: Generator, colour: Array | None = None) -> Cloth:
@@ -281,6 +264,7 @@ def draw_outfit(rng: Generator) -> Outfit:
         neckline=float(rng.uniform(0.86, 1.08)),
         shod=3.4 if rng.random() < (0.6 if bare else 0.12) else float(rng.uniform(1.95, 2.12)),
         sock=3.4 if bare else float(rng.choice([1.5, 1.85, 3.4], p=[0.15, 0.35, 0.5])),
+        bare=bare,
         loose_arms=0.0 if bare else float(rng.uniform(0.012, 0.05) if robe else rng.exponential(0.007)),
         loose_trunk=0.0 if bare else float(rng.exponential(0.012)) + 0.01 * robe,
         loose_legs=float(rng.uniform(0.015, 0.075) if robe or rng.random() < 0.15 else rng.exponential(0.008)),

@@ -15,16 +15,13 @@ from streamparts.geometry import CANONICAL_SIGMAS
 from .builds import Array
 from .camera import Camera, Light, draw_light, horizon
 from .cast import BodyLooks, Cast
+from .colours import any_colour
 from .figure import BodyFigure
-from .outfit import any_colour
+from .layers import compose, paint_person
 from .pose import unit
-from .raster import interpolate, nearest_value, rasterise, triangle_areas
+from .raster import rasterise, triangle_areas
 from .scene import Photos, paste_cutout
-from .shading import REACH, highlight, hollows, shade
 from .things import add_thing
-
-FINE = 2
-"""Factor by which people are painted finer than the image."""
 
 
 @dataclass(frozen=True)
@@ -48,47 +45,6 @@ class BodyPicture:
     depths: Array
     """(K,) distances of the parts along the view, see part_depths."""
     people: int
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A person painted alone, FINE times finer than the image."""
-
-    nearness: Array
-    rgb: Array
-    labels: ByteArray
-    canonical: Array
-
-
-def paint_person(
-    figure: BodyFigure, outfit: BodyLooks, camera: Camera, light: Light, size: int, times: int = FINE
-) -> Layer:
-    """Rasterise a person `times` finer than the image, paint it by the place on the body, and shade it."""
-    fine = size * times
-    points = camera.finer(times).project(figure.vertices)
-    nearness, owner, inside = rasterise(points, figure.faces, fine, fine)
-    rows, columns = np.nonzero(owner >= 0)
-    owner, inside = owner[rows, columns], inside[rows, columns]
-    # (V, 15): 8 places, material, 3 rest positions, 3 normals, interpolated together
-    values = np.concatenate([figure.places, figure.materials, figure.rest, figure.normals], 1)
-    some = interpolate(owner, inside, figure.faces, values)
-    colour, uneven = outfit.paint(some[:, :8], some[:, 8], some[:, 9:12])
-    layer = Layer(
-        nearness,
-        *(
-            np.zeros((fine, fine, *more), kind)
-            for more, kind in (((3,), np.float32), ((), np.uint8), ((3,), np.float32))
-        ),
-    )
-    layer.rgb[rows, columns] = colour * shade(some[:, 12:], some[:, 9:12], uneven, outfit.phases, camera, light)
-    if outfit.gloss:
-        layer.rgb[rows, columns] += outfit.gloss * highlight(some[:, 12:], camera, light)
-    layer.labels[rows, columns] = nearest_value(owner, inside, figure.faces, figure.parts)
-    layer.canonical[rows, columns] = some[:, 9:12]
-    if outfit.contact:
-        reach = REACH * camera.focal * times / max(0.05, float(camera.project(figure.vertices.mean(0)[None])[0, 2]))
-        layer.rgb[...] *= 1 - outfit.contact * hollows(nearness, reach, camera.turned @ light.towards)
-    return layer
 
 
 EMPTY = 0.165
@@ -225,34 +181,6 @@ def smear_kernel(rng: Generator, size: int) -> Array:
             for sign in (-1, 1)]  # fmt: skip
     cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_8, 4)
     return np.asarray(kernel / kernel.sum(), np.float32)
-
-
-def compose(
-    background: Array, layers: list[Layer], size: int, smear: Array | None = None
-) -> tuple[Array, ByteArray, Array]:
-    """Composite people into an image (S, S, 3), labels (S, S) and canonical coordinates (S, S, 3); the nearer person
-    covers the other. `smear` blurs the people, but not the truth."""
-    front = layers[0]
-    for layer in layers[1:]:
-        nearer = layer.nearness > front.nearness
-        front = Layer(
-            np.where(nearer, layer.nearness, front.nearness),
-            np.where(nearer[..., None], layer.rgb, front.rgb),
-            np.where(nearer, layer.labels, front.labels),
-            np.where(nearer[..., None], layer.canonical, front.canonical),
-        )
-    # (FINE S, FINE S) 1 where a body is
-    alpha = (front.nearness > 0).astype(np.float32)
-    # (S, S, 1) covered share of each pixel, from FINE x FINE samples
-    cover = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)[..., None]
-    rgb = cv2.resize(front.rgb, (size, size), interpolation=cv2.INTER_AREA)
-    if smear is not None:
-        rgb, cover = cv2.filter2D(rgb, -1, smear), cv2.filter2D(cover, -1, smear)[..., None]
-    image = background * (1 - cover) + rgb
-    # truth is not averaged: the middle sample of each pixel
-    times = len(front.labels) // size
-    some = slice(times // 2, None, times)
-    return image, np.ascontiguousarray(front.labels[some, some]), np.ascontiguousarray(front.canonical[some, some])
 
 
 def part_depths(figure: BodyFigure, camera: Camera, num_parts: int) -> Array:

@@ -16,7 +16,7 @@ from streamparts.arrays import ByteArray
 from streamparts.sources.folders import IMAGE_SUFFIXES, files_below, files_in
 
 from .builds import Array
-from .outfit import any_colour
+from .colours import any_colour
 from .things import add_thing, noise, ramp
 
 PHOTO_PIXELS = 640

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from .builds import Array
-from .outfit import SKINS, any_colour
+from .colours import SKINS, any_colour
 
 
 def noise(rng: Generator, size: int, cells: int) -> Array:

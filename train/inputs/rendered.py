@@ -19,6 +19,7 @@ from streamparts.bundle.spec import pairs_by_name
 
 from ..bodies.builds import Array
 from ..bodies.shards import STEPS_PER_HEIGHT, Shard
+from .backdrops import hard_background
 from .negatives import Negatives
 
 NONE = Negatives()
@@ -87,6 +88,9 @@ class Lessons:
         sample = take(self.shards[shard], index - int(self.starts[shard]))
         if self.without and rng.random() < self.without:
             sample = emptied(sample, self.negatives.draw(rng, len(sample.image)))
+        else:
+            harder = hard_background(rng, sample.image, sample.labels, self.negatives)
+            sample = replace(sample, image=harder)
         if rng.random() < 0.5:
             sample = mirrored(sample, self.swap)
         return spoil(rng, moved(sample, draw_move(rng), self.size))
@@ -189,9 +193,18 @@ def spoil(rng: Generator, sample: RenderedImage) -> RenderedImage:
     if rng.random() < 0.25:
         image = _made_small(rng, image)
     image = _recoloured(rng, image)
+    if rng.random() < 0.2:
+        image = _sharpened(image, rng.uniform(0.3, 1.5))
     if rng.random() < 0.4:
         image = _compressed(image, int(rng.uniform(15, 80)))
     return replace(sample, image=image, labels=labels, canonical=canonical)
+
+
+def _sharpened(image: ByteArray, strength: float) -> ByteArray:
+    """Exaggerate edges, as cameras do."""
+    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
+    # x + a (x - blurred x)
+    return np.asarray(cv2.addWeighted(image, 1 + strength, soft, -strength, 0), np.uint8)
 
 
 def _made_small(rng: Generator, image: ByteArray) -> ByteArray:

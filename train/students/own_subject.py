@@ -88,7 +88,7 @@ def box_of(tracks: Tracks) -> FloatArray:
 def close_ups_of(subjects: list[SubjectClip], side: int, cache: Path) -> ClipFolder:
     """Crops of the subjects, with their surroundings."""
     clips = tuple(large_clip(each, side, cache, alone=True) for each in subjects)
-    return ClipFolder(clips, (), "the model itself")
+    return ClipFolder(clips, (), subjects[0].source)
 
 
 def with_masks(folder: ClipFolder, answers: OwnAnswers) -> ClipFolder:
