@@ -134,7 +134,7 @@ class People:
 
     def draw(self, rng: Generator) -> tuple[BodyFigure, BodyLooks]:
         index, outfit = self._dressed(rng)
-        base = self.wardrobe and self.wardrobe.base
+        base = self.wardrobe.base if self.wardrobe else None
         return dress(self.bodies, index, draw_pose(rng, self.bodies.joints[index]), outfit, rng, base), outfit
 
     def _dressed(self, rng: Generator) -> tuple[int, Outfit]:
@@ -164,7 +164,7 @@ class People:
     ) -> Act:
         """Dress body number `index` in all poses, turned by `headings` (F,) degrees; see motion.roam."""
         folds = int(rng.integers(1 << 30))
-        base = self.wardrobe and self.wardrobe.base
+        base = self.wardrobe.base if self.wardrobe else None
         figures = [dress(self.bodies, index, pose, outfit, np.random.default_rng(folds), base) for pose in steps.poses]
         return Act(roam(figures, headings, steps, travels), outfit)
 

@@ -140,9 +140,10 @@ class Outfit:
         colour[body & on_leg & (leg > self.shod)] = self.shoes
         colour[(material > 1.5) & (material < 2.5)] = self.hair
         colour[(material > 2.5) & (material < 3.5)] = self.hat
-        for k, each in enumerate(self.worn if uv is not None else ()):
-            mine = np.abs(material - GARMENT - k) < 0.5
-            colour[mine] = each.colours(uv[mine])
+        if uv is not None:
+            for k, each in enumerate(self.worn):
+                mine = np.abs(material - GARMENT - k) < 0.5
+                colour[mine] = each.colours(uv[mine])
         return colour, uneven
 
     def _collar(self, places: Array) -> Array:

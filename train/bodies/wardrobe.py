@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -78,7 +79,7 @@ class Wardrobe:
         return self.skins[int(rng.integers(len(self.skins)))] if self.skins and rng.random() < 0.9 else None
 
 
-def draw_clothes(rng: Generator, outfit: Outfit) -> tuple[tuple[Sequence[str], ...], dict[str, float]]:
+def draw_clothes(rng: Generator, outfit: Outfit) -> tuple[tuple[Sequence[str], ...], dict[str, Any]]:
     """Draw kinds of garments, and what changes of the painted outfit, so that it does not show below them."""
     kind, tight = rng.random(), {"loose_trunk": 0.0, "loose_legs": 0.0, "skirt": 0.0}
     if outfit.bare:

@@ -63,9 +63,8 @@ def leaf(rng: Generator, size: int) -> NDArray[np.int32]:
     angle = rng.normal(0, 8) if rng.random() < 0.7 else rng.uniform(0, 180)
     centre = rng.uniform(0, size, 2)
     if rng.random() < 0.25:
-        return cv2.ellipse2Poly(
-            tuple(centre.astype(int)), (int(long / 2) + 1, int(wide / 2) + 1), int(angle), 0, 360, 20
-        )
+        axes = (int(long / 2) + 1, int(wide / 2) + 1)
+        return np.asarray(cv2.ellipse2Poly(tuple(centre.astype(int)), axes, int(angle), 0, 360, 20), np.int32)
     return np.asarray(cv2.boxPoints((tuple(centre), (long, wide), angle)), np.int32)
 
 
