@@ -24,7 +24,7 @@ from streamparts.sources.rescale import Rescaler
 from streamparts.sources.stamps import mended
 from streamparts.sources.timed import TimedImage, timed_frames
 from tests.media import numbered_video, picture, read_number, write_video
-from tests.servers import say, serving
+from tests.servers import access_units, say, serving
 from tests.test_live import PATIENCE_SECONDS
 
 IMAGE = av.VideoFrame.from_ndarray(picture(0), "rgb24")
@@ -286,10 +286,10 @@ def check_arrivals(seconds: Sequence[float], rate: Fraction | None) -> None:
 
 
 def test_pictures_that_came_before_the_first_that_was_waited_for_precede_it_at_the_interval_of_those_after_it() -> None:
-    arrivals = Arrivals()
+    arrivals = Arrivals(Fraction(25))
     assert all(arrivals.note(10.0, 0.0) for _ in range(5)), "examined together"
     assert [arrivals.note(10.1 + n / 10, 0.1) for n in range(8)] == [*[True] * 7, False]
-    settled = arrivals.settle()
+    settled = arrivals.settle(live=False)
     assert settled is not None
     times, rate = settled
     assert rate == 10
@@ -298,11 +298,101 @@ def test_pictures_that_came_before_the_first_that_was_waited_for_precede_it_at_t
     assert arrivals.ticks(10.9) == arrivals.ticks(10.8) - 1, "increases though the clock did not"
 
 
-def test_pictures_that_all_come_at_once_are_no_measure() -> None:
-    arrivals = Arrivals()
+@pytest.mark.parametrize("live", [False, True])
+def test_pictures_that_all_come_at_once_are_no_measure(live: bool) -> None:
+    arrivals = Arrivals(Fraction(25))
     for _ in range(20):
         arrivals.note(10.0, 0.0)
-    assert arrivals.settle() is None
+    assert arrivals.settle(live) is None
+
+
+def test_a_wait_that_is_this_machine_s_own_begins_no_measure() -> None:
+    arrivals = Arrivals(Fraction(30))
+    for number in range(20):
+        arrivals.note(10 + number / 1000, 0.02 * (number == 3))
+    assert arrivals.left(10.02) > 4, "a slow camera may still follow"
+    for number in range(8):
+        arrivals.note(10.2 + number / 5, 0.2)
+    settled = arrivals.settle(live=False)
+    assert settled is not None
+    assert settled[1] == 5
+    assert settled[0] == pytest.approx([n * 18000 for n in range(28)], abs=1)
+
+
+def test_of_a_live_stream_one_picture_is_enough_and_a_slow_machine_counts_none() -> None:
+    slow_camera = Arrivals(Fraction(25))
+    slow_camera.note(10.0, 0.0)
+    slow_camera.note(14.0, 4.0)
+    assert slow_camera.settle(live=False) is None
+    settled = slow_camera.settle(live=True)
+    assert settled is not None
+    assert settled[0] == [0, 3600], "at the header's rate before what was waited for"
+    slow_machine = Arrivals(Fraction(30))
+    for number in range(64):
+        slow_machine.note(10 + number / 10, 0.0)
+    assert slow_machine.settle(live=False) is None, "a file in a pipe"
+    settled = slow_machine.settle(live=True)
+    assert settled is not None
+    assert settled[1] == 10
+
+
+def test_what_comes_three_times_as_fast_as_its_header_says_comes_from_a_file() -> None:
+    for announced, expected in ((Fraction(30), None), (Fraction(25), 100), (Fraction(60), 100)):
+        arrivals = Arrivals(announced)
+        for number in range(8):
+            arrivals.note(10 + number / 100, 0.01)
+        settled = arrivals.settle(live=True)
+        assert (settled and settled[1]) == expected, "FFmpeg says 25 where no header says anything"
+
+
+class SlowCamera:
+    """Sends pieces at 20 a second until it is `opened`, or there are no more."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.opened = threading.Event()
+        self._pieces = pieces
+
+    def send(self, send: Callable[[bytes], object]) -> None:
+        for piece in self._pieces:
+            send(piece)
+            time.sleep(0.05)
+        self.opened.wait(PATIENCE_SECONDS)
+
+
+def test_a_slow_camera_without_a_clock_is_opened_after_a_few_pictures() -> None:
+    camera = SlowCamera(access_units(range(40), 240, 320))  # FFmpeg alone waits for 50
+    with serving(lambda connection: camera.send(connection.sendall)) as server:
+        word = f"tcp://127.0.0.1:{server.port}"
+        source = open_address(word, connect_seconds=PATIENCE_SECONDS, max_retries=0)
+        camera.opened.set()
+        with source, pytest.raises(VideoError, match="lost"):
+            seconds = []
+            for frame in source:
+                seconds.append(frame.pts_seconds)
+    assert "arrival times" in source.notes[0]
+    assert len(seconds) >= 39
+    check_arrivals(seconds, source.rate)
+
+
+def test_small_jpegs_through_a_pipe_are_known_by_their_first_bytes(tmp_path: Path) -> None:
+    small = write_video(tmp_path / "a.jpg", [picture(0)], codec="mjpeg", pix_fmt="yuvj420p").read_bytes()
+    camera = SlowCamera([small] * 40)
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        camera.send(lambda data: os.write(writing, data))
+        os.close(writing)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    with PipeSource(reading) as source:
+        camera.opened.set()
+        seconds = [frame.pts_seconds for frame in source]
+    thread.join(60)
+    os.close(reading)
+    assert "arrival times" in source.notes[0]
+    assert len(seconds) == 40
+    check_arrivals(seconds, source.rate)
 
 
 def test_a_stream_without_a_clock_gets_the_times_of_arrival_and_says_so(jpeg: bytes) -> None:

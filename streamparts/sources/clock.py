@@ -16,9 +16,12 @@ ARRIVAL_TIME_BASE = Fraction(1, 90_000)
 """Seconds per tick of arrival times."""
 MEASURED_PICTURES, MEASURED_SECONDS = 8, 1.0
 """Number of images waited for, and seconds, either of which ends the measurement of a rate without timestamps."""
+LEAST_PICTURES, MOST_SECONDS = 3, 5.0
+"""Until so many have been waited for, a slow camera gets more seconds."""
 MOST_PICTURES = 64
 """Maximum number of images of this measurement."""
-_WAITED_SECONDS = 0.002
+MOST_RATE = 250
+"""Images per second. Faster ones come from a file."""
 
 ARRIVAL_NOTE = "has no timestamps: using arrival times; --fps counts frames instead"
 
@@ -26,9 +29,17 @@ ARRIVAL_NOTE = "has no timestamps: using arrival times; --fps counts frames inst
 class Clock:
     """Assigns times to the images of one stream."""
 
-    def __init__(self, time_base: Fraction, rate: Fraction | None, states_times: bool, asked: Fraction | None) -> None:
-        """`time_base` and `rate` as announced. Raises VideoError if a rate is `asked` for although the stream has
-        timestamps."""
+    def __init__(
+        self,
+        time_base: Fraction,
+        rate: Fraction | None,
+        states_times: bool,
+        asked: Fraction | None,
+        live: bool | None = None,
+    ) -> None:
+        """`time_base` and `rate` as announced. Images of a `live` stream have times of arrival, unless they come faster
+        than `rate`, as from a file; others are counted. None, for a pipe, means live if any of the first images had to
+        be waited for. Raises VideoError if a rate is `asked` for although the stream has timestamps."""
         if states_times and asked is not None:
             raise VideoError("has its own timestamps; leave --fps out")
         self.time_base, self.rate = time_base, rate
@@ -36,7 +47,7 @@ class Clock:
         """Remarks about the times, in words."""
         self.is_senders = states_times
         """True if the times are the sender's, right or wrong."""
-        self._asked = asked
+        self._asked, self._live = asked, live
         self._arrivals: Arrivals | None = None
 
     def begin(self, first: TimedImage, more: Callable[[float], TimedImage | None]) -> list[TimedImage]:
@@ -45,7 +56,7 @@ class Clock:
         if self.is_senders:
             return [first]
         pictures, times = [first], None
-        if self._asked is None:
+        if self._asked is None and self._live is not False:
             pictures, times = self._measure(first, more)
         if times is not None:
             self.time_base, self.notes = ARRIVAL_TIME_BASE, (ARRIVAL_NOTE,)
@@ -63,12 +74,12 @@ class Clock:
     def _measure(
         self, first: TimedImage, more: Callable[[float], TimedImage | None]
     ) -> tuple[list[TimedImage], list[int] | None]:
-        arrivals, pictures = Arrivals(), [first]
+        arrivals, pictures = Arrivals(self.rate or FALLBACK_RATE), [first]
         picture: TimedImage | None = first
         while picture is not None and arrivals.note(_arrived(picture), picture.waited):
             picture = more(arrivals.left(time.perf_counter()))
             pictures += [picture] if picture else []
-        settled = arrivals.settle()
+        settled = arrivals.settle(bool(self._live))
         if settled is None:
             return pictures, None
         self._arrivals, self.rate = arrivals, settled[1]
@@ -83,40 +94,64 @@ class Arrivals:
     """Arrival times, in ticks of ARRIVAL_TIME_BASE from the first image, for streams without timestamps.
 
     FFmpeg probes a stream before it returns the first image; images read by then are returned at once. They get times
-    before that of the first image that had to be waited for, at the same intervals as those after it.
+    before those that had to be waited for, at the same intervals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, announced: Fraction) -> None:
+        """`announced` is the rate in the header, or FALLBACK_RATE."""
+        self._announced = announced
+        self._pause = min(max(0.25 / float(announced), 0.002), 0.005)
+        """Seconds. Shorter waits are this machine's own."""
         self._arrived: list[float] = []
-        self._num_early = 0
-        self._waits = False
+        self._was_awaited: list[bool] = []
         self._last = -1
         self._began = 0.0
 
     def note(self, arrived: float, waited: float) -> bool:
         """Add one of the first images: when it left the decoder, and how long its data was waited for, in seconds of
         this machine. Returns False once enough is known."""
-        self._waits = self._waits or waited > _WAITED_SECONDS
-        self._num_early += not self._waits
         self._arrived.append(arrived)
-        known = len(self._arrived) - self._num_early
-        return known < MEASURED_PICTURES and len(self._arrived) < MOST_PICTURES
+        self._was_awaited.append(waited > self._pause)
+        return sum(self._was_awaited) < MEASURED_PICTURES and len(self._arrived) < MOST_PICTURES
 
     def left(self, now: float) -> float:
         """Seconds left for measuring."""
-        since = self._arrived[min(self._num_early, len(self._arrived) - 1)]
-        return since + MEASURED_SECONDS - now
+        early = self._num_early()
+        known = len(self._arrived) - early
+        since = self._arrived[min(early, len(self._arrived) - 1)]
+        return since + (MEASURED_SECONDS if known >= LEAST_PICTURES else MOST_SECONDS) - now
 
-    def settle(self) -> tuple[list[int], Fraction] | None:
-        """Return the times of the added images, and the rate; None if all came at once, as from a file."""
-        known = self._arrived[self._num_early :]
-        steps = [after - before for before, after in pairwise(known)]
-        step = median(steps) if steps else 0.0
-        if step <= 0:
+    def settle(self, live: bool) -> tuple[list[int], Fraction] | None:
+        """Return the times of the added images, and the rate; None if they came as from a file: all at once or, if
+        `live`, faster than at the announced rate."""
+        early = self._num_early()
+        if early == len(self._arrived) and live and not self._hurried():
+            early = 0  # this machine is slower than the sender
+        known = self._arrived[early:]
+        if len(known) < (1 if live else 2):
             return None
-        times = [known[0] - (self._num_early - n) * step for n in range(self._num_early)] + known
+        steps = [after - before for before, after in pairwise(known)]
+        step = median(steps) if steps else float(1 / self._announced)
+        if step * self._most_rate() < 1:
+            return None
+        times = [known[0] - (early - n) * step for n in range(early)] + known
         self._began = times[0]
         return [self.ticks(time) for time in times], Fraction(1 / step).limit_denominator(100)
+
+    def _num_early(self) -> int:
+        """The place that separates images that came at once from those that were waited for, with the fewest exceptions
+        on either side."""
+        awaited, places = self._was_awaited, range(len(self._was_awaited) + 1)
+        exceptions = [sum(awaited[:n]) - sum(awaited[n:]) - n for n in places]
+        return exceptions.index(min(exceptions))
+
+    def _hurried(self) -> bool:
+        """True if they came faster than at the announced rate."""
+        return (self._arrived[-1] - self._arrived[0]) * self._announced < len(self._arrived) - 1
+
+    def _most_rate(self) -> Fraction | int:
+        """Images per second that no camera sends; FALLBACK_RATE is also what FFmpeg assumes without a header."""
+        return MOST_RATE if self._announced == FALLBACK_RATE else min(3 * self._announced, Fraction(MOST_RATE))
 
     def ticks(self, arrived: float) -> int:
         """Time of a later image; increases by at least a tick."""

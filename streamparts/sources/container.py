@@ -23,6 +23,10 @@ from streamparts.sources.base import (
 from streamparts.sources.rational import exact
 from streamparts.sources.stamps import WINDOW
 
+FEW_EXAMINED = {"max_ts_probe": "0", "fpsprobesize": "5"}
+"""FFmpeg's options to open a slow stream early: without them it waits for 50 images of a stream without timestamps, and
+for 20 of one with, to estimate the rate."""
+
 
 def video_stream(container: InputContainer, name: str, max_pixels: int = MAX_PIXELS) -> VideoStream:
     """The file's default video stream, else the first; cover images only if there is nothing else. Raises VideoError if

@@ -60,8 +60,8 @@ class LiveSource(Closing):
         `open_container` is called in a thread, once per attempt; it should give PyAV timeouts no longer than the two
         here. `name` and the text that `hint` adds to the error of the first attempt must not contain credentials.
         `max_retries` failed attempts in a row end the source with an error; None never does. `always_live` False checks
-        whether the input announces a length. Streams without timestamps (raw H.264, MJPEG) get arrival times, or count
-        at `frame_rate` frames per second; VideoError is raised for a rate if there are timestamps. Images above
+        whether the input announces a length. Live streams without timestamps (raw H.264, MJPEG) get arrival times, or
+        count at `frame_rate` frames per second; VideoError is raised for a rate if there are timestamps. Images above
         `max_pixels` are an error.
         """
         if idle_seconds <= 0 or connect_seconds <= 0:
@@ -94,7 +94,7 @@ class LiveSource(Closing):
 
     def _clock_for(self, announced: Announced, frame_rate: Fraction | None) -> Clock:
         try:
-            return Clock(announced.time_base, announced.rate, announced.states_times, frame_rate)
+            return Clock(announced.time_base, announced.rate, announced.states_times, frame_rate, self.live)
         except VideoError as error:
             self._reader.cancel()
             raise VideoError(f"{self.name}: {error}") from None

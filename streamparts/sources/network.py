@@ -13,6 +13,7 @@ from av.container import InputContainer
 
 from streamparts.errors import VideoError
 from streamparts.sources.base import MAX_PIXELS
+from streamparts.sources.container import FEW_EXAMINED
 from streamparts.sources.damage import READ_AHEAD, UNVERIFIED
 from streamparts.sources.live import CONNECT_SECONDS, IDLE_SECONDS, LiveSource
 from streamparts.sources.reader import Lost
@@ -31,6 +32,10 @@ _OPTIONS = {
     "http": {"reconnect": "1", "reconnect_delay_max": "2"},
     "https": {"reconnect": "1", "reconnect_delay_max": "2"},
 }
+_QUICK = FEW_EXAMINED | {"formatprobesize": "262144"}
+"""A sender of raw MJPEG is waited for up to so many bytes, not a megabyte, before FFmpeg settles on this format."""
+_QUICK_SCHEMES = {"tcp", "udp", "unix", "tls", "http", "https"}
+"""Schemes that may send raw video."""
 _ALWAYS_LIVE = {
     "rtsp",
     "rtsps",
@@ -98,19 +103,31 @@ def _opener(
 ) -> Callable[[], InputContainer]:
     ways = _rtsp_ways(word) if scheme in ("rtsp", "rtsps") else [_OPTIONS.get(scheme, {})]
     ways = [way | options_for(scheme, insecure) | READ_AHEAD for way in ways]
+    quick = _QUICK if scheme in _QUICK_SCHEMES and not is_hls(word) else {}
     fetch: CheckedFetch | None = None
     if is_hls(word) and scheme in ("http", "https") and not insecure:
         fetch, ways = CheckedFetch(min(connect_seconds, idle_seconds)), [ways[0] | {"http_persistent": "0"}]
 
-    def open_container() -> InputContainer:
+    def attempt(more: dict[str, str]) -> InputContainer:
         while True:
             try:
                 timeout = (connect_seconds, idle_seconds)
-                return av.open(word, mode="r", options=dict(ways[0]), timeout=timeout, io_open=fetch)
+                return av.open(word, mode="r", options=ways[0] | more, timeout=timeout, io_open=fetch)
             except OSError as error:
                 if error.errno != errno.EPROTONOSUPPORT or len(ways) == 1:
                     raise
                 del ways[0]  # permanently, including the next connection
+
+    def open_container() -> InputContainer:
+        try:
+            return attempt(quick)
+        except av.InvalidDataError as error:
+            if not quick:
+                raise
+            try:
+                return attempt({})  # some streams show their format only after more data, at their first keyframe
+            except (av.FFmpegError, OSError):
+                raise error from None
 
     return open_container
 
