@@ -270,12 +270,97 @@ def test_a_packet_of_a_film_that_is_spoilt_marks_up_to_the_next_key_frame(tmp_pa
     assert not wrong_unmarked(seen, sound)
 
 
+def test_what_the_decoder_keeps_of_a_damaged_block_is_in_no_intact_keyframe(tmp_path: Path) -> None:
+    options = {"g": "10", "bf": "0", "preset": "ultrafast", "x264-params": "threads=1:slices=1"}
+    film = numbered_video(tmp_path / "film.mkv", 20, HEIGHT, WIDTH, options=options)
+    with av.open(str(film)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    with FileSource(film) as source:
+        sound = [image for _, _, image in given(source, 20)]
+    for seed in range(12):
+        data, rng = film.read_bytes(), np.random.default_rng(seed)
+        for packet in packets[1:10]:
+            spoilt = bytearray(packet)
+            for place in rng.integers(12, len(packet), 3):
+                spoilt[place] ^= 1 << rng.integers(8)
+            data = data.replace(packet, bytes(spoilt))
+        (tmp_path / "spoilt.mkv").write_bytes(data)
+        with FileSource(tmp_path / "spoilt.mkv") as source:
+            seen = given(source, 20)
+        for (_, marked, image), expected in zip(seen[-10:], sound[-10:], strict=True):
+            assert not marked
+            assert np.array_equal(image, expected), seed
+
+
 @pytest.mark.parametrize("suffix, codec", [(".mp4", "libx264"), (".webm", "libvpx-vp9"), (".avi", "mpeg4")])
 def test_no_frame_of_a_film_that_is_whole_is_marked(tmp_path: Path, suffix: str, codec: str) -> None:
     options = {"g": "10"} | ({"bf": "2"} if codec != "libvpx-vp9" else {})
     with FileSource(numbered_video(tmp_path / f"film{suffix}", 30, codec=codec, options=options)) as source:
         assert not any(frame.damaged for frame in source)
         assert source.packets_lost == 0
+
+
+@cache
+def film_options() -> dict[str, tuple[str, dict[str, str]]]:
+    h264 = {
+        "keyframes": {"g": "10", "bf": "0"},
+        "B-frames that others refer to": {"g": "30", "bf": "3", "x264-params": "b-pyramid=normal:scenecut=0"},
+        "open GOPs": {"g": "20", "bf": "2", "x264-params": "open-gop=1:scenecut=0"},
+        "intra refresh": {"g": "20", "bf": "0", "x264-params": "intra-refresh=1"},
+        "interlaced": {"g": "20", "bf": "0", "x264-params": "interlaced=1"},
+    }
+    return {name: ("libx264", options) for name, options in h264.items()} | {
+        "HEVC": ("libx265", {"g": "20", "bf": "2", "x265-params": "log-level=none"}),
+    }
+
+
+def without_packets(film: Path, lacking: Path, numbers: set[int]) -> None:
+    """Copy a film without these of its packets, from 0."""
+    with av.open(str(film)) as source, av.open(str(lacking), "w") as target:
+        copy = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size and number not in numbers:
+                packet.stream = copy
+                target.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+@pytest.mark.parametrize("kind", film_options())
+def test_frames_that_refer_to_packets_missing_from_a_film_are_marked(tmp_path: Path, kind: str, suffix: str) -> None:
+    codec, options = film_options()[kind]
+    film = numbered_video(tmp_path / "film.mp4", 60, HEIGHT, WIDTH, codec=codec, options=options)
+    with FileSource(film) as source:
+        seen = given(source, 60)
+        assert not any(marked for _, marked, _ in seen)
+        assert source.packets_lost == 0
+    sound = {number: image for number, _, image in seen}
+    for numbers in ({23, 24}, {20}, {5, 47}, {31}):
+        without_packets(film, tmp_path / f"lacking{suffix}", numbers)
+        with FileSource(tmp_path / f"lacking{suffix}") as source:
+            seen = given(source, 60)
+            assert not wrong_unmarked(seen, sound), numbers
+            assert source.packets_lost <= len(numbers)
+
+
+def test_missing_reference_frames_are_counted_and_marks_end_at_the_next_keyframe(tmp_path: Path) -> None:
+    film = numbered_video(tmp_path / "film.mp4", 60, options={"g": "10", "bf": "0"})
+    without_packets(film, tmp_path / "lacking.mp4", {23, 24, 47})
+    with FileSource(tmp_path / "lacking.mp4") as source:
+        marked = [round(30 * frame.pts_seconds) for frame in source if frame.damaged]
+        assert source.packets_lost == 3
+    assert marked == [25, 26, 27, 28, 29, 48, 49]
+
+
+def test_reading_from_the_middle_of_a_film_misses_nothing(tmp_path: Path) -> None:
+    codec, options = film_options()["open GOPs"]
+    film = numbered_video(tmp_path / "film.mp4", 60, codec=codec, options=options)
+    for number in range(2, 60, 7):
+        with FileSource(film) as source:
+            source.start_at(number / 30)
+            seen = given(source, 60)
+            assert seen[0][0] == number
+            assert not any(marked for _, marked, _ in seen)
+            assert source.packets_lost == 0
 
 
 class Hurt(ArraySource):

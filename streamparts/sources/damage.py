@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,37 +16,15 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from streamparts.errors import VideoError
+from streamparts.sources import log_messages as log
 from streamparts.sources.ffmpeg_log import Message, messages, size_refused
+from streamparts.sources.frame_numbers import FrameNumbers
 from streamparts.sources.held import HeldImages
 from streamparts.sources.nal_units import first_unit, starts_whole
-
-_LOST = re.compile(r"missed (\d+) packets|skipping (\d+) segments|failed to open segment", re.IGNORECASE)
-_DISTURBED = re.compile(
-    r"missed \d+ packets|max delay reached|jitter buffer full|failed reading rtsp data", re.IGNORECASE
-)
-"""FFmpeg error at the end of a connection: the last frame may be incomplete."""
-_ENDED = re.compile(r"failed reading rtsp data", re.IGNORECASE)
-"""FFmpeg error after a timeout: it returns the incomplete last frame, and would wait once more."""
-_DAMAGED = re.compile(
-    r"error while decoding|concealing|damaged at|error at mb|unavailable for requested|co located pocs unavailable"
-    r"|could not find ref|missing reference|reference picture missing|references are available|frame num gap"
-    r"|corrupt decoded|decode_slice_header error|invalid nal unit|overread",
-    re.IGNORECASE,
-)
-"""Decoder messages that indicate damage. Messages about unusual but intact streams ("mmco: unref short failure") are
-excluded."""
+from streamparts.sources.residues import Residues
 
 _ONE_TOO_LARGE = "an image of {} exceeds the limit of pixels; --max-pixels (max_pixels=) raises it"
 _TOGETHER_TOO_LARGE = "decoding it takes {}; --max-pixels (max_pixels=) raises the limit"
-UNVERIFIED = "its certificate cannot be verified"
-_UNVERIFIED = re.compile(
-    r"certificate.*verif|verif.*certificate|certificate's owner does not match|trust|unknown ca", re.IGNORECASE
-)
-
-READ_AHEAD = {"fdebug": "ts"}
-"""FFmpeg's option for the message below."""
-_READ_AHEAD = re.compile(r"read_frame_internal stream=(\d+)")
-"""Matches the message that this thread read a packet of the stream with that number."""
 
 _MOST_PENDING = 128
 """Packets whose frames may still be in the decoder; codecs hold back at most sixteen."""
@@ -71,6 +48,8 @@ class Stamp:
     heals: bool = False
     """True if it is the keyframe that ends the damage before it."""
     is_key: bool = False
+    leads: bool = False
+    """True if it is shown before that keyframe but comes after it: no later frame refers to it."""
 
 
 class DamageWatch:
@@ -98,8 +77,10 @@ class DamageWatch:
         self.too_large_pixels = 0
         """Pixels of that image; 0 if many together are too large."""
         self._held = HeldImages(max_pixels)
-        self._number = 0
-        self._num_pieces = 1
+        self._numbers, self._residues = FrameNumbers(), Residues()
+        self._counts_packets = False
+        """True if the losses of this stream are known from FFmpeg; then missing frames are not counted, too."""
+        self._number, self._num_pieces = 0, 1
         self._event = False
         """True if data was lost since the previous packet."""
         self._was_hurt = self._was_corrupt = False
@@ -116,6 +97,8 @@ class DamageWatch:
         self._timed: dict[int, Stamp] = {}
         self._untimed: list[Stamp] = []
         self._healing = False
+        self._key_ahead: int | None = None
+        """Time of a keyframe that ended damage and has not come out yet."""
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -125,10 +108,9 @@ class DamageWatch:
             with messages(wordy=True) as said:
                 yield
         except OSError as error:
-            if any(
-                _UNVERIFIED.search(text) for level, _, text in said if level <= WARNING
-            ) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise VideoError(UNVERIFIED) from error
+            texts = [text for level, _, text in said if level <= WARNING]
+            if any(map(log.NOT_VERIFIED.search, texts)) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise VideoError(log.UNVERIFIED) from error
             raise
         knows = self._note_read_ahead(said)
         self.has_ended = False  # packets read ahead are still to come
@@ -165,8 +147,14 @@ class DamageWatch:
             self.too_large_pixels = width * height
             self.too_large = _ONE_TOO_LARGE.format(f"{width}x{height}") if width else None
             raise
-        if any(_DAMAGED.search(text) for _, _, text in said):
+        finally:
+            self._residues.note(said)
+        if any(log.DAMAGED.search(text) for _, _, text in said):
             self._hit(stamp)
+
+    def images(self, packet: Packet[VideoStream], decode: Callable[[], list[VideoFrame]]) -> list[VideoFrame]:
+        """`decode` the packet, within `decoding`."""
+        return self._residues.images(packet, self._numbers.is_idr, decode)
 
     def take_event(self) -> bool:
         """True if data was lost since the previous packet, which is forgotten: for a packet that is decoded later."""
@@ -177,6 +165,10 @@ class DamageWatch:
         """Remember what `take_event` returned for the packet that is decoded next, which was read in so many pieces."""
         self._event |= event
         self._num_pieces = num_pieces
+
+    def jump(self) -> None:
+        """The packets that follow are from another place of the file."""
+        self._numbers.jump()
 
     @property
     def held_pixels(self) -> int:
@@ -189,7 +181,9 @@ class DamageWatch:
         if image.is_corrupt and stamp.is_key and image.pict_type == PictureType.I:
             self._spoil_after(stamp)
         if stamp.is_key:  # an intra refresh repairs the frame gradually until the next one starts
-            self._healing = stamp.heals and image.pict_type in (PictureType.P, PictureType.B)
+            self._healing, self._key_ahead = stamp.heals and image.pict_type in (PictureType.P, PictureType.B), None
+        elif self._key_ahead is not None and image.pts is not None and image.pts > self._key_ahead:
+            self._healing, self._key_ahead = True, None  # the decoder kept it back, as FFmpeg does with such a frame
         return Stamp(stamp.number, stamp.heard_at, stamp.damaged or self._healing or image.is_corrupt)
 
     def _note_read_ahead(self, said: Iterable[Message]) -> bool:
@@ -198,7 +192,7 @@ class DamageWatch:
         num_losses = 0
         num_read, num_noted = Counter[int](), Counter[int]()
         for message in said:
-            if read := _READ_AHEAD.search(message[2]):
+            if read := log.WAS_READ_AHEAD.search(message[2]):
                 stream = int(read[1])
                 num_read[stream] += 1
                 if num_noted[stream] < num_losses:
@@ -212,10 +206,11 @@ class DamageWatch:
 
     def _note_losses(self, said: Iterable[Message]) -> None:
         for _, _, text in said:
-            if lost := _LOST.search(text):
+            if lost := log.LOST.search(text):
                 self.packets_lost += int(lost[1] or lost[2] or 1)
-            self._event |= _DISTURBED.search(text) is not None
-            self.has_ended |= _ENDED.search(text) is not None
+                self._counts_packets = True
+            self._event |= log.DISTURBED.search(text) is not None
+            self.has_ended |= log.CONNECTION_ENDED.search(text) is not None
 
     def _arrived(self, packet: Packet[VideoStream]) -> Stamp:
         numbers = range(self._number + 1, self._number + 1 + self._num_pieces)
@@ -223,9 +218,12 @@ class DamageWatch:
         self.heard_at = self.heard_at if self.has_ended else time.perf_counter()
         is_hurt = self._event or any((packet.stream.index, number) in self._hurt_ahead for number in numbers)
         self.packets_lost += packet.is_corrupt
+        self._counts_packets |= packet.is_corrupt
+        num_missing = self._numbers.missing(packet)
+        self.packets_lost += 0 if self._counts_packets else num_missing
         is_disturbed = self._is_disturbed(packet, is_hurt)
         self._was_hurt, self._was_corrupt, self._event = is_hurt, packet.is_corrupt, False
-        if (is_hurt or packet.is_corrupt) and not self._damaged:
+        if (is_hurt or packet.is_corrupt or num_missing) and not self._damaged:
             self._damaged, self._clean_from = True, None
         heals = self._damaged and packet.is_keyframe and not is_disturbed and not self._is_doubtful(packet)
         if heals:
@@ -233,7 +231,9 @@ class DamageWatch:
         elif packet.is_keyframe:
             self._clean_from = None
         leads = self._clean_from is not None and packet.pts is not None and packet.pts < self._clean_from
-        stamp = Stamp(self._number, self.heard_at, self._damaged or leads, heals, packet.is_keyframe)
+        stamp = Stamp(self._number, self.heard_at, self._damaged or leads, heals, packet.is_keyframe, leads)
+        if heals and packet.pts is not None:
+            self._key_ahead = packet.pts
         self._keep(packet.pts, stamp)
         return stamp
 
@@ -262,7 +262,10 @@ class DamageWatch:
 
     def _hit(self, stamp: Stamp) -> None:
         """The decoder reported a problem with it."""
-        stamp.damaged = self._damaged = True
+        stamp.damaged = True
+        if stamp.leads:
+            return
+        self._damaged = True
         stamp.heals, self._clean_from = False, None
 
     def _spoil_after(self, stamp: Stamp) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -14,15 +15,7 @@ from av.container import InputContainer
 
 from streamparts.data import Frame
 from streamparts.errors import VideoError
-from streamparts.sources.base import (
-    BROKEN,
-    FALLBACK_RATE,
-    MAX_PIXELS,
-    Closing,
-    FrameTimes,
-    quarter_turns,
-    reason_of,
-)
+from streamparts.sources.base import BROKEN, FALLBACK_RATE, MAX_PIXELS, Closing, FrameTimes, quarter_turns, reason_of
 from streamparts.sources.container import (
     announced_rate,
     count_before,
@@ -94,8 +87,8 @@ class FileSource(Closing):
             raise
         self.rotation = quarter_turns(self._first[0])
         self.pixel_aspect = displayed_aspect(self._stream, self.rotation)
-        stored_wh = (self._first[0].width, self._first[0].height)
-        self.width, self.height = stored_wh[:: -1 if self.rotation % 180 else 1]
+        stored = self._first[0]
+        self.width, self.height = (stored.width, stored.height)[:: -1 if self.rotation % 180 else 1]
         self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
         self.description = self._describe()
         self._timeline = FrameTimes(self.time_base, self.rate)
@@ -175,6 +168,7 @@ class FileSource(Closing):
             if self._first[0].pts is not None and target <= self._first[0].pts:
                 return
             self._container.seek(target, stream=self._stream)
+            self._watch.jump()
             self._images = self._decode(target)
             first = self._skip_to(target, self._images)
             if first is not None and first.pts == wanted and self._timeline.is_orderly:
@@ -258,12 +252,12 @@ class FileSource(Closing):
                     packet = next(packets, None)
             except BROKEN as error:
                 raise VideoError(f"{self.path}: reading failed: {reason_of(error)}") from error
+            self._waited = time.perf_counter() - asked
             if packet is None:
                 return
-            self._waited = time.perf_counter() - asked
             try:
                 with watch.decoding(packet):
-                    images = self.thinning.images(packet)
+                    images = watch.images(packet, partial(self.thinning.images, packet))
             except BROKEN:
                 if watch.too_large:
                     raise TooLarge(f"{self.path}: {watch.too_large}", watch.too_large_pixels) from None
@@ -294,7 +288,6 @@ class FileSource(Closing):
         notes += self._decoder.notes()
         if self._first[0].interlaced_frame:
             notes.append("interlaced (used as decoded)")
-        videos = list(moving_streams(self._container))
-        if len(videos) > 1:
+        if len(videos := moving_streams(self._container)) > 1:
             notes.append(f"video stream {videos.index(self._stream) + 1} of {len(videos)}")
         return ", ".join(notes)

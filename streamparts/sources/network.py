@@ -14,8 +14,8 @@ from av.container import InputContainer
 from streamparts.errors import VideoError
 from streamparts.sources.base import MAX_PIXELS
 from streamparts.sources.container import FEW_EXAMINED
-from streamparts.sources.damage import READ_AHEAD, UNVERIFIED
 from streamparts.sources.live import CONNECT_SECONDS, IDLE_SECONDS, LiveSource
+from streamparts.sources.log_messages import READ_AHEAD, UNVERIFIED
 from streamparts.sources.reader import Lost
 from streamparts.sources.redact import redact
 from streamparts.sources.tls import CheckedFetch, options_for

@@ -30,6 +30,7 @@ from streamparts.sources.damage import DamageWatch
 from streamparts.sources.pieces import WholeKeyframes
 from streamparts.sources.rational import exact
 from streamparts.sources.redact import redact
+from streamparts.sources.residues import without_copies
 from streamparts.sources.timed import states_times
 from streamparts.threads import DaemonThread
 
@@ -215,7 +216,7 @@ class Reader:
             self._pacer.wait(packet, lambda: self._cancelled)
         try:
             with self._watch.decoding(packet):
-                images = packet.decode()
+                images = self._watch.images(packet, packet.decode)
         except BROKEN:
             if self._watch.too_large:
                 raise VideoError(self._watch.too_large) from None
@@ -232,7 +233,7 @@ class Reader:
     def _drain(self, stream: VideoStream) -> None:
         """Frames held back by the decoder are from before the end."""
         with suppress(*BROKEN):
-            self._put_all(stream.codec_context.decode(None), came_late=True)
+            self._put_all(without_copies(stream.codec_context.decode(None)), came_late=True)
 
     def _put_all(self, images: Sequence[VideoFrame], came_late: bool = False) -> bool:
         return all(self._put(self._stamped(image, came_late)) for image in images)
