@@ -69,6 +69,34 @@ def test_hls_is_live_where_its_list_has_no_end(tmp_path: Path, site: Web, live: 
     assert seen == (list(range(seen[0], seen[0] + 40)) if live else list(range(120)))
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_an_hls_segment_that_is_missing_is_counted_and_the_next_one_is_read(
+    tmp_path: Path, site: Web, live: bool
+) -> None:
+    video = numbered_video(tmp_path / "a.mp4", 150, options={"g": "30", "sc_threshold": "0", "bf": "0"})
+    (tmp_path / "hls").mkdir()
+    site.pages = hls(tmp_path / "hls", video, live)
+    del site.pages["/list3.ts"]
+    source = open_address(site.url("/list.m3u8"), connect_seconds=PATIENCE_SECONDS)
+    seen = read(source, 58 if live else 1000)
+    found = [number for number, _ in seen]
+    assert found == [number for number in range(found[0], found[-1] + 1) if not 90 <= number < 120]
+    assert source.packets_lost >= 1
+    assert {frame.segment for _, frame in seen} == {0}
+    first = seen[0][1].pts_seconds
+    times = [first + (number - found[0]) / 30 for number in found]
+    assert [frame.pts_seconds for _, frame in seen] == pytest.approx(times, abs=1e-3)
+    assert {number for number, frame in seen if frame.damaged} <= set(range(85, 90)), "the frames before the loss"
+
+
+def test_a_playlist_none_of_whose_segments_is_there_is_an_error(tmp_path: Path, site: Web) -> None:
+    video = numbered_video(tmp_path / "a.mp4", 60, options={"g": "30", "sc_threshold": "0"})
+    (tmp_path / "hls").mkdir()
+    site.pages = {path: data for path, data in hls(tmp_path / "hls", video, False).items() if path == "/list.m3u8"}
+    with pytest.raises(VideoError, match="404"):
+        open_address(site.url("/list.m3u8"), connect_seconds=PATIENCE_SECONDS)
+
+
 @pytest.mark.parametrize(("path", "reason"), [("/none.mp4", "this path does not exist")])
 def test_what_is_not_there_is_said_in_one_line_without_credentials(site: Web, path: str, reason: str) -> None:
     address = site.url(path).replace("http://", "http://eve:s3cret@") + "?password=s3cret"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+import av.logging
 
 from streamparts.errors import VideoError
 
@@ -53,10 +56,13 @@ class CheckedFetch:
         from urllib.request import HTTPSHandler, build_opener
 
         self._seconds = seconds
+        self._has_segment = False
         self._opener = build_opener(HTTPSHandler(context=ssl.create_default_context(cafile=str(authorities()))))
 
     def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> IO[bytes]:
-        """Raises VideoError for anything but a web address: a remote playlist must not read local files."""
+        """Raises VideoError for anything but a web address: a remote playlist must not read local files. A segment that
+        the server lacks is empty, once there was another, so that FFmpeg goes on with the next one."""
+        from urllib.error import HTTPError
         from urllib.request import Request
 
         parts = urlsplit(url)
@@ -68,5 +74,15 @@ class CheckedFetch:
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-        answer: IO[bytes] = self._opener.open(request, timeout=self._seconds)
+        is_list = parts.path.lower().endswith((".m3u8", ".m3u"))
+        try:
+            answer: IO[bytes] = self._opener.open(request, timeout=self._seconds)
+        except HTTPError as error:
+            if is_list or not self._has_segment:
+                raise
+            error.close()
+            # PyAV would raise an exception at the next packet, though FFmpeg goes on. The message is FFmpeg's own.
+            av.logging.log(av.logging.WARNING, "hls", f"Failed to open segment: HTTP error {error.code}")
+            return io.BytesIO()
+        self._has_segment |= not is_list
         return answer
