@@ -78,19 +78,22 @@ def test_the_preview_shows_square_pixels(tmp_path: Path) -> None:
     assert small.centers[0] == pytest.approx([40 * small.frame.width / 128, 30])
 
 
-@pytest.mark.parametrize(("bits", "channels"), [(12, 1), (10, 1), (12, 3)])
+@pytest.mark.parametrize(("bits", "channels"), [(12, 1), (10, 1), (12, 3), (14, 1), (14, 3)])
 def test_few_bits_in_a_picture_of_sixteen_are_said(tmp_path: Path, bits: int, channels: int) -> None:
     shape = (48, 64) if channels == 1 else (48, 64, 3)
     pixels = np.random.default_rng(0).integers(1 << (bits - 1), 1 << bits, shape, np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), pixels)
     with open_source(str(tmp_path)) as source:
         assert source.notes == (  # type: ignore[attr-defined]
-            f"its 16-bit pixels use only the lowest {bits} bits, so it is nearly black: "
+            f"its 16-bit pixels use only the lowest {bits} bits, so it is {'dark' if bits == 14 else 'nearly black'}: "
             f"multiply them by {1 << (16 - bits)} first",
         )
 
 
-def test_a_picture_that_uses_its_sixteen_bits_gets_no_note(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 1 << 16, (48, 64), np.uint16))
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_picture_that_uses_its_sixteen_bits_gets_no_note(tmp_path: Path, dark: bool) -> None:
+    """A dark one as from a camera that puts its 12 bits into the upper ones."""
+    pixels = np.random.default_rng(0).integers(0, 1 << (8 if dark else 16), (48, 64), np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels << (4 if dark else 0))
     with open_source(str(tmp_path)) as source:
         assert source.notes == ()  # type: ignore[attr-defined]

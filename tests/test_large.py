@@ -40,8 +40,9 @@ def gif(path: Path, side: int) -> Path:
 
 
 def test_a_small_file_with_huge_pictures_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"16000x16000 .*--max-pixels"):
-        open_source(gif(tmp_path / "bomb.gif", 16000))
+    for side in (16000, 65535):  # FFmpeg refuses the larger one whatever the limit
+        with pytest.raises(VideoError, match=rf"{side}x{side} .*--max-pixels"):
+            open_source(gif(tmp_path / "bomb.gif", side))
     with open_source(gif(tmp_path / "small.gif", 100)) as source:
         assert len(list(source)) == 12
 

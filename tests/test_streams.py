@@ -47,6 +47,13 @@ def test_tracks_go_to_standard_output_and_nothing_else_does(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="redirections of a POSIX shell")
+def test_tracks_for_a_closed_standard_output_are_an_error(video: Path, model_path: Path) -> None:
+    result = shell(">&-", "run", video, "--model", model_path, "--tracks", "-", "--end", "0.2")
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == ["streamparts: error: -: standard output is closed; name a file for --tracks"]
+
+
 def test_what_goes_to_standard_output_cannot_be_resumed(
     video: Path, model_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -374,6 +374,13 @@ def test_a_slow_camera_without_a_clock_is_opened_after_a_few_pictures() -> None:
     check_arrivals(seconds, source.rate)
 
 
+def test_raw_video_that_is_no_live_one_is_counted(tmp_path: Path) -> None:
+    path = numbered_video(tmp_path / "raw.h264", 20)
+    with open_address(f"file://{path}") as source:
+        assert "counted at 30 fps" in source.notes[0]
+        assert [frame.pts_seconds for frame in source] == pytest.approx([n / 30 for n in range(20)])
+
+
 def test_small_jpegs_through_a_pipe_are_known_by_their_first_bytes(tmp_path: Path) -> None:
     small = write_video(tmp_path / "a.jpg", [picture(0)], codec="mjpeg", pix_fmt="yuvj420p").read_bytes()
     camera = SlowCamera([small] * 40)

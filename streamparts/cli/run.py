@@ -26,7 +26,9 @@ from streamparts.cli.run_flags import (
     tracking_of,
 )
 from streamparts.cli.signals import stop_on_signals
+from streamparts.cli.streams import has_output
 from streamparts.cli.types import add_backend, count, mp4, one_line, region
+from streamparts.errors import VideoError
 
 if TYPE_CHECKING:
     from streamparts.runtime.options import Hooks
@@ -141,6 +143,8 @@ def _run_one(args: argparse.Namespace, source: str) -> int:
         args.overlay = None if args.no_overlay else Path(f"{stem}.overlay.mp4")
     elif args.out_dir is not None:
         args.usage_error("--out-dir is for outputs without a name: leave out --overlay and --tracks")
+    if args.tracks == Path("-") and not has_output():
+        raise VideoError("-: standard output is closed; name a file for --tracks")
     with stop_on_signals() as (stop, caught), progress_bars(args) as progress:
         outputs = outputs_of(args, args.overlay, args.tracks)
         summary = run_one(source, network_of(args), outputs, tracking_of(args), _hooks(args, stop, progress))

@@ -31,10 +31,19 @@ def provide_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def has_output() -> bool:
+    """True unless standard output is closed."""
+    return sys.stdout is not None and not isinstance(sys.stdout, _Nowhere)
+
+
 def is_watched() -> bool:
     """True if standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+class _Nowhere(io.TextIOWrapper):
+    """Takes the place of a closed stream."""
+
+
 def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for as long as the process lives
+    return _Nowhere(open(os.devnull, "wb"), encoding="utf-8")  # noqa: PTH123 - for as long as the process lives

@@ -13,7 +13,8 @@ Message = tuple[int, str, str]
 """FFmpeg's level (smaller is worse), component, and message."""
 
 _MOST_OTHERS = 1000
-_TOO_LARGE = re.compile(r"picture size (\d+)x(\d+) exceeds", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"picture size (\d+)x(\d+) (?:exceeds|is invalid)", re.IGNORECASE)
+"""Sizes of more bytes than fit into 31 bits are invalid, whatever the limit."""
 
 
 class _Switch:
@@ -98,4 +99,4 @@ def messages(of_workers: bool = False, wordy: bool = False) -> Iterator[list[Mes
 def size_refused(said: Iterable[Message]) -> tuple[int, int] | None:
     """Return width and height of the image that a decoder refused by its option max_pixels, if it did."""
     found = next((match for _, _, text in said if (match := _TOO_LARGE.search(text))), None)
-    return (int(found[1]), int(found[2])) if found else None
+    return (int(found[1]), int(found[2])) if found and int(found[1]) * int(found[2]) else None

@@ -88,6 +88,8 @@ class JsonlSink:
 
 def _opened(path: Path, resume: bool) -> FileIO:
     if path == STANDARD_OUTPUT:
+        if sys.stdout is None:
+            raise VideoError(f"{path}: standard output is closed")
         sys.stdout.flush()
         return FileIO(os.dup(sys.stdout.fileno()), "wb")
     if not resume:
