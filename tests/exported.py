@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,12 +26,13 @@ from streamparts.models.resnet import ResNet50
 from streamparts.models.scops import Backbone, Scops, ScopsConfig
 from streamparts.models.segmenters import SEGMENTERS
 from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
+from tests.conftest import ROOT
+from tests.test_layers import imported, module_name
 
 SIZE = 64
 NUM_PARTS = 5
 GROUPS = PartGroups(((1, 0), (3,), (2,), (4,), (5,)), ((0.1, 0.0),) * 5, (0.3, 0, 0.1, 0, 0), ((1.0, 1.2),) * 5)
 """Assignment of the teacher's slots to parts."""
-ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "build" / "tests" / "exported"
 """Exported models of earlier tests and runs. One export takes as long as fifty tests that use it."""
 
@@ -40,25 +42,35 @@ def exported_bundle(kind: str, folder: Path, backbone: Backbone = "fast") -> Bun
     SEGMENTERS; `backbone` is that of "scops".
 
     Exported once per state of the sources, then copied from KEPT. tests/test_export.py exports anew in each run."""
-    kept = KEPT / _sources_digest() / f"{kind}-{backbone}.onnx"
-    if not kept.exists():
-        _keep(kept, _export(kind, backbone))
-    data = kept.read_bytes()
+    data = kept(f"{kind}-{backbone}", lambda: _export(kind, backbone))
     path = folder / f"{kind}.onnx"
     path.write_bytes(data)
     return Bundle(check_model(data), path, hashlib.sha256(data).hexdigest(), data)
 
 
+def kept(name: str, export: Callable[[], bytes], anew: bool = False) -> bytes:
+    """The model kept under `name`, or else, or with `anew`, what `export` returns, which is kept from then on."""
+    path = KEPT / _sources_digest() / f"{name}.onnx"
+    if anew or not path.exists():
+        _keep(path, export())
+    return path.read_bytes()
+
+
 @cache
 def _sources_digest() -> str:
     """SHA-256 of all code that takes part in an export, and of the versions of the libraries that do."""
+    modules = {module_name(path): path for name in ("export", "streamparts") for path in (ROOT / name).rglob("*.py")}
+    rooms = ("streamparts.models", "streamparts.bundle")
+    unread = ["export.graph", *(name for name in modules if name.startswith(rooms))]
+    sources = {ROOT / "tests" / name for name in ("exported.py", "networks.py", "test_export.py")}
+    while unread:
+        name = unread.pop()
+        if modules[name] not in sources:
+            sources.add(modules[name])
+            unread += imported(name, modules[name], modules)
     digest = hashlib.sha256()
-    for source in (
-        Path(__file__),
-        *sorted((ROOT / "export").rglob("*.py")),
-        *sorted((ROOT / "streamparts").rglob("*.py")),
-    ):
-        digest.update(source.read_bytes())
+    for path in sorted(sources):
+        digest.update(path.read_bytes())
     for library in ("torch", "onnx", "onnxscript", "onnx-ir", "numpy"):
         digest.update(f"{library} {version(library)}".encode())
     return digest.hexdigest()[:32]

@@ -27,6 +27,7 @@ from streamparts.models.readout import Exported, ExportedScops, ExportedStudent,
 from streamparts.models.scops import Scops  # noqa: E402
 from streamparts.models.student import StudentConfig  # noqa: E402
 from streamparts.parity.sample_frames import FrameSet  # noqa: E402
+from tests.exported import kept  # noqa: E402
 from tests.networks import NETWORKS, with_lived_norms  # noqa: E402
 from tests.rtx import TARGETS, build_engine  # noqa: E402
 
@@ -48,19 +49,24 @@ def network_of(name: str) -> Exported:
 
 def spec_of(name: str) -> ModelSpec:
     network = {} if name == "teacher" else network_shape("student", StudentConfig(3, 64))
-    method = "scops" if name == "scops fast" else "assembly"
+    method = "scops" if name.startswith("scops") else "assembly"
     return ModelSpec(name="x", method=method, parts=("a", "b", "c"), input_hw=SIZE, network=network)
 
 
 @cache
 def exported(name: str) -> tuple[Exported, Bundle]:
-    """A network and the model made of it; each is exported once."""
+    """A network and the model made of it; each is exported once in a run, and kept for tests of other files."""
     from pathlib import Path
 
     network = network_of(name)
+    data = kept(f"network-{name}", lambda: data_of(name), anew=True)
+    return network, bundle_of(data, Path("x.onnx"))
+
+
+def data_of(name: str) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return network, bundle_of(to_onnx(fuse_batch_norms(network), spec_of(name)), Path("x.onnx"))
+        return to_onnx(fuse_batch_norms(network_of(name)), spec_of(name))
 
 
 def noise(count: int) -> FrameSet:

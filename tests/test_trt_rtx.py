@@ -24,14 +24,13 @@ from streamparts.backends.tensorrt.library import Library, load_library, new_bui
 from streamparts.backends.tensorrt.plan import _set_options, build_plan, for_parser, rtx_targets
 from streamparts.bundle.engine import BuildOptions
 from streamparts.bundle.load import Bundle
-from streamparts.bundle.spec import ModelSpec
 from streamparts.errors import ModelError
 from streamparts.parity.patterns import pattern_frames
 from tests.precisions import as_fp16, as_int8
 from tests.tiny_model import tiny_graph, tiny_spec, write_tiny_model
 
 TARGETS = ("sm80", "sm120")
-MODELS = ("student nano", "student small", "student base", "teacher", "scops fast", "scops squeezenet", "shipped")
+MODELS = ("nano", "small", "base", "teacher", "scops fast", "scops squeezenet", "shipped")
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -47,7 +46,7 @@ def library() -> Library:
 
 @pytest.fixture(scope="module")
 def exported() -> Callable[[str], Bundle]:
-    """Bundles by their names in MODELS; networks have random weights."""
+    """Bundles by their names in MODELS; but for the shipped one, weights are random."""
     made: dict[str, Bundle] = {}
 
     def get(name: str) -> Bundle:
@@ -59,34 +58,11 @@ def exported() -> Callable[[str], Bundle]:
 
 
 def export(name: str) -> Bundle:
-    import torch
+    """As tests/test_export.py exported it, if that ran before."""
+    from tests.exported import kept
+    from tests.test_export import data_of, spec_of
 
-    from export.graph import to_onnx
-    from streamparts.models.assembly import Assembly, AssemblyConfig
-    from streamparts.models.fuse import fuse_batch_norms
-    from streamparts.models.groups import PartGroups
-    from streamparts.models.readout import ExportedScops, ExportedStudent, ExportedTeacher
-    from streamparts.models.scops import Scops, ScopsConfig
-    from streamparts.models.student import STUDENT_SIZES, Student, StudentConfig
-
-    torch.manual_seed(0)
-    kind, _, size = name.partition(" ")
-    network: torch.nn.Module
-    if kind == "scops":
-        network = ExportedScops(Scops(ScopsConfig(4, 128, size))).eval()  # type: ignore[arg-type]
-    elif kind == "teacher":
-        slots = tuple((k,) for k in range(4))
-        groups = PartGroups(slots, ((0.0, 0.0),) * 4, (0.0,) * 4, ((1.0, 1.0),) * 4)
-        network = ExportedTeacher(Assembly(AssemblyConfig(num_parts=4, image_size=128)), groups, gate=3.0).eval()
-    else:
-        network = ExportedStudent(Student(StudentConfig(num_parts=4, **STUDENT_SIZES[size]))).eval()  # type: ignore[index]
-    spec = ModelSpec(
-        name=name.replace(" ", "-"),
-        method="scops" if kind == "scops" else "assembly",
-        parts=("a", "b", "c", "d"),
-        input_hw=(128, 128),
-    )
-    return Bundle(spec, Path(f"{spec.name}.onnx"), "", to_onnx(fuse_batch_norms(network), spec))
+    return Bundle(spec_of(name), Path("x.onnx"), "", kept(f"network-{name}", lambda: data_of(name)))
 
 
 @pytest.mark.slow
