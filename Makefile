@@ -6,10 +6,11 @@
 # versions of all that is not in constraints.txt.
 PYTHON ?= python3
 
-# A file's tests run in one process, because they share what its fixtures make; those with slow ones come first.
+# A file's tests run in one process, because they share what its fixtures make; the costliest files come first.
 # Each process computes with one thread: all cores are taken, and threads that wait for each other by spinning cost a
-# test of training up to fifteen times its processor time.
-PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+# test of training up to fifteen times its processor time. WORKERS=3 on two cores fills the waits of one with another.
+WORKERS ?= auto
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: demo test test-all lint bench docs lock clean

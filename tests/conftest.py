@@ -22,10 +22,15 @@ ROOT = Path(__file__).parent.parent
 REAL_VIDEOS = ROOT.parent / "shared" / "data" / "decoder"
 
 
+COSTLY = ("test_docs.py", "test_backends.py", "test_examples.py", "test_cli.py", "test_scops_network.py")
+"""Files whose quick tests alone take ten processor seconds or more."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that none of them is the last to be begun on several cores."""
+    """Costly files, and those with slow tests, come first, so that none of them is the last to be begun on several
+    cores."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path.name not in COSTLY, item.path not in slow))
 
 
 @pytest.fixture(scope="session")
