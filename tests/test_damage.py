@@ -236,14 +236,21 @@ def lacking(transport_stream: bytes, frame: int, nth: int) -> bytes:
     raise AssertionError("there is no such packet")
 
 
+@pytest.fixture(scope="module")
+def whole_stream(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[int, ByteArray]]:
+    """A transport stream, and its images by number."""
+    path = tmp_path_factory.mktemp("stream") / "whole.ts"
+    data = servers.mpegts(path, range(50), 480, 640)
+    with FileSource(path) as source:
+        return data, {number: image for number, _, image in given(source, 50)}
+
+
 @pytest.mark.parametrize("frame, nth, until", [(25, 1, 30), (25, 0, 30), (30, 2, 40)])
 def test_a_transport_stream_that_lacks_a_packet_marks_up_to_the_next_key_frame(
-    tmp_path: Path, frame: int, nth: int, until: int
+    tmp_path: Path, whole_stream: tuple[bytes, dict[int, ByteArray]], frame: int, nth: int, until: int
 ) -> None:
-    whole = servers.mpegts(tmp_path / "whole.ts", range(50), 480, 640)
+    whole, sound = whole_stream
     (tmp_path / "lacking.ts").write_bytes(lacking(whole, frame, nth))
-    with FileSource(tmp_path / "whole.ts") as source:
-        sound = {number: image for number, _, image in given(source, 50)}
     with FileSource(tmp_path / "lacking.ts") as source:
         seen = given(source, 50)
         assert source.packets_lost == 1

@@ -447,6 +447,7 @@ def test_bad_sources_are_told_in_one_line(deeplab: Scops, tmp_path: Path, monkey
     save_file({**first, "bn1.bias": torch.zeros(3)}, tmp_path / "narrow.safetensors")
     save_file({**first, "layer3.6.conv1.weight": torch.zeros(256, 1024, 1, 1)}, tmp_path / "deeper.safetensors")
     save_file({**first, "bn1.bias": torch.full((64,), math.nan)}, tmp_path / "nan.safetensors")
+    network = Scops(deeplab.config)
     for source, words in {
         "torchvision": "ResNet-50 could not be downloaded (no route to host): put https://",
         str(tmp_path / "none.npz"): "no weights file at",
@@ -460,7 +461,7 @@ def test_bad_sources_are_told_in_one_line(deeplab: Scops, tmp_path: Path, monkey
         str(tmp_path / "nan.safetensors"): "is not finite",
     }.items():
         with pytest.raises(StreampartsError) as caught:
-            load_backbone(Scops(deeplab.config), source)
+            load_backbone(network, source)
         assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
