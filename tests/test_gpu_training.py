@@ -86,6 +86,7 @@ def test_frames_stay_where_they_are_on_a_cpu_or_if_they_are_too_many(
     assert "GB of frames do not fit into the GPU's memory; each step reads its own" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_step_is_one_graph_whatever_fades(folder: ClipFolder) -> None:
     """The compiler's front end finds no break and makes one graph for the whole training; its values are those of the
     step that is not compiled, also where a term is left out there because it has faded."""
