@@ -44,9 +44,10 @@ def parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> tuple[argpa
     return parser.parse_args(own), tuple(more)
 
 
-def require_work(args: argparse.Namespace) -> None:
-    """Raise StreampartsError unless a model is given or trained, and the folders of the results exist."""
-    if not args.models and not args.train:
+def require_work(args: argparse.Namespace, other: bool = False) -> None:
+    """Raise StreampartsError unless a model is given or trained, or there is `other` work, and the folders of the
+    results exist."""
+    if not (args.models or args.train or other):
         raise StreampartsError("nothing to judge: give --models NAME[=FILE], or --train")
     for path in (args.out.parent if args.out else None, args.pictures):
         if path and not path.is_dir():

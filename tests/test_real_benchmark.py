@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -17,7 +18,7 @@ pytest.importorskip("torch")
 pytest.importorskip("tyro")
 
 import streamparts
-from benchmarks.real import following, measuring, running, training
+from benchmarks.real import finding, following, measuring, running, training
 from benchmarks.real.__main__ import main
 from benchmarks.real.clips import crop_top_half, gather
 from benchmarks.real.sets import NEW_PEOPLE, SETS, Case, empty
@@ -29,6 +30,8 @@ from streamparts.errors import StreampartsError
 from streamparts.geometry import Letterbox
 from streamparts.tracking.smoothing import Smoothing
 from tests.media import decode, numbered_video, picture, picture_file, red_center, write_video
+from train.drawing.png import write_png
+from train.frames.pictures import read_grey
 from train.judging.found import labels_over_frame
 from train.judging.subjects import SubjectMatcher
 from train.labels import EvaluationSet, LabelledFrame
@@ -175,6 +178,67 @@ def test_learning_is_a_command_its_result_is_kept_and_an_interrupted_one_goes_on
     assert main([*words, "--", "--seed", "3"]) == 0
     assert len(called) == 3, "what is in the cache is not learned again"
     assert Path(out).is_relative_to(tmp_path)
+
+
+def write_davis(folder: Path, names: tuple[str, ...], num_frames: int = 8) -> None:
+    """Folders of frames; the truth is the red disc."""
+    for name in names:
+        for kind in ("frames", "masks"):
+            (folder / name / kind).mkdir(parents=True)
+        for number in range(num_frames):
+            image = np.roll(picture(0), 2 * number, axis=1)
+            disc = np.uint8(255) * ((image[..., 0] > 180) & (image[..., 1] < 90))
+            write_png(folder / name / "frames" / f"{number:05}.png", image)
+            write_png(folder / name / "masks" / f"{number:05}.png", np.repeat(disc[..., None], 3, 2))
+
+
+def left_half(mask: Path, out: Path) -> None:
+    """Write the columns of the mask that lie left of its centre."""
+    shown = read_grey(mask)
+    shown[:, int(np.flatnonzero(shown.any(0)).mean()) + 1 :] = 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(out, np.repeat(shown[..., None], 3, 2))
+
+
+def test_the_masks_that_a_training_takes_are_judged_clip_by_clip_and_each_clip_is_learned_alone(
+    tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    davis, given, out = tmp_path / "human" / "davis", tmp_path / "given", tmp_path / "figures.json"
+    write_davis(davis, ("dance-twirl", "breakdance"))
+    shutil.copytree(davis / "dance-twirl" / "masks", given / "dance-twirl-frames")
+    for mask in (davis / "breakdance" / "masks").iterdir():
+        left_half(mask, given / "breakdance-frames" / mask.name)
+    learned: list[list[str]] = []
+
+    def command(module: str, *words: str) -> None:
+        if module == "train.assembly":
+            learned.append([path.name for path in Path(words[0]).iterdir() if not path.name.startswith(".")])
+            Path(words[2]).mkdir()
+        else:
+            Path(words[2]).write_bytes(model_path.read_bytes())
+            (Path(words[0]) / "config.json").write_text('{"subject": "given"}')
+
+    monkeypatch.setattr(training, "command", command)
+    words = ["--sets", "davis-people", "--masks", "--subject", str(given), "--data", str(tmp_path), "--out", str(out)]
+    words += ["--cache", str(tmp_path / "cache"), "--pictures", str(tmp_path)]
+    assert main(words) == 0
+    rows = {row["case"]: row for row in json.loads(out.read_text())["rows"]}
+    assert {row["model"] for row in rows.values()} == {finding.NAME}
+    assert {row["subject"] for row in rows.values()} == {"masks of given"}
+    figures = {name: row["figures"] for name, row in rows.items()}
+    assert figures["davis dance-twirl"]["frames"] == 8
+    assert figures["davis dance-twirl"]["foreground"]["iou"] > 0.9
+    assert 0.4 < figures["davis breakdance"]["foreground"]["iou"] < 0.6
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    assert main([*words, "--train"]) == 0
+    assert learned == [["dance-twirl-frames"], ["breakdance-frames"]]
+    assert len(json.loads(out.read_text())["rows"]) == 4
+
+
+def test_the_subject_is_not_judged_on_clips_that_are_not_trained_on(data: Path, tmp_path: Path) -> None:
+    (new,) = SETS["taichi-new"].cases(data, tmp_path, 100)
+    (hand,) = SETS["hand"].cases(data, tmp_path, 100)
+    assert [finding.has_masks(case) for case in (new, hand)] == [False, True]
 
 
 @pytest.mark.parametrize(

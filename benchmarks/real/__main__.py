@@ -4,11 +4,13 @@ Prepares the clips of each set in a cache folder, evaluates models on them and p
 with the kind of its truth ("true", or "pseudo" and its origin) and with the source of the model's subject. Models are
 evaluated on the sets of their kind of subject, if it is known, or on those of --sets. --train also trains one on each
 set's own clips (half an hour each on two cores; kept in the cache) and evaluates its teacher, its student and its
-export. Models run as users run them: `streamparts.track`, clip by clip, stills one by one.
+export; on each DAVIS clip alone. --masks evaluates the subject's masks that such a training starts from, in minutes
+instead of half an hour. Models run as users run them: `streamparts.track`, clip by clip, stills one by one.
 examples:
   python -m benchmarks.real --models puppet-human                     # the bundled model on people, nothing trained
   python -m benchmarks.real --sets taichi hand --train --pictures sheets
   python -m benchmarks.real --sets davis-animals --models dog=runs/dog.onnx --out dog.json
+  python -m benchmarks.real --sets davis-people davis-animals --masks --subject motion
   python -m benchmarks.real --sets dance --train --subject motion --steps-scale 0.1 -- --seed 1
 """
 
@@ -49,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--models", nargs="+", default=[], metavar="NAME[=FILE]", help="bundled models by name, or .onnx files"
     )
     out.add_argument("--train", action="store_true", help="learn a model from each set, unless it is in the cache")
+    out.add_argument("--masks", action="store_true", help="also the masks that a training takes for the subject")
     out.add_argument(
         "--subject", default="auto", help="train.assembly's: auto, motion, saliency, a file or a folder of masks"
     )
@@ -66,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
     """Raises StreampartsError."""
-    require_work(args)
+    require_work(args, bool(args.masks))
     if args.max_frames < 1 or not args.steps_scale > 0:
         raise StreampartsError("--max-frames must be at least 1 and --steps-scale above 0")
     models = dict(named(text) for text in args.models)
@@ -83,6 +86,7 @@ def asked_of(args: argparse.Namespace, more: Sequence[str]) -> Asked:
         smoothing=smoothing_of(args),
         everywhere=args.sets is not None,
         recipe=recipe if args.train else None,
+        masks_of=subject if args.masks else None,
     )
 
 

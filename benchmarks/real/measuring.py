@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import default_cache
-from benchmarks.real import training
+from benchmarks.real import finding, training
 from benchmarks.real.running import Model, false_parts, judge, network_model, runtime_model
 from benchmarks.real.sets import DATA, SETS, Case, NoDataError, RealSet, empty
 from benchmarks.real.tables import Row
@@ -52,6 +52,8 @@ class Asked:
     """Models are tried on all the sets, not only on those of their kind of subject."""
     recipe: training.Recipe | None = None
     """None disables training."""
+    masks_of: str | None = None
+    """Source of the subject, as train.assembly's --subject, whose masks are evaluated; None evaluates none."""
 
 
 def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows, lines: None) -> tuple[Rows, list[str]]:
@@ -81,9 +83,11 @@ def measure(asked: Asked, keep: Callable[[Rows, list[str]], None] = lambda rows,
 
 
 def models_for(each: RealSet, case: Case, loaded: dict[str, Model], asked: Asked) -> Iterator[Model]:
-    """Yield the given models that fit the set, then those trained on it."""
+    """Yield the given models that fit the set, then the masks of its subject, then models trained on it."""
     fits = {name for name in loaded if asked.everywhere or KINDS.get(name, each.kind) == each.kind}
     yield from (model for name, model in loaded.items() if name in fits)
+    if asked.masks_of is not None and finding.has_masks(case):
+        yield finding.mask_model(case, asked.masks_of, asked.cache)
     if asked.recipe is None or not case.training:
         return
     run = training.train(case, asked.recipe, asked.cache, case.training)
