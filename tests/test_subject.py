@@ -23,7 +23,7 @@ from train.subject.cutting import paste
 from train.subject.evidence import BACKGROUND, SUBJECT, gather
 from train.subject.find import verdict
 from train.subject.footage import open_footage
-from train.subject.motion import LOST
+from train.subject.motion import LOST, MORE_SPANS, SPANS, motion_evidence, spans_of
 from train.subject.values import square_around
 
 Pictures = NDArray[np.uint8]
@@ -211,6 +211,29 @@ def test_ground_that_passes_at_another_speed_is_not_the_subject(tmp_path: Path) 
     assert found.believed
     outside = [key.trimap[-4:] for key in found.keys]
     assert all((rows == BACKGROUND).mean() > 0.9 for rows in outside)
+
+
+def test_a_subject_that_a_camera_follows_is_seen_over_short_spans(tmp_path: Path) -> None:
+    ground, fur = texture(1, 64, 400), texture(2, 64, 96)  # at 6 px a frame, half of a picture is gone after 8
+    y, x = np.indices((64, 96))
+    disc = (y - 32) ** 2 + (x - 48) ** 2 < 12**2
+    frames = np.stack([np.where(disc[..., None], fur, ground[:, 6 * i : 6 * i + 96]) for i in range(40)])
+    write_video(tmp_path / "followed.mp4", frames.astype(np.uint8))
+    (shot,) = open_footage(tmp_path, tmp_path / ".cache", lambda _: None)
+    rows = [5, 15, 25, 35]
+    assert spans_of(shot, rows) == MORE_SPANS
+    seen, nothing = (
+        np.stack([motion_evidence(shot, row, spans).score for row in rows]) for spans in (MORE_SPANS, SPANS)
+    )
+    truth = cv2.resize(disc.astype(np.uint8), seen.shape[:0:-1]) > 0
+    assert seen[:, truth].mean() > 2 * seen[:, ~truth].mean()
+    assert not nothing.any()
+
+
+def test_a_still_camera_needs_no_more_spans(tmp_path: Path) -> None:
+    write_video(tmp_path / "ball.mp4", rolling_balls(1)[0])
+    (shot,) = open_footage(tmp_path, tmp_path / ".cache", lambda _: None)
+    assert spans_of(shot, [3, 12, 20]) == SPANS
 
 
 def test_a_clip_is_split_at_its_cut(tmp_path: Path) -> None:

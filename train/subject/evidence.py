@@ -14,7 +14,7 @@ from streamparts.arrays import ByteArray, FloatArray
 from ..frames.camera import MEDIAN_FRAMES
 from ..frames.spread import spread
 from .footage import ClipShot, key_rows, read_key
-from .motion import LOST, motion_evidence
+from .motion import LOST, motion_evidence, spans_of
 from .values import BoolArray
 
 BACKGROUND, SUBJECT, UNKNOWN = 0, 255, 128
@@ -79,7 +79,8 @@ def gather(shot: ClipShot, most_keys: int, mask_of: MaskOf | None, gated: bool =
     components, those that move are kept, or all if it is not `gated`."""
     rows = key_rows(shot, most_keys)
     images = read_key(shot, rows)
-    found = [motion_evidence(shot, row) for row in rows]
+    spans = spans_of(shot, rows)
+    found = [motion_evidence(shot, row, spans) for row in rows]
     scores = [np.where(shot.text, np.float32(0), each.score) for each in found]
     agreeing = float(np.mean([each.agreeing for each in found]))
     background = travelled(shot, rows, agreeing)

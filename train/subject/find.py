@@ -32,7 +32,7 @@ from .outline import outline_level
 from .rounds import own_examples
 from .values import SubjectClip, SubjectSource, square_around
 
-VERSION = 4
+VERSION = 5
 """Version of the computation; results of other versions are computed again."""
 MOST_LOOKS = 1500
 """Maximum number of whole frames, over all clips, in which the network looks for the subject; boxes of other frames are

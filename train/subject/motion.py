@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,10 +14,19 @@ from numpy.typing import NDArray
 from streamparts.arrays import ByteArray, FloatArray
 
 from ..frames.camera import grey
+from ..frames.spread import spread
 from .footage import ClipShot
 
 SPANS = (4, 10, 20, 40, 80, 140)
 """Distances between the frames of a pair, in frames of the file, in both directions."""
+MORE_SPANS = (1, 2, *SPANS)
+"""The same for shots with a moving camera, whose scene passes by within a few frames."""
+CAMERA_MOVES = 1.5
+"""Motion of a camera, in pixels of the working images over SPANS[0] frames, from which it counts as moving."""
+SAMPLE = 8
+"""Number of frames by which the spans of a shot are chosen."""
+SHORT = 20
+"""Number of frames up to which a shot's first and last frame are used, too."""
 WORKING_AREA = 128 * 128
 """Number of pixels of the images between which flow is computed."""
 MOST_MOTION = 3.0
@@ -64,13 +74,29 @@ def working_picture(picture: ByteArray) -> ByteArray:
     )
 
 
-def motion_evidence(shot: ClipShot, row: int) -> Evidence:
+def spans_of(shot: ClipShot, rows: Sequence[int]) -> tuple[int, ...]:
+    """Return MORE_SPANS if the camera moves in most of the frames `rows`, otherwise SPANS."""
+    moved = []
+    for row in [rows[i] for i in spread(len(rows), SAMPLE)]:
+        here = working_picture(shot.picture(row))
+        for other in partners(shot, row, SPANS[:1]):
+            camera, _ = camera_flow(flow_to(here, working_picture(shot.picture(other))))
+            moved.append(float(np.median(np.linalg.norm(camera, axis=2))))
+    return MORE_SPANS if moved and np.median(moved) >= CAMERA_MOVES else SPANS
+
+
+def flow_to(here: ByteArray, there: ByteArray) -> FloatArray:
+    """Return (h, w, 2) optical flow from `here` to `there`, in pixels."""
+    return np.asarray(flow_method().calc(grey(here), grey(there), None), np.float32)
+
+
+def motion_evidence(shot: ClipShot, row: int, spans: Sequence[int] = SPANS) -> Evidence:
     """Score the frame `row` of a shot; the score is 0 if the camera could not be followed in any pair of frames."""
     here = working_picture(shot.picture(row))
     scores, agreeing = [], []
-    for other in partners(shot, row):
+    for other in partners(shot, row, spans):
         there = lit_alike(working_picture(shot.picture(other)), here)
-        flow = np.asarray(flow_method().calc(grey(here), grey(there), None), np.float32)
+        flow = flow_to(here, there)
         camera, share = camera_flow(flow)
         agreeing.append(share)
         if share >= LOST:
@@ -83,14 +109,14 @@ def motion_evidence(shot: ClipShot, row: int) -> Evidence:
     return Evidence(np.asarray(cv2.resize(score, size), np.float32), float(np.mean(agreeing)))
 
 
-def partners(shot: ClipShot, row: int) -> list[int]:
-    """Return the rows of the frames that lie about SPANS frames before and after, each once."""
+def partners(shot: ClipShot, row: int, spans: Sequence[int]) -> list[int]:
+    """Return the rows of the frames that lie about `spans` frames before and after, each once."""
     numbers, found = shot.rows, set()
-    for span in SPANS:
+    for span in spans:
         for wanted in (numbers[row] - span, numbers[row] + span):
             if numbers[0] <= wanted <= numbers[-1]:
                 found.add(int(np.abs(numbers - wanted).argmin()))
-    found |= {0, len(numbers) - 1} if len(numbers) <= 2 * SPANS[1] else set()
+    found |= {0, len(numbers) - 1} if len(numbers) <= SHORT else set()
     return sorted(found - {row})
 
 
