@@ -47,6 +47,13 @@ def test_a_stream_on_standard_input_is_read_to_its_end(tmp_path: Path, suffix: s
     assert result.stdout.split() == ["stdin", "False", *map(str, range(50))]
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".h264"])
+def test_a_pipe_is_read_from_a_later_time_by_leaving_out_what_comes_before(tmp_path: Path, suffix: str) -> None:
+    with numbered_video(tmp_path / f"a{suffix}", 50).open("rb") as file, PipeSource(file.fileno()) as source:
+        source.start_at(1)
+        assert [round(30 * frame.pts_seconds) for frame in source] == list(range(30, 50))
+
+
 def test_closing_ends_the_wait_for_a_pipe_that_says_nothing(tmp_path: Path, pipe: tuple[int, int]) -> None:
     data = numbered_video(tmp_path / "a.ts", 90).read_bytes()
     source_opened, ended, sources = threading.Event(), threading.Event(), []

@@ -459,3 +459,12 @@ def test_the_length_of_a_matroska_file_whose_clock_is_the_time_of_day_counts_fro
     with open_source(path) as source:
         assert source.num_frames == 30
         assert [frame.pts for frame in source] == stamps
+
+
+@pytest.mark.parametrize("bad", [50, 60, 149])
+def test_one_late_timestamp_does_not_lengthen_a_matroska_file(tmp_path: Path, bad: int) -> None:
+    def far_off(stamps: list[int]) -> None:
+        stamps[bad] += 4000
+
+    with open_source(restamped(tmp_path / "late.mkv", far_off)) as source:
+        assert source.num_frames == pytest.approx(150, abs=2)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
+from statistics import median
 
 import av
 from av import VideoFrame
@@ -23,6 +25,9 @@ from streamparts.sources.base import (
 from streamparts.sources.rational import exact
 from streamparts.sources.stamps import WINDOW
 
+_SLACK_SECONDS = 2
+"""The last frame of a sound file begins at most so long before its end."""
+_MOST_LAST_PACKETS = 5000
 FEW_EXAMINED = {"max_ts_probe": "0", "fpsprobesize": "5"}
 """FFmpeg's options to open a slow stream early: without them it waits for 50 images of a stream without timestamps, and
 for 20 of one with, to estimate the rate."""
@@ -68,8 +73,11 @@ def ticks_at(seconds: float, time_base: Fraction) -> int:
     return -(-Fraction(seconds).limit_denominator(1_000_000) // time_base)
 
 
-def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fraction | None) -> int | None:
-    """Estimate for progress bars, from the container's metadata."""
+def estimate_num_frames(
+    stream: VideoStream, container: InputContainer, rate: Fraction | None, path: Path | None = None
+) -> int | None:
+    """Estimate for progress bars, from the container's metadata. With the file's `path`, the end of a Matroska file is
+    checked: its length is that of the latest timestamp, right or wrong."""
     if stream.frames:
         return stream.frames
     if not rate:
@@ -78,7 +86,34 @@ def estimate_num_frames(stream: VideoStream, container: InputContainer, rate: Fr
         return round(stream.duration * time_base * rate) or None
     if not container.duration:
         return None
-    return round(Fraction(container.duration - counted_before(container), av.time_base) * rate) or None
+    before = counted_before(container)
+    seconds = Fraction(container.duration - before, av.time_base)
+    if path is not None and "matroska" in container.format.name:
+        end = last_seconds(path, stream.index)
+        if end is not None and end + _SLACK_SECONDS < seconds + Fraction(before, av.time_base):
+            seconds = end + 1 / rate - Fraction(container.start_time or 0, av.time_base)
+    return round(seconds * rate) or None
+
+
+def last_seconds(path: Path, stream_index: int) -> Fraction | None:
+    """Time of the last packet, without those that are far behind all others; None if unknown."""
+    times: list[int] = []
+    try:
+        with open_container(path) as container:
+            stream = container.streams[stream_index]
+            time_base = exact(stream.time_base)
+            container.seek(container.duration or 0)
+            for packet in islice(container.demux(stream), _MOST_LAST_PACKETS):
+                times += [] if packet.pts is None else [packet.pts]
+    except (*BROKEN, VideoError):
+        return None
+    if len(times) < 3 or time_base is None:
+        return None
+    times.sort()
+    pause = max(_SLACK_SECONDS / time_base, 10 * Fraction(median(after - before for before, after in pairwise(times))))
+    while times[-1] - times[-2] > pause and len(times) > 2:
+        times.pop()
+    return times[-1] * time_base
 
 
 def counted_before(container: InputContainer) -> int:

@@ -89,7 +89,7 @@ class FileSource(Closing):
         self.pixel_aspect = displayed_aspect(self._stream, self.rotation)
         stored = self._first[0]
         self.width, self.height = (stored.width, stored.height)[:: -1 if self.rotation % 180 else 1]
-        self.num_frames = estimate_num_frames(self._stream, self._container, self.rate)
+        self.num_frames = estimate_num_frames(self._stream, self._container, self.rate, self._seekable_path())
         self.description = self._describe()
         self._timeline = FrameTimes(self.time_base, self.rate)
 
@@ -162,8 +162,8 @@ class FileSource(Closing):
         Call it before iterating.
         """
         target = ticks_at(seconds, self.time_base)
-        stream, limit = self._stream.index, self._limit.pixels
-        before, wanted = (0, None) if self._counted else count_before(self.path, stream, target, limit)
+        path, stream, limit = self._seekable_path(), self._stream.index, self._limit.pixels
+        before, wanted = (0, None) if self._counted or path is None else count_before(path, stream, target, limit)
         if wanted is not None:
             if self._first[0].pts is not None and target <= self._first[0].pts:
                 return
@@ -270,6 +270,10 @@ class FileSource(Closing):
                 else:
                     self._num_given += 1
                     yield images.pop(0)
+
+    def _seekable_path(self) -> Path | None:
+        """The file, which can be opened a second time; None for a pipe."""
+        return self.path
 
     def _open(self) -> InputContainer:
         return open_container(self.path, self._decoder.accelerator(), self._limit.pixels)

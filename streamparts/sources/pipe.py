@@ -82,8 +82,8 @@ class PipeSource(FileSource):
             reason = reason_of(error)
             raise VideoError(f"stdin: the data is not a video that can be read from a pipe ({reason})") from error
 
-    def _count_before(self, target: int) -> tuple[int, int | None]:
-        return 0, None
+    def _seekable_path(self) -> None:
+        return None
 
 
 class _Pipe:
