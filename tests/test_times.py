@@ -24,7 +24,7 @@ from streamparts.sources.rescale import Rescaler
 from streamparts.sources.stamps import mended
 from streamparts.sources.timed import TimedImage, timed_frames
 from tests.media import numbered_video, picture, read_number, write_video
-from tests.servers import access_units, say, serving
+from tests.servers import access_units, rtsp, say, serving
 from tests.test_live import PATIENCE_SECONDS
 
 IMAGE = av.VideoFrame.from_ndarray(picture(0), "rgb24")
@@ -372,6 +372,16 @@ def test_a_slow_camera_without_a_clock_is_opened_after_a_few_pictures() -> None:
     assert "arrival times" in source.notes[0]
     assert len(seconds) >= 39
     check_arrivals(seconds, source.rate)
+
+
+def test_a_slow_rtsp_camera_is_opened_after_a_few_pictures() -> None:
+    opened = threading.Event()
+    script = rtsp(access_units(range(15)), after=lambda: opened.wait(PATIENCE_SECONDS))  # FFmpeg alone waits for 20
+    with serving(script) as server:
+        word = f"rtsp://127.0.0.1:{server.port}/x"
+        with open_address(word, connect_seconds=PATIENCE_SECONDS, max_retries=0) as source:
+            opened.set()
+            assert source.rate == 30
 
 
 def test_raw_video_that_is_no_live_one_is_counted(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def _opener(
 def _rtsp_ways(word: str) -> list[dict[str, str]]:
     """Options in the order of attempts. UDP loses packets on busy networks and is blocked by many routers; it is tried
     if the server refuses TCP. ?udp or ?multicast at the end of an address selects the transport."""
-    video = {"allowed_media_types": "video"}  # a loss in the audio would count as one in the video
+    video = FEW_EXAMINED | {"allowed_media_types": "video"}  # a loss in the audio would count as one in the video
     if set(urlsplit(word).query.lower().split("&")) & {"udp", "multicast", "http"}:
         return [video]
     # Without a queue, FFmpeg does not report missing packets, which also occur over TCP: servers omit what a slow
