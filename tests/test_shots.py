@@ -62,7 +62,7 @@ class White:
     contact: float = 0.0
     gloss: float = 0.0
 
-    def paint(self, places: Array, _material: Array, _rest: Array) -> tuple[Array, Array]:
+    def paint(self, places: Array, _material: Array, _rest: Array, _uv: Array | None = None) -> tuple[Array, Array]:
         return np.ones((len(places), 3), np.float32), np.zeros(len(places), np.float32)
 
 
