@@ -107,7 +107,7 @@ class AdaptConfig:
     threads: int = 0
     """CPU threads; 0 for torch's default."""
     subject: str = MODEL
-    """Who finds the subject in the clips: "model", the model itself; or train.assembly's --subject: auto, motion,
+    """Source of the subject in the clips: "model", the model itself; or as train.assembly's --subject: auto, motion,
     saliency, a mask network or a folder of masks, which also hold where the model fails, such as in a laboratory with
     bystanders. These masks become the outline of the parts."""
     rehearsal: Path | None = None

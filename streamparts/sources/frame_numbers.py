@@ -51,7 +51,7 @@ class FrameNumbers:
         """Number of the last reference frame."""
 
     def jump(self) -> None:
-        """What comes next does not continue what came before."""
+        """Forget the last reference frame, because the next packet does not continue the last one."""
         self._previous = None
 
     def missing(self, packet: Packet[VideoStream]) -> int:

@@ -16,6 +16,7 @@ from numpy.random import Generator
 
 from streamparts.arrays import ByteArray
 from streamparts.errors import StreampartsError
+from streamparts.sources.folders import files_below
 
 from .base_mesh import BaseMesh
 from .colours import any_colour
@@ -53,7 +54,7 @@ UNSHOD = 3.0
 
 @dataclass(frozen=True)
 class Wardrobe:
-    """What people can wear, and the base mesh of each build."""
+    """Garments and skins of people, and the base mesh of each build."""
 
     base: BaseMesh
     skins: tuple[ByteArray, ...]
@@ -109,10 +110,13 @@ def _coloured(rng: Generator, garment: Garment, outfit: Outfit, hair: bool) -> W
 
 def load_wardrobe(folder: Path, base: BaseMesh) -> Wardrobe:
     """Read garments and skins below a folder. Raises StreampartsError if it has none."""
-    named = {path.stem: path for path in sorted(folder.rglob("proxies/*/*/*.json"))}
+    files = sorted(files_below(folder))
+    # proxies/KIND/NAME/NAME.json and skins/NAME/textures/NAME.png
+    named = {path.stem: path for path in files if path.suffix == ".json" and path.parents[2].name == "proxies"}
     wanted = (*SUITS, *TOPS, *BOTTOMS, *DRESSES, *SHOES, *HAIRS, *HATS)
     garments = {name: read_garment(named[name]) for name in wanted if name in named}
-    skins = tuple(read_texture(path)[..., :3] for path in sorted(folder.rglob("skins/*/textures/*.png")))
+    maps = [path for path in files if path.suffix == ".png" and path.parents[2].name == "skins"]
+    skins = tuple(read_texture(path)[..., :3] for path in maps)
     if not garments and not skins:
         raise StreampartsError(f"{folder} contains none of MakeHuman's clothes or skins")
     return Wardrobe(base, skins, garments)
