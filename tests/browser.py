@@ -19,6 +19,10 @@ PATIENCE_SECONDS = 60.0
 COMMAND = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 
 
+class NavigatedError(Exception):
+    """The page was left for another one while a script ran in it."""
+
+
 class Tab:
     """One page."""
 
@@ -36,6 +40,8 @@ class Tab:
         while True:
             answer = json.loads(self._socket.recv(PATIENCE_SECONDS))
             if answer.get("id") == self._number:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise NavigatedError(answer["error"]["message"])
                 assert "error" not in answer, answer
                 return dict(answer["result"])
 
@@ -50,8 +56,13 @@ class Tab:
         return found["result"].get("value")
 
     def until(self, script: str) -> Any:
-        """Wait for a script to give something true."""
-        return eventually(lambda: self.value(script), script)
+        """Wait for a script to give something true, also on the page that comes after this one."""
+
+        def asked() -> Any:
+            with suppress(NavigatedError):
+                return self.value(script)
+
+        return eventually(asked, script)
 
     def type(self, selector: str, text: str) -> None:
         """Put text into a field in place of what is there."""
