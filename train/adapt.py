@@ -44,7 +44,7 @@ from .frames.clips import ClipFolder
 from .frames.spread import spread
 from .frames.transforms import Draws, to_images
 from .inputs.augment import subject_share
-from .inputs.close_folder import MIN_FRAMES, source_of
+from .inputs.close_folder import source_of, usable_subjects
 from .inputs.pairs import PairSampler
 from .inputs.rendered import Lessons as RenderedLessons
 from .judging.label_free import Steadiness, neighbouring_frames, steadiness
@@ -133,7 +133,8 @@ def adapt(config: AdaptConfig) -> None:
     saved.write_text(
         json.dumps({**json.loads(saved.read_text(encoding="utf-8")), "method": spec.method}, indent=2), encoding="utf-8"
     )
-    subjects, cache = subjects_of(config), cache_place(config.clips, config.cache, config.out)
+    cache = cache_place(config.clips, config.cache, config.out)
+    subjects = subjects_of(config, cache)
     folder = close_ups_of(subjects, student.config.image_size, cache)
     answers = OwnAnswers(student, spec.parts, folder)
     if config.subject == MODEL:
@@ -155,13 +156,11 @@ def adapt(config: AdaptConfig) -> None:
     say(f"look at {config.out / SHEET}, then: streamparts export {config.out} -o {config.out.name}.onnx")
 
 
-def subjects_of(config: AdaptConfig) -> list[SubjectClip]:
+def subjects_of(config: AdaptConfig, cache: Path) -> list[SubjectClip]:
     """Return the subjects of all clips, as --subject has it. Raises VideoError if there is none."""
     if config.subject == MODEL:
         return own_subjects(find_model(config.model), config.clips, say)
-    cache = cache_place(config.clips, config.cache, config.out)
-    found = find_subjects(config.clips, source_of(config.subject), cache, say=say)
-    return [clip for clip in found if clip.found.sum() >= MIN_FRAMES]
+    return usable_subjects(find_subjects(config.clips, source_of(config.subject), cache, say=say), config.clips)
 
 
 def learn(

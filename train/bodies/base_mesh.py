@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamparts.files import whole
-
-from .builds import Array
+from .builds import Array, kept_builds
 from .mesh import anny_model, bone_weights, drawn_looks, joint_weights
 
 
@@ -30,14 +28,7 @@ class BaseMesh:
 
 def load_base(cache: Path, count: int, seed: int) -> BaseMesh:
     """Read the base meshes in `cache`, after creating them if necessary. Raises MissingExtraError without anny."""
-    path = cache / f"base-{count}-{seed}.npz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = make_base(count, seed)
-        with whole(path) as partial:
-            np.savez(partial, **{field.name: getattr(made, field.name) for field in fields(made)})
-    with np.load(path, allow_pickle=False) as stored:
-        return BaseMesh(**{name: stored[name] for name in stored.files})
+    return kept_builds(cache / f"base-{count}-{seed}.npz", BaseMesh, lambda: make_base(count, seed))
 
 
 def make_base(count: int, seed: int) -> BaseMesh:

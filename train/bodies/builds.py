@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamparts.files import whole
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Array = NDArray[np.floating[Any]]
 
@@ -36,11 +39,11 @@ class Builds:
         return len(self.vertices)
 
 
-B = TypeVar("B", bound=Builds)
+B = TypeVar("B", bound="DataclassInstance")
 
 
 def kept_builds(path: Path, kind: type[B], make: Callable[[], B]) -> B:
-    """Read the builds in an .npz file, after making and writing them if there is no such file."""
+    """Read a dataclass of arrays, such as Builds, from an .npz file, after making and writing them if there is none."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = make()

@@ -128,10 +128,9 @@ def _joined(pieces: list[Piece]) -> Piece:
 
 def _uncovered(bodies: Bodies, outfit: Outfit, base: BaseMesh | None) -> NDArray[np.bool_]:
     """(T,) triangles of the body that no garment covers."""
-    hidden = np.zeros(len(bodies.parts), bool)
-    for worn in outfit.worn if base else ():
-        assert base is not None
-        hidden |= worn.garment.hides[base.rows]
+    if base is None or not outfit.worn:
+        return np.ones(len(bodies.faces), bool)
+    hidden = np.any([worn.garment.hides[base.rows] for worn in outfit.worn], axis=0)
     return np.asarray(~hidden[bodies.faces].all(1))
 
 

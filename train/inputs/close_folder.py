@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -46,15 +46,21 @@ def open_close_ups(
     has a subject."""
     cache = cache_place(folder, cache, folder)
     found = find_subjects(folder, source_of(subject), cache, say=say)
-    usable = [clip for clip in found if clip.found.sum() >= MIN_FRAMES]
-    if not usable:
-        raise VideoError(f"no subject was found in {folder}; check it with streamparts find-subject {folder}")
+    usable = usable_subjects(found, folder)
     per_shot = Counter(clip.name.partition("@")[0] for clip in found)
     small = [small_clip(clip, teacher_side, cache) for clip in usable]
     large = [large_clip(clip, student_side, cache, per_shot[clip.name.partition("@")[0]] == 1) for clip in usable]
     failures = tuple(f"{clip.name}: no frame shows the subject" for clip in found if clip not in usable)
     words = usable[0].source
     return ClipFolder(tuple(small), failures, words), ClipFolder(tuple(large), failures, words)
+
+
+def usable_subjects(found: Sequence[SubjectClip], folder: Path) -> list[SubjectClip]:
+    """Return the subjects that are in enough frames. Raises VideoError if there is none."""
+    usable = [clip for clip in found if clip.found.sum() >= MIN_FRAMES]
+    if not usable:
+        raise VideoError(f"no subject was found in {folder}; check it with streamparts find-subject {folder}")
+    return usable
 
 
 def close_pictures(
