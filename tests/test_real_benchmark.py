@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,6 @@ pytest.importorskip("sklearn")
 pytest.importorskip("torch")
 pytest.importorskip("tyro")
 
-import streamparts
 from benchmarks.real import finding, following, measuring, running, training
 from benchmarks.real.__main__ import main
 from benchmarks.real.clips import crop_top_half, gather
@@ -30,6 +29,7 @@ from streamparts.errors import StreampartsError
 from streamparts.geometry import Letterbox
 from streamparts.tracking.smoothing import Smoothing
 from tests.media import decode, numbered_video, picture, picture_file, red_center, write_video
+from tests.scenes import square_bundle
 from train.drawing.png import write_png
 from train.frames.pictures import read_grey
 from train.judging.found import labels_over_frame
@@ -343,22 +343,25 @@ def test_each_labelled_subject_is_judged_by_the_followed_one_that_lies_on_it(bun
 
 
 def test_following_is_timed_in_turns_and_not_at_all_for_a_model_that_cannot(
-    bundle: Bundle, video: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StreampartsError, match="has no subject"):
         following.cost(video, bundle, 5, 2)
-    asked: list[str] = []
+    squares = square_bundle(tmp_path)
+    assert following.cost(video, squares, 3, 1)["followed, ms a frame"] > 0
+    asked, now = list[str](), [0.0]
 
-    def track(source: running.FrameSource, *_: object, roi: str, **__: object) -> Iterator[Tracks]:
-        asked.append(roi)
-        return (tracks_at(bundle, 50) for _ in source)
+    def taking(roi: str, seconds: float) -> Callable[[Frame], None]:
+        def update(frame: Frame) -> None:
+            asked.append(roi)
+            now[0] += seconds
 
-    clock = iter([0, 0.1, 1, 1.12, 2, 2.1, 3, 3.12])
-    monkeypatch.setattr(following, "has_subject", lambda _: True)
-    monkeypatch.setattr(following, "open_backend", lambda *_: None)
-    monkeypatch.setattr(streamparts, "track", track)
-    found = following.cost(video, bundle, 5, 2, lambda: float(next(clock)))
-    assert asked == ["off", "auto", "off", "auto"]
+        return update
+
+    monkeypatch.setattr(following, "_whole", lambda *_: taking("off", 0.02))
+    monkeypatch.setattr(following, "_followed", lambda *_: taking("auto", 0.024))
+    found = following.cost(video, squares, 5, 2, lambda: now[0])
+    assert asked[:4] == ["auto", "off", "off", "auto"] and len(asked) == 20
     assert (found["frames"], found["ratio"]) == (5, 1.2)
     assert found["whole picture, ms a frame"] == 20
 
