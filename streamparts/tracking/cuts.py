@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from av import VideoFrame
 from numpy.typing import NDArray
 
-from streamparts.data import DeviceImage, Frame
+from streamparts.data import Frame
 
 GRID = 24
 """Pixels looked at along each side."""
@@ -38,13 +39,13 @@ class CutDetector:
 
 def _sample(frame: Frame) -> NDArray[np.int16]:
     """Some bytes of the first plane, evenly spread: luma, or one colour channel."""
-    if isinstance(frame.image, DeviceImage):
-        return frame.image.scaled((min(GRID, frame.height), min(GRID, frame.width)))[:, :, 1].astype(np.int16)
     if isinstance(frame.image, np.ndarray):
         rows = frame.image[:, :, 1]
-    else:
+    elif isinstance(frame.image, VideoFrame):
         plane = frame.image.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
         rows = rows[: frame.image.height]
+    else:  # last, because the check for a protocol would take as long as all the rest
+        return frame.image.scaled((min(GRID, frame.height), min(GRID, frame.width)))[:, :, 1].astype(np.int16)
     steps = (max(1, rows.shape[0] // GRID), max(1, rows.shape[1] // GRID))
     return rows[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]].astype(np.int16)

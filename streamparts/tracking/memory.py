@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,10 @@ STEADY_SIZE = 1.1
 """A crop is kept while the size of the ideal one is within this factor."""
 STEADY_PLACE = 0.05
 """A crop is kept while the distance of the ideal one is within this share of its size."""
+DOUBTFUL = 0.8
+"""A subject with at least this score is never replaced for another one's score."""
+WAIT_SECONDS = 1.0
+"""Something that moves is followed for this long without being recognised."""
 SHAPE_PACE = 0.3
 """Update rate of the shape."""
 
@@ -64,7 +69,9 @@ class Subject:
         self.lost_box: Box | None = None
         """Where it was last seen."""
         self.lost_seconds = 0.0
-        """When it was last seen."""
+        """When it was lost."""
+        self.seen_seconds = 0.0
+        """When it was last recognised."""
         self.sighting: Sighting | None = None
         """State in the current frame."""
         self.anew = False
@@ -73,6 +80,16 @@ class Subject:
         self._region: Region | None = None
         self._covariance = np.eye(2)
         self._off_center = np.zeros(2)
+
+    @property
+    def here(self) -> bool:
+        """True if it is followed and recognised."""
+        return self.motion is not None and self._presence.here
+
+    @property
+    def is_sure(self) -> bool:
+        """True if it is followed with a high score."""
+        return self.motion is not None and self.trust >= DOUBTFUL
 
     def region(self, seconds: float, margin: float, frame_hw: tuple[int, int], model_hw: tuple[int, int]) -> Region:
         """Crop to look at: the previous frame's while it still fits, so that a subject at rest is seen in the same
@@ -96,19 +113,23 @@ class Subject:
         """It was found."""
         before, self.motion = self.lost_box, BoxMotion(extent.box, seconds)
         self.anew = before is None or overlap(before, extent.box) == 0
-        self.trust = sighting.score
+        self.trust, self.seen_seconds = sighting.score, seconds
         self.sighting, self._region = sighting, None
         self._presence.update(1.0)
         # the mean of its pixels is rarely the box's middle: a raised arm makes a box taller
         self._covariance, self._off_center = extent.covariance, extent.mean - center_of(extent.box)
 
-    def go_on(self, sighting: Sighting, seconds: float, apart: float) -> None:
+    def go_on(self, sighting: Sighting, seconds: float, apart: float, waits: Callable[[], bool]) -> None:
         """It was looked at in its expected position; `apart` is 1 if no other subject covers it, 0 if one covers it
-        entirely."""
+        entirely. If it is not recognised and `waits`, it is lost only after a second."""
         self.sighting, extent = sighting, sighting.extent
-        if self.motion is None or extent is None or not self._presence.update(sighting.score):
+        is_recognised = self._presence.update(0.0 if extent is None else sighting.score)
+        if not is_recognised and seconds - self.seen_seconds < WAIT_SECONDS and waits():
+            return
+        if self.motion is None or extent is None or not is_recognised:
             self.lose(seconds)
             return
+        self.seen_seconds = seconds
         # running means: m += rate (x - m)
         self.trust += TRUST_PACE * (sighting.score - self.trust)
         self.motion.update(extent.box, seconds, apart)

@@ -9,7 +9,7 @@ Everything depends only on the frames and their times: the same frames give the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from functools import partial
 
 import numpy as np
 
@@ -19,14 +19,16 @@ from streamparts.geometry import Letterbox, Region
 from streamparts.meter import StageClock
 from streamparts.tracking.assignment import assign
 from streamparts.tracking.boxes import Box, overlap, region_around, whole_region, within
-from streamparts.tracking.crossing import MET, Crossings, Shape, apart, of_others, painted_out
+from streamparts.tracking.choosing import Prominence
+from streamparts.tracking.crossing import Crossings, apart, of_others
 from streamparts.tracking.cuts import CutDetector
 from streamparts.tracking.extent import Extent, foreground, own_extent, without_scatter
 from streamparts.tracking.finder import Find, SearchPlan, finds_in, rounds
-from streamparts.tracking.looks import Look, Looks, Retouch
+from streamparts.tracking.looks import Look, Looks
 from streamparts.tracking.memory import Seen, Sighting, Subject, cost_of, nothing
-from streamparts.tracking.presence import APPEAR_SCORE, subject_score
-from streamparts.tracking.segment import PartSegmenter, Prepared
+from streamparts.tracking.presence import APPEAR_SCORE, VANISH_SCORE, subject_score
+from streamparts.tracking.segment import PartSegmenter
+from streamparts.tracking.several import Near, retouch, settle_identities, shapes_near
 
 SPARE = 0.25
 """Additional views per frame and subject, on average."""
@@ -40,8 +42,6 @@ SAME_BOX = 0.5
 """A candidate with this overlap with a followed subject is that subject."""
 BETTER = 0.15
 """Score advantage of a candidate that replaces the followed subject."""
-DOUBTFUL = 0.8
-"""A subject with at least this score is never replaced."""
 
 
 class Follower:
@@ -61,6 +61,7 @@ class Follower:
         self._subjects = [Subject() for _ in range(num_subjects)]
         self._crossings = Crossings()
         self._cuts = CutDetector()
+        self._prominence = Prominence(num_subjects)
         self._segment: int | None = None
         self._credit = MOST_CREDIT
         self._checked_seconds = 0.0
@@ -85,6 +86,8 @@ class Follower:
         else:
             self._follow_and_search(frame)
         self._looks.end_frame()
+        if self._subjects[0].anew:
+            self._prominence.begin()
         return [self._seen(subject, frame) for subject in self._subjects]
 
     def _look_only(self, frame: Frame) -> None:
@@ -99,7 +102,11 @@ class Follower:
     def _follow_and_search(self, frame: Frame) -> None:
         spare = SPARE * len(self._subjects) + sum(subject.motion is None for subject in self._subjects)
         self._credit = min(MOST_CREDIT, self._credit + spare)
+        self._prominence.update(frame, self._subjects[0])
+        was_here = self._subjects[0].here
         self._follow(frame)
+        if was_here and not self._subjects[0].here:
+            self._look_around(frame)
         self._search_lost(frame)
 
     def _begin_anew(self, frame: Frame) -> None:
@@ -110,34 +117,52 @@ class Follower:
             subject.lose(frame.pts_seconds)
             subject.lost_box = subject.lost_box if same else None
         self._crossings = Crossings()
+        self._prominence = Prominence(len(self._subjects))
         self._search.begin()
         self._checked_seconds = frame.pts_seconds
 
     def _follow(self, frame: Frame) -> None:
-        """Look at all subjects in their expected positions, and periodically at the whole frame."""
+        """Look at all subjects in their expected positions, and now and then at a rival or the whole frame."""
         seconds, hw = frame.pts_seconds, (frame.height, frame.width)
         followed = [number for number, subject in enumerate(self._subjects) if subject.motion is not None]
         if not followed:
             return
         regions = [self._subjects[n].region(seconds, self._spec.margin, hw, self._model_hw) for n in followed]
-        is_due = seconds - self._checked_seconds >= CHECK_SECONDS and self._credit >= 2
-        views = [whole_region(hw, self._model_hw)] if is_due and not self._is_any_lost() else []
-        near = [self._shapes_near(number, seconds) for number in followed]
-        looks = self._looks.at(frame, [*regions, *views], [self._retouch(shapes) for shapes in near])
+        can_look = self._credit >= 2 and not self._is_any_lost()
+        rival = self._prominence.rival(self._subjects[0]) if can_look else None
+        views: list[Region] = []
+        if rival is not None:
+            views = [within(region_around(rival, self._spec.margin, self._model_hw), hw, self._model_hw)]
+        elif can_look and self._doubted() is not None and seconds - self._checked_seconds >= CHECK_SECONDS:
+            views = [whole_region(hw, self._model_hw)]
+        near = [shapes_near(self._subjects, number, seconds, self._spec.margin) for number in followed]
+        looks = self._looks.at(frame, [*regions, *views], [retouch(shapes) for shapes in near])
         boxes = [self._subjects[number].expected(seconds) for number in followed]
         for number, look, box, shapes in zip(followed, looks, boxes, near, strict=False):
             sighting = self._sighting(look, box, shapes)
-            self._subjects[number].go_on(sighting, seconds, 1.0 if shapes is None else apart(*shapes))
+            share = 1.0 if shapes is None else apart(*shapes)
+            self._subjects[number].go_on(sighting, seconds, share, partial(self._prominence.moves, box))
             if self._subjects[number].motion is None:
                 self._crossings.forget(number)
                 self._search.begin()
-        self._settle_identities(seconds)
-        if views:
+        settle_identities(self._subjects, self._crossings, seconds)
+        self._credit -= len(views)
+        if rival is not None:
+            self._choose(self._sighting(looks[-1], rival), seconds)
+        elif views:
             self._checked_seconds = seconds
-            self._credit -= 1
             self._check(frame, looks[-1])
 
-    def _sighting(self, look: Look, expected: Box, near: tuple[Shape, list[Shape]] | None = None) -> Sighting:
+    def _choose(self, rival: Sighting, seconds: float) -> None:
+        """Follow what moves, if it is like the subject and far more prominent than the followed one."""
+        subject, extent = self._subjects[0], rival.extent
+        if extent is None or subject.motion is None or rival.score < VANISH_SCORE:
+            return
+        if not _is_among(extent.box, self._boxes()) and self._prominence.is_far_more(extent.box, rival.score, subject):
+            subject.lose(seconds)
+            subject.begin(rival, extent, seconds)
+
+    def _sighting(self, look: Look, expected: Box, near: Near | None = None) -> Sighting:
         """Result of a look at a subject, with the shapes of others `near` it."""
         mask = foreground(look.parts, look.letterbox)
         theirs = None if near is None else of_others(*near, look.letterbox)
@@ -146,15 +171,34 @@ class Follower:
         extent = own_extent(mask, look.parts, look.letterbox, expected)
         return Sighting(look, subject_score(look.parts, self._spec), extent)
 
+    def _doubted(self) -> Subject | None:
+        """The least certain subject, if it is followed and may be replaced."""
+        doubted = min(self._subjects, key=lambda subject: subject.trust)
+        return None if doubted.motion is None or doubted.is_sure else doubted
+
     def _check(self, frame: Frame, whole: Look) -> None:
         """Check whether anything in the whole frame is more like the subject than the followed one."""
-        doubted = min(self._subjects, key=lambda subject: subject.trust)
-        if doubted.motion is None or doubted.trust >= DOUBTFUL:
+        doubted = self._doubted()
+        if doubted is None:
             return
         for sighting, extent in self._confirmed(frame, self._others_than_followed([whole]), 1):
-            if sighting.score > doubted.trust + BETTER:
+            is_less = self._prominence.is_less(extent.box, sighting.score, doubted)
+            if sighting.score > doubted.trust + BETTER and not is_less:
                 doubted.lose(frame.pts_seconds)
                 doubted.begin(sighting, extent, frame.pts_seconds)
+
+    def _look_around(self, frame: Frame) -> None:
+        """Look around a subject that is followed, but was not recognised for the first time. If it is not there, it is
+        expected where it was before."""
+        subject, motion = self._subjects[0], self._subjects[0].motion
+        if motion is None or self._room() < 1:
+            return
+        self._credit -= 1
+        hw, margin = (frame.height, frame.width), self._spec.margin
+        looks = self._looks.at(frame, rounds(hw, self._model_hw, [motion.box], margin)[0][:1])
+        subject.lose(frame.pts_seconds)
+        self._settle(frame, self._others_than_followed(looks))
+        subject.motion = subject.motion or motion
 
     def _search_lost(self, frame: Frame) -> None:
         """Search for lost subjects within the budget."""
@@ -167,6 +211,8 @@ class Follower:
             for subject in lost
             if subject.lost_box is not None and seconds - subject.lost_seconds < AROUND_SECONDS
         ]
+        if self._prominence.motion.largest is not None:
+            around.append(self._prominence.motion.largest)
         for views in self._search.views(rounds(hw, self._model_hw, around, self._spec.margin), self._room):
             looks = self._looks.at(frame, views)
             self._credit -= len(views)
@@ -183,6 +229,8 @@ class Follower:
         """Assign candidates to the lost subjects."""
         lost = [subject for subject in self._subjects if subject.motion is None]
         found = self._confirmed(frame, finds, len(lost))
+        refuses = self._prominence.refuses
+        found = [(one, extent) for one, extent in found if not refuses(extent.box, one.score, lost[0])]
         if not found:
             return
         seconds = frame.pts_seconds
@@ -213,7 +261,7 @@ class Follower:
     def _others_than_followed(self, looks: Sequence[Look]) -> list[Find]:
         followed = self._boxes()
         finds = finds_in([(look.letterbox, look.parts) for look in looks])
-        return [find for find in finds if not _is_among(find.box, followed)]
+        return [find for find in self._prominence.sorted(finds) if not _is_among(find.box, followed)]
 
     def _boxes(self) -> list[Box]:
         return [subject.motion.box for subject in self._subjects if subject.motion is not None]
@@ -221,68 +269,8 @@ class Follower:
     def _is_any_lost(self) -> bool:
         return any(subject.motion is None for subject in self._subjects)
 
-    def _shapes_near(self, number: int, seconds: float) -> tuple[Shape, list[Shape]] | None:
-        """The shape of a subject and those of others that may be in its crop; None without others."""
-        box = self._subjects[number].expected(seconds)
-        reach = box + (box[2:] - box[:2]).max() * (self._spec.margin + 0.25) * np.array([-1, -1, 1, 1])
-        others = [
-            subject.shape(seconds)
-            for other, subject in enumerate(self._subjects)
-            if other != number and subject.motion is not None and overlap(subject.expected(seconds), reach) > 0
-        ]
-        return (self._subjects[number].shape(seconds), others) if others else None
-
-    def _retouch(self, near: tuple[Shape, list[Shape]] | None) -> Retouch | None:
-        """Paints the other subjects over."""
-        if near is None:
-            return None
-
-        def paint(prepared: Prepared) -> Prepared:
-            theirs = of_others(*near, prepared.letterbox)
-            return prepared if theirs is None else painted_out(prepared, theirs)
-
-        return paint
-
-    def _settle_identities(self, seconds: float) -> None:
-        """For subjects that met: check whether there are still two, and which is which. Appearances are updated only
-        while identities are certain."""
-        here = [number for number, subject in enumerate(self._subjects) if subject.motion is not None]
-        for one, other in combinations(here, 2):
-            pair = (self._subjects[one], self._subjects[other])
-            if pair[0].motion is None or pair[1].motion is None:
-                continue
-            shared = overlap(pair[0].motion.box, pair[1].motion.box)
-            if shared > MET:
-                self._close_together((one, other), pair, seconds)
-            elif shared == 0 and self._crossings.have_met((one, other)):
-                self._apart((one, other), pair)
-        if len(self._subjects) == 1:
-            return
-        for number in here:
-            if self._subjects[number].motion is not None and not self._crossings.is_open(number):
-                self._subjects[number].learn()
-
-    def _close_together(self, numbers: tuple[int, int], pair: tuple[Subject, Subject], seconds: float) -> None:
-        areas = [0.0 if (s := subject.sighting) is None or s.extent is None else s.extent.area for subject in pair]
-        largest = max(subject.appearance.area for subject in pair)
-        if self._crossings.overlapping(numbers, sum(areas), largest, seconds):
-            weaker = int(areas[1] < areas[0])
-            pair[weaker].lose(seconds)
-            self._crossings.forget(numbers[weaker])
-
-    def _apart(self, numbers: tuple[int, int], pair: tuple[Subject, Subject]) -> None:
-        one, other = pair
-        if one.sighting is None or other.sighting is None:
-            return
-        straight = one.unlike(one.sighting) + other.unlike(other.sighting)
-        crossed = one.unlike(other.sighting) + other.unlike(one.sighting)
-        if self._crossings.apart(numbers, straight, crossed):
-            one.appearance, other.appearance = other.appearance, one.appearance
-            one.anew = other.anew = True
-            self._subjects[numbers[0]], self._subjects[numbers[1]] = other, one
-
     def _seen(self, subject: Subject, frame: Frame) -> Seen:
-        here, sighting = subject.motion is not None, subject.sighting
+        here, sighting = subject.here, subject.sighting
         if sighting is None and len(self._subjects) == 1:
             sighting = self._glance
         if sighting is None:
