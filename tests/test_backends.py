@@ -356,6 +356,45 @@ def test_onnx_runtime_never_falls_back_by_itself(bundle: Bundle, monkeypatch: py
     assert fallbacks == ["off"] and backend._session._enable_fallback is False
 
 
+def test_a_provider_that_fails_prints_nothing_and_names_its_reason(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime's Python would print "EP Error" to stdout, where the results may go, and make one on the CPU."""
+    import onnxruntime
+
+    if "onnxruntime-cuda" in HERE:
+        pytest.skip("onnxruntime-cuda is here")
+
+    def fails(session: object, providers: object, options: object, disabled: object = None) -> None:
+        raise RuntimeError("CUDA error cudaErrorNoKernelImageForDevice")
+
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fails)
+    with pytest.raises(ModelError, match="cudaErrorNoKernelImageForDevice"):
+        OnnxRuntimeBackend(bundle, device="cuda")
+    assert capfd.readouterr().out == ""
+
+
+def test_libraries_that_a_provider_lacks_are_the_reason(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import onnxruntime
+
+    from streamparts.backends import onnx_runtime
+
+    if "onnxruntime-cuda" in HERE:
+        pytest.skip("onnxruntime-cuda is here")
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
+    monkeypatch.setattr(onnx_runtime, "missing_gpu", lambda: None)
+    with pytest.warns(UserWarning), pytest.raises(BackendError, match=r"Failed to load libcudnn\.so\.9"):
+        OnnxRuntimeBackend(bundle, device="cuda")
+    assert capfd.readouterr().out == ""
+
+
 def test_a_provider_that_falls_back_to_the_cpu_is_an_error(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     import onnxruntime
 

@@ -3,6 +3,8 @@ not offered: the backend "tensorrt" runs the same library, of any version."""
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Literal
 
 from streamparts.arrays import ByteArray
@@ -50,17 +52,18 @@ class OnnxRuntimeBackend:
 
     def _open(self, options: onnxruntime.SessionOptions, device: Device) -> onnxruntime.InferenceSession:
         provider, _ = _PROVIDERS[device][0]
-        if device != "cpu":
-            _require_provider(self.name, provider)
+        missing = _require_provider(self.name, provider) if device != "cpu" else ""
         try:
-            session = onnxruntime.InferenceSession(self._bundle.data, options, providers=_PROVIDERS[device])
+            # Otherwise a provider that fails prints to stdout, and its session is made, or run, on the CPU.
+            session = onnxruntime.InferenceSession(
+                self._bundle.data, options, providers=_PROVIDERS[device], enable_fallback=0
+            )
         except Exception as error:  # the only common base of onnxruntime's errors
             raise ModelError(f"{self._bundle.path}: {self.name}: {one_line(error)}") from error
-        # Otherwise a run that fails on the GPU prints to stdout and continues on the CPU.
         session.disable_fallback()
         # onnxruntime drops a provider without a device with a line in its log, and runs everything on the CPU.
         if session.get_providers()[0] != provider:
-            reason = missing_gpu() or "its CUDA and cuDNN libraries are missing or of other versions"
+            reason = missing_gpu() or missing or "its CUDA and cuDNN libraries are missing or of other versions"
             raise BackendError(f"{self.name} cannot be used: {provider} does not start ({reason})")
         return session
 
@@ -83,9 +86,14 @@ def missing_device(device: Device) -> str | None:
     return None
 
 
-def _require_provider(name: str, provider: str) -> None:
-    """Raise MissingExtraError unless this build of ONNX Runtime has the provider; also finds its CUDA libraries."""
+def _require_provider(name: str, provider: str) -> str:
+    """Raise MissingExtraError unless this build of ONNX Runtime has the provider; also load its CUDA libraries, and
+    return what ONNX Runtime says about those that cannot be, in one line."""
     if provider not in onnxruntime.get_available_providers():
         raise MissingExtraError(f"{name} cannot be used: this onnxruntime has no {provider}; {_GPU_PACKAGE}")
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21: CUDA from pip is not on the loader's path
-        onnxruntime.preload_dlls()
+        # it prints what it cannot load, and stdout may be the results'
+        with redirect_stdout(StringIO()) as printed:
+            onnxruntime.preload_dlls()
+        return " ".join(printed.getvalue().split())[:200]
+    return ""
