@@ -242,6 +242,39 @@ def test_relus_are_fused_into_plain_convolutions_and_change_nothing(student: Bun
             assert torch.equal(one, other)
 
 
+def test_relu6_is_fused_too_except_after_depthwise_convolutions() -> None:
+    from streamparts.backends.torch_network import build_network
+
+    bundle = load_model("person")
+    plain, fused = build_network(bundle), fuse_relus(build_network(bundle))
+    depthwise = sum(isinstance(module, torch.nn.Conv2d) and module.groups > 1 for module in plain.modules())
+    left = sum(isinstance(module, torch.nn.ReLU6) for module in fused.modules())
+    limits = [module.largest for module in fused.modules() if isinstance(module, ConvReLU)]
+    assert left == depthwise and limits.count(6.0) >= 10 and limits.count(None) >= 1
+    images = torch.from_numpy(pictures(bundle, 1))
+    with torch.inference_mode():
+        for one, other in zip(plain(images), fused(images), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("activation", "largest"), [(torch.nn.ReLU(), None), (torch.nn.ReLU6(), 6.0)])
+def test_cudnns_fused_kernel_is_called_with_the_convolutions_own_settings(
+    activation: torch.nn.Module, largest: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU, where what cuDNN does is put in its place."""
+
+    def fused(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *settings: object) -> torch.Tensor:
+        stride, padding, dilation, groups = settings
+        return torch.nn.functional.conv2d(x, weight, bias, stride, padding, dilation, groups).relu()
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", fused)
+    convolution = torch.nn.Conv2d(4, 6, (3, 5), stride=(2, 1), padding=(1, 2), dilation=(1, 2)).requires_grad_(False)
+    x = 20 * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    wanted = activation(convolution(x))
+    assert torch.equal(ConvReLU(convolution, largest).by_cudnn(x), wanted)
+    assert wanted.max() > 6 or largest == wanted.max(), "it must be clipped somewhere"
+
+
 @pytest.mark.slow
 def test_a_compiled_network_says_the_same(student: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced by the compiler's front end, which sees the same network; Inductor's code is not built here."""

@@ -46,37 +46,48 @@ def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
 
 class ConvReLU(nn.Module):
     """A convolution, its bias and ReLU: on a GPU one kernel of cuDNN, which writes the result once instead of three
-    times."""
+    times. After ReLU6, a second one clips it."""
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, convolution: nn.Conv2d, largest: float | None = None) -> None:
+        """`largest` is what ReLU clips at, None for no limit."""
         super().__init__()
-        self.convolution = convolution
+        self.convolution, self.largest = convolution, largest
         self.can_fuse = True
         """False once cuDNN has refused this convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
-        conv, padding = self.convolution, self.convolution.padding
-        if x.is_cuda and self.can_fuse and not isinstance(padding, str):
+        if x.is_cuda and self.can_fuse:
             try:
                 # refused for some shapes and types, which cannot be predicted
-                return torch.cudnn_convolution_relu(
-                    x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups
-                )
+                return self.by_cudnn(x)
             except RuntimeError:
                 self.can_fuse = False
-        return F.relu(conv(x))
+        return self._clipped(F.relu(self.convolution(x)))
+
+    def by_cudnn(self, x: Tensor) -> Tensor:
+        """The same by cuDNN's fused kernel. Raises RuntimeError if it has none for this."""
+        conv, padding = self.convolution, self.convolution.padding
+        if isinstance(padding, str):
+            raise RuntimeError("cuDNN takes numbers for the padding, not words")
+        return self._clipped(
+            torch.cudnn_convolution_relu(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
+        )
+
+    def _clipped(self, found: Tensor) -> Tensor:
+        # min(max(x, 0), 6) is ReLU6
+        return found if self.largest is None else found.clamp_(max=self.largest)
 
 
 def fuse_relus(module: Module) -> Module:
-    """Replace each Conv2d that is followed by ReLU in an nn.Sequential, with nothing but folded norms between, by a
-    ConvReLU, in place. The state_dict's keys change."""
+    """Replace each Conv2d that is followed by ReLU or ReLU6 in an nn.Sequential, with nothing but folded norms between,
+    by a ConvReLU, in place. The state_dict's keys change."""
     for parent in module.modules():
         if isinstance(parent, nn.Sequential):
             # folded norms are identities by now
             kept = [(name, child) for name, child in parent.named_children() if not isinstance(child, nn.Identity)]
             for (name, conv), (after, relu) in pairwise(kept):
-                if type(conv) is nn.Conv2d and isinstance(relu, nn.ReLU) and _fusable(conv):
-                    setattr(parent, name, ConvReLU(conv))
+                if type(conv) is nn.Conv2d and isinstance(relu, nn.ReLU | nn.ReLU6) and _fusable(conv):
+                    setattr(parent, name, ConvReLU(conv, 6.0 if isinstance(relu, nn.ReLU6) else None))
                     setattr(parent, after, nn.Identity())
     return module
 
