@@ -1,4 +1,7 @@
-"""Lets code be imported on a machine without packages that it will not use there: python -m benchmarks.device.
+"""Lets code be imported on a machine without packages that it will not use there.
+
+`python -m benchmarks.absent train.supervised ...` runs a trainer that reads pictures where PyAV and decord are missing,
+which read videos. benchmarks/device.py uses the functions.
 
 A GPU machine may have torch, but neither PyAV nor decord, and no package registry. A package that is `allowed` to be
 absent can then be imported; everything imported from it is a stand-in, whose use fails.
@@ -9,6 +12,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import runpy
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -80,3 +84,17 @@ def use_fabric_of_lightning() -> None:
         return
     for name in ("", ".plugins", ".plugins.precision", ".wrappers"):
         sys.modules[f"lightning_fabric{name}"] = importlib.import_module(f"lightning.fabric{name}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a module with its flags."""
+    module, *flags = sys.argv[1:] if argv is None else argv
+    use_fabric_of_lightning()
+    allow_absent("av", "decord")
+    sys.argv = [module, *flags]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

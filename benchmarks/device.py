@@ -1,6 +1,7 @@
 """All checks and timings of the GPU path, in one run of at most 330 seconds: python -m benchmarks.device --out OUT
 
-Each part is timed, caught, and written to OUT/device.json at once, so that a run that is cut off keeps what it has.
+Each part is timed, caught, and written to OUT/device.json at once, so that a run that is cut off keeps what it has; one
+that crashes, hangs or loses the device costs only itself. `--parts` runs some of them, for a second try.
 `--rehearse` runs every part on a CPU, small, to find what would fail there for other reasons than the GPU. It needs
 torch, numpy, onnx, onnxruntime and opencv; PyAV, decord, msgspec, lightning-fabric and tyro may be missing. If nothing
 was timed on a GPU, the exit code is 1.
@@ -24,7 +25,8 @@ import numpy as np
 
 from benchmarks.device_decoding import decoding_part
 from benchmarks.device_training import training_part
-from benchmarks.gpu_timing import GpuInput, Report, attempt, compared, latency, overlapped, throughput
+from benchmarks.gpu_timing import GpuInput, Report, compared, latency, overlapped, throughput
+from benchmarks.guarded import Part, run_guarded
 from benchmarks.known_kernel import copy_on_gpu, copy_on_host, known_results, known_slots, launch_on_gpu
 from benchmarks.place import commit
 from benchmarks.place import versions as installed
@@ -37,6 +39,8 @@ from streamparts.parity.patterns import pattern_frames
 
 BUDGET_SECONDS = 330.0
 """The whole run; a part is left out if its own limit no longer fits."""
+PATIENCE = 2.0
+"""A part is stopped at this multiple of its limit; not in a rehearsal, on a processor of unknown speed."""
 BATCHES = (1, 8, 64, 256)
 PACKAGES = (
     "torch",
@@ -73,7 +77,10 @@ def probe_part(settings: DeviceSettings) -> Report:
         if settings.rehearse:
             return {**found, "rehearsed": True}
         raise BackendError("torch finds no CUDA device")
-    found["nvidia_smi"] = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False).stdout.strip()
+    try:
+        found["nvidia_smi"] = subprocess.run(query, capture_output=True, text=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired) as error:  # a container may lack it
+        found["nvidia_smi"] = f"not here: {error}"
     found["capability"] = list(torch.cuda.get_device_capability())
     size = 1 << 28
     host, device = torch.empty(size, dtype=torch.uint8, pin_memory=True), torch.empty(size, dtype=torch.uint8).cuda()
@@ -200,13 +207,13 @@ def kernels_part(settings: DeviceSettings) -> Report:
     return report
 
 
-def parts_of(settings: DeviceSettings) -> list[tuple[str, float, Callable[[], Report]]]:
-    """Name, seconds that must be left for it, and work of each part, the most important first."""
+def parts_of(settings: DeviceSettings) -> list[Part]:
+    """The parts, the most important first."""
 
     def opened() -> Backend:
         return _opened(settings, VARIANTS[2])
 
-    listed: list[tuple[str, float, Callable[[], Report]]] = [
+    listed: list[Part] = [
         ("probe", 10, lambda: probe_part(settings)),
         ("plumbing", 10, lambda: plumbing_part(settings)),
     ]
@@ -222,20 +229,23 @@ def parts_of(settings: DeviceSettings) -> list[tuple[str, float, Callable[[], Re
     ]
 
 
-def run_parts(settings: DeviceSettings, out: Path, budget: float) -> Report:
-    """Run the parts that fit into the budget, and write the report after each."""
+def run_parts(settings: DeviceSettings, out: Path, budget: float, only: Sequence[str] = ()) -> Report:
+    """Run the parts that fit into the budget, or `only` some, and write the report after each. Raises ValueError for an
+    unknown name."""
+    chosen = [part for part in parts_of(settings) if not only or part[0] in only]
+    if unknown := sorted(set(only) - {name for name, _, _ in chosen}):
+        raise ValueError(f"no part is called {', '.join(unknown)}")
     started = time.perf_counter()
     parts: Report = {}
     whole: Report = {"commit": commit(), "rehearsed": settings.rehearse, "model": settings.job.bundle.sha256}
-    for name, seconds, work in parts_of(settings):
-        left = budget - (time.perf_counter() - started)
-        if left < seconds:
-            parts[name] = {"left out": f"{left:.0f} s were left of the {seconds:.0f} that it may take"}
-        else:
-            attempt(parts, name, work)
-        whole |= {"seconds": round(time.perf_counter() - started, 1), "parts": parts}
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "device.json").write_text(json.dumps(whole, indent=1, default=str) + "\n", encoding="utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+
+    def keep(name: str, report: Report) -> None:
+        parts[name] = report
+        written = whole | {"seconds": round(time.perf_counter() - started, 1), "parts": parts}
+        (out / "device.json").write_text(json.dumps(written, indent=1, default=str) + "\n", encoding="utf-8")
+
+    run_guarded(chosen, budget, keep, None if settings.rehearse else PATIENCE)
     return parts
 
 
@@ -245,6 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=Path, help=".npy of (F, H, W, 3) uint8 frames at the model's size")
     parser.add_argument("--out", type=Path, required=True, help="folder for device.json")
     parser.add_argument("--budget", type=float, default=BUDGET_SECONDS, help="seconds in all (default: %(default)s)")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="NAME", help="only these, as named in device.json")
     parser.add_argument("--rehearse", action="store_true", help="run every part on a CPU, small")
     args = parser.parse_args(argv)
     bundle = load_model(args.model)
@@ -255,7 +266,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     batches, seconds = ((1, 2), 0.01) if args.rehearse else (BATCHES, 1.0)
     job = GpuInput(bundle, frames[:8] if args.rehearse else frames, args.frames is None, batches, seconds)
     with tempfile.TemporaryDirectory() as folder:
-        parts = run_parts(DeviceSettings(job, args.rehearse, Path(folder)), args.out, args.budget)
+        try:
+            parts = run_parts(DeviceSettings(job, args.rehearse, Path(folder)), args.out, args.budget, args.parts)
+        except ValueError as error:
+            parser.error(str(error))
     bad = [name for name, part in parts.items() if "failed" in part or "left out" in part]
     print(f"{args.out / 'device.json'}: {len(parts) - len(bad)} parts ran, not: {', '.join(bad) or 'none'}")
     if not args.rehearse and not any("latency_ms" in part for part in parts.values()):

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import device
+from benchmarks.guarded import Part, run_guarded
 from benchmarks.known_kernel import copy_on_host, known_results, known_slots
 from tests.conftest import ROOT, environment
 from tests.fake_cuda import FakeCuda
+
+PACKAGES_OF_ENTRY_2 = 35_800_000 + 10_000_000 + 300_000
+"""Bytes of PyAV, the needed part of PyNvVideoCodec, and msgspec, as GPU.md lists them."""
 
 
 @pytest.mark.slow
@@ -60,9 +67,74 @@ def test_a_part_that_no_longer_fits_is_left_out_and_the_report_written(
     assert "s were left of the" in found["long"]["left out"]
 
 
-def _bundle() -> object:
-    from types import SimpleNamespace
+def test_a_part_that_crashes_or_hangs_costs_only_itself() -> None:
+    ended, held = os.pipe()
 
+    def crash() -> dict[str, int]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    def hang() -> dict[str, int]:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[held]).wait()
+        return {}
+
+    found: dict[str, dict[str, object]] = {}
+    parts: list[Part] = [
+        ("one", 30.0, lambda: {"batches": {1: 2}}),
+        ("crash", 30.0, crash),
+        ("two", 30.0, lambda: {"pid": os.getpid()}),
+        ("hang", 2.0, hang),
+        ("gone", 30.0, lambda: os._exit(7)),  # type: ignore[list-item]
+        ("three", 30.0, lambda: {"pid": os.getpid()}),
+    ]
+    run_guarded(parts, 300.0, found.__setitem__, patience=2.0)
+    assert list(found) == [name for name, _, _ in parts]
+    assert found["one"]["batches"] == {"1": 2}
+    assert found["crash"]["failed"] == "its process ended, signal SIGKILL"
+    assert str(found["hang"]["failed"]).startswith("stopped after ")
+    assert found["gone"]["failed"] == "its process ended, exit code 7"
+    assert found["two"]["pid"] != found["three"]["pid"]
+    os.close(held)
+    assert os.read(ended, 1) == b"", "what a part started must end with it: nobody may hold the pipe"
+    os.close(ended)
+
+
+def test_parts_after_one_that_lost_the_device_have_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an illegal address, when every call of CUDA fails, and torch with it."""
+
+    def lose() -> dict[str, int]:
+        def synchronize() -> None:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+        cuda = SimpleNamespace(is_initialized=lambda: True, synchronize=synchronize)
+        sys.modules["torch"] = SimpleNamespace(cuda=cuda)  # type: ignore[assignment]
+        raise RuntimeError("illegal memory access")
+
+    found: dict[str, dict[str, object]] = {}
+    parts: list[Part] = [
+        ("one", 0.0, lambda: {"pid": os.getpid()}),
+        ("broken", 0.0, lambda: 1 / 0),  # type: ignore[list-item, return-value]
+        ("two", 0.0, lambda: {"pid": os.getpid()}),
+        ("lose", 0.0, lose),
+        ("three", 0.0, lambda: {"pid": os.getpid()}),
+    ]
+    run_guarded(parts, 60.0, found.__setitem__)
+    assert found["lose"]["failed"] == "RuntimeError: illegal memory access"
+    assert found["one"]["pid"] == found["two"]["pid"] != found["three"]["pid"]
+
+
+def test_some_parts_are_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = device.DeviceSettings(
+        device.GpuInput(_bundle(), np.zeros((1, 8, 8, 3), np.uint8), True, (1,), 0.1), True, tmp_path
+    )
+    parts = [(name, 0.0, lambda: {"x": 1}) for name in ("probe", "kernels", "decoding")]
+    monkeypatch.setattr(device, "parts_of", lambda settings: parts)
+    assert list(device.run_parts(settings, tmp_path / "out", 10.0, ["decoding", "probe"])) == ["probe", "decoding"]
+    with pytest.raises(ValueError, match="no part is called quick"):
+        device.run_parts(settings, tmp_path / "out", 10.0, ["quick"])
+
+
+def _bundle() -> object:
     return SimpleNamespace(sha256="none")
 
 
@@ -79,6 +151,33 @@ def test_the_kernel_with_known_results_shows_a_batch_that_is_mixed_up() -> None:
         assert not np.array_equal(got.labels, known_results(images[::-1]).labels)
         slots.clear()
     assert fake.live == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["train.supervised", "train.scops"])
+def test_a_trainer_of_pictures_starts_without_what_reads_videos(trainer: str) -> None:
+    """As GPU.md has it: one call cannot carry PyAV, decord and enough pictures."""
+    blocked = "import sys\nfor name in ('av', 'decord'):\n    sys.modules[name] = None\n"
+    run = f"from benchmarks.absent import main\nmain(['{trainer}', '--help'])"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked + run],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**environment(), "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0 and "--steps" in done.stdout, done.stderr
+
+
+def test_what_a_gpu_machine_is_sent_fits() -> None:
+    """GPU.md: tracked files without the models beside the package's own, and the packages of entry 2, in 64 MiB."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a checkout")
+    sizes = {name: (ROOT / name).stat().st_size for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
+    sent = sum(size for name, size in sizes.items() if not name.startswith("models/streamparts_models/"))
+    assert sent + PACKAGES_OF_ENTRY_2 <= 64 << 20, f"{sent} bytes of tracked files: leave more out in GPU.md"
 
 
 @pytest.mark.cuda
