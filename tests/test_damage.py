@@ -18,11 +18,12 @@ from streamparts.sources import without_damaged
 from streamparts.sources.files import FileSource
 from streamparts.sources.nal_units import starts_whole
 from streamparts.sources.network import open_address
+from streamparts.sources.pattern import burn_number
 from streamparts.sources.rescale import Rescaler
 from streamparts.tracking.tracker import PartTracker
 from streamparts.tracksfile.recording import frame_record
 from tests import servers
-from tests.media import ArraySource, numbered_video, read_number
+from tests.media import ArraySource, numbered_video, read_number, write_video
 
 HEIGHT, WIDTH = 240, 320
 Loses = Callable[[int, int], bool]
@@ -324,29 +325,91 @@ def film_options() -> dict[str, tuple[str, dict[str, str]]]:
 def without_packets(film: Path, lacking: Path, numbers: set[int]) -> None:
     """Copy a film without these of its packets, from 0."""
     with av.open(str(film)) as source, av.open(str(lacking), "w") as target:
-        copy = target.add_stream_from_template(source.streams.video[0])
+        template = source.streams.video[0]
+        if template.codec_context.name == "libdav1d":  # which cannot be a template: it is not an encoder's name
+            copy = target.add_stream("libsvtav1", width=template.width, height=template.height)
+            copy.time_base, copy.codec_context.extradata = template.time_base, template.codec_context.extradata
+        else:
+            copy = target.add_stream_from_template(template)
         for number, packet in enumerate(source.demux(video=0)):
             if packet.size and number not in numbers:
                 packet.stream = copy
                 target.mux(packet)
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
-@pytest.mark.parametrize("kind", film_options())
-def test_frames_that_refer_to_packets_missing_from_a_film_are_marked(tmp_path: Path, kind: str, suffix: str) -> None:
-    codec, options = film_options()[kind]
-    film = numbered_video(tmp_path / "film.mp4", 60, HEIGHT, WIDTH, codec=codec, options=options)
+def check_missing_packets(film: Path, suffix: str) -> None:
+    """Some packets of a film of 60 frames are left out, several times: no frame is then wrong and not marked."""
     with FileSource(film) as source:
         seen = given(source, 60)
         assert not any(marked for _, marked, _ in seen)
         assert source.packets_lost == 0
     sound = {number: image for number, _, image in seen}
     for numbers in ({23, 24}, {20}, {5, 47}, {31}):
-        without_packets(film, tmp_path / f"lacking{suffix}", numbers)
-        with FileSource(tmp_path / f"lacking{suffix}") as source:
+        lacking = film.with_name(f"lacking{suffix}")
+        without_packets(film, lacking, numbers)
+        with FileSource(lacking) as source:
             seen = given(source, 60)
             assert not wrong_unmarked(seen, sound), numbers
             assert source.packets_lost <= len(numbers)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+@pytest.mark.parametrize("kind", film_options())
+def test_frames_that_refer_to_packets_missing_from_a_film_are_marked(tmp_path: Path, kind: str, suffix: str) -> None:
+    codec, options = film_options()[kind]
+    check_missing_packets(
+        numbered_video(tmp_path / "film.mp4", 60, HEIGHT, WIDTH, codec=codec, options=options), suffix
+    )
+
+
+UNNUMBERED = {
+    "VP9": ("libvpx-vp9", {"g": "20", "deadline": "realtime", "cpu-used": "8"}),
+    "VP9 with hidden frames": ("libvpx-vp9", {"g": "20", "deadline": "good", "cpu-used": "5", "lag-in-frames": "12"}),
+    "AV1": ("libsvtav1", {"g": "20", "preset": "12"}),
+    "AV1 without hidden frames": ("libsvtav1", {"g": "20", "preset": "12", "svtav1-params": "pred-struct=1"}),
+    "MPEG-4": ("mpeg4", {"g": "20", "bf": "0"}),
+    "MPEG-4 with B-frames": ("mpeg4", {"g": "20", "bf": "2"}),
+}
+
+
+def film_of_water(path: Path, kind: str, times: Sequence[int], num_frames: int = 60) -> Path:
+    """Numbered images with a moving texture, whose packets are not as small as those of other films here; `times` in
+    1/30 s."""
+    texture = np.random.default_rng(0).normal(0, 40, (HEIGHT // 4, WIDTH // 4, 3)).repeat(4, 0).repeat(4, 1)
+    images = []
+    for number in range(num_frames):
+        moved = np.roll(texture, (number, 3 * number), (0, 1)) + np.roll(texture, (-2 * number, number), (0, 1))
+        images.append((128 + moved).clip(0, 255).astype(np.uint8))
+        burn_number(images[-1], number)
+    codec, options = UNNUMBERED[kind]
+    return write_video(path, images, codec=codec, options=options, pts=times)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet_av1() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SVT_LOG", "1")
+        yield
+
+
+KINDS = [pytest.param(kind, marks=pytest.mark.slow if "hidden" in kind else ()) for kind in UNNUMBERED]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packets_missing_from_films_of_other_codecs_are_found(tmp_path: Path, kind: str) -> None:
+    film = film_of_water(tmp_path / "film.mp4", kind, range(60))
+    for suffix in (".mkv", ".mp4", ".avi") if kind.startswith("MPEG-4") else (".mkv", ".mp4"):
+        check_missing_packets(film, suffix)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_that_were_left_out_before_encoding_are_no_loss(tmp_path: Path, kind: str) -> None:
+    suffix = ".avi" if kind.startswith("MPEG-4") else ".mkv"
+    for left_out in ({30}, {11, 40}, set(range(20, 41, 2)), set(range(25, 36))):
+        times = [time for time in range(60) if time not in left_out]
+        with FileSource(film_of_water(tmp_path / f"film{suffix}", kind, times, len(times))) as source:
+            assert not [frame.index for frame in source if frame.damaged], left_out
+            assert source.packets_lost == 0
 
 
 def test_missing_reference_frames_are_counted_and_marks_end_at_the_next_keyframe(tmp_path: Path) -> None:

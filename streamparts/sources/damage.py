@@ -18,8 +18,8 @@ from av.video.stream import VideoStream
 from streamparts.errors import VideoError
 from streamparts.sources import log_messages as log
 from streamparts.sources.ffmpeg_log import Message, messages, size_refused
-from streamparts.sources.frame_numbers import FrameNumbers
 from streamparts.sources.held import HeldImages
+from streamparts.sources.missing import MissingFrames
 from streamparts.sources.nal_units import first_unit, starts_whole
 from streamparts.sources.residues import Residues
 
@@ -77,7 +77,7 @@ class DamageWatch:
         self.too_large_pixels = 0
         """Pixels of that image; 0 if many together are too large."""
         self._held = HeldImages(max_pixels)
-        self._numbers, self._residues = FrameNumbers(), Residues()
+        self._missing, self._residues = MissingFrames(), Residues()
         self._counts_packets = False
         """True if the losses of this stream are known from FFmpeg; then missing frames are not counted, too."""
         self._number, self._num_pieces = 0, 1
@@ -154,7 +154,7 @@ class DamageWatch:
 
     def images(self, packet: Packet[VideoStream], decode: Callable[[], list[VideoFrame]]) -> list[VideoFrame]:
         """`decode` the packet, within `decoding`."""
-        return self._residues.images(packet, self._numbers.is_idr, decode)
+        return self._residues.images(packet, self._missing.is_idr, decode)
 
     def take_event(self) -> bool:
         """True if data was lost since the previous packet, which is forgotten: for a packet that is decoded later."""
@@ -168,7 +168,7 @@ class DamageWatch:
 
     def jump(self) -> None:
         """The packets that follow are from another place of the file."""
-        self._numbers.jump()
+        self._missing.jump()
 
     @property
     def held_pixels(self) -> int:
@@ -219,7 +219,7 @@ class DamageWatch:
         is_hurt = self._event or any((packet.stream.index, number) in self._hurt_ahead for number in numbers)
         self.packets_lost += packet.is_corrupt
         self._counts_packets |= packet.is_corrupt
-        num_missing = self._numbers.missing(packet)
+        num_missing = self._missing.missing(packet)
         self.packets_lost += 0 if self._counts_packets else num_missing
         is_disturbed = self._is_disturbed(packet, is_hurt)
         self._was_hurt, self._was_corrupt, self._event = is_hurt, packet.is_corrupt, False

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from streamparts.sources.bits import Bits
+
 _START = re.compile(rb"\x00\x00\x01", re.DOTALL)
 _ESCAPED = re.compile(rb"\x00\x00\x03", re.DOTALL)
 _SLICE, _IDR_SLICE, _SPS, _PPS = 1, 5, 7, 8
@@ -36,7 +38,7 @@ class _Sequence:
 
 
 class FrameNumbers:
-    """Follows one stream's packets, in decoding order. Other codecs than H.264 have no missing frames here."""
+    """Follows one H.264 stream's packets, in decoding order."""
 
     def __init__(self) -> None:
         self.is_idr = False
@@ -56,12 +58,10 @@ class FrameNumbers:
 
     def missing(self, packet: Packet[VideoStream]) -> int:
         """Number of reference frames that are missing before the packet, at least."""
-        codec, self.is_idr = packet.stream.codec_context, False
-        if codec.name != "h264" or not packet.size:
-            return 0
+        self.is_idr = False
         if self._is_new:
             self._is_new = False
-            self._begin(codec.extradata or b"")
+            self._begin(packet.stream.codec_context.extradata or b"")
         try:
             return self._missing(memoryview(packet))
         except (ValueError, IndexError):  # damaged, or of another framing
@@ -88,10 +88,10 @@ class FrameNumbers:
     def _note_parameters(self, unit: memoryview) -> None:
         kind = unit[0] & 0x1F
         if kind == _SPS:
-            number, sequence = _sequence(_Bits(unit, _MOST_PARAMETER_BYTES))
+            number, sequence = _sequence(_bits(unit, _MOST_PARAMETER_BYTES))
             self._sequences[number] = sequence
         elif kind == _PPS:
-            bits = _Bits(unit, _MOST_SLICE_BYTES)
+            bits = _bits(unit, _MOST_SLICE_BYTES)
             self._pictures[bits.unsigned()] = bits.unsigned()
 
     def _missing(self, data: memoryview) -> int:
@@ -105,7 +105,7 @@ class FrameNumbers:
 
     def _before_slice(self, unit: memoryview, is_idr: bool) -> int:
         self.is_idr = is_idr
-        bits = _Bits(unit, _MOST_SLICE_BYTES)
+        bits = _bits(unit, _MOST_SLICE_BYTES)
         bits.unsigned()  # its first macroblock
         bits.unsigned()  # its type
         sequence = self._sequences.get(self._pictures.get(bits.unsigned(), -1))
@@ -148,7 +148,12 @@ def _units(data: memoryview, length_bytes: int) -> Iterator[memoryview]:
         yield data[begin:]
 
 
-def _sequence(bits: _Bits) -> tuple[int, _Sequence]:
+def _bits(unit: memoryview, most_bytes: int) -> Bits:
+    """The bits of a NAL unit, after its first byte."""
+    return Bits(_ESCAPED.sub(b"\0\0", bytes(unit[1 : 1 + most_bytes])))
+
+
+def _sequence(bits: Bits) -> tuple[int, _Sequence]:
     """Read a sequence parameter set (7.3.2.1.1) up to what is needed: its number and content."""
     profile = bits.take(8)
     bits.take(16)  # constraints, level
@@ -175,37 +180,10 @@ def _sequence(bits: _Bits) -> tuple[int, _Sequence]:
     return number, _Sequence(num_bits, has_planes, bits.take(1) == 1)
 
 
-def _skip_scaling(bits: _Bits, size: int) -> None:
+def _skip_scaling(bits: Bits, size: int) -> None:
     """A scaling list (7.3.2.1.1.1): differences, until one of them gives 0."""
     last = 8
     for _ in range(size):
         last = (last + bits.signed()) % 256
         if last == 0:
             return
-
-
-class _Bits:
-    """Reads bits of a NAL unit, after its first byte."""
-
-    def __init__(self, unit: memoryview, most_bytes: int) -> None:
-        data = _ESCAPED.sub(b"\0\0", bytes(unit[1 : 1 + most_bytes]))
-        self._bits = f"{int.from_bytes(data):0{8 * len(data)}b}" if data else ""
-        self._place = 0
-
-    def take(self, number: int) -> int:
-        """The next `number` bits. Raises ValueError behind the end."""
-        begin, self._place = self._place, self._place + number
-        if self._place > len(self._bits):
-            raise ValueError("the unit is too short")
-        return int(self._bits[begin : self._place], 2)
-
-    def unsigned(self) -> int:
-        """An Exp-Golomb code (9.1): n zeros, a one, n bits; the value plus 1."""
-        num_zeros = self._bits.index("1", self._place) - self._place
-        self._place += num_zeros
-        return self.take(num_zeros + 1) - 1
-
-    def signed(self) -> int:
-        """Such a code for 0, 1, -1, 2, -2 ... (9.1.1)."""
-        code = self.unsigned()
-        return (code + 1) // 2 if code % 2 else -code // 2
