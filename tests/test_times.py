@@ -376,7 +376,7 @@ def test_a_slow_camera_without_a_clock_is_opened_after_a_few_pictures() -> None:
 
 def test_a_slow_rtsp_camera_is_opened_after_a_few_pictures() -> None:
     opened = threading.Event()
-    script = rtsp(access_units(range(15)), after=lambda: opened.wait(PATIENCE_SECONDS))  # FFmpeg alone waits for 20
+    script = rtsp(access_units(range(5)), after=lambda: opened.wait(PATIENCE_SECONDS))  # FFmpeg alone waits for 20
     with serving(script) as server:
         word = f"rtsp://127.0.0.1:{server.port}/x"
         with open_address(word, connect_seconds=PATIENCE_SECONDS, max_retries=0) as source:
@@ -391,9 +391,14 @@ def test_raw_video_that_is_no_live_one_is_counted(tmp_path: Path) -> None:
         assert [frame.pts_seconds for frame in source] == pytest.approx([n / 30 for n in range(20)])
 
 
-def test_small_jpegs_through_a_pipe_are_known_by_their_first_bytes(tmp_path: Path) -> None:
-    small = write_video(tmp_path / "a.jpg", [picture(0)], codec="mjpeg", pix_fmt="yuvj420p").read_bytes()
-    camera = SlowCamera([small] * 40)
+@pytest.fixture(scope="module")
+def small_jpeg(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("small") / "a.jpg"
+    return write_video(path, [picture(0)], codec="mjpeg", pix_fmt="yuvj420p").read_bytes()
+
+
+def test_small_jpegs_through_a_pipe_are_known_by_their_first_bytes(small_jpeg: bytes) -> None:
+    camera = SlowCamera([small_jpeg] * 40)
     reading, writing = os.pipe()
 
     def write() -> None:
@@ -409,6 +414,21 @@ def test_small_jpegs_through_a_pipe_are_known_by_their_first_bytes(tmp_path: Pat
     os.close(reading)
     assert "arrival times" in source.notes[0]
     assert len(seconds) == 40
+    check_arrivals(seconds, source.rate)
+
+
+def test_small_jpegs_over_tcp_are_known_by_their_first_bytes(small_jpeg: bytes) -> None:
+    camera = SlowCamera([small_jpeg] * 40)  # 45 kB, of which FFmpeg alone wants 256
+    with serving(lambda connection: camera.send(connection.sendall)) as server:
+        word = f"tcp://127.0.0.1:{server.port}"
+        source = open_address(word, connect_seconds=PATIENCE_SECONDS, max_retries=0)
+        camera.opened.set()
+        with source, pytest.raises(VideoError, match="lost"):
+            seconds = []
+            for frame in source:
+                seconds.append(frame.pts_seconds)
+    assert "arrival times" in source.notes[0]
+    assert len(seconds) >= 39
     check_arrivals(seconds, source.rate)
 
 

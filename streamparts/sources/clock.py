@@ -54,7 +54,7 @@ class Clock:
         """Return the first images with their times: one, or those used to measure the rate. `more` returns the next one
         within so many seconds, None if none arrives."""
         if self.is_senders:
-            return [first]
+            return self._measure_stated(first, more) if self._live and self.rate is None else [first]
         pictures, times = [first], None
         if self._asked is None and self._live is not False:
             pictures, times = self._measure(first, more)
@@ -70,6 +70,20 @@ class Clock:
         if self.is_senders:
             return pts
         return None if self._arrivals is None else self._arrivals.ticks(arrived)
+
+    def _measure_stated(self, first: TimedImage, more: Callable[[float], TimedImage | None]) -> list[TimedImage]:
+        """Measure the rate by the sender's times."""
+        began, pictures = time.perf_counter(), [first]
+        while len(pictures) < MEASURED_PICTURES:
+            left = MEASURED_SECONDS if len(pictures) > LEAST_PICTURES else MOST_SECONDS  # the first may have no time
+            picture = more(began + left - time.perf_counter())
+            if picture is None:
+                break
+            pictures.append(picture)
+        stated = [picture.pts for picture in pictures if picture.pts is not None]
+        if steps := [after - before for before, after in pairwise(stated) if after > before]:
+            self.rate = (1 / (Fraction(median(steps)) * self.time_base)).limit_denominator(100)
+        return pictures
 
     def _measure(
         self, first: TimedImage, more: Callable[[float], TimedImage | None]

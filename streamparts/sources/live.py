@@ -190,16 +190,15 @@ class LiveSource(Closing):
         next."""
         if first.pts is not None or not self._clock.is_senders:
             return first
-        second = self._more(self._idle_seconds)
-        if second is None:
-            return first
-        self._early.append(second)
-        if second.pts is None:
+        if not self._early and (second := self._more(self._idle_seconds)) is not None:
+            self._early.append(second)
+        pts = self._early[0].pts if self._early else None
+        if pts is None:
             return first
         self._timeline.repaired_times += 1
         announced = self._reader.announced
-        rate = (announced and announced.rate) or FALLBACK_RATE
-        return first._replace(pts=second.pts - max(1, round(1 / rate / self.time_base)))
+        rate = (announced and announced.rate) or self.rate or FALLBACK_RATE
+        return first._replace(pts=pts - max(1, round(1 / rate / self.time_base)))
 
     def _next_timed(self, taken_at: float) -> TimedImage | None:
         picture = self._next_picture(taken_at)

@@ -16,6 +16,7 @@ from streamparts.sources.base import MAX_PIXELS
 from streamparts.sources.container import FEW_EXAMINED
 from streamparts.sources.live import CONNECT_SECONDS, IDLE_SECONDS, LiveSource
 from streamparts.sources.log_messages import READ_AHEAD, UNVERIFIED
+from streamparts.sources.raw_bytes import open_bytes
 from streamparts.sources.reader import Lost
 from streamparts.sources.redact import redact
 from streamparts.sources.tls import CheckedFetch, options_for
@@ -33,8 +34,11 @@ _OPTIONS = {
     "https": {"reconnect": "1", "reconnect_delay_max": "2"},
 }
 _QUICK = FEW_EXAMINED | {"formatprobesize": "262144"}
-"""A sender of raw MJPEG is waited for up to so many bytes, not a megabyte, before FFmpeg settles on this format."""
-_QUICK_SCHEMES = {"tcp", "udp", "unix", "tls", "http", "https"}
+"""A sender of raw MJPEG over UDP or HTTP is waited for up to so many bytes, not a megabyte, before FFmpeg settles on
+this format."""
+_BARE_SCHEMES = {"tcp", "unix", "tls"}
+"""Schemes that send bare bytes, all of which arrive."""
+_QUICK_SCHEMES = _BARE_SCHEMES | {"udp", "http", "https"}
 """Schemes that may send raw video."""
 _ALWAYS_LIVE = {
     "rtsp",
@@ -112,6 +116,8 @@ def _opener(
         while True:
             try:
                 timeout = (connect_seconds, idle_seconds)
+                if scheme in _BARE_SCHEMES:
+                    return open_bytes(word, ways[0] | more, timeout)
                 return av.open(word, mode="r", options=ways[0] | more, timeout=timeout, io_open=fetch)
             except OSError as error:
                 if error.errno != errno.EPROTONOSUPPORT or len(ways) == 1:
@@ -135,7 +141,9 @@ def _opener(
 def _rtsp_ways(word: str) -> list[dict[str, str]]:
     """Options in the order of attempts. UDP loses packets on busy networks and is blocked by many routers; it is tried
     if the server refuses TCP. ?udp or ?multicast at the end of an address selects the transport."""
-    video = FEW_EXAMINED | {"allowed_media_types": "video"}  # a loss in the audio would count as one in the video
+    # No images are waited for to estimate the rate, which takes 13 of H.264: LiveSource measures it, if nothing states
+    # it. A loss in the audio would count as one in the video.
+    video = FEW_EXAMINED | {"fpsprobesize": "0", "allowed_media_types": "video"}
     if set(urlsplit(word).query.lower().split("&")) & {"udp", "multicast", "http"}:
         return [video]
     # Without a queue, FFmpeg does not report missing packets, which also occur over TCP: servers omit what a slow

@@ -20,10 +20,10 @@ from streamparts.sources.base import BROKEN, MAX_PIXELS, FrameTimes, reason_of
 from streamparts.sources.clock import Clock
 from streamparts.sources.container import FEW_EXAMINED
 from streamparts.sources.files import FileSource
+from streamparts.sources.raw_bytes import ByteFile
 from streamparts.sources.timed import TimedImage
 
 POLL_SECONDS = 0.25
-_JPEG_START = b"\xff\xd8\xff"
 
 
 class PipeSource(FileSource):
@@ -74,10 +74,8 @@ class PipeSource(FileSource):
 
     def _open(self) -> InputContainer:
         options = FEW_EXAMINED | {"max_pixels": str(self._max_pixels)}
-        # FFmpeg would wait for a megabyte of JPEG images to be sure that they are a video.
-        kind = "mjpeg" if self._pipe.begins_with(_JPEG_START) else None
         try:
-            return av.open(self._pipe, mode="r", format=kind, options=options)
+            return av.open(self._pipe, mode="r", format=self._pipe.kind(), options=options)
         except BROKEN as error:
             reason = reason_of(error)
             raise VideoError(f"stdin: the data is not a video that can be read from a pipe ({reason})") from error
@@ -86,25 +84,11 @@ class PipeSource(FileSource):
         return None
 
 
-class _Pipe:
-    """The file interface that PyAV needs; returns available data instead of waiting for a full buffer."""
-
+class _Pipe(ByteFile):
     def __init__(self, descriptor: int) -> None:
+        super().__init__()
         self._descriptor = descriptor
         self.closed = False
-        self._ahead = b""
-
-    def begins_with(self, start: bytes) -> bool:
-        """True if this is what comes next. Waits for as many bytes."""
-        while len(self._ahead) < len(start) and (more := self._next(len(start) - len(self._ahead))):
-            self._ahead += more
-        return self._ahead == start
-
-    def read(self, size: int) -> bytes:
-        if self._ahead:
-            ahead, self._ahead = self._ahead[:size], self._ahead[size:]
-            return ahead
-        return self._next(size)
 
     def _next(self, size: int) -> bytes:
         while not self.closed:
