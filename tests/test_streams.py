@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from streamparts.bundle.load import Bundle
+from streamparts.runtime.stats import Progress, RunMeter
 from streamparts.runtime.tracker import Tracker
 from streamparts.texts import PlainLines
 from tests.conftest import ROOT, environment
@@ -82,6 +85,26 @@ def test_long_work_says_a_line_where_standard_error_is_no_terminal(
     )
     lines = [line for line in capsys.readouterr().err.splitlines() if " of about 30 frames, " in line]
     assert len(lines) == 30
+
+
+def test_a_camera_that_sends_nothing_has_lines_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from streamparts.cli import progress
+
+    monkeypatch.setattr("streamparts.texts.PlainLines.is_due", lambda lines: True)
+    monkeypatch.setattr(progress, "is_watched", lambda: False)
+    monkeypatch.setattr(progress, "_SILENT_SECONDS", 0.01)
+    meter, lines = RunMeter("camera"), list[str]()
+    with progress.progress_bars(argparse.Namespace(quiet=False, stats=None)) as note:
+        assert note is not None
+        note("camera", Progress(7, None, meter))
+        deadline = time.monotonic() + 60
+        while len(lines) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+            lines += capsys.readouterr().err.splitlines()
+    assert len(lines) >= 3
+    assert all("camera: 7 frames, " in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from streamparts.runtime.stats import Progress, Stats
     from streamparts.runtime.summary import Summary
 
+_SILENT_SECONDS = 5.0
+"""A source without a frame for so long is silent."""
+
 
 def tell(line: str) -> None:
     print(f"streamparts: {line}", file=sys.stderr, flush=True)
@@ -29,7 +32,8 @@ def progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress]
         yield None
         return
     if not is_watched():
-        yield _plain_progress()
+        with _plain_progress() as note:
+            yield note
         return
     from tqdm import tqdm
 
@@ -61,18 +65,40 @@ def progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress]
         thread.ends(0.5)
 
 
-def _plain_progress() -> Callable[[str, Progress], None]:
+@contextmanager
+def _plain_progress() -> Iterator[Callable[[str, Progress], None]]:
+    """While a source gives no frames, a separate thread prints its lines."""
     from streamparts.texts import PlainLines
 
     lines: dict[str, PlainLines] = {}
+    latest: dict[str, Progress] = {}
+    ended, lock = threading.Event(), threading.Lock()
+
+    def tell_if_due(name: str, now: Progress) -> None:
+        with lock:
+            line = lines.setdefault(name, PlainLines(tell))
+            if line.is_due():
+                total = f" of about {now.total}" if now.total else ""
+                line.say(f"{name}: {now.num_frames}{total} frames, {_progress_text(now.stats)}")
 
     def note(name: str, now: Progress) -> None:
-        line = lines.setdefault(name, PlainLines(tell))
-        if line.is_due():
-            total = f" of about {now.total}" if now.total else ""
-            line.say(f"{name}: {now.num_frames}{total} frames, {_progress_text(now.stats)}")
+        latest[name] = now
+        tell_if_due(name, now)
 
-    return note
+    def tell_of_silent_ones() -> None:
+        seen: dict[str, Progress] = {}
+        while not ended.wait(_SILENT_SECONDS):
+            for name, now in latest.copy().items():
+                if seen.get(name) is now and not now.meter.ended:
+                    tell_if_due(name, now)
+                seen[name] = now
+
+    thread = DaemonThread("progress", tell_of_silent_ones)
+    try:
+        yield note
+    finally:
+        ended.set()
+        thread.ends(0.5)
 
 
 def _progress_text(stats: Stats) -> str:
