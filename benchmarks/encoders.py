@@ -61,6 +61,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "AV1, preset 2, as for screens": {"codec": "libsvtav1", "preset": "2", "g": "120", "svtav1-params": "scm=1"},
     "AV1, preset 2, tuned for SSIM": {"codec": "libsvtav1", "preset": "2", "g": "120", "svtav1-params": "tune=2"},
 }
+PRESETS = (AUTO, SMALL, AV1, AV1_SLOW)
 FIXED = {"libx264": {"tune": "zerolatency", "forced-idr": "1"}}
 """Options of all rows, for encoding without delay; a row may override them."""
 
@@ -150,13 +151,14 @@ def main() -> None:
     parser.add_argument("clip", type=Path, nargs="?", default=CLIP)
     parser.add_argument("--model", default="puppet-human")
     parser.add_argument("--frames", type=int, default=90)
+    parser.add_argument("--presets", nargs="*", choices=PRESETS, default=list(PRESETS), help="presets to compare")
     parser.add_argument("--only", nargs="*", choices=SETTINGS, default=list(SETTINGS), metavar="SETTINGS")
     args = parser.parse_args()
     os.environ.setdefault("SVT_LOG", "1")
     pictures = drawn(args.clip, args.model, args.frames)
     default = encoded(pictures, shipped(AUTO))
     rows = []
-    for name in (AUTO, SMALL, AV1, AV1_SLOW):
+    for name in dict.fromkeys([AUTO, *args.presets]):
         one = default if name == AUTO else encoded(pictures, shipped(name))
         ratio = f"{default.num_bytes / one.num_bytes:.2f}"
         rows.append(
