@@ -21,9 +21,11 @@ from av.video.stream import VideoStream
 from streamparts.sources.bits import Bits
 from streamparts.sources.pauses import ConstantRate
 
-_START = re.compile(rb"\x00\x00\x01([\x20-\x2f\xb3\xb6])", re.DOTALL)
-"""Start codes of a video object layer, of a group of frames, and of a frame (VOP)."""
-_GROUP, _FRAME = 0xB3, 0xB6
+_START = re.compile(rb"\x00\x00\x01([\x20-\x2f\xb2\xb3\xb6])", re.DOTALL)
+"""Start codes of a video object layer, of an encoder's text, of a group of frames, and of a frame (VOP)."""
+_TEXT, _GROUP, _FRAME = 0xB2, 0xB3, 0xB6
+_ALTERNATING = b"Lavc"
+"""Beginning of the text of FFmpeg's encoder, which changes the rounding."""
 _INTRA, _PREDICTED, _BIDIRECTIONAL = 0, 1, 2
 """Coding types of a frame."""
 _RECTANGULAR = 0
@@ -77,6 +79,9 @@ class VopTimes:
                 if kind == _FRAME:
                     num_frames += 1
                     num_missing += self._before_frame(Bits(content[:_MOST_FRAME_BYTES]), stream)
+                elif kind == _TEXT:
+                    if content.startswith(_ALTERNATING):
+                        self._num_turns = max(self._num_turns, _LEAST_TURNS)
                 elif kind == _GROUP:
                     self.jump()  # it begins with a new time, and an intra frame
                 else:
