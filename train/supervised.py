@@ -34,6 +34,7 @@ from .bodies.shards import read_shards
 from .drawing.png import write_png
 from .inputs.negatives import Negatives
 from .inputs.rendered import Lessons
+from .inputs.unlabelled import Unlabelled
 from .judging.sheets import contact_sheet
 from .presets.flags import parse_flags
 from .pretrained.exported import norms_from, read_student
@@ -64,6 +65,11 @@ class SupervisedConfig:
     """Folders of images without the subject: rendered ones of other kinds, or photos."""
     negative_share: float = 0.1
     """Share of the images taken from --negatives."""
+    clips: tuple[Path, ...] = ()
+    """Folders of real clips that show the subject, without labels: its masks, found as by `train-subject`, teach where
+    a body is, though not which part."""
+    clip_share: float = 0.1
+    """Share of the images taken from --clips."""
     resume: bool = False
     """Continue the run in `out`; a larger --steps extends it."""
     start: str = ""
@@ -167,7 +173,13 @@ def train(config: SupervisedConfig) -> None:
     fabric = launch(config.device, config.precision, config.threads)
     pixels = config.pixels or config.network.image_size
     negatives = Negatives.load(config.negatives)
-    lessons = Lessons(read_shards(config.images), pixels, config.seed, negatives, config.negative_share)
+    clips = Unlabelled.load(config.clips)
+
+    def open_lessons() -> Lessons:
+        shards = read_shards(config.images)
+        return Lessons(shards, pixels, config.seed, negatives, config.negative_share, clips, config.clip_share)
+
+    lessons = open_lessons()
     config = replace(config, network=replace(config.network, num_parts=len(lessons.parts)))
     learner = channels_last(StudentWithHeads(config.network, config.frozen_stages))
     optimiser = torch.optim.AdamW(learner.groups(config.encoder_rate), lr=1e-3, weight_decay=0.01, fused=True)
@@ -200,7 +212,7 @@ def train(config: SupervisedConfig) -> None:
                 save_checkpoint(config.out / LEARNER, learner, optimiser, step + 1, asdict(config.network))
                 save_checkpoint(config.out / STUDENT, average.network, None, step + 1, asdict(config.network))
                 show(config.out / "parts.png", average.network, lessons)
-                lessons = Lessons(read_shards(config.images), pixels, config.seed, negatives, config.negative_share)
+                lessons = open_lessons()
             if stopped:
                 raise Stopped(stopped, step + 1)
     log.close()

@@ -21,8 +21,9 @@ from ..bodies.builds import Array
 from ..bodies.shards import STEPS_PER_HEIGHT, Shard
 from .backdrops import hard_background
 from .negatives import Negatives
+from .unlabelled import Unlabelled
 
-NONE = Negatives()
+NONE, NO_CLIPS = Negatives(), Unlabelled()
 CELLS = 4
 """Side of a cell of canonical coordinates, in pixels of the network's input."""
 
@@ -40,6 +41,13 @@ def swapped_labels(swap: NDArray[np.int64]) -> NDArray[np.uint8]:
     return np.asarray(np.concatenate([[0], 1 + swap]), np.uint8)
 
 
+def mirrored_labels(labels: ByteArray, swap: NDArray[np.int64]) -> ByteArray:
+    """(S, S) mirrored; labels that are no part's stay."""
+    table = np.arange(256, dtype=np.uint8)
+    table[: 1 + len(swap)] = swapped_labels(swap)
+    return np.asarray(table[labels[:, ::-1]])
+
+
 @dataclass(frozen=True)
 class Truth:
     """A batch of B images and the ground truth for the student."""
@@ -47,7 +55,7 @@ class Truth:
     images: Tensor
     """(B, 3, S, S) in [0, 1]"""
     labels: Tensor
-    """(B, S, S) int64"""
+    """(B, S, S) int64; also SOME_PART and UNKNOWN, in images of real clips"""
     canonical: Tensor
     """(B, 3, S / CELLS, S / CELLS) in heights."""
     centres: Tensor
@@ -64,13 +72,22 @@ class Truth:
 
 
 class Lessons:
-    """Draws batches from shards; a share `without` of the images comes from `negatives`, if there are any."""
+    """Draws batches from shards; a share `without` of the images comes from `negatives`, and a share `real` from
+    `clips`, if there are any."""
 
     def __init__(
-        self, shards: list[Shard], size: int, seed: int, negatives: Negatives = NONE, without: float = 0.1
+        self,
+        shards: list[Shard],
+        size: int,
+        seed: int,
+        negatives: Negatives = NONE,
+        without: float = 0.1,
+        clips: Unlabelled = NO_CLIPS,
+        real: float = 0.1,
     ) -> None:
         self.shards, self.size, self.seed = shards, size, seed
         self.negatives, self.without = negatives, without if negatives else 0.0
+        self.clips, self.real = clips, real if clips else 0.0
         self.parts = shards[0].parts
         self.swap = swapped(self.parts)
         self.starts = np.cumsum([0, *(len(shard) for shard in shards)])
@@ -86,7 +103,10 @@ class Lessons:
     def _one(self, rng: Generator, index: int) -> RenderedImage:
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         sample = take(self.shards[shard], index - int(self.starts[shard]))
-        if self.without and rng.random() < self.without:
+        if self.real and rng.random() < self.real:
+            image, labels = self.clips.draw(rng, self.negatives)
+            sample = replace(emptied(sample, image), labels=labels)
+        elif self.without and rng.random() < self.without:
             sample = emptied(sample, self.negatives.draw(rng, len(sample.image)))
         else:
             harder = hard_background(rng, sample.image, sample.labels, self.negatives)
@@ -139,7 +159,7 @@ def mirrored(sample: RenderedImage, swap: NDArray[np.int64]) -> RenderedImage:
     flip = np.array([-1, 1, 1], np.float32)
     return RenderedImage(
         np.ascontiguousarray(sample.image[:, ::-1]),
-        swapped_labels(swap)[sample.labels[:, ::-1]],
+        mirrored_labels(sample.labels, swap),
         sample.canonical[:, ::-1] * flip,
         affines,
         sample.seen[swap],

@@ -13,6 +13,7 @@ from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 
 from ..inputs.rendered import CELLS, Truth
+from ..inputs.unlabelled import SOME_PART
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def supervised_loss(predicted: Predicted, truth: Truth, weights: SupervisedLoss)
     joined, side, dice = mask_terms(log_masks, truth.labels, truth.swapped, weights.body)
     # (B, S / CELLS, S / CELLS): the label in the middle of each cell of the canonical coordinates
     cells = truth.labels[:, CELLS // 2 :: CELLS, CELLS // 2 :: CELLS]
-    body = (cells > 0)[:, None].float()
+    body = ((cells > 0) & (cells < len(truth.swapped)))[:, None].float()
     # mean over the body's cells and the three coordinates
     places = ((predicted.canonical - truth.canonical).abs() * body).sum() / body.sum().clamp(min=1) / 3
     # (B,) 1 with one person in the image; the facing direction is 0 otherwise
@@ -75,9 +76,13 @@ def supervised_loss(predicted: Predicted, truth: Truth, weights: SupervisedLoss)
 
 
 def mask_terms(log_masks: Tensor, labels: Tensor, swapped: Tensor, body: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy with both sides of each pair merged; over the pixels of limbs, that of the side; and 1 - the soft
-    Dice of each part over the batch. `swapped` is that of Truth."""
+    """Cross-entropy with both sides of each pair merged, and with all parts merged where it is not known which it is;
+    over the pixels of limbs, that of the side; and 1 - the soft Dice of each part over the batch. `swapped` is that of
+    Truth."""
     swapped = swapped.to(labels.device)
+    # (B, S, S) True where the part or the background is known; elsewhere `labels` is the background from here on
+    some, known = labels == SOME_PART, labels < len(swapped)
+    labels = torch.where(known, labels, 0)
     # (1 + K,) True for parts that have a side
     paired = torch.arange(len(swapped), device=labels.device) != swapped
     # (B, S, S) log probability of each pixel's true part, and of the same limb on the other side
@@ -85,15 +90,17 @@ def mask_terms(log_masks: Tensor, labels: Tensor, swapped: Tensor, body: float) 
     limbs = paired[labels]
     # log (p_left + p_right): a limb on the wrong side costs nothing here
     together = torch.where(limbs, torch.logaddexp(whole, other), whole)
+    # log of the sum over all parts
+    together = torch.where(some, log_masks[:, 1:].logsumexp(1), together)
     # the difference of both is -log p(true side | limb), counted on limbs only
-    side = (together - whole).sum() / limbs.sum().clamp(min=1)
-    joined = -(together * (1 + (body - 1) * (labels > 0))).mean()
-    return joined, side, dice_loss(log_masks.exp(), whole.exp(), labels)
+    side = (together - whole)[limbs].sum() / limbs.sum().clamp(min=1)
+    joined = -(together * (1 + (body - 1) * ((labels > 0) | some)) * (known | some)).mean()
+    return joined, side, dice_loss(log_masks.exp() * known[:, None], whole.exp() * known, labels)
 
 
 def dice_loss(masks: Tensor, true_masks: Tensor, labels: Tensor) -> Tensor:
     """1 - Dice of every part in the batch, over the batch; `true_masks` (B, S, S) is the probability of each pixel's
-    true part."""
+    true part. Both are 0 where it is not known."""
     flat, slots = labels.flatten(), masks.shape[1]
     # (1 + K,) soft intersection and total over the whole batch, so that small parts count as much as large ones
     shared = masks.new_zeros(slots).index_add(0, flat, true_masks.flatten())
