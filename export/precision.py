@@ -24,7 +24,7 @@ from .onnx_model import require_place
 from .parity import bundle_of, compare_frames, tolerance_of
 from .report import problems, require_parity, said
 
-SHARES_KEPT = (0.0, 0.1, 0.5, 0.65, 0.75)
+SHARES_KEPT = (0.0, 0.1, 0.5, 0.65)
 """Shares of the convolutions, the first ones, that stay in fp32 in int8: the next one is tried if the model differs."""
 
 
