@@ -130,7 +130,7 @@ def test_some_parts_are_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     parts = [(name, 0.0, lambda: {"x": 1}) for name in ("probe", "kernels", "decoding")]
     monkeypatch.setattr(device, "parts_of", lambda settings: parts)
     assert list(device.run_parts(settings, tmp_path / "out", 10.0, ["decoding", "probe"])) == ["probe", "decoding"]
-    with pytest.raises(ValueError, match="no part is called quick"):
+    with pytest.raises(ValueError, match="quick"):
         device.run_parts(settings, tmp_path / "out", 10.0, ["quick"])
 
 
