@@ -45,7 +45,7 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         default="auto",
         help="encoder of the overlay: small (libx264, half the size, lower quality), av1 (a third of the size, slow), "
-        "av1-slow (a third, still slower), "
+        "av1-slow (a third, four times as slow), "
         "libx264, h264_nvenc, h264_qsv, h264_videotoolbox, ... (default: auto, libx264)",
     )
     group.add_argument("--no-audio", action="store_true", help="omit the source's audio from the overlay")

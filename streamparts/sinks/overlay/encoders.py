@@ -28,16 +28,17 @@ SMALL = "small"
 quality, slower presets are 1.4 to 1.9 times smaller: see benchmarks/encoders.py."""
 
 AV1 = "av1"
-"""SVT-AV1 with the default's SSIM or a higher one: 2.6 to 3.4 times smaller (benchmarks/encoders.py, four clips), for
-about 110 times the processor time, and up to three seconds of frames are lost with a killed process. Recent browsers
+"""SVT-AV1 with the default's SSIM or a higher one: 2.4 to 3.1 times smaller (benchmarks/encoders.py, four clips), for
+about 33 times the processor time, and up to three seconds of frames are lost with a killed process. Recent browsers
 and players show it."""
 AV1_SLOW = "av1-slow"
 """SVT-AV1 with a slower preset: 2.8 to 3.2 times smaller than the default, with a higher SSIM and a PSNR that is 1 to 2
 dB lower (benchmarks/encoders.py, three clips), for about 130 times the processor time."""
 _AV1_CODEC = "libsvtav1"
-_AV1_QUALITY = {AV1: {"preset": "4", "crf": "31"}, AV1_SLOW: {"preset": "2", "crf": "30"}}
-"""With preset 4, the overlay of examples/people.mp4 has the default's SSIM at crf 31, those of other clips at a higher
-crf. No encoder here is 2.5 times smaller at the default's PSNR."""
+_AV1_QUALITY = {AV1: {"preset": "5", "crf": "30"}, AV1_SLOW: {"preset": "2", "crf": "30"}}
+"""With preset 5, the overlay of a dancer has the default's SSIM at crf 30, those of other clips at a higher crf. No
+encoder here is 2.5 times smaller at the default's PSNR; preset 4 and the tools for screens gain a tenth for four times
+the processor time."""
 _AV1_KEY_SECONDS = 4
 """Seconds between keyframes, which cost more here than in H.264."""
 _MOST_LEVELS = 6
@@ -123,8 +124,7 @@ def _svt_av1(name: str) -> Encoder:
     """`name` is AV1 or AV1_SLOW. Raises VideoError where it is missing."""
     os.environ.setdefault("SVT_LOG", "1")  # otherwise it prints its settings on standard error
     levels = min(_MOST_LEVELS, encoder_threads())
-    screen = "" if name == AV1_SLOW else ":scm=1"  # tools for drawn lines: a tenth smaller at the same SSIM
-    encoder = Encoder(_AV1_CODEC, "yuv420p", _AV1_QUALITY[name] | {"svtav1-params": f"lp={levels}{screen}"})
+    encoder = Encoder(_AV1_CODEC, "yuv420p", _AV1_QUALITY[name] | {"svtav1-params": f"lp={levels}"})
     if _AV1_CODEC not in av.codecs_available:
         raise VideoError(f"this FFmpeg has no {_AV1_CODEC}, which writes AV1; leave --encoder out for {SOFTWARE}")
     if reason := _refusal(encoder):
