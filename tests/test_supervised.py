@@ -20,7 +20,7 @@ from train.bodies.mesh import PARTS
 from train.bodies.shards import Shard, read_shards, write_shard
 from train.drawing.png import write_png
 from train.held_out import from_confusion, judge, size_errors, true_skeleton
-from train.inputs import rendered
+from train.inputs import degrading
 from train.inputs.negatives import Negatives
 from train.inputs.rendered import Lessons, RenderedImage, Truth, mirrored, moved, stack, swapped, swapped_labels
 from train.pretrained.exported import read_student
@@ -112,7 +112,7 @@ def test_spoilt_pictures_are_still_pictures() -> None:
     truth = lessons.batch(0, 32)
     assert truth.images.shape == (32, 3, 32, 32)
     assert truth.images.min() >= 0 and truth.images.max() <= 1
-    assert truth.canonical.shape == (32, 3, 32 // rendered.CELLS, 32 // rendered.CELLS)
+    assert truth.canonical.shape == (32, 3, 32 // degrading.CELLS, 32 // degrading.CELLS)
 
 
 def test_poses_of_several_people_are_not_trusted() -> None:

@@ -1,4 +1,4 @@
-"""Finds frames that are missing before a packet, for each codec by what its headers say."""
+"""Finds frames that are missing before a packet, for each codec from its headers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Finds frames that are missing from AV1 video by the numbers in frame headers (order_hint, AV1 bitstream, 6.8.2).
 
-An encoder counts the frames that it shows. The decoder says nothing about missing ones, and decodes on from others.
+An encoder counts the frames that it shows. The decoder reports no missing ones, and decodes on from others.
 """
 
 from __future__ import annotations

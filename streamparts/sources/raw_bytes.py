@@ -1,6 +1,6 @@
 """Bytes whose format is recognised by the first of them.
 
-FFmpeg wants 256 kB or more of JPEG images, depending on its options, to be sure that they are a video: a camera with
+FFmpeg reads 256 kB or more of JPEG images, depending on its options, before it takes them for a video: a camera with
 small images would be waited for too long.
 """
 
@@ -39,7 +39,7 @@ class ByteFile(ABC):
 
 
 class _AddressBytes(ByteFile):
-    """What an address sends, read by FFmpeg's protocols. It hangs up at the end, and when reading fails.
+    """The bytes that an address sends, read by FFmpeg's protocols. It hangs up at the end, and when reading fails.
 
     A timeout is an end for FFmpeg, so that it gives what it holds back; `silence` is then set.
     """

@@ -1,6 +1,6 @@
-"""Finds frames that are missing from MPEG-4 Part 2 video by what their headers say (ISO/IEC 14496-2, 6.3.5).
+"""Finds frames that are missing from MPEG-4 Part 2 video from their headers (ISO/IEC 14496-2, 6.3.5).
 
-The decoder says nothing about missing frames, and decodes on from others. These signs tell them from frames that the
+The decoder reports no missing frames, and decodes on from others. These signs distinguish them from frames that the
 encoder left out:
 
 - Encoders change the rounding of motion vectors with every P-frame (vop_rounding_type): one that has the same rounding

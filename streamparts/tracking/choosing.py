@@ -60,8 +60,8 @@ class Prominence:
         return self.motion.share(box) > MOVES
 
     def rival(self, subject: Subject) -> Box | None:
-        """What moves most, if it was measured now, is not the followed subject, may be far more prominent, and is due
-        for a look."""
+        """The piece that moves most, if it was measured now, is not the followed subject, may be far more prominent,
+        and is due for a look."""
         if not self._is_new or subject.motion is None or self._seconds < self._rival_seconds:
             return None
         moving = self._elsewhere(subject.expected(self._seconds))
@@ -101,8 +101,8 @@ class Prominence:
         return subject.trust * area_of(box) * (AT_REST + max(self._moved, self._motion_of(box)))
 
     def _elsewhere(self, box: Box) -> Box | None:
-        """What moves most, if it is not what is in this box: neither is half of it there, nor moves nearly all of the
-        box."""
+        """The piece that moves most, if it is not what is in this box: neither is half of it there, nor moves nearly
+        all of the box."""
         moving = self.motion.largest
         if moving is None:
             return None

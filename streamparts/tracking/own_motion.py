@@ -1,5 +1,4 @@
-"""What moves by itself in a video, beside the camera's motion: measured on small grey images, up to five times
-per second."""
+"""Own motion in a video, beside the camera's: measured on small grey images, up to five times per second."""
 
 from __future__ import annotations
 
@@ -152,7 +151,7 @@ def own_displacements(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 _BACKWARDS = 1 | 16
-"""cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP"""
+"""Flags of OpenCV: linear interpolation (INTER_LINEAR), with the inverse map given (WARP_INVERSE_MAP)."""
 
 
 def _gradients(image: FloatArray) -> tuple[FloatArray, FloatArray]:

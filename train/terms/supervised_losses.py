@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from streamparts.models.layers import Affine
 from streamparts.models.student import StudentOutput
 
-from ..inputs.rendered import CELLS, Truth
+from ..inputs.degrading import CELLS
+from ..inputs.rendered import Truth
 from ..inputs.unlabelled import SOME_PART
 
 
