@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -67,6 +68,19 @@ class DaemonThread(threading.Thread):
         error, self.error = self.error, None
         if error is not None:
             raise error
+
+
+@contextmanager
+def beside(name: str, work: Callable[[threading.Event], object], patience: float) -> Iterator[None]:
+    """Run `work` in a thread of its own during the block. At the end, the event that it takes is set, and it has
+    `patience` seconds to end."""
+    ended = threading.Event()
+    thread = DaemonThread(name, lambda: work(ended))
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.ends(patience)
 
 
 def countdown(seconds: float | None) -> Callable[[], float | None]:

@@ -24,20 +24,28 @@ PACKAGES_OF_ENTRY_2 = 35_800_000 + 10_000_000 + 300_000
 """Bytes of PyAV, the needed part of PyNvVideoCodec, and msgspec, as GPU.md lists them."""
 
 
-@pytest.mark.slow
-def test_the_rehearsal_runs_every_part_where_much_is_missing(tmp_path: Path) -> None:
-    """The GPU machine has torch, but not these packages."""
-    blocked = "import sys\nfor name in ('av', 'decord', 'msgspec', 'tyro'):\n    sys.modules[name] = None\n"
-    flags = ["--rehearse", "--budget", "5000", "--out", str(tmp_path)]
-    run = f"from benchmarks.device import main\nraise SystemExit(main({flags}))"
-    done = subprocess.run(
-        [sys.executable, "-c", blocked + run],
+PACKAGES = ("av", "decord", "msgspec", "tyro")
+"""The GPU machine has none of these."""
+
+
+def run_without(packages: tuple[str, ...], code: str) -> subprocess.CompletedProcess[str]:
+    blocked = f"import sys\nfor name in {packages}:\n    sys.modules[name] = None\n"
+    return subprocess.run(
+        [sys.executable, "-c", blocked + code],
         capture_output=True,
         text=True,
         cwd=ROOT,
         env={**environment(), "OMP_NUM_THREADS": "1"},
         check=False,
     )
+
+
+@pytest.mark.slow
+def test_the_rehearsal_runs_every_part_where_much_is_missing(tmp_path: Path) -> None:
+    """The GPU machine has torch, but not these packages."""
+    flags = ["--rehearse", "--budget", "5000", "--out", str(tmp_path)]
+    run = f"from benchmarks.device import main\nraise SystemExit(main({flags}))"
+    done = run_without(PACKAGES, run)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "device.json").read_text())
     failed = {name: part["failed"] for name, part in report["parts"].items() if "failed" in part}
@@ -157,16 +165,8 @@ def test_the_kernel_with_known_results_shows_a_batch_that_is_mixed_up() -> None:
 @pytest.mark.parametrize("trainer", ["train.supervised", "train.scops"])
 def test_a_trainer_of_pictures_starts_without_what_reads_videos(trainer: str) -> None:
     """As GPU.md has it: one call cannot carry PyAV, decord and enough pictures."""
-    blocked = "import sys\nfor name in ('av', 'decord'):\n    sys.modules[name] = None\n"
     run = f"from benchmarks.absent import main\nmain(['{trainer}', '--help'])"
-    done = subprocess.run(
-        [sys.executable, "-c", blocked + run],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**environment(), "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    done = run_without(PACKAGES[:2], run)
     assert done.returncode == 0 and "--steps" in done.stdout, done.stderr
 
 

@@ -19,7 +19,7 @@ from streamparts.cli.signals import stop_on_signals
 from streamparts.cli.streams import is_watched
 from streamparts.cli.types import count, share
 from streamparts.texts import PlainLines
-from streamparts.threads import DaemonThread
+from streamparts.threads import beside
 
 if TYPE_CHECKING:
     from streamparts.corpus.driver import CorpusProgress
@@ -180,9 +180,8 @@ def _bar(args: argparse.Namespace) -> Iterator[Callable[[CorpusProgress], None] 
     from tqdm import tqdm
 
     latest: list[CorpusProgress] = []
-    ended = threading.Event()
 
-    def draw() -> None:
+    def draw(ended: threading.Event) -> None:
         bar: tqdm | None = None
         while not (last := ended.wait(0.2)) or latest:
             if latest:
@@ -199,12 +198,8 @@ def _bar(args: argparse.Namespace) -> Iterator[Callable[[CorpusProgress], None] 
     def note(progress: CorpusProgress) -> None:
         latest[:] = [progress]
 
-    thread = DaemonThread("bars", draw)
-    try:
+    with beside("bars", draw, 0.5):
         yield note
-    finally:
-        ended.set()
-        thread.ends(0.5)
 
 
 def _plain_progress(args: argparse.Namespace) -> Callable[[CorpusProgress], None]:

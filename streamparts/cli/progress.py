@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from streamparts.cli.streams import is_watched
-from streamparts.threads import DaemonThread
+from streamparts.threads import beside
 
 if TYPE_CHECKING:
     from streamparts.runtime.stats import Progress, Stats
@@ -39,7 +39,6 @@ def progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress]
 
     bars: dict[str, tqdm] = {}
     latest: dict[str, Progress] = {}
-    ended = threading.Event()
 
     def draw(final: bool = False) -> None:
         for name, progress in latest.copy().items():
@@ -50,19 +49,15 @@ def progress_bars(args: argparse.Namespace) -> Iterator[Callable[[str, Progress]
             bars[name].update(progress.num_frames - bars[name].n)
             bars[name].refresh()
 
-    def draw_now_and_then() -> None:
+    def draw_now_and_then(ended: threading.Event) -> None:
         while not ended.wait(0.1):
             draw()
         draw(final=True)
         for bar in bars.values():
             bar.close()
 
-    thread = DaemonThread("bars", draw_now_and_then)
-    try:
+    with beside("bars", draw_now_and_then, 0.5):
         yield latest.__setitem__
-    finally:
-        ended.set()
-        thread.ends(0.5)
 
 
 @contextmanager
@@ -72,7 +67,7 @@ def _plain_progress() -> Iterator[Callable[[str, Progress], None]]:
 
     lines: dict[str, PlainLines] = {}
     latest: dict[str, Progress] = {}
-    ended, lock = threading.Event(), threading.Lock()
+    lock = threading.Lock()
 
     def tell_if_due(name: str, now: Progress) -> None:
         with lock:
@@ -85,7 +80,7 @@ def _plain_progress() -> Iterator[Callable[[str, Progress], None]]:
         latest[name] = now
         tell_if_due(name, now)
 
-    def tell_of_silent_ones() -> None:
+    def tell_of_silent_ones(ended: threading.Event) -> None:
         seen: dict[str, Progress] = {}
         while not ended.wait(_SILENT_SECONDS):
             for name, now in latest.copy().items():
@@ -93,12 +88,8 @@ def _plain_progress() -> Iterator[Callable[[str, Progress], None]]:
                     tell_if_due(name, now)
                 seen[name] = now
 
-    thread = DaemonThread("progress", tell_of_silent_ones)
-    try:
+    with beside("progress", tell_of_silent_ones, 0.5):
         yield note
-    finally:
-        ended.set()
-        thread.ends(0.5)
 
 
 def _progress_text(stats: Stats) -> str:
